@@ -1,7 +1,7 @@
-//! Warnings about fields of a category that can hold several things which the pack judges differently.
+//! Warns about fields whose category is so broad that the pack decides differently about the categories below it.
 //!
-//! A field leaves by the rules for its own category, whatever of the categories below it holds (but for what
-//! the pack never releases). Where the rules for these differ, the narrower category says what is meant.
+//! A field is released by the rules for its own category, whichever narrower category its values belong to (except
+//! categories that the pack never releases). If rules differ for the narrower ones, the mapping should name them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -16,31 +16,31 @@ use crate::policy::cell_evaluator::CellEvaluator;
 use crate::scrub::FieldMapping;
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
-/// Who asks for what, and why.
+/// A question to a pack: recipient kind, purpose and category.
 type KindPurposeCategory = (KindId, PurposeId, CategoryId);
-/// The revision of a pack, and a question to it.
+/// Revision of a pack, and a question to it.
 type ComparisonKey = (Arc<str>, KindPurposeCategory);
 
-/// Compares the categories below a category with it, and remembers what it found: many routes map the same.
+/// Compares a category with those below it. Results are cached, as many routes map the same categories.
 #[derive(Debug, Default)]
 pub(super) struct CategoryComparison {
-    /// The first category below that is judged otherwise.
+    /// For each question the first narrower category on which the pack decides differently.
     known: RefCell<HashMap<ComparisonKey, Option<CategoryId>>>,
 }
 
-/// Who can receive the fields of a route, and by which rules.
+/// The recipients of a route's fields, and the packs that decide about them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Audience<'r> {
-    /// The versions of the route's pack.
+    /// Versions of the route's pack.
     pub packs: &'r [Arc<Pack>],
     pub recipients: &'r [Arc<Recipient>],
-    /// The purposes that the route serves; all where it names none.
+    /// Purposes that the route serves. `None`: all.
     pub purposes: Option<&'r [PurposeId]>,
     pub comparison: &'r CategoryComparison,
 }
 
 impl Audience<'_> {
-    /// Names every field that may hold what is judged otherwise than the field for somebody who can ask for it.
+    /// Warns about each field whose category is too broad for some recipient and purpose.
     pub(super) fn warn(&self, sets: &[LocatedMapping<'_>]) {
         let Some(words) = self.packs.first().map(|pack| pack.vocabulary()) else { return };
         let points: Vec<(&Pack, BTreeSet<(KindId, PurposeId)>)> =
@@ -57,7 +57,7 @@ impl Audience<'_> {
         }
     }
 
-    /// Every kind and purpose for which somebody is registered and the route serves.
+    /// Returns every recipient kind and purpose that the route serves and some recipient is registered for.
     fn points(&self, pack: &Pack) -> BTreeSet<(KindId, PurposeId)> {
         let words = pack.vocabulary();
         let serves = |purpose: PurposeId| {
@@ -76,7 +76,7 @@ impl Audience<'_> {
         self.recipients.iter().flat_map(of).collect()
     }
 
-    /// Somebody for whom a category below this one is judged otherwise, with that category.
+    /// Returns a recipient kind, a purpose, and a category below `wide` on which a pack decides differently.
     fn otherwise(
         &self,
         points: &[(&Pack, BTreeSet<(KindId, PurposeId)>)],
@@ -103,7 +103,7 @@ impl CategoryComparison {
     }
 }
 
-/// The first category below that leaves in another form, or under other conditions, or is kept for another time.
+/// Returns the first narrower category that has another form, other conditions or another retention period.
 fn first_below(pack: &Pack, (kind, purpose, wide): KindPurposeCategory) -> Option<CategoryId> {
     let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
     let tree = words.categories();
@@ -118,7 +118,7 @@ fn first_below(pack: &Pack, (kind, purpose, wide): KindPurposeCategory) -> Optio
     })
 }
 
-/// `personal` alone is named for being no category at all.
+/// True if the field's only category is `personal`, which is a warning of its own.
 fn is_named_already(words: &Vocabulary, field: &FieldMapping, category: CategoryId) -> bool {
     field.categories.len() == 1 && words.well_known().personal == category
 }

@@ -1,6 +1,6 @@
-//! `credentials = […]` of a recipient: hashes of API keys, names of client certificates, claims of tokens.
+//! Reads `credentials = […]` of a recipient: hashes of API keys, names of client certificates, claims of tokens.
 //!
-//! It knows no key. Invariant: a credential names one recipient and at most one locked purpose.
+//! The configuration holds hashes and no keys. Invariant: a credential names one recipient and at most one locked purpose.
 
 use std::ops::Range;
 
@@ -33,7 +33,7 @@ pub(super) fn read_all(
         let token = fields.fields("jwt", "`jwt`");
         fields.end();
         if token.is_none() {
-            find_faceless(document, at.clone(), kind);
+            check_identifies_holder(document, at.clone(), kind);
         }
         let registered = match (key, certificate, token) {
             (Some(key), None, None) => match hash(key.value) {
@@ -75,18 +75,19 @@ pub(super) fn read_all(
     }
 }
 
-/// A kind whose recipients are somebody: a credential of theirs has to say who.
+/// Kinds of recipients whose credentials have to identify a person or an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HolderKind {
-    /// The person itself.
+    /// The data subject itself.
     DataSubject,
     /// The administrator of a controller's account.
     CustomerAdministrator,
+    /// A recipient that is not identified further.
     Other,
 }
 
-/// A key and a certificate do not say which person, or which account.
-fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<HolderKind>) {
+/// Reports a key or a certificate where a token is needed, as only a token identifies a person or an account.
+fn check_identifies_holder(document: &Document<'_>, at: Range<usize>, kind: Option<HolderKind>) {
     match kind {
         Some(HolderKind::DataSubject) => {
             let finding = Finding::error(
@@ -108,7 +109,7 @@ fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<HolderK
     }
 }
 
-/// `jwt = { issuer = "…", claims = { azp = "acme" }, actor-claim = "sub" }`.
+/// Reads `jwt = { issuer = "…", claims = { azp = "acme" }, actor-claim = "sub" }`.
 fn read_token(
     mut fields: Fields<'_>,
     kind: Option<HolderKind>,
@@ -147,7 +148,7 @@ fn read_token(
     Some(TokenPattern { issuer: issuer?, claims, subject, controller, actor, caller })
 }
 
-/// `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.
+/// Reads `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.
 fn identity_claim(
     fields: &mut Fields<'_>,
     key: &'static str,

@@ -1,25 +1,24 @@
-//! File descriptors: as many as the system gives, and shared out so that connections never take those of
-//! the log and the ledger.
+//! The limit of open files, and its distribution: connections must never use up the descriptors of log and ledger.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are asked for at most: what is unlimited would only cost the kernel memory.
+/// Maximum number of descriptors to ask for. An unlimited table would only cost memory of the kernel.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
-/// Connections of one public listener at a time.
+/// Maximum number of open connections of one public listener.
 const MAX_CONNECTIONS: u64 = 10_000;
-/// Below this many connections for each listener, an operator is told.
+/// Number of connections of each listener below which the operator is warned.
 const FEW_CONNECTIONS: u64 = 1000;
-/// Connections of the admin listener at a time.
+/// Maximum number of open connections of the admin listener.
 pub(crate) const MAX_ADMIN_CONNECTIONS: u32 = 64;
-/// Kept free for log, ledger, keys, reloads, the runtime and the admin listener's connections.
+/// Descriptors reserved for log, ledger, keys, reloads, the runtime and the admin listener's connections.
 const RESERVE: u64 = 64 + MAX_ADMIN_CONNECTIONS as u64;
 
-/// The limit of open files that the system allows, as far as it is asked for.
+/// Returns the limit of open files that the system allows, at most [`MAX_DESCRIPTORS`].
 fn allowed() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS)
 }
 
-/// Raises the limit of open files to what the system allows. Returns the limit that is in force then.
+/// Raises the limit of open files to the one that the system allows. Returns the resulting limit.
 pub(crate) fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = allowed();
@@ -33,18 +32,18 @@ pub(crate) fn raise_limit() -> u64 {
     }
 }
 
-/// How many connections and exchanges the limit of open files allows.
+/// The numbers of connections and exchanges that the limit of open files allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DescriptorBudget {
-    /// Connections of each public listener at a time.
+    /// Maximum number of open connections of each public listener.
     pub(crate) connections: u32,
-    /// Exchanges of all listeners at a time: each may have a connection to an upstream.
+    /// Maximum number of exchanges of all listeners: each can have a connection to an upstream.
     pub(crate) exchanges: usize,
     limit: u64,
 }
 
 impl DescriptorBudget {
-    /// Shares out a limit among so many public listeners, whose exchanges together are to be `exchanges`.
+    /// Distributes a limit among `listeners` public listeners with together `exchanges` exchanges.
     pub(crate) fn new(limit: u64, listeners: usize, exchanges: usize) -> DescriptorBudget {
         let free = limit.saturating_sub(RESERVE.min(limit / 2));
         let upstreams = (exchanges as u64).min(free / 2);
@@ -56,17 +55,17 @@ impl DescriptorBudget {
         }
     }
 
-    /// The exchanges of one listener, of whose `own` the listeners together have `all`.
+    /// Returns the exchanges of one listener that is configured for `own` of `all` exchanges.
     pub(crate) fn listener_exchanges(&self, own: usize, all: usize) -> usize {
         if self.exchanges >= all { own } else { (self.exchanges.saturating_mul(own) / all).max(1) }
     }
 
-    /// Shares out what the system allows.
+    /// Distributes the limit that the system allows.
     pub(super) fn of_system(listeners: usize, exchanges: usize) -> DescriptorBudget {
         DescriptorBudget::new(allowed(), listeners, exchanges)
     }
 
-    /// What is wrong with it, where it is small.
+    /// Returns a description of the shortage if there are few connections for each listener.
     pub(super) fn shortage(&self) -> Option<String> {
         let DescriptorBudget { connections, exchanges, limit } = self;
         (u64::from(*connections) < FEW_CONNECTIONS).then(|| {

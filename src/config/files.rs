@@ -1,4 +1,4 @@
-//! The files that a configuration names: read, and found beside the file that names them.
+//! Finds and reads the files that a configuration names. Their paths are relative to the file that names them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::Part;
 use crate::document::{At, Fields};
 use crate::finding::{Finding, Source};
 
-/// One file of the configuration.
+/// The path and the text of a configuration file.
 #[derive(Debug)]
 pub(super) struct FileText {
     pub path: PathBuf,
@@ -26,13 +26,13 @@ impl FileText {
         }
     }
 
-    /// The folder that paths in it are relative to.
+    /// Returns the folder that paths in the file are relative to.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 }
 
-/// The folder that a file is in; the working directory where the path names none.
+/// Returns the folder of a file, which is the working directory if the path names none.
 pub(super) fn folder_to_watch(file: &Path) -> PathBuf {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn folder_to_watch(file: &Path) -> PathBuf {
     }
 }
 
-/// The files that `include` names. One that does not read is a finding where it is named.
+/// Reads the files that `include` names. A file that cannot be read is a finding.
 pub(super) fn included(fields: &mut Fields<'_>, folder: &Path) -> Vec<FileText> {
     let document = fields.document();
     let mut files = Vec::new();
@@ -58,7 +58,7 @@ pub(super) fn included(fields: &mut Fields<'_>, folder: &Path) -> Vec<FileText> 
     files
 }
 
-/// The file at a path that the configuration names; none is a finding.
+/// Returns the path of a file that the configuration names. A file that does not exist is a finding.
 pub(super) fn existing(part: &Part<'_>, named: &At<&str>, hint: &str) -> Option<PathBuf> {
     let path = part.folder.join(named.value);
     if path.is_file() {
@@ -70,7 +70,7 @@ pub(super) fn existing(part: &Part<'_>, named: &At<&str>, hint: &str) -> Option<
     None
 }
 
-/// The files that a pattern names: a path, or one with `*` in its last part; sorted by name.
+/// Returns the files that match a pattern, sorted by name. A pattern is a path, with at most one `*` in its last part.
 fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let path = folder.join(pattern);
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {

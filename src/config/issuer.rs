@@ -1,6 +1,6 @@
-//! `[[issuer]]`: who signs tokens that count here, and where its public keys are.
+//! Reads `[[issuer]]`: the issuers of accepted tokens, and the files with their public keys.
 //!
-//! It reads files and makes no requests: a key set comes to this machine the way certificates do.
+//! It makes no requests: the operator puts a key set on this machine as they do with certificates.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,15 @@ use crate::document::{At, Document, Fields};
 use crate::exchange::caller::token::Issuer;
 use crate::finding::Finding;
 
-/// Where a file with keys comes from.
+/// Hint for a file with keys that does not exist.
 const PUBLISHED: &str = "save what the issuer publishes at its `jwks_uri` there: the gateway fetches nothing";
 
-/// Every issuer of every file, in the order that patterns refer to.
+/// The issuers of all files, in the order that token patterns refer to.
 pub(super) struct Issuers {
-    /// The name of each; one that does not read has its place all the same.
+    /// URL of each issuer, including those with errors.
     urls: Vec<String>,
     issuers: Vec<Issuer>,
-    /// Where their keys were read from.
+    /// Files that the keys were read from.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -54,13 +54,13 @@ impl Issuers {
         }));
     }
 
-    /// The issuers themselves, in the order that [`Issuers::position`] counts in. Where one did not read
-    /// a finding says so, and the positions of the others come to nothing.
+    /// Takes the issuers, in the order of [`Issuers::position`]. An issuer with errors is left out. Positions are wrong
+    /// then, but the configuration is not used.
     pub(super) fn take(&mut self) -> Vec<Issuer> {
         std::mem::take(&mut self.issuers)
     }
 
-    /// The position of an issuer; one that no file names is a finding.
+    /// Returns the position of an issuer. A URL that no file has is a finding.
     pub(super) fn position(&self, document: &Document<'_>, url: &At<&str>) -> Option<usize> {
         let position = self.urls.iter().position(|known| known == url.value);
         if position.is_none() {

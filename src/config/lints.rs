@@ -1,7 +1,7 @@
-//! Warnings about what loads and can never work, or does something else than it seems to say.
+//! Warns about settings that are valid but can never work, or that mean something else than they seem to.
 //!
-//! Refuses to know errors: it looks at a configuration that loads. Each warning can be acknowledged beside
-//! what it is about, and none of them changes what the gateway does.
+//! It does not look for errors: it checks a configuration that loads. Each warning can be acknowledged in the table that it
+//! is about, and no warning changes the behavior of the gateway.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -26,8 +26,7 @@ use crate::policy::{Pack, RuleIndex};
 use crate::scrub::{self, FieldMapping, RecordMapping};
 use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
 
-/// The codes of warnings that are told only where the configuration loads: an error elsewhere may be
-/// what makes them.
+/// Codes of the warnings that are dropped if there is an error: the error may be their cause.
 pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "agreement-ended",
     "agreement-missing",
@@ -52,7 +51,7 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "upstream-is-own-listener",
 ];
 
-/// Looks at the files of a configuration that loads.
+/// Checks the files of a configuration that loads.
 pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
     let mut operations = OperationLints::new(config);
@@ -61,7 +60,7 @@ pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, confi
         if !root.texts("policy").is_empty() {
             check_pack(&mut root, config.packs.first());
         }
-        // The first file alone has listeners.
+        // Only the first file has listeners.
         for (fields, listener) in root.tables("listener", "a listener").into_iter().zip(&config.listeners) {
             check_certificate(fields, listener, now);
         }
@@ -88,7 +87,7 @@ pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, confi
     }
 }
 
-/// A pack in which nothing is said to be about nobody withholds what a mapping calls `non-personal`.
+/// Warns about a pack without a rule for data that is not personal: it withholds fields that are mapped as `non-personal`.
 fn check_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
     let Some(named) = fields.texts("policy").into_iter().next() else { return };
     let mut rules = versions.into_iter().flatten().flat_map(|pack| pack.rulebook().rules());
@@ -103,11 +102,11 @@ fn check_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
     fields.document().find(finding.label("withholds everything else, too").hint(hint), named.at);
 }
 
-/// Finds routes on which some recipient is always refused what changes data, because its rules are about its own and
-/// the path does not say whose they are.
+/// Finds routes on which a recipient can never change data: its rules are about its own data, and the path does not name
+/// the person or the account.
 struct OperationLints<'c> {
     config: &'c Config,
-    /// By pack and version.
+    /// One for each pack and version.
     foresights: Vec<Vec<OperationForecast<'c>>>,
 }
 
@@ -145,7 +144,8 @@ impl<'c> OperationLints<'c> {
         fields.document().find(finding.hint(hint), at);
     }
 
-    /// True if the operation is refused to a recipient for some purpose of its own because of whom the path names.
+    /// True if, for some purpose of the recipient, the operation is refused only because the path does not name the person
+    /// and the account.
     fn needs_other_names(&mut self, route: &Route, recipient: &Recipient, operation: Operation) -> bool {
         if operation == Operation::Disclose {
             return false;
@@ -199,7 +199,7 @@ fn check_upstream(mut fields: Fields<'_>, config: &Config) {
     fields.document().find(finding.label("the gateway itself").hint(hint), url.at);
 }
 
-/// The listener of this gateway that an upstream's address leads to.
+/// Returns a description of this gateway's listener if the upstream's address leads to it.
 fn own_listener(
     upstream: &UpstreamSection,
     listeners: &[ListenerSection],
@@ -228,7 +228,7 @@ fn leads_to(host: &str, bound: IpAddr) -> bool {
         return local && (bound.is_loopback() || bound.is_unspecified());
     };
     let (address, bound) = (address.to_canonical(), bound.to_canonical());
-    // To connect to the unspecified address is to connect to this machine.
+    // A connection to the unspecified address reaches this machine.
     let local = address.is_loopback() || address.is_unspecified();
     address == bound || local && bound.is_unspecified() || address.is_unspecified() && bound.is_loopback()
 }
@@ -314,7 +314,7 @@ impl RecipientLints<'_, '_> {
         }
     }
 
-    /// The purpose and those below it, which a registration covers, in each pack.
+    /// Returns the purposes that a registration for `purpose` covers, in each pack: the purpose and those below it.
     fn covered(&self, purpose: PurposeId) -> impl Iterator<Item = (&Pack, PurposeId)> {
         self.config.packs.iter().flatten().flat_map(move |pack| {
             let tree = pack.vocabulary().purposes();
@@ -373,7 +373,7 @@ impl RecipientLints<'_, '_> {
     }
 }
 
-/// True if some rule can release something about a person to this kind for this purpose.
+/// True if a rule can release personal data to this kind of recipient for this purpose.
 fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
     let rulebook = pack.rulebook();
     let rests_on_more = |at: &RuleIndex| {
@@ -384,7 +384,7 @@ fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
     cells.filter(|cell| !cell.never_releases()).any(|cell| cell.rules().iter().any(rests_on_more))
 }
 
-/// Looks at a route's path, methods and purposes.
+/// Checks a route's path, methods and purposes.
 pub(super) fn check_route(fields: &mut Fields<'_>) {
     let document = fields.document();
     if let Some(path) = fields.text("path") {
@@ -402,7 +402,7 @@ pub(super) fn check_route(fields: &mut Fields<'_>) {
     }
 }
 
-/// A parameter in the notation of other proxies is a text here.
+/// Warns about parameters in the notation of other proxies, which are literal text here.
 fn check_pattern(document: &Document<'_>, path: &At<&str>) {
     let foreign = |segment: &&str| {
         segment.starts_with(':')
@@ -425,7 +425,7 @@ fn check_pattern(document: &Document<'_>, path: &At<&str>) {
     }
 }
 
-/// Looks at the record sets of a personal route. `releases_unclassified`: what nothing classifies leaves.
+/// Checks the record sets of a personal route. `releases_unclassified` is true if unclassified fields are released.
 pub(super) fn check_records(
     sets: &[LocatedMapping<'_>],
     words: &PackTerms<'_>,
@@ -466,7 +466,7 @@ pub(super) fn check_records(
 
 fn check_paths(set: &LocatedMapping<'_>, words: &PackTerms<'_>) {
     let fields = set.mapping.fields.iter().map(|field| &field.path);
-    for path in fields.chain([&set.mapping.path]).filter(|path| stands_for_names(path)) {
+    for path in fields.chain([&set.mapping.path]).filter(|path| matches_any_name(path)) {
         let message = format!("the names that `{path}` goes through leave with what is below them");
         let finding = Finding::warning("names-leave", message).label("names are not scrubbed");
         let hint = "where they are data (people by their addresses), map the object around them as a whole; else acknowledge this";
@@ -484,9 +484,9 @@ fn check_paths(set: &LocatedMapping<'_>, words: &PackTerms<'_>) {
     }
 }
 
-/// True if a query goes through members of any name: `.*` as for a map, or `..`. What stands in brackets
-/// (`[*]`) is taken for the elements of an array.
-fn stands_for_names(path: &str) -> bool {
+/// True if a query passes through members of any name: `.*`, as for a map, or `..`. A `[*]` is taken for the elements of
+/// an array.
+fn matches_any_name(path: &str) -> bool {
     let (mut depth, mut quote, mut before) = (0_u32, None, ' ');
     for char in path.chars() {
         match (quote, char) {
@@ -508,17 +508,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_stood_for_outside_of_brackets() {
+    fn any_name_is_matched_by_stars_outside_of_brackets() {
         for path in ["$.members.*", "$..email", "@.a.*.b", "$.*", "@['x'].*", "$..*"] {
-            assert!(stands_for_names(path), "{path}");
+            assert!(matches_any_name(path), "{path}");
         }
         for path in ["$.items[*]", "@.a", "@['a.*']", "@[\"..\"]", "@.a[?@.b.* == 1]", "@['a\\'..']", "$"] {
-            assert!(!stands_for_names(path), "{path}");
+            assert!(!matches_any_name(path), "{path}");
         }
     }
 
     #[test]
-    fn a_host_leads_to_what_is_bound_there() {
+    fn a_host_leads_to_the_sockets_bound_to_its_address() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::from([9, 9, 9, 9]));
         for (host, bound) in [
             ("127.0.0.1", "127.0.0.1"),

@@ -1,6 +1,6 @@
-//! The mapping of a route or a schema: record sets, subjects, fields, facts.
+//! Reads the mapping of a route or a schema: record sets, subjects, fields, facts.
 //!
-//! It knows paths as text; whether they can be used is for the compiler of plans.
+//! Paths stay text here; the compiler of scrub plans checks them.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ const FACTS: [(&str, FactKey); 6] = [
     ("created", FactKey::Created),
 ];
 
-/// A path and where it is written.
+/// A path, and its place in the file.
 #[derive(Clone, Debug)]
 pub(super) struct PathPlace<'d> {
     pub path: String,
@@ -28,7 +28,7 @@ pub(super) struct PathPlace<'d> {
     pub at: Range<usize>,
 }
 
-/// A record set with the places of its paths, for findings of the compiler.
+/// A record set, with the places of its paths for findings of the plan compiler.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LocatedMapping<'d> {
     pub mapping: RecordMapping,
@@ -36,22 +36,22 @@ pub(super) struct LocatedMapping<'d> {
 }
 
 impl<'d> LocatedMapping<'d> {
-    /// Adds a finding where the mapping has a path.
+    /// Reports a finding at the place of a path.
     pub(super) fn warn(&self, finding: Finding, path: &str) {
         if let Some(place) = self.places.iter().find(|place| place.path == path) {
             place.document.find(finding, place.at.clone());
         }
     }
 
-    /// Takes down a path that the mapping uses.
+    /// Records the place of a path, and returns the path.
     pub(super) fn path(&mut self, document: &'d Document<'d>, path: At<&str>) -> String {
         let At { value, at } = path;
         self.places.push(PathPlace { path: value.to_owned(), document, at });
         value.to_owned()
     }
 
-    /// Reads `subject`, `controller`, `fields`, `facts` of a table over what `self` holds already:
-    /// subjects are replaced, fields and facts are added.
+    /// Reads `subject`, `controller`, `fields` and `facts` of a table. Subjects and controller replace those of `self`;
+    /// fields and facts are added.
     pub(super) fn read(mut self, table: &mut Fields<'d>, words: &PackTerms<'_>) -> LocatedMapping<'d> {
         let document = table.document();
         if let Some(item) = table.item("subject") {
@@ -71,7 +71,7 @@ impl<'d> LocatedMapping<'d> {
             self.mapping.controller = controllers.pop();
         }
         for (path, item) in table.entries("fields") {
-            if find_misplaced(document, &path, "fields") {
+            if is_misplaced(document, &path, "fields") {
                 continue;
             }
             let (categories, embedded) = field(document, &item, words);
@@ -97,7 +97,7 @@ impl<'d> LocatedMapping<'d> {
         self
     }
 
-    /// `columns = { path = "$.columns", names = ["id", "email"] }`.
+    /// Reads `columns = { path = "$.columns", names = ["id", "email"] }`.
     fn columns(&mut self, document: &'d Document<'d>, mut table: Fields<'d>) -> Option<Columns> {
         let at = table.at();
         let path = table.needed_text("path");
@@ -119,7 +119,7 @@ impl<'d> LocatedMapping<'d> {
         Some(Columns { path, names })
     }
 
-    /// A path, a table with `path`, or a list of either.
+    /// Reads a path, a table with `path`, or a list of these.
     fn sources(
         &mut self,
         document: &'d Document<'d>,
@@ -153,7 +153,7 @@ impl<'d> LocatedMapping<'d> {
         if let Some(name) = &namespace {
             check_name(document, name);
         }
-        // Part of the namespace's rule already.
+        // Already read with the rules of namespaces.
         table.item("normalise");
         let optional = table.flag("optional") == Some(true);
         table.end();
@@ -163,7 +163,7 @@ impl<'d> LocatedMapping<'d> {
     }
 }
 
-/// Keys of a route that come to stand below a table header which was written before them.
+/// Keys of a route that are often written below a table header by mistake.
 const KEYS_OF_A_ROUTE: [&str; 12] = [
     "allow",
     "controller",
@@ -179,8 +179,9 @@ const KEYS_OF_A_ROUTE: [&str; 12] = [
     "upstream",
 ];
 
-/// Finds a key of the route among the paths below a table header: in TOML a key belongs to the header above it.
-fn find_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool {
+/// Reports a key of the route among the paths below a table header: in TOML a key belongs to the header above it. True if
+/// it is one.
+fn is_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool {
     let misplaced = KEYS_OF_A_ROUTE.contains(&name.value);
     if misplaced {
         let words = format!("`{}` stands below `{table}`, where every key is a path", name.value);
@@ -190,8 +191,8 @@ fn find_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool
     misplaced
 }
 
-/// The categories of a field, and whether it is JSON in a string: a category, a list of them, or a
-/// table with `category` and `embedded`.
+/// Reads a field: a category, a list of categories, or a table with `category` and `embedded`. Returns its categories, and
+/// true if it holds JSON in a string.
 fn field(document: &Document<'_>, item: &Item<'_>, words: &PackTerms<'_>) -> (Vec<CategoryId>, bool) {
     if !item.is_table() {
         return (words.categories(document, item), false);

@@ -1,5 +1,7 @@
-//! The configuration file, parsed into what runs. Everything that can be wrong is said here, all of
-//! it in one go; after that nobody validates.
+//! Reads the configuration file and the files that it includes, and compiles them into [`Config`].
+//!
+//! It opens no ledger, log or socket. Invariants: all mistakes are found in one run, each with file, line and hint; code
+//! that takes a [`Config`] need not validate it again.
 
 mod broad_categories;
 mod credential;
@@ -41,52 +43,64 @@ use crate::ledger::VocabularyTerms;
 use crate::policy::Pack;
 use crate::vocabulary::{Namespaces, Vocabulary};
 
-/// The header that carries the purpose where the configuration names no other.
+/// Default of the header that carries the purpose.
 const PURPOSE_HEADER: HeaderName = HeaderName::from_static("data-purpose");
 
-/// A loaded configuration: paths resolved, names interned, mappings compiled.
+/// A loaded configuration, with resolved paths, interned names and compiled mappings.
 #[derive(Debug)]
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
-    /// The folders whose files make up the configuration.
+    /// Folders to watch for changes.
     pub folders: Vec<PathBuf>,
-    /// The files in them that it names: its own, and those of TLS and tokens.
+    /// Files to watch: the configuration files, and the files of TLS and of token issuers.
     pub files: Vec<PathBuf>,
-    /// A digest of what its files say, those of packs, TLS and tokens apart.
+    /// Digest of the configuration files, without the files of packs, TLS and token issuers. 64 hexadecimal digits.
     pub revision: Arc<str>,
-    /// The words of the ledger's events.
+    /// Vocabulary of the ledger's events.
     pub vocabulary: Arc<Vocabulary>,
-    /// How ids of people and controllers are read.
+    /// Rules by which ids of data subjects and controllers are read.
     pub namespaces: Arc<Namespaces>,
-    /// The namespaces that it has, by name: an event about another would have no effect.
+    /// Names of the namespaces. Events about any other namespace would have no effect.
     pub namespace_names: BTreeSet<Arc<str>>,
-    /// The first is the default. Each with its versions, in the order of their effective dates.
+    /// Packs, the default one first. Each is a list of versions in the order of their effective dates.
     pub packs: Vec<Vec<Arc<Pack>>>,
-    /// Where the gateway exports from.
+    /// Region that the gateway exports data from.
     pub exporter_region: Arc<str>,
+    /// Header that carries the purpose of a request.
     pub purpose_header: HeaderName,
+    /// Public listeners.
     pub listeners: Vec<ListenerSection>,
+    /// The admin listener.
     pub admin: AdminSection,
+    /// The ledger.
     pub ledger: LedgerSection,
+    /// The disclosure log.
     pub audit: AuditSection,
+    /// The access log. `None` if it is off.
     pub access_log: Option<AccessLogSection>,
+    /// The key file.
     pub keys: KeysSection,
+    /// Upstreams of all routes.
     pub upstreams: Vec<UpstreamSection>,
+    /// Registered recipients.
     pub recipients: Vec<Arc<Recipient>>,
+    /// Credentials of all recipients.
     pub credentials: Credentials,
+    /// Routes, compiled.
     pub routes: Routes,
+    /// Time for exchanges under way to end when the gateway stops.
     pub drain: Duration,
 }
 
 impl Config {
-    /// The words of the ledger's events, and how the ids in them are read.
+    /// Returns the terms with which the ledger's events are read.
     pub fn language(&self) -> Arc<VocabularyTerms> {
         Arc::new(VocabularyTerms::new(Arc::clone(&self.vocabulary), Arc::clone(&self.namespaces)))
     }
 }
 
-/// Loads a configuration. `None` where a finding is an error.
+/// Loads a configuration and everything that it names. Returns it with all findings; `None` if one of them is an error.
 pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     let main = match FileText::read(file) {
         Ok(main) => main,
@@ -114,7 +128,7 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     (Some(config).filter(|_| !failed), findings)
 }
 
-/// Which files were read, and what they said.
+/// Paths and digest of the configuration files.
 struct ConfigFiles {
     files: Vec<PathBuf>,
     revision: Arc<str>,
@@ -133,9 +147,9 @@ impl ConfigFiles {
     }
 }
 
-/// The ledger and the recipients speak the words of the default pack, so every other version has to know
-/// the same ones: a purpose that is another one there would be judged by another's consent.
-fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
+/// Finds a pack whose vocabulary differs from that of the default pack. Ledger and recipients use the default pack's
+/// terms; with another vocabulary a purpose would be judged by the consent to another purpose.
+fn check_vocabularies(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
     let mut all = packs.iter().flatten();
     let default = all.next()?;
     let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
@@ -143,20 +157,20 @@ fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
     let (title, default) = (&other.manifest().title, &default.manifest().title);
     let finding = Finding::error(
         "packs-differ-in-words",
-        format!("the pack \"{title}\" has other words than the default pack \"{default}\""),
+        format!("the vocabulary of the pack \"{title}\" differs from that of the default pack \"{default}\""),
     );
-    Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
+    Some(finding.hint("make the `[vocabulary]` of all packs of one configuration the same"))
 }
 
-/// One file's keys, and the folder its paths are relative to.
+/// The keys of one file, and the folder that its paths are relative to.
 #[derive(Debug)]
 struct Part<'d> {
     fields: Fields<'d>,
     folder: &'d Path,
 }
 
-/// Reads everything. Where something was not understood the result is not to be used: a finding of
-/// one of the documents, or of those of the packs that come along, says so.
+/// Reads all sections of all files. Returns the findings about packs; those about the files are in their documents. If
+/// any finding is an error, the configuration must not be used.
 fn assemble<'d>(
     file: &Path,
     read: ConfigFiles,
@@ -179,14 +193,14 @@ fn assemble<'d>(
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.terms(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
-    // Of the first file, when all packs are known.
+    // A section of the first file, read last: its limit depends on all packs.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     for mut part in parts {
         part.fields.allow();
         part.fields.end();
     }
     let (of_packs, packs, mut findings) = packs.into_parts();
-    findings.extend(other_words(&packs));
+    findings.extend(check_vocabularies(&packs));
     let ConfigFiles { mut files, revision } = read;
     for TlsFiles { certificate, key, client_ca, .. } in
         listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.files))

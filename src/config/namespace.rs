@@ -1,7 +1,7 @@
-//! `[namespace.NAME]`: how the ids of a namespace are read, for routes, tokens and the ledger alike.
+//! Reads `[namespace.NAME]`: the rules by which ids of a namespace are read in routes, tokens and the ledger.
 //!
-//! A route's `normalise` is a short form for the rule of its namespace. Invariant: whoever says something
-//! about a namespace says the same, so that a rule does not depend on who is asked first.
+//! A route's `normalise` is a short form for the rule of its namespace. Invariant: all declarations about one namespace
+//! are equal, so that the order in which they are read does not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
 use crate::vocabulary::{DEFAULT_NAMESPACE, IdRule, MAX_ID_BYTES, Namespaces, Normalization};
 
-/// The steps by their words.
+/// Values of `normalise`.
 const STEPS: [(&str, Normalization); 4] = [
     ("exact", Normalization { trim: false, lowercase: false, nfc: false }),
     ("trim", Normalization { trim: true, lowercase: false, nfc: false }),
@@ -20,33 +20,33 @@ const STEPS: [(&str, Normalization); 4] = [
     ("nfc", Normalization { trim: false, lowercase: false, nfc: true }),
 ];
 
-/// What one table says about how the ids of a namespace are normalised.
+/// The declaration of one table on how the ids of a namespace are normalised.
 #[derive(Debug)]
 struct NormaliseDeclaration<'d> {
     normalise: Normalization,
-    /// Who says it: "route `customers`".
+    /// The table: "route `customers`".
     by: String,
     document: &'d Document<'d>,
     at: Range<usize>,
 }
 
-/// What is said about one namespace.
+/// All declarations about one namespace.
 #[derive(Debug, Default)]
 struct NamespaceDeclarations<'d> {
     statements: Vec<NormaliseDeclaration<'d>>,
     extract: Option<(At<&'d str>, &'d Document<'d>)>,
 }
 
-/// What all tables say, by the name of the namespace.
+/// The declarations of all tables, by the name of the namespace.
 #[derive(Debug, Default)]
 struct DeclaredNamespaces<'d> {
     rules: BTreeMap<&'d str, NamespaceDeclarations<'d>>,
-    /// The namespaces of the ids that records, paths and tokens have.
+    /// Namespaces of the ids in records, paths and tokens.
     in_use: BTreeSet<&'d str>,
 }
 
-/// The rules of all namespaces: of the first file's sections, and of the short forms in every file. Beside
-/// them the names of all namespaces that can have any effect; the default one is among them unless only
+/// Reads the rules of all namespaces, from the sections of the first file and the short forms in all files. Returns them
+/// with the names of all namespaces in which events have an effect. The default namespace is one of these unless only
 /// others are in use.
 pub(super) fn read_all(parts: &mut [Part<'_>]) -> (Namespaces, BTreeSet<Arc<str>>) {
     let mut all = DeclaredNamespaces::default();
@@ -102,7 +102,7 @@ fn section<'d>(
     }
 }
 
-/// The short forms in `subject` and `controller` of a table.
+/// Reads the short forms in `subject` and `controller` of a table.
 fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut DeclaredNamespaces<'d>) {
     let document = table.document();
     for key in ["subject", "controller"] {
@@ -123,7 +123,7 @@ fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut DeclaredNamespace
     }
 }
 
-/// The namespaces of the claims that say who the holder of a token is.
+/// Reads the namespaces of the claims that identify the holder of a token.
 fn claims<'d>(token: &mut Fields<'d>, all: &mut DeclaredNamespaces<'d>) {
     for key in ["subject-claim", "controller-claim"] {
         let Some(item) = token.item(key) else { continue };
@@ -135,7 +135,7 @@ fn claims<'d>(token: &mut Fields<'d>, all: &mut DeclaredNamespaces<'d>) {
     }
 }
 
-/// One step or a list of them; their order does not matter.
+/// Reads one step, or a list of steps whose order does not matter.
 fn steps(item: &Item<'_>) -> Normalization {
     item.items().iter().filter_map(|item| item.choice(&STEPS)).fold(Normalization::default(), |all, step| {
         Normalization {
@@ -147,7 +147,7 @@ fn steps(item: &Item<'_>) -> Normalization {
 }
 
 impl NamespaceDeclarations<'_> {
-    /// `None` where it cannot be told; a finding says why.
+    /// Returns the rule. `None` if the pattern cannot be used, which is a finding.
     fn rule(&self) -> Option<IdRule> {
         let first = self.statements.first();
         let normalise = first.map_or_else(Normalization::default, |first| first.normalise);
@@ -176,7 +176,7 @@ impl NamespaceDeclarations<'_> {
     }
 }
 
-/// A name that the ledger can keep.
+/// Reports a name that the ledger cannot store.
 pub(super) fn check_name(document: &Document<'_>, name: &At<&str>) {
     if name.value.is_empty() || name.value.len() > MAX_ID_BYTES {
         let finding = Finding::error("bad-namespace-name", "this is not the name of a namespace");

@@ -1,6 +1,4 @@
-//! A policy pack's folder, read.
-//!
-//! It knows file names; what is in the files is for [`crate::policy`].
+//! Reads the folders of policy packs. It knows the names of the files; [`crate::policy`] reads their content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,31 +12,32 @@ use crate::finding::{Finding, Source};
 use crate::policy::{Pack, versioning};
 use crate::vocabulary::{Namespaces, Vocabulary};
 
-/// The packs of a configuration, each read once; the first is the default.
+/// The packs of a configuration, each read once. The first is the default.
 #[derive(Debug)]
 pub(super) struct Packs {
     all: Vec<ConfiguredPack>,
-    /// How ids are read, whatever the pack.
+    /// Rules by which ids are read; the same for all packs.
     pub(super) namespaces: Namespaces,
-    /// What stands in for the words of a pack that is not there.
+    /// Vocabulary in the place of that of a pack that cannot be read.
     standard: Vocabulary,
-    /// The instant that decides which versions are in force.
+    /// Instant at which versions are in force or not.
     now: Timestamp,
     findings: Vec<Finding>,
 }
 
-/// A pack that the configuration names: the folders of its versions.
+/// A pack that the configuration names.
 #[derive(Debug)]
 struct ConfiguredPack {
+    /// One folder for each version.
     folders: Vec<PathBuf>,
     content: PackContent,
 }
 
 #[derive(Debug)]
 enum PackContent {
-    /// Every version, in the order of their effective dates.
+    /// All versions, in the order of their effective dates.
     Loaded(Vec<Arc<Pack>>),
-    /// Rules or manifest of some version are wrong; the words of one read.
+    /// Some version has errors, but its vocabulary can be read.
     VocabularyOnly(Box<Vocabulary>),
     Nothing,
 }
@@ -55,20 +54,19 @@ impl Packs {
         };
         if packs.load_named(main).is_none() {
             main.fields.missing("policy");
-            // Its place is the first all the same.
+            // The default pack has the first position even if it is missing.
             packs.all.push(ConfiguredPack { folders: Vec::new(), content: PackContent::Nothing });
         }
         packs
     }
 
-    /// Loads the pack that the key `policy` names, and says where it stands in the list; `None` where
-    /// the key is not there.
+    /// Loads the pack that the key `policy` names. Returns its position in the list; `None` if there is no such key.
     pub(super) fn load_named(&mut self, part: &mut Part<'_>) -> Option<usize> {
         let (folder, fields) = (part.folder, &mut part.fields);
         self.load_named_in(folder, fields)
     }
 
-    /// [`Packs::named`] of a table: one folder, or a list with a folder for each version.
+    /// Does the same for a table. The key names one folder, or a list with a folder for each version.
     pub(super) fn load_named_in(&mut self, base: &Path, fields: &mut Fields<'_>) -> Option<usize> {
         let named = fields.texts("policy");
         if named.is_empty() {
@@ -125,7 +123,7 @@ impl Packs {
         PackContent::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
     }
 
-    /// The shortest period, in days, for which a pack lets the access log be kept, and that pack's title.
+    /// Returns the shortest limit that a pack sets for the retention of the access log, in days, and that pack's title.
     pub(super) fn access_log_limit(&self) -> Option<(u32, String)> {
         let limits = self.all.iter().filter_map(|known| match &known.content {
             PackContent::Loaded(versions) => Some(versions),
@@ -138,7 +136,7 @@ impl Packs {
         limits.min_by_key(|(days, _)| *days)
     }
 
-    /// The versions of the pack at this place of the list; none where it does not load.
+    /// Returns the versions of the pack at a position; none if it has errors.
     pub(super) fn versions(&self, position: usize) -> &[Arc<Pack>] {
         match self.all.get(position).map(|known| &known.content) {
             Some(PackContent::Loaded(versions)) => versions,
@@ -146,7 +144,7 @@ impl Packs {
         }
     }
 
-    /// The words of the pack at this place of the list.
+    /// Returns the terms of the pack at a position.
     pub(super) fn terms(&self, position: usize) -> PackTerms<'_> {
         let namespaces = &self.namespaces;
         match self.all.get(position).map(|known| &known.content) {
@@ -163,8 +161,8 @@ impl Packs {
         }
     }
 
-    /// The folders, the packs in the order of loading with their versions, and what is wrong with them.
-    /// Where nothing is, the places that [`Packs::named`] returned are places in the list of packs.
+    /// Returns the folders, the versions of each pack, and the findings about packs. If there are none, the positions
+    /// that [`Packs::load_named`] returned are valid in the list of packs.
     pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Vec<Arc<Pack>>>, Vec<Finding>) {
         let mut folders = Vec::new();
         let mut packs = Vec::new();
@@ -178,8 +176,7 @@ impl Packs {
     }
 }
 
-/// The words of a pack that does not load, if at least these read. What is wrong with them has been
-/// said when the pack was read.
+/// Reads the vocabulary of a pack with errors, if that has none itself. The errors were reported when the pack was read.
 fn words(folder: &Path) -> Option<Vocabulary> {
     let file = folder.join("pack.toml");
     let source = Source::new(file.display().to_string(), std::fs::read_to_string(&file).ok()?);
@@ -188,7 +185,7 @@ fn words(folder: &Path) -> Option<Vocabulary> {
     document.into_findings().is_empty().then_some(vocabulary)
 }
 
-/// A pack's folder: beside the file that names it, else in the working directory.
+/// Returns a pack's folder: relative to the file that names it, or else to the working directory.
 fn resolve(folder: &Path, named: &str) -> PathBuf {
     let beside = folder.join(named);
     let here = PathBuf::from(named);
@@ -198,12 +195,12 @@ fn resolve(folder: &Path, named: &str) -> PathBuf {
 /// Reads and loads the pack in a folder: its `pack.toml` and every `.cedar` file beside it.
 ///
 /// # Errors
-/// Everything that is wrong, all at once.
+/// All findings about the pack.
 pub fn read_pack(folder: &Path) -> Result<Pack, Vec<Finding>> {
     Pack::load(&sources(folder)?)
 }
 
-/// The texts that make up a pack.
+/// Reads the texts that make up a pack.
 ///
 /// # Errors
 /// The files that cannot be read.
@@ -213,7 +210,7 @@ pub fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
     read_all(&files)
 }
 
-/// The scenario files of a pack: those of its base, then `scenarios/*.toml` in the order of their names.
+/// Reads the scenario files of a pack: those of its base, then `scenarios/*.toml` in the order of their names.
 ///
 /// # Errors
 /// The files that cannot be read.
@@ -228,7 +225,7 @@ pub fn scenarios(folder: &Path, pack: &Pack) -> Result<Vec<Source>, Vec<Finding>
     Ok(pack.base_scenarios().into_iter().chain(own).collect())
 }
 
-/// The texts of these files.
+/// Reads files.
 ///
 /// # Errors
 /// The files that cannot be read.
@@ -267,7 +264,7 @@ fn listed(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Vec<Finding>> 
 mod tests {
     use super::*;
 
-    /// The findings as the operator sees them.
+    /// Renders findings as the operator sees them.
     fn report(findings: &[Finding]) -> String {
         let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `[[recipient]]`: who may ask, as what, and how it proves who it is.
+//! Reads `[[recipient]]`: kind, purposes, agreement and credentials of each recipient.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::exchange::route::{Agreement, Recipient, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
 
-/// Every recipient of every file, what each presents, and the files of those who sign for them.
+/// Reads the recipients of all files. Returns them with their credentials and the files of the token issuers.
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
     words: &PackTerms<'_>,
@@ -36,7 +36,7 @@ pub(super) fn read_all(
         let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
         credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
         fields.end();
-        // One that does not read is a finding, and then the positions of the others come to nothing.
+        // A recipient with errors is left out. Positions are wrong then, but the configuration is not used.
         recipients.extend(recipient.map(Arc::new));
     }
     (recipients, credentials, issuers.files)
@@ -87,7 +87,7 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate })
 }
 
-/// `country` and `region`. Of two that contradict each other nobody knows which is right.
+/// Reads `country` and `region`. A contradiction between the two is an error, as nothing tells which is right.
 fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
     let document = fields.document();
     let country = fields.text("country").and_then(|country| words.country(document, &country));
@@ -109,7 +109,7 @@ fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, O
     (country, region)
 }
 
-/// `rate = { requests = 100, per = "1s" }`: that many at once, refilled over that time.
+/// Reads `rate = { requests = 100, per = "1s" }`: a burst of that size, refilled over that time.
 fn read_rate(mut fields: Fields<'_>) -> Option<DefaultDirectRateLimiter> {
     let (document, at) = (fields.document(), fields.at());
     let requests = fields.number("requests");
@@ -126,7 +126,7 @@ fn read_rate(mut fields: Fields<'_>) -> Option<DefaultDirectRateLimiter> {
     quota.map(RateLimiter::direct)
 }
 
-/// What it is called and where it is filed is for whoever reads the file.
+/// Reads `agreement`. Its type and reference are for human readers of the file.
 fn read_agreement(mut fields: Fields<'_>) -> Agreement {
     fields.text("type");
     fields.text("reference");

@@ -1,4 +1,4 @@
-//! The keys of a `[[route]]` about its requests: parameters, header fields, bodies, and the origins of pages.
+//! Reads the keys of a `[[route]]` about its requests: query parameters, header fields, bodies, and CORS origins.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::exchange::request_head;
 use crate::exchange::route::QueryParameter;
 use crate::finding::Finding;
 
-/// Names by which APIs let a caller select, rename, sort, filter, expand or compute fields: without case, signs at
-/// the beginning (`$select`, `_sort`), separators (`sort_by`) and what stands in brackets (`fields[people]`).
-const CHOOSING: [&str; 97] = [
+/// Usual names of parameters by which APIs let the caller select, rename, sort, filter, expand or compute fields. They are
+/// compared without case, leading signs (`$select`, `_sort`), separators (`sort_by`) and brackets (`fields[people]`).
+const SELECTORS: [&str; 97] = [
     "aggregate",
     "aggregates",
     "aggregation",
@@ -113,14 +113,14 @@ const CHOOSING: [&str; 97] = [
     "with",
 ];
 
-/// Names by which a query says another method than the request's.
-const OVERRIDING: [&str; 3] = ["_method", "_httpmethod", "x-http-method-override"];
+/// Names of parameters that override the method of a request.
+const METHOD_OVERRIDES: [&str; 3] = ["_method", "_httpmethod", "x-http-method-override"];
 
-/// Whether a parameter of this name commonly lets its caller choose what the answer's fields hold.
-fn chooses(name: &str) -> bool {
+/// True if APIs commonly let the caller choose the content of the response's fields by a parameter of this name.
+fn is_selector(name: &str) -> bool {
     let base = name.split(['[', '(']).next().unwrap_or_default().to_ascii_lowercase();
     let base = base.replace(['$', '_', '-', '.'], "");
-    CHOOSING.contains(&base.as_str())
+    SELECTORS.contains(&base.as_str())
 }
 
 /// Reads `query`.
@@ -131,7 +131,7 @@ pub(super) fn query(
 ) -> HashMap<String, QueryParameter> {
     let mut query = HashMap::new();
     for (name, item) in fields.entries("query") {
-        if OVERRIDING.contains(&name.value.to_ascii_lowercase().as_str()) {
+        if METHOD_OVERRIDES.contains(&name.value.to_ascii_lowercase().as_str()) {
             let finding =
                 Finding::error("bad-parameter", format!("the parameter `{}` cannot pass", name.value));
             let hint = "an origin that heeds it does something else than what was decided about";
@@ -142,7 +142,7 @@ pub(super) fn query(
     query
 }
 
-/// A category or a list of them for every value, or a table of the values that pass.
+/// Reads one parameter: categories for any value, or a table with the values that pass.
 fn parameter(
     document: &Document<'_>,
     words: &PackTerms<'_>,
@@ -150,7 +150,7 @@ fn parameter(
     item: &Item<'_>,
 ) -> QueryParameter {
     if !item.is_table() {
-        if chooses(name.value) {
+        if is_selector(name.value) {
             let finding = Finding::warning(
                 "parameter-chooses-fields",
                 format!(
@@ -214,7 +214,7 @@ pub(super) fn headers(fields: &mut Fields<'_>, purpose_header: &HeaderName) -> V
     headers
 }
 
-/// Reads `request-body`: whether a DELETE may have one.
+/// Reads `request-body`. True if a DELETE can have a body.
 pub(super) fn delete_body(fields: &mut Fields<'_>, methods: &[Method]) -> bool {
     let Some(item) = fields.item("request-body") else { return false };
     let allowed = item.flag() == Some(true);
@@ -226,8 +226,9 @@ pub(super) fn delete_body(fields: &mut Fields<'_>, methods: &[Method]) -> bool {
     allowed
 }
 
-/// Warns where requests with a body count as reading. `operation` is where the route says that they do.
-pub(super) fn screen_disclosure(
+/// Warns if requests with a body count as `disclose`, because the body can choose fields. `operation` is the item that
+/// says so.
+pub(super) fn warn_body_selectors(
     document: &Document<'_>,
     operation: &Item<'_>,
     methods: &[Method],
@@ -271,7 +272,7 @@ pub(super) fn cors(
     Some(Cors::new(origins, methods, request_headers, answer_headers, purpose_header))
 }
 
-/// An origin as browsers write it (RFC 6454, 6.2): scheme, host, and a port that is not the scheme's own.
+/// Reads an origin as browsers write it (RFC 6454, 6.2): scheme, host, and a port other than the scheme's default.
 fn origin(document: &Document<'_>, text: &At<&str>) -> Option<HeaderValue> {
     let hint = match text.value {
         "*" => "every origin has to be named: who may ask is not for any page to say",
@@ -299,7 +300,7 @@ fn is_origin(text: &str) -> bool {
     if !is_scheme || !is_authority || authority.is_empty() {
         return false;
     }
-    // The scheme may be an application's own; its authority is read like that of HTTP.
+    // The scheme can be an application's own; its authority is read as that of HTTP.
     let Ok(uri) = format!("http://{authority}").parse::<Uri>() else { return false };
     let Some(parsed) = uri.authority() else { return false };
     let port = authority.strip_prefix(parsed.host()).unwrap_or_default();
@@ -315,8 +316,8 @@ fn is_origin(text: &str) -> bool {
     !parsed.host().is_empty() && (port.is_empty() || is_port())
 }
 
-/// Warns where an upstream's answer about origins is listed beside `cors`, which takes its place.
-pub(super) fn screen_answer_headers(document: &Document<'_>, listed: &[At<&str>]) {
+/// Warns if CORS headers of the upstream are listed beside `cors`, which replaces them.
+pub(super) fn warn_upstream_cors(document: &Document<'_>, listed: &[At<&str>]) {
     let is_about_origins =
         |name: &&At<&str>| name.value.parse().is_ok_and(|header| cors::is_about_origins(&header));
     for name in listed.iter().filter(is_about_origins) {
@@ -332,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_choose_are_recognised_in_their_spellings() {
+    fn selectors_are_recognized_in_all_spellings() {
         for name in [
             "select",
             "$select",
@@ -382,17 +383,17 @@ mod tests {
             "filterExpression",
             "query_string",
         ] {
-            assert!(chooses(name), "{name}");
+            assert!(is_selector(name), "{name}");
         }
         for name in
             ["page", "limit", "offset", "cursor", "email", "id", "status", "pace", "since", "$top", "$skip"]
         {
-            assert!(!chooses(name), "{name}");
+            assert!(!is_selector(name), "{name}");
         }
     }
 
     #[test]
-    fn origins_are_what_browsers_write() {
+    fn only_origins_as_browsers_write_them_are_accepted() {
         for origin in [
             "https://app.example.org",
             "https://app.example.org:8443",

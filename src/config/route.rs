@@ -1,4 +1,4 @@
-//! `[[schema]]` and `[[route]]`: which requests go where, and what their answers hold.
+//! Reads `[[schema]]` and `[[route]]`: the upstream of each request, and the mapping of its response to data categories.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::scrub::{
 };
 use crate::vocabulary::{Operation, PurposeId};
 
-/// Bytes of a body that is held whole (`withheld = "deny"`).
+/// Default of `max-deny-body`: maximum size of a body that is held whole (`withheld = "deny"`), in bytes.
 const MAX_DENY_BODY: usize = 8 << 20;
-/// Bytes of a request's body.
+/// Default of `max-request-body`, in bytes.
 const MAX_REQUEST_BODY: usize = 10 << 20;
 
-/// Methods a route can serve; HEAD comes with GET.
+/// Methods that a route can serve. HEAD is implied by GET.
 const METHODS: [(&str, Method); 6] = [
     ("GET", Method::GET),
     ("HEAD", Method::HEAD),
@@ -42,10 +42,10 @@ const METHODS: [(&str, Method); 6] = [
     ("DELETE", Method::DELETE),
 ];
 
-/// The schemas by name.
+/// Schemas by name.
 type Schemas<'d> = HashMap<&'d str, LocatedMapping<'d>>;
 
-/// Every route of every file, with what the schemas say.
+/// Reads the routes of all files, with the schemas that they name.
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
     packs: &mut Packs,
@@ -115,14 +115,14 @@ fn unroutable_finding(unroutable: Unroutable) -> Finding {
     }
 }
 
-/// All paths of a record set that are relative to it or look into it.
+/// Returns all paths of a record set except the one that selects it.
 fn paths(set: &RecordMapping) -> impl Iterator<Item = &String> {
     let sources = set.subjects.iter().chain(&set.controller).map(|source| &source.path);
     let fields = set.fields.iter().map(|field| &field.path);
     sources.chain(fields).chain(set.facts.iter().map(|(_, path)| path))
 }
 
-/// One route table being read.
+/// Reads one route table.
 struct RouteReader<'r, 'd> {
     document: &'d Document<'d>,
     fields: Fields<'d>,
@@ -147,7 +147,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let operation = written.as_ref().and_then(|item| item.choice(&operations));
         let delete_body = request::delete_body(&mut self.fields, &methods);
         if let Some(item) = written.filter(|_| operation == Some(Operation::Disclose)) {
-            request::screen_disclosure(self.document, &item, &methods, delete_body);
+            request::warn_body_selectors(self.document, &item, &methods, delete_body);
         }
         let personal = self.personal(name.as_ref());
         let pattern_text = pattern.as_ref().map_or("", |pattern| pattern.value);
@@ -213,7 +213,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         item.items().iter().filter_map(|item| item.choice(&METHODS)).collect()
     }
 
-    /// Whether its answers are scrubbed: yes, unless the route says no. Then `check` names it.
+    /// True if responses are scrubbed, which is the default. A route that turns it off is a warning.
     fn personal(&mut self, name: Option<&At<&str>>) -> bool {
         let Some(item) = self.fields.item("personal") else { return true };
         let personal = item.flag() != Some(false);
@@ -248,7 +248,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         headers
     }
 
-    /// How answers are framed where their media type does not say so, and the media types that leave as they are.
+    /// Reads `framing`, the framing of a response whose media type does not tell it, and `media-types`, the media types
+    /// that leave under their own name.
     fn media_types(&mut self) -> MediaTypes {
         let framing = self.fields.choice("framing", &[("lines", Framing::Lines), ("csv", Framing::Rows)]);
         let mut listed = Vec::new();
@@ -281,12 +282,11 @@ impl<'r, 'd> RouteReader<'r, 'd> {
     ) -> Option<Cors> {
         let cors =
             request::cors(&mut self.fields, methods, request_headers, answer_headers, self.purpose_header)?;
-        request::screen_answer_headers(self.document, &self.fields.texts("answer-headers"));
+        request::warn_upstream_cors(self.document, &self.fields.texts("answer-headers"));
         Some(cors)
     }
 
-    /// What becomes of fields that nothing classifies: they are removed, unless the route says that they
-    /// leave. Then `check` names it.
+    /// Reads `unclassified`. Unclassified fields are removed by default; a route that releases them is a warning.
     fn unclassified(&mut self, name: Option<&At<&str>>) -> Unclassified {
         let words = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
         let Some(item) = self.fields.item("unclassified") else { return Unclassified::Remove };
@@ -333,10 +333,10 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
         let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();
         if personal && unknown_subject == UnknownSubject::NoFacts {
-            find_spelled_alone(&sets);
+            check_subject_only_in_path(&sets);
         }
         if personal {
-            find_spelled_controller(&sets);
+            check_controller_only_in_path(&sets);
         }
         let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
         let withheld = [("strip", OnWithheld::Strip), ("deny", OnWithheld::Deny { max_body })];
@@ -368,8 +368,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         Some(Scrubbing::new(plan, words, unknown_subject, withheld, limits, fields, records))
     }
 
-    /// Names what is told by its position: in a table without a header nobody notices another order, and in one
-    /// with a header nothing may close up.
+    /// Warns about paths that identify the elements of a row by position: in a table without a header nobody notices when
+    /// the order changes. In a table with a header, removed elements must leave `null`.
     fn by_position(&self, mapping: &Mapping, places: &[PathPlace<'d>]) {
         let is_in_table = |path: &str| {
             let tables = mapping.records.iter().filter(|set| set.columns.is_some());
@@ -388,7 +388,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         }
         let columns = mapping.records.iter().find_map(|set| set.columns.as_ref());
         if let Some(columns) = columns.filter(|_| mapping.removed_as != RemovedAs::Null) {
-            // The first is its own: the header may be a field, too.
+            // The first place is that of `columns` itself; the header can be a field, too.
             if let Some(place) = places.iter().find(|place| place.path == columns.path) {
                 let finding = Finding::error(
                     "columns-need-null",
@@ -417,7 +417,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         removed_as
     }
 
-    /// The types of server-sent events that leave; one is a line of its own in the stream.
+    /// Reads `events`, the types of server-sent events that leave. A type is one line of the stream.
     fn events(&mut self) -> Vec<String> {
         let (names, wrong): (Vec<_>, Vec<_>) = self
             .fields
@@ -432,7 +432,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         names.into_iter().map(|name| name.value.to_owned()).collect()
     }
 
-    /// The record set that the route itself describes, and those of its `[[route.records]]`.
+    /// Reads the record set that the route itself describes, and those of its `[[route.records]]`.
     fn record_sets(&mut self) -> Vec<LocatedMapping<'d>> {
         let base = schema(&mut self.fields, self.schemas);
         let mut flat = base.read(&mut self.fields, &self.words);
@@ -451,7 +451,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let flat_is_empty =
             |flat: &LocatedMapping<'_>| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty();
         if sets.len() > 1 && sets.first().is_some_and(flat_is_empty) {
-            // Only `[[route.records]]` are written: there is no flat record set.
+            // The route has `[[route.records]]` only, and no record set of its own.
             sets.remove(0);
         }
         sets
@@ -462,7 +462,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             Ok(plan) => return Some(Arc::new(plan)),
             Err(errors) => errors,
         };
-        // A field without a category was found where its categories were read.
+        // A field without a category was reported when its categories were read.
         for error in errors.iter().filter(|error| error.fault != MappingFault::NoCategory) {
             for place in places.iter().filter(|place| place.path == error.path) {
                 let finding =
@@ -475,12 +475,12 @@ impl<'r, 'd> RouteReader<'r, 'd> {
     }
 }
 
-/// Finds record sets about somebody whom the recipient alone names. A person who is unknown counts as one
-/// who has said nothing there, and `042` may be another to the ledger than to the upstream: then 42's record
-/// would leave, whatever 42 has said.
-fn find_spelled_alone(sets: &[LocatedMapping<'_>]) {
+/// Finds record sets whose subject only the path names, so that the recipient spells the id. With `no-facts` an unknown
+/// person counts as one without events. If the upstream takes `042` for 42 and the ledger does not know `042`, the record
+/// of 42 would leave in spite of the events about 42.
+fn check_subject_only_in_path(sets: &[LocatedMapping<'_>]) {
     for LocatedMapping { mapping: set, places, .. } in sets {
-        // One that may be absent says nothing then.
+        // An optional id can be absent, and then names nobody.
         let is_in_record = |source: &SubjectSource| !source.path.starts_with('{') && !source.optional;
         if set.subjects.iter().any(is_in_record) {
             continue;
@@ -503,8 +503,8 @@ fn find_spelled_alone(sets: &[LocatedMapping<'_>]) {
     }
 }
 
-/// Finds record sets about an account that the recipient alone names: one that is unknown counts as open.
-fn find_spelled_controller(sets: &[LocatedMapping<'_>]) {
+/// Finds record sets whose controller only the path names: an account that the ledger does not know counts as open.
+fn check_controller_only_in_path(sets: &[LocatedMapping<'_>]) {
     for LocatedMapping { mapping: set, places, .. } in sets {
         let Some(controller) = set.controller.as_ref().filter(|source| source.path.starts_with('{')) else {
             continue;
@@ -519,7 +519,7 @@ fn find_spelled_controller(sets: &[LocatedMapping<'_>]) {
     }
 }
 
-/// The fields of a record set with their paths from the document on.
+/// Returns the fields of a record set, with paths from the root of the document.
 fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = MappedField> {
     set.fields.iter().map(|field| {
         let path = match field.path.strip_prefix('@') {
@@ -531,7 +531,7 @@ fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = M
     })
 }
 
-/// What the schema that a table names says; nothing where it names none.
+/// Returns the mapping of the schema that a table names; an empty one if it names none.
 fn schema<'d>(fields: &mut Fields<'d>, schemas: &Schemas<'d>) -> LocatedMapping<'d> {
     let Some(name) = fields.text("schema") else { return LocatedMapping::default() };
     let found = schemas.get(name.value);

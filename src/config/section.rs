@@ -1,4 +1,4 @@
-//! The sections about the process: where it exports from, listeners, admin, ledger, log, keys, upstreams.
+//! The sections about the process: deployment, listeners, admin, ledger, audit, access log, keys, upstreams.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,96 +20,111 @@ use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request_head};
 use crate::finding::Finding;
 use crate::vocabulary::EEA;
 
-/// Where certificates come from.
+/// Hint for certificate files that do not exist.
 const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes development certificates";
 
-/// A public listener.
+/// `[[listener]]`: a public listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSection {
+    /// Address to bind.
     pub address: SocketAddr,
-    /// Empty: any one well-formed authority.
+    /// Authorities that requests can be for. Empty: any.
     pub authorities: Vec<String>,
     /// Time for a request's body to arrive.
     pub request_timeout: Duration,
-    /// Exchanges under way at a time.
+    /// Maximum number of exchanges under way.
     pub max_exchanges: usize,
-    /// Of these, those of one recipient.
+    /// Maximum number of exchanges of one recipient under way.
     pub max_exchanges_per_recipient: usize,
+    /// TLS. `None`: plaintext.
     pub tls: Option<ListenerTls>,
 }
 
-/// TLS of a listener: the files, and what they held when they were read.
+/// `[listener.tls]`: the files, and their content when they were read.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
+    /// Paths of the files.
     pub files: TlsFiles,
-    /// An error is a finding as well.
+    /// The TLS configuration made of the files. An error is also a finding.
     pub server: Result<TlsServer, TlsError>,
-    /// When the certificate expires, in Unix time.
+    /// End of the certificate's validity, in seconds of Unix time. `None` if it cannot be read.
     pub not_after: Option<i64>,
 }
 
-/// The admin listener.
+/// `[admin]`: the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSection {
+    /// Address to bind, on the loopback.
     pub address: SocketAddr,
 }
 
-/// The embedded ledger.
+/// `[ledger]`: the embedded ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSection {
+    /// Path of the SQLite file.
     pub path: PathBuf,
+    /// Maximum age of this process's copy of the ledger.
     pub max_staleness: Duration,
 }
 
-/// The disclosure log.
+/// `[audit]`: the disclosure log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditSection {
+    /// Folder of the log.
     pub directory: PathBuf,
+    /// Point at which a record has to be on disk.
     pub durability: Durability,
+    /// Age at which whole segments are removed.
     pub retention: Duration,
 }
 
-/// The key file.
+/// `[keys]`: the key file.
 #[derive(Clone, Debug)]
 pub struct KeysSection {
+    /// Path of the key file.
     pub path: PathBuf,
-    /// Pseudonymised values of one epoch cannot be joined with those of another.
+    /// Name of the epoch of pseudonyms. Pseudonymised values of two epochs cannot be joined.
     pub pseudonym_epoch: Option<Arc<str>>,
 }
 
-/// Where the access log goes, and for how long.
+/// `[access-log]`: the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLogSection {
+    /// Folder of the log.
     pub directory: PathBuf,
+    /// Number of days for which files are kept.
     pub days: u32,
 }
 
-/// An API behind the gateway.
+/// `[[upstream]]`: an API behind the gateway.
 #[derive(Clone, Debug)]
 pub struct UpstreamSection {
+    /// Name by which routes refer to it.
     pub name: Arc<str>,
-    /// `http` scheme, host and port.
+    /// Host, and port if the URL has one.
     pub authority: String,
-    /// A path prefix without a trailing slash.
+    /// Path prefix without a trailing slash; can be empty.
     pub prefix: String,
+    /// True if it holds backups.
     pub backup: bool,
+    /// Time for a connection to be established.
     pub connect_timeout: Duration,
-    /// From the request to the head of the answer.
+    /// Time from the request to the head of the response.
     pub timeout: Duration,
-    /// Between two chunks of the answer's body.
+    /// Time between two chunks of the response's body.
     pub idle_timeout: Duration,
-    /// For all of the answer's body to come, without the time that its recipient takes.
+    /// Time that the whole body of a response is waited for, without the time in which its recipient accepts no data.
     pub body_timeout: Duration,
-    /// Whether a connection serves more than one request.
+    /// True if a connection can serve more than one request.
     pub reuse: bool,
 }
 
-/// How long the access log is kept where nothing is said.
+/// Default retention of the access log, in days.
 const ACCESS_LOG_DAYS: u32 = 15;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The names of things of one kind: two of them alike are a finding.
+/// Names of one kind, such as routes. A name that occurs twice is a finding.
 #[derive(Debug)]
 pub(super) struct UniqueNames {
     what: &'static str,
@@ -255,7 +270,7 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     let server = tls::server(&files);
     if let Err(error) = &server {
         let words = format!("TLS cannot be set up: {error}");
-        // Whoever works on the ledger or tries a mapping need not read the gateway's key.
+        // A user who works on the ledger or tries a mapping need not be able to read the gateway's key.
         let finding = match error.denied {
             true => Finding::warning("unreadable-tls", words),
             false => Finding::error("bad-tls", words),
@@ -278,7 +293,7 @@ pub(super) fn admin(part: &mut Part<'_>) -> AdminSection {
     fields.end();
     let Some(At { value: address, at }) = configured else { return AdminSection { address: default } };
     if !address.ip().is_loopback() {
-        // The admin API has no authentication of its own yet, so it does not leave the machine.
+        // The admin API has no authentication of its own yet, so it stays on this machine.
         let finding = Finding::error(
             "admin-not-loopback",
             format!("the admin listener must be on the loopback, not on {}", address.ip()),
@@ -337,7 +352,7 @@ pub(super) fn keys(part: &mut Part<'_>) -> KeysSection {
     keys
 }
 
-/// `[access-log]`: within the shortest period that a pack allows it (P-7c).
+/// Reads `[access-log]`. The retention must not exceed the shortest one that a pack allows (P-7c).
 pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogSection> {
     let mut fields = part.fields.fields("access-log", "`[access-log]`")?;
     let (document, fields_at) = (fields.document(), fields.at());
@@ -359,11 +374,11 @@ pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLog
     Some(AccessLogSection { directory: part.folder.join(directory?.value), days })
 }
 
-/// Every upstream of every file.
+/// The upstreams of all files.
 #[derive(Debug)]
 pub(super) struct ConfiguredUpstreams {
     pub(super) all: Vec<UpstreamSection>,
-    /// Also of those that do not read: a route that names one is not wrong.
+    /// Names of all upstreams, including those with errors: a route that names one of these is not wrong itself.
     pub(super) names: UniqueNames,
 }
 
@@ -401,7 +416,7 @@ fn upstream(mut fields: Fields<'_>, names: &mut UniqueNames) -> Option<UpstreamS
     })
 }
 
-/// The authority and the path prefix of an upstream's URL.
+/// Reads the URL of an upstream. Returns its authority and path prefix.
 fn origin(document: &Document<'_>, url: &At<&str>) -> Option<(String, String)> {
     let uri = url.value.parse::<Uri>().ok();
     let usable = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.query().is_none());

@@ -1,7 +1,6 @@
-//! The words of a pack, as the configuration uses them: a name that is not one of them is a finding.
+//! Looks up terms of a pack's vocabulary that the configuration uses. An unknown term is a finding.
 //!
-//! Invariant: each unknown name is found exactly once, and none is found where it is not known which
-//! words there are.
+//! Invariant: each unknown term is reported exactly once, and none if the vocabulary could not be read completely.
 
 use std::sync::Arc;
 
@@ -11,12 +10,12 @@ use crate::vocabulary::{
     CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, region,
 };
 
-/// The vocabulary of a pack, and how ids are read beside it.
+/// The vocabulary of a pack, and the rules by which ids are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PackTerms<'p> {
     pub vocabulary: &'p Vocabulary,
-    /// Whether these are all words. They are not where the pack that may add some does not read:
-    /// what it says would make findings of what is right.
+    /// True if the vocabulary is complete. If the pack, which can add terms, could not be read, correct terms may be
+    /// unknown and are not reported.
     pub complete: bool,
     pub namespaces: &'p Namespaces,
 }
@@ -26,7 +25,7 @@ impl PackTerms<'_> {
         self.find(document, "recipient kind", name, self.vocabulary.kinds())
     }
 
-    /// A purpose by any of its names.
+    /// Finds a purpose by its id or an alias.
     pub(super) fn purpose(&self, document: &Document<'_>, name: &At<&str>) -> Option<PurposeId> {
         let declared = self.vocabulary.declared_purpose(name.value).ok();
         declared.or_else(|| self.find(document, "purpose", name, self.vocabulary.purposes()))
@@ -36,7 +35,7 @@ impl PackTerms<'_> {
         names.iter().filter_map(|name| self.purpose(document, name)).collect()
     }
 
-    /// One category or a list of them. None at all is a finding of its own.
+    /// Reads one category or a list of categories. An empty list is a finding.
     pub(super) fn categories(&self, document: &Document<'_>, item: &Item<'_>) -> Vec<CategoryId> {
         if item.items().is_empty() {
             let finding = Finding::error("no-category", "this field has no category").label("empty");
@@ -47,7 +46,7 @@ impl PackTerms<'_> {
         item.texts().iter().filter_map(find).collect()
     }
 
-    /// A country: an assigned code of ISO 3166-1.
+    /// Reads a country: an assigned code of ISO 3166-1.
     pub(super) fn country(&self, document: &Document<'_>, text: &At<&str>) -> Option<Arc<str>> {
         let country = region::country(text.value);
         if country.is_none() {
@@ -58,7 +57,7 @@ impl PackTerms<'_> {
         country.map(Arc::from)
     }
 
-    /// A region that the pack knows.
+    /// Reads a region of the pack.
     pub(super) fn region(&self, document: &Document<'_>, text: &At<&str>) -> Option<Arc<str>> {
         let regions = self.vocabulary.regions();
         let region = regions.label(text.value);

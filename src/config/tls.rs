@@ -1,4 +1,4 @@
-//! What a listener's certificate, key and client CA make.
+//! Builds the TLS configuration of a listener from its certificate, key and client CA.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The certificate of a listener, and whose client certificates it accepts.
+/// The files of a listener's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
+    /// PEM file with the certificate chain.
     pub certificate: PathBuf,
+    /// PEM file with the private key.
     pub key: PathBuf,
+    /// PEM file with the authorities whose client certificates are accepted.
     pub client_ca: Option<PathBuf>,
-    /// Whether a connection without a client certificate is refused.
+    /// True if a connection without a client certificate is refused.
     pub client_required: bool,
 }
 
@@ -25,7 +28,7 @@ pub struct TlsFiles {
 pub struct TlsError {
     path: String,
     reason: String,
-    /// It is not for this user to read.
+    /// True if this user has no permission to read the file.
     pub(super) denied: bool,
 }
 
@@ -41,30 +44,30 @@ impl TlsError {
     }
 }
 
-/// What the TLS files of a listener make.
+/// TLS configuration of a listener.
 #[derive(Clone, Debug)]
 pub struct TlsServer {
+    /// Configuration for rustls.
     pub config: Arc<ServerConfig>,
-    /// `None` where no client certificates are accepted.
+    /// Authority for client certificates. `None` if none are accepted.
     pub client_authority: Option<ClientAuthority>,
 }
 
-/// Whose client certificates are accepted. Connections that one authority let in end when a reload names
-/// another.
+/// The authority whose client certificates are accepted. When a reload names another one, connections that the old one
+/// admitted end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuthority {
-    /// Of its trust anchors, in whatever order the file has them.
+    /// Digest of its trust anchors; their order in the file has no influence.
     pub digest: [u8; 32],
-    /// Whether a connection without a client certificate is refused.
+    /// True if a connection without a client certificate is refused.
     pub required: bool,
 }
 
-/// The TLS configuration of a listener: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN, client
-/// certificates asked for where there is a client CA, and demanded where the configuration says so:
-/// otherwise an API key will do.
+/// Builds the TLS configuration of a listener: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN. Client certificates are
+/// requested if there is a client CA, and required if the configuration says so; otherwise an API key suffices.
 ///
 /// # Errors
-/// [`TlsError`] for a file that does not read, parse or match.
+/// [`TlsError`] if a file cannot be read or parsed, or if the key does not match the certificate.
 pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.certificate)
@@ -99,8 +102,8 @@ pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if client_authority.is_some() {
-        // A resumed session brings the client's certificate along without verifying it again: one that has
-        // ended, or whose authority is no longer trusted, would go on letting its holder in.
+        // A resumed session carries the client certificate without verifying it again, so it would be accepted after it
+        // has ended, or after its authority is no longer trusted.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
@@ -125,7 +128,7 @@ fn digest(roots: &RootCertStore) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// When a chain expires, in Unix time: the earliest end of its certificates.
+/// Returns the earliest end of validity in a chain, in seconds of Unix time. `None` if no certificate can be read.
 pub(super) fn not_after(certificate: &Path) -> Option<i64> {
     let chain = CertificateDer::pem_file_iter(certificate).ok()?;
     let ends = chain.filter_map(|certificate| {
@@ -136,10 +139,10 @@ pub(super) fn not_after(certificate: &Path) -> Option<i64> {
     ends.min()
 }
 
-/// The certificates of a CA file.
+/// Reads the certificates of a CA file.
 ///
 /// # Errors
-/// [`TlsError`] where the file does not read or holds no certificate.
+/// [`TlsError`] if the file cannot be read or holds no certificate.
 pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| TlsError::of_pem(path, &error))?;
