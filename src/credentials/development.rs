@@ -27,7 +27,12 @@ pub enum CertsError {
     Make(#[from] rcgen::Error),
     /// A file cannot be written.
     #[error("{path}: {source}", path = path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 /// The name of a client certificate.

@@ -25,9 +25,13 @@ pub enum Addressee {
 /// The last statement of a data subject about a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsentStatus {
+    /// The subject consented.
     Given,
+    /// The subject refused consent.
     Refused,
+    /// The subject withdrew a consent.
     Withdrawn,
+    /// A consent has expired.
     Expired,
 }
 

@@ -21,7 +21,12 @@ use crate::vocabulary::Form;
 pub enum ReadError {
     /// The folder or a segment cannot be read.
     #[error("{path} cannot be read", path = .path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The folder or segment.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// A line is not a record.
     #[error("{path} contains a line that is not a record: run `purposegate audit verify`", path = .0.display())]
     Unreadable(PathBuf),

@@ -72,13 +72,25 @@ pub enum OpenLogError {
     InUse(PathBuf),
     /// The folder or one of its files cannot be read or written.
     #[error("the disclosure log {folder} cannot be {doing}", folder = .folder.display())]
-    Io { folder: PathBuf, doing: &'static str, source: std::io::Error },
+    Io {
+        /// The folder or file.
+        folder: PathBuf,
+        /// The failed action, as a past participle ("read").
+        doing: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The hash chain is broken at this record.
     #[error(
         "the disclosure log is inconsistent at record {record} in {file}: examine it with `purposegate audit verify`, then move the folder and the `.head` file next to it away to begin a new log",
         file = .file.display()
     )]
-    Inconsistent { file: PathBuf, record: u64 },
+    Inconsistent {
+        /// The segment.
+        file: PathBuf,
+        /// The number of the record.
+        record: u64,
+    },
     /// The records carry tags of another key.
     #[error("the disclosure log was written with other keys ({file}): restore its key file", file = .0.display())]
     OtherKeys(PathBuf),
