@@ -248,7 +248,7 @@ impl Slice {
     /// once.
     pub(super) fn evaluate(&self, pack: &Pack, key: &DecisionKey) -> Permit {
         let rulebook = pack.rulebook();
-        let mut asked: SmallVec<[(usize, Facts, RuleVerdict); 8]> = SmallVec::new();
+        let mut judged: SmallVec<[(usize, Facts, RuleVerdict); 8]> = SmallVec::new();
         let unclassified = match self.unclassified {
             Some(category) => self.release_unclassified(pack, category, key.facts_of(category)),
             None => withheld(Reason::Unclassified),
@@ -259,11 +259,11 @@ impl Slice {
             let cell = rulebook.cell_index(operation, point);
             let alike = cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(|cell| cell.is_uniform()));
             let Some(cell) = alike else { return rulebook.judge_operation(operation, point, facts) };
-            if let Some((_, _, known)) = asked.iter().find(|(of, with, _)| *of == cell && *with == facts) {
+            if let Some((_, _, known)) = judged.iter().find(|(of, with, _)| *of == cell && *with == facts) {
                 return known.clone();
             }
             let verdict = rulebook.judge_operation(operation, point, facts);
-            asked.push((cell, facts, verdict.clone()));
+            judged.push((cell, facts, verdict.clone()));
             verdict
         })
     }
@@ -325,9 +325,9 @@ impl DecisionKey {
         }
         let facts = self.facts.with_objection(ObjectionFact::None).with_flag(Fact::OptedOut, false);
         let facts = if consent { facts.with_consent(ConsentFact::Given) } else { facts };
-        let willing =
+        let without_refusal =
             |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
-        Some(DecisionKey { facts, overrides: self.overrides.iter().map(willing).collect() })
+        Some(DecisionKey { facts, overrides: self.overrides.iter().map(without_refusal).collect() })
     }
 }
 
@@ -437,10 +437,10 @@ impl Admitted {
     ) -> Permit {
         let about = RecordContext { subject, controller, record, relationship, now };
         let key = self.slice.key(&self.pack, &self.request, &about);
-        let known = self.slice.cache.get(&key).map(|known| known.clone());
-        match known {
-            Some(known) if is_check_due() => self.verify_cached(&key, known),
-            Some(known) => known,
+        let cached = self.slice.cache.get(&key).map(|cached| cached.clone());
+        match cached {
+            Some(cached) if is_check_due() => self.verify_cached(&key, cached),
+            Some(cached) => cached,
             None => {
                 let permit = self.slice.decide(&self.pack, &key);
                 if self.slice.cache.len() >= MAX_CACHED_DECISIONS {

@@ -193,29 +193,29 @@ impl RequestFacts {
         }
         let vocabulary = pack.vocabulary();
         let tree = vocabulary.categories();
-        let usual =
+        let record_facts =
             Facts::default().with_origin(subject.origins.default).with_flag(Fact::LegalReference, case);
         for &category in categories {
-            let mut own = usual;
+            let mut facts = record_facts;
             if origins {
-                own = own.with_origin(origin(pack, subject, record, category));
+                facts = facts.with_origin(origin(pack, subject, record, category));
             }
             if refusals {
                 // A field of a parent category may hold the refused data.
                 let mut refused = subject.refused_categories.iter();
-                own = own
+                facts = facts
                     .with_flag(Fact::Refused, refused.any(|&refused| tree.on_same_branch(category, refused)));
             }
             if ages {
                 let past = is_past_retention(self.retention(pack), vocabulary, record, category, now);
-                own = own.with_flag(Fact::PastRetention, past);
+                facts = facts.with_flag(Fact::PastRetention, past);
             }
             if narrow_case {
                 let covered = self.legal_reference.covers(vocabulary, category);
-                own = own.with_flag(Fact::LegalReference, covered);
+                facts = facts.with_flag(Fact::LegalReference, covered);
             }
-            if own != usual {
-                overrides.push((category, own));
+            if facts != record_facts {
+                overrides.push((category, facts));
             }
         }
         overrides

@@ -70,8 +70,8 @@ pub fn accounting(
     for_each_record(&segments_since(folder, None)?, |line| {
         match line {
             LoggedRecord::Intent(intent) => {
-                let began = OpenExchange { people: 0, categories: BTreeSet::new(), intent };
-                open.insert(began.intent.decision.clone(), began);
+                let exchange = OpenExchange { people: 0, categories: BTreeSet::new(), intent };
+                open.insert(exchange.intent.decision.clone(), exchange);
             }
             LoggedRecord::Window(window) => {
                 if let Some(exchange) = open.get_mut(&window.decision) {

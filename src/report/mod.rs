@@ -201,7 +201,7 @@ pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Di
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.terms()))
     });
-    let told = |disclosed: AccountedExchange| {
+    let describe = |disclosed: AccountedExchange| {
         let facts = sources.recipients.iter().find(|facts| *facts.name == *disclosed.recipient);
         Disclosure {
             purpose_title: find_in_packs(sources.packs, |words| {
@@ -218,7 +218,7 @@ pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Di
             disclosed,
         }
     };
-    Ok(all.into_iter().map(told).collect())
+    Ok(all.into_iter().map(describe).collect())
 }
 
 /// Returns the first result among the packs' vocabularies.

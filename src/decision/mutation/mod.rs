@@ -67,8 +67,8 @@ impl<'a> MutationTest<'a> {
     /// Runs the scenarios on the unchanged pack.
     pub fn new(pack: &'a Arc<Pack>, scenarios: &'a [Scenario]) -> MutationTest<'a> {
         let decisions = Decisions::new(Arc::clone(pack));
-        let usual = scenarios.iter().map(|scenario| scenario.run(&decisions)).collect();
-        MutationTest { pack, scenarios, baseline: usual, decisions, fields: fields(pack) }
+        let baseline = scenarios.iter().map(|scenario| scenario.run(&decisions)).collect();
+        MutationTest { pack, scenarios, baseline, decisions, fields: fields(pack) }
     }
 
     /// Creates a runner with a cache of its own.
@@ -233,23 +233,24 @@ fn facts_settled_by_admission(pack: &Pack, kind: KindId, purpose: PurposeId) -> 
 fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> bool {
     let Circumstances { facts, fixed } = difference.circumstances;
     let is = |fact: Fact, value: u8| fixed.contains(fact) && facts.get(fact) == value;
-    let no = is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);
-    let since = is(Fact::ConsentedSinceRestriction, 1);
+    let refused =
+        is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);
+    let consented_since = is(Fact::ConsentedSinceRestriction, 1);
     // A refusal or a withdrawal counts as an objection.
-    let heard = !(no && is(Fact::Objection, ObjectionFact::None as u8));
+    let refusal_objects = !(refused && is(Fact::Objection, ObjectionFact::None as u8));
     // A refusal ends a consent since the restriction, and there is none without a restriction.
-    let standing = !(since && (no || is(Fact::Restricted, 0)));
+    let consent_is_valid = !(consented_since && (refused || is(Fact::Restricted, 0)));
     // An account can be due for purging only if the pack has periods for it.
     let periods = &pack.manifest().account_closed_after;
-    let periods = [AccountFact::PurgeDue, AccountFact::PurgeOverdue]
+    let has_period = [AccountFact::PurgeDue, AccountFact::PurgeOverdue]
         .into_iter()
         .enumerate()
         .all(|(at, account)| periods.len() > at || !is(Fact::Account, account as u8));
     let vocabulary = pack.vocabulary();
     let decides = |&(category, _): &(CategoryId, _)| vocabulary.governs_operations(category);
-    let judged =
+    let is_judged =
         difference.operation == Operation::Disclose || difference.field.categories.iter().any(decides);
-    heard && standing && judged && periods
+    refusal_objects && consent_is_valid && is_judged && has_period
 }
 
 /// True if an operation other than `disclose` is carried out.
