@@ -29,12 +29,14 @@ pub(super) struct Admission {
     pub(super) release: Arc<Admitted>,
     /// The operation that may be carried out, where it is another than `disclose`.
     pub(super) operation: Option<Admitted>,
+    /// The case that the request cites, where it is in force for this recipient and purpose.
+    pub(super) case: Option<CitedCase>,
 }
 
 impl DeclaredExchange {
     /// Returns the case that the request cites, where it is in force for this recipient and purpose. Any other `case` is
     /// only recorded.
-    pub(super) fn cited_case(&self) -> Option<(Arc<Case>, CitedCase)> {
+    fn cited_case(&self) -> Option<(Arc<Case>, CitedCase)> {
         let id = self.purpose.declaration.as_ref()?.case.as_deref()?;
         let (recipient, ledger) = (&self.requester.recipient, &self.context.shared.ledger);
         let serves = |case: &Arc<Case>| {
@@ -46,11 +48,8 @@ impl DeclaredExchange {
     }
 
     /// Asks the policy, factor by factor.
-    pub(super) fn weigh_admission(
-        &mut self,
-        route: &Route,
-        case: Option<&Case>,
-    ) -> Result<Admission, Refusal> {
+    pub(super) fn weigh_admission(&mut self, route: &Route) -> Result<Admission, Refusal> {
+        let (case, cited) = self.cited_case().unzip();
         let (context, decisions, factors) =
             (&self.context, &self.routing.decisions, &mut self.purpose.factors);
         let served = route.serves_purpose(decisions.pack().vocabulary(), self.purpose.id);
@@ -62,7 +61,7 @@ impl DeclaredExchange {
             operation: route.operation(&context.method),
             exporter_region: Arc::clone(&context.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
-            legal_reference: ledger_policy::legal_reference(case),
+            legal_reference: ledger_policy::legal_reference(case.as_deref()),
         };
         let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let admitted = decisions.admit(&asking, classes);
@@ -77,7 +76,7 @@ impl DeclaredExchange {
         let operation = (asking.operation != Operation::Disclose)
             .then(|| decisions.admit_operation(&asking, classes).map_err(denied))
             .transpose()?;
-        Ok(Admission { release, operation })
+        Ok(Admission { release, operation, case: cited })
     }
 }
 

@@ -76,7 +76,7 @@ impl AdmittedExchange {
             return Err(Refusal::RecipientSuspended);
         }
         let now = Timestamp::now();
-        let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
+        let case = self.admission.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
         let matched = &self.routing.matched;
         let mapping = matched.route.mapping();
         let of_route = mapping.map_or(UnknownSubject::Withhold, |mapping| mapping.unknown_subject);

@@ -61,13 +61,12 @@ pub(crate) struct Grant {
 impl Grant {
     pub(super) fn new(admitted: AdmittedExchange, entry: OpenEntry) -> Grant {
         let ends = ends(&admitted);
-        let AdmittedExchange { context, requester, routing, purpose, case, admission, report, permit } =
-            admitted;
+        let AdmittedExchange { context, requester, routing, purpose, admission, report, permit } = admitted;
         let purposes = routing.decisions.pack().vocabulary().purposes();
         Grant {
             purpose_name: Arc::from(purposes.name(purpose.id)),
             admitted: admission.release,
-            case,
+            case: admission.case,
             report,
             entry: Mutex::new(entry),
             _permit: permit,

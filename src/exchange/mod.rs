@@ -60,7 +60,6 @@ use self::admission::Admission;
 use self::caller::{Caller, PeerCertificate};
 use self::concurrency::ConcurrencyPermit;
 use self::cors::CrossOrigin;
-use self::grant::CitedCase;
 use self::intent::Factors;
 use self::pages::purposes::{self, Page};
 use self::purpose::Declaration;
@@ -193,8 +192,6 @@ pub struct AdmittedExchange {
     requester: Requester,
     routing: Routing,
     purpose: DeclaredPurpose,
-    /// The case that the request cites, where it is in force for this recipient and purpose.
-    case: Option<CitedCase>,
     admission: Admission,
     /// How much of what is withheld the recipient is told in a trailer.
     report: WithheldReport,
@@ -433,12 +430,12 @@ impl DeclaredExchange {
     /// Decides everything that can be decided before the upstream is called and does not depend on a data subject.
     fn admit(mut self, parts: &Parts, has_body: bool) -> Result<AdmittedExchange, Box<RefusedExchange>> {
         match self.try_admit(parts, has_body) {
-            Ok((case, admission, permit)) => {
+            Ok((admission, permit)) => {
                 let report = self.requester.recipient.report;
                 let report =
                     if request_head::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
                 let DeclaredExchange { context, requester, routing, purpose } = self;
-                Ok(AdmittedExchange { context, requester, routing, purpose, case, admission, report, permit })
+                Ok(AdmittedExchange { context, requester, routing, purpose, admission, report, permit })
             }
             Err(rejection) => Err(self.refuse(rejection)),
         }
@@ -448,12 +445,11 @@ impl DeclaredExchange {
         &mut self,
         parts: &Parts,
         has_body: bool,
-    ) -> Result<(Option<CitedCase>, Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
+    ) -> Result<(Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
         let route = Arc::clone(&self.routing.matched.route);
         // The purpose is known by now, so that the refusal of a person's own request names whom to ask (P-3b).
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
-        let (case, cited) = self.cited_case().unzip();
-        let admission = self.weigh_admission(&route, case.as_deref())?;
+        let admission = self.weigh_admission(&route)?;
         admission::screen_query(&route, parts.uri.query(), &admission.release)?;
         let shared = &self.context.shared;
         shared.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
@@ -461,7 +457,7 @@ impl DeclaredExchange {
         shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         // Last: a request that is refused takes no permit.
         let permit = self.context.listener.acquire(&self.requester.recipient.name)?;
-        Ok((cited, admission, permit))
+        Ok((admission, permit))
     }
 }
 
