@@ -30,7 +30,7 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
     let io = |doing| move |source| OpenLogError::Io { folder: folder.to_owned(), doing, source };
     let mut segments = segment::list_segments(folder).map_err(io("read"))?;
     let mut torn_bytes = 0;
-    let (last, found) = loop {
+    let (last, scan) = loop {
         let Some(last) = segments.pop() else {
             return Ok(LogEnd {
                 log: new_log().map_err(OpenLogError::Random)?,
@@ -41,19 +41,19 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
                 closed: VecDeque::new(),
             });
         };
-        let found = scan_segment(&last, tags)?;
-        torn_bytes += found.torn_bytes;
-        match found.end {
-            Some(_) => break (last, found),
+        let scan = scan_segment(&last, tags)?;
+        torn_bytes += scan.torn_bytes;
+        match scan.end {
+            Some(_) => break (last, scan),
             // Not even its first record is complete: the process died while it started the segment.
             None => std::fs::remove_file(&last.path).map_err(io("repaired"))?,
         }
     };
-    if found.torn_bytes > 0 {
+    if scan.torn_bytes > 0 {
         let file = std::fs::OpenOptions::new().write(true).open(&last.path).map_err(io("repaired"))?;
-        file.set_len(found.complete_bytes).and_then(|()| file.sync_all()).map_err(io("repaired"))?;
+        file.set_len(scan.complete_bytes).and_then(|()| file.sync_all()).map_err(io("repaired"))?;
     }
-    let Some((log, chain, number)) = found.end else {
+    let Some((log, chain, number)) = scan.end else {
         return Err(OpenLogError::Inconsistent { file: last.path, record: last.first });
     };
     let path = last.path.clone();
@@ -74,7 +74,7 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
         log,
         chain,
         number,
-        unclean: !found.stopped,
+        unclean: !scan.stopped,
         torn_bytes: (torn_bytes > 0).then_some(torn_bytes),
         closed,
     })
@@ -98,20 +98,20 @@ fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenL
     }
     let io = |source| OpenLogError::Io { folder: segment.path.clone(), doing: "read", source };
     let mut lines = segment::read_lines(&segment.path).map_err(io)?;
-    let mut found = SegmentScan { end: None, stopped: false, complete_bytes: 0, torn_bytes: 0 };
+    let mut scan = SegmentScan { end: None, stopped: false, complete_bytes: 0, torn_bytes: 0 };
     while let Some(piece) = lines.next().map_err(io)? {
         let line = match piece {
             SegmentLine::Complete(line) => line,
             SegmentLine::Torn(bytes) => {
-                found.torn_bytes = bytes;
+                scan.torn_bytes = bytes;
                 break;
             }
         };
-        let expected = found.end.as_ref().map_or(segment.first, |(_, _, number)| *number);
+        let expected = scan.end.as_ref().map_or(segment.first, |(_, _, number)| *number);
         let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: expected };
         let sealed = SealedLine::parse(line).ok_or_else(broken)?;
         let kind = serde_json::from_slice::<RecordKind<'_>>(line).map_err(|_| broken())?.kind;
-        let (log, before) = match &found.end {
+        let (log, before) = match &scan.end {
             Some((log, chain, _)) => (log.clone(), *chain),
             None => {
                 let opening: SegmentHeader = serde_json::from_slice(line).map_err(|_| broken())?;
@@ -128,11 +128,11 @@ fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenL
         if !sealed.is_tagged(tags) {
             return Err(OpenLogError::OtherKeys(segment.path.clone()));
         }
-        found.stopped = kind == "stop";
-        found.end = Some((log, sealed.chain, sealed.number + 1));
+        scan.stopped = kind == "stop";
+        scan.end = Some((log, sealed.chain, sealed.number + 1));
     }
-    found.complete_bytes = lines.bytes_read();
-    Ok(found)
+    scan.complete_bytes = lines.bytes_read();
+    Ok(scan)
 }
 
 /// Generates the random id of a new log.

@@ -147,8 +147,8 @@ impl LogVerifier<'_> {
             self.add_finding(format!("{name}: record {next}: is not a record"));
             return;
         };
-        let own = InternalRecord::parse(line);
-        let header = match (&own, first) {
+        let internal = InternalRecord::parse(line);
+        let header = match (&internal, first) {
             (InternalRecord::Header(header), true) => Some(header.clone()),
             (_, true) => {
                 self.add_finding(format!(
@@ -179,8 +179,8 @@ impl LogVerifier<'_> {
         if self.tags.is_some_and(|key| !sealed.is_tagged(key)) {
             self.add_finding(format!("{name}: record {}: was not written with this key", sealed.number));
         }
-        self.stopped = matches!(own, InternalRecord::Stop);
-        if let InternalRecord::Cut { below, previous } = own {
+        self.stopped = matches!(internal, InternalRecord::Stop);
+        if let InternalRecord::Cut { below, previous } = internal {
             self.cuts.insert(below, previous);
         }
         // Continue from what the line itself states, so that one finding does not repeat until the end.

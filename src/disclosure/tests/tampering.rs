@@ -94,10 +94,10 @@ async fn unexpected_files_in_the_folder_are_findings() {
         std::fs::write(folder.path().join(allowed), "x").unwrap();
     }
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
-    for (strange, finding) in
+    for (unexpected, finding) in
         [("notes.txt", "notes.txt: not part of the log"), ("0.jsonl", "0.jsonl: not part of the log")]
     {
-        let path = folder.path().join(strange);
+        let path = folder.path().join(unexpected);
         std::fs::write(&path, "x").unwrap();
         assert_eq!(check(folder.path(), &keys, None).findings, [finding]);
         std::fs::remove_file(path).unwrap();
