@@ -43,6 +43,7 @@ mod transfer;
 pub mod upstream_fault;
 pub(crate) mod window;
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,12 +79,21 @@ pub use snapshot::{Snapshot, Versions};
 pub use transfer::Transfer;
 
 /// How an exchange goes on after its request head.
-#[derive(Debug)]
 pub enum ExchangeStart {
     /// The exchange ends here: this is its response.
     Answered(Response<Bytes>),
     /// The upstream is called with this head.
     Forward(Box<AdmittedExchange>, http::Request<()>),
+}
+
+/// Omits both heads: a path or a header can hold personal data.
+impl Debug for ExchangeStart {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            ExchangeStart::Answered(response) => write!(f, "Answered({})", response.status()),
+            ExchangeStart::Forward(admitted, _) => f.debug_tuple("Forward").field(admitted).finish(),
+        }
+    }
 }
 
 /// Begins an exchange with the head of a request. `has_body` tells whether content follows the head.
@@ -99,7 +109,7 @@ pub async fn begin(shared: &Arc<SharedState>, parts: &Parts, has_body: bool) -> 
 }
 
 /// Values that are constant for an exchange from its beginning.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ExchangeContext {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) snapshot: Arc<Snapshot>,
@@ -111,6 +121,13 @@ pub(crate) struct ExchangeContext {
     method: Method,
     /// Present where the route lists the origins whose pages may ask.
     cross_origin: Option<CrossOrigin>,
+}
+
+/// Names the decision alone.
+impl Debug for ExchangeContext {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangeContext").field("decision", &self.decision).finish_non_exhaustive()
+    }
 }
 
 impl ExchangeContext {

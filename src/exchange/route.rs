@@ -3,6 +3,7 @@
 //! They hold no credentials and no policy: a route refers to a pack, a credential to a recipient.
 
 use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -307,12 +308,18 @@ pub enum Unroutable {
 }
 
 /// The route of a request, and the path parameters.
-#[derive(Debug)]
 pub struct MatchedRoute {
     /// The route.
     pub route: Arc<Route>,
     /// Name and decoded value of each path parameter.
     pub parameters: Vec<(String, String)>,
+}
+
+/// Omits the parameters, which can name a person.
+impl Debug for MatchedRoute {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MatchedRoute").field("route", &self.route.name).finish_non_exhaustive()
+    }
 }
 
 impl Routes {
