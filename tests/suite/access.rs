@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base};
+use crate::gateway::{TestGateway, base};
 use crate::http;
 use crate::upstream::Upstream;
 
-fn house() -> Gate {
+fn start_gateway() -> TestGateway {
     let upstream = Upstream::start();
     let route = r#"
 [[route]]
@@ -15,13 +15,13 @@ upstream = "crm"
 path = "/support"
 purposes = ["customer-support"]
 "#;
-    let gate = Gate::start(&format!("{}{route}", base(upstream.address)));
-    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
-    gate.tell(
+    let gateway = TestGateway::start(&format!("{}{route}", base(upstream.address)));
+    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event(
         "c-1",
         r#"{"kind": "consent-given", "purpose": "direct-marketing", "valid-until": "2999-01-01T00:00:00Z"}"#,
     );
-    gate
+    gateway
 }
 
 fn question(recipient: &str, purpose: &str, category: &str, person: &str) -> Value {
@@ -32,20 +32,20 @@ fn question(recipient: &str, purpose: &str, category: &str, person: &str) -> Val
     })
 }
 
-fn post(gate: &Gate, path: &str, body: &Value) -> http::Answer {
-    http::send(gate.admin, "POST", path, &["x-request-id: r-1"], body.to_string().as_bytes())
+fn post(gateway: &TestGateway, path: &str, body: &Value) -> http::Answer {
+    http::send(gateway.admin, "POST", path, &["x-request-id: r-1"], body.to_string().as_bytes())
 }
 
-fn evaluate(gate: &Gate, question: &Value) -> Value {
-    let answer = post(gate, "/access/v1/evaluation", question);
+fn evaluate(gateway: &TestGateway, question: &Value) -> Value {
+    let answer = post(gateway, "/access/v1/evaluation", question);
     assert_eq!((answer.status, answer.header("x-request-id")), (200, Some("r-1")), "{}", answer.text());
     answer.json()
 }
 
 #[test]
 fn a_permit_carries_form_basis_and_clauses() {
-    let gate = house();
-    let answer = evaluate(&gate, &question("support", "direct-marketing", "email", "c-1"));
+    let gateway = start_gateway();
+    let answer = evaluate(&gateway, &question("support", "direct-marketing", "email", "c-1"));
     assert_eq!(answer["decision"], true);
     let context = &answer["context"];
     assert_eq!((&context["form"], &context["basis"]), (&json!("clear"), &json!("consent")));
@@ -55,21 +55,21 @@ fn a_permit_carries_form_basis_and_clauses() {
 }
 
 #[test]
-fn what_leaves_in_another_form_carries_the_obligation_to_redact() {
-    let gate = house();
+fn a_denial_names_the_reason_and_a_clear_release_no_obligation() {
+    let gateway = start_gateway();
     // The recipient is registered for it in the base configuration under no such purpose: ask the form itself.
-    let masked = evaluate(&gate, &question("support", "customer-support", "email", "c-1"));
+    let masked = evaluate(&gateway, &question("support", "customer-support", "email", "c-1"));
     assert_eq!(masked["context"]["form"], "clear");
-    let withheld = evaluate(&gate, &question("support", "customer-support", "ip-address", "c-1"));
+    let withheld = evaluate(&gateway, &question("support", "customer-support", "ip-address", "c-1"));
     assert_eq!(withheld["decision"], false);
     assert!(withheld["context"]["reason_admin"]["en"].is_string(), "{withheld}");
 }
 
 #[test]
-fn a_denial_says_what_was_lacking() {
-    let gate = house();
-    gate.tell("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
-    let denied = evaluate(&gate, &question("support", "direct-marketing", "email", "c-1"));
+fn a_denial_states_the_missing_condition() {
+    let gateway = start_gateway();
+    gateway.record_event("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    let denied = evaluate(&gateway, &question("support", "direct-marketing", "email", "c-1"));
     assert_eq!((&denied["decision"], &denied["context"]["form"]), (&json!(false), &json!("removed")));
     let reason = denied["context"]["reason_admin"]["en"].as_str().unwrap();
     assert!(reason.contains("needs consent for `direct-marketing`; it is withdrawn"), "{reason}");
@@ -85,18 +85,18 @@ fn a_denial_says_what_was_lacking() {
         ("lapsed", "reseller-follow-up", "email", "c-1", "agreement-not-in-force"),
         ("police", "law-enforcement", "email", "c-1", "legal-reference-missing"),
     ] {
-        let answer = evaluate(&gate, &question(recipient, purpose, category, person));
+        let answer = evaluate(&gateway, &question(recipient, purpose, category, person));
         assert_eq!(answer["decision"], false, "{answer}");
         assert!(answer["context"]["reason_admin"]["en"].as_str().unwrap().contains(why), "{why}: {answer}");
     }
     let mut of_route = question("support", "direct-marketing", "email", "c-1");
     of_route["context"] = json!({ "route": "support-only" });
-    assert!(evaluate(&gate, &of_route).to_string().contains("does not serve this purpose"));
+    assert!(evaluate(&gateway, &of_route).to_string().contains("does not serve this purpose"));
 }
 
 #[test]
 fn a_batch_shares_members_and_can_end_early() {
-    let gate = house();
+    let gateway = start_gateway();
     let batch = |semantic: &str| {
         json!({
             "subject": { "type": "recipient", "id": "support" },
@@ -110,7 +110,7 @@ fn a_batch_shares_members_and_can_end_early() {
         })
     };
     let decisions = |semantic: &str| -> Vec<bool> {
-        let answer = post(&gate, "/access/v1/evaluations", &batch(semantic)).json();
+        let answer = post(&gateway, "/access/v1/evaluations", &batch(semantic)).json();
         let answers = answer["evaluations"].as_array().unwrap().clone();
         answers.iter().map(|answer| answer["decision"].as_bool().unwrap()).collect()
     };
@@ -118,25 +118,25 @@ fn a_batch_shares_members_and_can_end_early() {
     assert_eq!(decisions("deny_on_first_deny"), [true, false]);
     assert_eq!(decisions("permit_on_first_permit"), [true]);
     let alone =
-        post(&gate, "/access/v1/evaluations", &question("support", "customer-support", "email", "c-1"));
+        post(&gateway, "/access/v1/evaluations", &question("support", "customer-support", "email", "c-1"));
     assert_eq!(alone.json()["decision"], true);
 }
 
 #[test]
-fn what_is_no_question_is_refused() {
-    let gate = house();
+fn a_malformed_evaluation_is_refused() {
+    let gateway = start_gateway();
     let mut untyped = question("support", "customer-support", "email", "c-1");
     untyped["resource"]["properties"]["subject"] = json!(["c-1"]);
     for malformed in [json!({}), json!([]), json!({ "subject": "support" }), untyped] {
-        let answer = post(&gate, "/access/v1/evaluation", &malformed);
+        let answer = post(&gateway, "/access/v1/evaluation", &malformed);
         assert_eq!(
             (answer.status, &answer.json()["code"]),
             (400, &json!("request-malformed")),
             "{malformed}"
         );
     }
-    assert_eq!(http::get(gate.admin, "/access/v1/evaluation", &[]).status, 405);
-    let configuration = http::get(gate.admin, "/.well-known/authzen-configuration", &[]).json();
+    assert_eq!(http::get(gateway.admin, "/access/v1/evaluation", &[]).status, 405);
+    let configuration = http::get(gateway.admin, "/.well-known/authzen-configuration", &[]).json();
     let endpoint = configuration["access_evaluation_endpoint"].as_str().unwrap();
-    assert_eq!(endpoint, format!("http://{}/access/v1/evaluation", gate.admin));
+    assert_eq!(endpoint, format!("http://{}/access/v1/evaluation", gateway.admin));
 }

@@ -6,27 +6,27 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer, credential, wait_until};
+use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
 use crate::http;
 use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     let other = format!(
         "[[recipient]]\nname = \"court\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"legal\"]\ncredentials = [{}]\n",
         credential("court")
     );
-    let gate = Gate::start(&format!("{}{other}{ROUTES}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{other}{ROUTES}", base(upstream.address)));
     for id in ["p-1", "p-2"] {
-        gate.tell(id, r#"{"kind": "notice", "notice": "v1"}"#);
+        gateway.record_event(id, r#"{"kind": "notice", "notice": "v1"}"#);
         upstream.json(&format!("/customers/{id}"), &person(id));
     }
-    (upstream, gate)
+    (upstream, gateway)
 }
 
-fn post(gate: &Gate, path: &str, body: &Value) -> http::Answer {
-    http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes())
+fn post(gateway: &TestGateway, path: &str, body: &Value) -> http::Answer {
+    http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes())
 }
 
 /// A case for the police about `p-1`.
@@ -42,24 +42,24 @@ fn case(id: &str) -> Value {
     })
 }
 
-fn register(gate: &Gate, case: &Value) {
-    let answer = post(gate, "/v1/cases", case);
+fn register(gateway: &TestGateway, case: &Value) {
+    let answer = post(gateway, "/v1/cases", case);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-fn approve(gate: &Gate, id: &str, approver: &str) -> http::Answer {
-    post(gate, &format!("/v1/cases/{id}/approve"), &json!({ "approver": approver }))
+fn approve(gateway: &TestGateway, id: &str, approver: &str) -> http::Answer {
+    post(gateway, &format!("/v1/cases/{id}/approve"), &json!({ "approver": approver }))
 }
 
-fn in_force(gate: &Gate, case: &Value) {
-    register(gate, case);
+fn in_force(gateway: &TestGateway, case: &Value) {
+    register(gateway, case);
     let id = case["case"].as_str().unwrap();
-    assert_eq!(approve(gate, id, "ada").status, 200);
-    assert_eq!(approve(gate, id, "ben").status, 200);
+    assert_eq!(approve(gateway, id, "ada").status, 200);
+    assert_eq!(approve(gateway, id, "ben").status, 200);
 }
 
-fn ask(gate: &Gate, who: &str, purpose: &str, case: &str) -> http::Answer {
-    gate.get("/customers/p-1", who, &format!("{purpose};case=\"{case}\""))
+fn ask(gateway: &TestGateway, who: &str, purpose: &str, case: &str) -> http::Answer {
+    gateway.get("/customers/p-1", who, &format!("{purpose};case=\"{case}\""))
 }
 
 fn is_refused(answer: &http::Answer) -> bool {
@@ -67,16 +67,16 @@ fn is_refused(answer: &http::Answer) -> bool {
 }
 
 #[test]
-fn a_case_opens_what_it_names_about_whom_it_names() {
-    let (upstream, gate) = house();
-    in_force(&gate, &case("C-7"));
-    let answer = ask(&gate, "police", "law-enforcement", "C-7");
+fn a_case_releases_its_categories_about_its_subjects() {
+    let (upstream, gateway) = start_gateway();
+    in_force(&gateway, &case("C-7"));
+    let answer = ask(&gateway, "police", "law-enforcement", "C-7");
     assert_eq!(answer.status, 200, "{}", answer.text());
     // The name is not in the case; a password leaves for nobody.
     assert_eq!(answer.json(), json!({"id": "p-1", "email": "p-1@example.org", "status": "active"}));
 
     upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-2"), person("p-1")));
-    let list = gate.get("/customers", "police", "law-enforcement;case=\"C-7\"");
+    let list = gateway.get("/customers", "police", "law-enforcement;case=\"C-7\"");
     let expected = json!({"items": [
         {"id": "p-2", "status": "active"},
         {"id": "p-1", "email": "p-1@example.org", "status": "active"},
@@ -84,94 +84,95 @@ fn a_case_opens_what_it_names_about_whom_it_names() {
     assert_eq!(list.json(), expected);
 
     let decision = answer.header("data-purpose-applied").unwrap().split('"').nth(1).unwrap().to_owned();
-    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
     assert_eq!(record["case"], "C-7");
     assert_eq!(record["categories"]["email"][0]["basis"], "legal-obligation");
     assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is nobody");
 }
 
 #[test]
-fn without_a_case_in_force_for_them_an_authority_is_refused_unheard() {
-    let (upstream, gate) = house();
+fn an_authority_without_a_case_in_force_is_refused_before_the_upstream() {
+    let (upstream, gateway) = start_gateway();
     let before = upstream.requests();
-    assert!(is_refused(&gate.get("/customers/p-1", "police", "law-enforcement")), "none cited");
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "none registered");
-    register(&gate, &case("C-7"));
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "not approved");
-    assert_eq!(approve(&gate, "C-7", "ada").status, 200);
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "approved once");
+    assert!(is_refused(&gateway.get("/customers/p-1", "police", "law-enforcement")), "none cited");
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "none registered");
+    register(&gateway, &case("C-7"));
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "not approved");
+    assert_eq!(approve(&gateway, "C-7", "ada").status, 200);
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "approved once");
     for again in ["ada", "Ada", " ada "] {
-        let answer = approve(&gate, "C-7", again);
+        let answer = approve(&gateway, "C-7", again);
         assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("event-conflict")));
     }
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "approved twice by one");
-    assert_eq!(approve(&gate, "C-7", "ben").status, 200);
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "approved twice by one");
+    assert_eq!(approve(&gateway, "C-7", "ben").status, 200);
     assert_eq!(upstream.requests(), before, "the upstream is not called");
-    assert_eq!(ask(&gate, "police", "law-enforcement", "C-7").status, 200);
+    assert_eq!(ask(&gateway, "police", "law-enforcement", "C-7").status, 200);
 
-    assert!(is_refused(&ask(&gate, "court", "law-enforcement", "C-7")), "another recipient's");
+    assert!(is_refused(&ask(&gateway, "court", "law-enforcement", "C-7")), "another recipient's");
     let for_another = json!({"case": "C-8", "recipient": "court", "purpose": "court-order"});
     let mut other = case("C-8");
     other.as_object_mut().unwrap().extend(for_another.as_object().unwrap().clone());
-    in_force(&gate, &other);
-    assert_eq!(ask(&gate, "court", "court-order", "C-8").status, 200);
-    assert!(is_refused(&ask(&gate, "court", "law-enforcement", "C-8")), "another purpose");
-    assert!(is_refused(&ask(&gate, "court", "legal", "C-8")), "the purpose above it");
+    in_force(&gateway, &other);
+    assert_eq!(ask(&gateway, "court", "court-order", "C-8").status, 200);
+    assert!(is_refused(&ask(&gateway, "court", "law-enforcement", "C-8")), "another purpose");
+    assert!(is_refused(&ask(&gateway, "court", "legal", "C-8")), "the purpose above it");
 
     let mut past = case("C-9");
     past["end"] = json!("2020-01-01T00:00:00Z");
-    in_force(&gate, &past);
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-9")), "past its end");
-    assert_eq!(post(&gate, "/v1/cases/C-7/end", &json!({})).status, 200);
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "ended before its time");
-    assert_eq!(approve(&gate, "C-7", "cleo").status, 200);
-    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "for good");
-    gate.wait_for_log("refused:legal-reference-missing");
+    in_force(&gateway, &past);
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-9")), "past its end");
+    assert_eq!(post(&gateway, "/v1/cases/C-7/end", &json!({})).status, 200);
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "ended before its time");
+    assert_eq!(approve(&gateway, "C-7", "cleo").status, 200);
+    assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "for good");
+    gateway.wait_for_log("refused:legal-reference-missing");
 }
 
 #[test]
-fn where_no_case_is_needed_it_is_only_recorded() {
-    let (_upstream, gate) = house();
-    let with = ask(&gate, "support", "customer-support", "no-such-case");
-    let without = gate.get("/customers/p-1", "support", "customer-support");
+fn a_case_that_is_not_needed_is_only_recorded() {
+    let (_upstream, gateway) = start_gateway();
+    let with = ask(&gateway, "support", "customer-support", "no-such-case");
+    let without = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!((with.status, with.text()), (200, without.text()));
-    gate.wait_for_log("no-such-case");
+    gateway.wait_for_log("no-such-case");
 }
 
 #[test]
-fn nobody_is_looked_for_by_what_the_case_does_not_name() {
+fn a_query_parameter_outside_the_case_is_refused() {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!(
+    let gateway = TestGateway::start(&format!(
         "{}{ROUTES}\n[[route]]\nname = \"search\"\nupstream = \"crm\"\npath = \"/search\"\nrecord = \"$.items[*]\"\nschema = \"customer\"\nquery = {{ email = \"email\", name = \"name\", page = \"non-personal\" }}\n",
         base(upstream.address)
     ));
     upstream.json("/search", r#"{"items": []}"#);
-    in_force(&gate, &case("C-7"));
-    let search =
-        |query: &str| gate.get(&format!("/search?{query}"), "police", "law-enforcement;case=\"C-7\"").status;
+    in_force(&gateway, &case("C-7"));
+    let search = |query: &str| {
+        gateway.get(&format!("/search?{query}"), "police", "law-enforcement;case=\"C-7\"").status
+    };
     assert_eq!((search("email=x"), search("page=2"), search("name=x")), (200, 200, 422));
 }
 
 #[test]
-fn cases_are_listed_with_where_they_stand() {
-    let (_upstream, gate) = house();
-    in_force(&gate, &case("C-7"));
-    register(&gate, &case("C-8"));
-    let list = http::get(gate.admin, "/v1/cases", &[]).json();
+fn cases_are_listed_with_their_state() {
+    let (_upstream, gateway) = start_gateway();
+    in_force(&gateway, &case("C-7"));
+    register(&gateway, &case("C-8"));
+    let list = http::get(gateway.admin, "/v1/cases", &[]).json();
     let standings: Vec<_> =
         list.as_array().unwrap().iter().map(|case| (&case["case"], &case["state"])).collect();
     assert_eq!(standings, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
     assert_eq!(list[0]["approvers"], json!(["ada", "ben"]));
-    assert_eq!(http::get(gate.admin, "/v1/cases/C-8", &[]).json(), list[1]);
-    assert_eq!(http::get(gate.admin, "/v1/cases/C-9", &[]).status, 404);
+    assert_eq!(http::get(gateway.admin, "/v1/cases/C-8", &[]).json(), list[1]);
+    assert_eq!(http::get(gateway.admin, "/v1/cases/C-9", &[]).status, 404);
 }
 
 #[test]
-fn what_is_no_case_is_not_registered() {
-    let (_upstream, gate) = house();
-    register(&gate, &case("C-7"));
+fn a_malformed_case_is_not_registered() {
+    let (_upstream, gateway) = start_gateway();
+    register(&gateway, &case("C-7"));
     let registered = |case: &Value| {
-        let answer = post(&gate, "/v1/cases", case);
+        let answer = post(&gateway, "/v1/cases", case);
         (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
     };
     assert_eq!(registered(&case("C-7")), (409, "event-conflict".to_owned()), "a second time");
@@ -189,23 +190,23 @@ fn what_is_no_case_is_not_registered() {
         wrong[member] = value;
         assert_eq!(registered(&wrong), (400, "event-malformed".to_owned()), "{member}");
     }
-    assert_eq!(approve(&gate, "C-8", "ada").status, 404);
-    assert_eq!(post(&gate, "/v1/cases/C-7/approve", &json!({})).status, 400, "by nobody");
-    assert_eq!(http::send(gate.admin, "PUT", "/v1/cases/C-7/approve", &[], b"").status, 405);
+    assert_eq!(approve(&gateway, "C-8", "ada").status, 404);
+    assert_eq!(post(&gateway, "/v1/cases/C-7/approve", &json!({})).status, 400, "by nobody");
+    assert_eq!(http::send(gateway.admin, "PUT", "/v1/cases/C-7/approve", &[], b"").status, 405);
 }
 
 #[test]
-fn a_case_that_reaches_its_end_is_over_for_answers_on_their_way() {
+fn an_answer_in_flight_stops_releasing_when_its_case_ends() {
     // A machine that is busy gets a case that lasts longer.
     for seconds in [5, 20, 80] {
-        let (upstream, gate) = house();
+        let (upstream, gateway) = start_gateway();
         endless_list(&upstream);
         let mut short = case("C-7");
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
         short["end"] = json!(end.to_string());
-        in_force(&gate, &short);
-        let Some((mut stream, mut bytes)) = begin(&gate) else { continue };
-        wait_until(|| http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended");
+        in_force(&gateway, &short);
+        let Some((mut stream, mut bytes)) = begin(&gateway) else { continue };
+        wait_until(|| http::get(gateway.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended");
         stream.read_to_end(&mut bytes).unwrap();
         return expect_an_end(&bytes);
     }
@@ -217,11 +218,11 @@ const RECORDS: usize = 60_000;
 
 #[test]
 fn nothing_leaves_under_a_case_after_its_end_was_acknowledged() {
-    let (upstream, gate) = house();
+    let (upstream, gateway) = start_gateway();
     endless_list(&upstream);
-    in_force(&gate, &case("C-7"));
-    let (mut stream, mut bytes) = begin(&gate).unwrap();
-    assert_eq!(post(&gate, "/v1/cases/C-7/end", &json!({})).status, 200);
+    in_force(&gateway, &case("C-7"));
+    let (mut stream, mut bytes) = begin(&gateway).unwrap();
+    assert_eq!(post(&gateway, "/v1/cases/C-7/end", &json!({})).status, 200);
     stream.read_to_end(&mut bytes).unwrap();
     expect_an_end(&bytes);
 }
@@ -242,8 +243,8 @@ fn endless_list(upstream: &Upstream) {
 }
 
 /// Asks for the list and reads its beginning, in which the case counts; `None` where it is over already.
-fn begin(gate: &Gate) -> Option<(TcpStream, Vec<u8>)> {
-    let mut stream = http::connect(gate.address);
+fn begin(gateway: &TestGateway) -> Option<(TcpStream, Vec<u8>)> {
+    let mut stream = http::connect(gateway.address);
     let request = format!(
         "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: law-enforcement;case=\"C-7\"\r\n\r\n",
         bearer("police")
@@ -267,38 +268,39 @@ fn expect_an_end(bytes: &[u8]) {
 
 #[test]
 fn a_case_without_an_id_gets_one() {
-    let (_upstream, gate) = house();
+    let (_upstream, gateway) = start_gateway();
     let mut nameless = case("");
     nameless.as_object_mut().unwrap().remove("case");
     nameless["subjects"] = json!([1, "p-1"]);
-    let answer = post(&gate, "/v1/cases", &nameless);
+    let answer = post(&gateway, "/v1/cases", &nameless);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let id = answer.json()["case"].as_str().unwrap().to_owned();
-    assert_eq!(approve(&gate, &id, "ada").status, 200);
-    let shown = http::get(gate.admin, &format!("/v1/cases/{id}"), &[]).json();
+    assert_eq!(approve(&gateway, &id, "ada").status, 200);
+    let shown = http::get(gateway.admin, &format!("/v1/cases/{id}"), &[]).json();
     assert_eq!(shown["subjects"], json!(["1", "p-1"]), "{shown}");
     let again = || {
         let body = nameless.to_string();
-        let answer = http::send(gate.admin, "POST", "/v1/cases", &["idempotency-key: k-1"], body.as_bytes());
+        let answer =
+            http::send(gateway.admin, "POST", "/v1/cases", &["idempotency-key: k-1"], body.as_bytes());
         answer.json()["case"].clone()
     };
     assert_eq!(again(), again());
-    assert_eq!(http::get(gate.admin, "/v1/cases", &[]).json().as_array().map(Vec::len), Some(2));
+    assert_eq!(http::get(gateway.admin, "/v1/cases", &[]).json().as_array().map(Vec::len), Some(2));
 }
 
 /// A page that somebody's browser shows can reach the loopback too.
 #[test]
-fn the_admin_listener_is_not_asked_from_other_sites() {
-    let (_upstream, gate) = house();
+fn the_admin_listener_refuses_requests_of_other_sites() {
+    let (_upstream, gateway) = start_gateway();
     let event = br#"{"kind": "erasure"}"#;
     let ask = |head: &str| {
         let head = format!(
             "POST /v1/subjects/p-1/events HTTP/1.1\r\nconnection: close\r\n{head}content-length: {}\r\n\r\n",
             event.len()
         );
-        http::raw(gate.admin, &[head.as_bytes(), event].concat())
+        http::raw(gateway.admin, &[head.as_bytes(), event].concat())
     };
-    let own = gate.admin;
+    let own = gateway.admin;
     for head in [
         "host: purposegate.example\r\n".to_owned(),
         format!("host: {own}\r\norigin: https://elsewhere.example\r\n"),
@@ -317,12 +319,12 @@ fn the_admin_listener_is_not_asked_from_other_sites() {
 }
 
 #[test]
-fn what_is_loaded_has_its_revision() {
+fn recipients_are_listed_with_their_revision() {
     let upstream = Upstream::start();
     let suspended =
         base(upstream.address).replace("name = \"lapsed\"", "name = \"lapsed\"\nsuspended = true");
-    let gate = Gate::start(&suspended);
-    let recipients = http::get(gate.admin, "/v1/recipients", &[]).json();
+    let gateway = TestGateway::start(&suspended);
+    let recipients = http::get(gateway.admin, "/v1/recipients", &[]).json();
     let of =
         |name: &str| recipients.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
     assert_eq!((&of("lapsed")["suspended"], &of("support")["suspended"]), (&json!(true), &json!(false)));

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::gate::base;
+use crate::gateway::base;
 
 const ROUTES: &str = r#"
 [[route]]
@@ -40,7 +40,7 @@ fn scrub(route: &str, purpose: &str, subject: Option<&str>, body: &str) -> (i32,
 
 /// As the disk that takes the messages is full.
 #[test]
-fn an_error_that_cannot_be_written_is_told_by_the_exit_code() {
+fn an_error_that_cannot_be_written_sets_the_exit_code() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
     command.args(["scrub", "--remove", "$.a["]).stdin(Stdio::null());
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -48,7 +48,7 @@ fn an_error_that_cannot_be_written_is_told_by_the_exit_code() {
 }
 
 #[test]
-fn whoever_the_path_names_is_somebody_in_a_trial() {
+fn scrub_knows_the_subject_of_the_path() {
     let body = r#"{"name":"Jane"}"#;
     let (status, out, _) = scrub("by-id", "customer-support", Some("{}"), body);
     assert_eq!((status, out.as_str()), (0, body));
@@ -57,7 +57,7 @@ fn whoever_the_path_names_is_somebody_in_a_trial() {
 }
 
 #[test]
-fn a_trial_is_all_or_nothing_where_the_route_is() {
+fn scrub_refuses_as_a_withheld_deny_route_does() {
     let body = r#"{"id":"p-1","name":"Jane"}"#;
     let given = r#"{"consents":{"direct-marketing":"given"}}"#;
     let (status, out, words) = scrub("whole", "direct-marketing", Some("{}"), body);
@@ -139,7 +139,7 @@ fn a_warning_can_be_acknowledged() {
 }
 
 #[test]
-fn only_check_and_serve_say_warnings() {
+fn only_check_and_serve_print_warnings() {
     for arguments in [&["consent", "export"][..], &["audit", "processing"], &["subject", "requests"]] {
         let (_, _, words) = command_on(NOT_PERSONAL, arguments);
         assert!(!words.contains("passes through unread"), "{arguments:?}: {words}");

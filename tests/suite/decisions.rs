@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base};
+use crate::gateway::{TestGateway, base};
 use crate::http;
 use crate::upstream::Upstream;
 
@@ -39,10 +39,10 @@ record = "$[*]"
 schema = "note"
 "#;
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    (upstream, gateway)
 }
 
 fn note(id: &str) -> String {
@@ -54,22 +54,22 @@ fn list(ids: &[&str]) -> String {
 }
 
 /// An answer and the record of its decision.
-fn asked(gate: &Gate, path: &str, purpose: &str) -> (String, Value) {
-    let answer = gate.get(path, "support", purpose);
+fn asked(gateway: &TestGateway, path: &str, purpose: &str) -> (String, Value) {
+    let answer = gateway.get(path, "support", purpose);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let applied = answer.header("data-purpose-applied").unwrap();
     let id = applied.split('"').nth(1).unwrap().to_owned();
-    let record = http::get(gate.admin, &format!("/v1/decisions/{id}"), &[]).json();
+    let record = http::get(gateway.admin, &format!("/v1/decisions/{id}"), &[]).json();
     (answer.text(), record)
 }
 
-fn known(gate: &Gate, id: &str) {
-    gate.tell(id, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+fn known(gateway: &TestGateway, id: &str) {
+    gateway.record_event(id, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
 }
 
 #[test]
-fn what_nothing_classifies_leaves_of_nobody_whose_data_are_withheld() {
-    let (upstream, gate) = house();
+fn unclassified_fields_of_withheld_subjects_do_not_leave() {
+    let (upstream, gateway) = start_gateway();
     let ids = ["known", "erased", "restricted", "minor", "stranger", "refuses"];
     for path in ["/notes", "/noted"] {
         let nobodys = r#"{"email": "x@example.org", "note": "note of nobody"}"#;
@@ -79,17 +79,17 @@ fn what_nothing_classifies_leaves_of_nobody_whose_data_are_withheld() {
         );
     }
     for id in &ids[..4] {
-        known(&gate, id);
+        known(&gateway, id);
     }
-    gate.tell("erased", r#"{"kind": "erasure"}"#);
-    gate.tell("restricted", r#"{"kind": "restriction"}"#);
-    gate.tell("minor", r#"{"kind": "fact", "facts": {"minor": true}}"#);
-    gate.tell("refuses", r#"{"kind": "objection", "purpose": "marketing"}"#);
+    gateway.record_event("erased", r#"{"kind": "erasure"}"#);
+    gateway.record_event("restricted", r#"{"kind": "restriction"}"#);
+    gateway.record_event("minor", r#"{"kind": "fact", "facts": {"minor": true}}"#);
+    gateway.record_event("refuses", r#"{"kind": "objection", "purpose": "marketing"}"#);
     let left = |text: &str| -> Vec<String> {
         let who = ids.iter().chain(&["nobody"]);
         who.filter(|id| text.contains(&format!("note of {id}"))).map(|id| (*id).to_owned()).collect()
     };
-    let (text, record) = asked(&gate, "/notes", "customer-support");
+    let (text, record) = asked(&gateway, "/notes", "customer-support");
     assert_eq!(left(&text), ["known"]);
     let unclassified = record["categories"]["unclassified"].as_array().unwrap();
     let fields = |form: &str, reason: &Value| -> Option<&Value> {
@@ -108,10 +108,10 @@ fn what_nothing_classifies_leaves_of_nobody_whose_data_are_withheld() {
     assert_eq!(record["records"], 7);
     assert_eq!(record["withheld_records"], 6);
 
-    let (text, _) = asked(&gate, "/noted", "customer-support");
+    let (text, _) = asked(&gateway, "/noted", "customer-support");
     assert_eq!(left(&text), ["known", "stranger", "refuses"], "judged as somebody who has said nothing");
 
-    let told = |id: &str| http::get(gate.admin, &format!("/v1/subjects/{id}/disclosures"), &[]).json();
+    let told = |id: &str| http::get(gateway.admin, &format!("/v1/subjects/{id}/disclosures"), &[]).json();
     let known = told("known");
     let categories = known[0]["categories"].as_array().unwrap();
     let unclassified = categories.iter().find(|one| one["category"] == "unclassified").unwrap();
@@ -119,24 +119,24 @@ fn what_nothing_classifies_leaves_of_nobody_whose_data_are_withheld() {
     for withheld in ["erased", "restricted", "minor"] {
         assert_eq!(told(withheld), json!([]), "{withheld}");
     }
-    let page = http::get(gate.admin, "/v1/subjects/known/report?format=html", &[]).text();
+    let page = http::get(gateway.admin, "/v1/subjects/known/report?format=html", &[]).text();
     assert!(page.contains("no legal basis on record"), "{page}");
 }
 
 #[test]
-fn each_withheld_field_says_why_and_nobody_is_said_to_be_what_they_are_not() {
-    let (upstream, gate) = house();
+fn each_withheld_field_is_recorded_with_its_own_reason() {
+    let (upstream, gateway) = start_gateway();
     let strangers: Vec<String> = (0..10).map(|n| format!("stranger-{n}")).collect();
     let ids: Vec<&str> =
         ["stranger", "erased", "objects"].into_iter().chain(strangers.iter().map(String::as_str)).collect();
     upstream.json("/kept", &list(&ids));
     for id in ["erased", "objects"] {
-        known(&gate, id);
-        gate.tell(id, r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
+        known(&gateway, id);
+        gateway.record_event(id, r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
     }
-    gate.tell("erased", r#"{"kind": "erasure"}"#);
-    gate.tell("objects", r#"{"kind": "objection", "purpose": "direct-marketing"}"#);
-    let (_, record) = asked(&gate, "/kept", "direct-marketing");
+    gateway.record_event("erased", r#"{"kind": "erasure"}"#);
+    gateway.record_event("objects", r#"{"kind": "objection", "purpose": "direct-marketing"}"#);
+    let (_, record) = asked(&gateway, "/kept", "direct-marketing");
     let entry = |reason: &str| -> Value {
         let email = record["categories"]["email"].as_array().unwrap();
         email
@@ -155,7 +155,7 @@ fn each_withheld_field_says_why_and_nobody_is_said_to_be_what_they_are_not() {
     assert_eq!((&extra[0]["reason"], &extra[0]["fields"]), (&json!("unclassified"), &json!(13)), "{record}");
 }
 
-fn evaluated(gate: &Gate, route: Option<&str>, person: &str) -> Value {
+fn evaluated(gateway: &TestGateway, route: Option<&str>, person: &str) -> Value {
     let mut question = json!({
         "subject": { "type": "recipient", "id": "support" },
         "action": { "name": "customer-support" },
@@ -164,12 +164,12 @@ fn evaluated(gate: &Gate, route: Option<&str>, person: &str) -> Value {
     if let Some(route) = route {
         question["context"] = json!({ "route": route });
     }
-    http::send(gate.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes()).json()
+    http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes()).json()
 }
 
 #[test]
-fn an_access_evaluation_knows_people_as_the_gateway_does() {
-    let (upstream, gate) = house();
+fn an_access_evaluation_agrees_with_the_gateway_about_unknown_subjects() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/kept", &list(&["77"]));
     upstream.json("/noted", &list(&["77"]));
     for event in [
@@ -179,11 +179,11 @@ fn an_access_evaluation_knows_people_as_the_gateway_does() {
         Some(r#"{"kind": "consent-refused", "purpose": "analytics"}"#),
     ] {
         if let Some(event) = event {
-            gate.tell("77", event);
+            gateway.record_event("77", event);
         }
         for (path, route) in [("/kept", Some("kept")), ("/kept", None), ("/noted", Some("noted"))] {
-            let (text, _) = asked(&gate, path, "customer-support");
-            let evaluation = evaluated(&gate, route, "77");
+            let (text, _) = asked(&gateway, path, "customer-support");
+            let evaluation = evaluated(&gateway, route, "77");
             assert_eq!(
                 evaluation["decision"],
                 text.contains("77@example.org"),

@@ -48,7 +48,7 @@ pub(crate) fn blocks(document: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_table_of_refusals_is_whole() {
+fn the_readme_lists_every_refusal() {
     let readme = read("README.md");
     for refusal in Refusal::ALL {
         let code = format!("`{}`", refusal.code());
@@ -170,7 +170,7 @@ fn five_minutes() -> String {
 }
 
 #[test]
-fn the_five_minutes_can_be_pasted() {
+fn the_quick_start_can_be_pasted() {
     for tool in ["bash", "curl", "python3"] {
         if Command::new(tool).arg("--version").output().is_err() {
             eprintln!("skipped: {tool} is not there");
@@ -207,7 +207,7 @@ fn anchor_of(heading: &str) -> String {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn every_link_has_a_target() {
     for name in DOCUMENTS {
         let text = read(name);
         let folder: PathBuf = repository().join(name).parent().unwrap().to_owned();
@@ -226,7 +226,7 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn alerts_name_metrics_that_exist() {
+fn every_metric_of_an_alert_is_declared() {
     let (rules, declared) = (read("deploy/prometheus-rules.yml"), read("src/metrics.rs"));
     let names = rules.split("purposegate_").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, pack};
+use crate::gateway::{TestGateway, base, pack};
 use crate::http;
 use crate::upstream::Upstream;
 
@@ -152,10 +152,10 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
-    let gate = Gate::start_in(folder(), &config(upstream.address));
-    (upstream, gate)
+    let gateway = TestGateway::start_in(folder(), &config(upstream.address));
+    (upstream, gateway)
 }
 
 /// What `explain` says in a folder with these arguments: its status, the answer, and its words.
@@ -223,18 +223,23 @@ const PEOPLE: &str = r#"{"items": [
     {"id": "withdrew", "name": "Name-again", "email": "again@example.org", "plan": "gold"}
 ], "total": 5}"#;
 
-fn tell_all(gate: &Gate) {
-    gate.tell("given", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    gate.tell("withdrew", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    gate.tell("withdrew", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
-    gate.tell("child", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+fn record_all(gateway: &TestGateway) {
+    gateway
+        .record_event("given", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gateway.record_event(
+        "withdrew",
+        r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#,
+    );
+    gateway.record_event("withdrew", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    gateway
+        .record_event("child", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
 }
 
 #[test]
-fn a_whole_answer_is_explained_record_by_record_beside_a_gateway_and_without_one() {
-    let (_upstream, gate) = house();
-    tell_all(&gate);
-    let folder = gate.folder.path();
+fn an_answer_is_explained_by_record_with_and_without_a_gateway() {
+    let (_upstream, gateway) = start_gateway();
+    record_all(&gateway);
+    let folder = gateway.folder.path();
     let file = write(folder, "answer.json", PEOPLE);
     let question = [
         "--route",
@@ -252,7 +257,7 @@ fn a_whole_answer_is_explained_record_by_record_beside_a_gateway_and_without_one
     for value in ["Name-", "example.org", "gold", "s-1", "withdrew", "2020-01-01"] {
         assert!(!beside.contains(value), "{value}: {beside}");
     }
-    let folder = gate.end();
+    let folder = gateway.end();
     let (_, without, _) = explain_in(folder.path(), &question);
     assert_eq!(without, beside);
     // Only those about who is asked about.
@@ -263,10 +268,10 @@ fn a_whole_answer_is_explained_record_by_record_beside_a_gateway_and_without_one
 }
 
 #[test]
-fn each_field_says_its_form_or_its_reason_and_what_would_have_to_change() {
-    let (_upstream, gate) = house();
-    tell_all(&gate);
-    let folder = gate.folder.path();
+fn each_field_has_its_form_or_the_reason_and_the_changes_needed() {
+    let (_upstream, gateway) = start_gateway();
+    record_all(&gateway);
+    let folder = gateway.folder.path();
     let (status, told) = asked(folder, "customers", "direct-marketing", &["--subject", "given"]);
     assert_eq!(status, 0);
     let name = field(&told, "@.name");
@@ -308,7 +313,7 @@ fn each_field_says_its_form_or_its_reason_and_what_would_have_to_change() {
         "{told}"
     );
     let account = http::send(
-        gate.admin,
+        gateway.admin,
         "POST",
         "/v1/controllers/acc-1/events",
         &[],
@@ -326,12 +331,12 @@ fn each_field_says_its_form_or_its_reason_and_what_would_have_to_change() {
 }
 
 #[test]
-fn the_person_in_a_path_is_read_from_it_and_an_operation_is_judged_by_them() {
-    let (_upstream, gate) = house();
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
-    gate.tell("p-2", r#"{"kind": "erasure"}"#);
-    let folder = gate.folder.path();
+fn an_operation_is_judged_by_the_subject_of_the_path() {
+    let (_upstream, gateway) = start_gateway();
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-2", r#"{"kind": "erasure"}"#);
+    let folder = gateway.folder.path();
     let (status, told) = asked(folder, "/customers/p-1", "customer-support", &[]);
     assert_eq!((status, &field(&told, "@.name")["form"]), (0, &json!("clear")), "{told}");
     let (_, told) = asked(folder, "/customers/{id}", "customer-support", &["--subject", "p-2"]);
@@ -357,7 +362,7 @@ fn the_person_in_a_path_is_read_from_it_and_an_operation_is_judged_by_them() {
 }
 
 #[test]
-fn a_record_by_itself_is_read_as_one_of_the_route() {
+fn a_single_record_is_explained() {
     let folder = folder();
     std::fs::write(folder.path().join("purposegate.toml"), config("127.0.0.1:9".parse().unwrap())).unwrap();
     let alone = write(folder.path(), "one.json", r#"{"id": "p-1", "name": "Ada", "born": "yesterday"}"#);
@@ -377,10 +382,10 @@ fn a_record_by_itself_is_read_as_one_of_the_route() {
 }
 
 #[test]
-fn each_of_several_record_sets_is_explained_by_itself() {
-    let (_upstream, gate) = house();
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let folder = gate.folder.path();
+fn each_record_set_is_explained_separately() {
+    let (_upstream, gateway) = start_gateway();
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let folder = gateway.folder.path();
     let answer = r#"{"orders": [{"buyer": "p-1", "address": "X"}, {"buyer": "p-9", "address": "Y"}], "contacts": [{"name": "Z"}]}"#;
     let file = write(folder, "orders.json", answer);
     let (_, told) = asked(folder, "orders", "customer-support", &["--record", &file]);
@@ -407,13 +412,13 @@ fn each_of_several_record_sets_is_explained_by_itself() {
 }
 
 #[test]
-fn what_refuses_a_request_is_said_first_with_what_would_have_to_change() {
-    let (_upstream, gate) = house();
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+fn a_refusal_is_explained_first_with_the_changes_needed() {
+    let (_upstream, gateway) = start_gateway();
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
     let suspended =
-        http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+        http::send(gateway.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 200, "{}", suspended.text());
-    let folder = gate.folder.path();
+    let folder = gateway.folder.path();
     let refused = |route: &str, recipient: &str, purpose: &str| {
         let question = [
             "--route",
@@ -480,7 +485,7 @@ fn what_refuses_a_request_is_said_first_with_what_would_have_to_change() {
 }
 
 #[test]
-fn what_is_misspelt_is_answered_with_the_nearest() {
+fn a_misspelt_argument_gets_the_nearest_name() {
     let folder = folder();
     std::fs::write(folder.path().join("purposegate.toml"), config("127.0.0.1:9".parse().unwrap())).unwrap();
     let says = |route: &str, recipient: &str, purpose: &str, more: &[&str]| {
@@ -507,10 +512,10 @@ fn what_is_misspelt_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn a_gateway_that_decides_by_another_policy_is_told_of() {
-    let (_upstream, gate) = house();
-    let admin = gate.admin.to_string();
-    let folder = gate.folder.path();
+fn a_gateway_under_another_policy_revision_is_noted() {
+    let (_upstream, gateway) = start_gateway();
+    let admin = gateway.admin.to_string();
+    let folder = gateway.folder.path();
     let notes = || {
         let (_, told) =
             asked(folder, "customers", "customer-support", &["--subject", "p-1", "--admin", &admin]);
@@ -526,7 +531,7 @@ fn a_gateway_that_decides_by_another_policy_is_told_of() {
     let refused = "these policies do not come into force: change-not-announced: version";
     assert!(notes().contains("does not decide by this revision"), "{}", notes());
     assert!(notes().contains(refused) && !notes().contains("a reload brings it"), "{}", notes());
-    let folder = gate.end();
+    let folder = gateway.end();
     let (_, told) = asked(folder.path(), "customers", "customer-support", &["--subject", "p-1"]);
     assert!(told["notes"].to_string().contains(refused), "{told}");
 }
@@ -539,15 +544,15 @@ fn decision_of(answer: &http::Answer) -> String {
 }
 
 #[test]
-fn a_decision_on_the_log_is_explained_beside_the_gateway_and_without_it() {
-    let (upstream, gate) = house();
-    tell_all(&gate);
+fn a_logged_decision_is_explained_with_and_without_a_gateway() {
+    let (upstream, gateway) = start_gateway();
+    record_all(&gateway);
     upstream.json("/customers", PEOPLE);
-    let answer = gate.get("/customers", "support", "direct-marketing");
+    let answer = gateway.get("/customers", "support", "direct-marketing");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let id = decision_of(&answer);
-    let admin = gate.admin.to_string();
-    let (status, beside, words) = explain_in(gate.folder.path(), &["--decision", &id, "--admin", &admin]);
+    let admin = gateway.admin.to_string();
+    let (status, beside, words) = explain_in(gateway.folder.path(), &["--decision", &id, "--admin", &admin]);
     assert_eq!((status, words.as_str()), (0, ""), "{beside}");
     assert!(
         beside.contains("released:"),
@@ -557,10 +562,10 @@ fn a_decision_on_the_log_is_explained_beside_the_gateway_and_without_it() {
     for value in ["Name-", "example.org", "withdrew"] {
         assert!(!beside.contains(value), "{value}: {beside}");
     }
-    let refused = gate.get("/customers", "lapsed", "reseller-follow-up");
+    let refused = gateway.get("/customers", "lapsed", "reseller-follow-up");
     assert_eq!(refused.status, 403);
     let refused = decision_of(&refused);
-    let folder = gate.end();
+    let folder = gateway.end();
     let (_, without, _) = explain_in(folder.path(), &["--decision", &id]);
     assert_eq!(without, beside);
 

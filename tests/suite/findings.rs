@@ -7,7 +7,7 @@ use purposegate::config;
 use purposegate::finding::Finding;
 use tempfile::TempDir;
 
-use crate::gate::pack;
+use crate::gateway::pack;
 
 /// A configuration without a mistake; tests add theirs.
 const SOUND: &str = r#"
@@ -158,7 +158,7 @@ when { resource in Category::"published" };
 "#;
 
 #[test]
-fn every_mistake_in_one_run() {
+fn one_run_reports_every_mistake() {
     let folder = folder(&[
         ("purposegate.toml", EVERYTHING),
         ("routes/invoices.toml", INVOICES),
@@ -283,8 +283,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn one_mistake_is_one_finding() {
-    let signer = crate::signed::Issuer::new();
+fn each_mistake_yields_one_finding() {
+    let signer = crate::token_issuer::Issuer::new();
     let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
         let mistake = mistake.replace("PERSPECTIUM", &pack("perspectium").display().to_string());
@@ -384,7 +384,7 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn one_mistake_in_a_route_is_one_finding() {
+fn each_mistake_in_a_route_yields_one_finding() {
     for (mistake, message, hint) in OF_A_ROUTE {
         let (loads, findings, folder) = about(&format!("{ROUTE}{mistake}\n"));
         let text = rendered(&findings, folder.path());
@@ -398,13 +398,13 @@ fn one_mistake_in_a_route_is_one_finding() {
 }
 
 #[test]
-fn what_is_sound_has_no_finding() {
+fn a_sound_configuration_has_no_finding() {
     let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}"));
     assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
 }
 
 #[test]
-fn a_record_set_begins_with_a_schema() {
+fn a_record_set_adds_its_fields_to_those_of_its_schema() {
     let schema =
         "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.name\" = \"name\"\n";
     let records = "[[route.records]]\npath = \"$.people[*]\"\nschema = \"person\"\nfields = { \"@.mail\" = \"email\" }\n";
@@ -423,7 +423,7 @@ fn a_record_set_begins_with_a_schema() {
 }
 
 #[test]
-fn a_mistake_in_a_schema_is_found_once_for_all_its_routes() {
+fn a_mistake_in_a_schema_is_reported_once() {
     let schema = "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.[\" = \"name\"\n";
     let route = |name: &str| {
         format!("[[route]]\nname = \"{name}\"\nupstream = \"crm\"\npath = \"/{name}\"\nschema = \"person\"\n")
@@ -434,7 +434,7 @@ fn a_mistake_in_a_schema_is_found_once_for_all_its_routes() {
 }
 
 #[test]
-fn a_route_that_releases_what_nothing_classifies_is_named() {
+fn a_route_that_releases_unclassified_fields_is_a_warning() {
     let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}unclassified = \"release\"\n"));
     assert!(loads);
     let words = rendered(&findings, folder.path());
@@ -445,7 +445,7 @@ fn a_route_that_releases_what_nothing_classifies_is_named() {
 
 /// What loads all the same and is worth a look.
 #[test]
-fn warnings() {
+fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
     let added = format!(
         "{ROUTE}{FIELDS}[[listener]]\naddress = \"0.0.0.0:0\"\n[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n"
     );
@@ -468,14 +468,14 @@ fn warnings() {
 }
 
 #[test]
-fn without_a_route_there_is_a_warning() {
+fn a_configuration_without_routes_is_a_warning() {
     let (loads, findings, folder) = about("");
     assert!(loads && findings.len() == 1, "{}", rendered(&findings, folder.path()));
     assert!(findings[0].to_string().contains("there is no `[[route]]`"));
 }
 
 #[test]
-fn words_of_a_pack_that_is_not_there_are_not_unknown() {
+fn a_missing_pack_causes_no_further_findings() {
     let text =
         format!("policy = \"nowhere\"\n{SOUND}{ROUTE}fields = {{ \"@.x\" = \"a-word-of-that-pack\" }}\n");
     let folder = folder(&[("purposegate.toml", &text)]);
@@ -486,7 +486,7 @@ fn words_of_a_pack_that_is_not_there_are_not_unknown() {
 }
 
 #[test]
-fn an_included_file_is_reported_by_name() {
+fn findings_in_an_included_file_name_it() {
     let text = format!(
         "policy = {:?}\ninclude = [\"more/*.toml\", \"gone.toml\"]\n{SOUND}{ROUTE}",
         pack("one-partner-360").display().to_string()
@@ -505,7 +505,7 @@ fn an_included_file_is_reported_by_name() {
 }
 
 #[test]
-fn a_field_that_is_only_personal_is_a_warning() {
+fn a_field_mapped_to_personal_alone_is_a_warning() {
     let (loads, findings, folder) = about(&format!("{ROUTE}fields = {{ \"@.x\" = \"personal\" }}\n"));
     let text = rendered(&findings, folder.path());
     assert!(loads && findings.len() == 1, "{text}");
@@ -513,7 +513,7 @@ fn a_field_that_is_only_personal_is_a_warning() {
 }
 
 #[test]
-fn what_lets_a_caller_choose_is_a_warning() {
+fn inputs_that_let_the_caller_choose_fields_are_warnings() {
     for (more, why) in [
         ("query = { select = \"non-personal\" }", "the parameter `select` may let its caller choose"),
         (
@@ -547,7 +547,7 @@ fn what_lets_a_caller_choose_is_a_warning() {
 }
 
 #[test]
-fn a_listeners_certificate_is_read() {
+fn certificate_files_of_a_listener_are_checked() {
     let folder = folder(&[("purposegate.toml", ""), ("empty.pem", "hello")]);
     let certificates = folder.path().join("certs");
     purposegate::credentials::development::make(&certificates, &[]).unwrap();
@@ -576,7 +576,7 @@ fn a_listeners_certificate_is_read() {
 }
 
 #[test]
-fn what_a_route_can_never_do_is_found() {
+fn impossible_route_settings_are_findings() {
     for (more, loads, why) in [
         ("answer-headers = [\"Content-Length\"]", false, "cannot pass as it is"),
         ("answer-headers = [\"Data-Purpose-Withheld\"]", false, "cannot pass as it is"),
@@ -635,7 +635,7 @@ fn codes(findings: &[Finding]) -> Vec<&'static str> {
 }
 
 #[test]
-fn rows_by_position_are_a_warning() {
+fn selecting_row_elements_by_position_is_a_warning() {
     let route = |record: &str, field: &str| {
         let route = ROUTE.replace("$.items[*]", record).replace("@.id", "$.of");
         let (loads, findings, _folder) = about(&format!("{route}[route.fields]\n{field:?} = \"email\"\n"));
@@ -655,7 +655,7 @@ fn rows_by_position_are_a_warning() {
 }
 
 #[test]
-fn an_account_that_the_recipient_spells_is_a_warning() {
+fn a_controller_by_path_alone_is_a_warning() {
     let route = |controller: &str| {
         let route = ROUTE.replace("subject =", &format!("controller = {controller}\nsubject ="));
         let (loads, findings, _folder) =
@@ -671,7 +671,7 @@ fn an_account_that_the_recipient_spells_is_a_warning() {
 }
 
 #[test]
-fn a_record_has_one_controller() {
+fn several_controllers_are_an_error() {
     let route = ROUTE.replace("subject =", "controller = [\"@.account\", \"@.reseller\"]\nsubject =");
     let (loads, findings, _folder) =
         about(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
@@ -680,7 +680,7 @@ fn a_record_has_one_controller() {
 }
 
 #[test]
-fn a_table_is_mapped_by_its_header() {
+fn columns_need_a_sound_header() {
     let table = |columns: &str, more: &str| {
         let route = ROUTE.replace("$.items[*]", "$.rows[*]");
         let fields = "[route.fields]\n\"@.email\" = \"email\"\n";
@@ -804,7 +804,7 @@ const SURPRISES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_can_never_work_or_can_surprise_is_one_warning() {
+fn each_surprising_setting_is_one_warning_and_can_be_acknowledged() {
     for (code, added) in SURPRISES {
         let added = added.replace("FIELDS", FIELDS);
         let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{}\n", added.replace("ALLOW\n", "")));
@@ -820,7 +820,7 @@ fn what_can_never_work_or_can_surprise_is_one_warning() {
 }
 
 #[test]
-fn whoever_is_named_by_a_token_alone_is_not_told_to_make_a_key() {
+fn a_data_subject_without_credentials_is_advised_to_use_a_token() {
     let added = "[[recipient]]\nname = \"x\"\nkind = \"data-subject\"\ncountry = \"DE\"\n\
                  purposes = [\"data-subject-request\"]\n";
     let (_, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}"));
@@ -830,7 +830,7 @@ fn whoever_is_named_by_a_token_alone_is_not_told_to_make_a_key() {
 }
 
 #[test]
-fn what_works_is_no_surprise() {
+fn sound_settings_cause_no_warning() {
     for added in [
         // Outside the EEA with a safeguard, as a controller's own employee, an authority under cases.
         "[[recipient]]\nname = \"x\"\nkind = \"domain-registrar\"\ncountry = \"US\"\nsafeguard = \"adequacy\"\npurposes = [\"domain-registration\"]\nagreement = { until = 2999-01-01 }\ncredentials = [{ certificate = \"x\" }]",
@@ -854,7 +854,7 @@ fn what_works_is_no_surprise() {
 }
 
 #[test]
-fn an_upstream_that_is_a_listener_is_found_however_it_is_named() {
+fn an_upstream_that_is_the_gateway_itself_is_found() {
     for (listener, authorities, host, own) in [
         ("127.0.0.1:8443", "", "127.0.0.1:8443", true),
         ("127.0.0.1:8443", "", "localhost:8443", true),
@@ -883,7 +883,7 @@ fn an_upstream_that_is_a_listener_is_found_however_it_is_named() {
 }
 
 #[test]
-fn a_pack_that_releases_nothing_that_is_not_personal_is_a_warning() {
+fn a_pack_without_a_rule_for_data_that_are_not_personal_is_a_warning() {
     let rule = RULES.split("\n\n").next().unwrap().replace("costumer", "customer");
     let text = format!("policy = \"pack\"\n{SOUND}{ROUTE}{FIELDS}");
     let folder =
@@ -896,7 +896,7 @@ fn a_pack_that_releases_nothing_that_is_not_personal_is_a_warning() {
 }
 
 #[test]
-fn warnings_are_told_where_the_configuration_loads() {
+fn warnings_are_left_out_if_there_are_errors() {
     let added =
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nallow = [\"agreement-missing\"]\n[[upstraem]]\n";
     let (loads, findings, folder) = about(&format!("{ROUTE}{added}"));
@@ -905,7 +905,7 @@ fn warnings_are_told_where_the_configuration_loads() {
 }
 
 #[test]
-fn the_configurations_of_tests_and_demonstration_have_no_warning() {
+fn configurations_of_the_tests_have_no_warning() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["tests/payloads/purposegate.toml", "tests/rdap/purposegate.toml"] {
         let (config, findings) = config::load(&root.join(file));

@@ -4,9 +4,9 @@
 
 use std::io::{Read, Write};
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{house, person};
+use crate::releases::{person, start_gateway};
 use crate::upstream::Upstream;
 
 /// Far more than sockets and windows hold between gateway and recipient.
@@ -34,29 +34,29 @@ fn serve_list(upstream: &Upstream) {
     });
 }
 
-fn consents(gate: &Gate) {
-    tell_all(gate, 0..PEOPLE, "consent-given");
+fn consents(gateway: &TestGateway) {
+    record_all(gateway, 0..PEOPLE, "consent-given");
 }
 
-fn tell_all(gate: &Gate, people: impl Iterator<Item = usize>, kind: &str) {
+fn record_all(gateway: &TestGateway, people: impl Iterator<Item = usize>, kind: &str) {
     let lines: String = people
         .map(|n| format!("{{\"subject\": \"p-{n}\", \"kind\": \"{kind}\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n"))
         .collect();
-    let answer = http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    let answer = http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
     assert_eq!(answer.status, 200);
     assert!(!answer.text().contains("error"), "{}", &answer.text()[..500]);
 }
 
 #[test]
-fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
-    let (upstream, gate) = house();
+fn nothing_leaves_after_a_withdrawal_is_acknowledged() {
+    let (upstream, gateway) = start_gateway();
     serve_list(&upstream);
-    consents(&gate);
-    let (mut stream, mut bytes) = begin(&gate, "/customers");
+    consents(&gateway);
+    let (mut stream, mut bytes) = begin(&gateway, "/customers");
     assert!(String::from_utf8_lossy(&bytes).contains("Name-p-1\""), "those who consent are in it");
 
     let leaving = format!("p-{}", PEOPLE - 10);
-    gate.tell(&leaving, r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    gateway.record_event(&leaving, r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
     stream.read_to_end(&mut bytes).unwrap();
 
     let answer = http::parse(&bytes);
@@ -73,8 +73,8 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
 }
 
 /// Asks, reads the beginning of the answer, and then no further.
-fn begin(gate: &Gate, path: &str) -> (std::net::TcpStream, Vec<u8>) {
-    let mut stream = http::connect(gate.address);
+fn begin(gateway: &TestGateway, path: &str) -> (std::net::TcpStream, Vec<u8>) {
+    let mut stream = http::connect(gateway.address);
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
         bearer("support")
@@ -86,14 +86,14 @@ fn begin(gate: &Gate, path: &str) -> (std::net::TcpStream, Vec<u8>) {
 }
 
 #[test]
-fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
-    let (upstream, gate) = house();
+fn data_scrubbed_again_are_logged_before_they_leave() {
+    let (upstream, gateway) = start_gateway();
     serve_list(&upstream);
-    tell_all(&gate, (0..PEOPLE).step_by(2), "consent-given");
-    let (mut stream, mut bytes) = begin(&gate, "/customers");
+    record_all(&gateway, (0..PEOPLE).step_by(2), "consent-given");
+    let (mut stream, mut bytes) = begin(&gateway, "/customers");
     // In what is on record and waits for the reader the others consent, and some of the first withdraw.
-    tell_all(&gate, (1..PEOPLE).step_by(2), "consent-given");
-    tell_all(&gate, (0..PEOPLE).step_by(100), "consent-withdrawn");
+    record_all(&gateway, (1..PEOPLE).step_by(2), "consent-given");
+    record_all(&gateway, (0..PEOPLE).step_by(100), "consent-withdrawn");
     stream.read_to_end(&mut bytes).unwrap();
 
     let answer = http::parse(&bytes);
@@ -101,7 +101,7 @@ fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
     let left = answer.text().matches("\"Name-p-").count() as u64;
     let applied = answer.header("data-purpose-applied").unwrap();
     let decision = applied.split('"').nth(1).unwrap();
-    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
     let names =
         record["categories"]["name"].as_array().unwrap().iter().filter(|left| left["form"] == "clear");
     let logged: u64 = names.map(|left| left["fields"].as_u64().unwrap()).sum();
@@ -110,7 +110,7 @@ fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
 
 /// The next look at the ledger falls within the record: nothing of it can be taken back, but its rest stays.
 #[test]
-fn a_large_record_is_cut_where_its_person_withdraws() {
+fn a_large_record_is_cut_when_its_subject_withdraws() {
     const ROUTE: &str = r#"
 [[route]]
 name = "portrait"
@@ -123,25 +123,26 @@ max-record = "32MiB"
 "$.name" = "name"
 "#;
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{ROUTE}", base(upstream.address)));
     let name = "n".repeat(24 << 20);
     upstream.json("/portraits/p-1", &format!(r#"{{"id": "p-1", "name": "{name}"}}"#));
-    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    let (mut stream, mut bytes) = begin(&gate, "/portraits/p-1");
+    gateway
+        .record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    let (mut stream, mut bytes) = begin(&gateway, "/portraits/p-1");
     assert!(bytes.ends_with(b"nnnn"), "who consents is in it");
 
-    gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    gateway.record_event("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
     stream.read_to_end(&mut bytes).unwrap();
 
     let answer = http::parse(&bytes);
     assert!(!answer.complete && answer.body.len() < name.len(), "{} bytes left", answer.body.len());
-    gate.wait_for_log("\"aborted\"");
+    gateway.wait_for_log("\"aborted\"");
 }
 
 /// Records that are no objects leave nothing behind where they are withheld, not even a comma: what follows
 /// a part that is scrubbed again has to know what that part has written now.
 #[test]
-fn a_list_of_values_stays_json_where_its_first_and_last_withdraw() {
+fn a_list_of_values_stays_valid_json_after_withdrawals() {
     const ROUTE: &str = r#"
 [[route]]
 name = "emails"
@@ -153,11 +154,11 @@ subject = "@"
 "@" = "email"
 "#;
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{ROUTE}", base(upstream.address)));
     let email = |n: usize| format!("p-{n}@{}.example", "x".repeat(100));
     let list: Vec<String> = (0..PEOPLE).map(email).collect();
     upstream.json("/emails", &serde_json::json!({ "emails": list }).to_string());
-    let tell_all = |people: &mut dyn Iterator<Item = usize>, kind: &str| {
+    let record_all = |people: &mut dyn Iterator<Item = usize>, kind: &str| {
         let line = |n| {
             format!(
                 "{{\"subject\": \"{}\", \"kind\": \"{kind}\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n",
@@ -165,12 +166,12 @@ subject = "@"
             )
         };
         let lines: String = people.map(line).collect();
-        assert_eq!(http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes()).status, 200);
+        assert_eq!(http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes()).status, 200);
     };
     // Of the first ones nobody consents: a part of the answer begins without an element before it.
-    tell_all(&mut (100..PEOPLE), "consent-given");
-    let (mut stream, mut bytes) = begin(&gate, "/emails");
-    tell_all(&mut (PEOPLE / 2..PEOPLE).filter(|n| n % 700 > 2), "consent-withdrawn");
+    record_all(&mut (100..PEOPLE), "consent-given");
+    let (mut stream, mut bytes) = begin(&gateway, "/emails");
+    record_all(&mut (PEOPLE / 2..PEOPLE).filter(|n| n % 700 > 2), "consent-withdrawn");
     stream.read_to_end(&mut bytes).unwrap();
 
     let answer = http::parse(&bytes);

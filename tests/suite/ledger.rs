@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gate::{Gate, base};
+use crate::gateway::{TestGateway, base};
 use crate::http::{self, Answer};
 use crate::upstream::Upstream;
 
@@ -20,19 +20,19 @@ subject = "@.id"
 fields = { "@.name" = "name" }
 "#;
 
-fn gate() -> (Upstream, Gate) {
+fn gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/people", r#"[{"id": "1", "name": "Ada Example"}]"#);
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    (upstream, gateway)
 }
 
-fn post(gate: &Gate, path: &str, headers: &[&str], body: &str) -> Answer {
-    http::send(gate.admin, "POST", path, headers, body.as_bytes())
+fn post(gateway: &TestGateway, path: &str, headers: &[&str], body: &str) -> Answer {
+    http::send(gateway.admin, "POST", path, headers, body.as_bytes())
 }
 
-fn leaves(gate: &Gate) -> bool {
-    gate.get("/people", "support", "direct-marketing").text().contains("Ada Example")
+fn leaves(gateway: &TestGateway) -> bool {
+    gateway.get("/people", "support", "direct-marketing").text().contains("Ada Example")
 }
 
 const EVENTS: &str = "/v1/subjects/1/events";
@@ -40,93 +40,93 @@ const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "marketing"}"#;
 const WITHDRAWN: &str = r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#;
 
 #[test]
-fn an_acknowledgement_says_what_changed_and_a_repeated_withdrawal_withdraws() {
-    let (_upstream, gate) = gate();
-    assert_eq!(gate.tell("1", GIVEN)["changed"], true);
-    assert_eq!(gate.tell("1", GIVEN)["changed"], false);
+fn an_acknowledgement_reports_changes_and_repetitions() {
+    let (_upstream, gateway) = gateway();
+    assert_eq!(gateway.record_event("1", GIVEN)["changed"], true);
+    assert_eq!(gateway.record_event("1", GIVEN)["changed"], false);
     let key = ["idempotency-key: k-1"];
-    let first = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    let first = post(&gateway, EVENTS, &key, WITHDRAWN).json();
     assert_eq!((&first["changed"], first.get("again")), (&json!(true), None));
-    let again = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    let again = post(&gateway, EVENTS, &key, WITHDRAWN).json();
     assert_eq!((&again["changed"], &again["again"]), (&json!(false), &json!(true)));
     assert_eq!(again["event"], first["event"]);
-    gate.tell("1", GIVEN);
-    assert!(leaves(&gate));
-    let anew = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    gateway.record_event("1", GIVEN);
+    assert!(leaves(&gateway));
+    let anew = post(&gateway, EVENTS, &key, WITHDRAWN).json();
     assert_eq!((&anew["changed"], anew.get("again")), (&json!(true), None));
-    assert!(!leaves(&gate));
+    assert!(!leaves(&gateway));
 
     let lines = format!("{}\n{0}\n", r#"{"subject": "1", "kind": "restriction"}"#);
-    let results = post(&gate, "/v1/events:batch", &[], &lines).text();
+    let results = post(&gateway, "/v1/events:batch", &[], &lines).text();
     let changed: Vec<Value> =
         results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["changed"].clone()).collect();
     assert_eq!(changed, [json!(true), json!(false)]);
 }
 
 #[test]
-fn a_withdrawal_from_a_fast_clock_is_in_force_at_once() {
-    let (_upstream, gate) = gate();
-    gate.tell("1", GIVEN);
-    assert!(leaves(&gate));
+fn a_withdrawal_dated_in_the_future_is_in_force_at_once() {
+    let (_upstream, gateway) = gateway();
+    gateway.record_event("1", GIVEN);
+    assert!(leaves(&gateway));
     let event = r#"{"kind": "consent-withdrawn", "purpose": "marketing", "at": "2199-01-01T00:00:00Z"}"#;
-    assert_eq!(gate.tell("1", event)["changed"], true);
-    assert!(!leaves(&gate));
+    assert_eq!(gateway.record_event("1", event)["changed"], true);
+    assert!(!leaves(&gateway));
     let ahead = event.replace("withdrawn", "given");
-    assert_eq!(post(&gate, EVENTS, &[], &ahead).status, 400);
+    assert_eq!(post(&gateway, EVENTS, &[], &ahead).status, 400);
 }
 
 #[test]
-fn a_recipient_that_nobody_has_is_an_error_with_the_nearest_name() {
-    let (_upstream, gate) = gate();
+fn an_event_about_an_unknown_recipient_is_refused_with_the_nearest_name() {
+    let (_upstream, gateway) = gateway();
     for name in ["Support", "support ", "SUPPORT", "suport", "supp"] {
         for event in [
             json!({ "kind": "opt-out", "recipient": name }),
             json!({ "kind": "consent-withdrawn", "purpose": "marketing", "recipient": name }),
             json!({ "kind": "relation", "relation": "integration-enabled", "recipient": name }),
         ] {
-            let answer = post(&gate, EVENTS, &[], &event.to_string());
+            let answer = post(&gateway, EVENTS, &[], &event.to_string());
             assert_eq!(answer.status, 400, "{event}");
             assert!(answer.text().contains("did you mean `support`?"), "{}", answer.text());
         }
         let line = json!({ "recipient": name, "kind": "suspended" }).to_string();
-        assert!(post(&gate, "/v1/events:batch", &[], &line).text().contains("did you mean `support`?"));
+        assert!(post(&gateway, "/v1/events:batch", &[], &line).text().contains("did you mean `support`?"));
     }
-    let suspended = post(&gate, "/v1/recipients/Support/events", &[], r#"{"kind": "suspended"}"#);
+    let suspended = post(&gateway, "/v1/recipients/Support/events", &[], r#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 404);
     assert!(suspended.text().contains("did you mean `support`?"));
     let line = r#"{"subject": "1", "kind": "opt-out", "recipient": "former"}"#;
-    let kept = post(&gate, "/v1/events:batch?keep-unknown-recipients=true", &[], line);
+    let kept = post(&gateway, "/v1/events:batch?keep-unknown-recipients=true", &[], line);
     assert!(kept.text().contains("\"changed\":true"), "{}", kept.text());
 }
 
 #[test]
-fn a_ledger_that_is_removed_under_a_running_gateway_acknowledges_nothing() {
-    let (_upstream, gate) = gate();
-    gate.tell("1", GIVEN);
-    let ready = || http::get(gate.admin, "/readyz", &[]);
+fn a_removed_ledger_acknowledges_no_event() {
+    let (_upstream, gateway) = gateway();
+    gateway.record_event("1", GIVEN);
+    let ready = || http::get(gateway.admin, "/readyz", &[]);
     assert_eq!(ready().status, 200);
-    let data = gate.folder.path().join("data");
+    let data = gateway.folder.path().join("data");
     for file in std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()) {
         if file.file_name().unwrap().to_str().unwrap().starts_with("ledger.db") {
             std::fs::remove_file(file).unwrap();
         }
     }
-    let answer = post(&gate, EVENTS, &[], WITHDRAWN);
+    let answer = post(&gateway, EVENTS, &[], WITHDRAWN);
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("ledger-unavailable")));
     assert_eq!(ready().status, 503);
     assert_eq!(ready().json()["ledger"], false);
-    assert!(!leaves(&gate));
+    assert!(!leaves(&gateway));
 }
 
 #[test]
-fn a_ledger_that_is_replaced_shows_without_an_event() {
-    let (_upstream, gate) = gate();
-    gate.tell("1", GIVEN);
-    let file = gate.folder.path().join("data/ledger.db");
-    let copy = gate.folder.path().join("copy.db");
+fn a_replaced_ledger_makes_the_gateway_not_ready() {
+    let (_upstream, gateway) = gateway();
+    gateway.record_event("1", GIVEN);
+    let file = gateway.folder.path().join("data/ledger.db");
+    let copy = gateway.folder.path().join("copy.db");
     std::fs::copy(&file, &copy).unwrap();
     std::fs::rename(copy, file).unwrap();
-    assert_eq!(http::get(gate.admin, "/readyz", &[]).status, 503);
+    assert_eq!(http::get(gateway.admin, "/readyz", &[]).status, 503);
 }
 
 fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String) {
@@ -147,7 +147,7 @@ fn remove(folder: &Path, begins: &str) {
 }
 
 #[test]
-fn a_history_that_is_shorter_than_what_was_known_is_accepted_or_nothing_starts() {
+fn a_shortened_history_must_be_accepted_before_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));
     std::fs::write(folder.path().join("purposegate.toml"), config).unwrap();
@@ -174,25 +174,25 @@ fn a_history_that_is_shorter_than_what_was_known_is_accepted_or_nothing_starts()
 }
 
 #[test]
-fn the_disclosure_log_knows_how_far_the_ledger_went() {
+fn the_disclosure_log_proves_the_ledger_position() {
     let upstream = Upstream::start();
     upstream.json("/people", r#"[{"id": "1", "name": "Ada Example"}]"#);
     let config = format!("{}{ROUTES}", base(upstream.address));
-    let gate = Gate::start(&config);
-    gate.tell("1", GIVEN);
-    gate.tell("1", r#"{"kind": "notice", "notice": "n"}"#);
-    assert!(leaves(&gate));
-    gate.wait_for_log("\"close\"");
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("1", GIVEN);
+    gateway.record_event("1", r#"{"kind": "notice", "notice": "n"}"#);
+    assert!(leaves(&gateway));
+    gateway.wait_for_log("\"close\"");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("purposegate.toml"), &config).unwrap();
     let copied = Command::new("cp")
         .arg("-r")
-        .arg(gate.folder.path().join("data"))
+        .arg(gateway.folder.path().join("data"))
         .arg(folder.path())
         .status()
         .unwrap();
     assert!(copied.success());
-    drop(gate);
+    drop(gateway);
     // The mark is of another path, and the ledger is gone.
     remove(folder.path(), "ledger.db");
     remove(folder.path(), "keys.position");
@@ -202,7 +202,7 @@ fn the_disclosure_log_knows_how_far_the_ledger_went() {
 }
 
 #[test]
-fn recipients_that_only_the_ledger_knows_are_named() {
+fn recipients_known_to_the_ledger_only_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));
     let file = folder.path().join("purposegate.toml");

@@ -9,9 +9,9 @@ use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer, credential};
+use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http;
-use crate::signed::Issuer;
+use crate::token_issuer::Issuer;
 use crate::upstream::{Upstream, answer};
 
 /// The method of each operation.
@@ -158,33 +158,33 @@ fn recipients() -> String {
     text
 }
 
-fn house(more: &str) -> (Upstream, Gate, Issuer) {
+fn start_gateway(more: &str) -> (Upstream, TestGateway, Issuer) {
     let upstream = Upstream::start();
     upstream.raw("*", answer("200 OK", "content-type: application/json\r\n", b"{}"));
     let issuer = Issuer::new();
     let config = format!("{}{}{}{}{more}", base(upstream.address), issuer.section(), recipients(), routes());
-    let gate = Gate::start(&config);
+    let gateway = TestGateway::start(&config);
     let known = r#"{"kind": "fact", "facts": {"region": "EEA"}}"#;
     let people = FACTS.iter().map(|(_, person, _)| *person).filter(|person| *person != "p-stranger");
     for person in people {
-        gate.tell(person, known);
+        gateway.record_event(person, known);
         if person != "p-alone" {
-            gate.tell(
+            gateway.record_event(
                 person,
                 r#"{"kind": "relation", "relation": "integration-enabled", "recipient": "user-integration"}"#,
             );
         }
     }
-    gate.tell("p-erased", r#"{"kind": "erasure"}"#);
-    gate.tell("p-restricted", r#"{"kind": "restriction"}"#);
-    gate.tell("p-minor", r#"{"kind": "fact", "facts": {"minor": true}}"#);
-    gate.tell("p-objected", r#"{"kind": "objection", "purpose": "marketing"}"#);
+    gateway.record_event("p-erased", r#"{"kind": "erasure"}"#);
+    gateway.record_event("p-restricted", r#"{"kind": "restriction"}"#);
+    gateway.record_event("p-minor", r#"{"kind": "fact", "facts": {"minor": true}}"#);
+    gateway.record_event("p-objected", r#"{"kind": "objection", "purpose": "marketing"}"#);
     for (kind, _) in KINDS.iter().filter(|(kind, _)| *kind != "data-subject") {
-        gate.tell("p-opted-out", &json!({ "kind": "opt-out", "recipient": kind }).to_string());
+        gateway.record_event("p-opted-out", &json!({ "kind": "opt-out", "recipient": kind }).to_string());
     }
     let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
-    assert_eq!(http::send(gate.admin, "POST", "/v1/controllers/a-closed/events", &[], closed).status, 200);
-    (upstream, gate, issuer)
+    assert_eq!(http::send(gateway.admin, "POST", "/v1/controllers/a-closed/events", &[], closed).status, 200);
+    (upstream, gateway, issuer)
 }
 
 /// The header line of a recipient's credential.
@@ -248,13 +248,13 @@ fn check(variant: &str, asked: Asked, came: &Came, reached: usize) {
 
 #[test]
 fn an_operation_that_the_policy_does_not_permit_never_reaches_the_upstream() {
-    let (upstream, gate, issuer) = house("");
+    let (upstream, gateway, issuer) = start_gateway("");
     let (mut permitted, mut all) = (0, 0);
     for (variant, _) in VARIANTS {
         for (asked, path, method, credential) in every(&issuer, variant) {
             let before = upstream.requests();
             let purpose = format!("data-purpose: {}", asked.purpose);
-            let answer = http::send(gate.address, method, &path, &[&credential, &purpose], b"");
+            let answer = http::send(gateway.address, method, &path, &[&credential, &purpose], b"");
             let came = (answer.status, code(&answer.body));
             check(variant, asked, &came, upstream.requests() - before);
             permitted += usize::from(is_permitted(asked));
@@ -265,11 +265,11 @@ fn an_operation_that_the_policy_does_not_permit_never_reaches_the_upstream() {
 }
 
 #[test]
-fn http2_is_held_to_the_same_operations() {
-    let (upstream, gate, issuer) = house("");
+fn operations_over_http2_are_judged_alike() {
+    let (upstream, gateway, issuer) = start_gateway("");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stream = TokioIo::new(tokio::net::TcpStream::connect(gate.address).await.unwrap());
+        let stream = TokioIo::new(tokio::net::TcpStream::connect(gateway.address).await.unwrap());
         let (mut send, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
@@ -408,8 +408,8 @@ fields = { "@.name" = "name" }
 "#;
 
 #[test]
-fn where_the_path_names_nobody_only_rules_count_that_ask_for_nobodys_own() {
-    let (upstream, gate, issuer) = house(COLLECTIONS);
+fn an_operation_without_a_subject_in_its_path_is_permitted_only_by_rules_that_need_none() {
+    let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
     let person = presented(&issuer, "data-subject", true, "p-known", "");
     let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
     let of_closed = presented(&issuer, "customer-administrator", true, "", "a-closed");
@@ -445,8 +445,13 @@ fn where_the_path_names_nobody_only_rules_count_that_ask_for_nobodys_own() {
         (&person, "rectification", "HEAD", "/links/p-objected", false),
     ] {
         let before = upstream.requests();
-        let answer =
-            http::send(gate.address, method, path, &[credential, &format!("data-purpose: {purpose}")], b"");
+        let answer = http::send(
+            gateway.address,
+            method,
+            path,
+            &[credential, &format!("data-purpose: {purpose}")],
+            b"",
+        );
         let reached = upstream.requests() - before;
         assert_eq!(reached, usize::from(reaches), "{purpose} {method} {path}: {}", answer.text());
         assert_eq!(
@@ -459,8 +464,8 @@ fn where_the_path_names_nobody_only_rules_count_that_ask_for_nobodys_own() {
 }
 
 #[test]
-fn what_is_changed_unread_is_somebodys_where_the_path_names_them() {
-    let (upstream, gate, issuer) = house(COLLECTIONS);
+fn an_operation_on_an_unread_route_is_judged_by_the_subject_of_the_path() {
+    let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
     let credentials = |kind: &str, person: &str| presented(&issuer, kind, true, person, "a-open");
     let mut permitted = 0;
     for (kind, purposes) in KINDS {
@@ -475,7 +480,7 @@ fn what_is_changed_unread_is_somebodys_where_the_path_names_them() {
                     let path = format!("/passing/{account}/people/{person}");
                     let headers = [&*credentials(kind, person), &format!("data-purpose: {purpose}")];
                     let before = upstream.requests();
-                    let answer = http::send(gate.address, method, &path, &headers, b"");
+                    let answer = http::send(gateway.address, method, &path, &headers, b"");
                     let reached = upstream.requests() - before;
                     let told = format!("{asked:?}: {}", answer.text());
                     assert_eq!(
@@ -492,15 +497,15 @@ fn what_is_changed_unread_is_somebodys_where_the_path_names_them() {
 }
 
 #[test]
-fn a_mapping_without_personal_or_service_data_is_about_anything_of_whom_the_path_names() {
-    let (upstream, gate, issuer) = house(COLLECTIONS);
+fn an_operation_on_data_that_are_not_personal_is_judged_by_the_subject_of_the_path() {
+    let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
     let person = presented(&issuer, "data-subject", true, "p-known", "");
     let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
     let staff = bearer("employee");
     let reaches = |credential: &String, purpose: &str, method: &str, path: &str, reaches: bool| {
         let before = upstream.requests();
         let headers = [&**credential, &format!("data-purpose: {purpose}")];
-        let answer = http::send(gate.address, method, path, &headers, b"");
+        let answer = http::send(gateway.address, method, path, &headers, b"");
         let came = (answer.status, upstream.requests() - before);
         let due = if reaches { (200, 1) } else { (403, 0) };
         assert_eq!(came, due, "{purpose} {method} {path}: {}", answer.text());
@@ -526,28 +531,28 @@ fn a_mapping_without_personal_or_service_data_is_about_anything_of_whom_the_path
 }
 
 #[test]
-fn a_refused_operation_is_on_record_and_counted_and_the_next_fact_counts_at_once() {
-    let (upstream, gate, _issuer) = house("");
+fn a_refused_operation_is_logged_and_counted() {
+    let (upstream, gateway, _issuer) = start_gateway("");
     let patch = |variant: &str, person: &str| {
         let path = format!("/{variant}/a-open/people/{person}");
         let headers = [&*bearer("employee"), "data-purpose: customer-support"];
-        http::send(gate.address, "PATCH", &path, &headers, br#"{"name": "Eve"}"#)
+        http::send(gateway.address, "PATCH", &path, &headers, br#"{"name": "Eve"}"#)
     };
     assert_eq!(patch("plain", "p-known").status, 200);
-    gate.tell("p-known", r#"{"kind": "erasure"}"#);
+    gateway.record_event("p-known", r#"{"kind": "erasure"}"#);
     let refused = patch("plain", "p-known");
     assert_eq!((refused.status, code(&refused.body).as_str()), (403, "subject-withheld"));
     assert!(refused.text().contains("The API was not called"), "{}", refused.text());
     assert_eq!(upstream.requests(), 1);
-    gate.wait_for_log("refused:subject-withheld");
+    gateway.wait_for_log("refused:subject-withheld");
     let id = refused.json()["decision"].as_str().unwrap().to_owned();
-    let record = http::get(gate.admin, &format!("/v1/decisions/{id}"), &[]).json();
+    let record = http::get(gateway.admin, &format!("/v1/decisions/{id}"), &[]).json();
     assert_eq!(
         (&record["operation"], &record["outcome"], &record["factors"]["subjects"]),
         (&json!("alter"), &json!("refused:subject-withheld"), &json!("refuses")),
         "{record}"
     );
-    let metrics = gate.metrics();
+    let metrics = gateway.metrics();
     let counted = r#"purposegate_refusals_total{code="subject-withheld",recipient="employee"} 1"#;
     assert!(metrics.contains(counted), "{metrics}");
     let called = r#"purposegate_upstream_requests_total{status_class="2xx",upstream="crm"} 1"#;
@@ -568,8 +573,8 @@ fn a_refused_operation_is_on_record_and_counted_and_the_next_fact_counts_at_once
 }
 
 #[test]
-fn an_access_evaluation_and_the_page_of_purposes_say_the_same() {
-    let (_upstream, gate, issuer) = house(COLLECTIONS);
+fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
+    let (_upstream, gateway, issuer) = start_gateway(COLLECTIONS);
     let evaluated = |asked: Asked, person: &str, account: &str| {
         let own = |id: &str, other: &str| if asked.own { id.to_owned() } else { other.to_owned() };
         let mut asker = json!({});
@@ -586,7 +591,7 @@ fn an_access_evaluation_and_the_page_of_purposes_say_the_same() {
                 "properties": { "subject": person, "controller": account } },
         });
         let body = question.to_string();
-        let answer = http::send(gate.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json();
+        let answer = http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json();
         answer["decision"].as_bool().unwrap_or_else(|| panic!("{answer}"))
     };
     for (asked, path, ..) in every(&issuer, "plain") {
@@ -596,7 +601,7 @@ fn an_access_evaluation_and_the_page_of_purposes_say_the_same() {
     }
 
     let methods = |credential: &str, route: &str, purpose: &str| -> Vec<String> {
-        let page = http::get(gate.address, "/.well-known/data-purposes", &[credential]).json();
+        let page = http::get(gateway.address, "/.well-known/data-purposes", &[credential]).json();
         let routes = page["routes"].as_array().unwrap().iter();
         let purposes =
             routes.filter(|known| known["route"] == route).flat_map(|route| route["purposes"].as_array());

@@ -2,68 +2,68 @@
 
 use serde_json::json;
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{ROUTES, house, person};
+use crate::releases::{ROUTES, person, start_gateway};
 
 const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#;
 
 /// A house with somebody in it who consents to marketing, and their link.
-fn customer() -> (crate::upstream::Upstream, Gate, String) {
-    let (upstream, gate) = house();
+fn customer() -> (crate::upstream::Upstream, TestGateway, String) {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.tell("p-1", GIVEN);
-    let link = link(&gate, "p-1");
-    (upstream, gate, link)
+    gateway.record_event("p-1", GIVEN);
+    let link = link(&gateway, "p-1");
+    (upstream, gateway, link)
 }
 
-fn link(gate: &Gate, subject: &str) -> String {
-    let answer = http::get(gate.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
+fn link(gateway: &TestGateway, subject: &str) -> String {
+    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
     assert_eq!(answer["list-unsubscribe-post"], ONE_CLICK);
     answer["path"].as_str().unwrap().to_owned()
 }
 
-fn click(gate: &Gate, link: &str) -> http::Answer {
-    http::send(gate.address, "POST", link, &[FORM], ONE_CLICK.as_bytes())
+fn click(gateway: &TestGateway, link: &str) -> http::Answer {
+    http::send(gateway.address, "POST", link, &[FORM], ONE_CLICK.as_bytes())
 }
 
-fn is_advertised_to(gate: &Gate) -> bool {
-    gate.get("/customers/p-1", "support", "direct-marketing").text().contains("Name-p-1")
+fn is_advertised_to(gateway: &TestGateway) -> bool {
+    gateway.get("/customers/p-1", "support", "direct-marketing").text().contains("Name-p-1")
 }
 
-fn events(gate: &Gate) -> usize {
-    http::get(gate.admin, "/v1/subjects/p-1/events", &[]).json().as_array().map_or(0, Vec::len)
+fn events(gateway: &TestGateway) -> usize {
+    http::get(gateway.admin, "/v1/subjects/p-1/events", &[]).json().as_array().map_or(0, Vec::len)
 }
 
 #[test]
-fn one_click_is_an_objection_that_is_in_force_with_its_answer() {
-    let (_upstream, gate, link) = customer();
+fn a_click_is_an_objection_in_force_with_its_answer() {
+    let (_upstream, gateway, link) = customer();
     for _ in 0..10 {
-        assert!(is_advertised_to(&gate));
-        let answer = click(&gate, &link);
+        assert!(is_advertised_to(&gateway));
+        let answer = click(&gateway, &link);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(!is_advertised_to(&gate));
-        gate.tell("p-1", GIVEN);
+        assert!(!is_advertised_to(&gateway));
+        gateway.record_event("p-1", GIVEN);
     }
-    click(&gate, &link);
-    let last = http::get(gate.admin, "/v1/subjects/p-1/events", &[]).json();
+    click(&gateway, &link);
+    let last = http::get(gateway.admin, "/v1/subjects/p-1/events", &[]).json();
     let last = last.as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["kind"], &last["purpose"], &last["channel"]),
         (&json!("objection"), &json!("marketing"), &json!("one-click"))
     );
-    let support = gate.get("/customers/p-1", "support", "customer-support");
+    let support = gateway.get("/customers/p-1", "support", "customer-support");
     assert!(support.text().contains("Name-p-1"), "what a contract needs goes on");
 }
 
 #[test]
-fn a_withdrawal_and_a_refusal_stop_what_the_link_and_an_objection_stop() {
-    let (upstream, gate) = house();
+fn withdrawals_and_refusals_stop_legitimate_interest_like_objections() {
+    let (upstream, gateway) = start_gateway();
     let said = |kind: &str, purpose: &str| format!(r#"{{"kind": "{kind}", "purpose": "{purpose}"}}"#);
     let follows_up = |id: &str| {
-        gate.get(&format!("/customers/{id}"), "reseller", "reseller-follow-up").text().contains("Name-")
+        gateway.get(&format!("/customers/{id}"), "reseller", "reseller-follow-up").text().contains("Name-")
     };
     for (id, kind) in [
         ("p-1", None),
@@ -72,67 +72,67 @@ fn a_withdrawal_and_a_refusal_stop_what_the_link_and_an_objection_stop() {
         ("p-4", Some("consent-refused")),
     ] {
         upstream.json(&format!("/customers/{id}"), &person(id));
-        gate.tell(id, r#"{"kind": "fact", "facts": {"country": "DE"}}"#);
-        gate.tell(id, r#"{"kind": "relation", "relation": "product-download"}"#);
-        gate.tell(id, &said("consent-given", "marketing"));
+        gateway.record_event(id, r#"{"kind": "fact", "facts": {"country": "DE"}}"#);
+        gateway.record_event(id, r#"{"kind": "relation", "relation": "product-download"}"#);
+        gateway.record_event(id, &said("consent-given", "marketing"));
         assert!(follows_up(id), "{kind:?}");
         match kind {
-            None => assert_eq!(click(&gate, &link(&gate, id)).status, 200),
-            Some(kind) => drop(gate.tell(id, &said(kind, "marketing"))),
+            None => assert_eq!(click(&gateway, &link(&gateway, id)).status, 200),
+            Some(kind) => drop(gateway.record_event(id, &said(kind, "marketing"))),
         }
         assert!(!follows_up(id), "{kind:?}");
-        gate.tell(id, &said("consent-given", "product-news"));
+        gateway.record_event(id, &said("consent-given", "product-news"));
         assert!(!follows_up(id), "a consent to something else: {kind:?}");
-        gate.tell(id, &said("consent-given", "reseller-follow-up"));
+        gateway.record_event(id, &said("consent-given", "reseller-follow-up"));
         assert!(follows_up(id), "a later consent to it: {kind:?}");
     }
 }
 
 #[test]
-fn an_override_with_a_reason_is_of_a_refusal_too() {
+fn an_override_applies_to_a_refusal() {
     let upstream = crate::upstream::Upstream::start();
     let config = base(upstream.address).replace(r#""data-sale""#, r#""data-sale", "survey""#);
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
     upstream.json("/customers/p-1", &person("p-1"));
-    let asked = || gate.get("/customers/p-1", "support", "survey").text().contains("Name-");
+    let asked = || gateway.get("/customers/p-1", "support", "survey").text().contains("Name-");
     let refused = r#"{"kind": "consent-refused", "purpose": "survey"}"#;
     let overridden = r#"{"kind": "objection-overridden", "purpose": "survey", "evidence": "memo 7"}"#;
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
     assert!(asked());
-    gate.tell("p-1", refused);
+    gateway.record_event("p-1", refused);
     assert!(!asked());
-    gate.tell("p-1", overridden);
+    gateway.record_event("p-1", overridden);
     assert!(asked());
-    gate.tell("p-1", refused);
+    gateway.record_event("p-1", refused);
     assert!(!asked(), "said again after it was overridden");
 }
 
 #[test]
-fn a_second_click_changes_nothing_and_says_the_same() {
-    let (_upstream, gate, link) = customer();
-    let first = click(&gate, &link);
-    let known = events(&gate);
+fn a_second_click_changes_nothing() {
+    let (_upstream, gateway, link) = customer();
+    let first = click(&gateway, &link);
+    let known = events(&gateway);
     for _ in 0..5 {
-        let again = click(&gate, &link);
+        let again = click(&gateway, &link);
         assert_eq!((again.status, again.text()), (first.status, first.text()));
     }
-    assert_eq!(events(&gate), known);
-    let stranger = click(&gate, &self::link(&gate, "somebody-nobody-knows"));
+    assert_eq!(events(&gateway), known);
+    let stranger = click(&gateway, &self::link(&gateway, "somebody-nobody-knows"));
     assert_eq!((stranger.status, stranger.text()), (first.status, first.text()), "nor whether one is known");
 }
 
 #[test]
-fn what_is_not_that_click_changes_nothing() {
-    let (_upstream, gate, link) = customer();
-    let known = events(&gate);
-    let page = http::get(gate.address, &link, &[]);
+fn other_requests_to_the_link_change_nothing() {
+    let (_upstream, gateway, link) = customer();
+    let known = events(&gateway);
+    let page = http::get(gateway.address, &link, &[]);
     assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")));
     assert!(page.text().contains("<form method=\"post\">") && page.text().contains("One-Click"));
     assert!(!page.text().contains("p-1"), "a page in a browser's history names nobody");
-    let head = http::send(gate.address, "HEAD", &link, &[], b"");
+    let head = http::send(gateway.address, "HEAD", &link, &[], b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
     let send = |method: &str, headers: &[&str], body: &str| {
-        http::send(gate.address, method, &link, headers, body.as_bytes()).status
+        http::send(gateway.address, method, &link, headers, body.as_bytes()).status
     };
     assert_eq!(send("POST", &[FORM], ""), 400);
     assert_eq!(send("POST", &[FORM], "List-Unsubscribe=Maybe"), 400);
@@ -141,25 +141,25 @@ fn what_is_not_that_click_changes_nothing() {
     assert_eq!(send("DELETE", &[], ""), 405);
     assert_eq!(send("POST", &["data-purpose: direct-marketing", &bearer("support")], ""), 400);
     assert_eq!(send("GET", &[FORM], ONE_CLICK), 200);
-    assert_eq!(events(&gate), known);
-    assert!(is_advertised_to(&gate));
+    assert_eq!(events(&gateway), known);
+    assert!(is_advertised_to(&gateway));
 }
 
 #[test]
-fn the_click_of_a_mail_provider_comes_in_parts_too() {
-    let (_upstream, gate, link) = customer();
+fn a_click_can_be_multipart() {
+    let (_upstream, gateway, link) = customer();
     let body =
         "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
     let headers = ["content-type: multipart/form-data; boundary=b"];
-    assert_eq!(http::send(gate.address, "POST", &link, &headers, body.as_bytes()).status, 200);
-    assert!(!is_advertised_to(&gate));
+    assert_eq!(http::send(gateway.address, "POST", &link, &headers, body.as_bytes()).status, 200);
+    assert!(!is_advertised_to(&gateway));
 }
 
 #[test]
-fn a_link_that_was_changed_or_made_elsewhere_says_so_and_does_nothing() {
-    let (_upstream, gate, link) = customer();
+fn a_forged_link_is_not_found_and_changes_nothing() {
+    let (_upstream, gateway, link) = customer();
     let (_other_upstream, other, others) = customer();
-    let known = events(&gate);
+    let known = events(&gateway);
     let token = link.rsplit('/').next().unwrap();
     assert!(!token.contains("p-1"));
     let swapped = if link.ends_with('A') { 'B' } else { 'A' };
@@ -170,12 +170,12 @@ fn a_link_that_was_changed_or_made_elsewhere_says_so_and_does_nothing() {
     let cut = &link[..link.len() - 8];
     let empty = link.replace(token, "");
     for wrong in [changed.as_str(), &tampered, cut, &empty, &others, &format!("{link}/x")] {
-        for answer in [click(&gate, wrong), http::get(gate.address, wrong, &[])] {
+        for answer in [click(&gateway, wrong), http::get(gateway.address, wrong, &[])] {
             assert_eq!(answer.status, 404, "{wrong}");
             let text = answer.text();
             assert!(text.contains("cannot be read") && text.contains("Data Protection Officer"), "{text}");
         }
     }
-    assert_eq!(events(&gate), known);
+    assert_eq!(events(&gateway), known);
     assert_eq!(click(&other, &others).status, 200);
 }

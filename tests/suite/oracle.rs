@@ -201,7 +201,7 @@ fn within(node: &str, record: &str) -> bool {
 }
 
 #[test]
-fn it_keeps_what_is_permitted_and_the_way_to_records() {
+fn the_oracle_keeps_permitted_fields_and_the_path_to_records() {
     let file: Table = r#"
         [[route]]
         name = "r"

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 use toml::Table;
 
-use crate::gate::{self, Gate};
+use crate::gateway::{self, TestGateway};
 use crate::http;
 use crate::oracle::Written;
 use crate::upstream::Upstream;
@@ -82,7 +82,9 @@ fn running(written: &str, upstream: &Upstream) -> String {
     for line in written.lines().filter(|line| !line.starts_with("include")) {
         name = line.strip_prefix("name = ").map_or(name, |name| name.trim_matches('"'));
         match line.split_once(" = ") {
-            Some(("credentials", _)) => text.push_str(&format!("credentials = [{}]", gate::credential(name))),
+            Some(("credentials", _)) => {
+                text.push_str(&format!("credentials = [{}]", gateway::credential(name)))
+            }
             _ => text.push_str(line),
         }
         text.push('\n');
@@ -142,10 +144,10 @@ struct Served<'a> {
 }
 
 /// Asks for a payload and compares with what the oracle leaves of it.
-fn compare(gate: &Gate, mapping: &Table, served: &Served<'_>, view: &View) {
+fn compare(gateway: &TestGateway, mapping: &Table, served: &Served<'_>, view: &View) {
     let Served { route, method, target, payload } = served;
-    let headers = [gate::bearer(view.recipient), format!("data-purpose: {}", view.purpose)];
-    let answer = http::send(gate.address, method, target, &headers.each_ref().map(String::as_str), b"");
+    let headers = [gateway::bearer(view.recipient), format!("data-purpose: {}", view.purpose)];
+    let answer = http::send(gateway.address, method, target, &headers.each_ref().map(String::as_str), b"");
     let what = format!("{target} for {} by {}", view.purpose, view.recipient);
     assert_eq!(answer.status, 200, "{what}: {}", answer.text());
     let document: Value = serde_json::from_slice(payload).unwrap();
@@ -163,14 +165,14 @@ fn subjects(mapping: &Table, served: &[Served<'_>]) -> Vec<Value> {
 }
 
 /// Records the same event about all of them.
-fn tell(gate: &Gate, subjects: &[Value], event: &Value) {
+fn tell(gateway: &TestGateway, subjects: &[Value], event: &Value) {
     let line = |subject: &Value| {
         let mut line = subject.clone();
         line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
         format!("{line}\n")
     };
     let lines: String = subjects.iter().map(line).collect();
-    let answer = http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    let answer = http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(!answer.text().contains("\"error\""), "{}", answer.text());
 }
@@ -201,36 +203,36 @@ fn payloads_of_well_known_apis() {
             Served { route, method, target, payload }
         })
         .collect();
-    let gate = Gate::start(&running(&written, &upstream));
+    let gateway = TestGateway::start(&running(&written, &upstream));
     let subjects = subjects(&mapping, &served);
 
-    tell(&gate, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    tell(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
     for served in &served {
         compare(
-            &gate,
+            &gateway,
             &mapping,
             served,
             &View { recipient: "service-desk", purpose: "customer-support", leaves: for_support },
         );
         if served.method == "GET" {
             compare(
-                &gate,
+                &gateway,
                 &mapping,
                 served,
                 &View { recipient: "service-desk", purpose: "direct-marketing", leaves: for_nobody },
             );
             compare(
-                &gate,
+                &gateway,
                 &mapping,
                 served,
                 &View { recipient: "processor", purpose: "payment-processing", leaves: for_payment },
             );
         }
     }
-    tell(&gate, &subjects, &json!({"kind": "erasure"}));
+    tell(&gateway, &subjects, &json!({"kind": "erasure"}));
     for served in &served {
         compare(
-            &gate,
+            &gateway,
             &mapping,
             served,
             &View { recipient: "service-desk", purpose: "customer-support", leaves: for_the_erased },
@@ -255,33 +257,33 @@ fn registration_data_in_rdap() {
             Served { route, method: "GET", target, payload }
         })
         .collect();
-    let gate = Gate::start(&running(&written, &upstream));
+    let gateway = TestGateway::start(&running(&written, &upstream));
     let subjects = subjects(&mapping, &served);
     let view = |leaves| View { recipient: "registrar", purpose: "domain-registration", leaves };
 
-    tell(&gate, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    tell(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
     for served in &served {
-        compare(&gate, &mapping, served, &view(for_nobody));
+        compare(&gateway, &mapping, served, &view(for_nobody));
     }
-    tell(&gate, &subjects, &json!({"kind": "relation", "relation": "domain-registrant"}));
+    tell(&gateway, &subjects, &json!({"kind": "relation", "relation": "domain-registrant"}));
     for served in &served {
-        compare(&gate, &mapping, served, &view(for_registration));
+        compare(&gateway, &mapping, served, &view(for_registration));
     }
 }
 
 #[test]
-fn registration_data_that_says_what_was_redacted() {
+fn rdap_answers_describe_their_redactions() {
     let Some(payloads) = beside("rdap") else { return };
     let upstream = Upstream::start();
     let told = "redaction = \"rfc9537\"\nunknown-subject = \"withhold\"\npath = \"/rdap/";
-    let gate = Gate::start(&running(&written("rdap").replace("path = \"/rdap/", told), &upstream));
+    let gateway = TestGateway::start(&running(&written("rdap").replace("path = \"/rdap/", told), &upstream));
     let mut explained = 0;
     for (name, payload) in &payloads {
         let before: Value = serde_json::from_slice(payload).unwrap();
         let kind = if before["objectClassName"] == "entity" { "entity" } else { "object" };
         let target = format!("/rdap/{kind}/{name}");
         upstream.json(&target, std::str::from_utf8(payload).unwrap());
-        let answer = gate.get(&target, "registrar", "domain-registration");
+        let answer = gateway.get(&target, "registrar", "domain-registration");
         assert_eq!(answer.status, 200, "{name} {}", answer.text());
         let after = answer.json();
         let theirs = before["redacted"].as_array().cloned().unwrap_or_default();
@@ -317,7 +319,7 @@ fn target(mapping: &Table, route: &str) -> String {
 }
 
 #[test]
-fn what_is_spelt_anew_is_noticed() {
+fn a_respelt_scalar_is_detected() {
     let whole = br#"{"a": 1.50, "b": [true, "x\"y"], "c": null}"#;
     assert!(is_left_of(br#"{"a":1.50,"b":["x\"y"]}"#, whole));
     assert!(!is_left_of(br#"{"a": 1.5}"#, whole));

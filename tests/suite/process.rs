@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
-use crate::gate::{base, bearer, wait, wait_until};
+use crate::gateway::{base, bearer, wait, wait_until};
 use crate::http::{self, Answer};
 use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
@@ -143,7 +143,7 @@ fn a_reload_replaces_everything_or_nothing() {
 
 /// Renewed as certbot and Kubernetes do it: another file comes in its place.
 #[test]
-fn a_certificate_that_is_renewed_is_read_again() {
+fn a_renewed_certificate_is_reloaded() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     let tls = folder.path().join("tls");
@@ -161,7 +161,7 @@ fn a_certificate_that_is_renewed_is_read_again() {
 }
 
 #[test]
-fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
+fn a_pack_edited_in_place_needs_notice() {
     let upstream = Upstream::start();
     let packs = tempfile::tempdir().unwrap();
     // What is added later was not announced then.
@@ -186,7 +186,7 @@ fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
 }
 
 #[test]
-fn nobody_has_to_read_the_log() {
+fn the_gateway_survives_a_closed_stderr() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
     let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
@@ -200,7 +200,7 @@ fn nobody_has_to_read_the_log() {
 
 /// More than the pipe and the readers hold: whoever waited for it would wait for ever.
 #[test]
-fn a_log_that_is_read_no_further_stops_nothing() {
+fn an_unread_stderr_does_not_block_the_gateway() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
     let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
@@ -217,7 +217,7 @@ fn a_log_that_is_read_no_further_stops_nothing() {
 }
 
 #[test]
-fn what_is_refused_is_no_change_of_state() {
+fn refusals_are_not_logged_at_info() {
     let upstream = Upstream::start();
     let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
     let before = serving.log.lock().unwrap().lines().count();
@@ -233,7 +233,7 @@ fn what_is_refused_is_no_change_of_state() {
 }
 
 #[test]
-fn connections_end_before_file_descriptors_do() {
+fn connections_are_bounded_below_the_file_limit() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{ROUTES}", base(upstream.address));
@@ -255,7 +255,7 @@ fn connections_end_before_file_descriptors_do() {
 }
 
 #[test]
-fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
+fn the_open_file_limit_is_raised_to_the_hard_limit() {
     if !Path::new("/proc/self/limits").exists() {
         eprintln!("skipped: there is no /proc here to read limits from");
         return;
@@ -271,7 +271,7 @@ fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
 
 /// A stream without an end, over a connection that the old authority let in.
 #[test]
-fn a_reload_that_names_another_authority_ends_what_the_old_one_let_in() {
+fn a_new_client_ca_ends_connections_of_the_old_one() {
     const PARTNER: &str = "spiffe://example.org/partner";
     let upstream = Upstream::start();
     upstream.script("/changes", |_, stream| {
@@ -324,7 +324,7 @@ fn a_reload_that_names_another_authority_ends_what_the_old_one_let_in() {
 }
 
 #[test]
-fn sigterm_lets_exchanges_end_and_exits_cleanly() {
+fn sigterm_drains_exchanges_and_exits_cleanly() {
     let upstream = Upstream::start();
     upstream.script("/customers/p-1", |_, stream| {
         std::thread::sleep(Duration::from_millis(300));
@@ -347,7 +347,7 @@ fn sigterm_lets_exchanges_end_and_exits_cleanly() {
 }
 
 #[test]
-fn a_start_that_fails_says_what_of() {
+fn a_failed_start_names_the_cause() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("purposegate.toml");
@@ -366,7 +366,7 @@ fn a_start_that_fails_says_what_of() {
 }
 
 #[test]
-fn of_a_line_of_the_access_log_that_does_not_fit_nothing_stays() {
+fn an_access_log_line_that_does_not_fit_is_dropped_whole() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let access = tempfile::tempdir().unwrap();
@@ -387,7 +387,7 @@ fn of_a_line_of_the_access_log_that_does_not_fit_nothing_stays() {
 }
 
 #[test]
-fn when_the_disk_is_full_nothing_leaves() {
+fn a_full_disk_stops_all_releases() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     // Files end at 256 KiB: a write beyond fails as on a full disk.
@@ -456,7 +456,7 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
 
 /// The memory is bounded by a record and a window, whatever the body.
 #[test]
-fn a_list_of_a_gibibyte_passes_through_64_mebibytes() {
+fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
     if !Path::new("/proc/self/status").exists() {
         eprintln!("skipped: there is no /proc here to read the peak of memory from");
         return;
@@ -504,7 +504,7 @@ fn a_list_of_a_gibibyte_passes_through_64_mebibytes() {
 }
 
 #[test]
-fn the_log_says_why_an_answer_does_not_leave_and_nothing_of_it() {
+fn the_log_names_the_cause_of_an_unreadable_answer() {
     let upstream = Upstream::start();
     let mut routes = ROUTES.to_owned();
     routes

@@ -6,7 +6,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::gate::{Gate, base, bearer, credential, key, wait_until};
+use crate::gateway::{TestGateway, base, bearer, credential, key, wait_until};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
 
@@ -83,12 +83,12 @@ path = "/dark"
 schema = "customer"
 "#;
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/customers/c-1", CUSTOMER);
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    (upstream, gateway)
 }
 
 /// Asserts the shape of a problem document and that nothing of the record is in it.
@@ -112,13 +112,13 @@ fn refused(answer: &Answer, status: u16, code: &str) {
 }
 
 #[test]
-fn the_purpose_must_be_declared_readable_and_known() {
-    let (upstream, gate) = house();
+fn a_missing_malformed_or_unknown_purpose_is_refused() {
+    let (upstream, gateway) = start_gateway();
     let ask = |purpose: &[&str]| {
         let authorization = bearer("support");
         let mut headers = vec![authorization.as_str()];
         headers.extend(purpose);
-        http::get(gate.address, "/customers/c-1", &headers)
+        http::get(gateway.address, "/customers/c-1", &headers)
     };
     refused(&ask(&[]), 400, "purpose-missing");
     refused(&ask(&["purpose: customer-support", "sec-purpose: customer-support"]), 400, "purpose-missing");
@@ -137,8 +137,8 @@ fn the_purpose_must_be_declared_readable_and_known() {
 }
 
 #[test]
-fn malformed_requests_are_refused_and_the_connection_closed() {
-    let (upstream, gate) = house();
+fn a_malformed_request_is_refused_and_the_connection_closed() {
+    let (upstream, gateway) = start_gateway();
     for target in [
         "/customers/../customers/c-1",
         "/customers//c-1",
@@ -146,21 +146,21 @@ fn malformed_requests_are_refused_and_the_connection_closed() {
         "/customers/c-1;x=1",
         "/customers/c%2f1",
     ] {
-        let answer = gate.get(target, "support", "customer-support");
+        let answer = gateway.get(target, "support", "customer-support");
         refused(&answer, 400, "request-malformed");
         assert_eq!(answer.header("connection"), Some("close"));
     }
     let two_hosts =
         format!("GET /customers/c-1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n{}\r\n\r\n", bearer("support"));
-    refused(&http::raw(gate.address, two_hosts.as_bytes()), 400, "request-malformed");
+    refused(&http::raw(gateway.address, two_hosts.as_bytes()), 400, "request-malformed");
     assert_eq!(upstream.requests(), 0);
 }
 
 #[test]
-fn the_credential_must_be_there_valid_and_one() {
-    let (_upstream, gate) = house();
+fn exactly_one_valid_credential_is_required() {
+    let (_upstream, gateway) = start_gateway();
     let ask = |headers: &[&str]| {
-        http::get(gate.address, "/customers/c-1", &[headers, &["data-purpose: customer-support"]].concat())
+        http::get(gateway.address, "/customers/c-1", &[headers, &["data-purpose: customer-support"]].concat())
     };
     refused(&ask(&[]), 401, "credential-missing");
     refused(&ask(&["authorization: Bearer pgk_nobody_0"]), 401, "credential-invalid");
@@ -174,17 +174,17 @@ fn the_credential_must_be_there_valid_and_one() {
 }
 
 #[test]
-fn what_can_be_said_before_the_upstream_is_said_before_it() {
-    let (upstream, gate) = house();
-    let wrong = gate.get("/customers/c-1", "reseller", "customer-support");
+fn refusals_known_in_advance_do_not_call_the_upstream() {
+    let (upstream, gateway) = start_gateway();
+    let wrong = gateway.get("/customers/c-1", "reseller", "customer-support");
     refused(&wrong, 403, "purpose-not-permitted");
     assert_eq!(wrong.json()["permitted_purposes"], serde_json::json!(["reseller-follow-up"]));
-    refused(&gate.get("/support-only", "support", "direct-marketing"), 403, "purpose-not-permitted");
-    refused(&gate.get("/customers/c-1", "lapsed", "reseller-follow-up"), 403, "agreement-not-in-force");
-    refused(&gate.get("/customers/c-1", "police", "law-enforcement"), 403, "legal-reference-missing");
-    refused(&gate.get("/customers/c-1", "support", "data-sale"), 403, "no-rule-permits");
+    refused(&gateway.get("/support-only", "support", "direct-marketing"), 403, "purpose-not-permitted");
+    refused(&gateway.get("/customers/c-1", "lapsed", "reseller-follow-up"), 403, "agreement-not-in-force");
+    refused(&gateway.get("/customers/c-1", "police", "law-enforcement"), 403, "legal-reference-missing");
+    refused(&gateway.get("/customers/c-1", "support", "data-sale"), 403, "no-rule-permits");
     let alter = http::send(
-        gate.address,
+        gateway.address,
         "PUT",
         "/customers/c-1",
         &[&bearer("registrar"), "data-purpose: domain-registration"],
@@ -192,41 +192,41 @@ fn what_can_be_said_before_the_upstream_is_said_before_it() {
     );
     refused(&alter, 403, "no-rule-permits");
     let suspended =
-        http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+        http::send(gateway.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 200, "{}", suspended.text());
-    refused(&gate.get("/customers/c-1", "reseller", "reseller-follow-up"), 403, "recipient-suspended");
+    refused(&gateway.get("/customers/c-1", "reseller", "reseller-follow-up"), 403, "recipient-suspended");
     assert_eq!(upstream.requests(), 0);
 }
 
 #[test]
 fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
-    let (upstream, gate) = house();
+    let (upstream, gateway) = start_gateway();
     for path in ["/strict/c-1", "/hidden/c-1"] {
         upstream.json(path, CUSTOMER);
     }
-    let released = gate.get("/strict/c-1", "support", "customer-support");
+    let released = gateway.get("/strict/c-1", "support", "customer-support");
     assert_eq!(released.json()["name"], "Ada Example");
-    gate.tell("c-1", r#"{"kind": "restriction"}"#);
-    refused(&gate.get("/strict/c-1", "support", "customer-support"), 403, "subject-withheld");
-    let withheld = gate.get("/hidden/c-1", "support", "customer-support");
+    gateway.record_event("c-1", r#"{"kind": "restriction"}"#);
+    refused(&gateway.get("/strict/c-1", "support", "customer-support"), 403, "subject-withheld");
+    let withheld = gateway.get("/hidden/c-1", "support", "customer-support");
     refused(&withheld, 404, "not-found");
-    let absent = gate.get("/hidden/c-2", "support", "customer-support");
+    let absent = gateway.get("/hidden/c-2", "support", "customer-support");
     refused(&absent, 404, "not-found");
     // Nor does the recipient's own decision tell the two apart.
     let outcome = |answer: &Answer| {
         let id = answer.json()["decision"].as_str().unwrap().to_owned();
         let page = format!("/.well-known/data-purposes/decisions/{id}");
-        http::get(gate.address, &page, &[&bearer("support")]).json()["outcome"].clone()
+        http::get(gateway.address, &page, &[&bearer("support")]).json()["outcome"].clone()
     };
     assert_eq!(outcome(&withheld), outcome(&absent));
     upstream.json("/strict/long", &format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(5000)));
-    refused(&gate.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
+    refused(&gateway.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
 }
 
 #[test]
-fn the_bound_of_an_all_or_nothing_body_is_of_the_body_however_it_comes() {
-    let (upstream, gate) = house();
-    let ask = |path: &str| gate.get(path, "support", "customer-support");
+fn max_deny_body_bounds_the_decoded_body() {
+    let (upstream, gateway) = start_gateway();
+    let ask = |path: &str| gateway.get(path, "support", "customer-support");
     let of =
         |padding: usize| format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(padding)).into_bytes();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
@@ -264,9 +264,9 @@ fn the_bound_of_an_all_or_nothing_body_is_of_the_body_however_it_comes() {
 }
 
 #[test]
-fn all_or_nothing_holds_for_who_changes_on_the_way() {
-    let (upstream, gate) = house();
-    gate.tell("c-2", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+fn a_subject_restricted_in_flight_is_withheld_on_deny_routes() {
+    let (upstream, gateway) = start_gateway();
+    gateway.record_event("c-2", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     let (tell, told) = std::sync::mpsc::channel::<()>();
     let told = std::sync::Mutex::new(told);
     upstream.script("/all", move |_, stream| {
@@ -276,34 +276,34 @@ fn all_or_nothing_holds_for_who_changes_on_the_way() {
         let _ = stream.write_all(br#"{"id":"c-2","name":"Bob"}]"#);
     });
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| gate.get("/all", "support", "customer-support"));
+        let asked = scope.spawn(|| gateway.get("/all", "support", "customer-support"));
         // Time to read and judge the first of them.
         std::thread::sleep(Duration::from_millis(200));
-        gate.tell("c-1", r#"{"kind": "restriction"}"#);
+        gateway.record_event("c-1", r#"{"kind": "restriction"}"#);
         tell.send(()).unwrap();
         refused(&asked.join().unwrap(), 403, "subject-withheld");
     });
 }
 
 #[test]
-fn a_head_tells_no_more_than_the_answer_would() {
-    let (upstream, gate) = house();
+fn head_reveals_no_more_than_get() {
+    let (upstream, gateway) = start_gateway();
     let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let head = |path: &str| http::send(gate.address, "HEAD", path, &headers, b"").status;
+    let head = |path: &str| http::send(gateway.address, "HEAD", path, &headers, b"").status;
     for path in ["/strict/c-1", "/hidden/c-1"] {
         upstream.json(path, CUSTOMER);
         assert_eq!(head(path), 200);
     }
-    gate.tell("c-1", r#"{"kind": "restriction"}"#);
+    gateway.record_event("c-1", r#"{"kind": "restriction"}"#);
     assert_eq!((head("/strict/c-1"), head("/hidden/c-1"), head("/hidden/c-2")), (403, 404, 404));
     for gone in ["409 Conflict", "410 Gone", "423 Locked", "451 Unavailable"] {
         upstream.raw("/hidden/c-3", answer(gone, "", b""));
-        refused(&gate.get("/hidden/c-3", "support", "customer-support"), 404, "not-found");
+        refused(&gateway.get("/hidden/c-3", "support", "customer-support"), 404, "not-found");
     }
     for path in ["/hidden/c-4", "/quiet/c-4"] {
         upstream.raw(path, answer("200 OK", "content-type: application/json\r\n", b"{"));
-        refused(&gate.get(path, "support", "customer-support"), 404, "not-found");
+        refused(&gateway.get(path, "support", "customer-support"), 404, "not-found");
         assert_eq!(head(path), 404, "{path}");
     }
     upstream.json("/quiet/c-1", CUSTOMER);
@@ -311,31 +311,31 @@ fn a_head_tells_no_more_than_the_answer_would() {
 }
 
 #[test]
-fn who_goes_away_early_leaves_a_closed_record() {
-    let (upstream, gate) = house();
+fn a_recipient_that_disconnects_leaves_an_aborted_record() {
+    let (upstream, gateway) = start_gateway();
     upstream.script("/customers/c-1", |_, _| std::thread::sleep(Duration::from_millis(300)));
     for wait in [0, 1, 2, 5, 20] {
         let request = format!(
             "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support;case=\"W-{wait}\"\r\n\r\n",
             bearer("support")
         );
-        let mut stream = http::connect(gate.address);
+        let mut stream = http::connect(gateway.address);
         stream.write_all(request.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(wait));
     }
     // Whoever came last is on record by then, and so are all before.
-    gate.wait_for_log("W-20");
-    let count = |kind: &str| gate.log().matches(&format!("\"kind\":\"{kind}\"")).count();
+    gateway.wait_for_log("W-20");
+    let count = |kind: &str| gateway.log().matches(&format!("\"kind\":\"{kind}\"")).count();
     wait_until(|| count("intent") == count("close"));
 }
 
 #[test]
-fn what_is_not_routed_is_not_found_and_not_allowed() {
-    let (_upstream, gate) = house();
-    refused(&gate.get("/elsewhere", "support", "customer-support"), 404, "not-found");
+fn unknown_paths_and_methods_are_refused() {
+    let (_upstream, gateway) = start_gateway();
+    refused(&gateway.get("/elsewhere", "support", "customer-support"), 404, "not-found");
     let ask = |method| {
         http::send(
-            gate.address,
+            gateway.address,
             method,
             "/customers/c-1",
             &[&bearer("support"), "data-purpose: customer-support"],
@@ -350,28 +350,28 @@ fn what_is_not_routed_is_not_found_and_not_allowed() {
 }
 
 #[test]
-fn sizes_and_times_have_bounds() {
-    let (upstream, gate) = house();
+fn oversized_and_slow_requests_are_refused() {
+    let (upstream, gateway) = start_gateway();
     let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let long = format!("/customers/{}", "a".repeat(9000));
-    refused(&http::get(gate.address, &long, &headers), 414, "uri-too-long");
+    refused(&http::get(gateway.address, &long, &headers), 414, "uri-too-long");
     let big = format!("x-big: {}", "b".repeat(17_000));
     refused(
-        &http::get(gate.address, "/customers/c-1", &[&headers[..], &[&big]].concat()),
+        &http::get(gateway.address, "/customers/c-1", &[&headers[..], &[&big]].concat()),
         431,
         "headers-too-large",
     );
     let many: Vec<String> = (0..70).map(|n| format!("x-{n}: 1")).collect();
     let many: Vec<&str> = headers.iter().copied().chain(many.iter().map(String::as_str)).collect();
-    refused(&http::get(gate.address, "/customers/c-1", &many), 431, "headers-too-large");
+    refused(&http::get(gateway.address, "/customers/c-1", &many), 431, "headers-too-large");
     refused(
-        &http::send(gate.address, "POST", "/customers/c-1", &headers, &[b'x'; 65]),
+        &http::send(gateway.address, "POST", "/customers/c-1", &headers, &[b'x'; 65]),
         413,
         "body-too-large",
     );
     refused(
-        &http::get(gate.address, "/customers/c-1", &[&headers[..], &["expect: tea"]].concat()),
+        &http::get(gateway.address, "/customers/c-1", &[&headers[..], &["expect: tea"]].concat()),
         417,
         "expectation-failed",
     );
@@ -381,32 +381,32 @@ fn sizes_and_times_have_bounds() {
         headers[0], headers[1]
     );
     let hasty = base(upstream.address).replace("request-timeout = \"10s\"", "request-timeout = \"300ms\"");
-    let gate = Gate::start(&format!("{hasty}{ROUTES}"));
-    refused(&http::raw(gate.address, stalled.as_bytes()), 408, "request-timeout");
+    let gateway = TestGateway::start(&format!("{hasty}{ROUTES}"));
+    refused(&http::raw(gateway.address, stalled.as_bytes()), 408, "request-timeout");
 }
 
 #[test]
-fn a_listener_serves_its_own_authorities_only() {
+fn an_authority_that_is_not_listed_is_refused() {
     let upstream = Upstream::start();
     let config = base(upstream.address)
         .replace("request-timeout", "authorities = [\"api.example.org\"]\nrequest-timeout");
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
     let ask = |host: &str| {
         let request = format!(
             "GET /customers/c-1 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
             bearer("support")
         );
-        http::raw(gate.address, request.as_bytes())
+        http::raw(gateway.address, request.as_bytes())
     };
     refused(&ask("evil.example"), 421, "authority-not-served");
     assert_eq!(ask("api.example.org").status, 404, "the upstream has nothing there, and was asked");
 }
 
 #[test]
-fn only_listed_query_parameters_that_the_caller_may_see_pass() {
-    let (upstream, gate) = house();
+fn only_listed_and_visible_query_parameters_pass() {
+    let (upstream, gateway) = start_gateway();
     let ask = |query: &str, recipient: &str, purpose: &str| {
-        gate.get(&format!("/customers/c-1{query}"), recipient, purpose)
+        gateway.get(&format!("/customers/c-1{query}"), recipient, purpose)
     };
     refused(&ask("?sort=name", "support", "customer-support"), 422, "query-on-withheld-field");
     refused(&ask("?page=2&fields=email", "support", "customer-support"), 422, "query-on-withheld-field");
@@ -417,13 +417,13 @@ fn only_listed_query_parameters_that_the_caller_may_see_pass() {
 }
 
 #[test]
-fn a_recipient_has_its_rate() {
+fn a_recipient_above_its_rate_is_refused() {
     let upstream = Upstream::start();
     upstream.json("/customers/c-1", CUSTOMER);
     let config = base(upstream.address)
         .replace("name = \"support\"", "name = \"support\"\nrate = { requests = 2, per = \"1h\" }");
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    let ask = || gate.get("/customers/c-1", "support", "customer-support");
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let ask = || gateway.get("/customers/c-1", "support", "customer-support");
     assert_eq!((ask().status, ask().status), (200, 200));
     let third = ask();
     refused(&third, 429, "too-many-requests");
@@ -434,59 +434,60 @@ fn a_recipient_has_its_rate() {
 }
 
 #[test]
-fn an_upstream_that_sends_away_says_for_how_long() {
+fn retry_after_of_the_upstream_passes_in_seconds() {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
     for (retry_after, passes) in [("7", Some("7")), ("soon, Jane", None), ("+5", None), ("4294967295", None)]
     {
         let head = format!("retry-after: {retry_after}\r\n");
         upstream.raw("/customers/c-1", answer("429 Too Many Requests", &head, b"{}"));
-        let refusal = gate.get("/customers/c-1", "support", "customer-support");
+        let refusal = gateway.get("/customers/c-1", "support", "customer-support");
         refused(&refusal, 429, "upstream-refused");
         assert_eq!(refusal.header("retry-after"), passes);
     }
 }
 
 #[test]
-fn what_is_hidden_says_nothing_of_when_to_come_back() {
-    let (upstream, gate) = house();
+fn a_hidden_refusal_has_no_retry_after() {
+    let (upstream, gateway) = start_gateway();
     for status in ["403 Forbidden", "423 Locked"] {
         upstream.raw("/hidden/c-1", answer(status, "retry-after: 77\r\n", b"{}"));
-        let refusal = gate.get("/hidden/c-1", "support", "customer-support");
+        let refusal = gateway.get("/hidden/c-1", "support", "customer-support");
         refused(&refusal, 404, "not-found");
         assert!(refusal.header("retry-after").is_none() && refusal.json().get("retry_after").is_none());
     }
 }
 
 #[test]
-fn a_method_that_is_not_served_is_told_which_are() {
+fn a_method_that_is_not_served_gets_the_allow_header() {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
     let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let refusal = http::send(gate.address, "PATCH", "/customers/c-1", &headers, b"{}");
+    let refusal = http::send(gateway.address, "PATCH", "/customers/c-1", &headers, b"{}");
     refused(&refusal, 405, "method-not-allowed");
     assert!(refusal.header("allow").unwrap().starts_with("GET, HEAD"), "{}", refusal.head);
 }
 
 #[test]
-fn a_locked_credential_is_told_of_its_purpose_alone() {
+fn a_locked_credential_learns_only_its_own_purpose() {
     let upstream = Upstream::start();
     let locked = credential("support").replace('}', ", purpose = \"customer-support\" }");
     let config = base(upstream.address).replace(&credential("support"), &locked);
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    let refusal = gate.get("/customers/c-1", "support", "account-management");
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let refusal = gateway.get("/customers/c-1", "support", "account-management");
     refused(&refusal, 403, "purpose-not-permitted");
     assert_eq!(refusal.json()["permitted_purposes"], serde_json::json!(["customer-support"]));
-    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
     assert_eq!(told["purposes"], serde_json::json!(["customer-support"]));
-    let other = http::send(gate.address, "PUT", "/.well-known/data-purposes", &[&bearer("support")], b"{}");
+    let other =
+        http::send(gateway.address, "PUT", "/.well-known/data-purposes", &[&bearer("support")], b"{}");
     refused(&other, 405, "method-not-allowed");
     assert_eq!(other.header("allow"), Some("GET, HEAD"));
 }
 
 #[test]
-fn a_purpose_below_a_registered_one_is_its_credentials() {
+fn a_credential_can_be_locked_to_a_narrower_purpose() {
     let upstream = Upstream::start();
     let locked = credential("support").replace('}', ", purpose = \"direct-marketing\" }");
     let config = base(upstream.address).replace(&credential("support"), &locked).replacen(
@@ -494,13 +495,13 @@ fn a_purpose_below_a_registered_one_is_its_credentials() {
         "purposes = [\"customer-support\", \"marketing\"",
         1,
     );
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
     assert_eq!(told["purposes"], serde_json::json!(["direct-marketing"]));
 }
 
 #[test]
-fn a_listener_has_its_exchanges() {
+fn exchanges_above_max_exchanges_are_refused() {
     let upstream = Upstream::start();
     let (answer_now, told) = std::sync::mpsc::channel::<()>();
     let told = std::sync::Mutex::new(told);
@@ -510,15 +511,15 @@ fn a_listener_has_its_exchanges() {
             stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
     });
     let config = base(upstream.address).replace("request-timeout", "max-exchanges = 1\nrequest-timeout");
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    let mut first = http::connect(gate.address);
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let mut first = http::connect(gateway.address);
     let request = format!(
         "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
         bearer("support")
     );
     first.write_all(request.as_bytes()).unwrap();
     wait_until(|| upstream.requests() > 0);
-    let second = gate.get("/customers/c-1", "support", "customer-support");
+    let second = gateway.get("/customers/c-1", "support", "customer-support");
     refused(&second, 503, "overloaded");
     assert!(second.header("retry-after").is_some());
     answer_now.send(()).unwrap();
@@ -528,19 +529,19 @@ fn a_listener_has_its_exchanges() {
 }
 
 #[test]
-fn an_upstream_that_is_slow_is_not_waited_for() {
+fn a_slow_upstream_times_out() {
     let upstream = Upstream::start();
     // Until the gateway hangs up.
     upstream.script("/customers/c-1", |_, stream| drop(std::io::copy(stream, &mut std::io::sink())));
     let hasty = base(upstream.address).replace("\ntimeout = \"10s\"", "\ntimeout = \"300ms\"");
-    let gate = Gate::start(&format!("{hasty}{ROUTES}"));
-    refused(&gate.get("/customers/c-1", "support", "customer-support"), 504, "upstream-timeout");
+    let gateway = TestGateway::start(&format!("{hasty}{ROUTES}"));
+    refused(&gateway.get("/customers/c-1", "support", "customer-support"), 504, "upstream-timeout");
 }
 
 #[test]
-fn what_the_upstream_does_wrong_stays_behind() {
-    let (upstream, gate) = house();
-    let ask = |path: &str| gate.get(path, "support", "customer-support");
+fn upstream_faults_are_refused_without_their_content() {
+    let (upstream, gateway) = start_gateway();
+    let ask = |path: &str| gateway.get(path, "support", "customer-support");
     let json = "content-type: application/json\r\n";
     let leaking = answer("404 ada@example.org not found", json, CUSTOMER.as_bytes());
     upstream.raw("/customers/c-2", leaking);
@@ -590,5 +591,5 @@ fn what_the_upstream_does_wrong_stays_behind() {
         refused(&refusal, 502, "upstream-unreadable");
     }
     refused(&ask("/dark"), 502, "upstream-unreachable");
-    assert!(!gate.log().contains("ada@example.org") && !gate.log().contains("Ada Example"));
+    assert!(!gateway.log().contains("ada@example.org") && !gateway.log().contains("Ada Example"));
 }

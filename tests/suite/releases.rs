@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-use crate::gate::{Gate, base, bearer, wait_until};
+use crate::gateway::{TestGateway, base, bearer, wait_until};
 use crate::http;
 use crate::upstream::{Upstream, answer};
 
@@ -44,10 +44,10 @@ path = "/open"
 personal = false
 "#;
 
-pub(crate) fn house() -> (Upstream, Gate) {
+pub(crate) fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    (upstream, gateway)
 }
 
 /// One made-up person; the name is unlike any other.
@@ -62,22 +62,22 @@ fn given(purpose: &str) -> String {
 }
 
 #[test]
-fn a_wide_field_does_not_carry_what_is_never_released() {
+fn a_wide_field_that_may_hold_never_released_data_is_withheld() {
     let upstream = Upstream::start();
     let routes = ROUTES.replace("\"@.name\" = \"name\"", "\"@.name\" = \"name\"\n\"@.card\" = \"payment\"");
-    let gate = Gate::start(&format!("{}{routes}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{routes}", base(upstream.address)));
     upstream.json("/customers/p-1", r#"{"id": "p-1", "name": "Ada", "card": {"pan": "4111111111111111"}}"#);
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let answer = gate.get("/customers/p-1", "support", "customer-support");
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(answer.text(), r#"{"id": "p-1", "name": "Ada"}"#);
-    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
+    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
     assert!(told.contains(".name"), "{told}");
     assert!(!told.contains("card"), "{told}");
 }
 
 #[test]
 fn each_record_of_a_list_is_judged_by_its_own_subject() {
-    let (upstream, gate) = house();
+    let (upstream, gateway) = start_gateway();
     let items: Vec<String> = ["p-1", "p-2", "p-3", "p-4"].iter().map(|id| person(id)).collect();
     upstream.json(
         "/customers",
@@ -86,11 +86,11 @@ fn each_record_of_a_list_is_judged_by_its_own_subject() {
             items.join(" , ")
         ),
     );
-    gate.tell("p-1", &given("direct-marketing"));
-    gate.tell("p-2", &given("marketing"));
-    gate.tell("p-2", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
-    gate.tell("p-3", r#"{"kind": "notice", "notice": "v1"}"#);
-    let answer = gate.get("/customers", "support", "direct-marketing");
+    gateway.record_event("p-1", &given("direct-marketing"));
+    gateway.record_event("p-2", &given("marketing"));
+    gateway.record_event("p-2", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    gateway.record_event("p-3", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gateway.get("/customers", "support", "direct-marketing");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(
         answer.text(),
@@ -99,26 +99,26 @@ fn each_record_of_a_list_is_judged_by_its_own_subject() {
 }
 
 #[test]
-fn a_withdrawal_counts_from_its_acknowledgement_on() {
-    let (upstream, gate) = house();
+fn a_withdrawal_is_in_force_with_its_acknowledgement() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    let ask = || gate.get("/customers/p-1", "support", "direct-marketing").text();
+    let ask = || gateway.get("/customers/p-1", "support", "direct-marketing").text();
     for _ in 0..20 {
-        let recorded = gate.tell("p-1", &given("marketing"));
+        let recorded = gateway.record_event("p-1", &given("marketing"));
         assert_eq!(recorded["durable"], true);
         assert!(ask().contains("Name-p-1"));
-        gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+        gateway.record_event("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
         assert!(!ask().contains("Name-p-1"));
     }
 }
 
 #[test]
-fn the_answer_has_a_head_of_its_own() {
-    let (upstream, gate) = house();
+fn the_head_of_the_answer_is_built_by_the_gateway() {
+    let (upstream, gateway) = start_gateway();
     let headers = "content-type: application/json\r\nset-cookie: u=ada\r\netag: \"ada\"\r\nx-user: ada\r\nlink: </ada>\r\n";
     upstream.raw("/customers/p-1", answer("200 ada is here", headers, person("p-1").as_bytes()));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let answer = gate.get("/customers/p-1", "support", "customer-support;case=\"C-1\"");
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gateway.get("/customers/p-1", "support", "customer-support;case=\"C-1\"");
     assert_eq!(
         answer.json(),
         json!({"id": "p-1", "name": "Name-p-1", "email": "p-1@example.org", "status": "active"})
@@ -128,7 +128,7 @@ fn the_answer_has_a_head_of_its_own() {
     let applied = answer.header("data-purpose-applied").unwrap();
     assert!(applied.starts_with("customer-support;decision=\""), "{applied}");
     let head = http::send(
-        gate.address,
+        gateway.address,
         "HEAD",
         "/customers/p-1",
         &[&bearer("support"), "data-purpose: customer-support"],
@@ -139,10 +139,10 @@ fn the_answer_has_a_head_of_its_own() {
 }
 
 #[test]
-fn the_upstream_never_learns_who_asked_with_what() {
-    let (upstream, gate) = house();
+fn credentials_and_purposes_do_not_reach_the_upstream() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.get("/customers/p-1", "support", "customer-support");
+    gateway.get("/customers/p-1", "support", "customer-support");
     let seen = upstream.seen.lock().unwrap().concat().to_ascii_lowercase();
     for secret in ["authorization", "pgk_", "data-purpose"] {
         assert!(!seen.contains(secret), "{seen}");
@@ -151,9 +151,9 @@ fn the_upstream_never_learns_who_asked_with_what() {
 }
 
 #[test]
-fn content_codings_are_undone() {
-    let (upstream, gate) = house();
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+fn content_codings_are_decoded() {
+    let (upstream, gateway) = start_gateway();
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(person("p-1").as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
@@ -161,13 +161,13 @@ fn content_codings_are_undone() {
     for (coding, body) in [("gzip", &gzip), ("zstd", &zstd)] {
         let headers = format!("content-type: application/json\r\ncontent-encoding: {coding}\r\n");
         upstream.raw("/customers/p-1", answer("200 OK", &headers, body));
-        let answer = gate.get("/customers/p-1", "support", "customer-support");
+        let answer = gateway.get("/customers/p-1", "support", "customer-support");
         assert_eq!(answer.json()["name"], "Name-p-1", "{coding}");
         assert_eq!(answer.header("content-encoding"), None);
         let cut = &body[..body.len() - 9];
         upstream.raw("/customers/p-1", self::answer("200 OK", &headers, cut));
         assert_eq!(
-            gate.get("/customers/p-1", "support", "customer-support").status,
+            gateway.get("/customers/p-1", "support", "customer-support").status,
             502,
             "{coding}, truncated"
         );
@@ -175,8 +175,8 @@ fn content_codings_are_undone() {
 }
 
 #[test]
-fn a_body_that_breaks_late_is_cut_and_never_ended() {
-    let (upstream, gate) = house();
+fn a_body_that_fails_late_is_cut() {
+    let (upstream, gateway) = start_gateway();
     upstream.script("/customers", |_, stream| {
         let _ = stream.write_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
@@ -189,15 +189,15 @@ fn a_body_that_breaks_late_is_cut_and_never_ended() {
         }
         let _ = stream.write_all(b", {\"id\": \"p-late\", \"status\": \"SECRET-IN-A-BROKEN-RECORD\", } ]}");
     });
-    let answer = gate.get("/customers", "support", "customer-support");
+    let answer = gateway.get("/customers", "support", "customer-support");
     assert_eq!(answer.status, 200);
     assert!(!answer.complete, "the last chunk is missing");
     assert!(answer.text().contains("\"p-1\""));
     assert!(!answer.text().contains("SECRET-IN-A-BROKEN-RECORD"));
-    gate.wait_for_log("\"aborted\"");
+    gateway.wait_for_log("\"aborted\"");
     // HTTP/1.0 has no last chunk: the connection is reset where another answer ends it.
     let old = |path: &str| {
-        let mut stream = http::connect(gate.address);
+        let mut stream = http::connect(gateway.address);
         let request = format!(
             "GET {path} HTTP/1.0\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
             bearer("support")
@@ -213,14 +213,14 @@ fn a_body_that_breaks_late_is_cut_and_never_ended() {
 }
 
 #[test]
-fn everything_that_leaves_is_on_record_and_no_value_is() {
-    let (upstream, gate) = house();
+fn releases_are_logged_without_values() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let answer = gate.get("/customers/p-1", "support", "customer-support;case=\"C-77\"");
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gateway.get("/customers/p-1", "support", "customer-support;case=\"C-77\"");
     let applied = answer.header("data-purpose-applied").unwrap();
     let decision = applied.split('"').nth(1).unwrap();
-    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
     assert_eq!(record["decision"], decision);
     assert_eq!(record["recipient"], "support");
     assert_eq!(record["purpose"], "customer-support");
@@ -240,20 +240,20 @@ fn everything_that_leaves_is_on_record_and_no_value_is() {
         (&record["factors"]["purpose"], &record["factors"]["subjects"]),
         (&json!("permits"), &json!("permits"))
     );
-    let everything = format!("{}{}{record}", gate.log(), gate.metrics());
+    let everything = format!("{}{}{record}", gateway.log(), gateway.metrics());
     for value in ["Name-p-1", "p-1@example.org", "pw-p-1", "x-p-1", "\"p-1\"", "pgk_"] {
         assert!(!everything.contains(value), "{value}");
     }
 }
 
 #[test]
-fn metrics_count_what_left() {
-    let (upstream, gate) = house();
+fn metrics_count_releases() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    gate.get("/customers/p-1", "support", "customer-support");
-    gate.get("/customers/p-1", "support", "nonsense");
-    let metrics = gate.metrics();
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.get("/customers/p-1", "support", "customer-support");
+    gateway.get("/customers/p-1", "support", "nonsense");
+    let metrics = gateway.metrics();
     for line in [
         r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="customer"} 1"#,
         r#"purposegate_fields_total{category="email",form="clear",purpose="customer-support",route="customer"} 1"#,
@@ -266,29 +266,29 @@ fn metrics_count_what_left() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    assert_eq!(http::get(gate.admin, "/healthz", &[]).status, 200);
-    assert_eq!(http::get(gate.admin, "/readyz", &[]).json()["ready"], true);
+    assert_eq!(http::get(gateway.admin, "/healthz", &[]).status, 200);
+    assert_eq!(http::get(gateway.admin, "/readyz", &[]).json()["ready"], true);
 }
 
 #[test]
-fn a_route_that_is_not_personal_passes_unread() {
-    let (upstream, gate) = house();
+fn a_route_with_personal_false_passes_unread() {
+    let (upstream, gateway) = start_gateway();
     upstream.raw("/open", answer("200 OK", "content-type: text/csv\r\nx-kept: 1\r\n", b"a,b\n1,2\n"));
-    let answer = gate.get("/open", "support", "customer-support");
+    let answer = gateway.get("/open", "support", "customer-support");
     assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
     assert_eq!(answer.header("x-kept"), Some("1"));
-    assert_eq!(http::get(gate.address, "/open", &["data-purpose: customer-support"]).status, 401);
+    assert_eq!(http::get(gateway.address, "/open", &["data-purpose: customer-support"]).status, 401);
     // What the upstream says to this hop alone ends here, and another protocol is never spoken.
     upstream.raw(
         "/open",
         b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_vec(),
     );
-    assert_eq!(gate.get("/open", "support", "customer-support").status, 502);
+    assert_eq!(gateway.get("/open", "support", "customer-support").status, 502);
     upstream.raw("/open", crate::upstream::answer("200 OK", "connection: x-hop\r\nx-hop: 1\r\n", b""));
-    assert_eq!(gate.get("/open", "support", "customer-support").header("x-hop"), None);
+    assert_eq!(gateway.get("/open", "support", "customer-support").header("x-hop"), None);
     upstream.raw("/open", crate::upstream::answer("200 OK", "content-type: text/csv\r\n", b""));
-    assert_eq!(gate.get("/open", "support", "customer-support").status, 200);
-    let metrics = gate.metrics();
+    assert_eq!(gateway.get("/open", "support", "customer-support").status, 200);
+    let metrics = gateway.metrics();
     for line in [
         r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="open"} 3"#,
         r#"purposegate_body_bytes_total{direction="in",route="open"} 8"#,
@@ -300,12 +300,12 @@ fn a_route_that_is_not_personal_passes_unread() {
 }
 
 #[test]
-fn a_person_is_named_once_in_a_window() {
-    let (upstream, gate) = house();
+fn a_window_lists_each_subject_once() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers", &format!("{{\"items\": [{}]}}", vec![person("p-1"); 500].join(",")));
-    assert_eq!(gate.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
-    gate.wait_for_log("\"released\"");
-    let log = gate.log();
+    assert_eq!(gateway.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
+    gateway.wait_for_log("\"released\"");
+    let log = gateway.log();
     // One window, or more where the machine is busy and the body takes longer than 20 ms.
     let windows: Vec<&str> = log.lines().filter(|line| line.contains(r#""kind":"window""#)).collect();
     let records = |window: &&str| {
@@ -317,47 +317,47 @@ fn a_person_is_named_once_in_a_window() {
 }
 
 #[test]
-fn every_record_of_the_log_is_counted() {
-    let (upstream, gate) = house();
+fn every_log_record_is_counted() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.get("/customers/p-1", "support", "customer-support");
-    gate.get("/customers/p-1", "support", "nonsense");
-    gate.wait_for_log("\"released\"");
-    gate.wait_for_log("refused:");
+    gateway.get("/customers/p-1", "support", "customer-support");
+    gateway.get("/customers/p-1", "support", "nonsense");
+    gateway.wait_for_log("\"released\"");
+    gateway.wait_for_log("refused:");
     // The log's own records, such as the beginning of a segment, are not counted.
-    let records = gate.log().lines().filter(|line| !line.contains("\"segment\"")).count();
-    assert!(gate.log().contains(r#""factors":{"purpose":"refuses"}"#));
+    let records = gateway.log().lines().filter(|line| !line.contains("\"segment\"")).count();
+    assert!(gateway.log().contains(r#""factors":{"purpose":"refuses"}"#));
     assert_eq!(records, 4, "an intent, a window, its end, and a refusal");
     let counted = format!("purposegate_audit_records_total {records}\n");
-    wait_until(|| gate.metrics().contains(&counted));
+    wait_until(|| gateway.metrics().contains(&counted));
 }
 
 #[test]
-fn what_passes_unread_is_cut_where_the_upstream_falls_silent() {
+fn an_unread_body_is_cut_at_the_idle_timeout() {
     let upstream = Upstream::start();
     let config = base(upstream.address).replace("name = \"crm\"", "name = \"crm\"\nidle-timeout = \"200ms\"");
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
     upstream.script("/open", |_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\na,b\n");
         // Until the gateway hangs up.
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
-    let answer = gate.get("/open", "support", "customer-support");
+    let answer = gateway.get("/open", "support", "customer-support");
     assert_eq!((answer.status, answer.complete, answer.text().as_str()), (200, false, "a,b\n"));
-    gate.wait_for_log("\"aborted\"");
+    gateway.wait_for_log("\"aborted\"");
 }
 
 #[test]
-fn the_access_log_names_nobody() {
-    let (upstream, other) = house();
+fn the_access_log_has_no_personal_values() {
+    let (upstream, other) = start_gateway();
     drop(other);
     let logs = tempfile::tempdir().unwrap();
     let section = format!("[access-log]\ndirectory = \"{}\"\n", logs.path().display());
-    let gate = Gate::start(&format!("{}{ROUTES}{section}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{ROUTES}{section}", base(upstream.address)));
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let released = gate.get("/customers/p-1", "support", "customer-support");
-    gate.get("/customers/p-1", "support", "nonsense");
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let released = gateway.get("/customers/p-1", "support", "customer-support");
+    gateway.get("/customers/p-1", "support", "nonsense");
     let file = std::fs::read_dir(logs.path()).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(file).unwrap();
     let lines: Vec<serde_json::Value> =

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http::{self as wire, Answer};
 use crate::upstream::{Upstream, answer};
 
@@ -99,21 +99,21 @@ personal = false
 cors = { origins = ["https://app.example.org"] }
 "#;
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     for path in ["/customers/c-1", "/removable/c-1", "/open", "/v1/customers:search", "/v1/x", "/page/c-1"] {
         upstream.json(path, CUSTOMER);
     }
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    (upstream, gateway)
 }
 
 /// A request of `support` for `customer-support`.
-fn ask(gate: &Gate, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+fn ask(gateway: &TestGateway, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
     let own = [bearer("support"), "data-purpose: customer-support".to_owned()];
     let headers: Vec<&str> = own.iter().map(String::as_str).chain(headers.iter().copied()).collect();
-    wire::send(gate.address, method, path, &headers, body)
+    wire::send(gateway.address, method, path, &headers, body)
 }
 
 /// The status, and the code of the problem there is.
@@ -131,38 +131,38 @@ fn withheld() -> (u16, String) {
 }
 
 #[test]
-fn a_body_that_has_no_meaning_is_refused_and_not_forwarded() {
-    let (upstream, gate) = house();
+fn a_body_without_meaning_is_refused_and_not_forwarded() {
+    let (upstream, gateway) = start_gateway();
     let query = br#"{"query": {"password": "h"}}"#;
     for path in ["/customers/c-1", "/open", "/.well-known/data-purposes"] {
-        let refused = ask(&gate, "GET", path, &[], query);
+        let refused = ask(&gateway, "GET", path, &[], query);
         assert_eq!(outcome(&refused), malformed(), "{path}");
         assert_eq!(refused.header("connection"), Some("close"));
         assert!(refused.json()["detail"].as_str().unwrap().contains("no body"));
     }
-    assert_eq!(ask(&gate, "HEAD", "/customers/c-1", &[], query).status, 400);
-    assert_eq!(outcome(&ask(&gate, "DELETE", "/customers/c-1", &[], b"{}")), malformed());
+    assert_eq!(ask(&gateway, "HEAD", "/customers/c-1", &[], query).status, 400);
+    assert_eq!(outcome(&ask(&gateway, "DELETE", "/customers/c-1", &[], b"{}")), malformed());
     let chunked = format!(
         "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
         bearer("support")
     );
-    assert_eq!(outcome(&wire::raw(gate.address, chunked.as_bytes())), malformed());
+    assert_eq!(outcome(&wire::raw(gateway.address, chunked.as_bytes())), malformed());
     assert_eq!(upstream.requests(), 0);
     // A length of 0 is no body; a body of a POST is one.
-    assert_eq!(ask(&gate, "GET", "/customers/c-1", &["content-length: 0"], b"").status, 200);
-    assert_eq!(ask(&gate, "DELETE", "/customers/c-1", &["content-length: 0"], b"").status, 200);
-    assert_eq!(ask(&gate, "POST", "/customers/c-1", &[], b"{}").status, 200);
-    assert_eq!(ask(&gate, "DELETE", "/removable/c-1", &[], b"{}").status, 200);
-    let coded = ask(&gate, "POST", "/customers/c-1", &["content-encoding: gzip"], b"{}");
+    assert_eq!(ask(&gateway, "GET", "/customers/c-1", &["content-length: 0"], b"").status, 200);
+    assert_eq!(ask(&gateway, "DELETE", "/customers/c-1", &["content-length: 0"], b"").status, 200);
+    assert_eq!(ask(&gateway, "POST", "/customers/c-1", &[], b"{}").status, 200);
+    assert_eq!(ask(&gateway, "DELETE", "/removable/c-1", &[], b"{}").status, 200);
+    let coded = ask(&gateway, "POST", "/customers/c-1", &["content-encoding: gzip"], b"{}");
     assert_eq!(outcome(&coded), malformed());
 }
 
 /// Sends one request over HTTP/2 and returns the status.
 fn over_http2(
-    gate: &Gate,
+    gateway: &TestGateway,
     request: Request<http_body_util::combinators::UnsyncBoxBody<Bytes, hyper::Error>>,
 ) -> u16 {
-    let address = gate.address;
+    let address = gateway.address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
         let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
@@ -183,31 +183,31 @@ fn http2_request(method: &str) -> http::request::Builder {
 }
 
 #[test]
-fn http2_is_held_to_the_same() {
-    let (upstream, gate) = house();
+fn requests_over_http2_are_screened_alike() {
+    let (upstream, gateway) = start_gateway();
     let none = || Full::<Bytes>::default().map_err(|never| match never {}).boxed_unsync();
     let some = || Full::from("{}").map_err(|never| match never {}).boxed_unsync();
     for method in ["GET", "HEAD", "DELETE"] {
-        assert_eq!(over_http2(&gate, http2_request(method).body(some()).unwrap()), 400, "{method}");
+        assert_eq!(over_http2(&gateway, http2_request(method).body(some()).unwrap()), 400, "{method}");
     }
     for value in [" b", "b\t"] {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         let request = http2_request("GET").header("x-a", value).body(none()).unwrap();
-        assert_eq!(over_http2(&gate, request), 400);
+        assert_eq!(over_http2(&gateway, request), 400);
     }
     // Nobody knows yet that nothing comes.
     let open = StreamBody::new(futures_util::stream::pending());
-    assert_eq!(over_http2(&gate, http2_request("GET").body(BodyExt::boxed_unsync(open)).unwrap()), 400);
+    assert_eq!(over_http2(&gateway, http2_request("GET").body(BodyExt::boxed_unsync(open)).unwrap()), 400);
     assert_eq!(upstream.requests(), 0);
-    assert_eq!(over_http2(&gate, http2_request("GET").body(none()).unwrap()), 200);
+    assert_eq!(over_http2(&gateway, http2_request("GET").body(none()).unwrap()), 200);
     let seen = upstream.seen.lock().unwrap().concat().to_ascii_lowercase();
     assert!(seen.contains("via: 2.0 purposegate\r\n") && seen.contains("host=\"api.example.org\""), "{seen}");
     assert!(!seen.contains("content-length") && !seen.contains("transfer-encoding"), "{seen}");
 }
 
 #[test]
-fn the_upstream_sees_listed_fields_and_what_the_gateway_says() {
-    let (upstream, gate) = house();
+fn the_upstream_receives_listed_headers_and_those_of_the_gateway() {
+    let (upstream, gateway) = start_gateway();
     let headers = [
         "x-forwarded-for: 9.9.9.9",
         "x-forwarded-host: evil.example",
@@ -231,17 +231,17 @@ fn the_upstream_sees_listed_fields_and_what_the_gateway_says() {
         "x-request-id: r-1",
         "user-agent: curl",
     ];
-    let released = ask(&gate, "GET", "/customers/c-1", &headers, b"");
+    let released = ask(&gateway, "GET", "/customers/c-1", &headers, b"");
     assert_eq!(released.status, 200, "{}", released.text());
     assert_eq!(released.header("via"), Some("1.1 purposegate"));
-    let open = ask(&gate, "GET", "/open", &headers, b"");
+    let open = ask(&gateway, "GET", "/open", &headers, b"");
     assert_eq!((open.status, open.header("via")), (200, Some("1.1 purposegate")));
     let heads = upstream.seen.lock().unwrap().clone();
     for (head, tenant) in heads.iter().zip([true, false]) {
         let mut lines: Vec<String> =
             head.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_lowercase).collect();
         lines.sort_unstable();
-        let authority = gate.address;
+        let authority = gateway.address;
         let mut expected = vec![
             "accept-encoding: identity".to_owned(),
             "accept-language: de".to_owned(),
@@ -263,9 +263,9 @@ fn the_upstream_sees_listed_fields_and_what_the_gateway_says() {
 }
 
 #[test]
-fn a_parameter_s_values_are_listed_with_what_they_tell_about() {
-    let (upstream, gate) = house();
-    let get = |query: &str| ask(&gate, "GET", &format!("/customers/c-1?{query}"), &[], b"");
+fn only_listed_values_of_a_query_parameter_pass() {
+    let (upstream, gateway) = start_gateway();
+    let get = |query: &str| ask(&gateway, "GET", &format!("/customers/c-1?{query}"), &[], b"");
     for query in [
         "sort=email",
         "sort=password_hash",
@@ -310,9 +310,9 @@ fn a_parameter_s_values_are_listed_with_what_they_tell_about() {
 }
 
 #[test]
-fn a_path_has_one_spelling_and_its_rules() {
-    let (upstream, gate) = house();
-    let get = |path: &str| ask(&gate, "GET", path, &[], b"");
+fn a_second_spelling_of_a_path_is_refused() {
+    let (upstream, gateway) = start_gateway();
+    let get = |path: &str| ask(&gateway, "GET", path, &[], b"");
     assert_eq!(outcome(&get("/v1/customers:search")), (403, "purpose-not-permitted".to_owned()));
     for (path, told) in [
         ("/v1/customers%3Asearch", "`%3A` is a second spelling in a path: write `:`"),
@@ -335,13 +335,13 @@ fn a_path_has_one_spelling_and_its_rules() {
 }
 
 /// A browser's question whether a page of this origin may send such a request.
-fn preflight(gate: &Gate, path: &str, origin: &str, method: &str) -> Answer {
+fn preflight(gateway: &TestGateway, path: &str, origin: &str, method: &str) -> Answer {
     let headers = [
         format!("origin: {origin}"),
         format!("access-control-request-method: {method}"),
         "access-control-request-headers: authorization,data-purpose".to_owned(),
     ];
-    wire::send(gate.address, "OPTIONS", path, &headers.each_ref().map(String::as_str), b"")
+    wire::send(gateway.address, "OPTIONS", path, &headers.each_ref().map(String::as_str), b"")
 }
 
 fn list<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
@@ -349,11 +349,11 @@ fn list<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_preflight_is_answered_from_the_route() {
-    let (upstream, gate) = house();
+fn a_preflight_is_answered_by_the_gateway() {
+    let (upstream, gateway) = start_gateway();
     for origin in [APP, "http://localhost:3000"] {
         for method in ["GET", "POST", "PATCH"] {
-            let told = preflight(&gate, "/page/c-1", origin, method);
+            let told = preflight(&gateway, "/page/c-1", origin, method);
             assert_eq!(told.status, 204, "{}", told.head);
             assert_eq!(told.header("access-control-allow-origin"), Some(origin));
             assert_eq!(told.header("vary"), Some("Origin"));
@@ -380,24 +380,24 @@ fn a_preflight_is_answered_from_the_route() {
         ("/nowhere", APP, "GET"),
         ("/open-page", "http://localhost:3000", "GET"),
     ] {
-        let told = preflight(&gate, path, origin, method);
+        let told = preflight(&gateway, path, origin, method);
         assert_eq!(outcome(&told), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
         assert!(!told.head.to_lowercase().contains("access-control-"), "{}", told.head);
     }
     // What is no preflight is as it was.
-    let plain = wire::send(gate.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
+    let plain = wire::send(gateway.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
     assert_eq!(outcome(&plain), (405, "method-not-allowed".to_owned()));
     let headers = [format!("origin: {APP}"), "access-control-request-method: GET".to_owned()];
     let headers = headers.each_ref().map(String::as_str);
-    assert_eq!(outcome(&wire::send(gate.address, "OPTIONS", "/page/%63-1", &headers, b"")), malformed());
-    assert_eq!(outcome(&wire::send(gate.address, "OPTIONS", "/page/c-1", &headers, b"{}")), malformed());
+    assert_eq!(outcome(&wire::send(gateway.address, "OPTIONS", "/page/%63-1", &headers, b"")), malformed());
+    assert_eq!(outcome(&wire::send(gateway.address, "OPTIONS", "/page/c-1", &headers, b"{}")), malformed());
     assert_eq!(upstream.requests(), 0);
-    assert!(!gate.log().contains("page"), "a preflight is no disclosure");
+    assert!(!gateway.log().contains("page"), "a preflight is no disclosure");
 }
 
 #[test]
-fn a_page_reads_answers_and_refusals() {
-    let (upstream, gate) = house();
+fn answers_and_refusals_carry_cors_headers() {
+    let (upstream, gateway) = start_gateway();
     let head = "content-type: application/json\r\naccess-control-allow-origin: *\r\naccess-control-allow-credentials: true\r\nx-total: 1\r\n";
     for path in ["/page/c-1", "/open-page"] {
         upstream.raw(path, answer("200 OK", head, CUSTOMER.as_bytes()));
@@ -413,13 +413,13 @@ fn a_page_reads_answers_and_refusals() {
     let readable = (1, Some(APP.to_owned()));
     let unreadable = (0, None);
     for path in ["/page/c-1", "/open-page"] {
-        let released = ask(&gate, "GET", path, &[&origin], b"");
+        let released = ask(&gateway, "GET", path, &[&origin], b"");
         assert_eq!((released.status, marked(&released)), (200, readable.clone()), "{path}");
         let exposed = list(&released, "access-control-expose-headers");
         assert!(exposed.contains(&"data-purpose-applied") && exposed.contains(&"retry-after"), "{exposed:?}");
         assert_eq!(exposed.contains(&"x-total"), path == "/page/c-1");
         for headers in [&[][..], &["origin: https://evil.example"]] {
-            let released = ask(&gate, "GET", path, headers, b"");
+            let released = ask(&gateway, "GET", path, headers, b"");
             assert_eq!((released.status, marked(&released)), (200, unreadable.clone()), "{path} {headers:?}");
         }
     }
@@ -432,12 +432,12 @@ fn a_page_reads_answers_and_refusals() {
         ("PATCH", vec![purpose], 401),
     ] {
         let headers = [&headers[..], &[&origin]].concat();
-        let refused = wire::send(gate.address, method, "/page/c-1", &headers, b"");
+        let refused = wire::send(gateway.address, method, "/page/c-1", &headers, b"");
         assert_eq!((refused.status, marked(&refused)), (status, readable.clone()), "{method} {headers:?}");
     }
     upstream.raw("/page/c-1", answer("404 Not Found", head, b"{}"));
-    let refused = ask(&gate, "GET", "/page/c-1", &[&origin], b"");
+    let refused = ask(&gateway, "GET", "/page/c-1", &[&origin], b"");
     assert_eq!((outcome(&refused), marked(&refused)), ((404, "upstream-refused".to_owned()), readable));
-    let elsewhere = ask(&gate, "GET", "/customers/c-1", &[&origin], b"");
+    let elsewhere = ask(&gateway, "GET", "/customers/c-1", &[&origin], b"");
     assert!(elsewhere.status == 200 && !elsewhere.head.to_lowercase().contains("access-control"));
 }

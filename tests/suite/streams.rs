@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
 use crate::releases::person;
 use crate::upstream::{Upstream, answer};
@@ -21,12 +21,13 @@ events = ["changed"]
 "@.name" = "name"
 "#;
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    gateway
+        .record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    (upstream, gateway)
 }
 
 fn typed(media_type: &str, body: &str) -> Vec<u8> {
@@ -34,8 +35,8 @@ fn typed(media_type: &str, body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_media_type_tells_how_texts_are_framed() {
-    let (upstream, gate) = house();
+fn the_media_type_selects_the_framing() {
+    let (upstream, gateway) = start_gateway();
     let (first, second) = (person("p-1"), person("p-2"));
     let released = r#"{"id": "p-1", "name": "Name-p-1"}"#;
     for (media_type, body, expected) in [
@@ -59,23 +60,23 @@ fn the_media_type_tells_how_texts_are_framed() {
         ),
     ] {
         upstream.raw("/changes", typed(media_type, &body));
-        let answer = gate.get("/changes", "support", "direct-marketing");
+        let answer = gateway.get("/changes", "support", "direct-marketing");
         assert_eq!(answer.status, 200, "{media_type} {}", answer.text());
         assert_eq!(answer.text(), expected, "{media_type}");
         assert_eq!(answer.header("content-type"), Some(media_type));
     }
     assert!(
-        gate.metrics().contains(
+        gateway.metrics().contains(
             "purposegate_records_total{outcome=\"withheld\",purpose=\"direct-marketing\",route=\"changes\"} 4"
         ),
         "{}",
-        gate.metrics()
+        gateway.metrics()
     );
 }
 
 #[test]
-fn a_stream_that_cannot_be_read_gives_nothing() {
-    let (upstream, gate) = house();
+fn an_unreadable_stream_is_refused() {
+    let (upstream, gateway) = start_gateway();
     let first = person("p-1");
     for (media_type, body) in [
         ("application/json", format!("{first}\n{first}")),
@@ -85,7 +86,7 @@ fn a_stream_that_cannot_be_read_gives_nothing() {
         ("text/plain", first.clone()),
     ] {
         upstream.raw("/changes", typed(media_type, &body));
-        let answer = gate.get("/changes", "support", "direct-marketing");
+        let answer = gateway.get("/changes", "support", "direct-marketing");
         assert_eq!(answer.status, 502, "{media_type} {}", answer.text());
         assert!(!answer.text().contains("p-1"), "{media_type}");
     }
@@ -93,7 +94,7 @@ fn a_stream_that_cannot_be_read_gives_nothing() {
 
 #[test]
 fn an_event_leaves_before_the_next_one_comes() {
-    let (upstream, gate) = house();
+    let (upstream, gateway) = start_gateway();
     let (received, waits) = mpsc::channel::<()>();
     let waits = std::sync::Mutex::new(waits);
     upstream.script("/changes", move |_, stream| {
@@ -104,7 +105,7 @@ fn an_event_leaves_before_the_next_one_comes() {
         let rest: &[u8] = if seen { b" \"p-2\"}\n\n" } else { b"too late" };
         let _ = stream.write_all(rest);
     });
-    let mut stream = http::connect(gate.address);
+    let mut stream = http::connect(gateway.address);
     let request = format!(
         "GET /changes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
         bearer("support")

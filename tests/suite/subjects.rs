@@ -2,24 +2,24 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::Gate;
+use crate::gateway::TestGateway;
 use crate::http;
-use crate::releases::{house, person};
+use crate::releases::{person, start_gateway};
 
-fn report(gate: &Gate, subject: &str) -> Value {
-    let answer = http::get(gate.admin, &format!("/v1/subjects/{subject}/report"), &[]);
+fn report(gateway: &TestGateway, subject: &str) -> Value {
+    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/report"), &[]);
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
-fn registered_and_approved(gate: &Gate, id: &str, confidential_until: &str) {
+fn registered_and_approved(gateway: &TestGateway, id: &str, confidential_until: &str) {
     let case = json!({
         "case": id, "recipient": "police", "purpose": "law-enforcement", "subjects": ["p-1"],
         "categories": ["contact"], "end": "2099-01-01T00:00:00Z", "reference": "12 Js 4/26",
         "confidential-until": confidential_until,
     });
     let post = |path: &str, body: Value| {
-        let answer = http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes());
+        let answer = http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
     };
     post("/v1/cases", case);
@@ -28,20 +28,21 @@ fn registered_and_approved(gate: &Gate, id: &str, confidential_until: &str) {
 }
 
 #[test]
-fn a_person_is_told_who_received_what_for_which_purpose_on_which_basis() {
-    let (upstream, gate) = house();
+fn a_report_lists_disclosures_with_purpose_and_basis() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-1"), person("p-2")));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
-    gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing", "channel": "phone"}"#);
-    gate.get("/customers/p-1", "support", "customer-support;case=\"T-7\"");
-    gate.get("/customers/p-1", "support", "direct-marketing");
-    gate.get("/customers", "support", "customer-support");
-    gate.tell("p-2", r#"{"kind": "consent-given", "purpose": "marketing", "notice": "v1"}"#);
-    assert!(gate.get("/customers", "support", "direct-marketing").text().contains("Name-p-2"));
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway
+        .record_event("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing", "channel": "phone"}"#);
+    gateway.get("/customers/p-1", "support", "customer-support;case=\"T-7\"");
+    gateway.get("/customers/p-1", "support", "direct-marketing");
+    gateway.get("/customers", "support", "customer-support");
+    gateway.record_event("p-2", r#"{"kind": "consent-given", "purpose": "marketing", "notice": "v1"}"#);
+    assert!(gateway.get("/customers", "support", "direct-marketing").text().contains("Name-p-2"));
 
-    let told = report(&gate, "p-1");
+    let told = report(&gateway, "p-1");
     assert_eq!(told["state"]["consents"], json!({"marketing": "withdrawn"}));
     assert_eq!(told["events"][1]["channel"], "phone");
     let disclosures = told["disclosures"].as_array().unwrap();
@@ -67,37 +68,40 @@ fn a_person_is_told_who_received_what_for_which_purpose_on_which_basis() {
     }
     assert!(told["sources"].as_array().is_some_and(|sources| sources.len() > 5));
     assert!(!told.to_string().contains("p-2"), "nothing about anybody else");
-    let list = http::get(gate.admin, "/v1/subjects/p-1/disclosures", &[]).json();
+    let list = http::get(gateway.admin, "/v1/subjects/p-1/disclosures", &[]).json();
     assert_eq!(list, told["disclosures"]);
 }
 
 #[test]
-fn what_a_case_keeps_confidential_is_told_afterwards() {
-    let (upstream, gate) = house();
+fn a_confidential_case_is_reported_after_its_confidentiality_ends() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    registered_and_approved(&gate, "C-secret", "2098-01-01T00:00:00Z");
-    registered_and_approved(&gate, "C-told", "2020-01-01T00:00:00Z");
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    registered_and_approved(&gateway, "C-secret", "2098-01-01T00:00:00Z");
+    registered_and_approved(&gateway, "C-told", "2020-01-01T00:00:00Z");
     for case in ["C-secret", "C-told"] {
-        let answer = gate.get("/customers/p-1", "police", &format!("law-enforcement;case=\"{case}\""));
+        let answer = gateway.get("/customers/p-1", "police", &format!("law-enforcement;case=\"{case}\""));
         assert!(answer.text().contains("p-1@example.org"), "{}", answer.text());
     }
-    let told = report(&gate, "p-1");
+    let told = report(&gateway, "p-1");
     let cases: Vec<_> = told["disclosures"].as_array().unwrap().iter().map(|one| &one["case"]).collect();
     assert_eq!(cases, [&json!("C-told")]);
-    let page = http::get(gate.admin, "/v1/subjects/p-1/report?format=html", &[]);
+    let page = http::get(gateway.admin, "/v1/subjects/p-1/report?format=html", &[]);
     for text in
-        [told.to_string(), page.text(), http::get(gate.admin, "/v1/subjects/p-1/disclosures", &[]).text()]
+        [told.to_string(), page.text(), http::get(gateway.admin, "/v1/subjects/p-1/disclosures", &[]).text()]
     {
         assert!(text.contains("C-told") && !text.contains("C-secret"), "{text}");
     }
 }
 
 #[test]
-fn the_page_needs_nothing_else_and_believes_nobody() {
-    let (_upstream, gate) = house();
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "<script>alert(1)</script>", "channel": "\"&"}"#);
-    let page = http::get(gate.admin, "/v1/subjects/p-1/report?format=html", &[]);
+fn the_report_page_is_self_contained_and_escapes_text() {
+    let (_upstream, gateway) = start_gateway();
+    gateway.record_event(
+        "p-1",
+        r#"{"kind": "notice", "notice": "<script>alert(1)</script>", "channel": "\"&"}"#,
+    );
+    let page = http::get(gateway.admin, "/v1/subjects/p-1/report?format=html", &[]);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     let text = page.text();
     assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
@@ -108,19 +112,19 @@ fn the_page_needs_nothing_else_and_believes_nobody() {
 }
 
 #[test]
-fn of_somebody_nobody_knows_there_is_nothing_to_tell() {
-    let (_upstream, gate) = house();
-    assert_eq!(http::get(gate.admin, "/v1/subjects/nobody/report", &[]).status, 404);
-    assert_eq!(http::get(gate.admin, "/v1/subjects/nobody/disclosures", &[]).json(), json!([]));
-    assert_eq!(http::get(gate.admin, "/v1/subjects/p-1/report?format=pdf", &[]).status, 400);
+fn an_unknown_subject_has_no_report() {
+    let (_upstream, gateway) = start_gateway();
+    assert_eq!(http::get(gateway.admin, "/v1/subjects/nobody/report", &[]).status, 404);
+    assert_eq!(http::get(gateway.admin, "/v1/subjects/nobody/disclosures", &[]).json(), json!([]));
+    assert_eq!(http::get(gateway.admin, "/v1/subjects/p-1/report?format=pdf", &[]).status, 400);
 }
 
 #[test]
-fn requests_of_people_are_counted_until_they_are_answered() {
-    let (_upstream, gate) = house();
-    let post = |path: &str, body: &str| http::send(gate.admin, "POST", path, &[], body.as_bytes());
+fn subject_requests_are_counted_until_they_are_answered() {
+    let (_upstream, gateway) = start_gateway();
+    let post = |path: &str, body: &str| http::send(gateway.admin, "POST", path, &[], body.as_bytes());
     let gauges = |open: u32, overdue: u32| {
-        let metrics = gate.metrics();
+        let metrics = gateway.metrics();
         for line in [
             format!("purposegate_subject_requests_open {open}"),
             format!("purposegate_subject_requests_overdue {overdue}"),
@@ -133,7 +137,7 @@ fn requests_of_people_are_counted_until_they_are_answered() {
     let late = r#"{"right": "erasure", "at": "2020-01-01T00:00:00Z", "channel": "letter"}"#;
     assert_eq!(post("/v1/subjects/p-2/requests", late).status, 200);
     gauges(2, 1);
-    let open = http::get(gate.admin, "/v1/requests", &[]).json();
+    let open = http::get(gateway.admin, "/v1/requests", &[]).json();
     assert_eq!(open.as_array().map(Vec::len), Some(2));
     assert_eq!(
         open[0],
@@ -146,5 +150,5 @@ fn requests_of_people_are_counted_until_they_are_answered() {
     for wrong in [r#"{}"#, r#"{"right": "everything"}"#, r#"{"right": "access", "kind": "erasure"}"#] {
         assert_eq!(post("/v1/subjects/p-1/requests", wrong).status, 400, "{wrong}");
     }
-    assert_eq!(report(&gate, "p-1")["events"][0]["right"], "access");
+    assert_eq!(report(&gateway, "p-1")["events"][0]["right"], "access");
 }

@@ -17,25 +17,25 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
 use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
 const PARTNER: &str = "spiffe://example.org/partner";
 
-struct House {
+struct TlsGateway {
     _upstream: Upstream,
-    gate: Gate,
+    gateway: TestGateway,
     certificates: tempfile::TempDir,
 }
 
-fn house() -> House {
-    house_with("")
+fn start_gateway() -> TlsGateway {
+    start_gateway_with("")
 }
 
 /// One whose listener says more.
-fn house_with(listener: &str) -> House {
+fn start_gateway_with(listener: &str) -> TlsGateway {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let certificates = tempfile::tempdir().unwrap();
@@ -52,12 +52,12 @@ fn house_with(listener: &str) -> House {
         "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
     );
     let config = format!("{}{partner}{ROUTES}", base(upstream.address).replace("[admin]", &tls));
-    let gate = Gate::start(&config);
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    House { _upstream: upstream, gate, certificates }
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    TlsGateway { _upstream: upstream, gateway, certificates }
 }
 
-impl House {
+impl TlsGateway {
     fn client(&self, name: Option<&str>, protocol: &[u8]) -> ClientConfig {
         let folder = self.certificates.path();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -92,7 +92,7 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let is_http2 = client.alpn_protocols == [b"h2".to_vec()];
-            let stream = TcpStream::connect(self.gate.address).await.unwrap();
+            let stream = TcpStream::connect(self.gateway.address).await.unwrap();
             let name = ServerName::try_from("localhost").unwrap();
             let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
             let stream = TokioIo::new(stream);
@@ -128,10 +128,10 @@ fn identity(folder: &Path, name: &str) -> (Vec<CertificateDer<'static>>, Private
 }
 
 #[test]
-fn a_client_certificate_names_the_recipient_over_both_protocols() {
-    let house = house();
+fn a_client_certificate_identifies_the_recipient_over_both_protocols() {
+    let server = start_gateway();
     for (protocol, version) in [(&b"http/1.1"[..], Version::HTTP_11), (b"h2", Version::HTTP_2)] {
-        let (status, spoken, headers, body) = house.ask(house.client(Some("partner"), protocol), &[]);
+        let (status, spoken, headers, body) = server.ask(server.client(Some("partner"), protocol), &[]);
         assert_eq!((status, spoken), (StatusCode::OK, version), "{body}");
         assert!(body.contains("Name-p-1") && !body.contains("pw-p-1"), "{body}");
         assert!(headers.contains_key("data-purpose-applied"));
@@ -139,40 +139,40 @@ fn a_client_certificate_names_the_recipient_over_both_protocols() {
 }
 
 #[test]
-fn an_unregistered_certificate_names_nobody_and_a_key_still_does() {
-    let house = house();
-    let (status, _, _, body) = house.ask(house.client(Some("stranger"), b"h2"), &[]);
+fn an_unregistered_certificate_identifies_nobody_but_a_key_does() {
+    let server = start_gateway();
+    let (status, _, _, body) = server.ask(server.client(Some("stranger"), b"h2"), &[]);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains("credential-missing"), "{body}");
     let support = bearer("support");
     let (_, key) = support.split_once(": ").unwrap();
-    let (status, ..) = house.ask(house.client(None, b"h2"), &[("authorization", key)]);
+    let (status, ..) = server.ask(server.client(None, b"h2"), &[("authorization", key)]);
     assert_eq!(status, StatusCode::OK);
     let (status, _, _, body) =
-        house.ask(house.client(Some("partner"), b"http/1.1"), &[("authorization", key)]);
+        server.ask(server.client(Some("partner"), b"http/1.1"), &[("authorization", key)]);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains("credential-invalid"), "{body}");
 }
 
 #[test]
-fn a_listener_can_demand_a_certificate() {
-    let house = house_with("client-certificate = \"required\"\n");
-    let (status, ..) = house.ask(house.client(Some("partner"), b"http/1.1"), &[]);
+fn a_listener_can_require_a_client_certificate() {
+    let server = start_gateway_with("client-certificate = \"required\"\n");
+    let (status, ..) = server.ask(server.client(Some("partner"), b"http/1.1"), &[]);
     assert_eq!(status, StatusCode::OK);
     let support = bearer("support");
     let (_, key) = support.split_once(": ").unwrap();
     for protocol in [&b"http/1.1"[..], b"h2"] {
-        house.try_ask(house.client(None, protocol), &[("authorization", key)]).unwrap_err();
+        server.try_ask(server.client(None, protocol), &[("authorization", key)]).unwrap_err();
     }
 }
 
 #[test]
-fn a_session_is_not_resumed_where_certificates_let_in() {
-    let house = house();
+fn sessions_with_client_certificates_are_not_resumed() {
+    let server = start_gateway();
     let versions: [&[&rustls::SupportedProtocolVersion]; 2] =
         [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
     for version in versions {
-        let folder = house.certificates.path();
+        let folder = server.certificates.path();
         let (chain, key) = identity(folder, "partner");
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(version)
@@ -183,7 +183,7 @@ fn a_session_is_not_resumed_where_certificates_let_in() {
         // The configuration holds the client's tickets and sessions.
         let config = Arc::new(config);
         for _ in 0..3 {
-            let mut stream = blocking(&house.gate, &config);
+            let mut stream = blocking(&server.gateway, &config);
             let request = "GET /customers/p-1 HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\nconnection: close\r\n\r\n";
             stream.write_all(request.as_bytes()).unwrap();
             let mut answer = Vec::new();
@@ -195,12 +195,12 @@ fn a_session_is_not_resumed_where_certificates_let_in() {
 }
 
 fn blocking(
-    gate: &Gate,
+    gateway: &TestGateway,
     config: &Arc<ClientConfig>,
 ) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
     let connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
-    let stream = std::net::TcpStream::connect(gate.address).unwrap();
+    let stream = std::net::TcpStream::connect(gateway.address).unwrap();
     // Longer than any certificate of these tests is valid.
     stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     rustls::StreamOwned::new(connection, stream)
@@ -238,7 +238,7 @@ impl Authority {
 
 /// A gateway that accepts this authority's certificates, for these names, and an upstream with a stream
 /// that has a beginning and no end.
-fn house_of(authority: &Authority, names: &[&str]) -> (Upstream, Gate, tempfile::TempDir) {
+fn start_gateway_for(authority: &Authority, names: &[&str]) -> (Upstream, TestGateway, tempfile::TempDir) {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     upstream.script("/changes", |_, stream| {
@@ -263,9 +263,9 @@ fn house_of(authority: &Authority, names: &[&str]) -> (Upstream, Gate, tempfile:
     let base = base(upstream.address)
         .replace("[admin]", &tls)
         .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"10s\"\nidle-timeout = \"1h\"\n[[upstream]]");
-    let gate = Gate::start(&format!("{base}{partner}{ROUTES}{stream}"));
-    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    (upstream, gate, certificates)
+    let gateway = TestGateway::start(&format!("{base}{partner}{ROUTES}{stream}"));
+    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    (upstream, gateway, certificates)
 }
 
 fn client_of(
@@ -287,14 +287,14 @@ fn get(path: &str) -> String {
 
 /// The stream would go on for as long as its upstream does.
 #[test]
-fn a_stream_ends_with_the_certificate_that_let_it_in() {
+fn a_stream_ends_when_the_client_certificate_expires() {
     let authority = Authority::new();
-    let (_upstream, gate, certificates) = house_of(&authority, &[PARTNER]);
+    let (_upstream, gateway, certificates) = start_gateway_for(&authority, &[PARTNER]);
     for seconds in [3, 6, 12, 24] {
         let name = rcgen::SanType::URI(PARTNER.try_into().unwrap());
         let client = authority.client(Duration::from_secs(seconds), name);
         let config = client_of(certificates.path(), client);
-        let mut stream = blocking(&gate, &config);
+        let mut stream = blocking(&gateway, &config);
         let mut answer = Vec::new();
         let asked = stream.write_all(get("/changes").as_bytes());
         while asked.is_ok() && !String::from_utf8_lossy(&answer).contains("\n\n") {
@@ -311,7 +311,7 @@ fn a_stream_ends_with_the_certificate_that_let_it_in() {
         let ended = stream.read_to_end(&mut answer);
         let timed_out = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(!timed_out && !http::parse(&answer).complete, "it was cut");
-        let mut again = blocking(&gate, &config);
+        let mut again = blocking(&gateway, &config);
         let mut refused = Vec::new();
         let _ = again.write_all(get("/customers/p-1").as_bytes());
         let _ = again.read_to_end(&mut refused);
@@ -322,10 +322,10 @@ fn a_stream_ends_with_the_certificate_that_let_it_in() {
 }
 
 #[test]
-fn a_registered_name_is_met_by_a_name_of_its_type_alone() {
+fn certificate_names_match_by_type() {
     let authority = Authority::new();
-    let (_upstream, gate, certificates) =
-        house_of(&authority, &["partner.example", "ops@partner.example", PARTNER]);
+    let (_upstream, gateway, certificates) =
+        start_gateway_for(&authority, &["partner.example", "ops@partner.example", PARTNER]);
     let (dns, email, uri) = (
         |name: &str| rcgen::SanType::DnsName(name.try_into().unwrap()),
         |name: &str| rcgen::SanType::Rfc822Name(name.try_into().unwrap()),
@@ -344,7 +344,7 @@ fn a_registered_name_is_met_by_a_name_of_its_type_alone() {
     for (name, expected) in cases {
         let said = format!("{name:?}");
         let client = authority.client(Duration::from_secs(3600), name);
-        let mut stream = blocking(&gate, &client_of(certificates.path(), client));
+        let mut stream = blocking(&gateway, &client_of(certificates.path(), client));
         let request = get("/customers/p-1").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
         let _ = stream.write_all(request.as_bytes());
         let mut answer = Vec::new();

@@ -6,7 +6,7 @@ use purposegate::config;
 use purposegate::gateway::Gateway;
 use tempfile::TempDir;
 
-use crate::gate::{Gate, base, pack};
+use crate::gateway::{TestGateway, base, pack};
 use crate::http;
 use crate::upstream::Upstream;
 
@@ -62,21 +62,21 @@ fn findings(versions: &[&Path], folder: &TempDir) -> String {
 }
 
 #[test]
-fn a_version_that_waits_is_loaded_and_not_in_force() {
+fn a_future_version_is_loaded_but_not_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let first = pack("perspectium");
     let next = version(folder.path(), "2", ("2026-11-02", "2099-01-01"), MORE);
     let upstream = Upstream::start();
     // In the order of their dates, however they are written down.
-    let gate = Gate::start(&under(&[&next, &first], upstream.address));
-    let policies = http::get(gate.admin, "/v1/policies", &[]).json();
+    let gateway = TestGateway::start(&under(&[&next, &first], upstream.address));
+    let policies = http::get(gateway.admin, "/v1/policies", &[]).json();
     assert_eq!((&policies[0]["version"], &policies[0]["in_force"]), (&"1".into(), &true.into()));
     assert_eq!((&policies[1]["version"], &policies[1]["in_force"]), (&"2".into(), &false.into()));
-    assert!(gate.metrics().contains("version=\"1\"") && !gate.metrics().contains("version=\"2\""));
+    assert!(gateway.metrics().contains("version=\"1\"") && !gateway.metrics().contains("version=\"2\""));
 }
 
 #[test]
-fn a_version_that_discloses_more_is_announced_thirty_business_days_ahead() {
+fn a_version_that_discloses_more_needs_thirty_business_days_of_notice() {
     let folder = tempfile::tempdir().unwrap();
     let first = pack("perspectium");
     // 2026-01-06 is a Tuesday; thirty business days later is 2026-02-17.
@@ -93,7 +93,7 @@ fn a_version_that_discloses_more_is_announced_thirty_business_days_ahead() {
 }
 
 #[test]
-fn some_version_is_in_force_and_only_one() {
+fn exactly_one_version_is_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let waiting = version(folder.path(), "2", ("2026-01-06", "2099-01-01"), "");
     assert!(findings(&[&waiting], &folder).contains("no version of this pack is in force before 2099-01-01"));
@@ -121,12 +121,12 @@ fn check(folder: &TempDir) -> (i32, String) {
 }
 
 #[test]
-fn neither_a_restart_nor_a_backdated_announcement_goes_round_the_notice() {
+fn restarts_and_backdated_announcements_do_not_avoid_the_notice() {
     let packs = tempfile::tempdir().unwrap();
     let first = version(packs.path(), "1", ("2025-01-06", "2026-01-05"), "");
     let upstream = Upstream::start();
-    let gate = Gate::start(&under(&[&first], upstream.address));
-    let folder = gate.end();
+    let gateway = TestGateway::start(&under(&[&first], upstream.address));
+    let folder = gateway.end();
     // Edited where it lies while nothing runs.
     let rules = first.join("4-more.cedar");
     std::fs::write(&rules, MORE).unwrap();
@@ -140,9 +140,9 @@ fn neither_a_restart_nor_a_backdated_announcement_goes_round_the_notice() {
     let why = refusal(&folder, &[&first, &backdated]).unwrap();
     assert!(why.contains("was known to this gateway 0 business days ahead"), "{why}");
     // What discloses less takes effect at once, and `check` agrees beside the gateway that holds the ledger.
-    let gate = Gate::start_in(folder, &under(&[&first], upstream.address));
-    assert_eq!(check(&gate.folder).0, 0);
-    let folder = gate.end();
+    let gateway = TestGateway::start_in(folder, &under(&[&first], upstream.address));
+    assert_eq!(check(&gateway.folder).0, 0);
+    let folder = gateway.end();
     std::fs::write(&rules, "// Nothing more, and what was always there.\n").unwrap();
     assert!(refusal(&folder, &[&first]).unwrap().contains("change-not-announced"));
     // A ledger that is there and cannot be read compares nothing, and says so.

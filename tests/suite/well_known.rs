@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer, credential};
+use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http::{self, Answer};
 use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
 /// Three recipients that ask for reports, beside those of every test.
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     let list = format!(r#"{{"items": [{}, {}], "total": 2}}"#, person("p-1"), person("p-2"));
     upstream.json("/customers", &list);
@@ -20,22 +20,22 @@ fn house() -> (Upstream, Gate) {
             credential(report)
         ));
     }
-    let gate = Gate::start(&config);
+    let gateway = TestGateway::start(&config);
     for subject in ["p-1", "p-2"] {
-        gate.tell(subject, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(subject, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     }
-    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
-    (upstream, gate)
+    gateway.record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
+    (upstream, gateway)
 }
 
-fn about_itself(gate: &Gate, recipient: &str, page: &str) -> Answer {
-    http::get(gate.address, &format!("/.well-known/data-purposes{page}"), &[&bearer(recipient)])
+fn about_itself(gateway: &TestGateway, recipient: &str, page: &str) -> Answer {
+    http::get(gateway.address, &format!("/.well-known/data-purposes{page}"), &[&bearer(recipient)])
 }
 
 #[test]
 fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
-    let (_upstream, gate) = house();
-    let page = about_itself(&gate, "support", "").json();
+    let (_upstream, gateway) = start_gateway();
+    let page = about_itself(&gateway, "support", "").json();
     assert_eq!(page["recipient"], "support");
     assert!(page["purposes"].as_array().unwrap().contains(&json!("direct-marketing")));
     let routes = page["routes"].as_array().unwrap();
@@ -58,14 +58,15 @@ fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
     assert_eq!(purpose("data-sale"), None, "registered, and permitted by no rule");
     assert_eq!(purpose("billing"), None, "not registered");
 
-    assert_eq!(about_itself(&gate, "lapsed", "").json()["routes"], json!([]));
-    assert_eq!(http::get(gate.address, "/.well-known/data-purposes", &[]).status, 401);
-    let posted = http::send(gate.address, "POST", "/.well-known/data-purposes", &[&bearer("support")], b"x");
+    assert_eq!(about_itself(&gateway, "lapsed", "").json()["routes"], json!([]));
+    assert_eq!(http::get(gateway.address, "/.well-known/data-purposes", &[]).status, 401);
+    let posted =
+        http::send(gateway.address, "POST", "/.well-known/data-purposes", &[&bearer("support")], b"x");
     assert_eq!(posted.status, 405);
 }
 
 #[test]
-fn a_field_without_a_subject_never_leaves_and_is_not_listed() {
+fn a_personal_field_without_a_subject_is_not_listed() {
     let upstream = Upstream::start();
     let nobodys = r#"
 [[route]]
@@ -87,8 +88,8 @@ subject = "@.id"
 "$.owner" = "name"
 "$.total" = "aggregate"
 "#;
-    let gate = Gate::start(&format!("{}{nobodys}", base(upstream.address)));
-    let page = about_itself(&gate, "support", "").json();
+    let gateway = TestGateway::start(&format!("{}{nobodys}", base(upstream.address)));
+    let page = about_itself(&gateway, "support", "").json();
     let listed = |route: &str| {
         let routes = page["routes"].as_array().unwrap();
         let route = routes.iter().find(|listed| listed["route"] == route).unwrap();
@@ -99,16 +100,16 @@ subject = "@.id"
     assert_eq!(listed("outside"), ["$.total", "$.items[*].name"]);
 }
 
-fn list(gate: &Gate, recipient: &str, more: &[&str]) -> Answer {
+fn list(gateway: &TestGateway, recipient: &str, more: &[&str]) -> Answer {
     let (bearer, purpose) = (bearer(recipient), "data-purpose: direct-marketing".to_owned());
-    http::get(gate.address, "/customers", &[&[bearer.as_str(), &purpose], more].concat())
+    http::get(gateway.address, "/customers", &[&[bearer.as_str(), &purpose], more].concat())
 }
 
 #[test]
-fn a_trailer_tells_as_much_as_the_registration_asks_for() {
-    let (_upstream, gate) = house();
+fn the_trailer_has_the_detail_of_the_recipients_report_setting() {
+    let (_upstream, gateway) = start_gateway();
     let trailer = |recipient: &str, more: &[&str]| -> Option<String> {
-        let answer = list(&gate, recipient, more);
+        let answer = list(&gateway, recipient, more);
         assert!(answer.complete && answer.json()["items"][0]["name"] == "Name-p-1", "{}", answer.text());
         let line = answer.trailers.lines().find(|line| line.starts_with("data-purpose-withheld: "))?;
         Some(line.split_once(": ").unwrap().1.to_owned())
@@ -124,14 +125,14 @@ fn a_trailer_tells_as_much_as_the_registration_asks_for() {
 }
 
 #[test]
-fn a_recipient_reads_its_own_decisions_only() {
-    let (_upstream, gate) = house();
+fn a_recipient_reads_only_its_own_decisions() {
+    let (_upstream, gateway) = start_gateway();
     let decision = |recipient: &str| {
-        let answer = list(&gate, recipient, &[]);
+        let answer = list(&gateway, recipient, &[]);
         let applied = answer.header("data-purpose-applied").unwrap().to_owned();
         applied.split('"').nth(1).unwrap().to_owned()
     };
-    let told = |recipient: &str, id: &str| about_itself(&gate, recipient, &format!("/decisions/{id}"));
+    let told = |recipient: &str, id: &str| about_itself(&gateway, recipient, &format!("/decisions/{id}"));
     let id = decision("none");
     let bare = told("none", &id).json();
     assert_eq!((&bare["decision"], &bare["purpose"]), (&json!(id), &json!("direct-marketing")));

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base};
+use crate::gateway::{TestGateway, base};
 use crate::http::{self, Answer};
-use crate::signed::Issuer;
+use crate::token_issuer::Issuer;
 use crate::upstream::Upstream;
 
 const RULES: &str = r#"
@@ -55,25 +55,25 @@ fn config(upstream: &Upstream, rules: &str) -> String {
     format!("{}{rules}{ROUTES}", base(upstream.address))
 }
 
-fn house() -> (Upstream, Gate) {
+fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&config(&upstream, RULES));
-    (upstream, gate)
+    let gateway = TestGateway::start(&config(&upstream, RULES));
+    (upstream, gateway)
 }
 
-fn tell(gate: &Gate, namespace: &str, id: &str, event: &str) -> Answer {
+fn tell(gateway: &TestGateway, namespace: &str, id: &str, event: &str) -> Answer {
     let path = format!("/v1/subjects/{id}/events?namespace={namespace}");
-    http::send(gate.admin, "POST", &path, &[], event.as_bytes())
+    http::send(gateway.admin, "POST", &path, &[], event.as_bytes())
 }
 
 #[track_caller]
-fn told(gate: &Gate, namespace: &str, id: &str, event: &str) {
-    let answer = tell(gate, namespace, id, event);
+fn told(gateway: &TestGateway, namespace: &str, id: &str, event: &str) {
+    let answer = tell(gateway, namespace, id, event);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-fn names(gate: &Gate, path: &str, purpose: &str) -> Vec<String> {
-    let answer = gate.get(path, "support", purpose);
+fn names(gateway: &TestGateway, path: &str, purpose: &str) -> Vec<String> {
+    let answer = gateway.get(path, "support", purpose);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let records = answer.json();
     let all: Vec<Value> = records.as_array().cloned().unwrap_or_else(|| vec![records]);
@@ -81,8 +81,8 @@ fn names(gate: &Gate, path: &str, purpose: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_event_under_any_spelling_is_in_force_for_the_person_that_the_record_means() {
-    let (upstream, gate) = house();
+fn an_event_is_in_force_under_every_spelling_of_an_id() {
+    let (upstream, gateway) = start_gateway();
     let records = json!([
         { "email": "ada@example.org", "name": "Ada" },
         { "email": "Bea@Example.org ", "name": "Bea" },
@@ -90,35 +90,35 @@ fn an_event_under_any_spelling_is_in_force_for_the_person_that_the_record_means(
     ]);
     upstream.json("/people", &records.to_string());
     for id in ["ada@example.org", "bea@example.org", "zo%C3%AB@example.org"] {
-        told(&gate, "email", id, GIVEN);
+        told(&gateway, "email", id, GIVEN);
     }
-    let released = || names(&gate, "/people", "direct-marketing");
+    let released = || names(&gateway, "/people", "direct-marketing");
     assert_eq!(released(), ["Ada", "Bea", "Zoe"]);
-    told(&gate, "email", "Ada@Example.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    told(&gateway, "email", "Ada@Example.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
     assert_eq!(released(), ["Bea", "Zoe"]);
-    told(&gate, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
+    told(&gateway, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
     assert_eq!(released(), ["Zoe"]);
     let line = r#"{"subject": "zoe\u0308@EXAMPLE.org", "namespace": "email", "kind": "restriction"}"#;
-    let batch = http::send(gate.admin, "POST", "/v1/events:batch", &[], line.as_bytes());
+    let batch = http::send(gateway.admin, "POST", "/v1/events:batch", &[], line.as_bytes());
     assert!(batch.text().contains("position"), "{}", batch.text());
     assert_eq!(released(), Vec::<String>::new());
-    let state = http::get(gate.admin, "/v1/subjects/ADA@example.org?namespace=email", &[]).json();
+    let state = http::get(gateway.admin, "/v1/subjects/ADA@example.org?namespace=email", &[]).json();
     assert_eq!(state["consents"]["marketing"], "withdrawn");
     let history =
-        http::get(gate.admin, "/v1/subjects/zo%C3%AB@example.org/events?namespace=email", &[]).json();
+        http::get(gateway.admin, "/v1/subjects/zo%C3%AB@example.org/events?namespace=email", &[]).json();
     assert_eq!(history.as_array().unwrap().len(), 2);
-    let report = http::get(gate.admin, "/v1/subjects/ADA@example.org/report?namespace=email", &[]).json();
+    let report = http::get(gateway.admin, "/v1/subjects/ADA@example.org/report?namespace=email", &[]).json();
     assert_eq!(report["subject"], "ada@example.org");
     assert_eq!(report["disclosures"].as_array().unwrap().len(), 1, "{report}");
-    assert!(gate.metrics().contains("purposegate_ledger_subjects 3"), "three people");
+    assert!(gateway.metrics().contains("purposegate_ledger_subjects 3"), "three people");
 }
 
 #[test]
-fn a_link_an_access_evaluation_and_a_path_mean_the_same_person() {
-    let (upstream, gate) = house();
+fn links_evaluations_and_paths_read_ids_alike() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/people/Ada@X.org", r#"{"name": "Ada"}"#);
-    told(&gate, "email", "ada@x.org", GIVEN);
-    let released = || names(&gate, "/people/Ada@X.org", "direct-marketing");
+    told(&gateway, "email", "ada@x.org", GIVEN);
+    let released = || names(&gateway, "/people/Ada@X.org", "direct-marketing");
     assert_eq!(released(), ["Ada"]);
     let evaluate = || {
         let question = json!({
@@ -128,13 +128,13 @@ fn a_link_an_access_evaluation_and_a_path_mean_the_same_person() {
                 "subject": { "id": "ADA@X.ORG", "namespace": "email" } } },
         });
         let body = question.to_string();
-        http::send(gate.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json()["decision"]
+        http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json()["decision"]
             .clone()
     };
     assert_eq!(evaluate(), true);
-    let link = http::get(gate.admin, "/v1/subjects/ADA@X.ORG/opt-out-link?namespace=email", &[]).json();
+    let link = http::get(gateway.admin, "/v1/subjects/ADA@X.ORG/opt-out-link?namespace=email", &[]).json();
     let clicked = http::send(
-        gate.address,
+        gateway.address,
         "POST",
         link["path"].as_str().unwrap(),
         &["content-type: application/x-www-form-urlencoded"],
@@ -145,22 +145,22 @@ fn a_link_an_access_evaluation_and_a_path_mean_the_same_person() {
 }
 
 #[test]
-fn references_to_a_person_are_that_person_and_others_are_nobody() {
-    let (upstream, gate) = house();
+fn extract_reads_references_and_rejects_others() {
+    let (upstream, gateway) = start_gateway();
     let of =
         ["17", "Patient/17", "https://fhir.example.org/r4/Patient/17", "Patient/17/_history/3", "Group/17"];
     let mut records: Vec<Value> = of.iter().map(|of| json!({ "of": of, "name": of })).collect();
     records.push(json!({ "of": 17, "name": "number" }));
     upstream.json("/observations", &Value::from(records).to_string());
-    let known = || names(&gate, "/observations", "customer-support").len();
+    let known = || names(&gateway, "/observations", "customer-support").len();
     assert_eq!(known(), 0);
-    told(&gate, "fhir", "17", NOTICE);
+    told(&gateway, "fhir", "17", NOTICE);
     assert_eq!(known(), 5, "all but the group");
-    let misfit = tell(&gate, "fhir", "Group%2F17", NOTICE);
+    let misfit = tell(&gateway, "fhir", "Group%2F17", NOTICE);
     assert_eq!((misfit.status, &misfit.json()["code"]), (400, &json!("event-malformed")));
     assert!(misfit.text().contains("pattern of its namespace") && !misfit.text().contains("17"));
     let line = br#"{"subject": "Group/17", "namespace": "fhir", "kind": "erasure"}"#;
-    let batch = http::send(gate.admin, "POST", "/v1/events:batch", &[], line).text();
+    let batch = http::send(gateway.admin, "POST", "/v1/events:batch", &[], line).text();
     assert!(batch.contains("pattern of its namespace") && !batch.contains("Group"), "{batch}");
     let question = json!({
         "subject": { "type": "recipient", "id": "support" },
@@ -169,28 +169,29 @@ fn references_to_a_person_are_that_person_and_others_are_nobody() {
             "subject": { "id": "Group/17", "namespace": "fhir" } } },
     });
     let answer =
-        http::send(gate.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes());
+        http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes());
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("pattern of its namespace") && !answer.text().contains("Group"));
-    told(&gate, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
+    told(&gateway, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
     assert_eq!(known(), 0);
 }
 
 #[test]
-fn a_controller_has_one_id_too() {
-    let (upstream, gate) = house();
+fn ids_of_controllers_are_normalised() {
+    let (upstream, gateway) = start_gateway();
     upstream.json("/people", r#"[{"email": "ada@x.org", "account": "ACME", "name": "Ada", "note": "N"}]"#);
-    told(&gate, "email", "ada@x.org", NOTICE);
-    let note = || gate.get("/people", "support", "customer-support").json()[0].get("note").is_some();
+    told(&gateway, "email", "ada@x.org", NOTICE);
+    let note = || gateway.get("/people", "support", "customer-support").json()[0].get("note").is_some();
     assert!(note());
     let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
-    let answer = http::send(gate.admin, "POST", "/v1/controllers/Acme/events?namespace=account", &[], closed);
+    let answer =
+        http::send(gateway.admin, "POST", "/v1/controllers/Acme/events?namespace=account", &[], closed);
     assert_eq!(answer.status, 200);
     assert!(!note(), "data of a closed account are purged");
 }
 
 #[test]
-fn a_claim_is_read_by_the_rule_of_its_namespace() {
+fn token_claims_are_read_by_the_namespace_rule() {
     let upstream = Upstream::start();
     upstream
         .json("/people", r#"[{"email": "ada@X.org", "name": "Ada"}, {"email": "bea@x.org", "name": "Bea"}]"#);
@@ -202,40 +203,40 @@ kind = "data-subject"
 purposes = ["data-subject-request"]
 credentials = [{ jwt = { issuer = "https://id.test", claims = { azp = "portal" }, subject-claim = { claim = "email", namespace = "email" } } }]
 "#;
-    let gate = Gate::start(&format!("{}{}{portal}", config(&upstream, RULES), issuer.section()));
+    let gateway = TestGateway::start(&format!("{}{}{portal}", config(&upstream, RULES), issuer.section()));
     for id in ["ada@x.org", "bea@x.org"] {
-        told(&gate, "email", id, GIVEN);
+        told(&gateway, "email", id, GIVEN);
     }
-    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada", "Bea"]);
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada", "Bea"]);
     let token = issuer.bearer(json!({ "azp": "portal", "email": "Ada@x.ORG" }));
-    let own = http::get(gate.address, "/people", &[&token, "data-purpose: access", "sec-gpc: 1"]);
+    let own = http::get(gateway.address, "/people", &[&token, "data-purpose: access", "sec-gpc: 1"]);
     assert_eq!(own.json(), json!([{ "name": "Ada" }, {}]), "her own data, and nobody else's");
-    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Bea"], "her signal is heeded");
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Bea"], "her signal is heeded");
     let nobody = issuer.bearer(json!({ "azp": "portal", "email": " " }));
-    assert_eq!(http::get(gate.address, "/people", &[&nobody, "data-purpose: access"]).status, 401);
+    assert_eq!(http::get(gateway.address, "/people", &[&nobody, "data-purpose: access"]).status, 401);
 }
 
 #[test]
-fn a_case_names_people_under_any_spelling() {
-    let (upstream, gate) = house();
+fn subjects_of_a_case_are_read_by_the_namespace_rule() {
+    let (upstream, gateway) = start_gateway();
     upstream
         .json("/people", r#"[{"email": "ada@x.org", "name": "Ada"}, {"email": "bea@x.org", "name": "Bea"}]"#);
     for id in ["ada@x.org", "bea@x.org"] {
-        told(&gate, "email", id, NOTICE);
+        told(&gateway, "email", id, NOTICE);
     }
     let case = json!({
         "case": "C-7", "recipient": "police", "purpose": "law-enforcement", "categories": ["name"],
         "subjects": [{ "id": "ADA@x.org", "namespace": "email" }], "end": "2999-01-01T00:00:00Z", "reference": "1 Js 7/26",
     });
     let post =
-        |path: &str, body: &Value| http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes());
+        |path: &str, body: &Value| http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes());
     assert_eq!(post("/v1/cases", &case).status, 200);
     for approver in ["Kim", "Lee"] {
         assert_eq!(post("/v1/cases/C-7/approve", &json!({ "approver": approver })).status, 200);
     }
-    let shown = http::get(gate.admin, "/v1/cases/C-7", &[]).json();
+    let shown = http::get(gateway.admin, "/v1/cases/C-7", &[]).json();
     assert_eq!(shown["subjects"], json!([{ "id": "ada@x.org", "namespace": "email" }]));
-    let answer = gate.get("/people", "police", "law-enforcement;case=\"C-7\"");
+    let answer = gateway.get("/people", "police", "law-enforcement;case=\"C-7\"");
     assert_eq!(answer.json(), json!([{ "name": "Ada" }, {}]), "{}", answer.text());
     let mut misfit = case.clone();
     misfit["case"] = "C-8".into();
@@ -247,24 +248,24 @@ fn a_case_names_people_under_any_spelling() {
 
 /// What was recorded before a rule is read by it: histories become one, and so do disclosures.
 #[test]
-fn a_rule_holds_for_what_was_recorded_before_it() {
+fn a_namespace_rule_applies_to_earlier_events() {
     let upstream = Upstream::start();
     upstream.json("/people", r#"[{"email": "Ada@X.org", "name": "Ada"}]"#);
-    let gate = Gate::start(&config(&upstream, ""));
-    let link = http::get(gate.admin, "/v1/subjects/ADA@x.org/opt-out-link?namespace=email", &[]).json();
-    told(&gate, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
-    told(&gate, "email", "Ada@X.org", GIVEN);
-    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"], "under this spelling");
-    told(&gate, "email", "ada@x.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
-    told(&gate, "email", "ADA@X.ORG", r#"{"kind": "request-received", "right": "access"}"#);
-    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"], "other spellings are others");
-    gate.wait_for_log("released");
-    let folder = gate.end();
+    let gateway = TestGateway::start(&config(&upstream, ""));
+    let link = http::get(gateway.admin, "/v1/subjects/ADA@x.org/opt-out-link?namespace=email", &[]).json();
+    told(&gateway, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
+    told(&gateway, "email", "Ada@X.org", GIVEN);
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"], "under this spelling");
+    told(&gateway, "email", "ada@x.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    told(&gateway, "email", "ADA@X.ORG", r#"{"kind": "request-received", "right": "access"}"#);
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"], "other spellings are others");
+    gateway.wait_for_log("released");
+    let folder = gateway.end();
 
-    let gate = Gate::start_in(folder, &config(&upstream, RULES));
-    assert_eq!(names(&gate, "/people", "direct-marketing"), Vec::<String>::new(), "it was withdrawn last");
+    let gateway = TestGateway::start_in(folder, &config(&upstream, RULES));
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), Vec::<String>::new(), "it was withdrawn last");
     let ask = |path: &str| {
-        http::get(gate.admin, &format!("/v1/subjects/aDa@x.org{path}?namespace=email"), &[]).json()
+        http::get(gateway.admin, &format!("/v1/subjects/aDa@x.org{path}?namespace=email"), &[]).json()
     };
     let state = ask("");
     assert_eq!(
@@ -276,17 +277,17 @@ fn a_rule_holds_for_what_was_recorded_before_it() {
     assert_eq!(kinds, ["objection", "consent-given", "consent-withdrawn", "request-received"]);
     assert_eq!(ask("/disclosures").as_array().unwrap().len(), 2, "under the old spelling");
     assert_eq!(ask("/report")["events"].as_array().unwrap().len(), 4);
-    let requests = http::get(gate.admin, "/v1/requests", &[]).json();
+    let requests = http::get(gateway.admin, "/v1/requests", &[]).json();
     assert_eq!((requests.as_array().unwrap().len(), &requests[0]["subject"]), (1, &json!("ada@x.org")));
-    assert!(gate.metrics().contains("purposegate_ledger_subjects 1"));
+    assert!(gateway.metrics().contains("purposegate_ledger_subjects 1"));
 
-    told(&gate, "email", "Ada@X.org", GIVEN);
-    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"]);
+    told(&gateway, "email", "Ada@X.org", GIVEN);
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"]);
     let form = ["content-type: application/x-www-form-urlencoded"];
     let path = link["path"].as_str().unwrap();
-    assert_eq!(http::send(gate.address, "POST", path, &form, b"List-Unsubscribe=One-Click").status, 200);
-    assert_eq!(names(&gate, "/people", "direct-marketing"), Vec::<String>::new(), "an old link works");
-    drop(gate.end());
+    assert_eq!(http::send(gateway.address, "POST", path, &form, b"List-Unsubscribe=One-Click").status, 200);
+    assert_eq!(names(&gateway, "/people", "direct-marketing"), Vec::<String>::new(), "an old link works");
+    drop(gateway.end());
 }
 
 /// The codes of the errors in a configuration with these tables.
@@ -308,7 +309,7 @@ fn route(name: &str, subject: &str) -> String {
 }
 
 #[test]
-fn a_namespace_has_one_rule() {
+fn a_namespace_cannot_have_two_rules() {
     let lower = route("a", r#"{ path = "@.email", namespace = "email", normalise = "lowercase" }"#);
     let silent = route("b", r#"{ path = "@.mail", namespace = "email" }"#);
     let listed = route("c", r#"{ path = "@.id", namespace = "email", normalise = ["lowercase"] }"#);
@@ -348,7 +349,7 @@ fields = { "@.name" = "name" }
 }
 
 #[test]
-fn a_short_form_holds_for_every_route_and_door_of_its_namespace() {
+fn normalise_of_one_route_applies_to_its_whole_namespace() {
     let upstream = Upstream::start();
     upstream.json("/a/1", r#"{"email": "ADA@x.org", "name": "Ada"}"#);
     upstream.json("/b/1", r#"{"mail": "ADA@x.org", "name": "Ada"}"#);
@@ -356,15 +357,15 @@ fn a_short_form_holds_for_every_route_and_door_of_its_namespace() {
         route("a", r#"{ path = "@.email", namespace = "email", normalise = "lowercase" }"#),
         route("b", r#"{ path = "@.mail", namespace = "email" }"#),
     ];
-    let gate = Gate::start(&format!("{}{}", base(upstream.address), routes.concat()));
-    told(&gate, "email", "Ada@X.org", GIVEN);
+    let gateway = TestGateway::start(&format!("{}{}", base(upstream.address), routes.concat()));
+    told(&gateway, "email", "Ada@X.org", GIVEN);
     for path in ["/a/1", "/b/1"] {
-        assert_eq!(names(&gate, path, "direct-marketing"), ["Ada"], "{path}");
+        assert_eq!(names(&gateway, path, "direct-marketing"), ["Ada"], "{path}");
     }
 }
 
 #[test]
-fn who_is_spelled_by_the_recipient_alone_is_never_judged_without_facts() {
+fn no_facts_needs_a_subject_outside_the_path() {
     let code = ["no-facts-by-path-alone"];
     let no_facts = |subject: &str| format!("{}unknown-subject = \"no-facts\"\n", route("a", subject));
     assert_eq!(found(&no_facts(r#""{id}""#)), code);
@@ -385,8 +386,8 @@ fn who_is_spelled_by_the_recipient_alone_is_never_judged_without_facts() {
 }
 
 #[test]
-fn an_event_in_a_namespace_that_nothing_reads_is_refused() {
-    let (_upstream, gate) = house();
+fn an_event_in_an_unknown_namespace_is_refused() {
+    let (_upstream, gateway) = start_gateway();
     for (namespace, words) in [
         ("Email", "`namespace` is not a configured namespace; did you mean `email`?"),
         ("%20email", "`namespace` is not a configured namespace; did you mean `email`?"),
@@ -395,10 +396,10 @@ fn an_event_in_a_namespace_that_nothing_reads_is_refused() {
             "`namespace` is missing: all ids of the configuration are in `account`, `email`, `fhir`, `unused`",
         ),
     ] {
-        let answer = tell(&gate, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);
+        let answer = tell(&gateway, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);
         assert_eq!(answer.status, 400, "{namespace}");
         assert_eq!(answer.json()["detail"], words, "{namespace}");
     }
-    let answer = tell(&gate, "unused", "ada@example.org", r#"{"kind": "erasure"}"#);
+    let answer = tell(&gateway, "unused", "ada@example.org", r#"{"kind": "erasure"}"#);
     assert_eq!(answer.status, 200, "a section names it");
 }

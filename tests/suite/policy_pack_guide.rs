@@ -96,7 +96,7 @@ fn every_key_of_a_scenario_is_explained() {
 }
 
 #[test]
-fn the_facts_are_those_that_rules_can_compare() {
+fn the_guide_lists_every_fact_of_the_context() {
     let listed: Vec<(String, String)> =
         rows("Facts of the context").iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     let facts = Fact::all(0).map(|fact| (format!("`{}`", fact.name()), quoted(fact.values())));
@@ -105,7 +105,7 @@ fn the_facts_are_those_that_rules_can_compare() {
 }
 
 #[test]
-fn the_closed_lists_are_whole() {
+fn the_guide_lists_every_basis_operation_and_form() {
     let first = |heading: &str| rows(heading).iter().map(|row| row[0].clone()).collect::<Vec<_>>();
     let names = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
     assert_eq!(first("Legal bases"), names(Basis::ALL.iter().map(|basis| basis.name()).collect()));
@@ -114,7 +114,7 @@ fn the_closed_lists_are_whole() {
 }
 
 #[test]
-fn the_table_of_the_base_has_its_rules_and_their_clauses() {
+fn the_guide_lists_the_rules_of_the_standard_base() {
     let folder = tempfile::tempdir().unwrap();
     let pack = folder.path().join("pack");
     let new = Command::new(env!("CARGO_BIN_EXE_purposegate"))
@@ -139,7 +139,7 @@ fn the_table_of_the_base_has_its_rules_and_their_clauses() {
 
 /// The worked example, pasted.
 #[test]
-fn the_example_can_be_pasted() {
+fn the_worked_example_can_be_pasted() {
     if Command::new("bash").arg("--version").output().is_err() {
         eprintln!("skipped: bash is not there");
         return;

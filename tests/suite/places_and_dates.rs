@@ -7,7 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 use purposegate::config;
 
-use crate::gate::pack;
+use crate::gateway::pack;
 
 const REST: &str = r#"
 [listener]
@@ -90,7 +90,7 @@ fn named(top: &str, recipient: &str, purpose: &str, person: &str, records: &[(&s
 }
 
 #[test]
-fn a_recipients_country_and_region_are_known_or_errors() {
+fn unknown_countries_and_regions_of_a_recipient_are_errors() {
     let recipient = |place: &str| {
         check(&format!(
             "[[recipient]]\nname = \"x\"\nkind = \"employee\"\npurposes = [\"customer-support\"]\n{place}\n"
@@ -124,7 +124,7 @@ fn a_recipients_country_and_region_are_known_or_errors() {
 }
 
 #[test]
-fn the_exporters_region_is_a_region() {
+fn an_unknown_exporter_region_is_an_error() {
     let exporter = |region: &str| check(&format!("[deployment]\nexporter-region = {region:?}\n"));
     for region in ["EEA", "US", "APAC", "EMEA"] {
         assert_eq!(exporter(region), (true, Vec::new()), "{region}");
@@ -140,7 +140,7 @@ fn the_exporters_region_is_a_region() {
 const GIVEN: &str = r#"{"region":"US","consents":{"direct-marketing":"given"}}"#;
 
 #[test]
-fn an_exporter_in_a_country_of_the_eea_exports_from_the_eea() {
+fn an_eea_country_as_exporter_region_counts_as_eea() {
     let american = [("1", r#"{"region":"US"}"#.to_owned())];
     for (region, leaves) in [("DE", false), ("EU", false), ("EMEA", false), ("US", true), ("APAC", true)] {
         let top = format!("[deployment]\nexporter-region = {region:?}\n");
@@ -153,7 +153,7 @@ fn an_exporter_in_a_country_of_the_eea_exports_from_the_eea() {
 }
 
 #[test]
-fn a_record_is_in_the_eea_by_any_of_its_words_and_by_none_that_is_unreadable() {
+fn a_record_with_any_eea_or_unreadable_place_counts_as_eea() {
     let words = ["EEA", "eea", "EU", "Europe", "EEA ", "de", "EMEA", "UK", "XX", "", "Mars", "AX"];
     let by = |member: &str, word: &str| format!("{{{member:?}:{word:?}}}");
     let inside = words.iter().flat_map(|word| [("in", by("region", word)), ("in", by("country", word))]);
@@ -176,7 +176,7 @@ fn a_record_is_in_the_eea_by_any_of_its_words_and_by_none_that_is_unreadable() {
 }
 
 #[test]
-fn a_person_in_an_unreadable_place_may_be_in_the_eea() {
+fn a_person_in_an_unreadable_place_counts_as_eea() {
     let top = "[deployment]\nexporter-region = \"US\"\n";
     let record = [("1", "{}".to_owned())];
     for (place, leaves) in [
@@ -198,7 +198,7 @@ fn a_person_in_an_unreadable_place_may_be_in_the_eea() {
 }
 
 #[test]
-fn a_date_of_birth_is_taken_at_its_latest() {
+fn a_partial_birth_date_counts_as_its_latest_day() {
     let born = |date: &str| format!("{{\"dob\":{date:?}}}");
     // The date that it is in the last place on Earth, 18 years ago.
     let today = Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(-12))).date();

@@ -49,7 +49,7 @@ fn other_cedar_tools_accept_the_schema_and_the_rules() {
 }
 
 #[test]
-fn the_schema_is_not_written_into_a_pack() {
+fn schema_is_not_written_into_a_pack() {
     let folder = policies().join("perspectium");
     let (status, _, words) =
         policy(&["schema", "--policy", folder.to_str().unwrap(), "--out", folder.to_str().unwrap()]);
@@ -115,7 +115,7 @@ fn a_new_pack_loads_passes_and_releases_nothing_personal() {
 }
 
 #[test]
-fn a_new_pack_is_of_today_and_overwrites_nothing() {
+fn a_new_pack_is_dated_today_and_overwrites_nothing() {
     let (_outer, folder) = new_pack("Acme");
     let file = Path::new(&folder).join("pack.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -145,7 +145,7 @@ fn a_new_pack_is_of_today_and_overwrites_nothing() {
 /// The pack that was written from docs/policy-packs.md: every scenario passes, nothing is uncovered, and each part of its
 /// rules is noticed by some scenario.
 #[test]
-fn the_pack_written_from_the_guide_is_whole() {
+fn the_pack_written_from_the_guide_has_full_coverage() {
     let folder = policies().join("../tests/packs/site-visitors");
     let folder = folder.to_str().unwrap();
     let (status, out, words) = policy(&["test", "--policy", folder]);

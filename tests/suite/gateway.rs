@@ -105,7 +105,7 @@ pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A running gateway.
-pub(crate) struct Gate {
+pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: TempDir,
@@ -114,14 +114,14 @@ pub(crate) struct Gate {
     runtime: Option<Runtime>,
 }
 
-impl Gate {
+impl TestGateway {
     /// Starts a gateway with this configuration.
-    pub(crate) fn start(config: &str) -> Gate {
-        Gate::start_in(tempfile::tempdir().unwrap(), config)
+    pub(crate) fn start(config: &str) -> TestGateway {
+        TestGateway::start_in(tempfile::tempdir().unwrap(), config)
     }
 
     /// Starts a gateway with this configuration in a folder that may hold the data of another.
-    pub(crate) fn start_in(folder: TempDir, config: &str) -> Gate {
+    pub(crate) fn start_in(folder: TempDir, config: &str) -> TestGateway {
         let file = folder.path().join("purposegate.toml");
         std::fs::write(&file, config).unwrap();
         let (loaded, findings) = config::load(&file);
@@ -134,7 +134,7 @@ impl Gate {
         let stop = gateway.stop();
         let (_, reloads) = tokio::sync::mpsc::channel(1);
         let serving = runtime.spawn(gateway.run(reloads));
-        Gate { address, admin, folder, stop, serving: Some(serving), runtime: Some(runtime) }
+        TestGateway { address, admin, folder, stop, serving: Some(serving), runtime: Some(runtime) }
     }
 
     /// Ends the gateway; its folder can be used by another.
@@ -153,7 +153,7 @@ impl Gate {
     }
 
     /// Records an event about a subject; it is in force when this returns.
-    pub(crate) fn tell(&self, subject: &str, event: &str) -> Value {
+    pub(crate) fn record_event(&self, subject: &str, event: &str) -> Value {
         let answer =
             http::send(self.admin, "POST", &format!("/v1/subjects/{subject}/events"), &[], event.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -181,7 +181,7 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
+impl Drop for TestGateway {
     fn drop(&mut self) {
         self.stop.stop();
         if let Some(runtime) = self.runtime.take() {

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use crate::gate::{Gate, base, bearer, wait, wait_until};
+use crate::gateway::{TestGateway, base, bearer, wait, wait_until};
 use crate::http;
 use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
 
 /// A gateway with a bound of exchanges, and an upstream that answers `/customers/slow` when it is told to.
-fn house(bounds: &str) -> (Upstream, Gate, mpsc::Sender<()>) {
+fn start_gateway(bounds: &str) -> (Upstream, TestGateway, mpsc::Sender<()>) {
     let upstream = Upstream::start();
     let (answer_now, told) = mpsc::channel::<()>();
     let told = Mutex::new(told);
@@ -24,14 +24,14 @@ fn house(bounds: &str) -> (Upstream, Gate, mpsc::Sender<()>) {
     let config = base(upstream.address)
         .replace("request-timeout", &format!("{bounds}\nrequest-timeout"))
         .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"60s\"\n[[upstream]]");
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    (upstream, gate, answer_now)
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    (upstream, gateway, answer_now)
 }
 
 /// Asks for the answer that does not come yet.
-fn hold(gate: &Gate, upstream: &Upstream, recipient: &str) -> TcpStream {
+fn hold(gateway: &TestGateway, upstream: &Upstream, recipient: &str) -> TcpStream {
     let before = upstream.requests();
-    let mut stream = http::connect(gate.address);
+    let mut stream = http::connect(gateway.address);
     let purpose = if recipient == "support" { "customer-support" } else { "reseller-follow-up" };
     let request = format!(
         "GET /customers/slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: {purpose}\r\n\r\n",
@@ -47,51 +47,51 @@ fn code(answer: &http::Answer) -> (u16, String) {
 }
 
 #[test]
-fn what_needs_no_upstream_is_answered_when_all_exchanges_are_under_way() {
-    let (upstream, gate, answer_now) = house("max-exchanges = 1");
-    let link = http::get(gate.admin, "/v1/subjects/p-1/opt-out-link", &[]).json()["path"].clone();
-    let mut held = hold(&gate, &upstream, "support");
-    let full = gate.get("/customers/p-1", "support", "customer-support");
+fn requests_that_need_no_upstream_are_answered_under_full_load() {
+    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 1");
+    let link = http::get(gateway.admin, "/v1/subjects/p-1/opt-out-link", &[]).json()["path"].clone();
+    let mut held = hold(&gateway, &upstream, "support");
+    let full = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(code(&full), (503, "overloaded".to_owned()));
-    assert_eq!(code(&http::get(gate.address, "/nothing", &[])), (401, "credential-missing".to_owned()));
-    assert_eq!(gate.get("/nothing", "support", "customer-support").status, 404);
-    let refused = gate.get("/customers/p-1", "support", "no-such-purpose");
+    assert_eq!(code(&http::get(gateway.address, "/nothing", &[])), (401, "credential-missing".to_owned()));
+    assert_eq!(gateway.get("/nothing", "support", "customer-support").status, 404);
+    let refused = gateway.get("/customers/p-1", "support", "no-such-purpose");
     assert_eq!(code(&refused), (400, "purpose-unknown".to_owned()));
-    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]);
+    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]);
     assert_eq!(told.status, 200);
     let form = "content-type: application/x-www-form-urlencoded";
     let click =
-        http::send(gate.address, "POST", link.as_str().unwrap(), &[form], b"List-Unsubscribe=One-Click");
+        http::send(gateway.address, "POST", link.as_str().unwrap(), &[form], b"List-Unsubscribe=One-Click");
     assert_eq!(click.status, 200, "{}", click.text());
     answer_now.send(()).unwrap();
     let mut rest = Vec::new();
     held.read_to_end(&mut rest).unwrap();
     assert_eq!(http::parse(&rest).status, 200);
-    assert_eq!(gate.get("/customers/p-1", "support", "customer-support").status, 200, "its place is free");
+    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 200, "its place is free");
 }
 
 #[test]
 fn one_recipient_cannot_take_all_exchanges() {
-    let (upstream, gate, answer_now) = house("max-exchanges = 8");
-    let held: Vec<TcpStream> = (0..2).map(|_| hold(&gate, &upstream, "support")).collect();
-    let third = gate.get("/customers/p-1", "support", "customer-support");
+    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 8");
+    let held: Vec<TcpStream> = (0..2).map(|_| hold(&gateway, &upstream, "support")).collect();
+    let third = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(code(&third), (429, "too-many-requests".to_owned()));
     assert!(third.header("retry-after").is_some());
-    assert_eq!(gate.get("/customers/p-1", "reseller", "reseller-follow-up").status, 200);
+    assert_eq!(gateway.get("/customers/p-1", "reseller", "reseller-follow-up").status, 200);
     for _ in &held {
         answer_now.send(()).unwrap();
     }
     drop(held);
 
-    let (upstream, gate, answer_now) = house("max-exchanges = 8\nmax-exchanges-per-recipient = 3");
-    let held: Vec<TcpStream> = (0..3).map(|_| hold(&gate, &upstream, "support")).collect();
-    assert_eq!(gate.get("/customers/p-1", "support", "customer-support").status, 429);
+    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 8\nmax-exchanges-per-recipient = 3");
+    let held: Vec<TcpStream> = (0..3).map(|_| hold(&gateway, &upstream, "support")).collect();
+    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 429);
     drop(held);
     drop(answer_now);
 }
 
-fn link(gate: &Gate, subject: &str) -> String {
-    let answer = http::get(gate.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
+fn link(gateway: &TestGateway, subject: &str) -> String {
+    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
     answer["path"].as_str().unwrap().to_owned()
 }
 
@@ -106,10 +106,10 @@ fn half_an_objection(address: SocketAddr, link: &str) -> TcpStream {
 }
 
 #[test]
-fn whoever_holds_one_link_keeps_nobody_from_objecting() {
-    let (_upstream, gate, _answer_now) = house("max-exchanges = 1");
-    let (first, other) = (link(&gate, "p-1"), link(&gate, "p-2"));
-    let mut halves: Vec<TcpStream> = (0..12).map(|_| half_an_objection(gate.address, &first)).collect();
+fn incomplete_objections_of_one_link_do_not_block_others() {
+    let (_upstream, gateway, _answer_now) = start_gateway("max-exchanges = 1");
+    let (first, other) = (link(&gateway, "p-1"), link(&gateway, "p-2"));
+    let mut halves: Vec<TcpStream> = (0..12).map(|_| half_an_objection(gateway.address, &first)).collect();
     // Those over the bound of one link are refused at once; the others are waited for.
     let mut waiting = Vec::new();
     let mut refused = 0;
@@ -129,15 +129,15 @@ fn whoever_holds_one_link_keeps_nobody_from_objecting() {
         (refused == 8).then_some(())
     });
     let form = "content-type: application/x-www-form-urlencoded";
-    let click = http::send(gate.address, "POST", &other, &[form], b"List-Unsubscribe=One-Click");
+    let click = http::send(gateway.address, "POST", &other, &[form], b"List-Unsubscribe=One-Click");
     assert_eq!(click.status, 200, "{}", click.text());
-    assert_eq!(gate.get("/customers/p-1", "support", "customer-support").status, 200);
+    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 200);
 }
 
 #[test]
-fn an_objection_whose_body_does_not_come_is_given_up_soon() {
-    let (_upstream, gate, _answer_now) = house("max-exchanges = 1");
-    let mut half = half_an_objection(gate.address, &link(&gate, "p-1"));
+fn an_objection_without_its_body_times_out_early() {
+    let (_upstream, gateway, _answer_now) = start_gateway("max-exchanges = 1");
+    let mut half = half_an_objection(gateway.address, &link(&gateway, "p-1"));
     let mut answer = Vec::new();
     // The listener's own time for bodies is twice as long.
     half.read_to_end(&mut answer).unwrap();
@@ -146,18 +146,18 @@ fn an_objection_whose_body_does_not_come_is_given_up_soon() {
 
 /// `P` begins both `POST` and the preface of HTTP/2.
 #[test]
-fn the_protocol_is_told_however_slowly_it_comes() {
-    let (_upstream, gate, _answer_now) = house("");
+fn the_protocol_is_detected_from_partial_input() {
+    let (_upstream, gateway, _answer_now) = start_gateway("");
     for (first, rest) in [
         ("P", "OST /customers/p-1 HTTP/1.1\r\n"),
         ("PR", "OPFIND / HTTP/1.1\r\n"),
         ("G", "ET / HTTP/1.1\r\n"),
     ] {
-        let mut stream = http::connect(gate.address);
+        let mut stream = http::connect(gateway.address);
         stream.set_nodelay(true).unwrap();
         stream.write_all(first.as_bytes()).unwrap();
         // Another request is served meanwhile, so the first byte has been read.
-        assert_eq!(http::get(gate.address, "/nothing", &[]).status, 401);
+        assert_eq!(http::get(gateway.address, "/nothing", &[]).status, 401);
         stream.write_all(format!("{rest}host: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -167,9 +167,9 @@ fn the_protocol_is_told_however_slowly_it_comes() {
 }
 
 #[test]
-fn refused_connections_are_counted_from_the_start() {
-    let (_upstream, gate, _answer_now) = house("");
-    let metrics = gate.metrics();
+fn the_refused_connections_metric_starts_at_zero() {
+    let (_upstream, gateway, _answer_now) = start_gateway("");
+    let metrics = gateway.metrics();
     assert!(metrics.contains("purposegate_connections_refused_total{listener=\"admin\"} 0"), "{metrics}");
     assert!(
         metrics.contains("purposegate_connections_refused_total{listener=\"127.0.0.1:0\"} 0"),

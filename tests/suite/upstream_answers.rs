@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::gate::{Gate, base, bearer, wait_until};
+use crate::gateway::{TestGateway, base, bearer, wait_until};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
 
@@ -63,33 +63,33 @@ path = "/open"
 personal = false
 "#;
 
-fn house_with(upstream_keys: &str) -> (Upstream, Gate) {
+fn start_gateway_with(upstream_keys: &str) -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     let config =
         base(upstream.address).replace("name = \"crm\"\n", &format!("name = \"crm\"\n{upstream_keys}\n"));
-    let gate = Gate::start(&format!("{config}{ROUTES}"));
-    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
-    (upstream, gate)
+    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    (upstream, gateway)
 }
 
-fn house() -> (Upstream, Gate) {
-    house_with("")
+fn start_gateway() -> (Upstream, TestGateway) {
+    start_gateway_with("")
 }
 
 fn answer_of(headers: &str, body: &[u8]) -> Vec<u8> {
     answer("200 OK", headers, body)
 }
 
-fn ask(gate: &Gate, method: &str, path: &str) -> Answer {
+fn ask(gateway: &TestGateway, method: &str, path: &str) -> Answer {
     let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
-    http::send(gate.address, method, path, &headers, body)
+    http::send(gateway.address, method, path, &headers, body)
 }
 
 #[test]
-fn no_body_is_no_body_however_it_is_framed() {
-    let (upstream, gate) = house();
+fn an_empty_body_is_released_under_every_framing() {
+    let (upstream, gateway) = start_gateway();
     let mut nothing = GzEncoder::new(Vec::new(), Compression::default());
     nothing.write_all(b"").unwrap();
     let gzip = nothing.finish().unwrap();
@@ -118,7 +118,7 @@ fn no_body_is_no_body_however_it_is_framed() {
         let path = format!("/customers/{name}");
         upstream.raw(&path, bytes);
         for method in ["GET", "POST"] {
-            let answer = ask(&gate, method, &path);
+            let answer = ask(&gateway, method, &path);
             assert_eq!((answer.status, answer.text().as_str()), (status, ""), "{method} {name}");
             assert!(answer.complete && !answer.head.contains("ada"), "{name}: {}", answer.head);
             if status == 201 {
@@ -127,17 +127,17 @@ fn no_body_is_no_body_however_it_is_framed() {
         }
     }
     upstream.raw("/customers/coded", answer_of(&format!("{json}content-encoding: gzip\r\n"), &gzip));
-    assert_eq!(ask(&gate, "GET", "/customers/coded").status, 200);
-    gate.wait_for_log("\"released\"");
-    assert!(!gate.metrics().contains(r#"outcome="refused""#), "{}", gate.metrics());
+    assert_eq!(ask(&gateway, "GET", "/customers/coded").status, 200);
+    gateway.wait_for_log("\"released\"");
+    assert!(!gateway.metrics().contains(r#"outcome="refused""#), "{}", gateway.metrics());
     // On routes of all or nothing, too.
     upstream.raw("/strict/none", answer("200 OK", json, b""));
-    assert_eq!(ask(&gate, "GET", "/strict/none").status, 200);
+    assert_eq!(ask(&gateway, "GET", "/strict/none").status, 200);
 }
 
 #[test]
-fn what_has_a_body_has_to_be_read() {
-    let (upstream, gate) = house();
+fn a_body_that_cannot_be_read_is_unreadable() {
+    let (upstream, gateway) = start_gateway();
     for (name, headers, body) in [
         ("blank", "content-type: application/json\r\n", &b" \n"[..]),
         ("mark", "content-type: application/json\r\n", b"\xef\xbb\xbf"),
@@ -147,7 +147,7 @@ fn what_has_a_body_has_to_be_read() {
     ] {
         let path = format!("/customers/{name}");
         upstream.raw(&path, answer_of(headers, body));
-        let answer = ask(&gate, "POST", &path);
+        let answer = ask(&gateway, "POST", &path);
         assert_eq!(
             (answer.status, answer.json()["code"].as_str()),
             (502, Some("upstream-unreadable")),
@@ -156,12 +156,12 @@ fn what_has_a_body_has_to_be_read() {
     }
     // Bytes are promised that never come.
     upstream.raw("/customers/short", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
-    assert_eq!(ask(&gate, "GET", "/customers/short").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/short").status, 502);
 }
 
 #[test]
-fn json_has_several_names_and_marks() {
-    let (upstream, gate) = house();
+fn json_is_recognised_under_its_charsets_codings_and_marks() {
+    let (upstream, gateway) = start_gateway();
     let marked = [b"\xef\xbb\xbf", PERSON.as_bytes()].concat();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(PERSON.as_bytes()).unwrap();
@@ -184,7 +184,7 @@ fn json_has_several_names_and_marks() {
     ] {
         let path = format!("/customers/{name}");
         upstream.raw(&path, answer_of(headers, body));
-        let answer = ask(&gate, "GET", &path);
+        let answer = ask(&gateway, "GET", &path);
         assert_eq!((answer.status, answer.text().as_str()), (200, RELEASED), "{name}");
         for word in ["canary", "9431", "1985", "retry-after", "content-language"] {
             assert!(!answer.head.contains(word), "{name}: {}", answer.head);
@@ -199,8 +199,8 @@ fn json_has_several_names_and_marks() {
 }
 
 #[test]
-fn a_route_says_that_its_answers_are_lines() {
-    let (upstream, gate) = house();
+fn a_route_can_frame_its_answers_as_lines() {
+    let (upstream, gateway) = start_gateway();
     let body = format!("{PERSON}\n{PERSON}\n");
     for (headers, media_type) in [
         ("content-type: application/json\r\n", "application/json"),
@@ -210,33 +210,33 @@ fn a_route_says_that_its_answers_are_lines() {
         ("content-type: application/fhir+ndjson\r\n", "application/fhir+ndjson"),
     ] {
         upstream.raw("/lines", answer_of(headers, body.as_bytes()));
-        let answer = ask(&gate, "GET", "/lines");
+        let answer = ask(&gateway, "GET", "/lines");
         assert_eq!((answer.status, answer.text()), (200, format!("{RELEASED}\n{RELEASED}\n")), "{headers}");
         assert_eq!(answer.header("content-type"), Some(media_type));
     }
 }
 
 #[test]
-fn a_route_reads_a_table_row_by_row() {
-    let (upstream, gate) = house();
+fn a_route_scrubs_csv_row_by_row() {
+    let (upstream, gateway) = start_gateway();
     let body = "status,secret,name,id\r\nactive,x,\"Example, Ada\",c-1\r\nactive,y,Bob,c-2\r\n";
     upstream.raw("/table", answer_of("content-type: text/csv; charset=utf-8\r\n", body.as_bytes()));
-    let answer = ask(&gate, "GET", "/table");
+    let answer = ask(&gateway, "GET", "/table");
     assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
     // The ledger has never heard of the second.
     let released = "status,name,id\r\nactive,\"Example, Ada\",c-1\r\nactive,,\r\n";
     assert_eq!((answer.status, answer.text().as_str()), (200, released));
-    gate.wait_for_log("\"records\":2");
+    gateway.wait_for_log("\"records\":2");
     upstream.raw("/table", answer_of("content-type: text/csv\r\n", b"id,name\nc-1\n"));
-    let cut = ask(&gate, "GET", "/table");
+    let cut = ask(&gateway, "GET", "/table");
     assert!(cut.status == 502 || !cut.complete);
     upstream.raw("/customers/table", answer_of("content-type: text/csv\r\n", body.as_bytes()));
-    assert_eq!(ask(&gate, "GET", "/customers/table").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/table").status, 502);
 }
 
 #[test]
-fn what_passes_unread_is_framed_anew() {
-    let (upstream, gate) = house();
+fn an_answer_that_is_not_personal_is_framed_anew() {
+    let (upstream, gateway) = start_gateway();
     let chunked = "transfer-encoding: chunked\r\n";
     let ten = "a\r\n0123456789\r\n0\r\n\r\n";
     for (name, head, body) in [
@@ -247,7 +247,7 @@ fn what_passes_unread_is_framed_anew() {
     ] {
         let own = "connection: close\r\nserver: Ada/1\r\nx-powered-by: Ada\r\ndata-purpose-withheld: forged\r\nx-kept: 1\r\n";
         upstream.raw("/open", format!("HTTP/1.1 {head}{own}\r\n{body}"));
-        let answer = ask(&gate, "GET", "/open");
+        let answer = ask(&gateway, "GET", "/open");
         assert!(answer.complete, "{name}: {}", answer.head);
         assert_eq!((answer.text().as_str(), answer.header("x-kept")), ("0123456789", Some("1")), "{name}");
         assert!(!answer.head.contains("Ada") && !answer.head.contains("forged"), "{}", answer.head);
@@ -259,7 +259,7 @@ fn what_passes_unread_is_framed_anew() {
         format!("999 Odd\r\n{chunked}"),
     ] {
         upstream.raw("/open", format!("HTTP/1.1 {head}connection: close\r\n\r\n{ten}"));
-        assert_eq!(ask(&gate, "GET", "/open").status, 502, "{head}");
+        assert_eq!(ask(&gateway, "GET", "/open").status, 502, "{head}");
     }
 }
 
@@ -303,34 +303,34 @@ fn script(upstream: &Upstream, path: &str, answers: Vec<Option<Vec<u8>>>) -> Arc
 }
 
 #[test]
-fn a_request_that_can_be_repeated_is_sent_once_more() {
-    let (upstream, gate) = house();
+fn a_safe_request_is_retried_once_on_a_closed_connection() {
+    let (upstream, gateway) = start_gateway();
     // The second request of each connection is read, and the connection closed.
     let served = script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)), None]);
     for _ in 0..3 {
-        assert_eq!(ask(&gate, "GET", "/customers/c-1").text(), RELEASED);
+        assert_eq!(ask(&gateway, "GET", "/customers/c-1").text(), RELEASED);
     }
     assert_eq!(upstream.requests(), 3, "a connection each");
     assert_eq!(served.load(Ordering::SeqCst), 5, "and two requests that were sent twice");
     // What may have had an effect is not.
-    assert_eq!(ask(&gate, "POST", "/customers/c-1").status, 502);
-    assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
-    assert_eq!(ask(&gate, "HEAD", "/customers/c-1").status, 200);
+    assert_eq!(ask(&gateway, "POST", "/customers/c-1").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
+    assert_eq!(ask(&gateway, "HEAD", "/customers/c-1").status, 200);
     // Nor is what was answered in part.
     let part = b"HTTP/1.1 200 OK\r\ncontent-".to_vec();
     script(&upstream, "/customers/part", vec![Some(kept("200 OK", "", PERSON)), Some(part)]);
-    assert_eq!(ask(&gate, "GET", "/customers/part").status, 200);
-    assert_eq!(ask(&gate, "GET", "/customers/part").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/part").status, 200);
+    assert_eq!(ask(&gateway, "GET", "/customers/part").status, 502);
     // A new connection that is closed is the last.
     upstream.script("/customers/c-2", |_, _| {});
     let before = upstream.requests();
-    assert_eq!(ask(&gate, "GET", "/customers/c-2").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/c-2").status, 502);
     assert_eq!(upstream.requests(), before + 1);
 }
 
 #[test]
-fn a_refusal_gives_its_connection_back() {
-    let (upstream, gate) = house();
+fn a_refused_answer_is_drained_and_its_connection_reused() {
+    let (upstream, gateway) = start_gateway();
     let unreadable = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\nAda";
     let broken = kept("200 OK", "", "{\"id\": 1, \"id\": 1, \"and\": \"more\"}");
     let answers = vec![
@@ -343,7 +343,7 @@ fn a_refusal_gives_its_connection_back() {
         None,
     ];
     script(&upstream, "/strict/c-1", answers);
-    let statuses: Vec<u16> = (0..6).map(|_| ask(&gate, "GET", "/strict/c-1").status).collect();
+    let statuses: Vec<u16> = (0..6).map(|_| ask(&gateway, "GET", "/strict/c-1").status).collect();
     assert_eq!(statuses, [404, 500, 404, 404, 404, 200]);
     assert_eq!(upstream.requests(), 1, "one connection served them all");
     // What does not end is not waited for.
@@ -351,44 +351,44 @@ fn a_refusal_gives_its_connection_back() {
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nAda");
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
-    assert_eq!(ask(&gate, "GET", "/strict/c-2").status, 404);
+    assert_eq!(ask(&gateway, "GET", "/strict/c-2").status, 404);
 }
 
 #[test]
-fn an_upstream_can_have_a_connection_for_each_request() {
-    let (upstream, gate) = house_with("reuse = false");
+fn reuse_false_opens_a_connection_for_each_request() {
+    let (upstream, gateway) = start_gateway_with("reuse = false");
     script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)); 2]);
     for _ in 0..2 {
-        assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
+        assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
     }
     assert_eq!(upstream.requests(), 2);
     assert!(upstream.seen.lock().unwrap().iter().all(|head| head.contains("connection: close")));
 }
 
 #[test]
-fn an_origin_says_how_long_it_keeps_connections() {
-    let (upstream, gate) = house();
+fn keep_alive_of_the_upstream_limits_reuse() {
+    let (upstream, gateway) = start_gateway();
     script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "keep-alive: timeout=1\r\n", PERSON)); 2]);
     for _ in 0..2 {
-        assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
+        assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
     }
     assert_eq!(upstream.requests(), 2, "none is idle for less than a second");
 }
 
 #[test]
 fn interim_answers_are_bounded() {
-    let (upstream, gate) = house();
+    let (upstream, gateway) = start_gateway();
     let hints = |count: usize| "HTTP/1.1 103 Early Hints\r\nlink: </ada>\r\n\r\n".repeat(count).into_bytes();
     let whole = answer_of("content-type: application/json\r\n", PERSON.as_bytes());
     upstream.raw("/customers/few", [hints(5), whole.clone()].concat());
     upstream.raw("/customers/many", [hints(1000), whole].concat());
-    assert_eq!(ask(&gate, "GET", "/customers/few").text(), RELEASED);
-    assert_eq!(ask(&gate, "GET", "/customers/many").status, 502);
+    assert_eq!(ask(&gateway, "GET", "/customers/few").text(), RELEASED);
+    assert_eq!(ask(&gateway, "GET", "/customers/many").status, 502);
 }
 
 #[test]
-fn a_body_is_waited_for_so_long_all_together() {
-    let (upstream, gate) = house_with("body-timeout = \"300ms\"");
+fn body_timeout_bounds_the_whole_body() {
+    let (upstream, gateway) = start_gateway_with("body-timeout = \"300ms\"");
     let drip = |head: &'static str| {
         move |_: &str, stream: &mut TcpStream| {
             let _ = stream.write_all(head.as_bytes());
@@ -400,7 +400,7 @@ fn a_body_is_waited_for_so_long_all_together() {
     };
     upstream.script("/customers/c-1", drip("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"));
     upstream.script("/open", drip("HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\n\r\n"));
-    assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 504);
-    assert!(!ask(&gate, "GET", "/open").complete);
-    wait_until(|| gate.log().contains("\"aborted\""));
+    assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 504);
+    assert!(!ask(&gateway, "GET", "/open").complete);
+    wait_until(|| gateway.log().contains("\"aborted\""));
 }

@@ -3,45 +3,45 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{ROUTES, house, person};
+use crate::releases::{ROUTES, person, start_gateway};
 use crate::upstream::Upstream;
 
-fn refused(gate: &Gate, recipient: &str, purpose: &[&str]) -> Value {
+fn refused(gateway: &TestGateway, recipient: &str, purpose: &[&str]) -> Value {
     let bearer = bearer(recipient);
-    let answer = http::get(gate.address, "/customers", &[&[bearer.as_str()], purpose].concat());
+    let answer = http::get(gateway.address, "/customers", &[&[bearer.as_str()], purpose].concat());
     assert_eq!(answer.status, 400, "{}", answer.text());
     answer.json()
 }
 
 #[test]
-fn a_refused_purpose_names_those_that_the_recipient_may_use() {
-    let (_upstream, gate) = house();
+fn a_refused_purpose_lists_the_permitted_ones() {
+    let (_upstream, gateway) = start_gateway();
     let own = json!(["customer-support", "direct-marketing", "data-sale", "account-management"]);
-    let missing = refused(&gate, "support", &[]);
+    let missing = refused(&gateway, "support", &[]);
     assert_eq!((&missing["code"], &missing["permitted_purposes"]), (&json!("purpose-missing"), &own));
-    let unknown = refused(&gate, "support", &["data-purpose: Customer-Support"]);
+    let unknown = refused(&gateway, "support", &["data-purpose: Customer-Support"]);
     assert_eq!((&unknown["code"], &unknown["permitted_purposes"]), (&json!("purpose-unknown"), &own));
     let detail = unknown["detail"].as_str().unwrap();
     assert!(detail.ends_with("did you mean `customer-support`?"), "{detail}");
-    let basis = refused(&gate, "support", &["data-purpose: consent"]);
+    let basis = refused(&gateway, "support", &["data-purpose: consent"]);
     assert_eq!((&basis["code"], &basis["permitted_purposes"]), (&json!("legal-basis-as-purpose"), &own));
     // A purpose of somebody else is named to nobody, not even as the nearest.
-    let other = refused(&gate, "support", &["data-purpose: reseller-follow-upp"]);
+    let other = refused(&gateway, "support", &["data-purpose: reseller-follow-upp"]);
     assert!(!other.to_string().contains("reseller-follow-up"), "{other}");
-    assert_eq!(refused(&gate, "reseller", &[])["permitted_purposes"], json!(["reseller-follow-up"]));
+    assert_eq!(refused(&gateway, "reseller", &[])["permitted_purposes"], json!(["reseller-follow-up"]));
     // Who is not known is told no purpose at all.
-    let nobody = http::get(gate.address, "/customers", &[]);
+    let nobody = http::get(gateway.address, "/customers", &[]);
     assert!(nobody.status == 401 && !nobody.text().contains("customer-support"), "{}", nobody.text());
 }
 
 #[test]
-fn counters_of_alerts_exist_before_the_first_event() {
+fn counters_used_by_alerts_start_at_zero() {
     let upstream = Upstream::start();
     let nowhere = "[[route]]\nname = \"far\"\nupstream = \"nowhere\"\npath = \"/far\"\nsubject = \"@.id\"\n";
-    let gate = Gate::start(&format!("{}{ROUTES}{nowhere}", base(upstream.address)));
-    let metrics = gate.metrics();
+    let gateway = TestGateway::start(&format!("{}{ROUTES}{nowhere}", base(upstream.address)));
+    let metrics = gateway.metrics();
     for series in [
         "purposegate_policy_reload_total{outcome=\"failed\"} 0",
         "purposegate_policy_reload_total{outcome=\"loaded\"} 0",
@@ -59,9 +59,9 @@ fn counters_of_alerts_exist_before_the_first_event() {
         assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");
     }
     upstream.raw("/customers", "HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\ncontent-length: 1\r\n\r\nx");
-    assert_eq!(gate.get("/far", "support", "customer-support").status, 502);
-    assert_eq!(gate.get("/customers", "support", "customer-support").status, 502);
-    let metrics = gate.metrics();
+    assert_eq!(gateway.get("/far", "support", "customer-support").status, 502);
+    assert_eq!(gateway.get("/customers", "support", "customer-support").status, 502);
+    let metrics = gateway.metrics();
     for series in [
         "purposegate_upstream_failures_total{code=\"upstream-unreachable\",upstream=\"nowhere\"} 1",
         "purposegate_upstream_failures_total{code=\"upstream-unreadable\",upstream=\"crm\"} 1",
@@ -72,28 +72,29 @@ fn counters_of_alerts_exist_before_the_first_event() {
 }
 
 #[test]
-fn the_end_of_a_certificate_is_a_metric() {
+fn the_expiry_of_a_certificate_is_a_metric() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     purposegate::credentials::development::make(folder.path(), &[]).unwrap();
     let path = folder.path().display();
     let tls =
         format!("[listener.tls]\ncertificate = \"{path}/server.pem\"\nkey = \"{path}/server.key\"\n[admin]");
-    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address).replace("[admin]", &tls)));
-    let metrics = gate.metrics();
+    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address).replace("[admin]", &tls)));
+    let metrics = gateway.metrics();
     let name = "purposegate_certificate_not_after_timestamp_seconds{listener=\"127.0.0.1:0\"} ";
     let ends: f64 = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
     assert!(ends > 1_750_000_000.0, "{ends}");
 }
 
 #[test]
-fn the_page_of_purposes_lists_what_works() {
+fn the_purpose_page_lists_the_methods_that_work() {
     let upstream = Upstream::start();
     upstream.json("/both/p-1", &person("p-1"));
     let both = "[[route]]\nname = \"both\"\nupstream = \"crm\"\nmethods = [\"GET\", \"PATCH\"]\npath = \"/both/{id}\"\nschema = \"customer\"\n";
-    let gate = Gate::start(&format!("{}{ROUTES}{both}", base(upstream.address)));
-    let page =
-        |recipient: &str| http::get(gate.address, "/.well-known/data-purposes", &[&bearer(recipient)]).json();
+    let gateway = TestGateway::start(&format!("{}{ROUTES}{both}", base(upstream.address)));
+    let page = |recipient: &str| {
+        http::get(gateway.address, "/.well-known/data-purposes", &[&bearer(recipient)]).json()
+    };
     for (recipient, purposes) in
         [("support", &["customer-support", "account-management"][..]), ("reseller", &["reseller-follow-up"])]
     {
@@ -105,7 +106,7 @@ fn the_page_of_purposes_lists_what_works() {
                 listed["purposes"].as_array().unwrap().iter().find(|entry| entry["purpose"] == **purpose);
             for method in ["GET", "PATCH"] {
                 let (bearer, purpose) = (bearer(recipient), format!("data-purpose: {purpose}"));
-                let answer = http::send(gate.address, method, "/both/p-1", &[&bearer, &purpose], b"");
+                let answer = http::send(gateway.address, method, "/both/p-1", &[&bearer, &purpose], b"");
                 let works = answer.status != 403;
                 let told =
                     entry.is_some_and(|entry| entry["methods"].as_array().unwrap().contains(&json!(method)));

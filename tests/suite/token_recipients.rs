@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer, credential};
+use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http::{self, Answer};
-use crate::signed::Issuer;
+use crate::token_issuer::Issuer;
 use crate::upstream::Upstream;
 
 const LIST: &str = r#"{"items": [
@@ -13,7 +13,7 @@ const LIST: &str = r#"{"items": [
     {"id": ["c-1", "c-2"], "account": "7", "name": "Both Example", "email": "both@example.org", "invoice": "I-3"}
 ]}"#;
 
-fn house() -> (Upstream, Gate, Issuer) {
+fn start_gateway() -> (Upstream, TestGateway, Issuer) {
     let upstream = Upstream::start();
     upstream.json("/customers", LIST);
     let issuer = Issuer::new();
@@ -83,19 +83,19 @@ fields = {{ "@.invoice" = "service-data" }}
         issuer.section(),
         credential("desk"),
     );
-    let gate = Gate::start(&config);
+    let gateway = TestGateway::start(&config);
     for person in ["c-1", "c-2"] {
-        gate.tell(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     }
-    (upstream, gate, issuer)
+    (upstream, gateway, issuer)
 }
 
 #[test]
-fn a_refusal_about_entrusted_data_names_the_customer_as_contact() {
-    let (_upstream, gate, issuer) = house();
+fn a_refusal_of_service_data_names_the_customer_as_contact() {
+    let (_upstream, gateway, issuer) = start_gateway();
     let contact = |claims: Value, purpose: &str| {
         let answer = http::get(
-            gate.address,
+            gateway.address,
             "/invoices",
             &[&issuer.bearer(claims), &format!("data-purpose: {purpose}")],
         );
@@ -109,15 +109,15 @@ fn a_refusal_about_entrusted_data_names_the_customer_as_contact() {
 }
 
 #[test]
-fn every_answer_to_a_persons_request_names_the_controller_of_entrusted_data() {
-    let (upstream, gate, issuer) = house();
+fn answers_to_a_data_subject_request_name_the_controller_of_service_data() {
+    let (upstream, gateway, issuer) = start_gateway();
     upstream.json("/plain", "{}");
     let controller =
         "\"The administrator of the customer's account: the customer is the controller of these data\"";
     let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
     let stranger = issuer.bearer(json!({ "azp": "portal", "sub": "c-404" }));
     let get = |path: &str, token: &str, purpose: &str| {
-        http::get(gate.address, path, &[token, &format!("data-purpose: {purpose}")])
+        http::get(gateway.address, path, &[token, &format!("data-purpose: {purpose}")])
     };
     for (path, token, purpose, status, names) in [
         ("/customers", &person, "access", 200, true),
@@ -139,23 +139,23 @@ fn every_answer_to_a_persons_request_names_the_controller_of_entrusted_data() {
     }
     // What the route does not take is refused like everything else.
     let gzip = ["data-purpose: objection", &person, "content-encoding: gzip"];
-    let gzip = http::send(gate.address, "POST", "/customers", &gzip, b"x");
+    let gzip = http::send(gateway.address, "POST", "/customers", &gzip, b"x");
     assert_eq!((gzip.status, gzip.header("data-purpose-controller")), (400, Some(controller)));
     let head = ["data-purpose: access", &person];
-    let head = http::send(gate.address, "HEAD", "/customers", &head, b"");
+    let head = http::send(gateway.address, "HEAD", "/customers", &head, b"");
     assert_eq!((head.status, head.header("data-purpose-controller")), (200, Some(controller)));
 }
 
-fn ask(gate: &Gate, token: &str, purpose: &str, more: &[&str]) -> Answer {
+fn ask(gateway: &TestGateway, token: &str, purpose: &str, more: &[&str]) -> Answer {
     let purpose = format!("data-purpose: {purpose}");
-    http::get(gate.address, "/customers", &[&[token, &purpose], more].concat())
+    http::get(gateway.address, "/customers", &[&[token, &purpose], more].concat())
 }
 
 #[test]
-fn a_person_sees_its_own_data_and_nobody_elses() {
-    let (_upstream, gate, issuer) = house();
+fn a_person_sees_only_their_own_data() {
+    let (_upstream, gateway, issuer) = start_gateway();
     let token = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
-    let items = ask(&gate, &token, "access", &[]).json()["items"].clone();
+    let items = ask(&gateway, &token, "access", &[]).json()["items"].clone();
     assert_eq!(items[0]["name"], "Ada Example");
     assert_eq!(items[0]["email"], "ada@example.org");
     for other in [1, 2] {
@@ -163,17 +163,17 @@ fn a_person_sees_its_own_data_and_nobody_elses() {
         assert_eq!(items[other].get("email"), None, "{items}");
     }
     // The claim says who it is, not a parameter or a header.
-    let claimed = ask(&gate, &token, "access", &["x-subject: c-2", "sub: c-2"]).json();
+    let claimed = ask(&gateway, &token, "access", &["x-subject: c-2", "sub: c-2"]).json();
     assert_eq!(claimed["items"][1].get("name"), None);
-    let nobody = ask(&gate, &issuer.bearer(json!({ "azp": "portal" })), "access", &[]);
+    let nobody = ask(&gateway, &issuer.bearer(json!({ "azp": "portal" })), "access", &[]);
     assert_eq!((nobody.status, &nobody.json()["code"]), (401, &json!("credential-invalid")));
 }
 
 #[test]
-fn an_administrator_sees_the_service_data_of_its_own_account() {
-    let (_upstream, gate, issuer) = house();
+fn an_administrator_sees_service_data_of_their_own_account() {
+    let (_upstream, gateway, issuer) = start_gateway();
     let token = issuer.bearer(json!({ "role": ["user", "administrator"], "account": 7 }));
-    let items = ask(&gate, &token, "service-provision", &[]).json()["items"].clone();
+    let items = ask(&gateway, &token, "service-provision", &[]).json()["items"].clone();
     assert_eq!(items[0]["invoice"], "I-1");
     assert_eq!(items[1].get("invoice"), None);
     // A list is no id: the record is nobody's.
@@ -182,16 +182,16 @@ fn an_administrator_sees_the_service_data_of_its_own_account() {
 }
 
 #[test]
-fn each_of_the_staff_is_on_record_under_a_pseudonym() {
-    let (_upstream, gate, issuer) = house();
+fn each_actor_is_logged_under_a_pseudonym() {
+    let (_upstream, gateway, issuer) = start_gateway();
     let actor = |sub: &str| -> Value {
         let token = issuer.bearer(json!({ "role": "desk", "sub": sub }));
         // The credential is locked to its purpose, so none is declared.
-        let answer = http::get(gate.address, "/customers", &[&token]);
+        let answer = http::get(gateway.address, "/customers", &[&token]);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let applied = answer.header("data-purpose-applied").unwrap();
         let decision = applied.split('"').nth(1).unwrap();
-        let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+        let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
         assert_eq!(record["factors"]["purpose"], "permits");
         assert_eq!(record["factors"]["credential"], "permits");
         assert_eq!(record["factors"]["policy"], "permits");
@@ -200,76 +200,77 @@ fn each_of_the_staff_is_on_record_under_a_pseudonym() {
     let (kim, lee) = (actor("kim@example.org"), actor("lee@example.org"));
     assert!(kim.is_string() && kim != lee);
     assert_eq!(kim, actor("kim@example.org"));
-    assert!(!gate.log().contains("kim@example.org"));
+    assert!(!gateway.log().contains("kim@example.org"));
     let other_purpose =
-        ask(&gate, &issuer.bearer(json!({ "role": "desk", "sub": "kim" })), "direct-marketing", &[]);
+        ask(&gateway, &issuer.bearer(json!({ "role": "desk", "sub": "kim" })), "direct-marketing", &[]);
     assert_eq!(other_purpose.status, 403);
-    gate.wait_for_log(r#""credential":"refuses""#);
+    gateway.wait_for_log(r#""credential":"refuses""#);
 }
 
 #[test]
 fn a_key_and_a_token_must_name_the_same_recipient() {
-    let (_upstream, gate, issuer) = house();
+    let (_upstream, gateway, issuer) = start_gateway();
     let token = issuer.bearer(json!({ "role": "desk", "sub": "kim" }));
     let key = |recipient: &str| bearer(recipient).replace("authorization: Bearer", "x-api-key:");
-    assert_eq!(ask(&gate, &token, "account-management", &[&key("desk")]).status, 200);
-    assert_eq!(ask(&gate, &token, "account-management", &[&key("support")]).status, 401);
+    assert_eq!(ask(&gateway, &token, "account-management", &[&key("desk")]).status, 200);
+    assert_eq!(ask(&gateway, &token, "account-management", &[&key("support")]).status, 401);
 }
 
 #[test]
-fn the_privacy_signal_of_the_person_itself_is_an_objection_to_marketing() {
-    let (_upstream, gate, issuer) = house();
+fn sec_gpc_of_the_person_is_an_objection_to_marketing() {
+    let (_upstream, gateway, issuer) = start_gateway();
     let objections = || {
-        let state = http::get(gate.admin, "/v1/subjects/c-1", &[]).json();
+        let state = http::get(gateway.admin, "/v1/subjects/c-1", &[]).json();
         state["objections"].as_array().cloned().unwrap_or_default()
     };
     let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
     let desk = issuer.bearer(json!({ "role": "desk", "sub": "c-1" }));
-    ask(&gate, &desk, "account-management", &["sec-gpc: 1"]);
+    ask(&gateway, &desk, "account-management", &["sec-gpc: 1"]);
     for no_signal in
         [vec!["dnt: 1"], vec!["sec-gpc: 0"], vec!["sec-gpc: true"], vec!["sec-gpc: 1", "sec-gpc: 1"]]
     {
-        ask(&gate, &person, "access", &no_signal);
+        ask(&gateway, &person, "access", &no_signal);
     }
     assert_eq!(objections(), Vec::<Value>::new());
     for _ in 0..2 {
-        assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
+        assert_eq!(ask(&gateway, &person, "access", &["sec-gpc: 1"]).status, 200);
     }
     assert_eq!(objections(), ["marketing"]);
     let recorded = || {
         for _ in 0..2 {
-            assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
+            assert_eq!(ask(&gateway, &person, "access", &["sec-gpc: 1"]).status, 200);
         }
-        let history = http::get(gate.admin, "/v1/subjects/c-1/events", &[]).json();
+        let history = http::get(gateway.admin, "/v1/subjects/c-1/events", &[]).json();
         history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection").count()
     };
     assert_eq!(recorded(), 1);
     // What the person chose otherwise since outweighs the signal, which a browser sends with each request.
-    gate.tell("c-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
+    gateway.record_event("c-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
     assert_eq!(recorded(), 1);
-    gate.tell("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
+    gateway.record_event("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
     assert_eq!((recorded(), objections()), (1, Vec::new()));
     // Until they say no again.
-    gate.tell("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    gateway.record_event("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
     assert_eq!((recorded(), objections()), (2, vec![json!("marketing")]));
-    gate.tell(
+    gateway.record_event(
         "c-1",
         r#"{"kind": "consent-given", "purpose": "marketing", "valid-until": "2020-01-01T00:00:00Z"}"#,
     );
-    gate.tell("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
+    gateway.record_event("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
     assert_eq!((recorded(), objections()), (2, Vec::new()), "lifted, whatever ended");
 }
 
 #[test]
-fn saying_no_makes_nobody_better_known() {
-    let (upstream, gate, issuer) = house();
+fn refusals_do_not_make_a_person_known() {
+    let (upstream, gateway, issuer) = start_gateway();
     upstream.json("/customers", r#"{"items": [{"id": "c-9", "account": 7, "name": "Nova Example"}]}"#);
     let desk = issuer.bearer(json!({ "role": "desk", "sub": "kim" }));
-    let has_name = || ask(&gate, &desk, "account-management", &[]).json()["items"][0].get("name").is_some();
+    let has_name =
+        || ask(&gateway, &desk, "account-management", &[]).json()["items"][0].get("name").is_some();
     assert!(!has_name(), "the ledger has never heard of them");
-    ask(&gate, &issuer.bearer(json!({ "azp": "portal", "sub": "c-9" })), "access", &["sec-gpc: 1"]);
-    gate.tell("c-9", r#"{"kind": "opt-out", "recipient": "reseller"}"#);
+    ask(&gateway, &issuer.bearer(json!({ "azp": "portal", "sub": "c-9" })), "access", &["sec-gpc: 1"]);
+    gateway.record_event("c-9", r#"{"kind": "opt-out", "recipient": "reseller"}"#);
     assert!(!has_name(), "they have only said no");
-    gate.tell("c-9", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event("c-9", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     assert!(has_name());
 }

@@ -1,6 +1,6 @@
 //! What an API should no longer hold: withheld, counted, for somebody to act on.
 
-use crate::gate::{Gate, base, pack};
+use crate::gateway::{TestGateway, base, pack};
 use crate::upstream::Upstream;
 
 const LIST: &str = r#"[
@@ -24,7 +24,7 @@ fn with_retention(folder: &std::path::Path) {
 }
 
 #[test]
-fn what_should_not_be_there_is_withheld_and_counted() {
+fn minors_closed_accounts_and_expired_data_are_withheld_and_counted() {
     let policy = tempfile::tempdir().unwrap();
     with_retention(policy.path());
     let upstream = Upstream::start();
@@ -47,12 +47,12 @@ facts = {{ birth-date = "@.born", created = "@.made" }}
 "#,
         policy.path().display()
     );
-    let gate = Gate::start(&config);
+    let gateway = TestGateway::start(&config);
     for person in ["adult", "child", "former", "old"] {
-        gate.tell(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     }
     let closed = crate::http::send(
-        gate.admin,
+        gateway.admin,
         "POST",
         "/v1/controllers/2/events",
         &[],
@@ -60,14 +60,14 @@ facts = {{ birth-date = "@.born", created = "@.made" }}
     );
     assert_eq!(closed.status, 200, "{}", closed.text());
 
-    let people = gate.get("/people", "support", "customer-support").json();
+    let people = gateway.get("/people", "support", "customer-support").json();
     let has = |person: usize, field: &str| people[person].get(field).is_some();
     assert!(has(0, "name") && has(0, "email"), "{people}");
     assert!(!has(1, "name") && !has(1, "email"), "a minor: {people}");
     assert!(has(2, "name") && !has(2, "invoice"), "the account is closed: {people}");
     assert!(has(3, "name") && !has(3, "email"), "past its retention: {people}");
     assert!(!has(4, "name"), "nobody knows them: {people}");
-    let metrics = gate.metrics();
+    let metrics = gateway.metrics();
     for line in [
         r#"purposegate_minor_records_total{route="people"} 2"#,
         r#"purposegate_closed_account_records_total{route="people"} 1"#,
