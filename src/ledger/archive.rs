@@ -1,8 +1,8 @@
-//! The events as they are kept: histories, states as they were, everything for another ledger.
+//! Read access to the stored events: histories, earlier states, exports.
 //!
-//! It reads the disk, so it can look at a ledger that a gateway is writing; in memory it holds the
-//! spellings of ids from before the rules of today. It refuses to change anything. Invariant: whoever
-//! the rules of today take for one person has one history, by position, whatever they were recorded as.
+//! The archive reads the disk, so it also works on a ledger that a gateway is writing to. It keeps only the former
+//! spellings of ids in memory, and never writes. Invariant: all ids that denote one person under the present rules
+//! share one history, ordered by position, whatever their spelling was when the events were recorded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -25,43 +25,51 @@ use super::{fold, state_json};
 use crate::keys::{Fingerprint, Fingerprints};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
-/// An event of a history.
+/// An event in a history.
 #[derive(Clone, Debug)]
 pub struct PastEvent {
+    /// Id of the event.
     pub id: Ulid,
+    /// Position of the event in the ledger.
     pub position: Position,
-    /// When the ledger took it.
+    /// The time at which the ledger accepted the event.
     pub recorded: Timestamp,
+    /// The event itself.
     pub event: Event,
 }
 
-/// An event of the store that does not read. Its words come from a vocabulary, not from a person.
+/// A stored event that cannot be read, because the vocabulary lacks one of its terms. The message may contain the term:
+/// terms are not personal data.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger's event at position {position}{word}: {error}; bring the word back to the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
+#[error("the ledger's event at position {position}{word}: {error}; restore the term in the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
 pub struct UnreadableEvent {
+    /// Position of the event.
     pub position: Position,
+    /// The term that the vocabulary lacks.
     pub word: Option<String>,
+    /// The error in the event.
     #[source]
     pub error: EventError,
 }
 
-/// See the module's text.
+/// The stored events of a ledger.
 pub struct Archive {
     store: Arc<dyn Store>,
     terms: Arc<dyn TermLookup>,
     former: FormerSpellings,
 }
 
-/// People and controllers with events under another spelling than that of today.
+/// People and controllers that have events under a former spelling of their id.
 #[derive(Default)]
 struct FormerSpellings {
     by_entity: HashMap<Entity, Vec<StoredEntity>>,
-    /// Each of them once, in the order in which they were found.
+    /// The keys of `by_entity` in the order in which they were found.
     entities: Vec<Entity>,
 }
 
 impl FormerSpellings {
-    /// Looks through the namespaces that have a rule, and the one named `default`, which was one of its own.
+    /// Searches the namespaces that have a rule, and the namespace `default`, which was a namespace of its own in earlier
+    /// versions.
     fn find(store: &dyn Store, terms: &dyn TermLookup) -> Result<FormerSpellings, StoreError> {
         let namespaces = terms.namespaces();
         let mut former = FormerSpellings::default();
@@ -96,48 +104,50 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
+    /// Returns the archive of a store.
     pub(super) fn new(store: Arc<dyn Store>, terms: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
         let former = FormerSpellings::find(&*store, &*terms)?;
-        Ok(Archive { store, terms: terms, former })
+        Ok(Archive { store, terms, former })
     }
 
-    /// What is remembered of the policies that were in force.
+    /// Returns the record of the policies that were in force.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn policies(&self) -> Result<PolicyMemory, StoreError> {
         self.store.policies()
     }
 
-    /// The recipients that any event names or is about.
+    /// Returns the recipients that any event names or is about.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
         self.store.recipients()
     }
 
+    /// Returns the store.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// The words it was opened with.
+    /// Returns the terms that the archive was opened with.
     pub fn terms(&self) -> &dyn TermLookup {
         &*self.terms
     }
 
-    /// How else than today an entity was stored.
+    /// Returns the former spellings under which an entity has events.
     pub(super) fn former_spellings(&self, entity: &Entity) -> &[StoredEntity] {
         self.former.by_entity.get(entity).map_or(&[], Vec::as_slice)
     }
 
-    /// How an entity is stored: the spelling of today first, then those from before.
+    /// Returns all spellings of an entity: the present one first, then the former ones.
     fn stored_as(&self, entity: &Entity) -> Vec<StoredEntity> {
         [StoredEntity::of(entity)].into_iter().chain(self.former_spellings(entity).iter().cloned()).collect()
     }
 
-    /// The fingerprints that a person has had: that of today first, then those of earlier spellings, under
-    /// which disclosures may be on record.
+    /// Returns all fingerprints of a person: the present one first, then those of former spellings. Disclosures may be
+    /// on record under each of them.
     pub fn fingerprints(&self, person: &SubjectId, fingerprints: &Fingerprints) -> Vec<Fingerprint> {
         let stored = self.stored_as(&Entity::Subject(person.clone()));
         let spelled =
@@ -145,54 +155,50 @@ impl Archive {
         stored.iter().map(spelled).collect()
     }
 
-    /// The durable events about somebody, in the order in which they were recorded.
+    /// Returns the durable events about an entity, in the order in which they were recorded.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn history(&self, entity: &Entity) -> Result<Vec<PastEvent>, StoreError> {
-        let mut kept = Vec::new();
-        for stored in self.stored_as(entity) {
-            kept.extend(self.store.history(&stored)?);
+        let mut events = Vec::new();
+        for spelling in self.stored_as(entity) {
+            events.extend(self.store.history(&spelling)?);
         }
-        kept.sort_by_key(|kept| kept.position);
-        let past = kept.into_iter().filter_map(|kept| {
-            let event = self.read(&kept, entity.kind()).transpose()?;
-            Some(event.map(|event| PastEvent {
-                id: kept.id,
-                position: kept.position,
-                recorded: kept.recorded,
-                event,
-            }))
+        events.sort_by_key(|stored| stored.position);
+        let history = events.into_iter().filter_map(|stored| {
+            let event = self.read(&stored, entity.kind()).transpose()?;
+            let StoredEvent { position, id, recorded, event: _ } = stored;
+            Some(event.map(|event| PastEvent { id, position, recorded, event }))
         });
-        past.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+        history.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
     }
 
-    /// The state of a data subject as JSON, now or as it was at `at`: the keys of a scenario's
-    /// `subject`, and `position`. `None`: the ledger has never heard of them (by then).
+    /// Returns the state of a data subject as JSON, now or as it was at `at`: the members of a scenario's `subject`, and
+    /// `position`. `None`: the ledger did not know the person (at that time).
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn show(
         &self,
         subject: &SubjectId,
         at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Option<Map<String, Value>>, StoreError> {
-        let mut past = self.history(&Entity::Subject(subject.clone()))?;
+        let mut history = self.history(&Entity::Subject(subject.clone()))?;
         if let Some(at) = at {
-            past.retain(|past| past.event.at <= at);
+            history.retain(|past| past.event.at <= at);
         }
-        let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
-        let state = fold::subject(past.iter().map(|past| &past.event), self.terms());
+        let Some(position) = history.iter().map(|past| past.position).max() else { return Ok(None) };
+        let state = fold::subject(history.iter().map(|past| &past.event), self.terms());
         let mut shown = state_json::subject_json(&state, at.unwrap_or(now), self.terms());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
     }
 
-    /// The requests of data subjects that wait for an answer, the first due first. Reads every event.
+    /// Returns the unanswered requests of data subjects, in the order in which they are due. Reads every event.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn requests(&self) -> Result<Vec<OpenRequest>, StoreError> {
         let mut all = Vec::new();
         let mut of_one: Option<(SubjectId, Vec<Event>)> = None;
@@ -217,10 +223,10 @@ impl Archive {
         }
     }
 
-    /// Every registered case as JSON, by its id.
+    /// Returns all registered cases as JSON, ordered by id.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn cases(&self, now: Timestamp) -> Result<Vec<Map<String, Value>>, StoreError> {
         let mut shown = Vec::new();
         for id in self.store.case_ids()? {
@@ -229,59 +235,59 @@ impl Archive {
         Ok(shown)
     }
 
-    /// One case as JSON; `None`: it is not registered.
+    /// Returns a case as JSON, or `None` if no case is registered under this id.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
-        let past = self.history(&Entity::Case(Arc::clone(id)))?;
-        Ok(case::json(id, past.iter().map(|past| &past.event), now, self.terms()))
+        let history = self.history(&Entity::Case(Arc::clone(id)))?;
+        Ok(case::json(id, history.iter().map(|past| &past.event), now, self.terms()))
     }
 
-    /// What is in force of a case; `None`: it is not registered.
+    /// Returns what is in force of a case, or `None` if no case is registered under this id.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn registered_case(
         &self,
         id: &Arc<str>,
         fingerprints: &Fingerprints,
     ) -> Result<Option<Case>, StoreError> {
-        let past = self.history(&Entity::Case(Arc::clone(id)))?;
-        Ok(case::fold(past.iter().map(|past| &past.event), fingerprints))
+        let history = self.history(&Entity::Case(Arc::clone(id)))?;
+        Ok(case::fold(history.iter().map(|past| &past.event), fingerprints))
     }
 
-    /// Whether the recipient of this name is suspended.
+    /// True if the recipient of this name is suspended.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn is_suspended(&self, recipient: &Arc<str>) -> Result<bool, StoreError> {
-        let past = self.history(&Entity::Recipient(Arc::clone(recipient)))?;
-        Ok(fold::suspended(past.iter().map(|past| &past.event)))
+        let history = self.history(&Entity::Recipient(Arc::clone(recipient)))?;
+        Ok(fold::suspended(history.iter().map(|past| &past.event)))
     }
 
-    /// The cases that nobody whom they name is told of yet.
+    /// Returns the cases that must not be mentioned to the people they name yet.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// [`StoreError`] if the store cannot be read.
     pub fn confidential_cases(
         &self,
         now: Timestamp,
     ) -> Result<HashMap<Arc<str>, ConfidentialCase>, StoreError> {
         let mut confidential = HashMap::new();
         for id in self.store.case_ids()? {
-            let past = self.history(&Entity::Case(Arc::clone(&id)))?;
-            if let Some(case) = ConfidentialCase::read(past.iter().map(|past| &past.event), now) {
+            let history = self.history(&Entity::Case(Arc::clone(&id)))?;
+            if let Some(case) = ConfidentialCase::read(history.iter().map(|past| &past.event), now) {
                 confidential.insert(id, case);
             }
         }
         Ok(confidential)
     }
 
-    /// Every event as a line of JSON that an import reads; `write` may stop it.
+    /// Passes every event to `write` as a line of JSON that an import can read. Stops when `write` fails.
     ///
     /// # Errors
-    /// Where the store cannot be read; what `write` said is in the inner result.
+    /// [`StoreError`] if the store cannot be read. The inner result is that of `write`.
     pub fn export(
         &self,
         mut write: impl FnMut(&str) -> io::Result<()>,
@@ -299,21 +305,22 @@ impl Archive {
         }
     }
 
-    /// Every event, those of one entity together, until `each` says `false` or one does not read.
+    /// Passes every event to `each`, all events of one entity in a row. `None` stands for an event that grants nothing
+    /// any more (see `read`). Stops when `each` returns `false`, or at an event that cannot be read, which it returns.
     pub(super) fn scan(
         &self,
         mut each: impl FnMut(&Entity, Option<Event>) -> bool,
     ) -> Result<Option<UnreadableEvent>, StoreError> {
         let mut unreadable = None;
-        let mut goes_on = true;
+        let mut go_on = true;
         let mut known: Option<(StoredEntity, Entity)> = None;
-        self.store.scan(&mut |stored, kept| {
-            let (stored, entity) = match known.take() {
-                Some(known) if known.0 == *stored => known,
-                _ => (stored.clone(), stored.entity(self.terms.namespaces())),
+        self.store.scan(&mut |spelling, stored| {
+            let (spelling, entity) = match known.take() {
+                Some(known) if known.0 == *spelling => known,
+                _ => (spelling.clone(), spelling.entity(self.terms.namespaces())),
             };
-            goes_on = match self.read(&kept, stored.kind) {
-                // Somebody with several spellings comes at the end, whole.
+            go_on = match self.read(&stored, spelling.kind) {
+                // Entities with several spellings follow below, with their complete history.
                 Ok(_) if self.former.by_entity.contains_key(&entity) => true,
                 Ok(event) => each(&entity, event),
                 Err(error) => {
@@ -321,43 +328,42 @@ impl Archive {
                     false
                 }
             };
-            known = Some((stored, entity));
-            goes_on
+            known = Some((spelling, entity));
+            go_on
         })?;
         for entity in &self.former.entities {
-            if !goes_on {
+            if !go_on {
                 break;
             }
             let events = self.history(entity)?.into_iter().map(|past| Some(past.event));
-            // Of whom nothing is readable they have still been heard of.
+            // An entity without readable events is known all the same.
             let mut events = events.peekable();
             let unread = events.peek().is_none().then_some(None);
-            goes_on = unread.into_iter().chain(events).all(|event| each(entity, event));
+            go_on = unread.into_iter().chain(events).all(|event| each(entity, event));
         }
         Ok(unreadable)
     }
 
-    /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
-    /// nothing: `None`. One that can withhold must be understood.
-    fn read(&self, kept: &StoredEvent, sort: EntityKind) -> Result<Option<Event>, UnreadableEvent> {
-        let error = match event_json::parse_stored(kept.event.as_bytes(), sort, self.terms()) {
-            // `at` is always written.
+    /// Reads a stored event. Returns `None` for an event that only grants, in terms that the vocabulary no longer has:
+    /// it grants nothing. An event that can withhold must be readable.
+    fn read(&self, stored: &StoredEvent, kind: EntityKind) -> Result<Option<Event>, UnreadableEvent> {
+        let error = match event_json::parse_stored(stored.event.as_bytes(), kind, self.terms()) {
+            // Stored events always have `at`; the fallback cannot occur.
             Ok(EventDraft { kind, at, provenance }) => {
-                return Ok(Some(Event { kind, at: at.unwrap_or(kept.recorded), provenance }));
+                return Ok(Some(Event { kind, at: at.unwrap_or(stored.recorded), provenance }));
             }
             Err(error) => error,
         };
-        let mut written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
+        let mut json: Value = serde_json::from_str(&stored.event).unwrap_or(Value::Null);
         if let EventError::InvalidMember { member: place @ ("region" | "country"), .. } = error
-            && let Some(place) = written.get_mut("facts").and_then(|facts| facts.get_mut(place))
+            && let Some(place) = json.get_mut("facts").and_then(|facts| facts.get_mut(place))
             && !place.is_null()
         {
-            // Recorded when more words were taken for places: nobody knows where that is.
+            // The event is from a version that accepted more names of places. The place is unknown now.
             *place = Value::Null;
-            let kept = StoredEvent { event: written.to_string(), ..kept.clone() };
-            return self.read(&kept, sort);
+            return self.read(&StoredEvent { event: json.to_string(), ..stored.clone() }, kind);
         }
-        let member = |name: &str| written.get(name).and_then(Value::as_str);
+        let member = |name: &str| json.get(name).and_then(Value::as_str);
         if member("kind").is_some_and(kinds::only_grants) {
             return Ok(None);
         }
@@ -367,6 +373,6 @@ impl Archive {
             }
             _ => None,
         };
-        Err(UnreadableEvent { position: kept.position, word, error })
+        Err(UnreadableEvent { position: stored.position, word, error })
     }
 }

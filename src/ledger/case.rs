@@ -1,8 +1,8 @@
-//! Disclosure cases: what an authority may have, about whom, until when (P-4, G-4c).
+//! Disclosure cases: the data that an authority may receive, the people they are about, and the end (P-4, G-4c).
 //!
-//! A case is registered once and never changed; it is in force after two different people have
-//! approved it and until it ends. Invariant: what is not certain (a case registered twice in
-//! different words, an approval without a case) puts nothing in force.
+//! A case is registered once and never changed. It is in force from the second approval, by another person than the
+//! first, until it ends. Invariant: contradictory events (two different registrations, an approval without a
+//! registration) put nothing in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,15 +18,19 @@ use super::terms::TermLookup;
 use crate::keys::{Fingerprint, Fingerprints};
 use crate::vocabulary::{CategoryId, PurposeId};
 
-/// How many different people must have approved a case.
+/// The number of different people who must approve a case.
 pub const APPROVALS: usize = 2;
 
-/// A registered case, as every record of an answer under it asks. People are fingerprints here.
+/// A registered case, in the form that decisions about records need: people are fingerprints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Case {
+    /// The configured name of the authority.
     pub recipient: Arc<str>,
+    /// The purpose that the case permits disclosures for.
     pub purpose: PurposeId,
+    /// The data categories that may be disclosed.
     pub categories: Arc<[CategoryId]>,
+    /// The instant from which the case is no longer in force.
     pub end: Timestamp,
     subjects: BTreeSet<Fingerprint>,
     approvals: usize,
@@ -39,16 +43,19 @@ impl std::fmt::Debug for Case {
     }
 }
 
-/// Where a case stands.
+/// The status of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaseStatus {
-    /// It waits for approvals.
+    /// The case waits for approvals.
     Registered,
+    /// The case permits disclosures.
     InForce,
+    /// The case has ended.
     Ended,
 }
 
 impl CaseStatus {
+    /// Returns the name of the status, as JSON shows it.
     pub fn name(self) -> &'static str {
         match self {
             CaseStatus::Registered => "registered",
@@ -59,15 +66,17 @@ impl CaseStatus {
 }
 
 impl Case {
+    /// Returns the status at `now`.
     pub fn status(&self, now: Timestamp) -> CaseStatus {
-        standing(self.ended || self.end <= now, self.approvals)
+        status(self.ended || self.end <= now, self.approvals)
     }
 
+    /// True if the case permits disclosures at `now`.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.status(now) == CaseStatus::InForce
     }
 
-    /// Whether a recipient can rest on the case for a purpose now: one that it is for, or one below.
+    /// True if the recipient can rely on the case for a purpose at `now`: for the purpose of the case or one below it.
     pub fn serves(
         &self,
         recipient: &str,
@@ -78,13 +87,13 @@ impl Case {
         self.is_in_force(now) && *self.recipient == *recipient && terms.purpose_within(purpose, self.purpose)
     }
 
-    /// Whether the case names this person.
+    /// True if the case names this person.
     pub fn concerns(&self, person: &Fingerprint) -> bool {
         self.subjects.contains(person)
     }
 }
 
-fn standing(ended: bool, approvals: usize) -> CaseStatus {
+fn status(ended: bool, approvals: usize) -> CaseStatus {
     match (ended, approvals >= APPROVALS) {
         (true, _) => CaseStatus::Ended,
         (false, true) => CaseStatus::InForce,
@@ -92,24 +101,24 @@ fn standing(ended: bool, approvals: usize) -> CaseStatus {
     }
 }
 
-/// What the events of one case say together.
+/// The events of one case, merged.
 struct CaseHistory<'e> {
     registration: &'e Registration,
-    /// Who approved it: each person once, as they were first written.
+    /// The people who approved the case, by normalized name; the value is the name as it was first written.
     approvers: BTreeMap<String, &'e str>,
     ended: bool,
 }
 
 impl<'e> CaseHistory<'e> {
-    /// `None`: the case is not registered.
+    /// Merges the events of one case. Returns `None` if the case is not registered.
     fn read(events: impl IntoIterator<Item = &'e Event>) -> Option<CaseHistory<'e>> {
         let mut registration: Option<&Registration> = None;
         let (mut approvers, mut ended) = (BTreeMap::new(), false);
         for event in events {
             match &event.kind {
-                EventKind::CaseRegistered { registration: said } => match registration {
-                    None => registration = Some(said),
-                    Some(known) => ended |= known != &**said,
+                EventKind::CaseRegistered { registration: other } => match registration {
+                    None => registration = Some(other),
+                    Some(known) => ended |= known != &**other,
                 },
                 EventKind::CaseApproved { approver } => {
                     approvers.entry(approver.normalized()).or_insert(&*approver.0);
@@ -122,7 +131,7 @@ impl<'e> CaseHistory<'e> {
     }
 }
 
-/// Folds the events of one case; `None`: it is not registered.
+/// Folds the events of one case. Returns `None` if the case is not registered.
 pub(super) fn fold<'e>(
     events: impl IntoIterator<Item = &'e Event>,
     fingerprints: &Fingerprints,
@@ -141,15 +150,15 @@ pub(super) fn fold<'e>(
     })
 }
 
-/// A case that the people whom it names are not told of yet.
+/// A case that must not be mentioned to the people it names yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfidentialCase {
-    /// For whom and what it is; `None` where its registration does not read, which says nothing
-    /// against it.
+    /// Recipient and purpose of the case. `None` if the registration cannot be read; the case is confidential then.
     of: Option<(Arc<str>, PurposeId)>,
 }
 
 impl ConfidentialCase {
+    /// Returns the case if it is confidential at `now`.
     pub(super) fn read<'e>(
         events: impl IntoIterator<Item = &'e Event>,
         now: Timestamp,
@@ -163,7 +172,8 @@ impl ConfidentialCase {
         })
     }
 
-    /// Whether a disclosure that cites the case rested on it: anybody can send its id.
+    /// True if a disclosure that cites the case relied on it. Citing alone proves nothing: any recipient can send the id
+    /// of a case.
     pub fn covers(&self, recipient: &str, purpose: &str, terms: &dyn TermLookup) -> bool {
         self.of.as_ref().is_none_or(|(named, wide)| {
             let purpose = terms.purpose(purpose);
@@ -172,7 +182,7 @@ impl ConfidentialCase {
     }
 }
 
-/// A case as JSON: the members it was registered with, who approved it and where it stands.
+/// Returns a case as JSON: the members of its registration, its approvers and its status.
 pub(super) fn json<'e>(
     id: &str,
     events: impl IntoIterator<Item = &'e Event>,
@@ -185,9 +195,9 @@ pub(super) fn json<'e>(
     write_registration(registration, terms, &mut |name, value| {
         shown.insert(name.to_owned(), value);
     });
-    let state = standing(ended || registration.end <= now, approvers.len());
+    let status = status(ended || registration.end <= now, approvers.len());
     shown.insert("approvers".to_owned(), approvers.into_values().collect());
-    shown.insert("state".to_owned(), state.name().into());
+    shown.insert("state".to_owned(), status.name().into());
     Some(shown)
 }
 
@@ -218,37 +228,41 @@ mod tests {
         fold(&events, &Keys::random().unwrap().fingerprints())
     }
 
-    fn standing(texts: &[&str]) -> CaseStatus {
+    fn status_of(texts: &[&str]) -> CaseStatus {
         folded(texts).unwrap().status(NOW.parse().unwrap())
     }
 
     #[test]
     fn two_different_people_put_a_case_in_force() {
         let (ada, ben) = (approved("Ada Lovelace"), approved("Ben"));
-        assert_eq!(standing(&[REGISTERED]), CaseStatus::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada]), CaseStatus::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada, &ada]), CaseStatus::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), CaseStatus::Registered);
+        assert_eq!(status_of(&[REGISTERED]), CaseStatus::Registered);
+        assert_eq!(status_of(&[REGISTERED, &ada]), CaseStatus::Registered);
+        assert_eq!(status_of(&[REGISTERED, &ada, &ada]), CaseStatus::Registered);
+        assert_eq!(status_of(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), CaseStatus::Registered);
         for same in
             ["Ada Lovelace.", "ada.lovelace", "ADA-LOVELACE", "Ada Lovelace\u{200b}", "_ada lovelace_"]
         {
-            assert_eq!(standing(&[REGISTERED, &ada, &approved(same)]), CaseStatus::Registered, "{same}");
+            assert_eq!(status_of(&[REGISTERED, &ada, &approved(same)]), CaseStatus::Registered, "{same}");
         }
-        assert_eq!(standing(&[REGISTERED, &ada, &ben]), CaseStatus::InForce);
+        assert_eq!(status_of(&[REGISTERED, &ada, &ben]), CaseStatus::InForce);
         assert!(folded(&[&ada, &ben]).is_none());
     }
 
     #[test]
-    fn a_case_ends_at_its_end_or_before() {
+    fn a_case_ends_at_its_end_by_an_event_or_by_a_second_registration() {
         let (ada, ben) = (approved("ada"), approved("ben"));
         let case = folded(&[REGISTERED, &ada, &ben]).unwrap();
         let at = |time: &str| case.is_in_force(time.parse().unwrap());
         assert!(at("2026-12-31T23:59:59Z") && !at("2027-01-01T00:00:00Z"));
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, r#"{"kind":"case-ended"}"#]), CaseStatus::Ended);
-        assert_eq!(standing(&[REGISTERED, r#"{"kind":"case-ended"}"#, &ada, &ben]), CaseStatus::Ended);
+        assert_eq!(status_of(&[REGISTERED, &ada, &ben, r#"{"kind":"case-ended"}"#]), CaseStatus::Ended);
+        assert_eq!(status_of(&[REGISTERED, r#"{"kind":"case-ended"}"#, &ada, &ben]), CaseStatus::Ended);
         let other = REGISTERED.replace("email", "personal");
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, &other]), CaseStatus::Ended, "in other words");
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, REGISTERED]), CaseStatus::InForce, "in the same words");
+        assert_eq!(status_of(&[REGISTERED, &ada, &ben, &other]), CaseStatus::Ended, "in other words");
+        assert_eq!(
+            status_of(&[REGISTERED, &ada, &ben, REGISTERED]),
+            CaseStatus::InForce,
+            "in the same words"
+        );
     }
 
     #[test]
@@ -257,11 +271,11 @@ mod tests {
         let draft = event_json::parse(REGISTERED.as_bytes(), EntityKind::Case, &Fixture).unwrap();
         let event = Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance };
         let case = fold([&event], &fingerprints).unwrap();
-        let terms = |namespace: Option<&str>, id: &str| {
+        let is_named = |namespace: Option<&str>, id: &str| {
             let person = Namespaces::default().reader(namespace).read(id).unwrap();
             case.concerns(&fingerprints.subject(&person))
         };
-        assert!(terms(None, "ada") && terms(Some("crm"), "ada"));
-        assert!(!terms(Some("shop"), "ada") && !terms(None, "ben"));
+        assert!(is_named(None, "ada") && is_named(Some("crm"), "ada"));
+        assert!(!is_named(Some("shop"), "ada") && !is_named(None, "ben"));
     }
 }

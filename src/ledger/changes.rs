@@ -1,8 +1,8 @@
-//! The latest changes that can withhold: what an answer under way asks before a part of it leaves.
+//! The latest changes that can withhold. An answer checks them before each of its windows leaves.
 //!
-//! Every such change counts the epoch up, after it is in force. Whoever notes the epoch before
-//! judging and finds it unchanged before handing out has missed nothing. The list is bounded; what
-//! fell out of it counts as a change for everybody.
+//! Every such change increments the epoch after it is in force. A reader that takes the epoch before its decisions and
+//! finds it unchanged before it hands out has missed no change. The list is bounded: if more changes than it holds
+//! happened since an epoch, every entity counts as changed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::keys::Fingerprint;
 
-/// How many changes are remembered: at 50,000 a second about a third of a second.
+/// The number of changes in the list. At 50,000 changes a second they cover about a third of a second.
 const MAX_REMEMBERED: usize = 16_384;
 
-/// A moment in the sequence of changes.
+/// A position in the sequence of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
-/// See the module's text.
+/// The latest changes that can withhold.
 pub(super) struct Changes {
     epoch: AtomicU64,
     latest: Mutex<VecDeque<Fingerprint>>,
@@ -29,11 +29,12 @@ impl Changes {
         Changes { epoch: AtomicU64::new(0), latest: Mutex::default(), handing_out: RwLock::new(()) }
     }
 
+    /// Returns the present epoch.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Records a change that is in force already.
+    /// Adds a change that is already in force.
     pub(super) fn push(&self, fingerprint: Fingerprint) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.len() == MAX_REMEMBERED {
@@ -43,7 +44,7 @@ impl Changes {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether one of these has changed since, or might have.
+    /// True if one of these entities has changed since `since`, or may have.
     pub(super) fn changed_since<'f>(
         &self,
         since: Epoch,
@@ -62,8 +63,8 @@ impl Changes {
         concerned.into_iter().any(|fingerprint| changed.contains(fingerprint))
     }
 
-    /// Runs `leave` unless one of these has changed. A change is not acknowledged (see
-    /// [`Changes::settle`]) while somebody who has not seen it is still within `leave`.
+    /// Runs `leave` unless one of these entities has changed since `since`. A change is not acknowledged (see
+    /// [`Changes::wait_for_hand_outs`]) while a `leave` runs that was permitted before it.
     pub(super) fn hand_out<'f, T>(
         &self,
         since: Epoch,
@@ -74,7 +75,7 @@ impl Changes {
         (!self.changed_since(since, concerned)).then(leave)
     }
 
-    /// Waits until everybody who asked before the latest change has handed out what they had.
+    /// Waits for every `leave` that was permitted before the latest change.
     pub(super) fn wait_for_hand_outs(&self) {
         drop(self.handing_out.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -89,7 +90,7 @@ mod tests {
     use crate::keys::Keys;
 
     #[test]
-    fn a_change_concerns_whom_it_names() {
+    fn a_change_concerns_only_the_entity_that_it_names() {
         let changes = Changes::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (alice, bob) = (fingerprints.recipient("alice"), fingerprints.recipient("bob"));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_remembered_concerns_everybody() {
+    fn more_changes_than_the_list_holds_concern_everybody() {
         let changes = Changes::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (alice, bob) = (fingerprints.recipient("alice"), fingerprints.recipient("bob"));
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_settles_only_after_what_was_being_handed_out() {
+    fn a_change_waits_for_the_windows_that_are_being_handed_out() {
         let changes = Changes::new();
         let alice = Keys::random().unwrap().fingerprints().recipient("alice");
         let before = changes.epoch();
@@ -129,7 +130,7 @@ mod tests {
             let handed_out = scope.spawn(move || {
                 changes.hand_out(before, &[alice], || {
                     within.send(()).unwrap();
-                    // Not settled while this runs.
+                    // The change does not return while this runs.
                     outcome.recv_timeout(std::time::Duration::from_millis(50)).is_err()
                 })
             });

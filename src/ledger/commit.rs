@@ -1,8 +1,8 @@
-//! One thread that makes events durable: all that wait become one transaction (group commit).
+//! The thread that makes events durable. All waiting events become one transaction (group commit).
 //!
-//! Invariant: an acknowledgement follows the disk, the memory and the answers under way, in this
-//! order. After the first failure nothing is acknowledged any more: what a failed fsync left on
-//! disk nobody knows, and trying again would only hide it.
+//! Invariant: an event is acknowledged after it is on disk, then in memory, and then every window under way has left.
+//! After the first failure nothing is acknowledged any more: the content of the disk after a failed fsync is unknown,
+//! and a retry would only hide that.
 
 use std::sync::Arc;
 
@@ -12,22 +12,23 @@ use super::core::LedgerCore;
 use super::outcome::{Acknowledgement, AppendError};
 use super::store::NewEvent;
 
-/// How many events wait for the disk at most; more wait for a place.
+/// The maximum number of events that wait for the disk. The sequencer blocks when the queue is full.
 pub(super) const MAX_JOBS: usize = 4096;
 
-/// How many events one transaction holds at most.
+/// The maximum number of events in a transaction.
 const MAX_BATCH: usize = 1024;
 
-/// One event that waits, or one that was recorded before under the same idempotency key: its
-/// acknowledgement waits in the same line, so that it does not overtake the first.
+/// An event that waits for the disk, or the repetition of a recorded event. The acknowledgement of a repetition waits in
+/// the same queue, so that it does not overtake that of the first event.
 pub(super) struct CommitJob {
+    /// `None` for a repetition.
     pub(super) event: Option<NewEvent>,
-    pub(super) recorded: Acknowledgement,
+    pub(super) acknowledgement: Acknowledgement,
     pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
 /// Runs until the ledger is dropped and the queue is empty.
-pub(super) fn run(shared: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>) {
+pub(super) fn run(core: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
         while jobs.len() < MAX_BATCH {
@@ -36,24 +37,24 @@ pub(super) fn run(shared: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>
                 Err(_) => break,
             }
         }
-        commit(shared, jobs);
+        commit(core, jobs);
     }
 }
 
-fn commit(shared: &LedgerCore, mut jobs: Vec<CommitJob>) {
+fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
     let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.event.take()).collect();
-    let outcome = match (shared.has_failed(), batch.is_empty()) {
+    let outcome = match (core.has_failed(), batch.is_empty()) {
         (true, _) => Err(()),
         (false, true) => Ok(()),
-        (false, false) => shared.archive.store().append(&batch).map_err(|error| {
-            shared.fail(&error);
+        (false, false) => core.archive.store().append(&batch).map_err(|error| {
+            core.fail(&error);
         }),
     };
     if outcome.is_ok() {
-        shared.after_commit(&batch);
+        core.after_commit(&batch);
     }
-    for CommitJob { recorded, acknowledge, .. } in jobs {
-        // Whoever asked may be gone; the event stays.
-        let _ = acknowledge.send(outcome.map(|()| recorded).map_err(|()| AppendError::Unavailable));
+    for CommitJob { acknowledgement, acknowledge, .. } in jobs {
+        // The sender may have gone away; the event stays recorded.
+        let _ = acknowledge.send(outcome.map(|()| acknowledgement).map_err(|()| AppendError::Unavailable));
     }
 }

@@ -180,8 +180,8 @@ pub trait Store: Send + Sync {
     /// Returns the record of the policies that were in force.
     fn policies(&self) -> Result<PolicyMemory, StoreError>;
 
-    /// Merges `memory` into the record of policies. Times of first sight on record stay; the locations that `memory`
-    /// lists get its versions, other locations keep theirs; texts of versions at no location are dropped.
+    /// Merges `memory` into the record of policies. Times of first sight on record stay; the places that `memory`
+    /// lists get its versions, other places keep theirs; texts of versions at no place are dropped.
     fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError>;
 
     /// Returns the recipients that any event names or is about.

@@ -27,7 +27,7 @@ pub(super) fn new_event(entity: Entity, position: u64, key: Option<IdempotencyDi
     NewEvent { entity, stored, idempotency: key.map(|key| (key, [9; 16])) }
 }
 
-/// Policies with one version, at one location.
+/// Policies with one version, at one place.
 pub(super) fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&str>) -> PolicyMemory {
     let (digest, seen) = ([digest; 32], Timestamp::from_second(seen).unwrap());
     let versions = vec![(digest, jiff::civil::date(2026, 1, 5))];
@@ -129,13 +129,13 @@ fn positions_follow_an_accepted_loss() {
 }
 
 #[test]
-fn times_of_first_sight_stay_and_texts_without_a_location_are_dropped() {
+fn times_of_first_sight_stay_and_texts_without_a_place_are_dropped() {
     for_each_store(|store| {
         assert!(store.policies().unwrap().is_empty());
         store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
         store.remember_policies(&memory(2, 150, None, None)).unwrap();
         assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
-        // The second version replaces the first at its location.
+        // The second version replaces the first at its place.
         store.remember_policies(&memory(2, 200, Some("two"), Some("default"))).unwrap();
         let known = store.policies().unwrap();
         let seen = |digest: u8| known.first_seen.get(&[digest; 32]).map(|seen| seen.as_second());

@@ -1,9 +1,9 @@
-//! Whether the files of an open ledger are still those that were opened.
+//! Detects that the files of an open ledger were removed, replaced or modified by somebody else.
 //!
-//! A file can be removed, replaced or put back under a running process, and SQLite would go on
-//! writing to one that nobody opens again. What counts is looked at before each append, and again
-//! before it is acknowledged: the files at their paths are the open ones, and nobody else wrote to
-//! them. Whoever did (a checkpoint from outside) is told from a file that was put back by counting.
+//! SQLite would keep writing to a file that was removed or replaced under the running process, and the next process
+//! would open another one. Before each append, and again before it is acknowledged, the ledger checks that the files
+//! at their paths are the open ones and that nobody else wrote to them. If somebody did, counting the events tells a
+//! harmless checkpoint by another process from a file that was restored to an earlier state.
 
 use std::fs::Metadata;
 use std::io;
@@ -11,33 +11,38 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// What is wrong with the files.
+/// A file that the ledger has lost.
 #[derive(Debug, thiserror::Error)]
 pub enum LostFile {
+    /// The file at the path is not the open one.
     #[error("its file {path} was removed or replaced", path = .0.display())]
     Replaced(PathBuf),
-    #[error("its file {path} was put back to another state", path = .0.display())]
-    PutBack(PathBuf),
-    #[error("its file {path} cannot be looked at", path = .path.display())]
+    /// The file has other content than this process wrote.
+    #[error("its file {path} was restored to another state", path = .0.display())]
+    Restored(PathBuf),
+    /// The metadata of the file cannot be read.
+    #[error("its file {path} cannot be examined", path = .path.display())]
+    #[allow(missing_docs, reason = "the message says what the fields are")]
     Io { path: PathBuf, source: io::Error },
 }
 
-/// See the module's text.
+/// The database file and its journal, as this process knows them.
 #[derive(Debug)]
-pub(in crate::ledger) struct LedgerFiles {
+pub(super) struct LedgerFiles {
     database: PathBuf,
     journal: PathBuf,
     last_state: Mutex<FileState>,
 }
 
-/// The files as this process last left them.
+/// The files as this process last wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileState {
     database: FileStamp,
-    /// SQLite keeps it as long as a connection is open.
+    /// SQLite keeps the journal as long as a connection is open.
     journal: Option<FileStamp>,
 }
 
+/// Identity, length and time of modification of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     device: u64,
@@ -52,17 +57,17 @@ impl FileStamp {
     }
 }
 
-/// What somebody else has done to the files.
+/// The result of comparing the files with their last known state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ledger) enum FileComparison {
+pub(super) enum FileComparison {
     Unchanged,
-    /// They were written to: what is in them has to be looked at.
+    /// Somebody else wrote to the files, so that their content must be checked.
     Written,
 }
 
 impl LedgerFiles {
-    /// Remembers the files of a database that is open.
-    pub(in crate::ledger) fn open(database: &Path) -> Result<LedgerFiles, LostFile> {
+    /// Records the state of the files of an open database.
+    pub(super) fn open(database: &Path) -> Result<LedgerFiles, LostFile> {
         let mut journal = database.as_os_str().to_owned();
         journal.push("-wal");
         let (database, journal) = (database.to_owned(), PathBuf::from(journal));
@@ -70,15 +75,16 @@ impl LedgerFiles {
         Ok(LedgerFiles { database, journal, last_state: Mutex::new(seen) })
     }
 
-    pub(in crate::ledger) fn database(&self) -> &Path {
+    /// Returns the path of the database.
+    pub(super) fn database(&self) -> &Path {
         &self.database
     }
 
-    /// Compares the files with how this process left them.
+    /// Compares the files with the state in which this process left them.
     ///
     /// # Errors
-    /// [`Lost`]: they are not the open ones.
-    pub(in crate::ledger) fn compare(&self) -> Result<FileComparison, LostFile> {
+    /// [`LostFile`] if a file is not the open one.
+    pub(super) fn compare(&self) -> Result<FileComparison, LostFile> {
         let seen = *self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current_state()?;
         if !now.database.is_same_file(&seen.database) {
@@ -95,11 +101,11 @@ impl LedgerFiles {
         Ok(if now == seen { FileComparison::Unchanged } else { FileComparison::Written })
     }
 
-    /// Remembers the files as this process left them; they must be the open ones.
+    /// Records the state in which this process leaves the files.
     ///
     /// # Errors
-    /// [`Lost`].
-    pub(in crate::ledger) fn remember(&self) -> Result<(), LostFile> {
+    /// [`LostFile`] if a file is not the open one.
+    pub(super) fn remember(&self) -> Result<(), LostFile> {
         self.compare()?;
         let now = self.current_state()?;
         *self.last_state.lock().unwrap_or_else(PoisonError::into_inner) = now;

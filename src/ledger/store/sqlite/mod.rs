@@ -1,12 +1,12 @@
-//! Events in one SQLite file: the embedded store.
+//! The embedded store: events in one SQLite file.
 //!
-//! `events` is the truth; everything else can be worked out from it. Invariants: what is
-//! acknowledged survives a loss of power (WAL with `synchronous=FULL`, both read back after they
-//! were set); one process at a time has the file; a file of another kind, of a newer version, or
-//! made under other keys is refused untouched.
+//! The table `events` is the source of truth; everything else can be derived from it. Invariants: an acknowledged
+//! event survives a loss of power (WAL with `synchronous=FULL`, both read back after they were set); only one process
+//! at a time writes the file; a file of another kind, of a newer version, or made under other keys is refused and not
+//! modified.
 //!
-//! The lock is a file beside, not SQLite's exclusive mode: that would keep our own reading
-//! connection out, and an append would wait for the commit before it just to read.
+//! The lock is a separate file, not SQLite's exclusive mode. The exclusive mode would keep our own reading connection
+//! out, and an append would have to wait for the previous commit before it could read.
 
 mod files;
 mod policies;
@@ -30,17 +30,19 @@ use crate::ledger::store::{
     IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
 };
 
-/// "pgle", in SQLite's header: `file` and auditors can tell what it is.
+/// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
 const APPLICATION_ID: i32 = 0x7067_6c65;
+
+/// The present version of the file format.
 const VERSION: i32 = 4;
 
-/// A ledger of this version knows no cases, and nothing of what later ones know.
+/// The version without disclosure cases, and without everything that later versions added.
 const WITHOUT_CASES: i32 = 1;
 
-/// A ledger of this version has no place for accepted losses.
+/// The version without a record of accepted losses.
 const WITHOUT_ACCEPTED: i32 = 2;
 
-/// A ledger of this version remembers no policy.
+/// The version without a record of policies.
 const WITHOUT_POLICIES: i32 = 3;
 
 const LEDGER: &str = "
@@ -61,7 +63,7 @@ const ACCEPTED: &str = "
 const EVENTS: &str = "
     CREATE TABLE events (
         sort INTEGER NOT NULL CHECK (sort BETWEEN 0 AND 3), -- data subject, controller, recipient, case
-        namespace TEXT NOT NULL,                         -- '' is the default one
+        namespace TEXT NOT NULL,                         -- '' is the default namespace
         id TEXT NOT NULL,
         position INTEGER NOT NULL,
         event_id TEXT NOT NULL,
@@ -75,51 +77,63 @@ const EVENTS: &str = "
     CREATE UNIQUE INDEX events_once ON events (once) WHERE once IS NOT NULL;
 ";
 
-/// Why a ledger file does not open. Names the file, nothing in it.
+/// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum FileError {
+    /// Another process has the file open for writing.
     #[error("the ledger {path} is open in another process; a running gateway changes it through its admin API", path = .0.display())]
     InUse(PathBuf),
+    /// The file does not exist.
     #[error("there is no ledger at {path}", path = .0.display())]
     Missing(PathBuf),
+    /// The file is not a ledger.
     #[error("{path} is not a ledger of purposegate", path = .0.display())]
     Foreign(PathBuf),
-    #[error("the ledger {path} has version {found}; this program knows version {VERSION}", path = .path.display())]
+    /// The file has a version of the format that this program does not know.
+    #[error("the ledger {path} has version {found}; this program reads versions up to {VERSION}", path = .path.display())]
     Version { path: PathBuf, found: i32 },
-    #[error("the ledger {path} was made under other keys: bring back its key file", path = .0.display())]
+    /// The file was created under other keys.
+    #[error("the ledger {path} was made under other keys: restore its key file", path = .0.display())]
     OtherKeys(PathBuf),
-    #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`, and without `{wanted}` nothing is durable", path = .path.display())]
-    NotDurable { path: PathBuf, pragma: &'static str, wanted: &'static str, found: String },
+    /// SQLite does not accept a setting that durability depends on.
+    #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`; events are only durable with `{required}`", path = .path.display())]
+    NotDurable { path: PathBuf, pragma: &'static str, required: &'static str, found: String },
+    /// A file of the ledger disappeared while it was being opened.
     #[error("the ledger {path}: {lost}", path = .path.display())]
     Lost { path: PathBuf, lost: LostFile },
-    #[error("the ledger {path} cannot be {doing}", path = .path.display())]
-    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
-    #[error("the ledger {path}: {doing} fails", path = .path.display())]
+    /// An operation on a file failed.
+    #[error("cannot {operation} the ledger {path}", path = .path.display())]
+    Io { path: PathBuf, operation: &'static str, source: std::io::Error },
+    /// An operation of SQLite failed.
+    #[error("the ledger {path}: SQLite failed while {doing}", path = .path.display())]
     Sqlite { path: PathBuf, doing: &'static str, source: rusqlite::Error },
 }
 
-/// See the module's text.
+/// A [`Store`] in a SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// Absent where it only reads.
+    /// `None` if the store is only read.
     guard: Option<FileGuard>,
 }
 
-/// What the process that writes a ledger knows of it.
+/// Detects changes to the ledger's files that this process did not make.
 #[derive(Debug)]
 struct FileGuard {
     files: LedgerFiles,
     contents: Mutex<Contents>,
-    /// Held as long as the store is.
+    /// Held as long as the store is open.
     _lock: File,
 }
 
-/// What is in the ledger, to tell it from another state of the same file.
+/// A summary of the events in a file, to tell one state of the file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Contents {
+    /// Number of events.
     events: u64,
+    /// Id of the last event.
     last: Option<String>,
 }
 
@@ -130,24 +144,34 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the ledger file, or makes one. `key_check` tells whether it was made under these keys.
+    /// Opens the ledger file at `path`, or creates it. `key_check` is stored in a new file; an existing file must have
+    /// the same value, which proves that it was created under the same keys.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub fn open(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
         let lock = lock(path)?;
-        make(path).map_err(|source| FileError::Io { path: path.to_owned(), doing: "made", source })?;
+        create_file(path).map_err(|source| FileError::Io {
+            path: path.to_owned(),
+            operation: "create",
+            source,
+        })?;
         let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer = Connection::open_with_flags(path, flags).map_err(sqlite("opening it"))?;
-        let found = examine(path, &writer, key_check)?;
+        let format = read_format(path, &writer, key_check)?;
         make_durable(path, &writer)?;
-        match found {
+        match format {
             FileFormat::Current => {}
             FileFormat::Older(version) => {
-                upgrade(&mut writer, version).map_err(sqlite("carrying it over to this version"))?;
+                upgrade(&mut writer, version).map_err(sqlite("upgrading it to the present version"))?;
             }
-            FileFormat::Empty => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
+            FileFormat::Empty => {
+                create_tables(&mut writer, key_check).map_err(sqlite("creating its tables"))?;
+            }
         }
-        let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
-        let contents = contents(&reader).map_err(sqlite("counting its events"))?;
+        let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
+        let contents = summarise(&reader).map_err(sqlite("counting its events"))?;
         let files =
             LedgerFiles::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
         Ok(SqliteStore {
@@ -158,7 +182,10 @@ impl SqliteStore {
         })
     }
 
-    /// Opens a ledger file that exists, also beside a process that writes it. Every append fails.
+    /// Opens an existing ledger file for reading. Another process may write to it meanwhile. Every append fails.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub fn open_read_only(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
         if !path.exists() {
             return Err(FileError::Missing(path.to_owned()));
@@ -166,63 +193,66 @@ impl SqliteStore {
         let open = || {
             open_reader(path).map_err(|source| FileError::Sqlite {
                 path: path.to_owned(),
-                doing: "opening it to read",
+                doing: "opening it for reading",
                 source,
             })
         };
-        let (reader, no_writer) = (open()?, open()?);
-        match examine(path, &reader, key_check)? {
+        let (reader, read_only_writer) = (open()?, open()?);
+        match read_format(path, &reader, key_check)? {
             FileFormat::Current | FileFormat::Older(_) => {}
             FileFormat::Empty => return Err(FileError::Foreign(path.to_owned())),
         }
         Ok(SqliteStore {
             path: path.to_owned(),
-            writer: no_writer.into(),
+            writer: read_only_writer.into(),
             reader: reader.into(),
             guard: None,
         })
     }
 }
 
+/// Locks the file `<path>.lock`, which it creates with the directory if necessary.
 fn lock(path: &Path) -> Result<File, FileError> {
-    let io = |doing| move |source| FileError::Io { path: path.to_owned(), doing, source };
+    let io = |operation| move |source| FileError::Io { path: path.to_owned(), operation, source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(io("made: its folder cannot be made"))?;
+        std::fs::create_dir_all(folder).map_err(io("create the directory of"))?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(PathBuf::from(beside))
-        .map_err(io("locked"))?;
+        .open(PathBuf::from(lock_path))
+        .map_err(io("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(FileError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(io("locked")(source)),
+        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
     }
 }
 
-/// An empty file that only its owner reads; SQLite gives its journal the same mode.
-fn make(path: &Path) -> std::io::Result<()> {
+/// Creates an empty file that only its owner can read. SQLite gives its journal the same mode.
+fn create_file(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
+/// The format of a file that is to be opened as a ledger.
 enum FileFormat {
+    /// A ledger of the present version.
     Current,
-    /// One of an earlier version.
+    /// A ledger of an earlier version.
     Older(i32),
     /// An empty file.
     Empty,
 }
 
-/// Looks without touching: a foreign file stays as it is.
-fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<FileFormat, FileError> {
+/// Determines the format of a file without writing to it, so that a foreign file stays unchanged.
+fn read_format(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<FileFormat, FileError> {
     let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
     let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let application = match read("application_id") {
@@ -246,33 +276,33 @@ fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result
     if known == key_check { Ok(found) } else { Err(FileError::OtherKeys(path.to_owned())) }
 }
 
-/// Sets what durability rests on and reads back what SQLite made of it.
+/// Sets the options that durability depends on, and reads back the values that SQLite uses.
 fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
     let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
-    let check = |pragma, wanted: &'static str, found: String| {
-        if found.eq_ignore_ascii_case(wanted) {
+    let check = |pragma, required: &'static str, found: String| {
+        if found.eq_ignore_ascii_case(required) {
             Ok(())
         } else {
-            Err(FileError::NotDurable { path: path.to_owned(), pragma, wanted, found })
+            Err(FileError::NotDurable { path: path.to_owned(), pragma, required, found })
         }
     };
     let journal: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(sqlite("setting its journal"))?;
+        .map_err(sqlite("setting its journal mode"))?;
     check("journal_mode", "wal", journal)?;
-    // NORMAL loses the last commits when the power fails.
+    // With synchronous=NORMAL, a power failure loses the last commits.
     for (pragma, value) in
         [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1), ("wal_autocheckpoint", 4000)]
     {
-        connection.pragma_update(None, pragma, value).map_err(sqlite("setting how it writes"))?;
+        connection.pragma_update(None, pragma, value).map_err(sqlite("setting its write options"))?;
     }
     let synchronous: i64 = connection
         .pragma_query_value(None, "synchronous", |row| row.get(0))
-        .map_err(sqlite("reading how it writes"))?;
+        .map_err(sqlite("reading its write options"))?;
     check("synchronous", "2", synchronous.to_string())
 }
 
-fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
+fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(LEDGER)?;
     transaction.execute_batch(EVENTS)?;
@@ -284,8 +314,8 @@ fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result
     transaction.commit()
 }
 
-/// Every event of the first version moves into a table that has room for cases too; later ones get the
-/// tables that they lack.
+/// Upgrades a file of an earlier version: moves the events of the first version into a table that also accepts cases,
+/// and adds the tables that the file lacks.
 fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     if from == WITHOUT_CASES {
@@ -310,7 +340,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(reader)
 }
 
-fn contents(reader: &Connection) -> rusqlite::Result<Contents> {
+fn summarise(reader: &Connection) -> rusqlite::Result<Contents> {
     let events: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
     let last = "SELECT event_id FROM events ORDER BY position DESC LIMIT 1";
     let last = reader.query_row(last, [], |row| row.get(0)).optional()?;
@@ -318,53 +348,53 @@ fn contents(reader: &Connection) -> rusqlite::Result<Contents> {
 }
 
 impl FileGuard {
-    /// Whether the files still hold what this process put there.
+    /// Checks that the files still have the content that this process wrote.
     fn check(&self) -> Result<(), StoreError> {
-        let lost = |lost: LostFile| StoreError::new("looking whether its files are there", lost);
+        let lost = |lost: LostFile| StoreError::new("checking its files", lost);
         match self.files.compare().map_err(lost)? {
             FileComparison::Unchanged => Ok(()),
             FileComparison::Written => {
                 let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-                // A connection of its own: others may hold pages of what was there before.
-                let found = open_reader(self.files.database()).and_then(|fresh| self::contents(&fresh));
+                // A new connection: an old one may hold pages of the earlier content.
+                let found = open_reader(self.files.database()).and_then(|fresh| summarise(&fresh));
                 if found.is_ok_and(|found| found == *contents) {
                     self.files.remember().map_err(lost)
                 } else {
-                    Err(lost(LostFile::PutBack(self.files.database().to_owned())))
+                    Err(lost(LostFile::Restored(self.files.database().to_owned())))
                 }
             }
         }
     }
 
-    /// Notes what was appended; an append to files that are not there any more is none.
+    /// Updates the summary after an append. Fails if the files were removed meanwhile: the append is lost then.
     fn note_append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         if let Some(last) = batch.last() {
             let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
             contents.events += batch.len() as u64;
             contents.last = Some(last.stored.id.to_string());
         }
-        self.files.remember().map_err(|lost| StoreError::new("looking whether its files are there", lost))
+        self.files.remember().map_err(|lost| StoreError::new("checking its files", lost))
     }
 }
 
 impl Store for SqliteStore {
     fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(written) = &self.guard {
-            written.check()?;
+        if let Some(guard) = &self.guard {
+            guard.check()?;
         }
         insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))?;
         match &self.guard {
-            Some(written) => written.note_append(batch),
+            Some(guard) => guard.note_append(batch),
             None => Ok(()),
         }
     }
 
     fn check_intact(&self) -> Result<(), StoreError> {
-        let Some(written) = &self.guard else { return Ok(()) };
-        // Nobody writes while it looks.
+        let Some(guard) = &self.guard else { return Ok(()) };
+        // Keeps this process from writing meanwhile.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        written.check()
+        guard.check()
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
@@ -376,9 +406,9 @@ impl Store for SqliteStore {
                 "INSERT INTO accepted (until, behind, at) VALUES (?1, ?2, ?3)",
                 params![position(until), position(behind), now.to_string()],
             )
-            .map_err(|source| StoreError::new("recording what is lost", source))?;
+            .map_err(|source| StoreError::new("recording the accepted loss", source))?;
         match &self.guard {
-            Some(written) => written.note_append(&[]),
+            Some(guard) => guard.note_append(&[]),
             None => Ok(()),
         }
     }
@@ -391,13 +421,13 @@ impl Store for SqliteStore {
 
     fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(written) = &self.guard {
-            written.check()?;
+        if let Some(guard) = &self.guard {
+            guard.check()?;
         }
         policies::write(&mut writer, memory)
             .map_err(|source| StoreError::new("recording which policies are in force", source))?;
         match &self.guard {
-            Some(written) => written.note_append(&[]),
+            Some(guard) => guard.note_append(&[]),
             None => Ok(()),
         }
     }
@@ -423,19 +453,19 @@ impl Store for SqliteStore {
                 "SELECT position, event_id, recorded, event FROM events
                  WHERE sort = ?1 AND namespace = ?2 AND id = ?3 ORDER BY position",
             )?;
-            query.query_map(params![sort, namespace, id], |row| kept(row, 0))?.collect()
+            query.query_map(params![sort, namespace, id], |row| stored_event(row, 0))?.collect()
         };
         read().map_err(|source| StoreError::new("reading a history", source))
     }
 
-    fn entity_ids(&self, sort: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+    fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || -> rusqlite::Result<Vec<SmolStr>> {
             let mut query = reader.prepare_cached(
                 "SELECT DISTINCT id FROM events WHERE sort = ?1 AND namespace = ?2 ORDER BY id",
             )?;
             let id = |row: &Row<'_>| Ok(SmolStr::new(row.get_ref(0)?.as_str()?));
-            query.query_map(params![number(sort), namespace.unwrap_or_default()], id)?.collect()
+            query.query_map(params![number(kind), namespace.unwrap_or_default()], id)?.collect()
         };
         read().map_err(|source| StoreError::new("reading the ids of a namespace", source))
     }
@@ -451,7 +481,7 @@ impl Store for SqliteStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
-        // A connection of its own: a long scan keeps nobody from reading histories.
+        // A connection of its own, so that histories can be read during a long scan.
         let mut scan = || -> rusqlite::Result<()> {
             let connection = open_reader(&self.path)?;
             connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
@@ -463,7 +493,7 @@ impl Store for SqliteStore {
             let mut known = None;
             while let Some(row) = rows.next()? {
                 let entity = same_or_next(known.take(), row)?;
-                if !each(&entity, kept(row, 3)?) {
+                if !each(&entity, stored_event(row, 3)?) {
                     break;
                 }
                 known = Some(entity);
@@ -482,7 +512,7 @@ impl Store for SqliteStore {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event, asked FROM events WHERE once = ?1",
             )?;
-            query.query_row([key.as_slice()], |row| Ok((kept(row, 0)?, row.get(4)?))).optional()
+            query.query_row([key.as_slice()], |row| Ok((stored_event(row, 0)?, row.get(4)?))).optional()
         };
         read().map_err(|source| StoreError::new("looking up an idempotency key", source))
     }
@@ -493,7 +523,7 @@ impl Store for SqliteStore {
         let read = || {
             let last = |query| reader.query_row(query, [], |row| position(row, 0));
             let last_event = last("SELECT coalesce(max(position), 0) FROM events")?;
-            // One of an earlier version is only read.
+            // A file of an earlier version that is only read lacks the table.
             if reader.query_row(has_accepted, [], |row| row.get::<_, i64>(0))? == 0 {
                 return Ok(last_event);
             }
@@ -521,7 +551,7 @@ fn insert(writer: &mut Connection, batch: &[NewEvent]) -> rusqlite::Result<()> {
             let (once, asked) =
                 once.as_ref().map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip();
             let (event_id, recorded) = (event_id.to_string(), recorded.to_string());
-            // SQLite counts to 2^63; beyond it the constraint on positions fails.
+            // SQLite's integers end at 2^63 - 1; beyond it the unique index on positions rejects the event.
             let position = i64::try_from(position.0).unwrap_or(i64::MAX);
             insert.execute(params![sort, namespace, id, position, event_id, recorded, event, once, asked])?;
         }
@@ -529,8 +559,9 @@ fn insert(writer: &mut Connection, batch: &[NewEvent]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn number(sort: EntityKind) -> i64 {
-    match sort {
+/// Returns the number of a kind of entity in the column `sort`.
+fn number(kind: EntityKind) -> i64 {
+    match kind {
         EntityKind::Subject => 0,
         EntityKind::Controller => 1,
         EntityKind::Recipient => 2,
@@ -538,18 +569,19 @@ fn number(sort: EntityKind) -> i64 {
     }
 }
 
+/// Returns the columns sort, namespace and id of an entity.
 fn key(entity: &StoredEntity) -> (i64, &str, &str) {
     (number(entity.kind), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
 }
 
-/// The row's entity; the one before is used again where it is the same, to spare its copies.
+/// Returns the entity of a row. Reuses the entity of the previous row if it is the same, to avoid allocations.
 fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result<StoredEntity> {
     let (sort, namespace, id): (i64, &str, &str) =
         (row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
     if let Some(before) = before.filter(|before| key(before) == (sort, namespace, id)) {
         return Ok(before);
     }
-    let sort = match sort {
+    let kind = match sort {
         0 => EntityKind::Subject,
         1 => EntityKind::Controller,
         2 => EntityKind::Recipient,
@@ -557,7 +589,7 @@ fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result
         found => return Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
     };
     let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
-    Ok(StoredEntity { kind: sort, namespace, id: SmolStr::new(id) })
+    Ok(StoredEntity { kind, namespace, id: SmolStr::new(id) })
 }
 
 fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
@@ -565,8 +597,8 @@ fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
     u64::try_from(found).map(Position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, found))
 }
 
-/// The columns position, event_id, recorded, event, from the `first` on.
-fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
+/// Reads the columns position, event_id, recorded and event, which begin at column `first`.
+fn stored_event(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
     let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };

@@ -8,7 +8,7 @@ pub(super) const TABLES: &str = "
     CREATE TABLE policy_versions (
         digest BLOB PRIMARY KEY,
         first_seen TEXT NOT NULL,
-        texts TEXT -- of those that stand at a place
+        texts TEXT -- only of versions at a place
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE policy_places (
         place TEXT NOT NULL,
@@ -19,7 +19,7 @@ pub(super) const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Reads what is remembered; nothing where the file is of a version that remembers nothing.
+/// Reads the record of policies. It is empty if the file has an earlier version without one.
 pub(super) fn read(reader: &Connection) -> rusqlite::Result<PolicyMemory> {
     let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'policy_places'";
     let mut memory = PolicyMemory::default();
@@ -54,8 +54,8 @@ where
     })
 }
 
-/// Adds to what is remembered: first sights that are on record stay, the places that are named get these
-/// versions, and texts that stand at no place any more are dropped.
+/// Merges `memory` into the record: times of first sight on record stay, the places that `memory` lists get its
+/// versions, and texts of versions at no place are dropped.
 pub(super) fn write(writer: &mut Connection, memory: &PolicyMemory) -> rusqlite::Result<()> {
     let transaction = writer.transaction()?;
     {

@@ -7,7 +7,7 @@ use crate::ledger::store::tests::{memory, new_event, positions, subject};
 const CHECK: [u8; 16] = [1; 16];
 
 #[test]
-fn what_was_kept_is_there_after_a_reopen() {
+fn stored_events_survive_a_reopen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/ledger.db");
     let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
@@ -38,7 +38,7 @@ fn what_was_kept_is_there_after_a_reopen() {
 }
 
 #[test]
-fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
+fn the_first_version_is_upgraded_to_accept_cases() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let (alice, case) = (subject(Some("crm"), "alice"), Entity::Case(Arc::from("C-7")));
@@ -63,7 +63,10 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
     drop(read);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     store.append(&[new_event(case.clone(), 3, None)]).unwrap();
-    assert!(store.append(&[new_event(case.clone(), 3, None)]).is_err(), "positions are unique as before");
+    assert!(
+        store.append(&[new_event(case.clone(), 3, None)]).is_err(),
+        "positions are unique, as before the upgrade"
+    );
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(
@@ -75,7 +78,7 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
 }
 
 #[test]
-fn what_was_accepted_as_lost_stays_so_and_its_positions_are_not_given_again() {
+fn an_accepted_loss_survives_a_reopen_and_its_positions_are_not_reused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
@@ -90,7 +93,7 @@ fn what_was_accepted_as_lost_stays_so_and_its_positions_are_not_given_again() {
 }
 
 #[test]
-fn policies_are_remembered_and_first_sights_never_move() {
+fn policies_survive_a_reopen_and_times_of_first_sight_never_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
@@ -101,18 +104,18 @@ fn policies_are_remembered_and_first_sights_never_move() {
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
-    // The second version takes the place; the first is known since then, and its texts are dropped.
+    // The second version replaces the first, whose texts are dropped.
     store.remember_policies(&memory(2, 200, Some("two"), Some("default"))).unwrap();
     let read = SqliteStore::open_read_only(&path, &CHECK).unwrap();
     let known = read.policies().unwrap();
     let seen = |digest: u8| known.first_seen.get(&[digest; 32]).map(|seen| seen.as_second());
     assert_eq!((seen(1), seen(2)), (Some(100), Some(150)));
     assert_eq!(known.texts.into_iter().collect::<Vec<_>>(), [([2; 32], "two".to_owned())]);
-    assert!(read.remember_policies(&memory(3, 300, None, None)).is_err(), "it only reads");
+    assert!(read.remember_policies(&memory(3, 300, None, None)).is_err(), "the store is read-only");
 }
 
 #[test]
-fn a_ledger_from_before_policies_were_remembered_remembers_none() {
+fn a_version_without_policies_has_an_empty_record_and_is_upgraded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     drop(SqliteStore::open(&path, &CHECK).unwrap());
@@ -126,7 +129,8 @@ fn a_ledger_from_before_policies_were_remembered_remembers_none() {
     assert_eq!(store.policies().unwrap().places.len(), 1);
 }
 
-/// What an appended event meets after somebody did something to the files.
+/// Returns the outcome of an append after `meddle` has changed the files. `meddle` gets the path of the ledger and that
+/// of an older copy.
 fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
@@ -134,7 +138,7 @@ fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     store.append(&[new_event(alice.clone(), 1, None)]).unwrap();
     store.append(&[new_event(alice.clone(), 2, None)]).unwrap();
-    // An older state, whole in one file.
+    // An older state of the ledger, in one file.
     let old = folder.path().join("old.db");
     let other = SqliteStore::open(&old, &CHECK).unwrap();
     other.append(&[new_event(alice.clone(), 1, None)]).unwrap();
@@ -156,7 +160,7 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 }
 
 #[test]
-fn nothing_is_kept_in_files_that_are_gone() {
+fn an_append_to_files_that_were_removed_or_replaced_fails() {
     let remove = |path: &Path| std::fs::remove_file(path).unwrap();
     let outcomes = [
         append_after(|path, _| remove(path)),
@@ -178,7 +182,7 @@ fn nothing_is_kept_in_files_that_are_gone() {
 }
 
 #[test]
-fn nothing_is_kept_in_a_file_that_was_put_back_where_it_lies() {
+fn an_append_to_a_file_that_was_overwritten_in_place_fails() {
     let outcomes = [
         append_after(|path, old| {
             checkpoint(path);
@@ -197,7 +201,7 @@ fn nothing_is_kept_in_a_file_that_was_put_back_where_it_lies() {
 }
 
 #[test]
-fn a_checkpoint_from_outside_loses_nothing() {
+fn a_checkpoint_by_another_process_is_harmless() {
     append_after(|path, _| checkpoint(path)).unwrap();
     append_after(|path, _| {
         assert_eq!(SqliteStore::open_read_only(path, &CHECK).unwrap().last_position().unwrap(), Position(2))
@@ -206,7 +210,7 @@ fn a_checkpoint_from_outside_loses_nothing() {
 }
 
 #[test]
-fn two_processes_cannot_share_a_file() {
+fn two_processes_cannot_open_a_file_for_writing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let first = SqliteStore::open(&path, &CHECK).unwrap();
@@ -216,7 +220,7 @@ fn two_processes_cannot_share_a_file() {
 }
 
 #[test]
-fn a_ledger_in_use_can_be_read_beside_and_not_written() {
+fn a_ledger_in_use_can_be_read_but_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     assert!(matches!(SqliteStore::open_read_only(&path, &CHECK), Err(FileError::Missing(_))));
@@ -230,7 +234,7 @@ fn a_ledger_in_use_can_be_read_beside_and_not_written() {
 }
 
 #[test]
-fn files_that_are_not_ours_are_refused_and_left_alone() {
+fn foreign_files_and_newer_versions_are_refused_and_not_modified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     std::fs::write(&path, "dear diary, this is not a database at all, whatever its name says").unwrap();
@@ -250,7 +254,7 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
 }
 
 #[test]
-fn other_keys_do_not_open_it() {
+fn a_ledger_of_other_keys_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     drop(SqliteStore::open(&path, &CHECK).unwrap());
@@ -258,7 +262,7 @@ fn other_keys_do_not_open_it() {
 }
 
 #[test]
-fn only_the_owner_reads_it() {
+fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
@@ -270,7 +274,7 @@ fn only_the_owner_reads_it() {
 }
 
 #[test]
-fn a_place_where_nothing_can_be_written_is_an_error() {
+fn an_unwritable_directory_is_an_error() {
     let error = SqliteStore::open(Path::new("/proc/ledger.db"), &CHECK).unwrap_err();
     assert!(matches!(error, FileError::Io { .. }), "{error}");
 }
