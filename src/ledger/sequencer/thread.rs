@@ -1,28 +1,26 @@
-//! One thread that gives reports their order: it takes each to the sequencer and passes it on to the
-//! committer.
+//! The thread that runs the sequencer: it takes reports from the queue and passes them on to the committer.
 //!
-//! It reads the store (histories, idempotency keys), which the runtime's workers must not: a slow
-//! disk would keep the exchanges of a worker waiting. Invariant: events reach the committer in the
-//! order of their positions.
+//! It reads the store (histories, idempotency keys). The runtime's workers must not do that: on a slow disk, all
+//! exchanges of the worker would wait. Invariant: events reach the committer in the order of their positions.
 
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use super::{AcceptError, Acceptance, EventReport, Sequencer, fingerprint};
 use crate::ledger::commit::CommitJob;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::outcome::{Acknowledgement, AppendError};
-use crate::ledger::sequencer::{AcceptError, Acceptance, EventReport, Sequencer};
 use crate::ledger::store::{StoreError, StoredEvent};
 
-/// How many reports wait to be taken in at most; more wait for a place.
+/// The maximum number of reports in the queue. Senders wait when it is full.
 pub(in crate::ledger) const MAX_REPORTS: usize = 4096;
 
-/// An event that somebody reports, and where its acknowledgement goes.
+/// A reported event with the channel for its acknowledgement.
 pub(in crate::ledger) struct QueuedReport {
     pub(in crate::ledger) entity: Entity,
     pub(in crate::ledger) draft: EventDraft,
@@ -38,101 +36,94 @@ pub(in crate::ledger) fn run(
     jobs: &mpsc::Sender<CommitJob>,
 ) {
     while let Some(QueuedReport { entity, draft, idempotency, now, acknowledge }) = reports.blocking_recv() {
-        let job = match core.accept(&entity, draft, idempotency, now) {
-            Ok(Acceptance::New { entry, changed }) => {
-                let recorded = Acknowledgement {
-                    event: entry.stored.id,
-                    position: entry.stored.position,
-                    repeated: false,
-                    changed,
-                };
-                CommitJob { event: Some(entry), recorded, acknowledge }
+        let (event, acknowledgement) = match core.accept(&entity, draft, idempotency, now) {
+            Ok(Acceptance::New { event, changed }) => {
+                let acknowledgement = acknowledgement(&event.stored, false, changed);
+                (Some(event), acknowledgement)
             }
-            Ok(Acceptance::Repeated(kept)) => {
-                let recorded = Acknowledgement {
-                    event: kept.id,
-                    position: kept.position,
-                    repeated: true,
-                    changed: false,
-                };
-                CommitJob { event: None, recorded, acknowledge }
-            }
+            Ok(Acceptance::Repeated(stored)) => (None, acknowledgement(&stored, true, false)),
             Err(error) => {
-                // Whoever asked may be gone.
+                // The sender may have gone away.
                 let _ = acknowledge.send(Err(error));
                 continue;
             }
         };
-        if jobs.blocking_send(job).is_err() {
+        if jobs.blocking_send(CommitJob { event, acknowledgement, acknowledge }).is_err() {
             return;
         }
     }
 }
 
+fn acknowledgement(stored: &StoredEvent, repeated: bool, changed: bool) -> Acknowledgement {
+    Acknowledgement { event: stored.id, position: stored.position, repeated, changed }
+}
+
 impl LedgerCore {
-    /// The sequencer's work for one report.
+    /// Passes one report to the sequencer.
     fn accept(
         &self,
         entity: &Entity,
         draft: EventDraft,
-        once: Option<Idempotency>,
+        idempotency: Option<Idempotency>,
         now: Timestamp,
     ) -> Result<Acceptance, AppendError> {
         if self.has_failed() {
             return Err(AppendError::Unavailable);
         }
         let mut sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
-        let once = match once {
+        let idempotency = match idempotency {
             None => None,
-            Some(once) => {
-                let before = self.find_repeated(&sequencer, &once)?;
-                Some((once, before))
+            Some(idempotency) => {
+                let first = self.find_repeated(&sequencer, &idempotency)?;
+                Some((idempotency, first))
             }
         };
-        // Whoever has durable events is in the index.
+        // Every entity with durable events is in the index.
         let history = || match self.is_known(entity) {
             true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
             false => Ok(Vec::<Event>::new()),
         };
-        sequencer.accept(&self.live_state(), EventReport { entity, draft, once, now }, history).map_err(
-            |why| match why {
-                AcceptError::Store(error) => self.fail_reading(&error),
-                AcceptError::Conflict(conflict) => conflict.into(),
-            },
-        )
+        let report = EventReport { entity, draft, idempotency, now };
+        sequencer.accept(&self.live_state(), report, history).map_err(|error| match error {
+            AcceptError::Store(error) => self.fail_reading(&error),
+            AcceptError::Conflict(conflict) => conflict.into(),
+        })
     }
 
+    /// Returns the event that was recorded under the same idempotency key.
     fn find_repeated(
         &self,
         sequencer: &Sequencer,
-        once: &Idempotency,
+        idempotency: &Idempotency,
     ) -> Result<Option<StoredEvent>, AppendError> {
-        let mut known = sequencer.find_repeated(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
-        for key in [&once.key].into_iter().chain(&once.former) {
+        let pending = sequencer.find_repeated(&idempotency.key);
+        let mut known = pending.map(|(stored, request)| (stored.clone(), *request));
+        for key in [&idempotency.key].into_iter().chain(&idempotency.former) {
             if known.is_none() {
                 known = self.archive.store().find_repeated(key).map_err(|error| self.fail_reading(&error))?;
             }
         }
         match known {
-            Some((_, asked)) if asked != once.request => Err(AppendError::KeyReused),
-            known => Ok(known.map(|(kept, _)| kept)),
+            Some((_, request)) if request != idempotency.request => Err(AppendError::KeyReused),
+            known => Ok(known.map(|(stored, _)| stored)),
         }
     }
 
+    /// True if the entity may have events that a fold needs.
     fn is_known(&self, entity: &Entity) -> bool {
-        let fingerprint = super::fingerprint(&self.fingerprints, entity);
+        let fingerprint = fingerprint(&self.fingerprints, entity);
         match entity {
-            // Of whom only answered requests are known there is nothing that a fold would need.
+            // The history of a person with answered requests only is not needed: it folds to nothing.
             Entity::Subject(person) => {
                 self.index.subject(fingerprint).is_some() || self.index.has_requests(person)
             }
             Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
-            // What the index has of a case may be less than its events.
+            // The index has no entry for a case without a registration, nor for a recipient that was resumed.
             Entity::Recipient(_) | Entity::Case(_) => true,
         }
     }
 
-    /// A store that cannot be read has failed as much as one that cannot be written.
+    /// Stops the ledger: a store that cannot be read has failed like one that cannot be written.
     fn fail_reading(&self, error: &StoreError) -> AppendError {
         self.fail(error);
         AppendError::Unavailable
