@@ -1,28 +1,30 @@
-//! Events that cannot follow what is known about their entity: refused when they are taken in, so
-//! that whoever reports one hears of it.
+//! Events that contradict the recorded ones. They are refused, so that the sender learns of the mistake.
 //!
-//! Pure. It is for people and no safeguard: what is in force is folded so that such an event would
-//! grant nothing anyway.
+//! Pure. This check helps people; safety does not depend on it. The fold gives such an event no effect that grants.
 
 use super::event::Event;
 use super::kinds::EventKind;
 
-/// Why an event cannot follow the known ones.
+/// A contradiction between an event and the recorded ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
+    /// A case is registered under the id already.
     #[error(
-        "a case with this id is registered already; a case is never changed: end it and register another"
+        "a case with this id is already registered; a case cannot be changed: end it and register another"
     )]
     CaseKnown,
+    /// No case is registered under the id.
     #[error("no case is registered under this id")]
     CaseUnknown,
-    #[error("this approver has approved the case before: the second approval is somebody else's")]
+    /// The approver has approved the case before.
+    #[error("this approver has approved the case before: the second approval must come from another person")]
     ApprovedBefore,
+    /// No request for this right is open.
     #[error("no request of this kind is open")]
     NoOpenRequest,
 }
 
-/// Checks one event against those that are known about its entity.
+/// Checks an event against the recorded events of its entity.
 ///
 /// # Errors
 /// [`Conflict`].
@@ -31,7 +33,7 @@ pub(super) fn check<'e>(
     mut known: impl Iterator<Item = &'e Event> + Clone,
 ) -> Result<(), Conflict> {
     match kind {
-        // Whatever is known: an approval of something else must not count for this.
+        // Any earlier event is a conflict: an approval given before the registration must not count for it.
         EventKind::CaseRegistered { .. } if known.next().is_some() => Err(Conflict::CaseKnown),
         EventKind::CaseApproved { .. } | EventKind::CaseEnded if !known.clone().any(is_registration) => {
             Err(Conflict::CaseUnknown)

@@ -1,5 +1,4 @@
-//! What is in force about one entity, whatever sort it is of: to put it in memory, and to tell
-//! whether an event changes it.
+//! The state in force of one entity of any kind: for the index, and to determine whether an event changes it.
 
 use super::case::{self, Case};
 use super::entity::Entity;
@@ -11,12 +10,12 @@ use crate::decision::{Addressee, Consent, Controller, Subject};
 use crate::keys::Fingerprints;
 use crate::vocabulary::PurposeId;
 
-/// See the module's text.
+/// The state in force of one entity.
 #[derive(Clone, PartialEq)]
 pub(super) enum EntityState {
     Subject {
-        /// `None`: the person is not known; who has only asked for something has not been told
-        /// anything, nor consented.
+        /// `None`: the ledger does not know the person. A request alone makes nobody known: the person was neither
+        /// informed nor asked for consent.
         known: Option<Box<Subject>>,
         requests: Vec<OpenRequest>,
     },
@@ -28,8 +27,8 @@ pub(super) enum EntityState {
 }
 
 impl EntityState {
-    /// Folds the events of an entity. Events that do not read are not among them, so the ledger may
-    /// have heard of a person about whom there are none.
+    /// Folds the events of an entity. `events` lacks the events that cannot be read, so it may be empty for a person that
+    /// the ledger knows.
     pub(super) fn fold<'e>(
         entity: &Entity,
         events: impl Iterator<Item = &'e Event> + Clone,
@@ -48,7 +47,7 @@ impl EntityState {
         }
     }
 
-    /// The consent that a person has said for exactly this purpose and addressee.
+    /// Returns the consent on record for exactly this purpose and addressee.
     pub(super) fn consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Consent> {
         let EntityState::Subject { known: Some(subject), .. } = self else { return None };
         subject.consents.iter().find(|consent| consent.purpose == purpose && consent.to == *to)

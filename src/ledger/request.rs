@@ -1,7 +1,6 @@
-//! What data subjects have asked for and are owed an answer to (P-5; GDPR Art. 12(3)).
+//! Requests of data subjects that the controller must answer (P-5; GDPR Art. 12(3)).
 //!
-//! Pure. Invariant: a request decides nothing about what may be disclosed, so somebody of whom the
-//! ledger knows requests alone stays as unknown as before.
+//! Pure. Invariant: a request has no effect on disclosures. A person with requests only stays unknown.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -12,14 +11,17 @@ use super::kinds::EventKind;
 use super::payload::Right;
 use crate::vocabulary::SubjectId;
 
-/// The time in which a request is answered.
+/// The time within which a request must be answered.
 pub const TIME_TO_ANSWER: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A request that waits for its answer.
+/// A request without an answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpenRequest {
+    /// The person who sent the request.
     pub person: SubjectId,
+    /// The right that the person exercises.
     pub right: Right,
+    /// The time at which the request was received.
     pub received: Timestamp,
 }
 
@@ -30,16 +32,17 @@ impl std::fmt::Debug for OpenRequest {
 }
 
 impl OpenRequest {
-    /// When the answer is due.
+    /// Returns the time at which the answer is due.
     pub fn due(&self) -> Timestamp {
         self.received.checked_add(TIME_TO_ANSWER).unwrap_or(Timestamp::MAX)
     }
 
+    /// True if the answer was due before `now`.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.due() < now
     }
 
-    /// As JSON: whose, for what, since when, until when.
+    /// Returns the request as JSON: person, right, and the times of receipt and of the answer.
     pub fn json(&self, now: Timestamp) -> Map<String, Value> {
         let mut shown = Map::new();
         shown.insert("subject".to_owned(), self.person.id().as_str().into());
@@ -54,8 +57,7 @@ impl OpenRequest {
     }
 }
 
-/// The requests that the events of one person leave open. One that is repeated is due when the
-/// first was.
+/// Returns the requests that the events of one person leave open. A repeated request is due when the first one was.
 pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e Event>) -> Vec<OpenRequest> {
     let mut open: Vec<OpenRequest> = Vec::new();
     for event in in_order(events.into_iter().filter(|event| is_request(event))) {
@@ -70,18 +72,19 @@ pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e 
     open
 }
 
-/// Whether an event is about a request and nothing else.
+/// True if an event is about a request.
 pub(super) fn is_request(event: &Event) -> bool {
     matches!(event.kind, EventKind::RequestReceived { .. } | EventKind::RequestAnswered { .. })
 }
 
-/// Whether all of some events are. Of none they are not: there may be some that do not read.
+/// True if there is at least one event and all events are about requests. False without events: there may be events that
+/// cannot be read.
 pub(super) fn are_all_requests<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
     let mut events = events.peekable();
     events.peek().is_some() && events.all(is_request)
 }
 
-/// In the order in which they are due.
+/// Sorts requests by the time at which they are due.
 pub(super) fn sort_by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
     requests.sort_by(|a, b| {
         (a.due(), a.person.namespace(), a.person.id(), a.right).cmp(&(
@@ -119,12 +122,12 @@ mod tests {
     const ANSWERED: &str = r#"{"kind":"request-answered","right":"access","at":"2026-01-25T00:00:00Z"}"#;
 
     #[test]
-    fn a_request_is_due_thirty_days_after_it_came_in_and_open_until_answered() {
+    fn a_request_is_due_after_thirty_days_and_open_until_it_is_answered() {
         let access = (Right::Access, "2026-01-31T00:00:00Z".to_owned());
         let erasure = (Right::Erasure, "2026-02-04T00:00:00Z".to_owned());
         assert_eq!(left_open(&[ACCESS]), std::slice::from_ref(&access));
         assert_eq!(left_open(&[ERASURE, ACCESS]), [access.clone(), erasure.clone()]);
-        assert_eq!(left_open(&[ACCESS, AGAIN]), [access], "asked again, it is no later");
+        assert_eq!(left_open(&[ACCESS, AGAIN]), [access], "a repetition does not extend the time");
         assert_eq!(left_open(&[ACCESS, ERASURE, AGAIN, ANSWERED]), [erasure]);
         let anew = r#"{"kind":"request-received","right":"access","at":"2026-03-01T00:00:00Z"}"#;
         let due_anew = (Right::Access, "2026-03-31T00:00:00Z".to_owned());
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_overdue_after_the_thirtieth_day_and_not_on_it() {
+    fn a_request_is_overdue_after_the_thirtieth_day() {
         let person = IdReader::default().read("ada").unwrap();
         let received = "2026-01-01T00:00:00Z".parse().unwrap();
         let request = OpenRequest { person, right: Right::Access, received };

@@ -1,12 +1,12 @@
-//! What is in force, as JSON: the keys that a scenario's `subject` has.
+//! The state in force as JSON, with the members of a scenario's `subject`.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::terms::TermLookup;
-use crate::decision::{Addressee, ConsentStatus, Controller, Origins, Subject};
+use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Origins, Subject};
 
-/// A data subject's state. A consent that has ended by `now` is shown as `expired`.
+/// Returns the state of a data subject as JSON. A consent that has ended by `now` is shown as `expired`.
 pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -> Map<String, Value> {
     let Subject {
         consents,
@@ -22,29 +22,10 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
         origins,
         transfer_consent,
         refused_categories,
-        // Follows from the history, which is shown beside it.
+        // Not shown: it follows from the history.
         only_refusals: _,
     } = subject;
-    let bound = |name: &str, to: Option<&str>| match to {
-        Some(to) => format!("{name}:{to}"),
-        None => name.to_owned(),
-    };
-    let consents = consents.iter().map(|consent| {
-        let to = match &consent.to {
-            Addressee::Anyone => None,
-            Addressee::Kind(kind) => Some(terms.kind_name(*kind)),
-            Addressee::Recipient(name) => Some(&**name),
-        };
-        let ended = consent.until.is_some_and(|until| until <= now);
-        let status = match consent.status {
-            ConsentStatus::Given if ended => "expired",
-            ConsentStatus::Given => "given",
-            ConsentStatus::Refused => "refused",
-            ConsentStatus::Withdrawn => "withdrawn",
-            ConsentStatus::Expired => "expired",
-        };
-        (bound(terms.purpose_name(consent.purpose), to), Value::from(status))
-    });
+    let consents = consents.iter().map(|consent| consent_json(consent, now, terms));
     let objections = objections
         .iter()
         .map(|objection| bound(terms.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
@@ -79,7 +60,34 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
     shown
 }
 
-/// One name for everything, or category by category under the whole of what is personal.
+/// Returns the member of `consents` that shows a consent: its purpose, with its addressee, and its status.
+fn consent_json(consent: &Consent, now: Timestamp, terms: &dyn TermLookup) -> (String, Value) {
+    let to = match &consent.to {
+        Addressee::Anyone => None,
+        Addressee::Kind(kind) => Some(terms.kind_name(*kind)),
+        Addressee::Recipient(name) => Some(&**name),
+    };
+    let has_ended = consent.until.is_some_and(|until| until <= now);
+    let status = match consent.status {
+        ConsentStatus::Given if has_ended => "expired",
+        ConsentStatus::Given => "given",
+        ConsentStatus::Refused => "refused",
+        ConsentStatus::Withdrawn => "withdrawn",
+        ConsentStatus::Expired => "expired",
+    };
+    (bound(terms.purpose_name(consent.purpose), to), Value::from(status))
+}
+
+/// Returns a name, bound to a recipient or a qualifier if there is one: `marketing:acme`.
+fn bound(name: &str, to: Option<&str>) -> String {
+    match to {
+        Some(to) => format!("{name}:{to}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Returns one origin for all data, or an object of categories and origins. In the object, the default origin is that of
+/// the root category `personal`.
 fn origins_json(origins: &Origins, terms: &dyn TermLookup) -> Value {
     if origins.by_category.is_empty() {
         return origins.default.name().into();
@@ -93,7 +101,7 @@ fn origins_json(origins: &Origins, terms: &dyn TermLookup) -> Value {
     Value::Object(of)
 }
 
-/// A controller's state: the keys that a scenario's `subject` has for it.
+/// Returns the state of a controller as JSON.
 pub fn controller_json(
     controller: &Controller,
     now: Timestamp,
@@ -104,7 +112,7 @@ pub fn controller_json(
     let instructions: Vec<_> = instructions.iter().map(|purpose| terms.purpose_name(*purpose)).collect();
     shown.insert("instructions".to_owned(), json!(instructions));
     if let Some(closed) = closed_since {
-        // Whole days that have passed, as the rules count them.
+        // Completed days, as the rules count them.
         let days = now.duration_since(*closed).as_hours().max(0) / 24;
         shown.insert("account-closed-days".to_owned(), days.into());
     }
@@ -133,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_shown_with_the_keys_of_a_scenario() {
+    fn the_state_of_a_subject_has_the_members_of_a_scenario() {
         let events = events(
             EntityKind::Subject,
             &[
@@ -170,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_is_shown_with_its_own_keys() {
+    fn the_state_of_a_controller_has_instructions_and_days_since_closing() {
         let events = events(
             EntityKind::Controller,
             &[
