@@ -24,9 +24,9 @@ pub(super) fn basis_conflicts(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Fi
             }
         }
     }
-    let mut search = CellEvaluator::new(rulebook);
+    let mut evaluator = CellEvaluator::new(rulebook);
     let mut releases = |at: RuleIndex, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
-        search
+        evaluator
             .cell(kind, purpose, category)
             .with_permits(|permit| permit == at)
             .releasing_circumstances()

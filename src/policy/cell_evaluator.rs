@@ -204,10 +204,10 @@ impl<'a> CellEvaluator<'a> {
         point: (KindId, PurposeId, CategoryId),
     ) -> bool {
         let Some(rule) = self.rulebook.rule(at) else { return false };
-        let worked = self.rule(at, rule, point, operation);
-        let forms = worked.forms.clone();
+        let evaluated = self.rule(at, rule, point, operation);
+        let forms = evaluated.forms.clone();
         // Treated as the only permit, the rule applies wherever it releases something.
-        let alone = EvaluatedRule { is_permit: true, ..worked };
+        let alone = EvaluatedRule { is_permit: true, ..evaluated };
         EvaluatedCell { rules: vec![alone], forms }.releasing_circumstances().is_some()
     }
 
@@ -262,9 +262,9 @@ impl<'a> CellEvaluator<'a> {
                     {
                         continue;
                     }
-                    let slice = self.cell(kind, purpose, category);
-                    if seen.insert(slice.key()) {
-                        distinct.push(((kind, purpose, category), slice));
+                    let cell = self.cell(kind, purpose, category);
+                    if seen.insert(cell.key()) {
+                        distinct.push(((kind, purpose, category), cell));
                     }
                 }
             }
@@ -341,11 +341,11 @@ impl EvaluatedCell {
 
     /// True if two cells, which may belong to different packs, consist of equal rules.
     pub fn is_equivalent(&self, other: &EvaluatedCell) -> bool {
-        let of = |slice: &EvaluatedCell| {
+        let of = |cell: &EvaluatedCell| {
             let rule = |rule: &EvaluatedRule| {
                 (rule.is_permit, rule.basis, rule.forms.clone(), rule.conditions.clone())
             };
-            let mut rules: Vec<_> = slice.rules.iter().map(rule).collect();
+            let mut rules: Vec<_> = cell.rules.iter().map(rule).collect();
             rules.sort_by_cached_key(|rule| format!("{rule:?}"));
             rules
         };
@@ -361,7 +361,7 @@ impl EvaluatedCell {
             [one, other] if one.form != other.form => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let given = |slice| CellInput { cell: slice, given: Circumstances::default() };
+        let given = |cell| CellInput { cell, given: Circumstances::default() };
         outcomes(&[given(self), given(other)], Circumstances::default(), &mut visit).is_break()
     }
 
@@ -441,7 +441,7 @@ impl EvaluatedCell {
 
     /// Returns the values of a fact that lead to different results, one for each class of equivalent values.
     fn distinguishing_values(&self, fact: Fact) -> Vec<u8> {
-        let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
+        let mut classes: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
         let mask = FactSet::of(fact);
         let tables =
             self.rules.iter().flat_map(|rule| &rule.conditions).filter(|table| table.facts.contains(fact));
@@ -449,13 +449,13 @@ impl EvaluatedCell {
         for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
             let rows =
                 tables.iter().flat_map(|table| &table.rows).filter(|(facts, _)| facts.get(fact) == value);
-            let sort: Vec<(Facts, bool)> =
+            let class: Vec<(Facts, bool)> =
                 rows.map(|&(facts, holds)| (facts.overlay(Facts::default(), mask), holds)).collect();
-            if !sorts.iter().any(|(known, _)| *known == sort) {
-                sorts.push((sort, value));
+            if !classes.iter().any(|(known, _)| *known == class) {
+                classes.push((class, value));
             }
         }
-        sorts.into_iter().map(|(_, value)| value).collect()
+        classes.into_iter().map(|(_, value)| value).collect()
     }
 }
 
@@ -472,20 +472,20 @@ enum FormOutcome {
 /// # Errors
 /// Returns the value with which the visitor stopped.
 pub fn outcomes<B>(
-    slices: &[CellInput<'_>],
+    inputs: &[CellInput<'_>],
     start: Circumstances,
     visit: &mut dyn FnMut(Circumstances, &[CellOutcome]) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     let mut settled: SmallVec<[CellOutcome; 2]> = SmallVec::new();
-    for slice in slices {
-        let CellInput { given, cell: slice } = slice;
+    for input in inputs {
+        let CellInput { given, cell } = input;
         let facts = start.facts.overlay(given.facts, given.fixed);
         let known = Circumstances { facts, fixed: start.fixed.union(given.fixed) };
-        match slice.step(known) {
+        match cell.step(known) {
             SearchStep::Settled(result) => settled.push(result),
             SearchStep::Branch(fact) => {
-                for value in values(slices, fact) {
-                    outcomes(slices, start.with(fact, value), visit)?;
+                for value in values(inputs, fact) {
+                    outcomes(inputs, start.with(fact, value), visit)?;
                 }
                 return ControlFlow::Continue(());
             }
@@ -495,8 +495,8 @@ pub fn outcomes<B>(
 }
 
 /// Returns the values that lead to different results in any of the cells.
-fn values(slices: &[CellInput<'_>], fact: Fact) -> Vec<u8> {
-    if let [only] = slices {
+fn values(inputs: &[CellInput<'_>], fact: Fact) -> Vec<u8> {
+    if let [only] = inputs {
         return only.cell.distinguishing_values(fact);
     }
     // Two values are equivalent only if they are so in every cell; trying all values is simpler.

@@ -42,12 +42,12 @@ pub fn uncovered(
     without_effect: &[RuleIndex],
 ) -> Vec<Finding> {
     let mut findings = clauses(pack, scenarios);
-    let mut search = CellEvaluator::new(pack.rulebook());
+    let mut evaluator = CellEvaluator::new(pack.rulebook());
     let rules: Vec<(RuleIndex, &Rule)> = (0..).zip(pack.rulebook().rules()).collect();
     for (at, rule) in rules {
-        if !applies(pack, &mut search, at) {
+        if !applies(pack, &mut evaluator, at) {
             findings.push(at_rule(rule, "dead-rule", "can never apply", "no request can match it", DEAD));
-        } else if rule.is_permit() && !can_release(pack, &mut search, at) {
+        } else if rule.is_permit() && !can_release(pack, &mut evaluator, at) {
             let (words, label) = ("is a permit that a prohibition always overrides", "releases nothing");
             findings.push(at_rule(rule, "permit-always-prohibited", words, label, PROHIBITED));
         } else if without_effect.contains(&at) && !pack.is_of_base(rule) {
@@ -57,7 +57,7 @@ pub fn uncovered(
         }
     }
     findings.extend(keys(pack));
-    findings.extend(categories(pack, &mut search));
+    findings.extend(categories(pack, &mut evaluator));
     findings
 }
 
@@ -160,7 +160,7 @@ fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
 }
 
 /// True if a permit releases something, or permits some operation, under some circumstances.
-fn can_release(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
+fn can_release(pack: &Pack, evaluator: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     let words = pack.vocabulary();
     let Some(rule) = pack.rulebook().rule(at) else { return false };
     Operation::ALL.iter().any(|&operation| {
@@ -169,33 +169,33 @@ fn can_release(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bo
                 let concerned = rule.concerns(kind, purpose, operation);
                 concerned
                     && words.categories().ids().any(|category| {
-                        let slice = search.cell_for(operation, kind, purpose, category);
-                        slice.with_permits(|permit| permit == at).releasing_circumstances().is_some()
+                        let cell = evaluator.cell_for(operation, kind, purpose, category);
+                        cell.with_permits(|permit| permit == at).releasing_circumstances().is_some()
                     })
             })
         })
     })
 }
 
-fn applies(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
+fn applies(pack: &Pack, evaluator: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     let words = pack.vocabulary();
     words.kinds().ids().any(|kind| {
         words.purposes().ids().any(|purpose| {
-            words.categories().ids().any(|category| search.can_apply(at, (kind, purpose, category)))
+            words.categories().ids().any(|category| evaluator.can_apply(at, (kind, purpose, category)))
         })
     })
 }
 
 /// Reports categories that are never released and not listed as such, and categories that are listed and can be
 /// released. Of categories that have others below them, only those that are released are reported.
-fn categories(pack: &Pack, search: &mut CellEvaluator<'_>) -> Vec<Finding> {
+fn categories(pack: &Pack, evaluator: &mut CellEvaluator<'_>) -> Vec<Finding> {
     let words = pack.vocabulary();
     let tree = words.categories();
     let mut findings = Vec::new();
     for category in tree.ids() {
         let is_leaf = !tree.ids().any(|other| tree.parent(other) == Some(category));
         let stated = pack.manifest().never_released.contains(&category);
-        match (released_to(pack, search, category), stated) {
+        match (released_to(pack, evaluator, category), stated) {
             (None, false) if is_leaf => {
                 let finding = Finding::error(
                     "never-released-category",
@@ -217,11 +217,11 @@ fn categories(pack: &Pack, search: &mut CellEvaluator<'_>) -> Vec<Finding> {
     findings
 }
 
-fn released_to(pack: &Pack, search: &mut CellEvaluator<'_>, category: CategoryId) -> Option<String> {
+fn released_to(pack: &Pack, evaluator: &mut CellEvaluator<'_>, category: CategoryId) -> Option<String> {
     let words = pack.vocabulary();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {
-            if search.cell(kind, purpose, category).releasing_circumstances().is_some() {
+            if evaluator.cell(kind, purpose, category).releasing_circumstances().is_some() {
                 return Some(format!(
                     "`{}` for `{}`",
                     words.kinds().name(kind),

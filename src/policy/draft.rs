@@ -59,8 +59,8 @@ impl RuleReader<'_> {
         let clauses = self.clauses(&written, &place);
         let basis = self.basis(&written, effect, &place);
         self.check_annotations(&written, &place);
-        let said = self.inspect(&written, &place)?;
-        let text = desugar(text, effect, basis, &said, self.vocabulary);
+        let mentions = self.inspect(&written, &place)?;
+        let text = desugar(text, effect, basis, &mentions, self.vocabulary);
         let policy = Policy::parse(Some(policy_id(position)), &text).ok()?;
         let json = policy.to_json().ok()?;
         let conditions = expression::conditions(&json);
@@ -308,7 +308,7 @@ impl RuleReader<'_> {
 impl RuleDraft {
     /// Evaluates the conditions that depend on no variable fact into the rule's reach, and keeps the others as
     /// conditions.
-    pub(super) fn compile(self, world: &CedarModel, words: &Vocabulary) -> Rule {
+    pub(super) fn compile(self, model: &CedarModel, words: &Vocabulary) -> Rule {
         let RuleDraft { mut rule, conditions } = self;
         for (condition, mentions) in conditions {
             let Some(probe) = probe(&condition) else {
@@ -318,7 +318,7 @@ impl RuleDraft {
             };
             let fixed: FactSet = [Fact::Operation, Fact::Form].into_iter().collect();
             if mentions.facts.is_subset(fixed) {
-                rule.reach.narrow(&probe, mentions, world, words);
+                rule.reach.narrow(&probe, mentions, model, words);
             } else {
                 let text = text_of(&probe);
                 let Mentions { kind, purpose, category, facts: _ } = mentions;
@@ -347,15 +347,21 @@ fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
 /// - `not-personal` excludes personal data and service data.
 ///
 /// A forbid stays as it is.
-fn desugar(text: &str, effect: Effect, basis: Option<Basis>, said: &Mentions, words: &Vocabulary) -> String {
+fn desugar(
+    text: &str,
+    effect: Effect,
+    basis: Option<Basis>,
+    mentions: &Mentions,
+    words: &Vocabulary,
+) -> String {
     if effect == Effect::Forbid {
         return text.to_owned();
     }
     let mut added = Vec::new();
-    if !said.facts.contains(Fact::Operation) {
+    if !mentions.facts.contains(Fact::Operation) {
         added.push("context.operation == \"disclose\"".to_owned());
     }
-    if !said.facts.contains(Fact::Form) {
+    if !mentions.facts.contains(Fact::Form) {
         added.push("context.form == \"clear\"".to_owned());
     }
     match basis {

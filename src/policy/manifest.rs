@@ -148,11 +148,11 @@ impl Manifest {
     /// `findings`.
     pub(super) fn read(
         source: &Source,
-        to_extend: &[Arc<Base>],
+        available_bases: &[Arc<Base>],
         findings: &mut Vec<Finding>,
     ) -> Option<(Manifest, Vocabulary)> {
         let document = Document::parse(source);
-        let read = read(&document, source, to_extend, findings);
+        let read = read(&document, source, available_bases, findings);
         let found = document.into_findings();
         let broken = found.iter().any(Finding::is_error);
         findings.extend(found);
@@ -164,12 +164,12 @@ impl Manifest {
 fn read(
     document: &Document<'_>,
     source: &Source,
-    to_extend: &[Arc<Base>],
+    available_bases: &[Arc<Base>],
     findings: &mut Vec<Finding>,
 ) -> (Option<Manifest>, Vocabulary) {
     let mut root = document.root("the pack");
     let vocabulary = Vocabulary::of_pack(&mut root);
-    let base = root.text("extends").and_then(|name| base(&name, to_extend, document));
+    let base = root.text("extends").and_then(|name| base(&name, available_bases, document));
     let of_base = base.as_ref().map(|base| read_base(base, &vocabulary, findings));
     let title = root.needed_text("title");
     let version = root.needed_text("version");
@@ -245,10 +245,10 @@ fn read_base(base: &Base, vocabulary: &Vocabulary, findings: &mut Vec<Finding>) 
     BaseManifest { clauses, never_released }
 }
 
-fn base(name: &At<&str>, to_extend: &[Arc<Base>], document: &Document<'_>) -> Option<Arc<Base>> {
-    let known = to_extend.iter().find(|base| base.name == name.value);
+fn base(name: &At<&str>, available_bases: &[Arc<Base>], document: &Document<'_>) -> Option<Arc<Base>> {
+    let known = available_bases.iter().find(|base| base.name == name.value);
     if known.is_none() {
-        let names = || to_extend.iter().map(|base| base.name.as_str());
+        let names = || available_bases.iter().map(|base| base.name.as_str());
         let otherwise = format!("known: {}", crate::document::join(names()));
         document.find_unknown("unknown-base", "base", name, names(), &otherwise);
     }

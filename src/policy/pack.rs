@@ -208,8 +208,8 @@ fn rulebook(
     vocabulary: &Vocabulary,
     findings: &mut Vec<Finding>,
 ) -> Option<Rulebook> {
-    let world = match CedarModel::new(vocabulary) {
-        Ok(world) => world,
+    let model = match CedarModel::new(vocabulary) {
+        Ok(model) => model,
         Err(error) => {
             findings.push(Finding::error(
                 "bad-vocabulary",
@@ -245,12 +245,12 @@ fn rulebook(
             .push(Finding::error("no-rules", "the pack has no rules").hint("write them in `rules.cedar`"));
     }
     report_duplicate_ids(&drafts, reader.findings);
-    validate(&drafts, &world, &mut reader);
+    validate(&drafts, &model, &mut reader);
     if findings.iter().any(Finding::is_error) {
         return None;
     }
-    let rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.compile(&world, vocabulary)).collect();
-    Some(Rulebook::new(world, rules, vocabulary))
+    let rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.compile(&model, vocabulary)).collect();
+    Some(Rulebook::new(model, rules, vocabulary))
 }
 
 /// Adds the pack's clauses that list a rule of the base under `base-rules` to the citations of that rule.
@@ -291,28 +291,28 @@ fn report_duplicate_ids(drafts: &[RuleDraft], findings: &mut Vec<Finding>) {
 }
 
 /// True if rules pass strict validation and no other error was found.
-pub(super) fn is_valid(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) -> bool {
-    validate(drafts, world, reader);
+pub(super) fn is_valid(drafts: &[RuleDraft], model: &CedarModel, reader: &mut RuleReader<'_>) -> bool {
+    validate(drafts, model, reader);
     !reader.findings.iter().any(Finding::is_error)
 }
 
 /// Validates the rules strictly, in the form in which they are evaluated.
-fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) {
+fn validate(drafts: &[RuleDraft], model: &CedarModel, reader: &mut RuleReader<'_>) {
     let mut policies = PolicySet::new();
     for draft in drafts {
         let _ = policies.add(draft.rule.policy.clone());
     }
-    let result = Validator::new(world.schema.clone()).validate(&policies, ValidationMode::Strict);
+    let result = Validator::new(model.schema.clone()).validate(&policies, ValidationMode::Strict);
     let rule = |id: &cedar_policy::PolicyId| {
         let at = rule_position(id)?;
         drafts.iter().find(|draft| rule_position(draft.rule.policy.id()) == Some(at))
     };
     // Cedar repeats a mistake for every purpose; it is reported once.
-    let mut said = HashSet::new();
+    let mut reported = HashSet::new();
     let mut find = |id: &cedar_policy::PolicyId, error: &(dyn Diagnostic + 'static)| {
         let label = error.labels().and_then(|mut labels| labels.next());
         let place = label.map(|label| (label.offset(), label.len()));
-        if let Some(draft) = rule(id).filter(|_| said.insert((id.clone(), place))) {
+        if let Some(draft) = rule(id).filter(|_| reported.insert((id.clone(), place))) {
             reader.report_cedar_error(error, &draft.rule.location);
         }
     };

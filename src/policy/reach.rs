@@ -66,7 +66,7 @@ impl Reach {
         &mut self,
         probe: &PolicySet,
         mentions: Mentions,
-        world: &CedarModel,
+        model: &CedarModel,
         words: &Vocabulary,
     ) {
         let size = |mentioned: bool, all: usize| if mentioned { all } else { 1 };
@@ -77,7 +77,7 @@ impl Reach {
             size(mentions.facts.contains(Fact::Operation), Operation::ALL.len()),
             size(mentions.facts.contains(Fact::Form), RELEASING_FORMS.len()),
         ];
-        let table: Vec<bool> = points(sizes).map(|point| applies(probe, world, point)).collect();
+        let table: Vec<bool> = points(sizes).map(|point| applies(probe, model, point)).collect();
         let mentioned = sizes.iter().filter(|&&size| size > 1).count();
         let sets = [
             &mut self.kinds,
@@ -189,7 +189,7 @@ fn points(sizes: [usize; 5]) -> impl Iterator<Item = [usize; 5]> {
 
 fn applies(
     probe: &PolicySet,
-    world: &CedarModel,
+    model: &CedarModel,
     [kind, purpose, category, operation, form]: [usize; 5],
 ) -> bool {
     fn id<I: TermId>(position: usize) -> I {
@@ -198,7 +198,7 @@ fn applies(
     let facts = Operation::ALL.get(operation).map(|&operation| Facts::default().with_operation(operation));
     let facts = facts.zip(RELEASING_FORMS.get(form)).map(|(facts, &form)| facts.with_form(form));
     let Some(facts) = facts else { return false };
-    world
+    model
         .authorize(probe, (id(kind), id(purpose), id(category)), facts)
         .is_some_and(|response| response.decision() == cedar_policy::Decision::Allow)
 }

@@ -152,11 +152,11 @@ impl Condition {
     /// Evaluates the condition. Returns `None` if Cedar reports an error.
     pub(super) fn holds(
         &self,
-        world: &CedarModel,
+        model: &CedarModel,
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
     ) -> Option<bool> {
-        let response = world.authorize(&self.probe, point, facts)?;
+        let response = model.authorize(&self.probe, point, facts)?;
         let broken = response.diagnostics().errors().next().is_some();
         (!broken).then(|| response.decision() == cedar_policy::Decision::Allow)
     }

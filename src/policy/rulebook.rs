@@ -22,7 +22,7 @@ pub type RuleIndex = u16;
 /// The rules of one pack.
 #[derive(Debug)]
 pub struct Rulebook {
-    world: Arc<CedarModel>,
+    model: Arc<CedarModel>,
     rules: Vec<Rule>,
     cells: Vec<Arc<Cell>>,
     /// The distinct rows.
@@ -96,7 +96,7 @@ impl Cell {
 }
 
 impl Rulebook {
-    pub(super) fn new(world: CedarModel, rules: Vec<Rule>, vocabulary: &Vocabulary) -> Rulebook {
+    pub(super) fn new(model: CedarModel, rules: Vec<Rule>, vocabulary: &Vocabulary) -> Rulebook {
         let sizes = (vocabulary.kinds().len(), vocabulary.purposes().len());
         let mut cells = CellInterner::default();
         let mut rows = RowInterner::default();
@@ -115,8 +115,8 @@ impl Rulebook {
                 }
             }
         }
-        let world = Arc::new(world);
-        Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes }
+        let model = Arc::new(model);
+        Rulebook { model, rules, cells: cells.list, rows: rows.list, table, sizes }
     }
 
     /// Returns the rules with one of them replaced. Only cells that the old or the new rule reaches are computed
@@ -152,12 +152,12 @@ impl Rulebook {
                 }
             }
         }
-        let world = Arc::clone(&self.world);
-        Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes: self.sizes }
+        let model = Arc::clone(&self.model);
+        Rulebook { model, rules, cells: cells.list, rows: rows.list, table, sizes: self.sizes }
     }
 
-    pub(super) fn world(&self) -> &CedarModel {
-        &self.world
+    pub(super) fn model(&self) -> &CedarModel {
+        &self.model
     }
 
     /// Returns the rules in the order of the pack.
@@ -252,7 +252,7 @@ impl Rulebook {
         let mut withheld = RuleVerdict::withheld();
         for &form in &cell.forms {
             let asked = facts.with_operation(operation).with_form(form);
-            let Some(response) = self.world.authorize(&cell.policies, point, asked) else {
+            let Some(response) = self.model.authorize(&cell.policies, point, asked) else {
                 return RuleVerdict::withheld();
             };
             if response.diagnostics().errors().next().is_some() {
@@ -282,7 +282,7 @@ impl Rulebook {
     ) -> SmallVec<[RuleIndex; 2]> {
         let point = (kind, purpose, category);
         let asked = facts.with_operation(Operation::Disclose).with_form(Form::Clear);
-        let met = |condition: &Condition| condition.holds(&self.world, point, asked) != Some(false);
+        let met = |condition: &Condition| condition.holds(&self.model, point, asked) != Some(false);
         let applying = self.forbids(point).filter(|(_, rule)| rule.conditions().iter().all(met));
         applying.map(|(at, _)| at).collect()
     }
@@ -308,7 +308,7 @@ impl Rulebook {
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
     ) -> bool {
-        condition.holds(&self.world, point, facts) == Some(true)
+        condition.holds(&self.model, point, facts) == Some(true)
     }
 
     /// Returns the rules that determined Cedar's decision, in the order of the pack.
@@ -340,7 +340,7 @@ impl Rulebook {
         let asked = asked.with_form(forms.min().unwrap_or(Form::Clear));
         let lacking = rule.conditions().iter().enumerate();
         let lacking = lacking.filter(|(_, condition)| {
-            condition.holds(&self.world, (kind, purpose, category), asked) != Some(true)
+            condition.holds(&self.model, (kind, purpose, category), asked) != Some(true)
         });
         (rule.mismatch((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
     }
@@ -495,9 +495,9 @@ when { context.operation == "destroy" && context.minor };
         assert_eq!([Disclose, Collect, Alter, Destroy].map(possible), [true, false, true, true]);
         assert!(rulebook.rows.len() < 6, "equal rows are kept once");
 
-        let mut search = CellEvaluator::new(rulebook);
+        let mut evaluator = CellEvaluator::new(rulebook);
         let mut releases = |operation, name: &str| {
-            search
+            evaluator
                 .cell_for(operation, kind, purpose, category(name))
                 .releasing_circumstances()
                 .map(|found| found.describe(words))

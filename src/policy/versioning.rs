@@ -142,8 +142,8 @@ mod tests {
         let (kept, longer) =
             ("[retention]\nwebsite-activity = \"30d\"", "[retention]\nwebsite-activity = \"3650d\"");
         let never = |names: &str| format!("never-released = [{names}]");
-        type Said<'s> = (&'s str, &'s str, &'s str);
-        let cases: [(Said<'_>, Said<'_>, &str); 14] = [
+        type VersionTexts<'s> = (&'s str, &'s str, &'s str);
+        let cases: [(VersionTexts<'_>, VersionTexts<'_>, &str); 14] = [
             (("", kept, HOSTING), ("", longer, HOSTING), "30d -> 3650d"),
             (("", kept, HOSTING), ("", "", HOSTING), "30d -> no limit"),
             (("", "", HOSTING), ("", "[regions]\nUS = \"AMER\"\nCA = \"AMER\"", HOSTING), "-> AMER"),
@@ -184,8 +184,8 @@ mod tests {
             let found = notice_finding(&before, &version(late, new.0, new.1, new.2));
             let found = found.unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.code(), "change-not-announced");
-            let said = format!("{found}: {}", found.report().hint.unwrap_or_default());
-            assert!(said.contains(words) && said.contains("29 business days ahead"), "{words}: {said}");
+            let text = format!("{found}: {}", found.report().hint.unwrap_or_default());
+            assert!(text.contains(words) && text.contains("29 business days ahead"), "{words}: {text}");
         }
     }
 

@@ -89,7 +89,7 @@ fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
     }
 }
 
-/// A Turtle string.
+/// Returns a text as a Turtle string literal.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")

@@ -34,7 +34,7 @@ macro_rules! id {
         pub struct $name(pub(crate) u16);
 
         impl $name {
-            /// Position in the vocabulary's list of this tree.
+            /// Returns the position in the list of its tree.
             pub fn index(self) -> usize {
                 usize::from(self.0)
             }

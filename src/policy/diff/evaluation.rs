@@ -96,14 +96,14 @@ fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<TermPair<I>> {
 /// Compares two packs. Caches the comparisons of cells, which most points share.
 struct PackComparison<'p> {
     packs: [&'p Pack; 2],
-    searches: [CellEvaluator<'p>; 2],
+    evaluators: [CellEvaluator<'p>; 2],
     known: HashMap<(CellKey, CellKey), Rc<[CellDifference]>>,
 }
 
 impl<'p> PackComparison<'p> {
     fn new(old: &'p Pack, new: &'p Pack) -> PackComparison<'p> {
-        let searches = [CellEvaluator::new(old.rulebook()), CellEvaluator::new(new.rulebook())];
-        PackComparison { packs: [old, new], searches, known: HashMap::new() }
+        let evaluators = [CellEvaluator::new(old.rulebook()), CellEvaluator::new(new.rulebook())];
+        PackComparison { packs: [old, new], evaluators, known: HashMap::new() }
     }
 
     fn differences(
@@ -113,9 +113,9 @@ impl<'p> PackComparison<'p> {
         purpose: &TermPair<PurposeId>,
         category: &TermPair<CategoryId>,
     ) -> Rc<[CellDifference]> {
-        let [in_old, in_new] = &mut self.searches;
-        let before = slice(in_old, operation, (kind.old, purpose.old, category.old));
-        let after = slice(in_new, operation, (kind.new, purpose.new, category.new));
+        let [in_old, in_new] = &mut self.evaluators;
+        let before = evaluate(in_old, operation, (kind.old, purpose.old, category.old));
+        let after = evaluate(in_new, operation, (kind.new, purpose.new, category.new));
         let key = (before.key(), after.key());
         if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
@@ -127,13 +127,13 @@ impl<'p> PackComparison<'p> {
 }
 
 /// Evaluates the cell of a point. A term that the version does not have releases nothing.
-fn slice(
-    search: &mut CellEvaluator<'_>,
+fn evaluate(
+    evaluator: &mut CellEvaluator<'_>,
     operation: Operation,
     point: (Option<KindId>, Option<PurposeId>, Option<CategoryId>),
 ) -> EvaluatedCell {
     match point {
-        (Some(kind), Some(purpose), Some(category)) => search.cell_for(operation, kind, purpose, category),
+        (Some(kind), Some(purpose), Some(category)) => evaluator.cell_for(operation, kind, purpose, category),
         _ => EvaluatedCell::default(),
     }
 }
@@ -146,24 +146,28 @@ fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<C
     let mut found: Vec<CellDifference> = Vec::new();
     let mut visit = |circumstances: Circumstances, outcomes: &[CellOutcome]| {
         if let [before, after] = outcomes
-            && let Some(how) = how(packs, *before, *after)
+            && let Some(kind) = difference_kind(packs, *before, *after)
         {
             let when = circumstances.non_default();
-            match found.iter_mut().find(|known| known.kind == how) {
+            match found.iter_mut().find(|known| known.kind == kind) {
                 Some(known) if when.count() < known.when.count() => known.when = when,
                 Some(_) => {}
-                None => found.push(CellDifference { kind: how, when }),
+                None => found.push(CellDifference { kind, when }),
             }
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = |slice| CellInput { cell: slice, given: Circumstances::default() };
+    let given = |cell| CellInput { cell, given: Circumstances::default() };
     let _ = outcomes(&[given(old), given(new)], Circumstances::default(), &mut visit);
     found
 }
 
 /// Returns how two outcomes differ, and which rule causes it.
-fn how([old, new]: [&Pack; 2], before: CellOutcome, after: CellOutcome) -> Option<DifferenceKind> {
+fn difference_kind(
+    [old, new]: [&Pack; 2],
+    before: CellOutcome,
+    after: CellOutcome,
+) -> Option<DifferenceKind> {
     let basis = |pack: &Pack, outcome: CellOutcome| {
         let released = outcome.rule.filter(|_| outcome.form != Form::Removed)?;
         pack.rulebook().rule(released)?.basis

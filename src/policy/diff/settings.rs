@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use super::grouping::folded;
@@ -72,13 +73,13 @@ impl SettingChanges {
 /// Returns every setting that differs.
 pub(super) fn setting_changes(old: &Pack, new: &Pack) -> Vec<SettingChange> {
     let mut found = SettingChanges::default();
-    let (words_old, words_new) = (old.vocabulary(), new.vocabulary());
+    let (old_vocabulary, new_vocabulary) = (old.vocabulary(), new.vocabulary());
     let (before, after) = (old.manifest(), new.manifest());
     retention(&mut found, old, new);
     never_released(&mut found, old, new);
     manifest_changes(&mut found, before, after);
-    regions(&mut found, words_old, words_new);
-    vocabulary_changes(&mut found, words_old, words_new);
+    regions(&mut found, old_vocabulary, new_vocabulary);
+    vocabulary_changes(&mut found, old_vocabulary, new_vocabulary);
     found.0
 }
 
@@ -133,13 +134,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
         u32::to_string,
         *notice < old.notice_business_days,
     );
-    // Holidays before the new version takes effect no longer matter.
-    let to_come = old.holidays.iter().filter(|day| **day >= *effective);
-    let dropped: Vec<String> =
-        to_come.filter(|day| !holidays.contains(day)).map(ToString::to_string).collect();
-    if !dropped.is_empty() {
-        found.push("holidays", dropped, "listed".to_owned(), "not listed".to_owned(), true);
-    }
+    dropped_holidays(found, &old.holidays, holidays, *effective);
     let before = old.switches.global_privacy_control;
     found.compare(
         "switches.global-privacy-control",
@@ -154,6 +149,16 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
         None => "none".to_owned(),
     };
     found.compare("controller-contact", &old.controller_contact, controller_contact, written, false);
+}
+
+/// Adds the holidays that the new version no longer lists: notice periods become shorter.
+fn dropped_holidays(found: &mut SettingChanges, old: &[Date], new: &[Date], effective: Date) {
+    // Holidays before the new version takes effect no longer matter.
+    let future = old.iter().filter(|day| **day >= effective);
+    let dropped: Vec<String> = future.filter(|day| !new.contains(day)).map(ToString::to_string).collect();
+    if !dropped.is_empty() {
+        found.push("holidays", dropped, "listed".to_owned(), "not listed".to_owned(), true);
+    }
 }
 
 /// True if a limit is higher than another; no limit is the highest.
@@ -256,7 +261,7 @@ fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabu
     for (name, before, after) in in_both(old.kinds(), new.kinds()) {
         let (was, is) = (old.needs_agreement(before), new.needs_agreement(after));
         found.flag("vocabulary.kinds.needs-agreement", &name, was, is, was);
-        // A narrower purpose asks for a case less often, and one in another place for other purposes.
+        // With a narrower purpose, fewer requests must cite a case; with an unrelated one, other requests must.
         let cites = |words: &Vocabulary, root: Option<PurposeId>, purpose| {
             root.is_some_and(|root| words.purposes().within(purpose, root))
         };

@@ -94,10 +94,10 @@ pub struct CitedClause {
 /// left out.
 pub fn matrix(pack: &Pack) -> Matrix {
     let words = pack.vocabulary();
-    let mut search = CellEvaluator::new(pack.rulebook());
+    let mut evaluator = CellEvaluator::new(pack.rulebook());
     let mut sections: Vec<MatrixSection> = Vec::new();
     for kind in words.kinds().preorder() {
-        let section = section(pack, &mut search, kind);
+        let section = section(pack, &mut evaluator, kind);
         match sections
             .iter_mut()
             .find(|known| known.rows == section.rows && known.categories == section.categories)
@@ -133,7 +133,7 @@ fn left_out(pack: &Pack) -> String {
     )
 }
 
-fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> MatrixSection {
+fn section(pack: &Pack, evaluator: &mut CellEvaluator<'_>, kind: KindId) -> MatrixSection {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
         words.categories().preorder().into_iter().filter(|&id| words.governs_operations(id)).collect();
@@ -142,7 +142,7 @@ fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> MatrixS
         // Operations with equal entries share a row.
         let mut of_purpose: Vec<Row> = Vec::new();
         for &operation in Operation::ALL {
-            let entries = entries(pack, search, &personal, (operation, kind, purpose));
+            let entries = entries(pack, evaluator, &personal, (operation, kind, purpose));
             if entries.iter().all(Option::is_none) {
                 continue;
             }
@@ -176,11 +176,11 @@ fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> MatrixS
 /// Returns the entry of each category.
 fn entries(
     pack: &Pack,
-    search: &mut CellEvaluator<'_>,
+    evaluator: &mut CellEvaluator<'_>,
     categories: &[CategoryId],
     (operation, kind, purpose): (Operation, KindId, PurposeId),
 ) -> Vec<Option<MatrixEntry>> {
-    let entry = |&category: &CategoryId| entry(pack, search, operation, (kind, purpose, category));
+    let entry = |&category: &CategoryId| entry(pack, evaluator, operation, (kind, purpose, category));
     let mut entries: Vec<Option<MatrixEntry>> = categories.iter().map(entry).collect();
     let tree = pack.vocabulary().categories();
     let known: Vec<Option<(Form, String)>> =
@@ -214,16 +214,16 @@ fn except(
 
 fn entry(
     pack: &Pack,
-    search: &mut CellEvaluator<'_>,
+    evaluator: &mut CellEvaluator<'_>,
     operation: Operation,
     point: (KindId, PurposeId, CategoryId),
 ) -> Option<MatrixEntry> {
     let (kind, purpose, category) = point;
     let words = pack.vocabulary();
     let rulebook = pack.rulebook();
-    let slice: EvaluatedCell = search.cell_for(operation, kind, purpose, category);
+    let cell: EvaluatedCell = evaluator.cell_for(operation, kind, purpose, category);
     let usual = rulebook.judge_operation(operation, point, Facts::default());
-    let (form, alternatives) = alternatives(&slice)?;
+    let (form, alternatives) = alternatives(&cell)?;
     let verdict = match alternatives.first() {
         Some(first) if usual.form != form => rulebook.judge_operation(operation, point, first.facts),
         _ => usual,
@@ -246,7 +246,7 @@ fn entry(
 
 /// Returns the most revealing form in which something is released, and each minimal set of facts under which it
 /// is.
-fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
+fn alternatives(cell: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     let mut best = Form::Removed;
     let mut found: Vec<Circumstances> = Vec::new();
     let mut visit = |circumstances: Circumstances, outcomes: &[CellOutcome]| {
@@ -262,7 +262,7 @@ fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = CellInput { cell: slice, given: Circumstances::default() };
+    let given = CellInput { cell: cell, given: Circumstances::default() };
     let _ = outcomes(&[given], Circumstances::default(), &mut visit);
     (best != Form::Removed).then_some((best, found))
 }
@@ -275,13 +275,13 @@ fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
 /// Describes the facts that all alternatives need, then those that each needs besides: `same region;
 /// service-signup or product-download`.
 fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
-    let said = |circumstances: &Circumstances| circumstances.describe(words).replace(" = true", "");
+    let describe = |circumstances: &Circumstances| circumstances.describe(words).replace(" = true", "");
     let Some((first, others)) = alternatives.split_first() else { return String::new() };
     let common = |fact: &Fact| others.iter().all(|other| is_part(&only(first, FactSet::of(*fact)), other));
     let common: FactSet = first.fixed.facts().filter(common).collect();
-    let rest = alternatives.iter().map(|each| said(&only(each, each.fixed.difference(common))));
+    let rest = alternatives.iter().map(|each| describe(&only(each, each.fixed.difference(common))));
     let rest: Vec<String> = rest.filter(|words| !words.is_empty()).collect();
-    let parts = [said(&only(first, common)), rest.join(" or ")];
+    let parts = [describe(&only(first, common)), rest.join(" or ")];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 

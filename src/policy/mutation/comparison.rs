@@ -54,11 +54,11 @@ pub struct MutantDifference<'f> {
 pub struct Comparison<'a> {
     pack: &'a Pack,
     fields: &'a [JudgedField],
-    search: CellEvaluator<'a>,
+    evaluator: CellEvaluator<'a>,
     /// Index of the cell of each category among the distinct ones, by request.
-    slices: HashMap<RequestKey, Vec<usize>>,
-    distinct: Vec<Arc<EvaluatedCell>>,
-    numbers: HashMap<CellKey, usize>,
+    cells: HashMap<RequestKey, Vec<usize>>,
+    distinct_cells: Vec<Arc<EvaluatedCell>>,
+    indices: HashMap<CellKey, usize>,
 }
 
 type RequestKey = (Operation, KindId, PurposeId);
@@ -76,7 +76,7 @@ struct CellPair {
 #[derive(Debug, Default)]
 struct CellPairs {
     list: Vec<CellPair>,
-    numbers: HashMap<CellPairKey, usize>,
+    indices: HashMap<CellPairKey, usize>,
 }
 
 /// Index of the cell in the old pack, and the forms and conditions of the rule in the new one.
@@ -85,9 +85,9 @@ type CellPairKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
 /// One request: for each category the index of its pair of cells (`None` if nothing is released in either
 /// version), and for each version whether it permits anything at all.
 struct RequestCells {
-    question: RequestKey,
-    versions: Vec<Option<usize>>,
-    answered: [bool; 2],
+    request: RequestKey,
+    pair_indices: Vec<Option<usize>>,
+    permits_any: [bool; 2],
 }
 
 impl<'a> Comparison<'a> {
@@ -96,10 +96,10 @@ impl<'a> Comparison<'a> {
         Comparison {
             pack,
             fields,
-            search: CellEvaluator::new(pack.rulebook()),
-            slices: HashMap::new(),
-            distinct: Vec::new(),
-            numbers: HashMap::new(),
+            evaluator: CellEvaluator::new(pack.rulebook()),
+            cells: HashMap::new(),
+            distinct_cells: Vec::new(),
+            indices: HashMap::new(),
         }
     }
 
@@ -115,30 +115,31 @@ impl<'a> Comparison<'a> {
         visit: &mut dyn FnMut(&[MutantDifference<'a>]) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let Some(mutated) = mutant.pack() else { return ControlFlow::Continue(()) };
-        let mut changed = CellPairs::default();
-        let rows = self.request_cells(mutant.at, mutated, &mut changed);
+        let mut all_pairs = CellPairs::default();
+        let requests = self.request_cells(mutant.at, mutated, &mut all_pairs);
         let mut seen = HashSet::new();
         for field in self.fields {
-            for RequestCells { question, versions, answered } in &rows {
-                let (operation, kind, purpose) = *question;
-                let of = |&(category, _): &(CategoryId, Circumstances)| *versions.get(category.index())?;
-                let numbers: Option<SmallVec<[usize; 2]>> = field.categories.iter().map(of).collect();
-                let Some(numbers) = numbers else { continue };
+            for RequestCells { request, pair_indices, permits_any } in &requests {
+                let (operation, kind, purpose) = *request;
+                let of =
+                    |&(category, _): &(CategoryId, Circumstances)| *pair_indices.get(category.index())?;
+                let indices: Option<SmallVec<[usize; 2]>> = field.categories.iter().map(of).collect();
+                let Some(indices) = indices else { continue };
                 let start = settled(kind, purpose);
                 let given: SmallVec<[Circumstances; 2]> =
                     field.categories.iter().map(|&(_, given)| given).collect();
                 let is_disclosed = operation == Operation::Disclose;
-                if !seen.insert((is_disclosed, *answered, start, numbers.clone(), given.clone())) {
+                if !seen.insert((is_disclosed, *permits_any, start, indices.clone(), given.clone())) {
                     continue;
                 }
-                let pairs = numbers.iter().zip(given);
-                let pairs = pairs.filter_map(|(&number, given)| Some((changed.list.get(number)?, given)));
-                let mut walk = PairSearch { pairs: pairs.collect(), values: HashMap::new() };
+                let pairs = indices.iter().zip(given);
+                let pairs = pairs.filter_map(|(&index, given)| Some((all_pairs.list.get(index)?, given)));
+                let mut search = PairSearch { pairs: pairs.collect(), values: HashMap::new() };
                 let mut found = Vec::new();
                 let mut leaf = |circumstances, forms: [Form; 2]| {
-                    // A request that is not answered is refused.
-                    let seen = |(form, &answered)| if answered { form } else { Form::Removed };
-                    let mut forms = forms.into_iter().zip(answered).map(seen);
+                    // A version that permits nothing refuses.
+                    let result = |(form, &permits_any)| if permits_any { form } else { Form::Removed };
+                    let mut forms = forms.into_iter().zip(permits_any).map(result);
                     let (Some(old), Some(new)) = (forms.next(), forms.next()) else { return };
                     if old != new {
                         found.push(MutantDifference {
@@ -152,7 +153,7 @@ impl<'a> Comparison<'a> {
                         });
                     }
                 };
-                walk.visit(start, &mut leaf);
+                search.visit(start, &mut leaf);
                 if !found.is_empty() {
                     visit(&found)?;
                 }
@@ -163,95 +164,94 @@ impl<'a> Comparison<'a> {
 
     /// Returns the requests that either version of a rule concerns and for which something can be released,
     /// disclosures first.
-    fn request_cells(&mut self, at: RuleIndex, mutated: &Pack, changed: &mut CellPairs) -> Vec<RequestCells> {
+    fn request_cells(&mut self, at: RuleIndex, mutated: &Pack, pairs: &mut CellPairs) -> Vec<RequestCells> {
         let pack = self.pack;
         let rules = [pack, mutated].map(|pack| pack.rulebook().rule(at));
         let [Some(old), Some(new)] = rules else { return Vec::new() };
-        let mut search = CellEvaluator::new(mutated.rulebook());
+        let mut evaluator = CellEvaluator::new(mutated.rulebook());
         let words = pack.vocabulary();
-        let mut rows = Vec::new();
+        let mut requests = Vec::new();
         for &operation in Operation::ALL {
             for kind in words.kinds().preorder() {
                 for purpose in words.purposes().preorder() {
-                    let question = (operation, kind, purpose);
+                    let request = (operation, kind, purpose);
                     let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     let is_changed = concerned(old) || concerned(new);
                     // The response to an operation is evaluated as a disclosure: if none is possible, the
                     // operation is refused.
-                    let answered = [pack, mutated].map(|pack| {
+                    let permits_any = [pack, mutated].map(|pack| {
                         let is_possible = |operation| pack.rulebook().can_permit(kind, purpose, operation);
                         is_possible(operation) && is_possible(Operation::Disclose)
                     });
-                    if !is_changed || answered == [false; 2] {
+                    if !is_changed || permits_any == [false; 2] {
                         continue;
                     }
-                    let slices = self.slices(question).to_vec();
-                    let versions = slices.into_iter().zip(words.categories().ids());
-                    let versions = versions.map(|(number, category)| {
+                    let cells = self.cells(request).to_vec();
+                    let pair_indices = cells.into_iter().zip(words.categories().ids());
+                    let pair_indices = pair_indices.map(|(index, category)| {
                         let point = (kind, purpose, category);
                         let reached = new.reaches_any_form((kind, purpose, category, operation));
-                        let rule = reached.then(|| search.rule(at, new, point, operation));
-                        changed.number(at, number, self.distinct.get(number)?, rule)
+                        let rule = reached.then(|| evaluator.rule(at, new, point, operation));
+                        pairs.intern(at, index, self.distinct_cells.get(index)?, rule)
                     });
-                    let versions: Vec<Option<usize>> = versions.collect();
-                    let differs =
-                        |number: &usize| changed.list.get(*number).is_some_and(CellPair::may_differ);
-                    if versions.iter().flatten().any(differs) {
-                        rows.push(RequestCells { question, versions, answered });
+                    let pair_indices: Vec<Option<usize>> = pair_indices.collect();
+                    let differs = |index: &usize| pairs.list.get(*index).is_some_and(CellPair::may_differ);
+                    if pair_indices.iter().flatten().any(differs) {
+                        requests.push(RequestCells { request, pair_indices, permits_any });
                     }
                 }
             }
         }
-        rows
+        requests
     }
 
     /// Returns the index of each category's cell among the distinct ones.
-    fn slices(&mut self, question: RequestKey) -> &[usize] {
-        let Comparison { pack, search, slices, distinct, numbers, .. } = self;
-        let (operation, kind, purpose) = question;
-        slices.entry(question).or_insert_with(|| {
-            let number = |category| {
-                let worked = search.full_cell(operation, (kind, purpose, category));
-                *numbers.entry(worked.key()).or_insert_with(|| {
-                    distinct.push(Arc::new(worked));
-                    distinct.len() - 1
+    fn cells(&mut self, request: RequestKey) -> &[usize] {
+        let Comparison { pack, evaluator, cells, distinct_cells, indices, .. } = self;
+        let (operation, kind, purpose) = request;
+        cells.entry(request).or_insert_with(|| {
+            let index = |category| {
+                let evaluated = evaluator.full_cell(operation, (kind, purpose, category));
+                *indices.entry(evaluated.key()).or_insert_with(|| {
+                    distinct_cells.push(Arc::new(evaluated));
+                    distinct_cells.len() - 1
                 })
             };
-            pack.vocabulary().categories().ids().map(number).collect()
+            pack.vocabulary().categories().ids().map(index).collect()
         })
     }
 }
 
 impl CellPairs {
-    /// Returns the index of a cell with the changed rule; `None` if nothing is released in either version.
-    fn number(
+    /// Returns the index of the pair of a cell and the same cell with the changed rule; `None` if nothing is released in either version.
+    fn intern(
         &mut self,
         at: RuleIndex,
-        slice: usize,
+        cell: usize,
         old: &Arc<EvaluatedCell>,
         rule: Option<EvaluatedRule>,
     ) -> Option<usize> {
         let tables = rule.iter().flat_map(|rule| &rule.conditions).map(|table| Arc::as_ptr(table) as usize);
         let forms = rule.as_ref().map(|rule| rule.forms.clone()).unwrap_or_default();
-        let key = (slice, forms, tables.collect());
-        let number = match self.numbers.get(&key) {
+        let key = (cell, forms, tables.collect());
+        let index = match self.indices.get(&key) {
             Some(&known) => known,
             None => {
                 let others = old.rules.iter().filter(|other| other.at != at).cloned();
                 let new = EvaluatedCell::new(others.chain(rule.clone()).collect());
                 let rules = [old.rules.iter().find(|rule| rule.at == at).cloned(), rule];
                 self.list.push(CellPair { old: Arc::clone(old), new, rules });
-                self.numbers.insert(key, self.list.len() - 1);
+                self.indices.insert(key, self.list.len() - 1);
                 self.list.len() - 1
             }
         };
-        self.list.get(number).filter(|versions| !versions.is_closed()).map(|_| number)
+        self.list.get(index).filter(|pair| !pair.never_releases()).map(|_| index)
     }
 }
 
 impl CellPair {
     /// True if nothing is released in either version.
-    fn is_closed(&self) -> bool {
+    fn never_releases(&self) -> bool {
         self.old.forms.is_empty() && self.new.forms.is_empty()
     }
 
@@ -277,10 +277,10 @@ impl PairSearch<'_> {
         };
         let mut forms = [Form::Clear; 2];
         let fact = fact.or_else(|| {
-            for (versions, given) in &self.pairs {
+            for (pair, given) in &self.pairs {
                 let known = with(known, *given);
-                for (slice, form) in [&*versions.old, &versions.new].into_iter().zip(&mut forms) {
-                    match slice.step(known) {
+                for (cell, form) in [&*pair.old, &pair.new].into_iter().zip(&mut forms) {
+                    match cell.step(known) {
                         SearchStep::Settled(outcome) => *form = outcome.form.max(*form),
                         SearchStep::Branch(fact) => return Some(fact),
                     }
@@ -302,12 +302,12 @@ impl PairSearch<'_> {
     /// Returns whether the two versions of the rule differ.
     fn divergence(&self, known: Circumstances) -> Divergence {
         let mut parts = Divergence::Never;
-        for (versions, given) in &self.pairs {
+        for (pair, given) in &self.pairs {
             let known = with(known, *given);
-            let forms = versions.old.forms.iter().chain(&versions.new.forms);
+            let forms = pair.old.forms.iter().chain(&pair.new.forms);
             for &form in forms {
                 let mut truths = [Truth::False; 2];
-                for (rule, truth) in versions.rules.iter().zip(&mut truths) {
+                for (rule, truth) in pair.rules.iter().zip(&mut truths) {
                     let Some(rule) = rule else { continue };
                     *truth = rule.truth(form, known);
                     if *truth == Truth::Unknown
@@ -329,21 +329,21 @@ impl PairSearch<'_> {
     fn values(&mut self, fact: Fact) -> Vec<u8> {
         let pairs = &self.pairs;
         let sorted = || {
-            let slices = pairs.iter().flat_map(|(versions, _)| [&*versions.old, &versions.new]);
-            let tables = slices.flat_map(|slice| &slice.rules).flat_map(|rule| &rule.conditions);
+            let cells = pairs.iter().flat_map(|(pair, _)| [&*pair.old, &pair.new]);
+            let tables = cells.flat_map(|cell| &cell.rules).flat_map(|rule| &rule.conditions);
             let tables: Vec<_> = tables.filter(|table| table.facts.contains(fact)).collect();
             let mask = FactSet::of(fact);
-            let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
+            let mut classes: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
             for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
                 let rows = tables.iter().flat_map(|table| &table.rows);
                 let rows = rows.filter(|(facts, _)| facts.get(fact) == value);
-                let sort = rows.map(|&(facts, holds)| (facts.overlay(Facts::default(), mask), holds));
-                let sort: Vec<(Facts, bool)> = sort.collect();
-                if !sorts.iter().any(|(known, _)| *known == sort) {
-                    sorts.push((sort, value));
+                let class = rows.map(|&(facts, holds)| (facts.overlay(Facts::default(), mask), holds));
+                let class: Vec<(Facts, bool)> = class.collect();
+                if !classes.iter().any(|(known, _)| *known == class) {
+                    classes.push((class, value));
                 }
             }
-            sorts.into_iter().map(|(_, value)| value).collect()
+            classes.into_iter().map(|(_, value)| value).collect()
         };
         self.values.entry(fact).or_insert_with(sorted).clone()
     }

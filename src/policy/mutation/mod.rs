@@ -82,7 +82,7 @@ impl PlannedMutation {
             Some(policy) => mutated_rule(pack, at, policy),
         };
         let pack = rule.and_then(|rule| pack.with_rule(at, rule)).map(Arc::new);
-        Mutant { at, change: change.words, line, pack }
+        Mutant { at, change: change.description, line, pack }
     }
 }
 
@@ -106,12 +106,12 @@ fn mutated_rule(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Optio
     let mut findings = Vec::new();
     let mut reader =
         RuleReader { vocabulary: pack.vocabulary(), manifest: pack.manifest(), findings: &mut findings };
-    let world = pack.rulebook().world();
+    let model = pack.rulebook().model();
     let draft = reader.read(&Source::new("mutant", text.as_str()), 0..text.len(), position)?;
-    if !is_valid(std::slice::from_ref(&draft), world, &mut reader) {
+    if !is_valid(std::slice::from_ref(&draft), model, &mut reader) {
         return None;
     }
-    Some(RuleDraft::compile(draft, world, pack.vocabulary()))
+    Some(RuleDraft::compile(draft, model, pack.vocabulary()))
 }
 
 #[cfg(test)]

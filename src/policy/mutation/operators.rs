@@ -18,14 +18,15 @@ pub(super) struct RuleMutation {
     /// The changed rule; `None` if it is deleted.
     pub(super) policy: Option<Value>,
     /// Description of the change.
-    pub(super) words: String,
+    pub(super) description: String,
     /// The text that is deleted or replaced, by which the line of the change is found.
     pub(super) quoted: Option<String>,
 }
 
 /// Returns every single change of one rule.
 pub(super) fn mutations(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
-    let mut all = vec![RuleMutation { policy: None, words: "delete the rule".to_owned(), quoted: None }];
+    let mut all =
+        vec![RuleMutation { policy: None, description: "delete the rule".to_owned(), quoted: None }];
     all.extend(scopes(policy, vocabulary));
     all.extend(conditions(policy));
     all
@@ -36,12 +37,12 @@ fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     let mut all = Vec::new();
     for variable in ["principal", "action", "resource"] {
         let Some(scope) = policy.get(variable) else { continue };
-        let mut change = |scope: Value, words: String, quoted: String| {
+        let mut change = |scope: Value, description: String, quoted: String| {
             let mut changed = policy.clone();
             if let Some(place) = changed.get_mut(variable) {
                 *place = scope;
             }
-            all.push(RuleMutation { policy: Some(changed), words, quoted: Some(quoted) });
+            all.push(RuleMutation { policy: Some(changed), description, quoted: Some(quoted) });
         };
         if let Some(entities) = scope.get("entities").and_then(Value::as_array) {
             for (rest, entity) in without_each(entities) {
@@ -97,28 +98,28 @@ fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
 fn conditions(policy: &Value) -> Vec<RuleMutation> {
     let Some(conditions) = policy.get("conditions").and_then(Value::as_array) else { return Vec::new() };
     let mut all = Vec::new();
-    let mut change = |conditions: Vec<Value>, words: String, quoted: Option<String>| {
+    let mut change = |conditions: Vec<Value>, description: String, quoted: Option<String>| {
         let mut changed = policy.clone();
         if let Some(place) = changed.get_mut("conditions") {
             *place = Value::Array(conditions);
         }
-        all.push(RuleMutation { policy: Some(changed), words, quoted });
+        all.push(RuleMutation { policy: Some(changed), description, quoted });
     };
     for (rest, condition) in without_each(conditions) {
         let kind = condition.get("kind").and_then(Value::as_str).unwrap_or("when");
         let text = condition.get("body").map(text_of_expression).unwrap_or_default();
-        let words = format!("delete `{kind} {{ {} }}`", shortened(&text));
-        change(rest, words, None);
+        let description = format!("delete `{kind} {{ {} }}`", shortened(&text));
+        change(rest, description, None);
     }
     for (at, condition) in conditions.iter().enumerate() {
         let Some(body) = condition.get("body") else { continue };
         let kind = condition.get("kind").cloned().unwrap_or_default();
-        for Variant { expression, words, quoted } in variants(body) {
+        for Variant { expression, description, quoted } in variants(body) {
             let mut changed = conditions.clone();
             if let Some(place) = changed.get_mut(at) {
                 *place = json!({ "kind": kind, "body": expression });
             }
-            change(changed, words, Some(quoted));
+            change(changed, description, Some(quoted));
         }
     }
     all
@@ -128,7 +129,7 @@ fn conditions(policy: &Value) -> Vec<RuleMutation> {
 #[derive(Debug)]
 struct Variant {
     expression: Value,
-    words: String,
+    description: String,
     quoted: String,
 }
 
@@ -141,8 +142,8 @@ fn variants(expression: &Value) -> Vec<Variant> {
     if let Some(items) = expression.get("Set").and_then(Value::as_array) {
         let without = |(rest, item): (Vec<Value>, &Value)| {
             let text = text_of_expression(item);
-            let words = format!("delete `{text}` from a list");
-            Variant { expression: json!({ "Set": rest }), words, quoted: text }
+            let description = format!("delete `{text}` from a list");
+            Variant { expression: json!({ "Set": rest }), description, quoted: text }
         };
         return without_each(items).map(without).collect();
     }
@@ -182,8 +183,8 @@ fn of_chain(expression: &Value, operator: &str, called: &str) -> Vec<Variant> {
     let mut all: Vec<Variant> = without_each(&parts)
         .filter_map(|(rest, part)| {
             let text = text_of_expression(part);
-            let words = format!("delete the {called} `{}`", shortened(&text));
-            Some(Variant { expression: joined(rest, operator)?, words, quoted: text })
+            let description = format!("delete the {called} `{}`", shortened(&text));
+            Some(Variant { expression: joined(rest, operator)?, description, quoted: text })
         })
         .collect();
     for (at, part) in parts.iter().enumerate() {
@@ -194,7 +195,7 @@ fn of_chain(expression: &Value, operator: &str, called: &str) -> Vec<Variant> {
             }
             all.extend(joined(changed, operator).map(|expression| Variant {
                 expression,
-                words: variant.words,
+                description: variant.description,
                 quoted: variant.quoted,
             }));
         }
@@ -252,7 +253,7 @@ mod tests {
                 Policy::from_json(None, changed.clone()).unwrap();
             }
         }
-        all.into_iter().map(|change| change.words).collect()
+        all.into_iter().map(|change| change.description).collect()
     }
 
     #[test]
