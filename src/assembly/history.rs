@@ -1,8 +1,8 @@
-//! Whether the ledger's history is as long as what is known of it.
+//! Detects a ledger that lacks events which were acknowledged.
 //!
-//! A ledger file that is lost or put back to an older state opens like any other, and what people
-//! said since is forgotten. Two others remember how far it went: the disclosure log, whose records
-//! name the ledger's position, and the mark beside the key file.
+//! A ledger file that was lost or restored from an older state opens like any other, but lacks later events, possibly
+//! withdrawals. Two other files have the ledger's last position: the disclosure log, whose records name it, and the mark
+//! beside the key file.
 
 use std::path::Path;
 
@@ -10,30 +10,32 @@ use crate::config::Config;
 use crate::disclosure;
 use crate::ledger::{Position, PositionMark};
 
-/// The ledger's history ends before what is known of it.
+/// The ledger's history ends before its last known position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the ledger's history ends at position {held}, but {known} was acknowledged: its file was lost, or put back to an \
-     older state, and what people said since is missing. Bring the right file back; or go on without what is missing: \
+     older state, and what people said since is missing. Restore the right file; or accept the loss of these events: \
      `purposegate ledger accept-history`"
 )]
 pub struct HistoryTruncated {
+    /// Last position in the ledger.
     pub held: Position,
+    /// Last position that the disclosure log or the mark has.
     pub known: Position,
 }
 
-/// Returns the last position of the ledger that anything knows of.
+/// Returns the last position of the ledger according to the disclosure log and the mark. `None` if neither exists.
 ///
 /// # Errors
-/// Where the disclosure log cannot be read.
+/// The disclosure log cannot be read.
 pub fn last_known_position(config: &Config) -> Result<Option<Position>, disclosure::ReadError> {
     last_known_position_in(&config.audit.directory, &config.keys.path, &config.ledger.path)
 }
 
-/// As [`known`], by the places of log, keys and ledger.
+/// Does the same as [`last_known_position`] for the paths of log, keys and ledger.
 ///
 /// # Errors
-/// Where the disclosure log cannot be read.
+/// The disclosure log cannot be read.
 pub fn last_known_position_in(
     log: &Path,
     keys: &Path,
@@ -42,10 +44,10 @@ pub fn last_known_position_in(
     Ok(disclosure::last_position(log)?.max(PositionMark::read(keys, ledger)))
 }
 
-/// Compares the ledger's history with what is known of it.
+/// Compares the ledger's last position with the last known one.
 ///
 /// # Errors
-/// [`HistoryTruncated`].
+/// [`HistoryTruncated`] if the ledger ends earlier.
 pub fn compare(held: Position, known: Option<Position>) -> Result<(), HistoryTruncated> {
     match known {
         Some(known) if known > held => Err(HistoryTruncated { held, known }),

@@ -1,14 +1,14 @@
-//! Notice of changes (P-14): what is to be in force is compared with what the ledger remembers.
+//! Notice of changes (P-14): compares the configured policies with those that the ledger remembers.
 //!
-//! A pack's own dates say when a change was announced; the ledger remembers what was in force at each place
-//! (the default, or a route) and since when a version is known, so that neither an edit where the pack lies
-//! nor a backdated announcement goes round the notice. Invariant: a place never gets a policy that discloses
-//! more than the one remembered there before the days are over that this one promised. A first sight never
-//! moves; a ledger put back to an older state knows fewer first sights.
+//! A pack's own dates say when a change was announced. The ledger remembers which versions were in force at each place
+//! (the default, or a route) and when each version was first seen, so that neither an edit of the pack's files nor a
+//! backdated announcement circumvents the notice. Invariant: before the days are over that the remembered policy of a
+//! place promised, the place gets no policy that discloses more. A first sight is never changed; a ledger that was restored
+//! from an older state has fewer of them.
 //!
-//! Where the clock is behind an instant that the ledger knows to have passed, one of the two is wrong, and nobody
-//! can tell which. Then both count: a version is known since that instant, and what is to be in force may
-//! disclose no more than what was in force by either.
+//! If the clock is behind an instant that the ledger knows to have passed, either the clock or the ledger is wrong, and
+//! both count: a version is known since that instant, and a policy must disclose no more than the one in force by the
+//! clock and the one in force by the ledger.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,20 +24,22 @@ use crate::policy::Pack;
 use crate::policy::diff::Difference;
 use crate::policy::versioning::{self, Notice};
 
-/// The place of the default pack.
+/// Name of the place of the default pack.
 const DEFAULT: &str = "default";
 
-/// How many versions are remembered at a place that came before the one in force.
+/// Maximum number of remembered versions of a place before the one in force.
 const MAX_EARLIER: usize = 4;
 
-/// The business days that are due where nobody knows what was promised (P-14).
+/// Business days that are due if the promise of the earlier version is unknown (P-14).
 const UNKNOWN_NOTICE: u32 = 30;
 
 /// Why a configuration's policies do not come into force.
 #[derive(Debug, thiserror::Error)]
 pub enum NoticeError {
+    /// A policy discloses more than its predecessor, and the notice was too short.
     #[error("{}", lines(.0))]
     Unannounced(Vec<Finding>),
+    /// The ledger's file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -51,10 +53,10 @@ fn lines(findings: &[Finding]) -> String {
     findings.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// Puts the policies of a configuration in force, as far as the ledger is concerned: remembers them.
+/// Checks the policies of a configuration, and makes the ledger remember them as in force.
 ///
 /// # Errors
-/// Where one was not announced in time, or the ledger fails. That a version was seen is remembered all the same.
+/// [`NoticeError`]. The ledger remembers first sights even if the notice was too short.
 pub(super) fn put_in_force(ledger: &Ledger, config: &Config, now: Timestamp) -> Result<(), NoticeError> {
     let NoticeResult { findings, memory } =
         examine(&ledger.archive().policies()?, &ConfiguredPlaces::of(config), now);
@@ -66,12 +68,12 @@ pub(super) fn put_in_force(ledger: &Ledger, config: &Config, now: Timestamp) -> 
     Err(NoticeError::Unannounced(findings))
 }
 
-/// The findings of `check`: what [`put_in_force`] would refuse. It changes nothing.
+/// Returns the findings for which [`put_in_force`] would refuse the policies. Changes nothing.
 pub fn check(memory: &PolicyMemory, config: &Config, now: Timestamp) -> Vec<Finding> {
     examine(memory, &ConfiguredPlaces::of(config), now).findings
 }
 
-/// The versions of the pack of each place, in the order of their effective dates.
+/// For each place the versions of its pack, in the order of their effective dates.
 struct ConfiguredPlaces<'c>(BTreeMap<String, &'c [Arc<Pack>]>);
 
 impl<'c> ConfiguredPlaces<'c> {
@@ -85,14 +87,14 @@ impl<'c> ConfiguredPlaces<'c> {
     }
 }
 
-/// What is wrong with the notice of what is to be in force, and what is to be remembered of it.
+/// The result of a check: findings, and the memory to store.
 struct NoticeResult {
     findings: Vec<Finding>,
     memory: PolicyMemory,
 }
 
 fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp) -> NoticeResult {
-    let passed = passed(memory, now);
+    let passed = latest_known_instant(memory, now);
     let mut examination = NoticeCheck::new(memory, places, now, passed);
     let mut findings: Vec<Finding> = Vec::new();
     let mut next = PolicyMemory::default();
@@ -103,27 +105,27 @@ fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp)
     }
     for (place, versions) in &places.0 {
         for finding in examination.objections(place, versions, &next.first_seen) {
-            let finding = if passed > now { names_the_clock(&finding, now, passed) } else { finding };
-            // Most routes share their pack.
+            let finding = if passed > now { mention_clock(&finding, now, passed) } else { finding };
+            // Most routes share their pack, and so their findings.
             if !findings.iter().any(|known| known.to_string() == finding.to_string()) {
                 findings.push(finding);
             }
         }
-        let (texts, stands) = examination.stands(place, versions);
+        let (texts, stands) = examination.to_remember(place, versions);
         next.texts.extend(texts);
         next.places.insert(place.clone(), stands);
     }
     NoticeResult { findings, memory: next }
 }
 
-/// The latest instant that is known to have passed.
-fn passed(memory: &PolicyMemory, now: Timestamp) -> Timestamp {
+/// Returns the latest instant that is known to have passed.
+fn latest_known_instant(memory: &PolicyMemory, now: Timestamp) -> Timestamp {
     let loaded = memory.places.values().map(|place| place.loaded);
     loaded.chain(memory.first_seen.values().copied()).fold(now, Timestamp::max)
 }
 
-/// Adds to an objection that a clock which is set right may answer it.
-fn names_the_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Finding {
+/// Adds to a finding that the clock or the ledger is wrong.
+fn mention_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Finding {
     let (code, report) = (finding.code(), finding.report());
     let message = format!(
         "{}; the clock says {now}, and the ledger was used at {passed}: one of them is wrong, and both count",
@@ -132,8 +134,8 @@ fn names_the_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Find
     Finding::error(code, message).hint(report.hint.unwrap_or_default())
 }
 
-/// The version in force and those that wait.
-fn coming(versions: &[Arc<Pack>], now: Timestamp) -> &[Arc<Pack>] {
+/// Returns the version in force and the waiting ones.
+fn in_force_and_waiting(versions: &[Arc<Pack>], now: Timestamp) -> &[Arc<Pack>] {
     let before = versions.iter().rposition(|pack| pack.manifest().effective_from() <= now).unwrap_or(0);
     versions.get(before..).unwrap_or_default()
 }
@@ -142,7 +144,7 @@ fn day(instant: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }
 
-/// The version of a place that is in force at an instant, the first where none is yet.
+/// Returns the version of a place that is in force at an instant, or the first one if none is in force yet.
 fn in_force_at(place: &PolicyPlace, instant: Timestamp) -> Option<(PolicyDigest, Date)> {
     let today = day(instant);
     let begun = place.versions.iter().filter(|(_, effective)| *effective <= today);
@@ -154,11 +156,11 @@ struct NoticeCheck<'m> {
     memory: &'m PolicyMemory,
     places: &'m ConfiguredPlaces<'m>,
     now: Timestamp,
-    /// The latest instant that is known to have passed: later than now where the clock was put back.
+    /// Latest instant that is known to have passed: later than now if the clock was set back.
     passed: Timestamp,
-    /// Versions that were remembered and are read again.
+    /// Remembered versions, parsed again; `None` if this program cannot read one.
     loaded: HashMap<PolicyDigest, Option<Arc<Pack>>>,
-    /// Most places share their packs: each pair is compared once.
+    /// Findings by pair of versions: most places share their packs, so each pair is compared once.
     objections: HashMap<(PolicyDigest, PolicyDigest, Notice), Option<Finding>>,
     corrections: HashMap<(PolicyDigest, PolicyDigest), bool>,
 }
@@ -181,16 +183,20 @@ impl<'m> NoticeCheck<'m> {
         }
     }
 
-    /// What is to be remembered of a place once these versions are in force there.
-    fn stands(&mut self, place: &str, versions: &[Arc<Pack>]) -> (Vec<(PolicyDigest, String)>, PolicyPlace) {
+    /// Returns the texts and the state to remember of a place once these versions are in force there.
+    fn to_remember(
+        &mut self,
+        place: &str,
+        versions: &[Arc<Pack>],
+    ) -> (Vec<(PolicyDigest, String)>, PolicyPlace) {
         let known = self.memory.places.get(place);
         let loaded = known.map_or(self.now, |known| known.loaded.max(self.now));
-        let coming = coming(versions, self.now);
+        let coming = in_force_and_waiting(versions, self.now);
         let texts = coming.iter().map(|pack| (pack.digest(), pack.to_text()));
         let mut texts: Vec<(PolicyDigest, String)> = texts.collect();
         let mut stand: Vec<(PolicyDigest, Date)> = Vec::new();
         if let Some(next) = coming.first() {
-            // By a clock that was put forward this one may have come into force before its day.
+            // While the clock was ahead, this version may have come into force before its day.
             let earlier = known.iter().flat_map(|known| &known.versions);
             stand.extend(earlier.filter(|(_, since)| *since < next.manifest().effective));
             stand.retain(|(digest, _)| coming.iter().all(|pack| pack.digest() != *digest));
@@ -204,31 +210,32 @@ impl<'m> NoticeCheck<'m> {
         (texts, PolicyPlace { loaded, versions: stand })
     }
 
-    /// What was in force at a place when a gateway last looked, or should be by now.
+    /// Returns the version that is in force at a place by the latest known instant.
     fn in_force_before(&self, place: &PolicyPlace) -> Option<PolicyDigest> {
         in_force_at(place, self.passed).map(|(digest, _)| digest)
     }
 
-    /// The same, by the ledger and by the clock: two where the clock was put back behind a switch.
+    /// Returns the versions in force by the ledger and by the clock; they differ if the clock was set back before a change
+    /// of version.
     fn in_force_by_either(&self, place: &PolicyPlace) -> impl Iterator<Item = PolicyDigest> + use<> {
         let by_the_clock = in_force_at(place, self.now).map(|(digest, _)| digest);
         self.in_force_before(place).into_iter().chain(by_the_clock)
     }
 
-    /// When each of these versions was first seen.
+    /// Returns when each of these versions was first seen.
     fn first_sights(&mut self, place: &str, versions: &[Arc<Pack>]) -> Vec<(PolicyDigest, Timestamp)> {
         let mut sights = Vec::new();
         for pack in versions {
             let known = self.memory.first_seen.get(&pack.digest()).copied();
-            let sight = known.or_else(|| self.seen_as_another(place, pack));
+            let sight = known.or_else(|| self.first_seen_as_correction(place, pack));
             sights.push((pack.digest(), sight.unwrap_or(self.passed)));
         }
         sights
     }
 
-    /// When a version that waits at the place was first seen of which this one is a correction: it discloses
-    /// nothing that the other does not, and comes no earlier.
-    fn seen_as_another(&mut self, place: &str, pack: &Pack) -> Option<Timestamp> {
+    /// Returns when a waiting version was first seen of which `pack` is a correction: `pack` discloses no more, and takes
+    /// effect no earlier.
+    fn first_seen_as_correction(&mut self, place: &str, pack: &Pack) -> Option<Timestamp> {
         let known = self.memory.places.get(place)?;
         let before = self.in_force_before(known)?;
         let (_, since) = known.versions.iter().find(|(digest, _)| *digest == before)?;
@@ -244,14 +251,14 @@ impl<'m> NoticeCheck<'m> {
         waited.filter_map(seen).min()
     }
 
-    /// Why what is to be in force at a place may not be.
+    /// Returns the findings about the versions of one place.
     fn objections(
         &mut self,
         place: &str,
         versions: &[Arc<Pack>],
         seen: &BTreeMap<PolicyDigest, Timestamp>,
     ) -> Vec<Finding> {
-        let coming = coming(versions, self.now);
+        let coming = in_force_and_waiting(versions, self.now);
         let Some(next) = coming.first() else { return Vec::new() };
         let today = day(self.now);
         let notice = |pack: &Pack| {
@@ -260,7 +267,7 @@ impl<'m> NoticeCheck<'m> {
             Notice { announced: manifest.announced.max(seen), effective: manifest.effective.max(today) }
         };
         let mut findings = Vec::new();
-        // By the ledger, these should have come into force; they did not wait for the clock.
+        // By the ledger, these versions should be in force already, although the clock says that they wait.
         let begun = coming.iter().filter(|pack| pack.manifest().effective <= day(self.passed));
         let begun = begun.filter(|_| self.passed > self.now).map(|pack| pack.digest()).next_back();
         for before in self.before(place, next).into_iter().chain(begun) {
@@ -284,10 +291,10 @@ impl<'m> NoticeCheck<'m> {
         self.objections.entry(key).or_insert_with(|| notice.finding(before, next)).clone()
     }
 
-    /// What was in force before, as far as this version takes its place.
+    /// Returns the versions that `next` replaces at a place.
     ///
-    /// A place that is new, a route with another name, is given what any place had under the pack's title:
-    /// renaming a route is no way round the notice. Another title is another document, and follows none.
+    /// A new place, such as a renamed route, is compared with every place that had a pack of the same title, so that
+    /// renaming a route does not circumvent the notice. Another title is another document without a predecessor.
     fn before(&mut self, place: &str, next: &Pack) -> BTreeSet<PolicyDigest> {
         if let Some(known) = self.memory.places.get(place) {
             return self.in_force_by_either(known).collect();
@@ -295,13 +302,13 @@ impl<'m> NoticeCheck<'m> {
         let everywhere: BTreeSet<PolicyDigest> =
             self.memory.places.values().flat_map(|known| self.in_force_by_either(known)).collect();
         let same = |digest: &PolicyDigest| {
-            // One that cannot be read may have had the title.
+            // A version that cannot be read may have had the same title.
             self.pack(*digest).is_none_or(|pack| pack.manifest().title == next.manifest().title)
         };
         everywhere.into_iter().filter(same).collect()
     }
 
-    /// A version by its digest: one of the configuration, or one that is read again from its texts.
+    /// Returns a version by its digest, from the configuration or parsed again from its texts.
     fn pack(&mut self, digest: PolicyDigest) -> Option<Arc<Pack>> {
         let mut configured = self.places.0.values().flat_map(|versions| versions.iter());
         if let Some(pack) = configured.find(|pack| pack.digest() == digest) {
@@ -313,7 +320,7 @@ impl<'m> NoticeCheck<'m> {
     }
 }
 
-/// What follows a version that cannot be read may disclose more, and nobody knows what that one promised.
+/// Checks the successor of a version that cannot be read: it may disclose more, and the promised notice is unknown.
 fn unreadable(next: &Pack, Notice { announced: known, effective: from }: Notice) -> Option<Finding> {
     let manifest = next.manifest();
     let ahead = versioning::business_days(known, from, &manifest.holidays);
