@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn words_follow_the_enums() {
+    fn value_names_agree_with_the_enums() {
         for &origin in Origin::ALL {
             assert_eq!(Facts::default().with_origin(origin).value_name(Fact::Origin), origin.name());
         }

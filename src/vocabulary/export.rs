@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_notations_hold_every_term() {
+    fn both_formats_contain_every_term() {
         let words = Vocabulary::standard();
         let json = words.to_json();
         let listed = |key: &str| json.get(key).and_then(Value::as_array).map_or(0, Vec::len);

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_objection_to_marketing_covers_its_children_and_what_counts_with_it() {
+    fn an_objection_to_marketing_covers_its_children_and_the_listed_purposes() {
         let words = Vocabulary::standard();
         let marketing = purpose(&words, "marketing");
         for covered in ["marketing", "product-news", "prospecting", "reseller-follow-up"] {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_inherit_what_they_need() {
+    fn kinds_inherit_whether_they_need_an_agreement() {
         let words = Vocabulary::standard();
         let kind = |name: &str| words.kinds().find(name).unwrap();
         assert!(words.needs_agreement(kind("hosting-provider")));
@@ -269,12 +269,12 @@ mod tests {
         }
         assert_eq!(words.legal_reference_for(kind("public-authority")), words.purposes().find("legal"));
         assert_eq!(words.legal_reference_for(kind("employee")), None);
-        assert_eq!(words.kinds().find("staff"), None, "a group is no kind");
+        assert_eq!(words.kinds().find("staff"), None, "a group is not a kind");
         assert_eq!(words.kind_groups().first().unwrap().members.len(), 3);
     }
 
     #[test]
-    fn category_groups_name_what_points_to_nobody() {
+    fn category_groups_contain_data_about_nobody() {
         let words = Vocabulary::standard();
         let members = |name: &str| {
             let group = words.category_groups().iter().find(|group| group.name == name).unwrap();
@@ -285,7 +285,7 @@ mod tests {
             members("public-or-anonymous"),
             ["published", "de-identified", "aggregate", "non-personal"]
         );
-        assert_eq!(words.categories().find("anonymous"), None, "a group is no category");
+        assert_eq!(words.categories().find("anonymous"), None, "a group is not a category");
     }
 
     #[test]

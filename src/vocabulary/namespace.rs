@@ -254,7 +254,7 @@ mod tests {
         let lower = rule("lowercase", Some(FHIR));
         assert_eq!(read(&lower, "PATIENT/A-17").as_deref(), Some("a-17"), "case does not count");
         let digits = rule("", Some("[0-9]+(?:\\.([0-9]+))?"));
-        assert_eq!(digits.read("17"), Err(IdError::Pattern), "the group takes no part");
+        assert_eq!(digits.read("17"), Err(IdError::Pattern), "the group matches nothing");
         let unanchored = rule("", Some("([0-9]+)"));
         assert_eq!(read(&unanchored, "crm-17-x").as_deref(), Some("17"), "anchored as it is written");
     }
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(read(&needs_prefix, "crm-17").as_deref(), Some("17"));
         assert_eq!(read(&needs_prefix, "17"), None);
         assert_eq!(read(&needs_prefix, "crm-crm-17"), None);
-        assert_eq!(needs_prefix.read_recorded("17"), "17", "kept, though nobody can ask for it");
+        assert_eq!(needs_prefix.read_recorded("17"), "17", "kept, although no request can name it");
         assert_eq!(needs_prefix.read_recorded("crm-17"), "17");
         assert_eq!(rule("trim", None).read_recorded("  "), "  ");
     }

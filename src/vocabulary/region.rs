@@ -84,9 +84,9 @@ pub fn country_hint(text: &str) -> &'static str {
     if text.eq_ignore_ascii_case("UK") {
         "the code of the United Kingdom is `GB`"
     } else if text.eq_ignore_ascii_case("XK") {
-        "ISO 3166-1 has not assigned `XK`; say nothing of the country: without one it lies outside the EEA"
+        "ISO 3166-1 has not assigned `XK`; omit the country: without one, the place counts as outside the EEA"
     } else if may_mean_eea(text) {
-        "that is no country: write `region = \"EEA\"`"
+        "this is a region, not a country: write `region = \"EEA\"`"
     } else {
         "the two letters of ISO 3166-1, such as `DE`"
     }
@@ -268,7 +268,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn labels_are_the_eea_a_country_a_usual_name_or_the_packs() {
+    fn labels_are_eea_country_codes_known_names_or_those_of_the_pack() {
         let regions = named(&[("CH", "Alps")]);
         for (text, label) in [
             ("EEA", EEA),

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_a_rule_is_changed_by_itself() {
+    fn each_part_of_a_rule_is_changed_separately() {
         let text = r#"permit (principal in Kind::"hosting-provider", action in [Action::"hosting", Action::"billing"],
             resource == Category::"email")
             when { context.minor && context.erased && context.backup }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_without_a_parent_becomes_any_and_a_kind_its_groups() {
+    fn a_term_becomes_its_parent_or_groups_or_any() {
         let text = r#"forbid (principal in Kind::"employee", action in Action::"legal", resource in Category::"personal");"#;
         assert_eq!(
             words_of(text),
