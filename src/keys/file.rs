@@ -1,6 +1,6 @@
-//! The key file on disk: its permissions, its format, and how it comes into being whole.
+//! The key file on disk: permissions, format, atomic creation.
 //!
-//! Unix only in what it checks; it refuses to know what the keys are for.
+//! The checks of permissions are those of Unix. This file does not know what the keys are for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -11,32 +11,33 @@ use super::{Keys, KeysError};
 
 const HEADING: &str = "purposegate keys 1";
 
-/// More than any key file holds.
+/// The maximum length of a key file that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
+/// Reads a key file. Refuses a file that other users may read.
 pub(super) fn read(path: &Path) -> Result<Keys, KeysError> {
     let file = File::open(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => KeysError::Missing(path.to_owned()),
-        _ => io(path, "opened", source),
+        _ => io(path, "open", source),
     })?;
-    // Asked of the open file, so that what was checked is what is read.
-    let metadata = file.metadata().map_err(|source| io(path, "examined", source))?;
+    // From the open file, not from the path, so that the file that is checked is the file that is read.
+    let metadata = file.metadata().map_err(|source| io(path, "examine", source))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeysError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(|source| io(path, "read", source))?;
-    parse(&text).map_err(|(line, what)| KeysError::Malformed { path: path.to_owned(), line, what })
+    parse(&text).map_err(|(line, problem)| KeysError::Malformed { path: path.to_owned(), line, problem })
 }
 
-/// Writes beside, then links: a link never replaces, so that the first of two processes wins.
+/// Writes a temporary file and links it to `path`. A link never replaces a file, so the first of two processes wins.
 pub(super) fn create(path: &Path, keys: &Keys) -> Result<(), KeysError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    std::fs::create_dir_all(&folder).map_err(|source| io(path, "made: its folder cannot be made", source))?;
+    std::fs::create_dir_all(&folder).map_err(|source| io(path, "create the directory of", source))?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
@@ -44,9 +45,9 @@ pub(super) fn create(path: &Path, keys: &Keys) -> Result<(), KeysError> {
         Err(source) if source.kind() != ErrorKind::AlreadyExists => Err(source),
         _ => File::open(&folder)?.sync_all(),
     });
-    // Whatever came of it, no second copy of the keys stays.
+    // Also after a failure: no second copy of the keys may remain.
     let removed = std::fs::remove_file(&beside);
-    written.and(removed).map_err(|source| io(path, "made", source))
+    written.and(removed).map_err(|source| io(path, "create", source))
 }
 
 fn write(path: &Path, keys: &Keys) -> std::io::Result<()> {
@@ -78,21 +79,21 @@ fn parse(text: &str) -> Result<Keys, (usize, &'static str)> {
             "pseudonym" => &mut pseudonym,
             "ledger" => &mut ledger,
             "log" => &mut log,
-            _ => return Err((number, "names no key of this version")),
+            _ => return Err((number, "is not a key of this version")),
         };
         let key = blake3::Hash::from_hex(key.trim()).map_err(|_| (number, "the key is not 64 hex digits"))?;
         if place.replace(*key.as_bytes()).is_some() {
-            return Err((number, "the key is there twice"));
+            return Err((number, "the key occurs twice"));
         }
     }
     match (pseudonym, ledger, log) {
         (Some(pseudonym), Some(ledger), Some(log)) => Ok(Keys { pseudonym, ledger, log }),
-        _ => Err((last, "the file ends and a key is missing (pseudonym, ledger, log)")),
+        _ => Err((last, "the file ends, but a key is missing (pseudonym, ledger, log)")),
     }
 }
 
-fn io(path: &Path, doing: &'static str, source: std::io::Error) -> KeysError {
-    KeysError::Io { path: path.to_owned(), doing, source }
+fn io(path: &Path, operation: &'static str, source: std::io::Error) -> KeysError {
+    KeysError::Io { path: path.to_owned(), operation, source }
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_file_is_read_back_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/keys");
         let keys = Keys::random().unwrap();
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_two_wins() {
+    fn an_existing_file_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let first = Keys::random().unwrap();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_files_name_the_line() {
+    fn an_error_in_a_malformed_file_names_the_line() {
         let key = "ab".repeat(32);
         assert!(parse(&text([&key, &key, &key])).is_ok());
         let cases = [

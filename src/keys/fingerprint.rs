@@ -1,8 +1,8 @@
-//! Short keyed stand-ins for a person's id: in memory (fingerprints) and in the log (pseudonyms).
+//! Short keyed hashes that replace ids of people: fingerprints in memory, pseudonyms in the disclosure log.
 //!
-//! Keyed BLAKE3 over a prefix-free encoding. 96 bits: among 100 million people two share one with a
-//! chance of about 6e-14, and an entry of the index stays at 16 bytes. Without the key neither can
-//! be computed from an id, so a list of candidate ids does not open a log.
+//! Keyed BLAKE3 over a prefix-free encoding, cut to 96 bits: among 100 million people, two share a fingerprint with a
+//! probability of about 6e-14, and an entry of the index stays at 16 bytes. Neither can be computed from an id without
+//! the key, so a list of candidate ids does not reveal who is in a log.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::vocabulary::{ActorId, SubjectId};
 
-/// What a fingerprint is of; ids of different kinds never meet.
+/// The kind of id that a fingerprint stands for. Ids of different kinds never have the same encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Domain {
     Subject = 0,
@@ -21,8 +21,7 @@ enum Domain {
     Case = 4,
 }
 
-/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or one of its
-/// people, or a case.
+/// A keyed 96-bit hash of the id of a data subject, a controller, a recipient, an actor of a recipient, or a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint([u32; 3]);
 
@@ -37,7 +36,7 @@ impl Fingerprint {
     }
 }
 
-/// 64 of its bits: it is uniform already.
+/// Feeds 64 of the 96 bits to the hasher. They are uniformly distributed.
 impl Hash for Fingerprint {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, _] = self.0;
@@ -45,7 +44,7 @@ impl Hash for Fingerprint {
     }
 }
 
-/// Takes what a fingerprint gives as it is: it is a keyed hash already.
+/// A hasher that returns the bits of a fingerprint unchanged: a fingerprint is a keyed hash already.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FingerprintHasher(u64);
 
@@ -54,7 +53,7 @@ impl Hasher for FingerprintHasher {
         self.0
     }
 
-    /// Not on any path: a fingerprint writes one word. Right for whatever else comes.
+    /// Not used by fingerprints, which write one word. Correct for other keys.
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
@@ -66,7 +65,7 @@ impl Hasher for FingerprintHasher {
     }
 }
 
-/// For maps and sets whose keys are fingerprints.
+/// Builds the hasher for maps and sets whose keys are fingerprints.
 pub type BuildFingerprintHasher = BuildHasherDefault<FingerprintHasher>;
 
 impl fmt::Debug for Fingerprint {
@@ -75,7 +74,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Makes fingerprints under the ledger's key.
+/// Computes fingerprints under the ledger's key.
 #[derive(Clone)]
 pub struct Fingerprints {
     key: [u8; 32],
@@ -92,34 +91,38 @@ impl Fingerprints {
         Fingerprints { key }
     }
 
+    /// Returns the fingerprint of a data subject.
     pub fn subject(&self, subject: &SubjectId) -> Fingerprint {
         self.of(Domain::Subject, subject.namespace().map(|name| &**name), subject.id())
     }
 
+    /// Returns the fingerprint of a controller.
     pub fn controller(&self, controller: &SubjectId) -> Fingerprint {
         self.of(Domain::Controller, controller.namespace().map(|name| &**name), controller.id())
     }
 
-    /// A data subject as they were spelled under an earlier rule: only to find what was recorded then.
+    /// Returns the fingerprint of a data subject in a former spelling, to find disclosures that were recorded under it.
     pub fn subject_as_spelled(&self, namespace: Option<&str>, spelled: &str) -> Fingerprint {
         self.of(Domain::Subject, namespace, spelled)
     }
 
-    /// One of a recipient's own people; the namespace is whoever vouches for them.
+    /// Returns the fingerprint of an actor, one of a recipient's own people. The namespace is the issuer of their token.
     pub fn actor(&self, actor: &ActorId) -> Fingerprint {
         self.of(Domain::Actor, Some(&actor.issuer), &actor.id)
     }
 
+    /// Returns the fingerprint of a recipient.
     pub fn recipient(&self, name: &str) -> Fingerprint {
         self.of(Domain::Recipient, None, name)
     }
 
+    /// Returns the fingerprint of a disclosure case.
     pub fn case(&self, id: &str) -> Fingerprint {
         self.of(Domain::Case, None, id)
     }
 
     fn of(&self, domain: Domain, namespace: Option<&str>, id: &str) -> Fingerprint {
-        // In one piece: an incremental hasher costs more than hashing so little.
+        // Hashed in one call: an incremental hasher costs more than hashing so few bytes.
         let mut text: SmallVec<[u8; 128]> = SmallVec::new();
         text.extend_from_slice(&[domain as u8, u8::from(namespace.is_some())]);
         if let Some(namespace) = namespace {
@@ -136,13 +139,14 @@ impl Fingerprints {
     }
 }
 
-/// A person as the disclosure log names them: 16 characters of base64url.
+/// The pseudonym of a person in the disclosure log: 16 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pseudonym([u8; 16]);
 
 impl Pseudonym {
+    /// Returns the pseudonym as text.
     pub fn as_str(&self) -> &str {
-        // Always ASCII; an empty name would name nobody.
+        // Cannot fail: the bytes are ASCII. The fallback would identify nobody.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -153,7 +157,7 @@ impl fmt::Debug for Pseudonym {
     }
 }
 
-/// Makes the pseudonyms of the disclosure log; one person has another one in each epoch.
+/// Computes the pseudonyms of the disclosure log. A person has a different pseudonym in each epoch.
 #[derive(Clone)]
 pub struct SubjectPseudonyms {
     key: [u8; 32],
@@ -170,14 +174,14 @@ impl SubjectPseudonyms {
         SubjectPseudonyms { key }
     }
 
-    /// The pseudonyms of one epoch, named by any text (the log uses the UTC date).
+    /// Returns the function for one epoch. The epoch may be any text; the log uses the UTC date.
     #[must_use]
     pub fn epoch(&self, epoch: &str) -> EpochPseudonyms {
         EpochPseudonyms { key: *blake3::keyed_hash(&self.key, epoch.as_bytes()).as_bytes() }
     }
 }
 
-/// See [`SubjectPseudonyms::epoch`].
+/// Computes the pseudonyms of one epoch (see [`SubjectPseudonyms::epoch`]).
 #[derive(Clone)]
 pub struct EpochPseudonyms {
     key: [u8; 32],
@@ -190,6 +194,7 @@ impl fmt::Debug for EpochPseudonyms {
 }
 
 impl EpochPseudonyms {
+    /// Returns the pseudonym of a person.
     pub fn of(&self, fingerprint: Fingerprint) -> Pseudonym {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let hash = blake3::keyed_hash(&self.key, &fingerprint.bytes());

@@ -1,9 +1,8 @@
-//! What an e-mail's opt-out link carries: whose link it is, sealed.
+//! The token in an opt-out link of an e-mail: the encrypted id of the person.
 //!
-//! ChaCha20-Poly1305 (RFC 8439) over the padded id. The nonce is a keyed hash of what is sealed, so
-//! one person's link is always the same and no nonce ever meets two messages. Invariants: nobody
-//! without the key can make a link or read whose it is; a link does not end, it holds as long as
-//! the key file does.
+//! ChaCha20-Poly1305 (RFC 8439) over the padded id. The nonce is a keyed hash of the plaintext, so the link of a person is
+//! always the same and no nonce is used for two plaintexts. Invariants: without the key, nobody can make a link or read
+//! its id; a link does not expire, it is valid as long as the key file exists.
 
 use std::fmt;
 
@@ -13,13 +12,13 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 
 use crate::vocabulary::{MAX_ID_BYTES, Namespaces, SubjectId};
 
-/// The form of the token; authenticated with it.
+/// The version of the token's format. It is authenticated together with the id.
 const VERSION: u8 = 1;
 
-/// Ids are padded to a multiple of this many bytes, so that a link's length tells little.
+/// Ids are padded to a multiple of this many bytes, so that the length of a link reveals little.
 const PADDING: usize = 32;
 
-/// The longest token that is read, in characters: base64 of an id and the name of its namespace.
+/// The maximum length of a token, in characters: base64 of an id and the name of its namespace.
 const MAX_TOKEN: usize = (2 * MAX_ID_BYTES + 2 * PADDING + NONCE_LEN + 32).div_ceil(3) * 4;
 
 /// Makes and opens the tokens of opt-out links.
@@ -39,12 +38,12 @@ impl OptOutLinks {
         OptOutLinks { sealing, nonces }
     }
 
-    /// `None` cannot happen: the key has the length that the cipher wants.
+    /// Returns the key of the cipher. Never `None`: the key has the length that the cipher needs.
     fn sealing(&self) -> Option<LessSafeKey> {
         Some(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &self.sealing).ok()?))
     }
 
-    /// The token of a person's link; `None` for an id that is longer than any that the ledger takes.
+    /// Returns the token of a person's link, or `None` for an id that is longer than the ledger accepts.
     pub fn token(&self, person: &SubjectId) -> Option<String> {
         let mut sealed = encode(person)?;
         let nonce = self.nonce(&sealed);
@@ -58,8 +57,8 @@ impl OptOutLinks {
         (token.len() <= MAX_TOKEN).then_some(token)
     }
 
-    /// Whose link a token is of, under the rules of today: the link may be older than they are. `None`
-    /// where it was not made under this key, or was changed.
+    /// Returns the person of a token, read by the present rules for ids, which may be newer than the link. `None` if the
+    /// token was not made under this key, or was modified.
     pub fn person(&self, token: &str, namespaces: &Namespaces) -> Option<SubjectId> {
         if token.len() > MAX_TOKEN {
             return None;
@@ -84,7 +83,7 @@ impl OptOutLinks {
     }
 }
 
-/// Lengths of namespace (one more than it is; 0: none) and id, both, and zeros.
+/// Encodes a person: the length of the namespace plus one (0: no namespace), the length of the id, both texts, zeros.
 fn encode(person: &SubjectId) -> Option<Vec<u8>> {
     let namespace = person.namespace().map(|name| &**name);
     let namespace_length =
@@ -98,7 +97,7 @@ fn encode(person: &SubjectId) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Namespace and id, as they were when the link was made.
+/// Decodes namespace and id, as they were when the link was made.
 fn decode(text: &[u8]) -> Option<(Option<&str>, &str)> {
     let (namespace_length, rest) = text.split_first_chunk::<2>()?;
     let (id_length, rest) = rest.split_first_chunk::<2>()?;
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_leads_back_to_its_person_and_says_nothing_of_them() {
+    fn a_token_opens_to_its_person_and_does_not_contain_the_id() {
         let links = Keys::random().unwrap().opt_out_links();
         let mut seen = std::collections::HashSet::new();
         for person in [
@@ -140,12 +139,12 @@ mod tests {
             assert!(!bytes.windows(3).any(|window| window == b"ada"));
         }
         let length = |id: &str| links.token(&person(None, id)).unwrap().len();
-        assert_eq!(length("a"), length("abcdefghijklmnop"), "the length tells little");
+        assert_eq!(length("a"), length("abcdefghijklmnop"), "the length reveals little");
         assert!(links.token(&person(None, &"i".repeat(2000))).is_none());
     }
 
     #[test]
-    fn a_link_from_before_a_rule_leads_to_the_person_of_today() {
+    fn a_link_from_before_a_rule_for_ids_opens_to_the_person_under_the_rule() {
         let links = Keys::random().unwrap().opt_out_links();
         let token = links.token(&person(Some("email"), "Ada@Example.org")).unwrap();
         let normalise = Normalization { lowercase: true, ..Normalization::default() };
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lasts_as_long_as_the_key_file() {
+    fn a_token_is_valid_as_long_as_the_key_file() {
         let folder = tempfile::tempdir().unwrap();
         let links = || Keys::open_or_create(&folder.path().join("keys"), &[]).unwrap().opt_out_links();
         let token = links().token(&person(None, "ada")).unwrap();
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_changed_or_made_elsewhere_opens_nothing() {
+    fn a_modified_token_or_one_of_another_key_does_not_open() {
         let links = Keys::random().unwrap().opt_out_links();
         let token = links.token(&person(None, "ada")).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();

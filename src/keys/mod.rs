@@ -1,8 +1,8 @@
-//! The key file: the secrets that the ledger, the disclosure log and pseudonyms rest on.
+//! The key file: the secrets of the ledger, the disclosure log and the pseudonyms.
 //!
-//! It knows a small text format and how to derive a key for one use from a kept one. It refuses to
-//! know what is done with them. Invariants: a file that others may read is not used; a file is
-//! made whole or not at all, and never over an existing one; no key is ever printed.
+//! This module reads and writes the file and derives one key for each use. It does not know what the derived keys protect.
+//! Invariants: a file that others may read is not used; a file is created completely or not at all, and never replaces an
+//! existing one; no key is ever printed.
 //!
 //! ```text
 //! purposegate keys 1
@@ -24,8 +24,8 @@ pub use fingerprint::{
 };
 pub use link::OptOutLinks;
 
-/// Domain separation (BLAKE3 `derive_key`): application, version, use. Changing one orphans what was
-/// stored under it.
+/// Contexts for domain separation (BLAKE3 `derive_key`): application, version, use. Changing a context makes everything
+/// that was stored under it unusable.
 mod context {
     pub(super) const PSEUDONYM: &str = "purposegate 2026 v1 field pseudonyms";
     pub(super) const FINGERPRINT: &str = "purposegate 2026 v1 ledger fingerprints";
@@ -37,7 +37,7 @@ mod context {
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
 
-/// The three kept keys.
+/// The three keys of the key file. `Debug` prints the type's name only.
 #[derive(Clone)]
 pub struct Keys {
     pseudonym: [u8; 32],
@@ -51,36 +51,49 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Why there are no keys. Names the file, never its content.
+/// An error that keeps the keys from being read or created. The messages name the file, never its content.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum KeysError {
+    /// The key file does not exist.
     #[error("the key file {path} does not exist", path = .0.display())]
     Missing(PathBuf),
+    /// The key file does not exist, but something was written under its keys.
     #[error(
         "the key file {path} does not exist, but {sealed} was written under one",
         path = .path.display(), sealed = .sealed.display()
     )]
     Lost { path: PathBuf, sealed: PathBuf },
+    /// Other users may read the key file.
     #[error("the key file {path} can be read by others (mode {mode:04o}): `chmod 600` it", path = .path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("the key file {path}, line {line}: {what}", path = .path.display())]
-    Malformed { path: PathBuf, line: usize, what: &'static str },
-    #[error("the key file {path} cannot be {doing}", path = .path.display())]
-    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
-    #[error("the system gives no random bytes")]
+    /// A line of the key file is wrong.
+    #[error("the key file {path}, line {line}: {problem}", path = .path.display())]
+    Malformed { path: PathBuf, line: usize, problem: &'static str },
+    /// An operation on the key file failed.
+    #[error("cannot {operation} the key file {path}", path = .path.display())]
+    Io { path: PathBuf, operation: &'static str, source: std::io::Error },
+    /// The system's random number generator failed.
+    #[error("the system provides no random bytes")]
     Random(#[source] getrandom::Error),
 }
 
 impl Keys {
     /// Reads the key file.
+    ///
+    /// # Errors
+    /// [`KeysError`].
     pub fn open(path: &Path) -> Result<Keys, KeysError> {
         file::read(path)
     }
 
-    /// Reads the key file, or makes one (mode 0600) where none exists.
+    /// Reads the key file, or creates one (mode 0600) if none exists.
     ///
-    /// `sealed` names what is written under the keys (ledger file, log folder): where one of them
-    /// exists already the keys are lost, and new ones would only hide it.
+    /// `sealed` lists the paths of everything that is written under the keys (ledger file, log directory). If one of them
+    /// exists without a key file, the keys are lost, and new keys would only hide the loss.
+    ///
+    /// # Errors
+    /// [`KeysError`].
     pub fn open_or_create(path: &Path, sealed: &[&Path]) -> Result<Keys, KeysError> {
         match file::read(path) {
             Err(KeysError::Missing(_)) => {}
@@ -90,11 +103,14 @@ impl Keys {
             return Err(KeysError::Lost { path: path.to_owned(), sealed: sealed.to_path_buf() });
         }
         file::create(path, &Keys::random()?)?;
-        // Read back rather than trusted: another process may have been first.
+        // Read back: another process may have created the file first.
         file::read(path)
     }
 
-    /// Fresh keys that no file holds: for what lives no longer than the process.
+    /// Returns new keys that are in no file, for data that end with the process.
+    ///
+    /// # Errors
+    /// [`KeysError::Random`].
     pub fn random() -> Result<Keys, KeysError> {
         let fresh = || -> Result<[u8; 32], KeysError> {
             let mut key = [0; 32];
@@ -104,43 +120,43 @@ impl Keys {
         Ok(Keys { pseudonym: fresh()?, ledger: fresh()?, log: fresh()? })
     }
 
-    /// The key of the pseudonyms that fields leave as; bind it to a recipient before use.
+    /// Returns the key for pseudonymised fields. Derive one key for each recipient from it before use.
     pub fn pseudonym(&self) -> [u8; 32] {
         blake3::derive_key(context::PSEUDONYM, &self.pseudonym)
     }
 
-    /// Stored in the disclosure log, so that pseudonyms do not change unnoticed: a recipient would take the
-    /// same person for another.
+    /// Returns the check value of the pseudonym key. The disclosure log stores it, so that a changed key is noticed: with
+    /// other pseudonyms, a recipient would take the same person for another one.
     pub fn pseudonym_check(&self) -> [u8; 16] {
         check(blake3::derive_key(context::PSEUDONYM_CHECK, &self.pseudonym))
     }
 
-    /// Makes the fingerprints under which the ledger keeps people in memory.
+    /// Returns the function that computes the fingerprints by which the ledger keeps people in memory.
     pub fn fingerprints(&self) -> Fingerprints {
         Fingerprints::new(blake3::derive_key(context::FINGERPRINT, &self.ledger))
     }
 
-    /// Stored in the ledger, so that it opens under the keys it was made with and no others.
+    /// Returns the check value of the ledger's key. The ledger stores it, so that it opens only under its own keys.
     pub fn ledger_check(&self) -> [u8; 16] {
         check(blake3::derive_key(context::LEDGER_CHECK, &self.ledger))
     }
 
-    /// Makes and opens the tokens of opt-out links. They last as long as the ledger's key, which is
-    /// never replaced.
+    /// Returns the cipher that makes and opens the tokens of opt-out links. Tokens are valid as long as the ledger's key,
+    /// which is never replaced.
     pub fn opt_out_links(&self) -> OptOutLinks {
         let key = |context| blake3::derive_key(context, &self.ledger);
         OptOutLinks::new(key(context::OPT_OUT_LINK), key(context::OPT_OUT_NONCE))
     }
 
-    /// Authenticates the chain of the disclosure log.
+    /// Returns the key that authenticates the chain of the disclosure log.
     pub fn log_tags(&self) -> [u8; 32] {
         blake3::derive_key(context::LOG_TAG, &self.log)
     }
 
-    /// Makes the pseudonyms under which the disclosure log names people.
+    /// Returns the function that computes the pseudonyms by which the disclosure log names people.
     ///
-    /// They rest on fingerprints, so on the ledger's key too: a log and its key alone do not say
-    /// who somebody is.
+    /// Pseudonyms are computed from fingerprints and so depend on the ledger's key, too: the log and its key alone do not
+    /// identify anybody.
     pub fn subject_pseudonyms(&self) -> SubjectPseudonyms {
         SubjectPseudonyms::new(blake3::derive_key(context::LOG_SUBJECT, &self.log))
     }
@@ -165,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_made_once_and_stay_the_same() {
+    fn keys_are_created_once_and_read_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let made = Keys::open_or_create(&path, &[]).unwrap();

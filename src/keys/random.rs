@@ -1,9 +1,9 @@
-//! Random bits for names and salts: from the system, many at a time, as a call for each costs more
-//! than what it is for. Keys are not made of them.
+//! Random bits for ids and salts, fetched from the system in blocks, because one system call for each costs more than its
+//! use. Keys do not come from here.
 
 use std::cell::RefCell;
 
-/// Bytes fetched at a time.
+/// The number of bytes fetched at a time.
 const POOL: usize = 1024;
 
 struct Pool {
@@ -11,10 +11,10 @@ struct Pool {
     used: usize,
 }
 
-/// 128 random bits.
+/// Returns 128 random bits.
 ///
 /// # Errors
-/// Where the system gives no random bytes.
+/// [`getrandom::Error`] if the system provides no random bytes.
 pub fn bits() -> Result<u128, getrandom::Error> {
     thread_local!(static BITS: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL], used: POOL }) });
     BITS.with_borrow_mut(|pool| {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bits_come_twice() {
+    fn bits_never_repeat_within_or_between_threads() {
         let seen: std::collections::HashSet<u128> = (0..1000).map(|_| bits().unwrap()).collect();
         assert_eq!(seen.len(), 1000);
         let elsewhere = std::thread::spawn(|| bits().unwrap()).join().unwrap();

@@ -1,8 +1,8 @@
-//! What makes two reports the same event: an `Idempotency-Key`, or a line of an import.
+//! Recognises repetitions of an event, by an `Idempotency-Key` or by the line of an import.
 //!
-//! Pure. A repetition grants nothing anew: what was granted may have been taken back since. It is
-//! recorded anew where it withholds something that is no longer in force, so that no repetition is
-//! acknowledged as in force and is not.
+//! Pure. A repetition never grants again, because the grant may have been taken back since. It is recorded again if it
+//! withholds something that is not withheld any more. Otherwise a restriction would be acknowledged as in force without
+//! being in force.
 
 use jiff::Timestamp;
 
@@ -16,42 +16,42 @@ use super::store::{IdempotencyDigest, RequestDigest, StoredEntity};
 use super::terms::TermLookup;
 use crate::decision::ConsentStatus;
 
-/// What a repetition of an event is recognised by.
+/// The key by which repetitions of an event are recognised.
 #[derive(Clone, Debug)]
 pub(super) struct Idempotency {
     pub(super) key: IdempotencyDigest,
-    /// The same key under earlier spellings of the entity's id.
+    /// Digests of the same key under former spellings of the entity's id.
     pub(super) former: Vec<IdempotencyDigest>,
     pub(super) request: RequestDigest,
     pub(super) source: KeySource,
 }
 
-/// Where the key comes from.
+/// The source of an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeySource {
-    /// The sender's `Idempotency-Key`: a repetition is the same message, sent again.
+    /// The header `Idempotency-Key`. A repetition is the same message, sent again.
     Sender,
-    /// The line itself: a repetition says the same again, so of facts the last one counts.
+    /// The line of an import. A repetition states the same again, so the last one of several facts counts.
     Line,
 }
 
 impl Idempotency {
-    /// Digests a key, which counts for one entity, and what is asked under it. `entity` is how the entity is
-    /// stored, `former` how it was.
+    /// Digests a key together with its entity, and the request. `entity` is the present spelling of the entity, `former`
+    /// are its former spellings.
     pub(super) fn new(
         entity: &StoredEntity,
         former: &[StoredEntity],
         key: &str,
-        by: KeySource,
+        source: KeySource,
         draft: &EventDraft,
         terms: &dyn TermLookup,
     ) -> Idempotency {
-        let asked = blake3::derive_key(
+        let request = blake3::derive_key(
             "purposegate 2026 v1 idempotent event",
             canonical_text(draft, terms).as_bytes(),
         );
         let former = former.iter().map(|entity| Idempotency::digest(entity, key)).collect();
-        Idempotency { key: Idempotency::digest(entity, key), former, request: short(&asked), source: by }
+        Idempotency { key: Idempotency::digest(entity, key), former, request: short(&request), source }
     }
 
     fn digest(entity: &StoredEntity, key: &str) -> IdempotencyDigest {
@@ -71,7 +71,7 @@ impl Idempotency {
     }
 }
 
-/// What a draft says, in one spelling.
+/// Returns the content of a draft as JSON in a canonical form.
 pub(super) fn canonical_text(draft: &EventDraft, terms: &dyn TermLookup) -> String {
     let event = Event {
         kind: draft.kind.clone(),
@@ -87,7 +87,7 @@ fn short(hash: &[u8; 32]) -> [u8; 16] {
     short
 }
 
-/// Whether a repetition is recorded anew. `with` tells what would be in force with an event.
+/// True if a repetition must be recorded again. `with` returns the state that would be in force with an event.
 pub(super) fn must_record_again(
     once: &Idempotency,
     event: &Event,
@@ -101,7 +101,7 @@ pub(super) fn must_record_again(
         (EventEffect::Mixed, EventKind::Fact { facts } | EventKind::Correction { facts }) => {
             match once.source {
                 KeySource::Line => changes(event),
-                // The same message again: only what is certain to withhold.
+                // The same message again: it counts as far as it is certain to withhold.
                 KeySource::Sender => {
                     let facts = facts.certain_to_withhold();
                     facts != FactPatch::default()
@@ -109,7 +109,7 @@ pub(super) fn must_record_again(
                 }
             }
         }
-        // A consent that ends: where it shortens the one in force.
+        // A consent with an end: it counts if it ends before the one in force.
         (EventEffect::Mixed, EventKind::ConsentGiven { purpose, to, until: Some(until) }) => {
             before.consent(*purpose, to).is_some_and(|known| {
                 known.status == ConsentStatus::Given && known.until.is_none_or(|known| known > *until)

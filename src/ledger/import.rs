@@ -1,13 +1,12 @@
-//! Many events at once, one JSON object a line, each with its own outcome.
+//! Imports many events, one JSON object per line, each with its own outcome.
 //!
-//! An import that was interrupted is simply started again: importing lines once more leaves in force
-//! what posting them in that order would, but for what only grants. That is recorded once, so that
-//! starting again does not grant anew what was taken back meanwhile. A repeated line that withholds,
-//! or a repeated fact, is recorded again where it changes what is in force (see [`super::once`]).
+//! An interrupted import can be started again. Importing lines a second time leaves the same state as posting the events
+//! in that order, except for events that only grant: they are recorded once, so that a second import does not restore a
+//! grant that was taken back meanwhile. A repeated line that withholds, or that states a fact, is recorded again if it
+//! changes the state in force (see [`super::idempotency`]).
 //!
-//! A line with a time of its own says all about itself and is the same line whoever sends it. One
-//! without is the same within a batch that has a name. Files are one batch: one that was mended is the
-//! same to whoever mended it.
+//! A line with a time is identified by its text alone. A line without a time is identified within its batch, if the batch
+//! has a name. All files belong to one batch, so that the unchanged lines of a corrected file are recognised.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,24 +22,24 @@ use super::kinds::EventEffect;
 use super::outcome::{Acknowledgement, AppendError};
 use super::terms::TermLookup;
 
-/// What the names of batches begin with that are files; then comes a digest, where the file has one.
+/// The prefix of the names of batches that are files. The digest of the file follows, if it has one.
 pub const FILE_BATCH: &str = "purposegate-import";
 
-/// How many lines wait for the disk together.
+/// The maximum number of lines that wait for the disk.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Before the text of a file from Windows.
+/// The UTF-8 byte order mark at the beginning of files from Windows.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the lines of a text are a part of.
+/// The batch that the lines of a text belong to.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'b> {
     /// The number of the first line.
     pub from: u64,
     /// An idempotency key, or [`FILES`].
     pub name: Option<&'b str>,
-    /// Records events about recipients that the configuration does not have: an export may name former
-    /// ones.
+    /// True to also record events about recipients and namespaces that the configuration does not have. An export may
+    /// name former ones.
     pub keep_unknown_recipients: bool,
 }
 
@@ -53,41 +52,43 @@ impl Default for Batch<'_> {
 /// The outcome of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineResult {
-    /// As numbered by the caller.
+    /// The number of the line; the caller numbers the first one.
     pub line: u64,
+    /// The acknowledgement of the event, or the error in the line.
     pub outcome: Result<Acknowledgement, LineError>,
 }
 
-/// Why a line was not recorded.
+/// The error that kept a line from being recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
+    /// The line is not a valid event.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// The ledger did not record the event.
     #[error(transparent)]
     Append(#[from] AppendError),
 }
 
-/// How long a worker of the runtime is kept before others have their turn.
+/// The maximum time for which an import occupies a worker of the runtime before it yields.
 const MAX_WORK: Duration = Duration::from_millis(1);
 
 type Receipt = oneshot::Receiver<Result<Acknowledgement, AppendError>>;
 
 impl Ledger {
-    /// Records the lines of a text and tells the outcome of each, in order, once it is durable. Empty
-    /// lines are left out, and so is a byte order mark. A ledger that fails on the way fails every
-    /// later line.
+    /// Records the lines of a text and passes the outcome of each to `report`, in order, once it is durable. Skips empty
+    /// lines and a byte order mark. If the ledger fails, every later line fails.
     pub async fn import(
         &self,
         text: &[u8],
         batch: Batch<'_>,
         now: Timestamp,
-        mut tell: impl FnMut(LineResult),
+        mut report: impl FnMut(LineResult),
     ) {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
         let mut working = Instant::now();
         for (line, text) in (batch.from..).zip(text.split(|byte| *byte == b'\n')) {
-            // Lines that do not parse wait for nothing: millions of them would keep a worker for seconds.
+            // Lines that do not parse never wait: without this, millions of them would occupy a worker for seconds.
             if working.elapsed() > MAX_WORK {
                 tokio::task::yield_now().await;
                 working = Instant::now();
@@ -98,21 +99,21 @@ impl Ledger {
             if waiting.len() == MAX_IN_FLIGHT
                 && let Some(first) = waiting.pop_front()
             {
-                tell(outcome(first).await);
+                report(outcome(first).await);
             }
             match self.submit_line(line, text, batch, now).await {
                 Ok(receipt) => waiting.push_back((line, receipt)),
                 Err(error) => {
-                    // In order: what came before is told first.
+                    // Outcomes are reported in order, so those of earlier lines come first.
                     for earlier in waiting.drain(..) {
-                        tell(outcome(earlier).await);
+                        report(outcome(earlier).await);
                     }
-                    tell(LineResult { line, outcome: Err(error) });
+                    report(LineResult { line, outcome: Err(error) });
                 }
             }
         }
         for waiting in waiting {
-            tell(outcome(waiting).await);
+            report(outcome(waiting).await);
         }
     }
 
@@ -136,7 +137,7 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
     LineResult { line, outcome: outcome.map_err(LineError::from) }
 }
 
-/// What makes a line the same line (see the module's text); `None`: it is another one each time.
+/// Returns the key that identifies a line (see the module's documentation), or `None` if the line is a new one each time.
 fn line_key(
     number: u64,
     text: &[u8],
@@ -151,11 +152,11 @@ fn line_key(
         let batch = batch?;
         let changes_nothing = draft.kind.effect() == EventEffect::Neutral;
         if batch.starts_with(FILE_BATCH) && !changes_nothing {
-            // By what it says, not by how it is spelled.
+            // Identified by its content, not by its spelling.
             said = idempotency::canonical_text(draft, terms);
             &[FILE_BATCH.as_bytes(), b"\n", said.as_bytes()]
         } else if batch == FILE_BATCH {
-            // What came through a pipe has no name.
+            // Text from a pipe has no name.
             return None;
         } else {
             line = number.to_le_bytes();

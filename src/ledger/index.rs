@@ -1,7 +1,8 @@
-//! What is in force, in memory: the part of the ledger that every record asks.
+//! The state in force, in memory. Every decision about a record reads it.
 //!
-//! An entry is 16 bytes (a 96-bit fingerprint and the number of a state) plus the map's own few;
-//! states are shared, since most people are in one of a few. It refuses to know ids and events.
+//! An entry is 16 bytes (a 96-bit fingerprint and the number of a state) plus the overhead of the map. States are shared,
+//! because most people are in one of few states. The index does not know ids of people (except of those with open
+//! requests) or events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,13 +18,13 @@ use crate::decision::{Addressee, Controller, Subject};
 use crate::keys::{BuildFingerprintHasher, Fingerprint};
 use crate::vocabulary::SubjectId;
 
-/// See the module's text.
+/// The state in force of all entities.
 pub(super) struct Index {
     subjects: DashMap<Fingerprint, u32, BuildFingerprintHasher>,
     controllers: DashMap<Fingerprint, Arc<Controller>, BuildFingerprintHasher>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
-    /// The open ones of each person who has any.
+    /// The open requests, by person.
     requests: RwLock<HashMap<SubjectId, Vec<OpenRequest>>>,
     states: RwLock<States>,
 }
@@ -40,24 +41,26 @@ impl Index {
         }
     }
 
-    /// `None`: the ledger has never heard of this person.
+    /// Returns the state of a person, or `None` if the ledger does not know the person.
     pub(super) fn subject(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
-        // The entry's guard is held while the state is fetched: `put` changes the entry before it
-        // gives the old state's number away, so a number read here still means what it meant.
+        // The guard of the entry is held while the state is fetched. `put` changes the entry before it frees the number
+        // of the old state, so the number read here still belongs to the person's state.
         let number = self.subjects.get(&fingerprint)?;
         self.states.read().unwrap_or_else(PoisonError::into_inner).get(*number)
     }
 
+    /// Returns the state of a controller, or `None` if the ledger does not know it.
     pub(super) fn controller(&self, fingerprint: Fingerprint) -> Option<Arc<Controller>> {
         self.controllers.get(&fingerprint).map(|controller| Arc::clone(&controller))
     }
 
+    /// True if the recipient of this name is suspended.
     pub(super) fn is_suspended(&self, recipient: &str) -> bool {
         self.suspended.read().unwrap_or_else(PoisonError::into_inner).contains(recipient)
     }
 
-    /// Puts what is in force about an entity; says whether that changed anything that a record is
-    /// decided on. One caller at a time.
+    /// Puts the state of an entity in force. Returns true if that changed anything that decisions depend on. Must not be
+    /// called concurrently.
     pub(super) fn put(&self, entity: &Entity, fingerprint: Fingerprint, in_force: EntityState) -> bool {
         match (entity, in_force) {
             (Entity::Subject(person), EntityState::Subject { known, requests }) => {
@@ -69,12 +72,12 @@ impl Index {
                 self.put_suspended(name, suspended)
             }
             (Entity::Case(id), EntityState::Case(case)) => self.put_case(id, case),
-            // A fold is of its entity's sort.
+            // Cannot occur: a state is of the kind of its entity.
             (_, EntityState::Subject { .. } | EntityState::Recipient { .. } | EntityState::Case(_)) => false,
         }
     }
 
-    /// Puts a state in force; says whether that changed anything. One caller at a time.
+    /// Puts the state of a person in force. Returns true if it changed. Must not be called concurrently.
     fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
         let number = self.states_mut(|states| states.share(subject));
         let before = match self.subjects.entry(fingerprint) {
@@ -101,6 +104,7 @@ impl Index {
         if suspended { list.insert(Arc::clone(recipient)) } else { list.remove(recipient) }
     }
 
+    /// Returns the case of this id.
     pub(super) fn case(&self, id: &str) -> Option<Arc<Case>> {
         self.cases.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
@@ -114,11 +118,13 @@ impl Index {
         }
     }
 
+    /// Returns all open requests, in no order.
     pub(super) fn requests(&self) -> Vec<OpenRequest> {
         let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
         requests.values().flatten().cloned().collect()
     }
 
+    /// True if the person has an open request.
     pub(super) fn has_requests(&self, person: &SubjectId) -> bool {
         self.requests.read().unwrap_or_else(PoisonError::into_inner).contains_key(person)
     }
@@ -135,7 +141,7 @@ impl Index {
         };
     }
 
-    /// The recipients that anything in force names, in order.
+    /// Returns the recipients that the state in force names, in order.
     pub(super) fn recipients(&self) -> BTreeSet<Arc<str>> {
         let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
         for state in self.states.read().unwrap_or_else(PoisonError::into_inner).numbers.keys() {
@@ -153,7 +159,7 @@ impl Index {
         named
     }
 
-    /// How many people the ledger has heard of.
+    /// Returns the number of people that the ledger knows.
     pub(super) fn subject_count(&self) -> usize {
         self.subjects.len()
     }
@@ -168,7 +174,7 @@ impl Index {
     }
 }
 
-/// Each state once, by number; a state that nobody is in any more gives its number away.
+/// The states of people, each once, by number. The number of a state without people is reused.
 #[derive(Default)]
 struct States {
     slots: Vec<Slot>,
@@ -204,7 +210,7 @@ impl States {
             }
             None => {
                 self.slots.push(slot);
-                // A state needs more memory than its number can count.
+                // Cannot overflow: memory runs out first.
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
             }
         };
@@ -216,7 +222,7 @@ impl States {
         let Some(slot) = self.slots.get_mut(number as usize) else { return };
         slot.people -= 1;
         if slot.people == 0 {
-            // The slot keeps the dead state until it is used again.
+            // The slot keeps the unused state until its number is reused.
             self.numbers.remove(&slot.state);
             self.free.push(number);
         }
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn people_in_the_same_state_share_it_and_states_come_and_go() {
+    fn people_share_equal_states_and_unused_states_are_dropped() {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let people: Vec<_> = (0..100).map(|n| fingerprints.recipient(&n.to_string())).collect();
@@ -249,12 +255,12 @@ mod tests {
         assert_eq!(index.state_count(), 2);
         let erased = Subject { erased: true, ..Subject::default() };
         assert!(index.put_subject(people[3], erased));
-        assert_eq!(index.state_count(), 2, "the minor's state is gone, its number used again");
+        assert_eq!(index.state_count(), 2, "the state of the minor is dropped and its number reused");
         assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
     }
 
     #[test]
-    fn a_reader_never_sees_a_state_that_its_person_was_never_in() {
+    fn a_concurrent_reader_never_sees_the_state_of_another_person() {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (adult, busy) = (fingerprints.recipient("adult"), fingerprints.recipient("busy"));
@@ -262,7 +268,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0..20_000 {
-                    // Of states with `minor`, only `busy` is in them; numbers are reused all the time.
+                    // Only `busy` has states with `minor`; their numbers are reused all the time.
                     let region = Some(Arc::from(format!("{}", n % 7)));
                     index.put_subject(busy, Subject { region, ..minor(true) });
                     index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) });

@@ -1,7 +1,7 @@
-//! The namespaces that events may name: those of the configuration.
+//! Checks that new events only name namespaces of the configuration.
 //!
-//! An event about somebody in a namespace that no record, path or token has would be acknowledged and have
-//! no effect. What is recorded already is read whatever its namespace: a route may have gone since.
+//! An event about a person in a namespace that no record, path or token uses would be acknowledged without any effect.
+//! Recorded events are accepted with any namespace, because a route may have been removed since.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,11 +12,12 @@ use super::kinds::EventKind;
 use super::terms::nearest_term;
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
-/// See the module's text. Until it is told of any, every name goes.
+/// The namespaces of the configuration. Every name is accepted until they are set.
 #[derive(Default)]
 pub(super) struct KnownNamespaces(RwLock<Option<BTreeSet<Arc<str>>>>);
 
 impl KnownNamespaces {
+    /// Sets the namespaces of the configuration.
     pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
         let names = names.into_iter().collect();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
@@ -25,7 +26,7 @@ impl KnownNamespaces {
     /// Checks the namespaces of the people that an event is about.
     ///
     /// # Errors
-    /// [`EventError::UnknownNamespace`].
+    /// [`EventError::UnknownNamespace`], [`EventError::NamespaceMissing`].
     pub(super) fn check(&self, entity: &Entity, kind: &EventKind) -> Result<(), EventError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = &*known else { return Ok(()) };
@@ -57,7 +58,7 @@ mod tests {
     use crate::ledger::terms::fixture::Fixture;
 
     #[test]
-    fn an_event_in_a_namespace_that_nothing_uses_is_an_error_with_the_nearest_one() {
+    fn an_unknown_namespace_is_an_error_with_the_nearest_known_one() {
         let namespaces = KnownNamespaces::default();
         let check = |text: String| {
             let (entity, draft) = event_json::parse_line(text.as_bytes(), &Fixture).unwrap();
@@ -72,7 +73,7 @@ mod tests {
                 ),
             ]
         };
-        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "none is known");
+        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "no namespaces are set");
         namespaces.set([Arc::from("email"), Arc::from("crm")]);
         for event in events("email") {
             assert_eq!(check(event), Ok(()));

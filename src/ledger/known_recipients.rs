@@ -1,7 +1,7 @@
-//! The recipients that events may name: those of the configuration.
+//! Checks that new events only name recipients of the configuration.
 //!
-//! An event about a name that nobody has would be acknowledged and have no effect. What is recorded
-//! already is read whatever it names: a recipient may have left the configuration since.
+//! An event about an unknown name would be acknowledged without any effect. Recorded events are accepted with any name,
+//! because a recipient may have been removed from the configuration since.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,17 +11,18 @@ use super::event_json::EventError;
 use super::kinds::EventKind;
 use super::terms::nearest_term;
 
-/// See the module's text. Until it is told of any, every name goes.
+/// The recipients of the configuration. Every name is accepted until they are set.
 #[derive(Default)]
 pub(super) struct KnownRecipients(RwLock<Option<BTreeSet<Arc<str>>>>);
 
 impl KnownRecipients {
+    /// Sets the recipients of the configuration.
     pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
         let names = names.into_iter().collect();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
     }
 
-    /// Checks the recipient that an event is about and the one that it names.
+    /// Checks the recipient that an event is about, and the recipient that it names.
     ///
     /// # Errors
     /// [`EventError::UnknownRecipient`].
@@ -50,7 +51,7 @@ mod tests {
     use crate::ledger::terms::fixture::Fixture;
 
     #[test]
-    fn an_unknown_name_is_an_error_with_the_nearest_one_wherever_an_event_has_it() {
+    fn an_unknown_recipient_in_any_kind_of_event_is_an_error_with_the_nearest_known_one() {
         let registered = KnownRecipients::default();
         let check = |text: String| {
             let (entity, draft) = event_json::parse_line(text.as_bytes(), &Fixture).unwrap();
@@ -82,7 +83,7 @@ mod tests {
                 ),
             ]
         };
-        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "nothing is registered");
+        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "no recipients are set");
         registered.set([Arc::from("acme-news"), Arc::from("globex")]);
         for event in events("acme-news") {
             assert_eq!(check(event), Ok(()));

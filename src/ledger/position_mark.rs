@@ -1,9 +1,9 @@
-//! The last acknowledged position, beside the key file: where ledger and disclosure log are lost
-//! together, it still tells.
+//! A copy of the last acknowledged position beside the key file. It reveals a loss of events even if the ledger and the
+//! disclosure log are lost together.
 //!
-//! It is never ahead of the ledger, since it is written after an event is durable; after a loss of
-//! power it may be behind, which says less and nothing wrong. Where it cannot be written (keys on a
-//! read-only volume) the disclosure log is left to tell.
+//! The mark is written after an event is durable, so it is never ahead of the ledger. After a loss of power it may be
+//! behind, which weakens the check but causes no false alarm. If it cannot be written (keys on a read-only volume), the
+//! disclosure log remains as a witness.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 
 use super::store::Position;
 
-/// Digits of a position, so that a later one overwrites an earlier one.
+/// The number of digits in the file. It is fixed, so that a later position overwrites an earlier one.
 const DIGITS: usize = 20;
 
-/// See the module's text.
+/// The file with the last acknowledged position.
 #[derive(Debug)]
 pub struct PositionMark(File);
 
 impl PositionMark {
-    /// Opens the mark of a ledger's file, beside a key file; makes one where there is none.
+    /// Opens the mark of the ledger file `ledger` beside the key file `keys`, or creates it.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// [`io::Error`] if the mark cannot be opened for writing.
     pub fn open(keys: &Path, ledger: &Path) -> io::Result<PositionMark> {
         let path = beside(keys, ledger)?;
         let file =
@@ -31,7 +31,7 @@ impl PositionMark {
         Ok(PositionMark(file))
     }
 
-    /// The position that a mark names; `None` where there is none, or it does not read.
+    /// Returns the position in the mark, or `None` if there is no readable mark.
     pub fn read(keys: &Path, ledger: &Path) -> Option<Position> {
         let mut text = String::new();
         let file = File::open(beside(keys, ledger).ok()?).ok()?;
@@ -39,16 +39,16 @@ impl PositionMark {
         text.trim().parse().ok().map(Position)
     }
 
-    /// Names a position from now on.
+    /// Writes a position.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// [`io::Error`] if the file cannot be written.
     pub(super) fn write(&self, position: Position) -> io::Result<()> {
         self.0.write_all_at(format!("{:0DIGITS$}\n", position.0).as_bytes(), 0)
     }
 }
 
-/// One for each ledger: several may share a key file.
+/// Returns the path of the mark. Each ledger has its own, because several ledgers may share a key file.
 fn beside(keys: &Path, ledger: &Path) -> io::Result<PathBuf> {
     let ledger = std::path::absolute(ledger)?;
     let digest = blake3::hash(ledger.as_os_str().as_encoded_bytes()).to_hex();
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_names_the_last_position_of_its_own_ledger() {
+    fn a_mark_keeps_the_last_position_of_its_own_ledger_over_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let (keys, ledger) = (folder.path().join("keys"), folder.path().join("ledger.db"));
         assert_eq!(PositionMark::read(&keys, &ledger), None);

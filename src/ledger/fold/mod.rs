@@ -1,11 +1,11 @@
-//! What is in force, folded from what happened.
+//! Folds the events of an entity into the state that is in force.
 //!
-//! Pure: events and the purpose tree in, state out. Invariants: the order in which events arrive
-//! does not matter, only their `at`; at equal times the one that discloses less counts; one more
+//! Pure: takes events and the purpose tree, returns a state. Invariants: the order in which events arrive does not
+//! matter, only their `at`; of two events at the same time, the one that discloses less counts; an additional
 //! restrictive event never discloses more.
 //!
-//! The rules are those of consent along the purpose tree: a refusal or withdrawal ends the earlier
-//! grants at its purpose and below; a grant never ends a refusal at a more specific purpose.
+//! Consent follows the purpose tree: a refusal or withdrawal ends the earlier grants at its purpose and below it; a
+//! grant never ends a refusal at a more specific purpose.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn T
     for event in in_order(events) {
         match &event.kind {
             EventKind::Instruction { purpose } => instructions.push(*purpose),
-            // As a withdrawal does: at the purpose and below.
+            // Like a withdrawal: at the purpose and below it.
             EventKind::InstructionEnded { purpose } => {
                 instructions.retain(|instructed| !terms.purpose_within(*instructed, *purpose));
             }
-            // Nothing opens an account again, so the first closing counts: closed the longest.
+            // No event reopens an account, so the first closing counts.
             EventKind::AccountClosed => closed_since = closed_since.or(Some(event.at)),
             _ => {}
         }
@@ -52,7 +52,7 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn T
     Controller { instructions, closed_since }
 }
 
-/// Whether a recipient is suspended after these events.
+/// True if a recipient is suspended after these events.
 pub(in crate::ledger) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
     in_order(events).into_iter().fold(false, |suspended, event| match event.kind {
         EventKind::Suspended => true,
@@ -61,7 +61,7 @@ pub(in crate::ledger) fn suspended<'a>(events: impl IntoIterator<Item = &'a Even
     })
 }
 
-/// Whether a person has chosen otherwise since a signal last objected for them (see
+/// True if a person has decided otherwise since a signal last objected for them (see
 /// [`crate::ledger::Ledger::has_overridden_signal`]).
 pub(in crate::ledger) fn has_overridden_signal<'a>(
     events: impl IntoIterator<Item = &'a Event>,
@@ -100,14 +100,14 @@ pub(in crate::ledger) fn has_overridden_signal<'a>(
     overridden
 }
 
-/// By time; at equal times what grants comes first, so that what withholds has the last word.
+/// Sorts events by time. At equal times restrictive events come last, so that they prevail.
 pub(in crate::ledger) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
     let mut events: Vec<_> = events.into_iter().collect();
     events.sort_by_key(|event| (event.at, event.kind.effect() == EventEffect::Restrictive));
     events
 }
 
-/// A consent with the time it was said; `status` is never `Expired` here.
+/// A consent with the time of its event. `status` is never `Expired` here.
 struct DatedConsent {
     purpose: PurposeId,
     to: Addressee,
@@ -124,7 +124,8 @@ struct DatedObjection {
     at: Timestamp,
 }
 
-/// A fact and since when it holds; two values at one time make the one that discloses less.
+/// A fact with the time from which it counts. Two different values at the same time become the value that discloses the
+/// least.
 struct DatedFact<T> {
     known: Option<(Timestamp, T)>,
     least: T,
@@ -183,7 +184,7 @@ impl<'n> SubjectFold<'n> {
             country: DatedFact::new(None),
             minor: DatedFact::new(true),
             transfer_consent: DatedFact::new(false),
-            // Of all origins the one that allows least (G-2c).
+            // The origin that permits the least (G-2c).
             origin: DatedFact::new(Origin::Referral),
             origin_of: BTreeMap::new(),
         }
@@ -201,7 +202,7 @@ impl<'n> SubjectFold<'n> {
             }
             EventKind::Objection { purpose } => self.object(*purpose, false, at),
             EventKind::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
-            // A refusal is no objection that could be taken back: only a consent takes its place.
+            // A refusal of consent is no objection, so this does not lift it. Only a consent replaces a refusal.
             EventKind::ObjectionLifted { purpose } => self.end_objections(*purpose),
             EventKind::ObjectionOverridden { purpose } => {
                 self.end_objections(*purpose);
@@ -243,7 +244,7 @@ impl<'n> SubjectFold<'n> {
             && known.at == at
             && known.status == ConsentStatus::Given
         {
-            // Given twice at one time: the shorter one counts.
+            // Two consents at the same time: the shorter one counts.
             until = known.until.into_iter().chain(until).min();
         }
         let (to, status) = (to.clone(), ConsentStatus::Given);
@@ -286,7 +287,7 @@ impl<'n> SubjectFold<'n> {
 
     fn object(&mut self, purpose: PurposeId, upheld: bool, at: Timestamp) {
         match self.objections.iter_mut().find(|known| known.purpose == purpose) {
-            // An objection that was upheld stays so when it is repeated.
+            // An objection that was upheld stays upheld when it is repeated.
             Some(known) => (known.upheld, known.at) = (known.upheld || upheld, at),
             None => self.objections.push(DatedObjection { purpose, upheld, at }),
         }
@@ -296,7 +297,7 @@ impl<'n> SubjectFold<'n> {
         self.objections.retain(|objection| objection.purpose != purpose);
     }
 
-    /// What was said so far; who refuses again is heard again.
+    /// Marks the refusals so far as overridden. A later refusal counts again.
     fn override_refusals(&mut self, purpose: PurposeId) {
         let refusals = self.consents.iter_mut().filter(|said| said.status != ConsentStatus::Given);
         refusals.filter(|said| said.purpose == purpose).for_each(|said| said.overridden = true);
@@ -369,8 +370,8 @@ impl<'n> SubjectFold<'n> {
         }
     }
 
-    /// What opens a purpose although processing is restricted (G-6.8d). The list has no room for
-    /// whom a consent is bound to or when it ends, so only unbound ones without an end are in it.
+    /// Returns the purposes that are open although processing is restricted (G-6.8d). The list cannot express addressees
+    /// and ends, so it only contains purposes of consents to anyone without an end.
     fn since_restriction(&self) -> Vec<PurposeId> {
         let Some(restricted) = self.restricted else { return Vec::new() };
         let open = self.consents.iter().filter(|said| {
@@ -383,9 +384,9 @@ impl<'n> SubjectFold<'n> {
     }
 }
 
-/// Whether a refusal towards `refused` ends a grant towards `granted`. A refusal towards a kind
-/// leaves a grant to a recipient by name, whose kind is not known here: the decision, which knows
-/// it, goes by the order of the two.
+/// True if a refusal towards `refused` ends a grant towards `granted`. A refusal towards a recipient kind does not end
+/// a grant to a recipient by name, whose kind is not known here. The decision knows the kind and compares the order of
+/// the two.
 fn covers(refused: &Addressee, granted: &Addressee, terms: &dyn TermLookup) -> bool {
     match (refused, granted) {
         (Addressee::Anyone, _) => true,
@@ -409,7 +410,7 @@ fn origins(all: DatedFact<Origin>, of: BTreeMap<CategoryId, DatedFact<Origin>>) 
     for (category, fact) in of {
         let Some((at, origin)) = fact.known else { continue };
         match &all.known {
-            // A later word about everything is a word about this category too.
+            // A later origin of all data replaces the origin of the category.
             Some((since, _)) if *since > at => {}
             Some((since, general)) if *since == at && *general != origin => {
                 exact.push((category, Origin::Referral))
@@ -422,9 +423,9 @@ fn origins(all: DatedFact<Origin>, of: BTreeMap<CategoryId, DatedFact<Origin>>) 
     Origins { default: all, by_category: exact }
 }
 
-/// The order of grants and objections without their times: consecutive ones that pull the same
-/// way share a rank, since only what comes before or after its opposite matters. People with the
-/// same state then have equal [`Subject`]s, whenever they said it.
+/// The order of grants and refusals without their times. Consecutive events of the same direction share a rank, because
+/// only the order of a grant and a refusal matters. People with the same decisions then have equal [`Subject`]s, and
+/// share one state in the index, whatever the times of their events.
 struct Ranks(Vec<(Timestamp, bool, u32)>);
 
 impl Ranks {
