@@ -53,7 +53,7 @@ fn a_withdrawal_ends_earlier_grants_at_its_purpose_and_below() {
 }
 
 #[test]
-fn an_ended_grant_does_not_come_back_when_what_ended_it_is_replaced() {
+fn an_ended_grant_does_not_come_back_when_the_withdrawal_is_replaced() {
     let until = r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2030-01-01T00:00:00Z"}"#;
     let state = state(&[GIVE, WITHDRAW_PARENT, until]);
     assert_eq!(statuses(&state), [("marketing", ConsentStatus::Given)]);
@@ -82,14 +82,14 @@ fn a_consent_after_an_objection_ranks_above_it_and_one_before_below() {
 }
 
 #[test]
-fn people_who_said_the_same_at_other_times_share_a_state() {
+fn people_with_the_same_decisions_at_other_times_have_equal_states() {
     let news = r#"{"kind":"consent-given","purpose":"product-news"}"#;
     assert!(state(&[GIVE, news]) == state(&[news, r#"{"kind":"notice","notice":"2"}"#, GIVE]));
     assert!(state(&[GIVE, OBJECT]) != state(&[OBJECT, GIVE]));
 }
 
 #[test]
-fn bound_consents_stand_beside_unbound_ones() {
+fn consents_to_one_addressee_and_to_anyone_are_kept_separately() {
     let acme = r#"{"kind":"consent-given","purpose":"marketing","recipient":"acme"}"#;
     let not_acme = r#"{"kind":"consent-withdrawn","purpose":"marketing","recipient":"acme"}"#;
     assert_eq!(state(&[GIVE_PARENT, not_acme]).consents.len(), 2);
@@ -116,7 +116,7 @@ fn objections_are_lifted_overridden_and_upheld_at_their_own_purpose() {
 }
 
 #[test]
-fn an_override_is_of_the_refusals_before_it_at_its_purpose() {
+fn an_override_covers_the_earlier_refusals_at_its_own_purpose() {
     let refused = r#"{"kind":"consent-refused","purpose":"analytics"}"#;
     let below = r#"{"kind":"consent-refused","purpose":"usage-analytics","recipient":"acme"}"#;
     let given = r#"{"kind":"consent-given","purpose":"analytics"}"#;
@@ -153,7 +153,7 @@ fn only_consents_after_the_restriction_open_a_purpose() {
 }
 
 #[test]
-fn relations_opt_outs_and_categories_come_and_go() {
+fn relations_opt_outs_and_refused_categories_can_be_taken_back() {
     let registrant = r#"{"kind":"relation","relation":"domain-registrant"}"#;
     let bound = r#"{"kind":"relation","relation":"domain-registrant","recipient":"acme"}"#;
     let ended = r#"{"kind":"relation-ended","relation":"domain-registrant"}"#;
@@ -171,7 +171,7 @@ fn relations_opt_outs_and_categories_come_and_go() {
 }
 
 #[test]
-fn the_latest_fact_counts_and_contradictions_count_as_less() {
+fn the_latest_fact_counts_and_contradictions_become_the_most_restrictive_value() {
     let fact =
         |at: &str, facts: &str| format!(r#"{{"kind":"fact","at":"{at}","facts":{facts},"evidence":"e"}}"#);
     let (early, late) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
@@ -192,7 +192,7 @@ fn the_latest_fact_counts_and_contradictions_count_as_less() {
 }
 
 #[test]
-fn controllers_and_recipients() {
+fn instructions_closings_and_suspensions_are_folded() {
     let folded = |texts: &[&str]| controller(&events(EntityKind::Controller, texts), &Fixture);
     let instruct = r#"{"kind":"instruction","purpose":"invoicing"}"#;
     assert_eq!(folded(&[instruct, instruct]).instructions, [purpose("invoicing")]);

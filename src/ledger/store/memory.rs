@@ -17,11 +17,11 @@ use crate::ledger::policy_memory::PolicyMemory;
 /// A [`Store`] that keeps its events in memory.
 #[derive(Default)]
 pub struct MemoryStore {
-    contents: Mutex<Contents>,
+    contents: Mutex<MemoryContents>,
 }
 
 #[derive(Default)]
-struct Contents {
+struct MemoryContents {
     events: BTreeMap<Position, NewEvent>,
     by_entity: HashMap<StoredEntity, Vec<Position>>,
     by_key: HashMap<IdempotencyDigest, Position>,
@@ -42,12 +42,12 @@ impl MemoryStore {
         MemoryStore::default()
     }
 
-    fn contents(&self) -> MutexGuard<'_, Contents> {
+    fn contents(&self) -> MutexGuard<'_, MemoryContents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Contents {
+impl MemoryContents {
     fn append(&mut self, batch: &[NewEvent]) -> Result<(), StoreError> {
         self.check_unique(batch)?;
         for event in batch {

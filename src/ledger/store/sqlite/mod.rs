@@ -10,6 +10,7 @@
 
 mod files;
 mod policies;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -21,6 +22,7 @@ pub use files::LostFile;
 use files::{FileComparison, LedgerFiles};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use schema::{FileFormat, VERSION, create_tables, read_format, upgrade};
 use smol_str::SmolStr;
 use ulid::Ulid;
 
@@ -29,53 +31,6 @@ use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
     IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
 };
-
-/// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
-const APPLICATION_ID: i32 = 0x7067_6c65;
-
-/// The present version of the file format.
-const VERSION: i32 = 4;
-
-/// The version without disclosure cases, and without everything that later versions added.
-const WITHOUT_CASES: i32 = 1;
-
-/// The version without a record of accepted losses.
-const WITHOUT_ACCEPTED: i32 = 2;
-
-/// The version without a record of policies.
-const WITHOUT_POLICIES: i32 = 3;
-
-const LEDGER: &str = "
-    CREATE TABLE ledger (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        key_check BLOB NOT NULL
-    ) STRICT;
-";
-
-const ACCEPTED: &str = "
-    CREATE TABLE accepted (
-        until INTEGER NOT NULL, -- the last position whose event is lost
-        behind INTEGER NOT NULL, -- the last position before the loss
-        at TEXT NOT NULL
-    ) STRICT;
-";
-
-const EVENTS: &str = "
-    CREATE TABLE events (
-        sort INTEGER NOT NULL CHECK (sort BETWEEN 0 AND 3), -- data subject, controller, recipient, case
-        namespace TEXT NOT NULL,                         -- '' is the default namespace
-        id TEXT NOT NULL,
-        position INTEGER NOT NULL,
-        event_id TEXT NOT NULL,
-        recorded TEXT NOT NULL,
-        event TEXT NOT NULL,
-        once BLOB,
-        asked BLOB,
-        PRIMARY KEY (sort, namespace, id, position)
-    ) STRICT, WITHOUT ROWID;
-    CREATE UNIQUE INDEX events_position ON events (position);
-    CREATE UNIQUE INDEX events_once ON events (once) WHERE once IS NOT NULL;
-";
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
 #[derive(Debug, thiserror::Error)]
@@ -123,14 +78,14 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct FileGuard {
     files: LedgerFiles,
-    contents: Mutex<Contents>,
+    contents: Mutex<FileContents>,
     /// Held as long as the store is open.
     _lock: File,
 }
 
 /// A summary of the events in a file, to tell one state of the file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Contents {
+struct FileContents {
     /// Number of events.
     events: u64,
     /// Id of the last event.
@@ -241,41 +196,6 @@ fn create_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The format of a file that is to be opened as a ledger.
-enum FileFormat {
-    /// A ledger of the present version.
-    Current,
-    /// A ledger of an earlier version.
-    Older(i32),
-    /// An empty file.
-    Empty,
-}
-
-/// Determines the format of a file without writing to it, so that a foreign file stays unchanged.
-fn read_format(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<FileFormat, FileError> {
-    let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
-    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let application = match read("application_id") {
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(FileError::Foreign(path.to_owned()));
-        }
-        read => read.map_err(sqlite)?,
-    };
-    let version = read("user_version").map_err(sqlite)?;
-    let count = "SELECT count(*) FROM sqlite_schema";
-    let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
-    let found = match (application, version) {
-        (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
-        (APPLICATION_ID, VERSION) => FileFormat::Current,
-        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => FileFormat::Older(version),
-        (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
-        _ => return Err(FileError::Foreign(path.to_owned())),
-    };
-    let known: Vec<u8> =
-        connection.query_row("SELECT key_check FROM ledger", [], |row| row.get(0)).map_err(sqlite)?;
-    if known == key_check { Ok(found) } else { Err(FileError::OtherKeys(path.to_owned())) }
-}
-
 /// Sets the options that durability depends on, and reads back the values that SQLite uses.
 fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
     let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
@@ -302,37 +222,6 @@ fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
     check("synchronous", "2", synchronous.to_string())
 }
 
-fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(LEDGER)?;
-    transaction.execute_batch(EVENTS)?;
-    transaction.execute_batch(ACCEPTED)?;
-    transaction.execute_batch(policies::TABLES)?;
-    transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
-}
-
-/// Upgrades a file of an earlier version: moves the events of the first version into a table that also accepts cases,
-/// and adds the tables that the file lacks.
-fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    if from == WITHOUT_CASES {
-        transaction.execute_batch(
-            "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO old_events;",
-        )?;
-        transaction.execute_batch(EVENTS)?;
-        transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
-    }
-    if from <= WITHOUT_ACCEPTED {
-        transaction.execute_batch(ACCEPTED)?;
-    }
-    transaction.execute_batch(policies::TABLES)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
-}
-
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags)?;
@@ -340,11 +229,11 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(reader)
 }
 
-fn summarise(reader: &Connection) -> rusqlite::Result<Contents> {
+fn summarise(reader: &Connection) -> rusqlite::Result<FileContents> {
     let events: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
     let last = "SELECT event_id FROM events ORDER BY position DESC LIMIT 1";
     let last = reader.query_row(last, [], |row| row.get(0)).optional()?;
-    Ok(Contents { events: u64::try_from(events).unwrap_or_default(), last })
+    Ok(FileContents { events: u64::try_from(events).unwrap_or_default(), last })
 }
 
 impl FileGuard {

@@ -1,5 +1,6 @@
 //! Tests of the SQLite store beyond the contract of [`Store`]: reopening, locking, upgrades, lost files.
 
+use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_POLICIES};
 use super::*;
 use crate::ledger::entity::Entity;
 use crate::ledger::store::tests::{memory, new_event, positions, subject};

@@ -1,0 +1,125 @@
+//! The tables of a ledger file and the versions of the file format.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{FileError, policies};
+
+/// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
+pub(super) const APPLICATION_ID: i32 = 0x7067_6c65;
+
+/// The present version of the file format.
+pub(super) const VERSION: i32 = 4;
+
+/// The version without disclosure cases, and without everything that later versions added.
+pub(super) const WITHOUT_CASES: i32 = 1;
+
+/// The version without a record of accepted losses.
+pub(super) const WITHOUT_ACCEPTED: i32 = 2;
+
+/// The version without a record of policies.
+pub(super) const WITHOUT_POLICIES: i32 = 3;
+
+pub(super) const LEDGER: &str = "
+    CREATE TABLE ledger (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        key_check BLOB NOT NULL
+    ) STRICT;
+";
+
+pub(super) const ACCEPTED: &str = "
+    CREATE TABLE accepted (
+        until INTEGER NOT NULL, -- the last position whose event is lost
+        behind INTEGER NOT NULL, -- the last position before the loss
+        at TEXT NOT NULL
+    ) STRICT;
+";
+
+pub(super) const EVENTS: &str = "
+    CREATE TABLE events (
+        sort INTEGER NOT NULL CHECK (sort BETWEEN 0 AND 3), -- data subject, controller, recipient, case
+        namespace TEXT NOT NULL,                         -- '' is the default namespace
+        id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        event_id TEXT NOT NULL,
+        recorded TEXT NOT NULL,
+        event TEXT NOT NULL,
+        once BLOB,
+        asked BLOB,
+        PRIMARY KEY (sort, namespace, id, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX events_position ON events (position);
+    CREATE UNIQUE INDEX events_once ON events (once) WHERE once IS NOT NULL;
+";
+
+/// The format of a file that is to be opened as a ledger.
+pub(super) enum FileFormat {
+    /// A ledger of the present version.
+    Current,
+    /// A ledger of an earlier version.
+    Older(i32),
+    /// An empty file.
+    Empty,
+}
+
+/// Determines the format of a file without writing to it, so that a foreign file stays unchanged.
+pub(super) fn read_format(
+    path: &Path,
+    connection: &Connection,
+    key_check: &[u8; 16],
+) -> Result<FileFormat, FileError> {
+    let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
+    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let application = match read("application_id") {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(FileError::Foreign(path.to_owned()));
+        }
+        read => read.map_err(sqlite)?,
+    };
+    let version = read("user_version").map_err(sqlite)?;
+    let count = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
+    let found = match (application, version) {
+        (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
+        (APPLICATION_ID, VERSION) => FileFormat::Current,
+        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => FileFormat::Older(version),
+        (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
+        _ => return Err(FileError::Foreign(path.to_owned())),
+    };
+    let known: Vec<u8> =
+        connection.query_row("SELECT key_check FROM ledger", [], |row| row.get(0)).map_err(sqlite)?;
+    if known == key_check { Ok(found) } else { Err(FileError::OtherKeys(path.to_owned())) }
+}
+
+/// Creates the tables in an empty file.
+pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(LEDGER)?;
+    transaction.execute_batch(EVENTS)?;
+    transaction.execute_batch(ACCEPTED)?;
+    transaction.execute_batch(policies::TABLES)?;
+    transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Upgrades a file of an earlier version: moves the events of the first version into a table that also accepts cases,
+/// and adds the tables that the file lacks.
+pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    if from == WITHOUT_CASES {
+        transaction.execute_batch(
+            "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO old_events;",
+        )?;
+        transaction.execute_batch(EVENTS)?;
+        transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
+    }
+    if from <= WITHOUT_ACCEPTED {
+        transaction.execute_batch(ACCEPTED)?;
+    }
+    transaction.execute_batch(policies::TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}

@@ -1,0 +1,174 @@
+//! Acknowledgements: repetitions, and whether an event changed anything.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_recorded_once_per_idempotency_key() {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    let alice = person("alice");
+    let first = ledger.append(&alice, draft(GIVE), Some("k"), now()).await.unwrap();
+    let later = now() + SignedDuration::from_secs(5);
+    let again = ledger.append(&alice, draft(GIVE), Some("k"), later).await.unwrap();
+    assert_eq!(again, Acknowledgement { repeated: true, changed: false, ..first });
+    assert_eq!(ledger.append(&alice, draft(WITHDRAW), Some("k"), now()).await, Err(AppendError::KeyReused));
+    let bob = ledger.append(&person("bob"), draft(GIVE), Some("k"), now()).await.unwrap();
+    assert!(!bob.repeated, "a key counts for one person");
+
+    // Two reports at once, neither durable: the second is acknowledged together with the first.
+    disk.block();
+    let spawn = || {
+        let (ledger, alice) = (Arc::clone(&ledger), alice.clone());
+        tokio::spawn(async move { ledger.append(&alice, draft(WITHDRAW), Some("k2"), now()).await })
+    };
+    let one = spawn();
+    disk.wait_for_append();
+    let two = spawn();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!two.is_finished());
+    disk.unblock();
+    let (one, two) = (one.await.unwrap().unwrap(), two.await.unwrap().unwrap());
+    assert_eq!((one.event, one.repeated, two.repeated), (two.event, false, true));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_tells_if_the_event_changed_the_state() {
+    let ledger = over(&Arc::default());
+    let alice = person("alice");
+    for (text, changed) in [
+        (r#"{"kind":"notice","notice":"n"}"#, true),
+        (r#"{"kind":"notice","notice":"n"}"#, false),
+        (GIVE, true),
+        (GIVE, false),
+        (r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2027-01-01T00:00:00Z"}"#, true),
+        (WITHDRAW, true),
+        (WITHDRAW, false),
+        (r#"{"kind":"objection-lifted","purpose":"marketing"}"#, false),
+        (r#"{"kind":"opt-out","recipient":"acme"}"#, true),
+        (r#"{"kind":"opt-out","recipient":"acme"}"#, false),
+        (r#"{"kind":"fact","facts":{"region":"EEA","minor":false}}"#, true),
+        (r#"{"kind":"correction","facts":{"region":"EEA"}}"#, false),
+        (r#"{"kind":"fact","facts":{"region":"US"}}"#, true),
+        (r#"{"kind":"relation-ended","relation":"domain-registrant"}"#, false),
+        (r#"{"kind":"request-received","right":"access"}"#, true),
+        (r#"{"kind":"request-received","right":"access"}"#, false),
+        (r#"{"kind":"erasure"}"#, true),
+        (r#"{"kind":"erasure"}"#, false),
+    ] {
+        let recorded = ledger.append(&alice, draft(text), None, now()).await.unwrap();
+        assert_eq!(recorded.changed, changed, "{text}");
+    }
+    for (line, changed) in [
+        (r#"{"recipient":"acme","kind":"resumed"}"#, false),
+        (r#"{"recipient":"acme","kind":"suspended"}"#, true),
+        (r#"{"recipient":"acme","kind":"suspended"}"#, false),
+        (r#"{"controller":"c","kind":"instruction","purpose":"invoicing"}"#, true),
+        (r#"{"controller":"c","kind":"account-closed"}"#, true),
+        (r#"{"controller":"c","kind":"account-closed"}"#, false),
+        (CASE, true),
+        (r#"{"case":"C-7","kind":"case-approved","approver":"ada"}"#, true),
+    ] {
+        assert_eq!(tell(&ledger, line).await.unwrap().changed, changed, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_is_recorded_again_if_it_withholds_what_is_no_longer_withheld() {
+    let ledger = over(&Arc::default());
+    let alice = person("alice");
+    let send =
+        async |text: &str, key: Option<&str>| ledger.append(&alice, draft(text), key, now()).await.unwrap();
+    let until = |time: &str| {
+        format!(r#"{{"kind":"consent-given","purpose":"marketing","valid-until":"{time}T00:00:00Z"}}"#)
+    };
+    send(GIVE, Some("g")).await;
+    let first = send(WITHDRAW, Some("w")).await;
+    assert!(send(GIVE, Some("g")).await.repeated, "a consent is not given anew by a repetition");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    let again = send(WITHDRAW, Some("w")).await;
+    assert_eq!((again.event, again.repeated, again.changed), (first.event, true, false));
+
+    send(GIVE, None).await;
+    let anew = send(WITHDRAW, Some("w")).await;
+    assert!(!anew.repeated && anew.changed && anew.event != first.event);
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    assert!(send(WITHDRAW, Some("w")).await.repeated);
+
+    // A consent with an end is recorded again if it shortens the one in force.
+    assert!(send(&until("2027-06-01"), Some("u")).await.changed);
+    send(&until("2027-01-01"), None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.repeated);
+    send(GIVE, None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.changed);
+    send(WITHDRAW, None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.repeated);
+
+    // A fact is recorded again as far as it is certain to withhold.
+    let child = r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#;
+    assert!(send(child, Some("f")).await.changed);
+    assert!(send(child, Some("f")).await.repeated);
+    send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await;
+    assert!(send(child, Some("f")).await.changed);
+    assert!(send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await.repeated);
+    assert!(ledger.subject(&id("alice")).1.unwrap().minor);
+}
+
+#[tokio::test]
+async fn events_that_only_withhold_make_nobody_known() {
+    let known = async |texts: &[&str]| {
+        let ledger = over(&Arc::default());
+        for text in texts {
+            ledger.append(&person("alice"), draft(text), None, now()).await.unwrap();
+        }
+        ledger.subject(&id("alice")).1.is_some_and(|subject| !subject.only_refusals)
+    };
+    for text in [
+        WITHDRAW,
+        r#"{"kind":"objection","purpose":"marketing"}"#,
+        r#"{"kind":"objection-lifted","purpose":"marketing"}"#,
+        r#"{"kind":"opt-out","recipient":"acme"}"#,
+        r#"{"kind":"opt-out-lifted","recipient":"acme"}"#,
+        r#"{"kind":"restriction-lifted"}"#,
+        r#"{"kind":"category-allowed","category":"phone"}"#,
+        r#"{"kind":"relation-ended","relation":"domain-registrant"}"#,
+        r#"{"kind":"fact","facts":{"transfer-consent":false}}"#,
+        r#"{"kind":"fact","facts":{"region":null}}"#,
+        r#"{"kind":"fact","facts":{"country":null,"minor":true}}"#,
+        r#"{"kind":"correction","facts":{"minor":true}}"#,
+        r#"{"kind":"fact","facts":{"origin":"referral"}}"#,
+        r#"{"kind":"fact","facts":{"origin":{"email":"referral"}}}"#,
+        r#"{"kind":"request-received","right":"access"}"#,
+    ] {
+        assert!(!known(&[text]).await, "{text}");
+        assert!(!known(&[text, text]).await, "{text}");
+    }
+    assert!(
+        !known(&[
+            WITHDRAW,
+            r#"{"kind":"objection","purpose":"analytics"}"#,
+            r#"{"kind":"objection-lifted","purpose":"analytics"}"#
+        ])
+        .await
+    );
+    for text in [
+        GIVE,
+        r#"{"kind":"notice","notice":"n"}"#,
+        r#"{"kind":"relation","relation":"domain-registrant"}"#,
+        r#"{"kind":"fact","facts":{"region":"EEA"}}"#,
+        r#"{"kind":"fact","facts":{"minor":false}}"#,
+        r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#,
+        r#"{"kind":"correction","facts":{"origin":"social"}}"#,
+    ] {
+        assert!(known(&[text]).await, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn controllers_and_subjects_of_the_same_id_are_separate() {
+    let ledger = over(&Arc::default());
+    let instruct =
+        parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, EntityKind::Controller, &Fixture).unwrap();
+    ledger.append(&Entity::Controller(id("acct-1")), instruct, None, now()).await.unwrap();
+    assert_eq!(ledger.controller(&id("acct-1")).1.unwrap().instructions.len(), 1);
+    assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).1.is_none());
+}
