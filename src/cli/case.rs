@@ -1,7 +1,6 @@
-//! `case`: the disclosure cases that authorities cite, from the shell.
+//! `case`: registers, approves, ends and lists the disclosure cases that authorities cite.
 //!
-//! What changes a case goes the way that is open ([`super::ledger_client`]); the list reads the file, also
-//! while a gateway runs.
+//! Verbs that change a case use a [`super::ledger_client`]. The list opens the ledger file, also while a gateway uses it.
 
 use std::io::{self, Write};
 
@@ -9,106 +8,108 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Format;
-use super::consent::time;
-use super::error::CliError;
-use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
+use super::arguments::time;
+use super::error::{CliError, VerbError, exit_status, unusable_error};
+use super::ledger_client::print_answer;
+use super::ledger_location::LedgerLocation;
 use crate::ledger::{self, Entity};
 
-/// What can be done with cases.
+/// The verbs of `case`.
 #[derive(Debug, clap::Subcommand)]
-pub enum CaseVerb {
-    /// Register a case; it is in force after two different people have approved it
+pub(super) enum CaseVerb {
+    /// Register a case; it is in force when two different people have approved it
     Add(CaseArgs),
     /// Approve a case
     Approve {
         /// The case's id
         case: String,
-        /// Who approves it
+        /// The name of the person who approves it
         #[arg(long, value_name = "NAME")]
         approver: String,
-        /// What proves it
+        /// A reference to the evidence
         #[arg(long)]
         evidence: Option<String>,
     },
-    /// End a case before its time, for good
+    /// End a case before its end date, for good
     End {
         /// The case's id
         case: String,
-        /// What proves it
+        /// A reference to the evidence
         #[arg(long)]
         evidence: Option<String>,
     },
-    /// List the cases and where each stands
+    /// List the cases and their status
     List {
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
 }
 
-/// A case as it is registered.
+/// Arguments of `case add`.
 #[derive(Debug, clap::Args)]
-pub struct CaseArgs {
+pub(super) struct CaseArgs {
     /// The id that requests cite
     case: String,
-    /// The authority, by its configured name
+    /// The authority, by its name in the configuration
     #[arg(long)]
     recipient: String,
-    /// The purpose, with those below it
+    /// The purpose; it includes those below it
     #[arg(long)]
     purpose: String,
     /// A person that the case names (repeatable)
     #[arg(long = "subject", value_name = "SUBJECT", required = true)]
     subjects: Vec<String>,
-    /// The namespace of these people's ids, where it is not the default one
+    /// The namespace of these people's ids, unless it is the default one
     #[arg(long)]
     namespace: Option<String>,
-    /// A data category that the case names, with those below it (repeatable)
+    /// A data category that the case names; it includes those below it (repeatable)
     #[arg(long = "category", value_name = "CATEGORY", required = true)]
     categories: Vec<String>,
-    /// When it ends
+    /// When the case ends
     #[arg(long, value_name = "TIME", value_parser = time)]
     end: Timestamp,
-    /// What the authority calls it
+    /// The authority's own reference
     #[arg(long)]
     reference: String,
-    /// Until then the people named are not told of disclosures under it
+    /// Until when disclosures under the case are left out of the reports to these people
     #[arg(long, value_name = "TIME", value_parser = time)]
     confidential_until: Option<Timestamp>,
-    /// What proves it
+    /// A reference to the evidence
     #[arg(long)]
     evidence: Option<String>,
 }
 
-/// Runs a verb; the answer goes to `out`, words to `words`. Returns the exit status.
+/// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
 ///
 /// # Errors
-/// When writing fails.
-pub fn run(
+/// If writing fails.
+pub(super) fn run(
     verb: CaseVerb,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        CaseVerb::Add(registration) => add(registration, place, out, words),
+        CaseVerb::Add(registration) => add(registration, location, out, err),
         CaseVerb::Approve { case, approver, evidence } => {
             let event = json!({ "kind": "case-approved", "approver": approver });
-            record(&case, event, evidence, place, out, words)
+            record(&case, event, evidence, location, out, err)
         }
         CaseVerb::End { case, evidence } => {
-            record(&case, json!({ "kind": "case-ended" }), evidence, place, out, words)
+            record(&case, json!({ "kind": "case-ended" }), evidence, location, out, err)
         }
-        CaseVerb::List { format } => list(place, format, now, out),
+        CaseVerb::List { format } => list(location, format, now, out),
     };
-    ledger_location::exit_status(outcome, words)
+    exit_status(outcome, err)
 }
 
 fn add(
     registration: CaseArgs,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     let CaseArgs {
         case,
@@ -138,32 +139,32 @@ fn add(
     if let (Some(until), Some(members)) = (confidential_until, event.as_object_mut()) {
         members.insert("confidential-until".to_owned(), until.to_string().into());
     }
-    record(&case, event, evidence, place, out, words)
+    record(&case, event, evidence, location, out, err)
 }
 
 fn record(
     case: &str,
     mut event: Value,
     evidence: Option<String>,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     let id = ledger::case_id(case).map_err(|error| CliError::Refused(error.to_string()))?;
     if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
         members.insert("evidence".to_owned(), evidence.into());
     }
-    let answer = place.client()?.record(&Entity::Case(id), case, &event)?;
-    Ok(ledger_location::print_answer(&answer, out, words)?)
+    let answer = location.client()?.record(&Entity::Case(id), case, &event)?;
+    Ok(print_answer(&answer, out, err)?)
 }
 
 fn list(
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     format: Format,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let cases = place.archive()?.cases(now).map_err(|error| unusable_error(&error))?;
+    let cases = location.archive()?.cases(now).map_err(|error| unusable_error(&error))?;
     for case in cases {
         match format {
             Format::Json => writeln!(out, "{}", Value::Object(case))?,
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_from_its_registration_to_its_end() {
+    fn a_case_is_registered_approved_and_ended() {
         let folder = tempfile::tempdir().unwrap();
         let list = || run_in(&folder, "list").1;
         assert_eq!(run_in(&folder, ADD).0, 0);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_why() {
+    fn a_refusal_gives_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         run_in(&folder, ADD);
         run_in(&folder, "approve C-7 --approver Ada");

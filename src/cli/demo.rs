@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::run::{EXIT_FINDINGS, block_on, fail};
+use super::error::EXIT_FINDINGS;
+use super::run::{block_on, fail};
 use super::{logging, serve};
 use crate::demo;
 

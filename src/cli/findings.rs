@@ -1,4 +1,4 @@
-//! Findings as people and programs read them.
+//! Renders findings for people and for programs.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,13 +8,13 @@ use serde_json::json;
 use super::output::ExitStatus;
 use crate::finding::Finding;
 
-/// Prints findings with place, excerpt and hint. What is acknowledged is not printed.
+/// Prints findings with place, excerpt and hint, except acknowledged ones.
 ///
 /// # Errors
-/// When writing fails.
+/// If writing fails.
 pub(super) fn print<'f>(
     findings: impl IntoIterator<Item = &'f Finding>,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<()> {
     let colours = std::env::var_os("NO_COLOR").is_none() && io::stderr().is_terminal();
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -22,14 +22,14 @@ pub(super) fn print<'f>(
     for finding in findings.into_iter().filter(|finding| finding.is_error() || finding.is_warning()) {
         let mut text = String::new();
         match handler.render_report(&mut text, finding) {
-            Ok(()) => writeln!(words, "{text}")?,
-            Err(_) => writeln!(words, "{finding}")?,
+            Ok(()) => writeln!(err, "{text}")?,
+            Err(_) => writeln!(err, "{finding}")?,
         }
     }
     Ok(())
 }
 
-/// How many findings of each weight there are.
+/// Number of findings of each severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) errors: usize,
@@ -44,7 +44,7 @@ impl Counts {
         Counts { errors, warnings, acknowledged: findings.len() - errors - warnings }
     }
 
-    /// `2 warnings (1 more acknowledged)`.
+    /// Renders the warnings: `2 warnings (1 more acknowledged)`.
     pub(super) fn of_warnings(self) -> String {
         let warnings = counted(self.warnings, "warning");
         match self.acknowledged {
@@ -54,12 +54,12 @@ impl Counts {
     }
 }
 
-/// `1 error`, `2 errors`.
+/// Renders a number and a noun: `1 error`, `2 errors`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Findings as one JSON object.
+/// Renders findings as one JSON object.
 pub(super) fn to_json(findings: &[Finding]) -> String {
     let Counts { errors, warnings, acknowledged } = Counts::of(findings);
     let open = findings.iter().filter(|finding| finding.is_error() || finding.is_warning());
@@ -69,11 +69,11 @@ pub(super) fn to_json(findings: &[Finding]) -> String {
     format!("{object:#}")
 }
 
-/// Prints the findings that make an input unusable.
+/// Prints findings that make the input unusable.
 ///
 /// # Errors
-/// When writing fails.
-pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<ExitStatus> {
-    print(findings, words)?;
+/// If writing fails.
+pub(super) fn unusable(findings: &[Finding], err: &mut dyn Write) -> io::Result<ExitStatus> {
+    print(findings, err)?;
     Ok(ExitStatus::Unusable)
 }

@@ -1,4 +1,4 @@
-//! `ledger`: the ledger's file itself, from the shell.
+//! `ledger`: repairs of the ledger file, and the findings of `check` about it.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -6,43 +6,42 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::error::{CliError, with_causes};
-use super::ledger_location::{self, VerbError, unusable_error};
+use super::error::{VerbError, exit_status, unusable_error, with_causes};
 use crate::assembly::{history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::keys::Keys;
 use crate::ledger::{Archive, Ledger, TermLookup};
 
-/// How many recipients that only the ledger knows are named.
+/// Maximum number of recipients in the findings about recipients that only the ledger knows.
 const MAX_LISTED_RECIPIENTS: usize = 32;
 
-/// What can be done with the ledger's file.
+/// The verbs of `ledger`.
 #[derive(Debug, clap::Subcommand)]
-pub enum LedgerVerb {
-    /// Go on with a history that is shorter than what was known: what is missing is lost for good
+pub(super) enum LedgerVerb {
+    /// Accept a history that is shorter than the last known one; the missing events are lost for good
     AcceptHistory,
 }
 
-/// Runs a verb; the outcome goes to `out`, words to `words`. Returns the exit status.
+/// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
 ///
 /// # Errors
-/// When writing fails.
-pub fn run(
+/// If writing fails.
+pub(super) fn run(
     verb: &LedgerVerb,
     config: &Config,
     now: Timestamp,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
         LedgerVerb::AcceptHistory => accept_history(config, now, out),
     };
-    ledger_location::exit_status(outcome, words)
+    exit_status(outcome, err)
 }
 
-/// The findings of `check` about a ledger that is there: recipients that only it knows, and policies that do
-/// not follow what was in force as it was promised.
+/// Returns the findings of `check` about an existing ledger: recipients that only the ledger knows, and policies that do not
+/// keep the announced notice period.
 pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
     if !config.ledger.path.exists() {
         return Vec::new();
@@ -62,7 +61,7 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
             findings
         }
         Err(why) => {
-            let text = format!("the policies were not compared with those that were in force: {why}");
+            let text = format!("the policies were not compared with the earlier ones in force: {why}");
             vec![Finding::warning("notice-not-compared", text).hint("`serve` compares them when it starts")]
         }
     }
@@ -74,10 +73,11 @@ fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Fi
     unregistered
         .take(MAX_LISTED_RECIPIENTS)
         .map(|name| {
-            let text =
-                format!("the ledger has events about `{name}`, which is no recipient of the configuration");
+            let text = format!(
+                "the ledger has events about `{name}`, which is not a recipient of the configuration"
+            );
             Finding::warning("recipient-only-in-ledger", text).hint(
-                "if the recipient was renamed, what people said about it counts for nobody: keep its name",
+                "if the recipient was renamed, people's choices about it have no effect: keep its old name",
             )
         })
         .collect()
@@ -92,14 +92,14 @@ fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Resul
     let Some(known) = known.filter(|known| *known > held) else {
         writeln!(
             out,
-            "nothing is missing: the ledger's history ends at position {held}, and no later one is known"
+            "nothing is missing: the history of the ledger ends at position {held}, and no later position is known"
         )?;
         return Ok(0);
     };
-    ledger.accept_history(known, now).map_err(|error| CliError::Unusable(with_causes(&error)))?;
+    ledger.accept_history(known, now).map_err(|error| unusable_error(&error))?;
     writeln!(
         out,
-        "accepted: positions {} to {known} are lost; the ledger goes on at {}",
+        "accepted: positions {} to {known} are lost; the ledger continues at {}",
         held.0 + 1,
         known.0 + 1
     )?;

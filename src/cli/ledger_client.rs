@@ -1,6 +1,7 @@
-//! The two ways to change a ledger from the shell: directly where no gateway has it, else through
-//! the running gateway's admin API, so that what is changed is in force in its memory too.
+//! Clients that change the ledger: directly in its file if no gateway uses it, or else through the admin API of the running
+//! gateway, so that an event is in force in the gateway's memory, too.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use super::error::{CliError, with_causes};
-use super::ledger_location::{LedgerLocation, unusable_error};
+use super::error::{CliError, unusable_error, with_causes};
+use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
 use crate::keys::Keys;
 use crate::ledger::{
@@ -27,43 +28,43 @@ use crate::ledger::{
 };
 use crate::vocabulary::SubjectId;
 
-/// How long the admin API may take for one answer.
+/// Time for one response of the admin API.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What became of a line of an import, or what is wrong with it.
-pub type LineOutcome = Result<ImportedLine, String>;
+/// The outcome of a line of an import, or the reason why it was rejected.
+pub(super) type LineOutcome = Result<ImportedLine, String>;
 
-/// A line of an import that is in the ledger.
+/// A line of an import that the ledger has recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImportedLine {
-    /// It was recorded before.
-    pub again: bool,
-    /// What is in force differs after it.
-    pub changed: bool,
+pub(super) struct ImportedLine {
+    /// True if it was recorded before.
+    pub(super) again: bool,
+    /// True if it changes the state in force.
+    pub(super) changed: bool,
 }
 
-/// A way to change the ledger.
-pub trait LedgerClient {
-    /// Records one event; what the admin API answers. `spelled` is the entity's id as it was typed: a
-    /// gateway reads it itself.
+/// A client that changes the ledger.
+pub(super) trait LedgerClient {
+    /// Records one event, and returns the answer of the admin API. `spelled` is the entity's id as it was typed, because a
+    /// gateway parses it itself.
     ///
     /// # Errors
     /// [`CliError`].
     fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, CliError>;
 
-    /// Records the lines of a part of a batch and tells the outcome of each by its number.
+    /// Records the lines of a chunk of a batch, and calls `report` with the number and the outcome of each.
     ///
     /// # Errors
-    /// [`CliError`], where not even the outcome of the lines is known.
+    /// [`CliError`] if the outcome of the lines is unknown.
     fn import(
         &mut self,
         lines: &[u8],
         batch: Batch<'_>,
-        tell: &mut dyn FnMut(u64, LineOutcome),
+        report: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError>;
 }
 
-/// Asks the admin API of a running gateway for a resource.
+/// Gets a resource from the admin API of a running gateway.
 ///
 /// # Errors
 /// [`CliError::Unusable`].
@@ -78,44 +79,59 @@ fn runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::Unusable(format!("the runtime cannot be started: {error}")))
+        .map_err(|error| CliError::Unusable(format!("cannot start the runtime: {error}")))
 }
 
 impl LedgerLocation<'_> {
-    /// Opens the ledger to change it. One that is not there yet is made, and its keys too.
+    /// Opens the ledger to change it. Creates it and its keys if they do not exist.
+    ///
+    /// # Errors
+    /// [`CliError::Unusable`].
     pub(super) fn client(&self) -> Result<Box<dyn LedgerClient>, CliError> {
         let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable_error(&error))?;
         open(self, &keys)
     }
 }
 
-/// Opens the way: the ledger itself, or the admin API of the gateway that has it.
+/// Opens the ledger file, or a client of the gateway that uses it.
 ///
 /// # Errors
 /// [`CliError::Unusable`].
-pub(super) fn open(place: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClient>, CliError> {
+fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClient>, CliError> {
     let runtime = runtime()?;
-    match Ledger::open(place.ledger, keys, Arc::clone(&place.names)) {
+    match Ledger::open(location.ledger, keys, Arc::clone(&location.names)) {
         Ok(ledger) => {
-            let known = history::last_known_position_in(place.log, place.keys, place.ledger);
+            let known = history::last_known_position_in(location.log, location.keys, location.ledger);
             let known = known.map_err(|error| CliError::Unusable(with_causes(&error)))?;
             history::compare(ledger.position(), known)
                 .map_err(|error| CliError::Unusable(error.to_string()))?;
-            if let Ok(mark) = PositionMark::open(place.keys, place.ledger) {
+            if let Ok(mark) = PositionMark::open(location.keys, location.ledger) {
                 ledger.set_position_mark(mark);
             }
-            ledger.set_recipients(place.recipients.iter().cloned());
-            ledger.set_namespaces(place.namespaces.iter().cloned());
+            ledger.set_recipients(location.recipients.iter().cloned());
+            ledger.set_namespaces(location.namespaces.iter().cloned());
             Ok(Box::new(DirectClient { ledger, runtime }))
         }
         Err(LedgerOpenError::File(FileError::InUse(_))) => {
-            Ok(Box::new(GatewayClient { admin: place.admin, runtime }))
+            Ok(Box::new(GatewayClient { admin: location.admin, runtime }))
         }
         Err(error) => Err(CliError::Unusable(with_causes(&error))),
     }
 }
 
-/// This process has the ledger.
+/// Prints the answer to an event, and a message if the event had no effect.
+///
+/// # Errors
+/// If writing fails.
+pub(super) fn print_answer(answer: &Value, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    writeln!(out, "{answer}")?;
+    if answer.get("changed").and_then(Value::as_bool) == Some(false) {
+        writeln!(err, "purposegate: recorded; the state in force is the same as before")?;
+    }
+    Ok(0)
+}
+
+/// A client with the ledger file.
 #[derive(Debug)]
 struct DirectClient {
     ledger: Arc<Ledger>,
@@ -148,13 +164,13 @@ impl LedgerClient for DirectClient {
         &mut self,
         lines: &[u8],
         batch: Batch<'_>,
-        tell: &mut dyn FnMut(u64, LineOutcome),
+        report: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError> {
-        let tell = |LineResult { line, outcome }| {
+        let report = |LineResult { line, outcome }| {
             let done = |Acknowledgement { repeated: again, changed, .. }| ImportedLine { again, changed };
-            tell(line, outcome.map(done).map_err(|error| error.to_string()));
+            report(line, outcome.map(done).map_err(|error| error.to_string()));
         };
-        self.runtime.block_on(self.ledger.import(lines, batch, Timestamp::now(), tell));
+        self.runtime.block_on(self.ledger.import(lines, batch, Timestamp::now(), report));
         if self.ledger.healthy() {
             Ok(())
         } else {
@@ -163,7 +179,7 @@ impl LedgerClient for DirectClient {
     }
 }
 
-/// A running gateway has the ledger.
+/// A client of the admin API of a gateway that uses the ledger.
 #[derive(Debug)]
 struct GatewayClient {
     admin: SocketAddr,
@@ -182,7 +198,7 @@ impl LedgerClient for GatewayClient {
         &mut self,
         lines: &[u8],
         batch: Batch<'_>,
-        tell: &mut dyn FnMut(u64, LineOutcome),
+        report: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError> {
         #[derive(Deserialize)]
         struct LineReport {
@@ -202,14 +218,14 @@ impl LedgerClient for GatewayClient {
         }
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let LineReport { line, again, changed, error } = serde_json::from_slice(line)
-                .map_err(|_| CliError::Unusable("the gateway's answer cannot be read".to_owned()))?;
-            tell(line, error.map_or(Ok(ImportedLine { again, changed }), Err));
+                .map_err(|_| CliError::Unusable("cannot read the answer of the gateway".to_owned()))?;
+            report(line, error.map_or(Ok(ImportedLine { again, changed }), Err));
         }
         Ok(())
     }
 }
 
-/// The path and the body with which the admin API takes an event.
+/// Returns the path and the body of the admin API for an event.
 fn request(entity: &Entity, spelled: &str, event: &Value) -> (String, Value) {
     let of_person = |sort: &str, person: &SubjectId| {
         let path = format!("/v1/{sort}/{}/events", percent_encoded(spelled));
@@ -263,15 +279,15 @@ impl GatewayClient {
     fn unreachable(&self, error: &dyn std::error::Error) -> CliError {
         let admin = self.admin;
         CliError::Unusable(format!(
-            "another process has the ledger, and no gateway answers at the admin address {admin} ({error}): \
-             stop that process, or name its admin address with --admin"
+            "another process uses the ledger, and no gateway answers at the admin address {admin} ({error}): \
+             stop that process, or give its admin address with --admin"
         ))
     }
 
     fn refusal(&self, status: StatusCode, problem: &Value) -> CliError {
         let said = problem.get("detail").and_then(Value::as_str);
         let text =
-            said.map_or_else(|| format!("the gateway at {} answers {status}", self.admin), str::to_owned);
+            said.map_or_else(|| format!("the gateway at {} answered {status}", self.admin), str::to_owned);
         if status.is_client_error() { CliError::Refused(text) } else { CliError::Unusable(text) }
     }
 }
@@ -288,7 +304,7 @@ async fn send(
         let body = response.into_body().collect().await?.to_bytes();
         Ok((status, body))
     };
-    // The connection ends with the answer.
+    // The connection is dropped after the response.
     tokio::select! {
         biased;
         answer = answered => answer,
@@ -296,7 +312,7 @@ async fn send(
     }
 }
 
-/// A path segment or query value with everything escaped that could be something else (RFC 3986).
+/// Escapes a text for a path segment or a query value: every byte but the unreserved ones of RFC 3986.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -316,17 +332,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_become_one_path_segment() {
+    fn reserved_characters_are_escaped() {
         assert_eq!(percent_encoded("c-1.x_~"), "c-1.x_~");
         assert_eq!(percent_encoded("a/b?c=ü;&%"), "a%2Fb%3Fc%3D%C3%BC%3B%26%25");
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_cause_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct OuterError(#[source] std::fmt::Error);
-        let text = with_causes(&OuterError(std::fmt::Error));
-        assert_eq!(text, format!("outer: {}", std::fmt::Error));
     }
 }

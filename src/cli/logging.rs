@@ -1,6 +1,6 @@
-//! Where log lines go: to stderr, written by a thread of its own, so that nothing waits for whoever reads it.
+//! Writes log lines to stderr in a thread of their own, so that nothing waits for the reader of stderr.
 //!
-//! What is not read in time is dropped, and how much that was is said as soon as lines are read again.
+//! The queue is bounded. Lines that do not fit are dropped, and their number is logged when a line is written again.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,19 +12,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait to be written.
+/// Maximum number of bytes in the queue.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
-/// At the end of the process, for the last lines to be written.
+/// Time for the last lines at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts logging: `PURPOSEGATE_LOG` filters, `PURPOSEGATE_LOG_FORMAT=json` makes lines JSON. What waits is
-/// written when the returned value is dropped.
+/// Starts logging. `PURPOSEGATE_LOG` is the filter; `PURPOSEGATE_LOG_FORMAT=json` makes the lines JSON. Dropping the returned
+/// guard writes the queued lines.
 pub(super) fn start(default: &str) -> LoggingGuard {
     let is_json = is_json();
     let asked = std::env::var("PURPOSEGATE_LOG").unwrap_or_default();
     let (filter, unusable) = filter(&asked, default);
-    // The watcher of files says each event that it sees. With the log in a watched folder each such line
-    // would cause the next.
+    // The file watcher logs each event. If the log is in a watched folder, each such line would cause the next one.
     let filter = match "notify=warn".parse() {
         Ok(quiet) => filter.add_directive(quiet),
         Err(_) => filter,
@@ -33,11 +32,11 @@ pub(super) fn start(default: &str) -> LoggingGuard {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines)
-        // It would say on stderr that stderr cannot be written, and panic.
+        // Otherwise the subscriber reports on stderr that stderr cannot be written, and panics.
         .log_internal_errors(false)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(false);
-    // A second start in one process (tests) keeps the first.
+    // In tests, a second start in one process has no effect.
     drop(if is_json { builder.json().try_init() } else { builder.try_init() });
     if unusable {
         tracing::error!(
@@ -49,8 +48,8 @@ pub(super) fn start(default: &str) -> LoggingGuard {
     if !is_json && !["", "text"].contains(&format.as_str()) {
         tracing::error!(used = "text", "PURPOSEGATE_LOG_FORMAT is neither `json` nor `text`");
     }
-    // The standard hook writes to stderr itself and would wait for its reader. A panic's words may hold
-    // anything, so only its place is said.
+    // The standard hook writes to stderr itself and would wait for its reader. The message of a panic may hold personal data,
+    // so only the place is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic");
@@ -58,8 +57,8 @@ pub(super) fn start(default: &str) -> LoggingGuard {
     logging
 }
 
-/// The filter that is asked for. Where it cannot be read it is the default, and true stands beside it. A word
-/// that is no level would be taken for the name of a module, and by itself nothing else would ever be said.
+/// Parses a filter. Returns the default filter and true if the text is unusable: a word that is not a level would be read as
+/// the name of a module, and alone it would silence everything.
 fn filter(asked: &str, default: &str) -> (EnvFilter, bool) {
     let is_meant = |directive: &str| {
         let word = directive.trim();
@@ -76,18 +75,18 @@ fn filter(asked: &str, default: &str) -> (EnvFilter, bool) {
     }
 }
 
-/// Whether log lines are JSON.
+/// True if log lines are JSON.
 pub(super) fn is_json() -> bool {
     std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
 }
 
 enum Message {
     Line(Vec<u8>),
-    /// To be answered when everything before it is written.
+    /// Is answered when everything before it has been written.
     Flush(Sender<()>),
 }
 
-/// Takes lines and never waits.
+/// Queues lines without waiting.
 #[derive(Clone, Debug)]
 struct QueueWriter {
     to: Sender<Message>,
@@ -96,13 +95,13 @@ struct QueueWriter {
 
 #[derive(Debug, Default)]
 struct QueueCounts {
-    /// Bytes that wait.
+    /// Bytes in the queue.
     waiting: AtomicUsize,
-    /// Lines since the last one that was written.
+    /// Lines dropped since the last line was written.
     dropped: AtomicU64,
 }
 
-/// Writes what waits when it is dropped.
+/// Writes the queued lines when it is dropped.
 #[derive(Debug)]
 pub(super) struct LoggingGuard {
     to: Sender<Message>,
@@ -113,7 +112,7 @@ impl QueueWriter {
         let (to, from) = mpsc::channel();
         let counts = Arc::new(QueueCounts::default());
         let written = Arc::clone(&counts);
-        // Without the thread every line is dropped, and the process runs.
+        // If the thread cannot be started, every line is dropped, and the process continues.
         let _ = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(&from, out, &written, is_json));
@@ -121,12 +120,12 @@ impl QueueWriter {
     }
 }
 
-/// Writes lines until nobody sends any more.
+/// Writes lines until all senders are dropped.
 fn write_all(from: &Receiver<Message>, mut out: impl Write, counts: &QueueCounts, is_json: bool) {
     for message in from {
         match message {
             Message::Line(line) => {
-                // stderr that cannot be written ends nothing.
+                // The process continues if stderr cannot be written.
                 let _ = out.write_all(&line);
                 counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
                 let dropped = counts.dropped.swap(0, Ordering::AcqRel);
@@ -141,7 +140,7 @@ fn write_all(from: &Receiver<Message>, mut out: impl Write, counts: &QueueCounts
 
 fn dropped_line(dropped: u64, is_json: bool) -> String {
     let time = jiff::Timestamp::now();
-    const WORDS: &str = "lines of the log were dropped: nobody read them in time";
+    const WORDS: &str = "lines of the log were dropped because stderr was not read in time";
     if is_json {
         let fields = serde_json::json!({ "message": WORDS, "dropped": dropped });
         let line = serde_json::json!({ "timestamp": time.to_string(), "level": "WARN", "fields": fields });
@@ -151,7 +150,7 @@ fn dropped_line(dropped: u64, is_json: bool) -> String {
 }
 
 impl Write for QueueWriter {
-    /// One call is one line.
+    /// Queues one line: the subscriber makes one call for each.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let waiting = self.counts.waiting.fetch_add(line.len(), Ordering::AcqRel);
         let is_full = waiting.saturating_add(line.len()) > MAX_QUEUED_BYTES;
@@ -191,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes each line when it is told to.
+    /// Writes each line after a signal.
     struct Reluctant {
         go: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -210,26 +209,30 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_stops_nothing_and_says_later_what_is_missing() {
-        let (go, told) = mpsc::channel();
+    fn lines_that_nobody_reads_are_dropped_and_counted() {
+        let (go, signal) = mpsc::channel();
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let out = Reluctant { go: told, written: Arc::clone(&written) };
+        let out = Reluctant { go: signal, written: Arc::clone(&written) };
         let (mut lines, logging) = QueueWriter::start(out, false);
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
         for _ in 0..(MAX_QUEUED_BYTES / line.len() + 7) {
             lines.write_all(&line).unwrap();
         }
         assert!(lines.counts.waiting.load(Ordering::SeqCst) <= MAX_QUEUED_BYTES);
-        // From now on everything is read.
+        // From now on everything is written.
         drop(go);
         drop(logging);
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
-        assert!(text.contains(" WARN lines of the log were dropped: nobody read them in time dropped=7\n"));
+        assert!(
+            text.contains(
+                " WARN lines of the log were dropped because stderr was not read in time dropped=7\n"
+            )
+        );
         assert_eq!(text.lines().count(), MAX_QUEUED_BYTES / line.len() + 1);
     }
 
     #[test]
-    fn a_filter_that_would_silence_everything_by_a_slip_is_not_used() {
+    fn an_unusable_filter_is_replaced_by_the_default() {
         for (asked, used, unusable) in [
             ("", "info", false),
             (" ", "info", false),
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_is_said_as_json_too() {
+    fn dropped_lines_are_reported_as_json() {
         let line: serde_json::Value = serde_json::from_str(&dropped_line(3, true)).unwrap();
         assert_eq!((&line["level"], &line["fields"]["dropped"]), (&"WARN".into(), &3.into()));
     }

@@ -1,31 +1,27 @@
-//! The command line: verbs and their arguments. stdout is data, stderr is words.
+//! The command line: verbs and their arguments. Results go to stdout, messages to stderr.
 //!
-//! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
+//! The exit status is 0 for success, 1 for a finding or a refusal, and 2 for unusable input.
 
-pub mod audit;
-pub mod case;
-pub mod consent;
-pub mod coverage;
+mod arguments;
+mod audit;
+mod case;
+mod consent;
 #[cfg(feature = "demo")]
 mod demo;
-pub mod error;
-pub mod explain;
+mod error;
+mod explain;
 mod findings;
-pub mod ledger;
-pub mod ledger_client;
-pub mod ledger_location;
+mod ledger;
+mod ledger_client;
+mod ledger_location;
 mod logging;
-mod new_pack;
 pub mod output;
 pub mod policy;
-mod processing;
-pub mod recipient;
+mod recipient;
 mod run;
-mod schema;
-pub mod scrub;
+mod scrub;
 mod serve;
-pub mod subject;
-pub mod test;
+mod subject;
 
 use std::path::PathBuf;
 
@@ -43,7 +39,7 @@ pub struct Arguments {
     verb: Verb,
 }
 
-/// What a person can ask of the program.
+/// The verbs of the program.
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show the main job on this machine: a sample API, recipients, people and the gateway
@@ -55,34 +51,35 @@ enum Verb {
     },
     /// Run the gateway
     Serve(ConfigFile),
-    /// Load everything and print every finding
+    /// Load the configuration, the policies and the ledger, and print every finding
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Say why a field leaves or not: with the configuration and the ledger as they are, or of a decision on the log
+    /// Explain why a field leaves or not, for a request now or for a decision in the disclosure log
     Explain(explain::ExplainArgs),
-    /// Test and question a policy pack
+    /// Test, explain and compare policy packs
     Policy {
         #[command(subcommand)]
         verb: policy::PolicyVerb,
     },
-    /// Scrub JSON from stdin to stdout with the gateway's own scrubber
+    /// Scrub JSON from stdin to stdout with the gateway's scrubber
     Scrub(scrub::ScrubArgs),
-    /// Change and read what people have consented to
+    /// Record, show, import and export people's consents
     Consent {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
         config: PathBuf,
-        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
         #[arg(long, value_name = "ADDRESS", global = true)]
         admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
         verb: consent::ConsentVerb,
     },
-    /// Look after the ledger's file
+    /// Repair the ledger file
     Ledger {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
@@ -90,23 +87,23 @@ enum Verb {
         #[command(subcommand)]
         verb: ledger::LedgerVerb,
     },
-    /// Tell people what is known about them, and keep track of what they ask for
+    /// Report to people about their data, and record their requests
     Subject {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
         config: PathBuf,
-        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
         #[arg(long, value_name = "ADDRESS", global = true)]
         admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
         verb: subject::SubjectVerb,
     },
-    /// Register, approve and list the disclosure cases that authorities cite
+    /// Register, approve, end and list the disclosure cases that authorities cite
     Case {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
         config: PathBuf,
-        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
         #[arg(long, value_name = "ADDRESS", global = true)]
         admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
@@ -140,8 +137,9 @@ struct ConfigFile {
 enum RecipientVerb {
     /// Make an API key, show it once, and print the line that registers it
     Key {
-        /// The recipient's name
+        /// The recipient's name in the configuration
         name: String,
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
@@ -151,10 +149,10 @@ enum RecipientVerb {
 enum CertsVerb {
     /// Make a development CA, a server certificate and a client certificate
     Dev {
-        /// The folder for the files
+        /// The folder of the files
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
-        /// A DNS name or IP address of the server; several times for several
+        /// A DNS name or IP address of the server (repeatable)
         #[arg(long = "name", value_name = "NAME", default_values = LOCAL_NAMES)]
         names: Vec<String>,
         /// The URI in the client certificate
@@ -163,6 +161,7 @@ enum CertsVerb {
     },
 }
 
+/// The format of verbs that print text or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,

@@ -1,6 +1,6 @@
-//! The form of a verb's output, and its exit status.
+//! The format of a verb's output, and its exit status.
 
-/// The format of a verb's output.
+/// The format of verbs that print text or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TextOrJson {
     /// For people.
@@ -9,11 +9,12 @@ pub enum TextOrJson {
     Json,
 }
 
-/// How a verb ended: the exit code of the process.
+/// The exit status of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
+    /// The verb did what was asked.
     Success = 0,
-    /// A finding, a refusal, a failed test.
+    /// There is a finding, a refusal, a difference or a failed test.
     Findings = 1,
     /// The input cannot be used.
     Unusable = 2,

@@ -1,14 +1,14 @@
-//! `recipient key`: makes an API key and shows it once.
+//! `recipient key`: prints a new API key, which is shown only once.
 
 use std::io::Write;
 
 use crate::credentials::NewKey;
 
-/// Prints a key and how to register it.
+/// Prints a key and the line that registers it.
 ///
 /// # Errors
-/// Where the output cannot be written.
-pub fn print(key: &NewKey, name: &str, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+/// If writing fails.
+pub(super) fn print(key: &NewKey, name: &str, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json {
         let line = serde_json::to_string(key).map_err(std::io::Error::other)?;
         return writeln!(out, "{line}");

@@ -1,4 +1,4 @@
-//! From parsed arguments to the work, and from its outcome to the exit status.
+//! Runs the verb that the arguments name, and turns its outcome into the exit status of the process.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,14 +12,13 @@ use jiff::Timestamp;
 use super::audit::{self, AuditVerb, LogLocation};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
-use super::error::with_causes;
+use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, with_causes};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
 use super::ledger_location::LedgerLocation;
 use super::logging;
 use super::policy::{self, PolicyVerb};
-use super::processing;
 use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::subject::{self, SubjectVerb};
@@ -31,11 +30,6 @@ use crate::finding::Finding;
 use crate::gateway::log_finding;
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
-
-/// A finding or a refusal.
-pub(super) const EXIT_FINDINGS: u8 = 1;
-/// Input that cannot be used.
-const EXIT_UNUSABLE: u8 = 2;
 
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -70,21 +64,21 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
     match block_on(serve::serve(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => stop_serving(&with_causes(&error)),
-        Err(error) => stop_serving(&format!("the runtime cannot be started: {error}")),
+        Err(error) => stop_serving(&format!("cannot start the runtime: {error}")),
     }
 }
 
-/// Says why the gateway ends, in the log where a program reads it.
-fn stop_serving(words: &str) -> ExitCode {
+/// Reports why the gateway ends: in the log if the log is JSON, or else as a message.
+fn stop_serving(message: &str) -> ExitCode {
     if !logging::is_json() {
-        return fail(words);
+        return fail(message);
     }
-    tracing::error!("{words}");
+    tracing::error!("{message}");
     ExitCode::from(EXIT_UNUSABLE)
 }
 
 pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
-    // Where there is one processor, several threads only wait for each other.
+    // With a single processor, several threads would only wait for each other.
     let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
     let mut runtime = match several {
         true => tokio::runtime::Builder::new_multi_thread(),
@@ -128,28 +122,28 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
 
 fn run_explain(arguments: &ExplainArgs) -> ExitCode {
     let Some(config) = load(&arguments.config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let place = place(&config, arguments.admin);
-    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(explain::run(arguments, &config, &place, Timestamp::now(), &mut out, &mut words))
+    let location = location(&config, arguments.admin);
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(explain::run(arguments, &config, &location, Timestamp::now(), &mut out, &mut err))
 }
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let place = place(&config, admin);
-    finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+    let location = location(&config, admin);
+    finish(consent::run(verb, &location, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
 
 fn run_ledger(config: &Path, verb: &LedgerVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(ledger::run(verb, &config, Timestamp::now(), &mut out, &mut words))
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(ledger::run(verb, &config, Timestamp::now(), &mut out, &mut err))
 }
 
 fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let place = place(&config, admin);
-    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(case::run(verb, &place, Timestamp::now(), &mut out, &mut words))
+    let location = location(&config, admin);
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(case::run(verb, &location, Timestamp::now(), &mut out, &mut err))
 }
 
 fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
@@ -161,11 +155,11 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
         config.packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
     let packs: Vec<_> = in_force.map(Arc::clone).collect();
     let log = subject::LogContext { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
-    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(subject::run(verb, &place(&config, admin), log, now, &mut out, &mut words))
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(subject::run(verb, &location(&config, admin), log, now, &mut out, &mut err))
 }
 
-fn place(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
+fn location(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
     LedgerLocation {
         ledger: &config.ledger.path,
         keys: &config.keys.path,
@@ -177,7 +171,7 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
     }
 }
 
-/// A folder alone is enough: a copy of a log is verified where no configuration is.
+/// Runs a verb of `audit`. A folder alone is enough, so that a copy of a log can be verified without a configuration.
 fn run_audit(verb: &AuditVerb) -> ExitCode {
     if let AuditVerb::Processing { config, policy, format } = verb {
         return run_processing(config, policy.as_deref(), *format);
@@ -203,11 +197,11 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     let Some(folder) = folder.as_ref().or(directory) else { return ExitCode::from(EXIT_UNUSABLE) };
     let configured = configured.as_ref().map(|(keys, config)| audit::AuditContext {
         keys: keys.clone(),
-        place: place(config, None),
+        location: location(config, None),
         vocabulary: Arc::clone(&config.vocabulary),
     });
-    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(audit::run(verb, folder, configured.as_ref(), &mut out, &mut words))
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::run(verb, folder, configured.as_ref(), &mut out, &mut err))
 }
 
 fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitCode {
@@ -228,20 +222,20 @@ fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitC
         }
     };
     let packs: Vec<&Pack> = packs.iter().map(|pack| &**pack).collect();
-    finish(processing::print(&packs, format, &mut std::io::stdout().lock()))
+    finish(audit::processing::print(&packs, format, &mut std::io::stdout().lock()))
 }
 
 fn finish(outcome: std::io::Result<u8>) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
-        // Whoever reads has seen enough (`audit show | head`).
+        // The reader has closed its end (`audit show | head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }
 
 fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
-    // The descriptor itself: the standard library's would look through everything for line ends.
+    // The descriptor itself, because the standard library's stdout searches everything for line ends.
     let out = match std::io::stdout().as_fd().try_clone_to_owned() {
         Ok(out) => std::fs::File::from(out),
         Err(error) => return fail(&error.to_string()),
@@ -256,7 +250,7 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
             print_message(&format!("purposegate: {error}"));
             ExitCode::from(EXIT_FINDINGS)
         }
-        // Whoever reads has had enough.
+        // The reader has closed its end.
         Err(ScrubError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
@@ -286,31 +280,31 @@ fn make_certificates(out: &Path, names: &[String], client: &str) -> ExitCode {
     }
 }
 
-/// Loads a configuration; errors are printed. Warnings are for `check` and `serve`.
+/// Loads a configuration and prints its errors. Only `check` and `serve` report warnings.
 fn load(file: &Path) -> Option<Config> {
     let (config, findings) = config::load(file);
     report(findings.iter().filter(|finding| finding.is_error()));
     config
 }
 
-/// Prints findings as people read them.
+/// Prints findings to stderr.
 fn report<'f>(findings: impl IntoIterator<Item = &'f Finding>) {
-    // Where even this cannot be written, the exit code says it.
+    // If this cannot be written, the exit status still reports the failure.
     let _ = findings::print(findings, &mut std::io::stderr().lock());
 }
 
-/// Words for the person at the terminal.
-fn print_message(words: &str) {
-    // Where even this cannot be written, the exit code says it.
-    let _ = writeln!(std::io::stderr(), "{words}");
+/// Prints a message to stderr.
+fn print_message(message: &str) {
+    // If this cannot be written, the exit status still reports the failure.
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
-pub(super) fn fail(words: &str) -> ExitCode {
-    print_message(&format!("purposegate: {words}"));
+pub(super) fn fail(message: &str) -> ExitCode {
+    print_message(&format!("purposegate: {message}"));
     ExitCode::from(EXIT_UNUSABLE)
 }
 
-/// Says why the gateway does not start: in the log where a program reads it, with excerpts otherwise.
+/// Reports why the gateway does not start: in the log if the log is JSON, or else with excerpts of the files.
 fn log_or_report(findings: &[Finding]) {
     match logging::is_json() {
         true => findings.iter().for_each(log_finding),

@@ -1,4 +1,4 @@
-//! `serve`: the gateway under the operator's signals.
+//! `serve`: runs the gateway, and reloads or stops it on signals and file changes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::gateway::{Gateway, StartError};
 
-/// Changes of files within this time are one reload: editors write in steps.
+/// Time in which file changes are combined to one reload, because editors write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Serves until SIGTERM or SIGINT; SIGHUP and changes of the configuration's files reload.
+/// Serves until SIGTERM or SIGINT. SIGHUP and changes of the configuration's files reload the configuration.
 ///
 /// # Errors
 /// [`StartError`].
@@ -26,7 +26,7 @@ pub(super) async fn serve(config: Config) -> Result<(), StartError> {
     tokio::spawn(async move {
         if let Ok(mut hangup) = signal(SignalKind::hangup()) {
             while hangup.recv().await.is_some() {
-                // One that waits stands for all that came meanwhile.
+                // If a reload is queued already, it covers this signal, too.
                 let _ = reload.try_send(());
             }
         }
@@ -39,7 +39,7 @@ pub(super) async fn serve(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Returns when the process is asked to end: SIGTERM or SIGINT.
+/// Returns at SIGTERM or SIGINT.
 pub(super) async fn wait_for_end() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -52,7 +52,7 @@ pub(super) async fn wait_for_end() {
     }
 }
 
-/// Watches folders rather than files: editors and Kubernetes replace files by renaming.
+/// Watches folders rather than files, because editors and Kubernetes replace files by renaming.
 fn watch_folders(
     folders: &[PathBuf],
     files: Vec<PathBuf>,
@@ -64,11 +64,11 @@ fn watch_folders(
             let _ = changed.try_send(());
         }
     })
-    .inspect_err(|error| tracing::warn!(%error, "file changes are not watched; SIGHUP reloads"))
+    .inspect_err(|error| tracing::warn!(%error, "cannot watch files; send SIGHUP to reload"))
     .ok()?;
     for folder in folders {
         if let Err(error) = watcher.watch(Path::new(folder), RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, "a folder is not watched; SIGHUP reloads");
+            tracing::warn!(%error, "cannot watch a folder; send SIGHUP to reload");
         }
     }
     tokio::spawn(async move {

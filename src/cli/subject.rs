@@ -1,7 +1,7 @@
-//! `subject`: what data subjects ask for, from the shell.
+//! `subject`: reports to data subjects, and their requests.
 //!
-//! It reads the ledger's file and the log's folder, also while a gateway runs; what it records goes
-//! the way that is open ([`super::ledger_client`]).
+//! Reports and lists read the ledger file and the folder of the disclosure log, also while a gateway uses them. Verbs that
+//! record an event use a [`super::ledger_client`].
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Format;
-use super::consent::{EventDetails, SubjectArgs, subject};
-use super::error::CliError;
-use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
+use super::arguments::{EventDetails, SubjectArgs};
+use super::error::{CliError, VerbError, exit_status, unusable_error};
+use super::ledger_client::print_answer;
+use super::ledger_location::LedgerLocation;
 use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
@@ -22,130 +23,132 @@ use crate::ledger::{Entity, Right};
 use crate::policy::Pack;
 use crate::report::{self, ReportSources};
 
-/// What can be done for data subjects.
+/// The verbs of `subject`.
 #[derive(Debug, clap::Subcommand)]
-pub enum SubjectVerb {
-    /// Write what a person is told about themselves (right of access)
+pub(super) enum SubjectVerb {
+    /// Print the report to a person about their data (right of access)
     Report {
         #[command(flatten)]
         person: SubjectArgs,
-        /// `html` is one page that needs nothing else
+        /// The format of the output; `html` is a single page without external parts
         #[arg(long, value_enum, default_value = "json")]
         format: PageFormat,
     },
-    /// Record that a person asks for something; the answer is due in 30 days
+    /// Record a request of a person; the answer is due in 30 days
     Request(RequestArgs),
-    /// Record that a request was answered
+    /// Record the answer to a request
     Answer(RequestArgs),
-    /// Write the head lines with which a marketing e-mail carries its one-click way out (RFC 8058)
+    /// Print the headers of a marketing e-mail for a one-click opt-out (RFC 8058)
     OptOutLink {
         #[command(flatten)]
         person: SubjectArgs,
-        /// Where people reach the gateway: https://api.example.org
+        /// The public address of the gateway, such as https://api.example.org
         #[arg(long, value_name = "URL", value_parser = base)]
         base: String,
     },
-    /// List the requests that wait for an answer, the first due first
+    /// List the unanswered requests by due date
     Requests {
-        /// Only those that are past their due date
+        /// Only overdue requests
         #[arg(long)]
         overdue: bool,
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
 }
 
-/// What a person asks for.
+/// A request of a person.
 #[derive(Debug, clap::Args)]
-pub struct RequestArgs {
+pub(super) struct RequestArgs {
     #[command(flatten)]
     person: SubjectArgs,
-    /// access, rectification, erasure, restriction, portability, objection
+    /// The right: access, rectification, erasure, restriction, portability or objection
     #[arg(value_parser = right)]
     right: Right,
     #[command(flatten)]
     details: EventDetails,
 }
 
-/// RFC 8058 wants HTTPS; a token is too good for anything else.
+/// Parses the public address. RFC 8058 requires HTTPS, and the token in the link is a credential.
 fn base(url: &str) -> Result<String, String> {
-    let parsed: http::Uri = url.parse().map_err(|_| "is no URL".to_owned())?;
+    let parsed: http::Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
     let plain = parsed.path() == "/" && parsed.query().is_none() && parsed.authority().is_some();
     if parsed.scheme_str() != Some("https") || !plain {
-        return Err("write https:// and a host, and no path".to_owned());
+        return Err("expected https:// and a host, without a path".to_owned());
     }
     Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn right(name: &str) -> Result<Right, String> {
     let known = || Right::ALL.map(Right::name).join(", ");
-    Right::parse(name).ok_or_else(|| format!("is none of {}", known()))
+    Right::parse(name).ok_or_else(|| format!("expected one of {}", known()))
 }
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PageFormat {
+pub(super) enum PageFormat {
     Json,
     Html,
 }
 
-/// Where the disclosure log is, and what the configuration knows of those it names.
+/// The disclosure log, and the configured packs and recipients that it names.
 #[derive(Clone, Copy, Debug)]
-pub struct LogContext<'l> {
-    pub folder: &'l Path,
-    pub packs: &'l [Arc<Pack>],
-    pub recipients: &'l [Arc<RecipientFacts>],
+pub(super) struct LogContext<'l> {
+    pub(super) folder: &'l Path,
+    pub(super) packs: &'l [Arc<Pack>],
+    pub(super) recipients: &'l [Arc<RecipientFacts>],
 }
 
-/// Runs a verb; the answer goes to `out`, words to `words`. Returns the exit status.
+/// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
 ///
 /// # Errors
-/// When writing fails.
-pub fn run(
+/// If writing fails.
+pub(super) fn run(
     verb: SubjectVerb,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     log: LogContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        SubjectVerb::Report { person, format } => write_report(&person, format, place, log, now, out),
-        SubjectVerb::Request(asked) => record("request-received", asked, place, out, words),
-        SubjectVerb::Answer(asked) => record("request-answered", asked, place, out, words),
-        SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, place, out),
-        SubjectVerb::Requests { overdue, format } => list(overdue, format, place, now, out),
+        SubjectVerb::Report { person, format } => write_report(&person, format, location, log, now, out),
+        SubjectVerb::Request(request) => record("request-received", request, location, out, err),
+        SubjectVerb::Answer(request) => record("request-answered", request, location, out, err),
+        SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, location, out),
+        SubjectVerb::Requests { overdue, format } => list(overdue, format, location, now, out),
     };
-    ledger_location::exit_status(outcome, words)
+    exit_status(outcome, err)
 }
 
 fn record(
     kind: &str,
-    asked: RequestArgs,
-    place: &LedgerLocation<'_>,
+    request: RequestArgs,
+    location: &LedgerLocation<'_>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let RequestArgs { person, right, details: particulars } = asked;
+    let RequestArgs { person, right, details } = request;
     let mut event = Map::new();
     event.insert("kind".to_owned(), kind.into());
     event.insert("right".to_owned(), right.name().into());
-    let event = Value::Object(particulars.put_into(event));
-    let entity = Entity::Subject(subject(&person, place)?);
-    let answer = place.client()?.record(&entity, &person.subject, &event)?;
-    Ok(ledger_location::print_answer(&answer, out, words)?)
+    let event = Value::Object(details.add_to(event));
+    let entity = Entity::Subject(person.id(location)?);
+    let answer = location.client()?.record(&entity, &person.subject, &event)?;
+    Ok(print_answer(&answer, out, err)?)
 }
 
 fn opt_out_link(
     person: &SubjectArgs,
     base: &str,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let person = subject(person, place)?;
-    let keys = Keys::open(place.keys).map_err(|error| unusable_error(&error))?;
+    let person = person.id(location)?;
+    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
     let token = keys.opt_out_links().token(&person);
-    let token = token.ok_or_else(|| CliError::Refused("the id is too long".to_owned()))?;
+    let token =
+        token.ok_or_else(|| CliError::Refused("the id is too long for an opt-out link".to_owned()))?;
     writeln!(out, "List-Unsubscribe: <{base}{}{token}>", opt_out::PATH)?;
     writeln!(out, "List-Unsubscribe-Post: {}", opt_out::ONE_CLICK)?;
     Ok(0)
@@ -154,11 +157,11 @@ fn opt_out_link(
 fn list(
     overdue: bool,
     format: Format,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let mut open = place.archive()?.requests().map_err(|error| unusable_error(&error))?;
+    let mut open = location.archive()?.requests().map_err(|error| unusable_error(&error))?;
     open.retain(|request| !overdue || request.is_overdue(now));
     for request in open {
         match format {
@@ -177,14 +180,14 @@ fn list(
 fn write_report(
     person: &SubjectArgs,
     format: PageFormat,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     log: LogContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let person = subject(person, place)?;
-    let keys = Keys::open(place.keys).map_err(|error| unusable_error(&error))?;
-    let archive = place.archive()?;
+    let person = person.id(location)?;
+    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
+    let archive = location.archive()?;
     let sources = ReportSources {
         archive: &archive,
         log: log.folder,
@@ -196,7 +199,7 @@ fn write_report(
     let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
     let report = report.ok_or_else(|| {
         CliError::Refused(
-            "the ledger has never heard of this person, and nothing about them has left".to_owned(),
+            "the ledger does not know this person, and nothing about them has been disclosed".to_owned(),
         )
     })?;
     match format {
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_written_as_the_head_of_an_e_mail() {
+    fn an_opt_out_link_is_printed_as_headers_of_an_e_mail() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(run_in(&folder, "opt-out-link ada --base https://api.example.org").0, 2, "no keys yet");
         run_in(&folder, "request ada access");
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_written_as_json_or_as_a_page() {
+    fn a_report_is_printed_as_json_or_as_a_page() {
         let folder = tempfile::tempdir().unwrap();
         run_in(&folder, "request ada access --at 2026-11-01");
         let (status, json, words) = run_in(&folder, "report ada");
@@ -304,6 +307,6 @@ mod tests {
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
         let (status, answer, words) = run_in(&folder, "report nobody");
         assert_eq!((status, answer.as_str()), (1, ""));
-        assert!(words.contains("never heard"), "{words}");
+        assert!(words.contains("does not know"), "{words}");
     }
 }

@@ -1,4 +1,4 @@
-//! The judge of an explanation: it decides as the gateway does, and keeps what each decision rested on.
+//! Decides about records as the gateway does, and records the facts that each decision rests on.
 
 use super::ledger_facts::LedgerFacts;
 use crate::cli::error::CliError;
@@ -8,39 +8,41 @@ use crate::ledger::Case;
 use crate::scrub::{Record, RecordPolicy};
 use crate::vocabulary::SubjectId;
 
-/// How well the ledger knows a person.
+/// The knowledge of the ledger about a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SubjectStatus {
+    /// The ledger has events about the person.
     Known,
-    /// Nothing but what they refused.
+    /// The ledger has nothing but refusals.
     OnlyRefusals,
+    /// The ledger has no event about the person.
     Unknown,
-    /// Nobody is named: somebody whom the ledger knows, and of whom it knows nothing special.
+    /// No person is named; a known person without any choice is assumed.
     Assumed,
 }
 
-/// One of those whom a record is about.
+/// The decision for one of the people that a record is about.
 pub(super) struct SubjectDecision {
     pub(super) status: SubjectStatus,
     pub(super) facts: scenario::ScenarioFacts,
     pub(super) permit: Permit,
-    /// It is who was asked about.
+    /// True if it is the person in the arguments.
     pub(super) is_named: bool,
 }
 
-/// A record, and what was decided about it.
+/// The decision about a record.
 pub(super) struct RecordDecision {
     pub(super) set: usize,
-    /// Empty where the record has no usable subject.
+    /// Empty if the record has no usable subject.
     pub(super) people: Vec<SubjectDecision>,
     pub(super) facts: RecordFacts,
     pub(super) permit: Permit,
-    /// How many fields of each class it holds; `None` where there is no record to count in.
+    /// Number of fields of each class; `None` without a record to count them in.
     pub(super) fields: Option<Vec<u32>>,
 }
 
 impl RecordDecision {
-    /// Whether both are decided alike for the same reasons.
+    /// True if both have the same decision for the same reasons.
     pub(super) fn is_alike(&self, other: &RecordDecision) -> bool {
         let alike = |(one, other): (&SubjectDecision, &SubjectDecision)| {
             one.status == other.status
@@ -57,21 +59,21 @@ impl RecordDecision {
     }
 }
 
-/// Decides record by record.
+/// Decides record by record, and keeps the decisions.
 pub(super) struct DecisionRecorder<'a> {
     pub(super) admitted: &'a Admitted,
     pub(super) knowledge: &'a LedgerFacts,
-    /// Who asks, where the recipient is somebody.
+    /// The identity of the requester, if the recipient is a person or an account.
     pub(super) asker: &'a Identity,
-    /// The person who was asked about.
+    /// The person in the arguments.
     pub(super) named_subject: Option<&'a SubjectId>,
     pub(super) unknown_subject: UnknownSubject,
     pub(super) case: Option<&'a Case>,
-    /// No case counts, and it is explained what one would open that names everybody.
+    /// True if no case is in force, and a case that names everybody is assumed.
     pub(super) case_is_assumed: bool,
     pub(super) now: jiff::Timestamp,
     pub(super) decisions: Vec<RecordDecision>,
-    /// Of what stands outside of every record: how many fields of each class there are.
+    /// Number of fields of each class outside of every record.
     pub(super) outside: Vec<u32>,
     pub(super) error: Option<CliError>,
 }
@@ -86,7 +88,7 @@ impl DecisionRecorder<'_> {
         self.outside.clear();
     }
 
-    /// Judges a record that nobody has seen: about this person, or about somebody where none is named.
+    /// Decides about an assumed record of this person, or of an assumed person if none is named.
     pub(super) fn judge_assumed(
         &mut self,
         set: usize,
@@ -115,7 +117,7 @@ impl DecisionRecorder<'_> {
         self.decisions.push(RecordDecision { set, people: vec![person], facts, permit, fields: None });
     }
 
-    /// Takes down a record that no mapping makes anybody's.
+    /// Decides about an assumed record whose mapping names no subject.
     pub(super) fn judge_without_subject(&mut self, set: usize) {
         let facts = RecordFacts::default();
         self.record_permit(&Record { set, subjects: None, controller: None, facts: &facts });
@@ -186,8 +188,8 @@ impl RecordPolicy for DecisionRecorder<'_> {
     }
 
     fn account(&mut self, _: &Permit, fields: &[u32]) {
-        // Records end in the opposite order of their beginnings.
-        if let Some(last) = self.decisions.iter_mut().rev().find(|seen| seen.fields.is_none()) {
+        // Records are nested: the one that began last ends first.
+        if let Some(last) = self.decisions.iter_mut().rev().find(|decision| decision.fields.is_none()) {
             last.fields = Some(fields.to_vec());
         }
     }

@@ -1,4 +1,4 @@
-//! An explanation as programs and people read it.
+//! The explanation of a request, and its rendering as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::decision::{NearestRule, RequiredChanges};
 use crate::policy::Pack;
 use crate::vocabulary::Form;
 
-/// The policy that decides.
+/// A version of a policy.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct PolicyVersion {
     pub pack: String,
@@ -25,7 +25,7 @@ impl PolicyVersion {
     }
 }
 
-/// Why what leaves a route leaves, and the rest does not.
+/// The explanation of a request: why it is refused, and why each field leaves or does not.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct RequestExplanation {
     pub route: String,
@@ -36,48 +36,49 @@ pub(super) struct RequestExplanation {
     pub purpose: String,
     pub operation: &'static str,
     pub policy: PolicyVersion,
-    /// What refuses the request; the fields are explained as if that were changed.
+    /// Refusals of the request. The fields are explained as if the request were not refused.
     pub refused: Vec<RefusalExplanation>,
     pub records: Vec<RecordExplanation>,
-    /// Fields that stand outside of every record.
+    /// Fields outside of every record.
     pub outside: Vec<FieldExplanation>,
     pub notes: Vec<String>,
 }
 
-/// Records that are decided alike.
+/// Records with the same decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RecordExplanation {
-    /// Where the route finds them.
+    /// The path of the records in the answer.
     pub path: String,
-    /// Their numbers in the file, from 1; empty where there is no file.
+    /// Their numbers in the file, from 1; empty without a file.
     pub numbers: Vec<usize>,
-    /// Whom they are about, and what the ledger knows of them.
+    /// The people they are about, and whether the ledger knows them.
     pub person: String,
     pub fields: Vec<FieldExplanation>,
-    /// Facts that are not known, and what they count as.
+    /// Unknown facts, and how they count.
     pub notes: Vec<String>,
 }
 
-/// Why one field leaves, or does not.
+/// The explanation of one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct FieldExplanation {
-    /// Its path in the mapping; absent for what no single path of it is for.
+    /// Its path in the mapping; absent for fields that no single path selects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     pub categories: Vec<String>,
     #[serde(flatten)]
     pub release: ReleaseExplanation,
-    /// It is there, and withheld because of somebody: in another's record a rule could release it.
+    /// True if it is present and withheld because of the person: in another record a rule could release it.
     #[serde(skip)]
     pub withheld_for_subject: bool,
 }
 
+/// The form in which a class of fields leaves, and the reasons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ReleaseExplanation {
     pub form: Form,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basis: Option<&'static str>,
-    /// Why it is withheld, in the words of the disclosure log.
+    /// The reason for withholding, by its name in the disclosure log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     pub rules: Vec<String>,
@@ -89,7 +90,7 @@ pub(super) struct ReleaseExplanation {
 }
 
 impl RequestExplanation {
-    /// Whether the request is answered, and something leaves.
+    /// True if the request is answered and something leaves.
     pub(super) fn releases_something(&self) -> bool {
         let fields = self.records.iter().flat_map(|record| &record.fields).chain(&self.outside);
         let reads_nothing = self.records.is_empty() && self.outside.is_empty();
@@ -120,7 +121,7 @@ impl RequestExplanation {
             refusal.write(&mut text);
         }
         if !refused.is_empty() && !self.records.is_empty() {
-            let _ = writeln!(text, "were the request answered:");
+            let _ = writeln!(text, "if the request were answered:");
         }
         for record in &self.records {
             let RecordExplanation { path, numbers, person, fields, notes } = record;
@@ -143,15 +144,15 @@ impl RequestExplanation {
     }
 }
 
-/// Fields with the same explanation stand together.
+/// Writes the fields; those with the same explanation together.
 fn write_fields(text: &mut String, fields: &[FieldExplanation]) {
     let mut blocks: Vec<(&ReleaseExplanation, Vec<String>)> = Vec::new();
     for FieldExplanation { path, categories, release: why, withheld_for_subject: _ } in fields {
         let path = path.as_deref();
         let label = match (path, categories.is_empty()) {
             (Some(path), _) => format!("{path} ({})", categories.join(" + ")),
-            (None, true) => "what nothing classifies".to_owned(),
-            (None, false) => format!("where several paths meet ({})", categories.join(" + ")),
+            (None, true) => "unclassified fields".to_owned(),
+            (None, false) => format!("selected by several paths ({})", categories.join(" + ")),
         };
         match blocks.iter_mut().find(|(known, _)| *known == why) {
             Some((_, labels)) => labels.push(label),
@@ -166,9 +167,9 @@ fn write_fields(text: &mut String, fields: &[FieldExplanation]) {
 impl ReleaseExplanation {
     pub(super) fn write(&self, text: &mut String, label: &str) {
         let ReleaseExplanation { form, basis, reason, rules, clauses, nearest, changes } = self;
-        let said = [*basis, *reason].into_iter().flatten().next();
-        let said = said.map_or_else(String::new, |said| format!(": {said}"));
-        let _ = writeln!(text, "  {:13} {label}{said}", form.name());
+        let because = [*basis, *reason].into_iter().flatten().next();
+        let because = because.map_or_else(String::new, |because| format!(": {because}"));
+        let _ = writeln!(text, "  {:13} {label}{because}", form.name());
         let mut line = |words: String| {
             let _ = writeln!(text, "  {:13}   {words}", "");
         };
@@ -188,7 +189,7 @@ impl ReleaseExplanation {
     }
 }
 
-/// Numbers in order, neighbours together: `1-3, 7`.
+/// Renders ascending numbers, with consecutive ones as a range: `1-3, 7`.
 fn ranges(numbers: &[usize]) -> String {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for &number in numbers {
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_stand_together() {
+    fn consecutive_numbers_form_a_range() {
         assert_eq!(ranges(&[]), "");
         assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
     }

@@ -1,4 +1,4 @@
-//! The fields of an answer, each with why it leaves or does not.
+//! Explains the fields of an answer: the form in which each leaves, and the reasons.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::policy::Pack;
 use crate::scrub::{RecordMapping, UNCLASSIFIED};
 use crate::vocabulary::{Basis, CategoryId, Form};
 
-/// An answer of a route to an admitted request.
+/// Explains the records of an answer to an admitted request.
 pub(super) struct AnswerExplainer<'a> {
     pub(super) pack: &'a Pack,
     pub(super) asking: &'a AdmissionRequest,
@@ -24,13 +24,13 @@ pub(super) struct AnswerExplainer<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The records that are explained, and how many are about others than was asked.
+/// The explained records, and the number of records about other people than the one in the arguments.
 pub(super) struct ExplainedRecords {
     pub(super) records: Vec<RecordExplanation>,
     pub(super) others: usize,
 }
 
-/// A path of the mapping and the class of what it selects.
+/// A path of the mapping, and the class of the fields that it selects.
 struct MappedPath<'a> {
     path: &'a str,
     class: ClassId,
@@ -38,46 +38,51 @@ struct MappedPath<'a> {
 }
 
 impl AnswerExplainer<'_> {
-    /// Explains records, those that are decided alike together. Where some are about who was asked about, only those.
-    pub(super) fn explain_records(&self, seen: Vec<RecordDecision>, from_file: bool) -> ExplainedRecords {
-        let is_meant = |seen: &RecordDecision| seen.people.iter().any(|person| person.is_named);
-        let only_meant = seen.iter().any(is_meant);
+    /// Explains records; those with the same decision together. If some are about the person in the arguments, explains only
+    /// those.
+    pub(super) fn explain_records(
+        &self,
+        decisions: Vec<RecordDecision>,
+        from_file: bool,
+    ) -> ExplainedRecords {
+        let is_named = |decision: &RecordDecision| decision.people.iter().any(|person| person.is_named);
+        let only_named = decisions.iter().any(is_named);
         let mut numbers: Vec<usize> = vec![0; self.scrubbing.records.len()];
         let mut others = 0;
         let mut alike: Vec<(RecordDecision, Vec<usize>)> = Vec::new();
-        for seen in seen {
-            let number = numbers.get_mut(seen.set).map_or(0, |number| {
+        for decision in decisions {
+            let number = numbers.get_mut(decision.set).map_or(0, |number| {
                 *number += 1;
                 *number
             });
-            if only_meant && !is_meant(&seen) {
+            if only_named && !is_named(&decision) {
                 others += 1;
                 continue;
             }
-            match alike.iter_mut().find(|(known, _)| known.is_alike(&seen)) {
+            match alike.iter_mut().find(|(known, _)| known.is_alike(&decision)) {
                 Some((_, numbers)) => numbers.push(number),
-                None => alike.push((seen, vec![number])),
+                None => alike.push((decision, vec![number])),
             }
         }
         let mut records: Vec<RecordExplanation> = Vec::new();
-        for (seen, numbers) in alike {
+        for (decision, numbers) in alike {
             let numbers = if from_file { numbers } else { Vec::new() };
-            let told = RecordExplanation { numbers: Vec::new(), ..self.explain_record(&seen) };
+            let explained = RecordExplanation { numbers: Vec::new(), ..self.explain_record(&decision) };
             match records
                 .iter_mut()
-                .find(|known| RecordExplanation { numbers: Vec::new(), ..(*known).clone() } == told)
+                .find(|known| RecordExplanation { numbers: Vec::new(), ..(*known).clone() } == explained)
             {
                 Some(known) => {
                     known.numbers.extend(numbers);
                     known.numbers.sort_unstable();
                 }
-                None => records.push(RecordExplanation { numbers, ..told }),
+                None => records.push(RecordExplanation { numbers, ..explained }),
             }
         }
         ExplainedRecords { records, others }
     }
 
-    /// What stands outside of every record, and so belongs to nobody.
+    /// Explains the fields outside of every record, which are about nobody.
     pub(super) fn explain_outside(&self, counted: &[u32], from_file: bool) -> Vec<FieldExplanation> {
         let permit = self.admitted.no_subject();
         let nobody = RecordDecision {
@@ -91,24 +96,24 @@ impl AnswerExplainer<'_> {
         self.explain_fields(&nobody, None, counted)
     }
 
-    fn explain_record(&self, seen: &RecordDecision) -> RecordExplanation {
-        let mapping = self.scrubbing.records.get(seen.set);
-        let first = seen.people.first();
+    fn explain_record(&self, decision: &RecordDecision) -> RecordExplanation {
+        let mapping = self.scrubbing.records.get(decision.set);
+        let first = decision.people.first();
         let unknown = first.map(|person| {
-            explain_only(self.pack, self.asking, &person.facts, &seen.facts, self.now, &[]).unknown
+            explain_only(self.pack, self.asking, &person.facts, &decision.facts, self.now, &[]).unknown
         });
         RecordExplanation {
             path: mapping.map_or("$", |set| &set.path).to_owned(),
             numbers: Vec::new(),
-            person: self.describe_subjects(seen, mapping),
-            fields: self.explain_fields(seen, Some(seen.set), seen.fields.as_deref()),
+            person: self.describe_subjects(decision, mapping),
+            fields: self.explain_fields(decision, Some(decision.set), decision.fields.as_deref()),
             notes: unknown.unwrap_or_default(),
         }
     }
 
-    fn describe_subjects(&self, seen: &RecordDecision, mapping: Option<&RecordMapping>) -> String {
+    fn describe_subjects(&self, decision: &RecordDecision, mapping: Option<&RecordMapping>) -> String {
         let counts_as_nobody = self.scrubbing.unknown_subject == UnknownSubject::Withhold;
-        match &seen.people[..] {
+        match &decision.people[..] {
             [] if mapping.is_some_and(|set| set.subjects.is_empty()) => {
                 "the mapping names no subject".to_owned()
             }
@@ -116,38 +121,37 @@ impl AnswerExplainer<'_> {
             [one] => match one.status {
                 SubjectStatus::Known => "the ledger knows the person".to_owned(),
                 SubjectStatus::OnlyRefusals => {
-                    "the ledger knows nothing of the person but what they refused".to_owned()
+                    "the ledger knows nothing about the person but refusals".to_owned()
                 }
                 SubjectStatus::Unknown if counts_as_nobody => {
                     "the ledger does not know the person".to_owned()
                 }
                 SubjectStatus::Unknown => {
-                    "the ledger does not know the person, who counts as one that has said nothing".to_owned()
+                    "the ledger does not know the person, who counts as a person without any choice"
+                        .to_owned()
                 }
-                SubjectStatus::Assumed => {
-                    "for a person whom the ledger knows and who has said nothing".to_owned()
-                }
+                SubjectStatus::Assumed => "for a known person without any choice".to_owned(),
             },
             several => {
                 let known = several.iter().filter(|person| person.status == SubjectStatus::Known).count();
                 format!(
-                    "about {} people, of whom the ledger knows {known}: all of them must allow it",
+                    "about {} people, of whom the ledger knows {known}; each of them must allow it",
                     several.len()
                 )
             }
         }
     }
 
-    /// The fields that a record set governs, or those outside of every record; then what no path is for.
+    /// Explains the fields that a record set governs, or those outside of every record; then the fields that no path selects.
     fn explain_fields(
         &self,
-        seen: &RecordDecision,
+        decision: &RecordDecision,
         set: Option<usize>,
         counted: Option<&[u32]>,
     ) -> Vec<FieldExplanation> {
         let mut known: HashMap<ClassId, (ReleaseExplanation, bool)> = HashMap::new();
         let mut why = |class: ClassId, categories: &[CategoryId]| {
-            known.entry(class).or_insert_with(|| self.explain_class(seen, set, class, categories)).clone()
+            known.entry(class).or_insert_with(|| self.explain_class(decision, set, class, categories)).clone()
         };
         let mapped = self.mapped_paths(set);
         let mut fields: Vec<FieldExplanation> = Vec::new();
@@ -182,7 +186,7 @@ impl AnswerExplainer<'_> {
         categories.iter().map(|category| tree.name(*category).to_owned()).collect()
     }
 
-    /// The paths of the mapping that select something in records of this set, or outside of all.
+    /// Returns the paths of the mapping that select fields in records of this set, or outside of all records.
     fn mapped_paths(&self, set: Option<usize>) -> Vec<MappedPath<'_>> {
         let sets = &self.scrubbing.records;
         let of_each = sets
@@ -206,20 +210,20 @@ impl AnswerExplainer<'_> {
         u16::try_from(at).ok().map(ClassId)
     }
 
-    /// Why a class leaves a record or does not, and whether it was withheld because of somebody.
+    /// Explains a class of a record. Also returns true if the class is withheld because of a person.
     fn explain_class(
         &self,
-        seen: &RecordDecision,
+        decision: &RecordDecision,
         set: Option<usize>,
         class: ClassId,
         categories: &[CategoryId],
     ) -> (ReleaseExplanation, bool) {
-        let Some(release) = seen.permit.releases().get(usize::from(class.0)) else {
+        let Some(release) = decision.permit.releases().get(usize::from(class.0)) else {
             return (unknown_class(), false);
         };
         let (nearest, changes) = match release.reason {
             None => (Vec::new(), RequiredChanges::default()),
-            Some(reason) => self.required_changes(reason, seen, set, class, categories),
+            Some(reason) => self.required_changes(reason, decision, set, class, categories),
         };
         let ClassRelease { form, basis, reason, rules, clauses } = release;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
@@ -238,7 +242,7 @@ impl AnswerExplainer<'_> {
     fn required_changes(
         &self,
         reason: Reason,
-        seen: &RecordDecision,
+        decision: &RecordDecision,
         set: Option<usize>,
         class: ClassId,
         categories: &[CategoryId],
@@ -247,50 +251,50 @@ impl AnswerExplainer<'_> {
         let only = |what, text: String| (Vec::new(), RequiredChanges::one(what, text));
         match reason {
             Reason::Unclassified if class == UNCLASSIFIED => {
-                only("mapping", "a category for it in the route's `fields`".to_owned())
+                only("mapping", "a category for the field in the route's `fields`".to_owned())
             }
-            Reason::Unclassified => only("mapping", "its mapping".to_owned()),
+            Reason::Unclassified => only("mapping", "the mapping of the field".to_owned()),
             Reason::NoSubject if mapping.is_none() => only("subject", missing_subject(None)),
             Reason::NoSubject => {
                 let first = RequiredChange::new("subject", missing_subject(mapping));
-                let (nearest, changes) = self.changes_for_subject(seen, class, categories);
+                let (nearest, changes) = self.changes_for_subject(decision, class, categories);
                 (nearest, changes.preceded_by(&first))
             }
             Reason::Unreadable => {
-                only("record", format!("a record whose {} can be read", unreadable_facts(&seen.facts)))
+                only("record", format!("a record whose {} can be read", unreadable_facts(&decision.facts)))
             }
             Reason::UnknownSubject => {
                 let first = RequiredChange::new(
                     "person",
-                    "the ledger knowing the person: any event about them, besides refusals",
+                    "an event about the person in the ledger, other than a refusal",
                 );
-                let (nearest, changes) = self.changes_for_subject(seen, class, categories);
+                let (nearest, changes) = self.changes_for_subject(decision, class, categories);
                 (nearest, changes.preceded_by(&first))
             }
             Reason::Refused | Reason::Prohibited | Reason::NoRule => {
-                self.changes_for_subject(seen, class, categories)
+                self.changes_for_subject(decision, class, categories)
             }
         }
     }
 
-    /// By the facts of the first person because of whom it is withheld.
+    /// Returns the changes for the first person because of whom the class is withheld.
     fn changes_for_subject(
         &self,
-        seen: &RecordDecision,
+        decision: &RecordDecision,
         class: ClassId,
         categories: &[CategoryId],
     ) -> (Vec<crate::decision::NearestRule>, RequiredChanges) {
         let nobody = crate::decision::scenario::ScenarioFacts::default();
         let withholds = |person: &&SubjectDecision| person.permit.form(class) == Form::Removed;
-        let about = seen.people.iter().find(withholds).map_or(&nobody, |person| &person.facts);
+        let about = decision.people.iter().find(withholds).map_or(&nobody, |person| &person.facts);
         let question = Question {
             pack: self.pack,
             request: self.asking,
             facts: about,
-            record: &seen.facts,
+            record: &decision.facts,
             now: self.now,
         };
-        // What nothing classifies may be anything personal.
+        // An unclassified field may hold any personal data.
         match categories {
             [] => question.explain_class(&[self.pack.vocabulary().well_known().personal]),
             _ => question.explain_class(categories),
@@ -302,7 +306,7 @@ fn count(counted: &[u32], class: ClassId) -> u32 {
     counted.get(usize::from(class.0)).copied().unwrap_or(0)
 }
 
-/// The record set whose records a path selects something in; `None` outside of every record.
+/// Returns the record set whose records hold the fields of a path; `None` for fields outside of every record.
 fn governing_record_set(at: usize, own: &RecordMapping, path: &str, sets: &[RecordMapping]) -> Option<usize> {
     if path.starts_with('@') || own.path == "$" {
         return Some(at);
@@ -317,7 +321,7 @@ fn governing_record_set(at: usize, own: &RecordMapping, path: &str, sets: &[Reco
 
 fn missing_subject(mapping: Option<&RecordMapping>) -> String {
     let Some(mapping) = mapping else {
-        return "a place in a record: what stands outside of every record belongs to nobody".to_owned();
+        return "a place inside a record: fields outside of every record are about nobody".to_owned();
     };
     let paths: Vec<&str> = mapping.subjects.iter().map(|source| source.path.as_str()).collect();
     match paths.is_empty() {
@@ -326,7 +330,7 @@ fn missing_subject(mapping: Option<&RecordMapping>) -> String {
     }
 }
 
-/// The mapped facts of a record that cannot be read.
+/// Names the mapped facts of a record that cannot be read.
 fn unreadable_facts(facts: &RecordFacts) -> String {
     fn is<T>(fact: &Extracted<T>) -> bool {
         matches!(fact, Extracted::Unreadable)
@@ -344,7 +348,7 @@ fn unreadable_facts(facts: &RecordFacts) -> String {
     names.join(", ")
 }
 
-/// A class that no permit knows is removed.
+/// Explains a class that the permit does not know, which is removed.
 fn unknown_class() -> ReleaseExplanation {
     ReleaseExplanation {
         form: Form::Removed,

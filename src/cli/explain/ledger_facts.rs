@@ -1,33 +1,33 @@
-//! What is known about people, accounts, recipients and cases: the ledger's file, read beside a gateway that has it.
+//! The state of people, accounts, recipients and cases in the ledger file, which is read while a gateway may use it.
 
 use std::sync::Arc;
 
-use crate::cli::error::CliError;
-use crate::cli::ledger_location::{LedgerLocation, unusable_error};
+use crate::cli::error::{CliError, unusable_error};
+use crate::cli::ledger_location::LedgerLocation;
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
 use crate::ledger::{self, Archive, Case, Entity, PolicyMemory};
 use crate::vocabulary::SubjectId;
 
-/// The ledger as it is; of one that is not there yet nothing is known.
+/// The ledger. One that does not exist yet knows nobody.
 pub(super) struct LedgerFacts {
     opened: Option<(Archive, Fingerprints)>,
 }
 
 impl LedgerFacts {
-    pub(super) fn open(place: &LedgerLocation<'_>) -> Result<LedgerFacts, CliError> {
-        if !place.ledger.exists() {
+    pub(super) fn open(location: &LedgerLocation<'_>) -> Result<LedgerFacts, CliError> {
+        if !location.ledger.exists() {
             return Ok(LedgerFacts { opened: None });
         }
-        let keys = Keys::open(place.keys).map_err(|error| unusable_error(&error))?;
-        Ok(LedgerFacts { opened: Some((place.archive()?, keys.fingerprints())) })
+        let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
+        Ok(LedgerFacts { opened: Some((location.archive()?, keys.fingerprints())) })
     }
 
     pub(super) fn exists(&self) -> bool {
         self.opened.is_some()
     }
 
-    /// What is in force about a person; `None`: the ledger has never heard of them.
+    /// Returns the state in force of a person; `None` if the ledger does not know the person.
     pub(super) fn subject(&self, id: &SubjectId) -> Result<Option<Subject>, CliError> {
         let Some((archive, _)) = &self.opened else { return Ok(None) };
         let past = archive.history(&Entity::Subject(id.clone())).map_err(|error| unusable_error(&error))?;
@@ -35,7 +35,7 @@ impl LedgerFacts {
         Ok((!past.is_empty()).then(|| ledger::fold_subject(events(), archive.terms())))
     }
 
-    /// What is in force about an account; `None`: the ledger has never heard of it.
+    /// Returns the state in force of an account; `None` if the ledger does not know it.
     pub(super) fn controller(&self, id: &SubjectId) -> Result<Option<Controller>, CliError> {
         let Some((archive, _)) = &self.opened else { return Ok(None) };
         let past =
@@ -49,14 +49,14 @@ impl LedgerFacts {
         archive.is_suspended(recipient).map_err(|error| unusable_error(&error))
     }
 
-    /// A registered case; `None`: there is none of this id.
+    /// Returns a registered case; `None` if no case has this id.
     pub(super) fn case(&self, id: &str) -> Result<Option<Case>, CliError> {
         let Some((archive, fingerprints)) = &self.opened else { return Ok(None) };
         let Ok(id) = ledger::case_id(id) else { return Ok(None) };
         archive.registered_case(&id, fingerprints).map_err(|error| unusable_error(&error))
     }
 
-    /// What is remembered of the policies that were in force.
+    /// Returns the record of the policies that were in force.
     pub(super) fn policies(&self) -> Result<PolicyMemory, CliError> {
         let Some((archive, _)) = &self.opened else { return Ok(PolicyMemory::default()) };
         archive.policies().map_err(|error| unusable_error(&error))

@@ -1,7 +1,7 @@
-//! A decision that was made, from the disclosure log: what was recorded, and what would have to change.
+//! Explains a decision of the disclosure log: the recorded reasons, and the changes that would release more.
 //!
-//! The log knows people by pseudonyms, and none of the facts that held: what would have to change follows from the
-//! recorded reasons and rules alone.
+//! The log holds people as pseudonyms and none of their facts, so the changes follow from the recorded reasons and rules
+//! alone.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use ulid::Ulid;
 use super::explanation::{PolicyVersion, ReleaseExplanation};
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use super::request::pack_in_force;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, unusable_error};
 use crate::cli::findings::counted;
 use crate::cli::ledger_client;
-use crate::cli::ledger_location::{LedgerLocation, unusable_error};
+use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
     AdmissionRequest, Denial, LegalReference, Question, Reason, RecordFacts, RequiredChange, RequiredChanges,
@@ -30,32 +30,32 @@ use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, Form, Operation, PurposeId};
 
-/// A decision of the log, explained.
+/// The explanation of a logged decision.
 #[derive(Debug, Serialize)]
 pub(super) struct LoggedExplanation {
-    /// As the log has it.
+    /// The record of the log, unchanged.
     record: Value,
     policy: DecidingPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<RefusalExplanation>,
-    categories: Vec<CategoryExplanation>,
+    categories: Vec<LoggedCategory>,
     notes: Vec<String>,
 }
 
-/// The policy that decided.
+/// The policy version that decided.
 #[derive(Debug, Serialize)]
 struct DecidingPolicy {
     revision: String,
-    /// The configuration has it, in force or not.
+    /// True if the configuration has this version, in force or not.
     loaded: bool,
-    /// By which the changes are told.
+    /// The version that the changes refer to.
     #[serde(skip_serializing_if = "Option::is_none")]
     explained_by: Option<PolicyVersion>,
 }
 
-/// An entry of the record's categories.
+/// An entry of the categories in the record.
 #[derive(Debug, Serialize)]
-struct CategoryExplanation {
+struct LoggedCategory {
     category: String,
     fields: u64,
     #[serde(flatten)]
@@ -65,38 +65,39 @@ struct CategoryExplanation {
 pub(super) fn explain(
     id: &str,
     config: &Config,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     now: Timestamp,
 ) -> Result<LoggedExplanation, CliError> {
     let Ok(ulid) = Ulid::from_string(id) else {
-        let words = "this is no id of a decision: it has 26 letters and digits, as in `Data-Purpose-Applied`";
+        let words =
+            "this is not the id of a decision, which has 26 letters and digits, as in `Data-Purpose-Applied`";
         return Err(CliError::Unusable(words.to_owned()));
     };
-    let record = read_record(&ulid.to_string(), place)?.ok_or_else(|| {
+    let record = read_record(&ulid.to_string(), location)?.ok_or_else(|| {
         CliError::Refused(
-            "the log has no decision of this id (or no longer: see `[audit] retention`)".to_owned(),
+            "the log has no decision with this id, or no longer: see `[audit] retention`".to_owned(),
         )
     })?;
     Ok(DecisionContext::of(&record, config, now).explain(&record))
 }
 
-/// The record: from the gateway that has the log, which may not have written its end yet, or else from the files.
-fn read_record(id: &str, place: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
-    let running = disclosure::in_use(place.log)
-        .map_err(|error| CliError::Unusable(format!("{}: {error}", place.log.display())))?;
+/// Reads the record: from the gateway that writes the log, since the files may lack its end, or else from the files.
+fn read_record(id: &str, location: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
+    let running = disclosure::in_use(location.log)
+        .map_err(|error| CliError::Unusable(format!("{}: {error}", location.log.display())))?;
     if running
-        && let Ok((StatusCode::OK, body)) = ledger_client::get(place.admin, &format!("/v1/decisions/{id}"))
+        && let Ok((StatusCode::OK, body)) = ledger_client::get(location.admin, &format!("/v1/decisions/{id}"))
         && let Ok(record) = serde_json::from_slice(&body)
     {
         return Ok(Some(record));
     }
-    disclosure::decision(place.log, id, running).map_err(|error| unusable_error(&error))
+    disclosure::decision(location.log, id, running).map_err(|error| unusable_error(&error))
 }
 
-/// What the configuration of today has of what a record names.
+/// The parts of the current configuration that a record names.
 struct DecisionContext<'c> {
     revision: String,
-    /// The pack with the revision of the record, or the one that decides now.
+    /// The pack with the revision of the record, or else the one in force.
     pack: Option<&'c Arc<Pack>>,
     is_loaded: bool,
     route: Option<&'c Arc<Route>>,
@@ -137,8 +138,8 @@ impl<'c> DecisionContext<'c> {
     fn explain(&self, record: &Value) -> LoggedExplanation {
         let mut notes = Vec::new();
         if !self.is_loaded {
-            let words = "the policy that decided is not loaded now: what was recorded stands, and what would have to \
-                         change is told by the rules of today";
+            let words = "the policy that decided is not loaded: the reasons are those of the record, and the changes \
+                         follow from the current rules";
             notes.push(words.to_owned());
         }
         for (what, is_missing) in [
@@ -151,17 +152,17 @@ impl<'c> DecisionContext<'c> {
             }
         }
         if record.get("outcome").is_none_or(Value::is_null) {
-            notes.push("the exchange is under way".to_owned());
+            notes.push("the exchange has not ended".to_owned());
         }
         let refused = text(record, "outcome").strip_prefix("refused:").map(|code| self.refused(code, record));
         let listed = record.get("categories").and_then(Value::as_object).into_iter().flatten();
         let entries = listed.flat_map(|(name, entries)| {
             entries.as_array().into_iter().flatten().map(move |entry| (name, entry))
         });
-        let categories: Vec<CategoryExplanation> =
+        let categories: Vec<LoggedCategory> =
             entries.map(|(name, entry)| self.category(name, entry)).collect();
         if categories.iter().any(|category| category.release.form == Form::Removed) {
-            let words = "the log does not hold what was known of the people: `consent show` tells it, `explain --subject` \
+            let words = "the log does not hold the facts of the people: `consent show` prints them, and `explain --subject` \
                          what would leave now";
             notes.push(words.to_owned());
         }
@@ -175,10 +176,11 @@ impl<'c> DecisionContext<'c> {
 
     fn refused(&self, code: &str, record: &Value) -> RefusalExplanation {
         let factors = record.get("factors").and_then(Value::as_object).into_iter().flatten();
-        let refuses = |factor: &str| factors.clone().any(|(name, said)| name == factor && said == "refuses");
+        let refuses =
+            |factor: &str| factors.clone().any(|(name, value)| name == factor && value == "refuses");
         let is_hidden = code == "not-found" && self.route.is_some_and(|route| route.hide_existence);
         if code == "subject-withheld" || is_hidden {
-            let why = "something of a person was withheld, and the whole answer or the operation with it";
+            let why = "data of a person were withheld, so the whole answer was withheld or the operation not carried out";
             return refusal::whole_answer(is_hidden, why, RequiredChanges::default());
         }
         let (Some(denial), Some(request)) = (Denial::parse(code), self.request()) else {
@@ -203,7 +205,7 @@ impl<'c> DecisionContext<'c> {
         })
     }
 
-    fn category(&self, name: &str, entry: &Value) -> CategoryExplanation {
+    fn category(&self, name: &str, entry: &Value) -> LoggedCategory {
         let names = |member: &str| -> Vec<String> {
             let listed = entry.get(member).and_then(Value::as_array).into_iter().flatten();
             listed.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -228,7 +230,7 @@ impl<'c> DecisionContext<'c> {
             changes,
         };
         let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
-        CategoryExplanation { category: name.to_owned(), fields, release: why }
+        LoggedCategory { category: name.to_owned(), fields, release: why }
     }
 
     fn changes(&self, category: &str, reason: Option<Reason>, rules: &[String]) -> RequiredChanges {
@@ -244,7 +246,7 @@ impl<'c> DecisionContext<'c> {
             Reason::UnknownSubject => {
                 let first = RequiredChange::new(
                     "person",
-                    "the ledger knowing the person: any event about them, besides refusals",
+                    "an event about the person in the ledger, other than a refusal",
                 );
                 self.changes_to_permits(category).preceded_by(&first)
             }
@@ -257,7 +259,7 @@ impl<'c> DecisionContext<'c> {
                 RequiredChanges::one(
                     "refusal",
                     format!(
-                        "the person's no taken back: a new consent to `{purpose}`, or an objection, an opt-out or a refusal of `{category}` lifted"
+                        "a new consent of the person to `{purpose}`, or their objection, opt-out or refusal of `{category}` lifted"
                     ),
                 )
             }
@@ -266,7 +268,7 @@ impl<'c> DecisionContext<'c> {
         }
     }
 
-    /// What the recorded prohibitions ask for no longer.
+    /// Returns the facts under which the recorded prohibitions do not apply.
     fn changes_to_prohibitions(&self, names: &[String]) -> RequiredChanges {
         let mut together = Vec::new();
         for name in names {
@@ -275,23 +277,25 @@ impl<'c> DecisionContext<'c> {
             let Some(rule) = rule else {
                 together.push(RequiredChange::new(
                     "rule",
-                    format!("`{name}`, which the policy of today does not have"),
+                    format!("`{name}`, which the current policy does not have"),
                 ));
                 continue;
             };
             if rule.conditions().is_empty() {
-                return RequiredChanges::never(format!("the prohibition `{name}` holds whatever the facts"));
+                return RequiredChanges::never(format!(
+                    "the prohibition `{name}` applies whatever the facts"
+                ));
             }
             let conditions: Vec<&str> =
                 rule.conditions().iter().map(|condition| condition.text.as_str()).collect();
-            let words = format!("the facts for which `{name}` forbids it: {}", conditions.join(" and "));
+            let words = format!("the facts under which `{name}` forbids it: {}", conditions.join(" and "));
             together.push(RequiredChange::new("facts", words));
         }
         let alternatives = if together.is_empty() { Vec::new() } else { vec![together] };
         RequiredChanges { alternatives, never: None }
     }
 
-    /// What the permits ask for, of a person of whom nothing is known.
+    /// Returns the facts that permit rules require, for a person without any fact.
     fn changes_to_permits(&self, category: &str) -> RequiredChanges {
         let (Some(pack), Some(recipient), Some(purpose)) = (self.pack, self.recipient, self.purpose) else {
             return RequiredChanges::default();
@@ -318,7 +322,7 @@ impl LoggedExplanation {
         let LoggedExplanation { record, policy, refused, categories, notes } = self;
         let or_none = |member: &str| match text(record, member) {
             "" => "-",
-            said => said,
+            value => value,
         };
         let number = |member: &str| record.get(member).and_then(Value::as_u64).unwrap_or(0);
         let people = record.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
@@ -336,24 +340,21 @@ impl LoggedExplanation {
         let people = if people == 1 { "1 person".to_owned() } else { format!("{people} people") };
         let _ = writeln!(text, "{outcome}: {records}, {} withheld, {people}", number("withheld_records"));
         let short = policy.revision.get(..12).unwrap_or(&policy.revision);
-        let loaded = if policy.loaded { "which is loaded now" } else { "which is not loaded now" };
+        let loaded = if policy.loaded { "which is loaded" } else { "which is not loaded" };
         let _ = writeln!(text, "policy revision {short}, {loaded}");
         let factors = record.get("factors").and_then(Value::as_object).into_iter().flatten();
         let factors: Vec<String> =
-            factors.filter_map(|(name, said)| Some(format!("{name} {}", said.as_str()?))).collect();
+            factors.filter_map(|(name, value)| Some(format!("{name} {}", value.as_str()?))).collect();
         if !factors.is_empty() {
             let _ = writeln!(text, "factors: {}", factors.join(", "));
         }
         if let Some(refused) = refused {
             refused.write(&mut text);
         }
-        for CategoryExplanation { category, fields, release: why } in categories {
+        for LoggedCategory { category, fields, release: why } in categories {
             let fields = counted(usize::try_from(*fields).unwrap_or(usize::MAX), "field");
-            let category = if category == DisclosedCategory::UNCLASSIFIED {
-                "what nothing classifies"
-            } else {
-                category
-            };
+            let category =
+                if category == DisclosedCategory::UNCLASSIFIED { "unclassified fields" } else { category };
             why.write(&mut text, &format!("{category} ({fields})"));
         }
         for note in notes {

@@ -1,4 +1,4 @@
-//! A record, or a whole answer, read by the route's own mapping and judged as the gateway would.
+//! Reads a file with a record or a whole answer, by the route's mapping, and decides about its records as the gateway does.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,65 +12,68 @@ use crate::cli::error::CliError;
 use crate::exchange::route::{Route, Scrubbing};
 use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
 
-/// Most bytes of an answer that is explained.
+/// Maximum number of bytes of the file.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
 
-/// Judges every record that the route finds in a file: a whole answer, or one record by itself.
+/// Decides about every record in a file, which holds a whole answer or a single record.
+///
+/// # Errors
+/// [`CliError::Unusable`] if the file cannot be read or has no record.
 pub(super) fn read(
     file: &Path,
     route: &Route,
     scrubbing: &Scrubbing,
     parameters: &[(&str, &str)],
-    judging: &mut DecisionRecorder<'_>,
+    recorder: &mut DecisionRecorder<'_>,
 ) -> Result<(), CliError> {
     let unusable = |why: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {why}", file.display()));
-    // A pipe or a device does not tell its length: only so much is read.
+    // A pipe or a device has no length, so the bytes that are read are limited.
     let opened = File::open(file).map_err(|error| unusable(&error))?;
     let mut bytes = Vec::new();
     opened.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {
         return Err(unusable(&format!("more than {MAX_INPUT_BYTES} bytes")));
     }
-    scrub(&bytes, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
-    if judging.has_records() || judging.error.is_some() {
-        return judging.error.take().map_or(Ok(()), Err);
+    scrub(&bytes, route, scrubbing, parameters, recorder).map_err(|error| unusable(&error))?;
+    if recorder.has_records() || recorder.error.is_some() {
+        return recorder.error.take().map_or(Ok(()), Err);
     }
     let paths: Vec<&str> = scrubbing.records.iter().map(|set| set.path.as_str()).collect();
-    let alone = match &scrubbing.records[..] {
+    let wrapped_record = match &scrubbing.records[..] {
         [set] => wrapped(&bytes, set),
         _ => None,
     };
-    let Some(answer) = alone else {
+    let Some(answer) = wrapped_record else {
         let paths = paths.join("`, `");
         return Err(unusable(&format!(
-            "no record is there: the route has them at `{paths}` of a whole answer"
+            "there is no record: the route has its records at `{paths}` of a whole answer"
         )));
     };
-    judging.clear();
-    scrub(&answer, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
-    judging.error.take().map_or(Ok(()), Err)
+    recorder.clear();
+    scrub(&answer, route, scrubbing, parameters, recorder).map_err(|error| unusable(&error))?;
+    recorder.error.take().map_or(Ok(()), Err)
 }
 
-/// Reads a body to its end; what would leave is thrown away.
+/// Scrubs a body and drops the output.
 fn scrub(
     bytes: &[u8],
     route: &Route,
     scrubbing: &Scrubbing,
     parameters: &[(&str, &str)],
-    judging: &mut DecisionRecorder<'_>,
+    recorder: &mut DecisionRecorder<'_>,
 ) -> Result<(), crate::scrub::Unreadable> {
     let forms = Pseudonyms::new([0; 32]).for_recipient("");
     let framing = route.media_types.framing.unwrap_or_default();
     let plan = Arc::clone(&scrubbing.plan);
     let mut scrubber = Scrubber::new(plan, forms, parameters, scrubbing.limits, framing);
     let mut out = Vec::new();
-    scrubber.feed(bytes, judging, &mut out)?;
+    scrubber.feed(bytes, recorder, &mut out)?;
     out.clear();
-    scrubber.finish(judging, &mut out)
+    scrubber.finish(recorder, &mut out)
 }
 
-/// A record by itself, put where the route finds records; `None` where that is no object, or the path says more
-/// than names and elements.
+/// Wraps a single record in an answer, so that the route finds it at the path of its records. Returns `None` if the text is
+/// not an object, or if the path holds more than names and `[*]`.
 fn wrapped(bytes: &[u8], set: &RecordMapping) -> Option<Vec<u8>> {
     let record: Value = serde_json::from_slice(bytes).ok().filter(Value::is_object)?;
     let mut rest = set.path.strip_prefix('$')?;
@@ -91,11 +94,11 @@ fn wrapped(bytes: &[u8], set: &RecordMapping) -> Option<Vec<u8>> {
         steps.push(Some(name));
         rest = after;
     }
-    // What has the first step already is an answer without records.
+    // An object with the first name of the path is an answer without records.
     if steps.first().copied().flatten().is_some_and(|first| record.get(first).is_some()) {
         return None;
     }
-    // As it is written: reading it into values and back would lose a name that is there twice.
+    // The text is kept, because parsing and rendering it would lose duplicate names.
     let mut text = std::str::from_utf8(bytes).ok()?.trim().to_owned();
     for step in steps.iter().rev() {
         text = match step {
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_put_where_the_route_finds_records() {
+    fn a_single_record_is_wrapped_in_an_answer() {
         let at = |path: &str, record: &str| {
             let set = RecordMapping { path: path.to_owned(), ..RecordMapping::default() };
             wrapped(record.as_bytes(), &set).map(|bytes| String::from_utf8(bytes).unwrap())

@@ -1,4 +1,4 @@
-//! Why a request is refused as a whole, and what would have to change: by its problem code.
+//! Explains the refusal of a request by its problem code: the reason, and the changes that would avoid it.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::exchange::route::{Recipient, Route};
 use crate::policy::Pack;
 use crate::vocabulary::{Operation, PurposeId, Vocabulary};
 
-/// A refusal and what would have to change.
+/// A refusal, its reason, and the changes that would avoid it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RefusalExplanation {
     pub code: String,
@@ -32,7 +32,7 @@ impl RefusalExplanation {
     }
 }
 
-/// A request, as far as refusals look at it.
+/// The parts of a request that its refusals depend on.
 #[derive(Clone, Copy)]
 pub(super) struct ExplainedRequest<'a> {
     pub pack: &'a Pack,
@@ -40,7 +40,7 @@ pub(super) struct ExplainedRequest<'a> {
     pub recipient: &'a Recipient,
     pub purpose: PurposeId,
     pub operation: Operation,
-    /// Where a case stands that it cites.
+    /// The status of the cited case, for a sentence.
     pub case_status: Option<&'static str>,
 }
 
@@ -53,7 +53,7 @@ impl ExplainedRequest<'_> {
         self.vocabulary().purposes().name(self.purpose)
     }
 
-    /// The route does not serve the purpose; `None` where it does.
+    /// Returns the refusal of a purpose that the route does not serve; `None` if the route serves it.
     pub(super) fn route_refusal(&self) -> Option<RefusalExplanation> {
         if self.route.serves_purpose(self.vocabulary(), self.purpose) {
             return None;
@@ -66,6 +66,7 @@ impl ExplainedRequest<'_> {
         Some(RefusalExplanation::new(Denial::PurposeNotPermitted.code(), why, changes))
     }
 
+    /// Returns the refusal of an admission.
     pub(super) fn admission_refusal(&self, denial: Denial) -> RefusalExplanation {
         let (recipient, purpose) = (&self.recipient.name, self.purpose_name());
         let (why, changes) = match denial {
@@ -83,13 +84,15 @@ impl ExplainedRequest<'_> {
                 format!("`{recipient}` is suspended"),
                 RequiredChanges::one(
                     "suspension",
-                    format!("`{recipient}` resumed: by an event, or `suspended` in its registration"),
+                    format!(
+                        "the suspension of `{recipient}` lifted: by an event, or by `suspended` in its registration"
+                    ),
                 ),
             ),
             Denial::AgreementNotInForce => {
                 let until = self.recipient.agreement.as_ref().and_then(|agreement| agreement.until);
                 let why = match until {
-                    Some(until) => format!("the agreement with `{recipient}` ended with {until}"),
+                    Some(until) => format!("the agreement with `{recipient}` ended on {until}"),
                     None => format!("`{recipient}` has no agreement"),
                 };
                 (
@@ -103,10 +106,10 @@ impl ExplainedRequest<'_> {
             Denial::LegalReferenceMissing => {
                 let why = match self.case_status {
                     None => "the request cites no registered case".to_owned(),
-                    Some(case) => format!("the case that is cited {case}"),
+                    Some(case) => format!("the cited case {case}"),
                 };
                 let case = format!(
-                    "a registered case for `{recipient}` and `{purpose}`, approved by two people and not ended, that the request cites"
+                    "a cited case that is registered for `{recipient}` and `{purpose}`, approved by two people and not ended"
                 );
                 (why, RequiredChanges::one("case", case))
             }
@@ -118,43 +121,43 @@ impl ExplainedRequest<'_> {
     }
 }
 
-/// The refusal of an answer that leaves whole or not at all.
+/// Returns the refusal of an answer that leaves as a whole or not at all.
 pub(super) fn whole_answer(hides_existence: bool, why: &str, changes: RequiredChanges) -> RefusalExplanation {
-    // As the recipient is told it.
+    // The code that the recipient receives.
     let code = if hides_existence { "not-found" } else { "subject-withheld" };
     RefusalExplanation::new(code, why, changes)
 }
 
-/// The refusal of a purpose to which the credential is not locked.
+/// Returns the refusal of a purpose other than the one that the credential is locked to.
 pub(super) fn locked_credential(code: &str) -> RefusalExplanation {
     let changes = RequiredChanges::one("credential", "a credential that is not locked to another purpose");
     RefusalExplanation::new(code, "the credential is locked to another purpose", changes)
 }
 
-/// A refusal on the log that hangs on nothing the configuration says.
+/// Returns a logged refusal that does not depend on registration, route or rules.
 pub(super) fn other_refusal(code: &str) -> RefusalExplanation {
     let (why, what, change) = match code {
         "purpose-missing" | "purpose-malformed" | "purpose-unknown" | "legal-basis-as-purpose" => (
-            "the purpose that was declared does not count",
+            "the declared purpose is not valid",
             "request",
             "the request's purpose header: one purpose of the policy",
         ),
         "query-on-withheld-field" => (
-            "the query uses a parameter that does not pass, or one about what the recipient may not see",
+            "the query uses a parameter that the route does not pass, or one about a withheld field",
             "request",
             "the request's query, or `[route.query]`",
         ),
         "ledger-unavailable" | "ledger-stale" | "audit-unavailable" | "overloaded" | "too-many-requests" => (
-            "the gateway could not answer then",
+            "the gateway could not answer at that time",
             "gateway",
-            "nothing but the time: see the gateway's log and metrics",
+            "a later request: see the log and the metrics of the gateway",
         ),
         code if code.starts_with("upstream-") => (
-            "the upstream gave no answer that could leave",
+            "the upstream gave no answer that may leave",
             "upstream",
-            "the upstream's answer: the gateway's log has the cause beside this decision",
+            "the answer of the upstream: the log of the gateway has the cause of this decision",
         ),
-        _ => ("the request was refused before its rules were asked", "request", "the request"),
+        _ => ("the request was refused before its rules were evaluated", "request", "the request"),
     };
     RefusalExplanation::new(code, why, RequiredChanges::one(what, change))
 }
@@ -162,5 +165,5 @@ pub(super) fn other_refusal(code: &str) -> RefusalExplanation {
 fn quoted(words: &Vocabulary, purposes: &[PurposeId]) -> String {
     let names: Vec<String> =
         purposes.iter().map(|purpose| format!("`{}`", words.purposes().name(*purpose))).collect();
-    if names.is_empty() { "no purpose".to_owned() } else { names.join(", ") + " alone" }
+    if names.is_empty() { "no purpose".to_owned() } else { names.join(", ") + " only" }
 }

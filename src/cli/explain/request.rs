@@ -1,7 +1,6 @@
-//! What would leave if somebody asked now: who asks for what, and what refuses that.
+//! Explains a request as if it were made now: resolves the names in the arguments, and lists the refusals.
 //!
-//! Names become what they name; what is refused is taken as changed, one after the other, so that everything that
-//! stands in the way is told at once.
+//! Each refusal is assumed to be avoided before the next one is looked for, so that all of them are reported at once.
 
 use std::sync::Arc;
 
@@ -39,7 +38,7 @@ use crate::vocabulary::{Operation, SubjectId};
 pub(super) fn explain(
     asked: &QuestionArgs,
     config: &Config,
-    place: &LedgerLocation<'_>,
+    location: &LedgerLocation<'_>,
     now: Timestamp,
 ) -> Result<RequestExplanation, CliError> {
     let (route, of_path) = route(asked, config)?;
@@ -47,15 +46,15 @@ pub(super) fn explain(
     let pack = pack_in_force(config, route.pack, now).ok_or_else(|| {
         CliError::Unusable(format!("no version of the policy of the route `{}` is in force", route.name))
     })?;
-    let words = pack.vocabulary();
+    let vocabulary = pack.vocabulary();
     let declared = asked.purpose.as_deref().unwrap_or_default();
-    let purpose = words
+    let purpose = vocabulary
         .declared_purpose(declared)
-        .map_err(|_| unknown("purpose", declared, words.purposes().suggestion(declared)))?;
+        .map_err(|_| unknown("purpose", declared, vocabulary.purposes().suggestion(declared)))?;
     let method = method(asked, &route)?;
-    let knowledge = LedgerFacts::open(place)?;
+    let knowledge = LedgerFacts::open(location)?;
     let case = asked.case.as_deref().map(|id| knowledge.case(id)).transpose()?.flatten();
-    let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*place.names, now);
+    let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*location.names, now);
     let mut facts = RecipientFacts::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date()));
     facts.suspended |= knowledge.is_suspended(&recipient.name)?;
     let asking = AdmissionRequest {
@@ -75,8 +74,8 @@ pub(super) fn explain(
         operation: asking.operation,
         case_status: cited,
     };
-    let named = Parties::read(asked, of_path, &route, recipient, pack, place)?;
-    let inquiry = RequestExplainer {
+    let named = Parties::read(asked, of_path, &route, recipient, pack, location)?;
+    let explainer = RequestExplainer {
         arguments: asked,
         pack,
         knowledge: &knowledge,
@@ -86,36 +85,41 @@ pub(super) fn explain(
         method,
         now,
     };
-    let mut told = inquiry.explain(asking)?;
+    let mut explanation = explainer.explain(asking)?;
     let refused = notice::check(&knowledge.policies()?, config, now);
-    told.notes.extend(different_running_policy(place, pack, refused.is_empty()));
-    told.notes.extend(refused.iter().map(|finding| {
+    explanation.notes.extend(different_running_policy(location, pack, refused.is_empty()));
+    explanation.notes.extend(refused.iter().map(|finding| {
         format!("these policies do not come into force: {}: {}", finding.code(), finding.line())
     }));
-    Ok(told)
+    Ok(explanation)
 }
 
-/// Says that the gateway that runs decides by another policy than the files have now. Where none answers, nobody
-/// can tell.
-fn different_running_policy(place: &LedgerLocation<'_>, pack: &Pack, may_come: bool) -> Option<String> {
-    disclosure::in_use(place.log).ok().filter(|running| *running)?;
-    let (status, body) = ledger_client::get(place.admin, "/v1/policies").ok()?;
+/// Returns a note if the running gateway decides by another policy than the files have. Without an answer of a gateway there
+/// is no note.
+fn different_running_policy(
+    location: &LedgerLocation<'_>,
+    pack: &Pack,
+    reload_suffices: bool,
+) -> Option<String> {
+    disclosure::in_use(location.log).ok().filter(|running| *running)?;
+    let (status, body) = ledger_client::get(location.admin, "/v1/policies").ok()?;
     let loaded: Vec<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success())?;
     let decides = |version: &Value| {
         version.get("in_force") == Some(&Value::Bool(true))
             && version.get("revision").and_then(Value::as_str) == Some(&**pack.revision())
     };
-    let words = "the gateway that runs does not decide by this revision of the policy";
-    let words = if may_come { format!("{words}: a reload brings it into force") } else { words.to_owned() };
-    (!loaded.iter().any(decides)).then_some(words)
+    let note = "the running gateway does not decide by this revision of the policy";
+    let note =
+        if reload_suffices { format!("{note}: a reload brings it into force") } else { note.to_owned() };
+    (!loaded.iter().any(decides)).then_some(note)
 }
 
-/// The pack that decides on a route.
+/// Returns the pack in force on a route.
 pub(super) fn pack_in_force(config: &Config, at: usize, now: Timestamp) -> Option<&Arc<Pack>> {
     versioning::in_force(config.packs.get(at)?, |pack| pack, now)
 }
 
-/// The route of this name, pattern or path, and the person's id in the path where that has one.
+/// Finds the route of a name, a pattern or a path. Also returns the person's id in the path, if it has one.
 fn route(asked: &QuestionArgs, config: &Config) -> Result<(Arc<Route>, Option<String>), CliError> {
     let wanted = asked.route.as_deref().unwrap_or_default();
     let method = asked.method.as_deref().and_then(|name| name.to_ascii_uppercase().parse::<Method>().ok());
@@ -146,17 +150,17 @@ fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, C
     })
 }
 
-/// The method of the request: the one that is said, or GET, or the first that the route serves.
+/// Returns the method of the request: the one in the arguments, or else GET, or else the first that the route serves.
 fn method(asked: &QuestionArgs, route: &Route) -> Result<Method, CliError> {
-    let Some(said) = asked.method.as_deref() else {
+    let Some(given) = asked.method.as_deref() else {
         let get = route.methods.iter().find(|method| **method == Method::GET);
         return Ok(get.or(route.methods.first()).cloned().unwrap_or(Method::GET));
     };
-    let served = route.methods.iter().find(|method| method.as_str().eq_ignore_ascii_case(said));
+    let served = route.methods.iter().find(|method| method.as_str().eq_ignore_ascii_case(given));
     served.cloned().ok_or_else(|| {
         let names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
         CliError::Unusable(format!(
-            "the route `{}` does not serve {said}: it serves {}",
+            "the route `{}` does not serve {given}: it serves {}",
             route.name,
             names.join(", ")
         ))
@@ -168,7 +172,7 @@ fn unknown(what: &str, name: &str, hint: Option<String>) -> CliError {
     CliError::Unusable(format!("there is no {what} `{name}` in the configuration{hint}"))
 }
 
-/// Where a case that is cited and does not count stands.
+/// Describes why a cited case does not apply.
 fn case_status(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static str {
     match case {
         None => "is not registered",
@@ -190,18 +194,18 @@ fn controller_sources(route: &Route) -> impl Iterator<Item = &SubjectSource> {
     record_mappings(route).iter().flat_map(|set| &set.controller)
 }
 
-/// The name of the path parameter that an id is taken from.
+/// Returns the name of the path parameter that an id is read from.
 fn path_parameter(path: &str) -> Option<&str> {
     path.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// Who is named in the question.
+/// The people and accounts in the arguments.
 struct Parties {
     subject: Option<SubjectId>,
     controller: Option<SubjectId>,
     /// The path parameters of the request.
     parameters: Vec<(String, String)>,
-    /// Who asks, where the recipient is somebody.
+    /// The identity of the requester, if the recipient is a person or an account.
     asker: Identity,
 }
 
@@ -212,20 +216,20 @@ impl Parties {
         route: &Route,
         recipient: &Recipient,
         pack: &Pack,
-        place: &LedgerLocation<'_>,
+        location: &LedgerLocation<'_>,
     ) -> Result<Parties, CliError> {
         let spelled = asked.subject.clone().or(of_path);
         if let Some(namespace) = &asked.namespace
-            && !place.namespaces.iter().any(|known| **known == **namespace)
+            && !location.namespaces.iter().any(|known| **known == **namespace)
         {
-            let known = place.namespaces.iter().map(|known| &**known);
+            let known = location.namespaces.iter().map(|known| &**known);
             return Err(unknown("namespace", namespace, suggestion(namespace, known)));
         }
         let read = |spelled: &str, source: Option<&SubjectSource>, namespace: Option<&str>| {
             let misfit = |why: &dyn std::fmt::Display| CliError::Unusable(format!("the id {why}"));
             match source.filter(|_| namespace.is_none()) {
                 Some(source) => source.ids.read(spelled).map_err(|_| misfit(&"does not fit its namespace")),
-                None => ledger::person(spelled, namespace, &*place.names).map_err(|error| misfit(&error)),
+                None => ledger::person(spelled, namespace, &*location.names).map_err(|error| misfit(&error)),
             }
         };
         let namespace = asked.namespace.as_deref();
@@ -253,7 +257,7 @@ impl Parties {
     }
 }
 
-/// A request that is explained.
+/// Explains one request.
 struct RequestExplainer<'a> {
     arguments: &'a QuestionArgs,
     pack: &'a Arc<Pack>,
@@ -268,14 +272,14 @@ struct RequestExplainer<'a> {
 impl RequestExplainer<'_> {
     fn explain(&self, asking: AdmissionRequest) -> Result<RequestExplanation, CliError> {
         let ExplainedRequest { route, recipient, purpose, operation, .. } = self.request;
-        let words = self.pack.vocabulary();
-        let mut told = RequestExplanation {
+        let vocabulary = self.pack.vocabulary();
+        let mut explanation = RequestExplanation {
             route: route.name.to_string(),
             method: self.method.to_string(),
             path: route.pattern.clone(),
             recipient: recipient.name.to_string(),
-            kind: words.kinds().name(recipient.in_agreement.kind).to_owned(),
-            purpose: words.purposes().name(purpose).to_owned(),
+            kind: vocabulary.kinds().name(recipient.in_agreement.kind).to_owned(),
+            purpose: vocabulary.purposes().name(purpose).to_owned(),
             operation: operation.name(),
             policy: PolicyVersion::of(self.pack),
             refused: Vec::new(),
@@ -286,23 +290,23 @@ impl RequestExplainer<'_> {
         let decisions = Decisions::new(Arc::clone(self.pack));
         let scrubbing = route.scrubbing.as_ref();
         let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
-        told.refused.extend(self.request.route_refusal());
-        let (asking, admitted) = self.admit(&decisions, asking, classes, &mut told.refused);
-        self.add_assumption_notes(&mut told.notes);
-        let Some(admitted) = admitted else { return Ok(told) };
+        explanation.refused.extend(self.request.route_refusal());
+        let (asking, admitted) = self.admit(&decisions, asking, classes, &mut explanation.refused);
+        self.add_assumption_notes(&mut explanation.notes);
+        let Some(admitted) = admitted else { return Ok(explanation) };
         if asking.operation != Operation::Disclose
             && let Ok(admitted) = decisions.admit_operation(&asking, classes)
         {
-            told.refused.extend(self.operation_refusal(&admitted, &asking, classes)?);
+            explanation.refused.extend(self.operation_refusal(&admitted, &asking, classes)?);
         }
         match scrubbing {
-            Some(scrubbing) => self.explain_answer(scrubbing, &admitted, &asking, &mut told)?,
-            None => told.notes.push("the route is not personal: its answers pass through unread".to_owned()),
+            Some(scrubbing) => self.explain_answer(scrubbing, &admitted, &asking, &mut explanation)?,
+            None => explanation.notes.push("the route is not personal: its answers pass unread".to_owned()),
         }
-        Ok(told)
+        Ok(explanation)
     }
 
-    /// Asks until nothing is refused any more, each time as if what was refused before were changed.
+    /// Requests admission until it is granted. Each refusal is recorded, and avoided in the next request.
     fn admit(
         &self,
         decisions: &Decisions,
@@ -330,11 +334,11 @@ impl RequestExplainer<'_> {
         scrubbing: &Scrubbing,
         admitted: &Admitted,
         asking: &AdmissionRequest,
-        told: &mut RequestExplanation,
+        explanation: &mut RequestExplanation,
     ) -> Result<(), CliError> {
         let case_is_assumed =
-            told.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.code());
-        let mut judging = DecisionRecorder {
+            explanation.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.code());
+        let mut recorder = DecisionRecorder {
             admitted,
             knowledge: self.knowledge,
             asker: &self.parties.asker,
@@ -352,43 +356,46 @@ impl RequestExplainer<'_> {
                 let parameters = self.parties.parameters.iter();
                 let parameters: Vec<(&str, &str)> =
                     parameters.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                record_file::read(file, self.request.route, scrubbing, &parameters, &mut judging)?;
+                record_file::read(file, self.request.route, scrubbing, &parameters, &mut recorder)?;
             }
             None => {
                 for (set, mapping) in scrubbing.records.iter().enumerate() {
                     match mapping.subjects.is_empty() {
-                        true => judging.judge_without_subject(set),
+                        true => recorder.judge_without_subject(set),
                         false => {
                             let Parties { subject, controller, .. } = &self.parties;
-                            judging.judge_assumed(set, subject.as_ref(), controller.as_ref());
+                            recorder.judge_assumed(set, subject.as_ref(), controller.as_ref());
                         }
                     }
                 }
             }
         }
-        if let Some(error) = judging.error.take() {
+        if let Some(error) = recorder.error.take() {
             return Err(error);
         }
-        let DecisionRecorder { decisions: seen, outside, .. } = judging;
+        let DecisionRecorder { decisions: seen, outside, .. } = recorder;
         let answer = AnswerExplainer { pack: self.pack, asking, scrubbing, admitted, now: self.now };
         let ExplainedRecords { records, others } =
             answer.explain_records(seen, self.arguments.record.is_some());
-        told.records = records;
-        told.outside = answer.explain_outside(&outside, self.arguments.record.is_some());
+        explanation.records = records;
+        explanation.outside = answer.explain_outside(&outside, self.arguments.record.is_some());
         if others > 0 {
-            told.notes.push(format!("{others} more records of the file are about others"));
+            explanation.notes.push(format!("{others} more records of the file are about other people"));
         }
-        let withheld =
-            told.records.iter().flat_map(|record| &record.fields).find(|field| field.withheld_for_subject);
+        let withheld = explanation
+            .records
+            .iter()
+            .flat_map(|record| &record.fields)
+            .find(|field| field.withheld_for_subject);
         if let Some(field) = withheld.filter(|_| scrubbing.is_all_or_nothing()) {
-            let why = "the route releases an answer whole or not at all, and something in it is withheld";
+            let why = "the route releases an answer as a whole or not at all, and a field of it is withheld";
             let hides = self.request.route.hide_existence;
-            told.refused.push(refusal::whole_answer(hides, why, field.release.changes.clone()));
+            explanation.refused.push(refusal::whole_answer(hides, why, field.release.changes.clone()));
         }
         Ok(())
     }
 
-    /// The refusal of an operation that the facts of whom the path names do not permit.
+    /// Returns the refusal of an operation that the facts of the person or account in the path do not permit.
     fn operation_refusal(
         &self,
         admitted: &Admitted,
@@ -404,7 +411,8 @@ impl RequestExplainer<'_> {
         let known_account = account.map(|id| self.knowledge.controller(id)).transpose()?.flatten();
         let own_account = account.is_some() && asker.controller.as_ref() == account;
         let known_account = known_account.unwrap_or_default();
-        let why = format!("`{}` is not carried out on whom the path names", asking.operation.name());
+        let why =
+            format!("`{}` is not carried out on the person or account in the path", asking.operation.name());
         let hides = route.hide_existence;
         if !by_subject {
             let named =
@@ -412,10 +420,7 @@ impl RequestExplainer<'_> {
             if admitted.carries_out_on_unnamed(named, self.now) {
                 return Ok(None);
             }
-            let changes = RequiredChanges::one(
-                "route",
-                "a path that names the person or the account whose data they are",
-            );
+            let changes = RequiredChanges::one("route", "a path that names the person or the account");
             return Ok(Some(refusal::whole_answer(hides, &why, changes)));
         }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
@@ -445,29 +450,27 @@ impl RequestExplainer<'_> {
         }
         let question = Question { pack: self.pack, request: asking, facts: &about, record, now: self.now };
         let changes = question.explain_operation(classes.sets());
-        let first = RequiredChange::new(
-            "person",
-            "the ledger knowing the person: any event about them, besides refusals",
-        );
+        let first =
+            RequiredChange::new("person", "an event about the person in the ledger, other than a refusal");
         let needs_person = is_unknown && unknown == UnknownSubject::Withhold;
         let changes = if needs_person { changes.preceded_by(&first) } else { changes };
         Ok(Some(refusal::whole_answer(hides, &why, changes)))
     }
 
-    /// What was assumed because the question does not say it.
+    /// Adds notes about assumptions that replace missing arguments.
     fn add_assumption_notes(&self, notes: &mut Vec<String>) {
         let ExplainedRequest { route, operation, .. } = self.request;
         if !self.knowledge.exists() {
-            notes.push("there is no ledger yet: nobody is known".to_owned());
+            notes.push("there is no ledger yet, so nobody is known".to_owned());
         }
-        // Of an answer that passes unread nothing depends on anybody.
+        // An answer that passes unread does not depend on a person.
         let passes_unread = route.scrubbing.is_none() && operation == Operation::Disclose;
         if self.arguments.record.is_some() || passes_unread {
             return;
         }
         if self.parties.subject.is_none() && subject_sources(route).next().is_some() {
             notes.push(
-                "nobody is named: explained for a person whom the ledger knows and who has said nothing (--subject, --record)"
+                "no person is given (--subject, --record): a known person without any choice is assumed"
                     .to_owned(),
             );
         }
@@ -475,12 +478,12 @@ impl RequestExplainer<'_> {
             record_mappings(route).iter().flat_map(|set| &set.facts).map(|(_, path)| path.as_str()).collect();
         if route.scrubbing.is_some() && !facts.is_empty() {
             let facts = facts.join("`, `");
-            notes.push(format!("what a record says at `{facts}` counts as well: --record reads it"));
+            notes.push(format!("the record's facts at `{facts}` count as well; --record reads them"));
         }
         let account = controller_sources(route).next().filter(|_| self.parties.controller.is_none());
         if let Some(source) = account {
             notes.push(format!(
-                "the account is told by `{}`: without --record or --controller it is one that has instructed nothing",
+                "the account is read from `{}`; without --record or --controller, an account without instructions is assumed",
                 source.path
             ));
         }

@@ -1,5 +1,5 @@
-//! `scrub`: the gateway's own scrubber between two pipes, either with a route's mapping and a
-//! recipient's permissions, or bare with queries that say what goes.
+//! `scrub`: scrubs stdin to stdout with the gateway's scrubber: by a route's mapping for a recipient, or with `--remove` by
+//! JSONPath queries.
 
 mod offline;
 mod remove;
@@ -11,45 +11,44 @@ use crate::decision::Denial;
 use crate::finding::Finding;
 use crate::scrub::{Framing, MappingError, Unreadable};
 
-/// Bytes read at a time, and written at a time.
+/// Bytes that are read and written at a time.
 const CHUNK_BYTES: usize = 1 << 17;
 
-/// What is scrubbed, and how.
+/// Arguments of `scrub`.
 #[derive(Debug, clap::Args)]
-pub struct ScrubArgs {
-    /// A JSONPath (RFC 9535); what it selects goes, the rest stays. Repeatable
+pub(super) struct ScrubArgs {
+    /// A JSONPath query (RFC 9535) whose nodes are removed; everything else stays (repeatable)
     #[arg(long, value_name = "JSONPATH", conflicts_with_all = ["config", "route", "recipient", "purpose", "subject_json"])]
     remove: Vec<String>,
-    /// The input is one JSON text a line
+    /// Read one JSON text a line
     #[arg(long, group = "framing")]
     lines: bool,
-    /// The input is a sequence of JSON texts (RFC 7464)
+    /// Read a JSON text sequence (RFC 7464)
     #[arg(long, group = "framing")]
     sequence: bool,
-    /// The input is a stream of server-sent events whose data is JSON
+    /// Read server-sent events with JSON as their data
     #[arg(long, group = "framing", conflicts_with = "remove")]
     events: bool,
     /// The configuration file with the route and the recipient
     #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
     config: PathBuf,
-    /// The route whose mapping is tried
+    /// The route whose mapping is used
     #[arg(long, value_name = "NAME", required_unless_present = "remove")]
     route: Option<String>,
     /// The recipient that would receive the output
     #[arg(long, value_name = "NAME", required_unless_present = "remove")]
     recipient: Option<String>,
-    /// The purpose it would declare
+    /// The purpose that the recipient would declare
     #[arg(long, value_name = "PURPOSE", required_unless_present = "remove")]
     purpose: Option<String>,
-    /// What is known about everybody in the input, with the keys of a scenario's `subject`;
-    /// without it the ledger has never heard of them
+    /// Facts about every person in the input, with the keys of a scenario's `subject`; without them, the ledger knows nobody
     #[arg(long, value_name = "JSON")]
     subject_json: Option<String>,
 }
 
-/// Why nothing, or not everything, came out.
+/// The reason why the output is empty or incomplete.
 #[derive(Debug, thiserror::Error)]
-pub enum ScrubError {
+pub(super) enum ScrubError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Queries(Vec<MappingError>),
     #[error("the input cannot be read: {0}")]
@@ -58,26 +57,26 @@ pub enum ScrubError {
     Read(#[source] io::Error),
     #[error("writing: {0}")]
     Write(#[source] io::Error),
-    /// The configuration or an argument, with places.
+    /// Findings about the configuration or an argument.
     #[error("the configuration does not load")]
     Findings(Vec<Finding>),
     #[error("{0}")]
     Unknown(String),
-    /// The exchange would be refused before anything is read.
+    /// The request would be refused.
     #[error("refused: {}", .0.code())]
     Denied(Denial),
     #[error("the input has more than {0} bytes, the route's `max-deny-body`")]
     TooLong(usize),
-    /// It would be refused because of somebody in it.
+    /// The answer would be refused because of a person in it.
     #[error("refused: subject-withheld")]
     Withheld,
 }
 
-/// Runs the verb. What was decided before an error is written.
+/// Runs the verb. Output that was decided before an error is written.
 ///
 /// # Errors
 /// [`ScrubError`].
-pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Result<(), ScrubError> {
+pub(super) fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Result<(), ScrubError> {
     let framing = match (arguments.lines, arguments.sequence, arguments.events) {
         (true, _, _) => Some(Framing::Lines),
         (_, true, _) => Some(Framing::Sequence),
@@ -98,21 +97,21 @@ pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Resul
     }
 }
 
-/// Reads to the end, a piece at a time, and writes what each step decides; `None` is the end.
+/// Reads the input to its end, chunk by chunk, and writes the output of each step. The last step receives `None`.
 fn pump(
     mut input: impl Read,
     mut output: impl Write,
     mut step: impl FnMut(Option<&[u8]>, &mut Vec<u8>) -> Result<(), Unreadable>,
 ) -> Result<(), ScrubError> {
-    let mut piece = vec![0; CHUNK_BYTES];
+    let mut chunk = vec![0; CHUNK_BYTES];
     let mut out = Vec::with_capacity(2 * CHUNK_BYTES);
     loop {
-        let length = match input.read(&mut piece) {
+        let length = match input.read(&mut chunk) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(ScrubError::Read(error)),
         };
-        let read = piece.get(..length).filter(|read| !read.is_empty());
+        let read = chunk.get(..length).filter(|read| !read.is_empty());
         let decided = step(read, &mut out);
         if length == 0 || decided.is_err() || out.len() >= CHUNK_BYTES {
             output.write_all(&out).map_err(ScrubError::Write)?;

@@ -1,4 +1,4 @@
-//! A mapping tried offline: a body on stdin as one recipient would receive it for one purpose.
+//! Scrubs a body offline, as a recipient would receive it for a purpose by a route's mapping.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{ScrubError, pump};
-use crate::cli::policy::from_json;
+use crate::cli::policy::facts_from_json;
 use crate::config::{self, Config};
 use crate::decision::{AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
@@ -19,12 +19,12 @@ use crate::policy::{Pack, versioning};
 use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
-/// Who would receive what for which purpose, about whom.
+/// The request whose answer is scrubbed.
 pub(super) struct OfflineRequest<'a> {
     pub route: &'a str,
     pub recipient: &'a str,
     pub purpose: &'a str,
-    /// `None`: the ledger has never heard of anybody.
+    /// Facts about every person, as JSON; `None` if the ledger knows nobody.
     pub subject: Option<&'a str>,
 }
 
@@ -43,18 +43,18 @@ pub(super) fn scrub(
     let now = Timestamp::now();
     let pack = pack_in_force(&config, route, now)
         .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
-    let words = pack.vocabulary();
-    let purpose = words.declared_purpose(trial.purpose);
-    let purpose =
-        purpose.map_err(|_| unknown("purpose", trial.purpose, words.purposes().suggestion(trial.purpose)))?;
+    let vocabulary = pack.vocabulary();
+    let purpose = vocabulary.declared_purpose(trial.purpose);
+    let purpose = purpose
+        .map_err(|_| unknown("purpose", trial.purpose, vocabulary.purposes().suggestion(trial.purpose)))?;
     let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
 
     let mut judge =
         OfflineJudge { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
-    // Pseudonyms of a trial are nobody's: they do not match what the gateway would send.
+    // The key of the pseudonyms is fixed, so they do not match those of a gateway.
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
-    // Whoever the path of a request would name is everybody in the input, too.
+    // A person in the path of a request counts as every person in the input.
     let framing = framing.or(route.media_types.framing).unwrap_or_default();
     let mut scrubber = Scrubber::for_trial(Arc::clone(&scrubbing.plan), forms, scrubbing.limits, framing);
     let mut scrub = |input: &mut dyn Read, output: &mut dyn Write| {
@@ -64,7 +64,7 @@ pub(super) fn scrub(
         })
     };
     let OnWithheld::Deny { max_body } = scrubbing.on_withheld else { return scrub(&mut input, &mut output) };
-    // All or nothing: what it would be waits for the end.
+    // An all-or-nothing answer: the output is held until the end.
     let mut whole = Vec::new();
     let mut bounded = input.take(max_body as u64 + 1);
     let scrubbed = scrub(&mut bounded, &mut whole);
@@ -106,7 +106,7 @@ fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Optio
 }
 
 fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::ScenarioFacts, Vec<Finding>> {
-    let source = from_json("--subject-json", json)?;
+    let source = facts_from_json("--subject-json", json)?;
     let document = Document::parse(&source);
     let facts = scenario::ScenarioReader::new(pack, &document, now).subject(document.root("the person"));
     let findings = document.into_findings();
@@ -134,13 +134,13 @@ fn unknown(what: &str, name: &str, hint: Option<String>) -> ScrubError {
     ScrubError::Unknown(format!("there is no {what} `{name}` in the configuration{hint}"))
 }
 
-/// Everybody in the input is the same somebody.
+/// Decides as if every person in the input had the same facts.
 struct OfflineJudge {
     admitted: Admitted,
     known: Option<scenario::ScenarioFacts>,
     unknown_subject: UnknownSubject,
     now: Timestamp,
-    /// A field of somebody was withheld that a rule could have released.
+    /// True if a field of a person was withheld that a rule could have released.
     withholds: bool,
 }
 

@@ -1,21 +1,20 @@
-//! `scrub --remove`: the bare engine between two pipes.
+//! `scrub --remove`: removes the nodes that JSONPath queries select.
 //!
-//! Streams: nothing is held but what a filter or a position counted from the end needs, and of
-//! that no more than [`HELD`] bytes.
+//! It streams: only values that a filter or an index from the end depends on are held, up to [`MAX_HELD_BYTES`].
 
 use std::io::{Read, Write};
 
 use super::{ScrubError, pump};
 use crate::scrub::{Framing, Limits, Remover};
 
-/// Longest value that is held for a filter. Nobody else's memory is at stake here, so it is more
-/// generous than a gateway's record bound.
+/// Maximum number of bytes that are held. The process works for a single user, so the limit is higher than a gateway's.
 const MAX_HELD_BYTES: usize = 64 << 20;
-/// Copies JSON from `input` to `output` without what the queries select. Every occurrence of a
-/// repeated name is treated alike. What was decided before an error is written.
+
+/// Copies JSON from `input` to `output` without the nodes that the queries select. Every occurrence of a duplicate name is
+/// treated alike. Output that was decided before an error is written.
 ///
 /// # Errors
-/// [`ScrubError`]; queries are read, all of them, before the input is.
+/// [`ScrubError`]. All queries are parsed before the input is read.
 pub(super) fn remove(
     queries: &[String],
     framing: Framing,
@@ -45,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_selected_goes() {
+    fn selected_nodes_are_removed() {
         let (result, out) =
             removed(&["$..email", "$[?@.secret]"], r#"[{"email":1,"id":2},{"secret":1},{"a":{"email":3}}]"#);
         assert!(result.is_ok());
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn all_wrong_queries_are_named_and_nothing_is_read() {
+    fn every_wrong_query_is_reported_and_nothing_is_read() {
         let (result, out) = removed(&["$.a[", "$.fine", "@.b", "c"], "not even JSON");
         let words = result.unwrap_err().to_string();
         assert!(words.contains("`$.a[`") && words.contains("`@.b`") && words.contains("`c`"), "{words}");
@@ -61,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn input_that_is_not_json_is_told_by_place() {
+    fn malformed_json_is_reported_with_its_offset() {
         let (result, out) = removed(&["$.a"], r#"{"b":1,"a":x}"#);
         assert_eq!(result.unwrap_err().to_string(), "the input cannot be read: malformed at byte 11");
         assert_eq!(out, r#"{"b":1"#);
     }
 
-    /// A list that is made while it is read.
+    /// A list that is generated while it is read.
     struct Endless {
         left: u64,
     }
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_as_long_as_it_likes() {
+    fn a_stream_may_be_longer_than_the_memory_limit() {
         struct ByteCounter(u64);
         impl Write for ByteCounter {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

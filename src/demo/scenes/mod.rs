@@ -73,7 +73,7 @@ pub(super) struct Scene {
 
 /// Scenes under one heading.
 #[derive(Clone, Debug)]
-pub(super) struct Section {
+pub(super) struct SceneSection {
     pub(super) heading: &'static str,
     pub(super) scenes: Vec<Scene>,
 }
@@ -134,13 +134,13 @@ fn without_identity(expected: Expectation, who: &SamplePerson) -> Expectation {
 }
 
 /// Returns all scenes, in the order in which they run.
-pub(super) fn sections() -> Vec<Section> {
+pub(super) fn sections() -> Vec<SceneSection> {
     vec![
-        Section { heading: "What each recipient receives for its purpose", scenes: releases::scenes() },
-        Section { heading: "What each person's own choice changes", scenes: consent_states::scenes() },
-        Section { heading: "Requests that are refused", scenes: refusals::scenes() },
-        Section { heading: "A company API that fails", scenes: faults::scenes() },
-        Section { heading: "A consent that is withdrawn meanwhile", scenes: withdrawals::scenes() },
+        SceneSection { heading: "What each recipient receives for its purpose", scenes: releases::scenes() },
+        SceneSection { heading: "What each person's own choice changes", scenes: consent_states::scenes() },
+        SceneSection { heading: "Requests that are refused", scenes: refusals::scenes() },
+        SceneSection { heading: "A company API that fails", scenes: faults::scenes() },
+        SceneSection { heading: "A consent that is withdrawn meanwhile", scenes: withdrawals::scenes() },
     ]
 }
 

@@ -1,4 +1,4 @@
-//! `purposegate policy test`: scenarios run against a pack, for people, programs and build servers.
+//! `policy test`: runs scenarios against a pack, and reports to people, programs and build servers.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,45 +7,46 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::findings::unusable;
-use super::output::ExitStatus;
+use crate::cli::findings::unusable;
+use crate::cli::output::ExitStatus;
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::Decisions;
 use crate::decision::scenario::{Scenario, UnmetExpectation};
 use crate::finding::{Finding, Source};
 use crate::policy::Pack;
 
-/// What is run, and how it is reported.
+/// Arguments of `policy test`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TestArgs {
     /// The pack's folder
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     policy: PathBuf,
-    /// `junit` is the XML that build servers read
+    /// The format of the output; `junit` is the XML format of build servers
     #[arg(long, value_enum, default_value_t = TestFormat::Text)]
     format: TestFormat,
-    /// Scenario files; without any, the pack's own
+    /// Scenario files; without any, those of the pack
     files: Vec<PathBuf>,
 }
 
+/// The format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TestFormat {
+pub(super) enum TestFormat {
     Text,
     Json,
     Junit,
 }
 
-/// The scenarios of one file, each with what differs.
+/// The scenarios of one file, each with its differences.
 struct FileResults {
     file: String,
     scenarios: Vec<(Scenario, Vec<UnmetExpectation>)>,
 }
 
-/// Runs scenarios and reports each.
-pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<ExitStatus> {
+/// Runs the scenarios and prints the report.
+pub(super) fn test(args: &TestArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitStatus> {
     let (pack, files) = match read(&args.policy, &args.files) {
         Ok(read) => read,
-        Err(findings) => return unusable(&findings, words),
+        Err(findings) => return unusable(&findings, err),
     };
     let decisions = Decisions::new(Arc::new(pack));
     let run = |scenario: Scenario| {
@@ -64,11 +65,12 @@ pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) 
         TestFormat::Junit => out.write_all(to_junit(&ran, &decisions.pack().manifest().title).as_bytes())?,
     }
     if passed + failed == 0 {
-        return unusable(&[Finding::error("no-scenario", "no scenario to run")], words);
+        return unusable(&[Finding::error("no-scenario", "there is no scenario to run")], err);
     }
     Ok(if failed == 0 { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
+/// Scenarios by file name.
 type ScenarioFiles = Vec<(String, Vec<Scenario>)>;
 
 fn read(policy: &Path, files: &[PathBuf]) -> Result<(Pack, ScenarioFiles), Vec<Finding>> {
@@ -89,7 +91,7 @@ fn read_files(pack: &Pack, sources: &[Source]) -> Result<ScenarioFiles, Vec<Find
     if findings.is_empty() { Ok(files) } else { Err(findings) }
 }
 
-/// The scenarios of all files.
+/// Reads the scenarios of all files.
 pub(super) fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<Finding>> {
     Ok(read_files(pack, sources)?.into_iter().flat_map(|(_, scenarios)| scenarios).collect())
 }
@@ -100,7 +102,7 @@ impl FileResults {
     }
 }
 
-/// One line a scenario, what differs below it, and the count.
+/// Prints a line for each scenario, its differences below it, and the totals.
 fn write_text(ran: &[FileResults], passed: usize, failed: usize, out: &mut dyn Write) -> io::Result<()> {
     for (scenario, differences) in ran.iter().flat_map(|ran| &ran.scenarios) {
         let verdict = if differences.is_empty() { "pass" } else { "FAIL" };
@@ -130,8 +132,8 @@ fn to_json(ran: &[FileResults], passed: usize, failed: usize) -> serde_json::Val
     json!({ "passed": passed, "failed": failed, "scenarios": listed })
 }
 
-/// The report that Jenkins and GitLab read: a suite for each file, a case for each scenario. A scenario
-/// plays at no time of its own, so each takes none.
+/// Renders the report that Jenkins and GitLab read: a suite for each file, a case for each scenario. All times are 0,
+/// because scenarios are not timed.
 fn to_junit(ran: &[FileResults], title: &str) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let count = |ran: &FileResults| ran.scenarios.len();
@@ -165,7 +167,7 @@ fn to_junit(ran: &[FileResults], title: &str) -> String {
     xml
 }
 
-/// Text for an element or an attribute. Characters that XML 1.0 does not have become U+FFFD.
+/// Escapes a text for an element or an attribute. Characters that XML 1.0 does not allow become U+FFFD.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn xml_holds_every_text() {
+    fn every_text_is_escaped_for_xml() {
         assert_eq!(escaped("a<b>&\"c\"\n\u{1}é"), "a&lt;b&gt;&amp;&quot;c&quot;&#10;\u{fffd}é");
     }
 }

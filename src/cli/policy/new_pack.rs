@@ -1,6 +1,6 @@
-//! `purposegate policy new`: a policy pack that releases nothing personal, to begin one's own with.
+//! `policy new`: writes a policy pack that releases nothing personal, as a start for an own one.
 //!
-//! Invariant: no file that is there already is written over.
+//! Invariant: an existing file is never overwritten.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::findings::unusable;
-use super::output::ExitStatus;
+use crate::cli::findings::unusable;
+use crate::cli::output::ExitStatus;
 use crate::finding::Finding;
 
-/// The files of a new pack, with places for what is its own.
+/// Names and templates of the files of a new pack.
 const FILES: [(&str, &str); 4] = [
     ("pack.toml", include_str!("template/pack.toml")),
     ("rules.cedar", include_str!("template/rules.cedar")),
@@ -20,33 +20,33 @@ const FILES: [(&str, &str); 4] = [
     ("scenarios/prohibitions.toml", include_str!("template/prohibitions.toml")),
 ];
 
-/// Writes the pack and says what comes next.
+/// Writes the pack, and prints the next steps.
 pub(super) fn write(
     folder: &Path,
     title: &str,
     contact: &str,
     today: Date,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<ExitStatus> {
     let refused = occupied(folder).or_else(|| create(folder, title, contact, today).err());
     if let Some(finding) = refused {
-        return unusable(&[finding], words);
+        return unusable(&[finding], err);
     }
     let at = folder.display();
-    writeln!(words, "wrote a pack that releases nothing personal to {at}; edit its files, then")?;
+    writeln!(err, "wrote a pack that releases nothing personal to {at}; edit its files, then")?;
     for verb in ["test", "coverage", "matrix"] {
-        writeln!(words, "  purposegate policy {verb} --policy {at}")?;
+        writeln!(err, "  purposegate policy {verb} --policy {at}")?;
     }
     Ok(ExitStatus::Success)
 }
 
-/// Reads an argument that is one line of text.
+/// Parses an argument that is one line of text.
 pub(super) fn one_line(text: &str) -> Result<String, String> {
     let is_line = !text.trim().is_empty() && !text.chars().any(char::is_control);
-    if is_line { Ok(text.to_owned()) } else { Err("one line of text, not empty".to_owned()) }
+    if is_line { Ok(text.to_owned()) } else { Err("expected one line of text that is not empty".to_owned()) }
 }
 
-/// Whether something of a pack is there already: its manifest, or rules that would become the new pack's.
+/// Returns a finding if the folder has a file of a pack: a manifest, or rules that would become part of the new pack.
 fn occupied(folder: &Path) -> Option<Finding> {
     let entries = std::fs::read_dir(folder).ok()?;
     let is_of_pack = |path: &Path| {
@@ -76,7 +76,8 @@ fn create(folder: &Path, title: &str, contact: &str, today: Date) -> Result<(), 
     Ok(())
 }
 
-/// The template with its places filled. A place is the whole value of a line, so what a title says is none.
+/// Fills the placeholders of a template. A placeholder is the whole value of a line, so a title that looks like one is not
+/// replaced.
 fn fill(template: &str, title: &str, contact: &str, today: &str) -> String {
     let mut text = String::with_capacity(template.len());
     for line in template.split_inclusive('\n') {

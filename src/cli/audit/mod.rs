@@ -1,4 +1,6 @@
-//! `audit`: the disclosure log verified, shown and exported, offline or beside a running gateway.
+//! `audit`: verifies, shows and exports the disclosure log, also while a gateway writes it.
+
+pub(super) mod processing;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::consent::time;
+use super::arguments::time;
 use super::error::with_causes;
 use super::findings::counted;
 use super::ledger_location::LedgerLocation;
@@ -17,77 +19,79 @@ use crate::keys::Keys;
 use crate::ledger;
 use crate::vocabulary::Vocabulary;
 
-/// What can be done with the disclosure log.
+/// The verbs of `audit`.
 #[derive(Debug, clap::Subcommand)]
-pub enum AuditVerb {
-    /// Check that every record is as it was written; prints a checkpoint
+pub(super) enum AuditVerb {
+    /// Verify that no record was changed or removed, and print a checkpoint
     Verify {
         #[command(flatten)]
         at: LogLocation,
-        /// Compare with a checkpoint that was printed before
+        /// A file with an earlier checkpoint to compare with
         #[arg(long, value_name = "FILE")]
         since: Option<PathBuf>,
     },
-    /// Show exchanges: who received what, for which purpose, on which basis
+    /// Show exchanges: who received which data, for which purpose, on which legal basis
     Show {
         #[command(flatten)]
         at: LogLocation,
-        /// Of this recipient
+        /// Only of this recipient
         #[arg(long)]
         recipient: Option<String>,
-        /// For this purpose
+        /// Only for this purpose
         #[arg(long)]
         purpose: Option<String>,
-        /// About this person
+        /// Only about this person
         #[arg(long)]
         subject: Option<String>,
-        /// The namespace of the person's id, where it is not the default one
+        /// The namespace of the person's id, unless it is the default one
         #[arg(long, requires = "subject")]
         namespace: Option<String>,
-        /// Begun at this time or later
+        /// Only exchanges that began at this time or later
         #[arg(long, value_name = "TIME", value_parser = time)]
         since: Option<Timestamp>,
-        /// The exchange with this decision's id
+        /// Only the exchange with this decision's id
         #[arg(long, value_name = "ID")]
         decision: Option<String>,
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: super::Format,
     },
     /// Print the record of processing activities: purposes, bases, categories, recipients, retention
     Processing {
-        /// The configuration, for its packs
+        /// The configuration file, for its packs
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", conflicts_with = "policy")]
         config: PathBuf,
-        /// The folder of one pack
+        /// The folder of a single pack instead
         #[arg(long, value_name = "DIR")]
         policy: Option<PathBuf>,
+        /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: super::Format,
     },
-    /// Write every record as it is in the log, one a line
+    /// Print every record as it is in the log, one a line
     Export {
         #[command(flatten)]
         at: LogLocation,
-        /// From the day of this time on
+        /// Only from the day of this time on
         #[arg(long, value_name = "TIME", value_parser = time)]
         since: Option<Timestamp>,
     },
 }
 
-/// Where a log is: in a folder, or where a configuration says.
+/// The location of a log: a folder, or the one of a configuration.
 #[derive(Debug, clap::Args)]
-pub struct LogLocation {
-    /// The log's folder; without it the configuration's
+pub(super) struct LogLocation {
+    /// The folder of the log; without it, the one of the configuration
     #[arg(value_name = "DIR")]
-    pub folder: Option<PathBuf>,
-    /// The configuration, for the folder and the keys
+    pub(super) folder: Option<PathBuf>,
+    /// The configuration file, for the folder and the keys [default without DIR: purposegate.toml]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 impl AuditVerb {
-    /// The place of the log that the arguments name; `None` for a verb that reads no log.
-    pub fn log_location(&self) -> Option<&LogLocation> {
+    /// Returns the location of the log; `None` for a verb that reads no log.
+    pub(super) fn log_location(&self) -> Option<&LogLocation> {
         match self {
             AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => {
                 Some(at)
@@ -97,48 +101,47 @@ impl AuditVerb {
     }
 }
 
-/// What a configuration adds to a log.
+/// The parts of a configuration that belong to a log.
 #[derive(Debug)]
-pub struct AuditContext<'p> {
-    pub keys: Keys,
-    /// Where the ledger is, which knows every spelling of a person's id, and who is registered.
-    pub place: LedgerLocation<'p>,
-    pub vocabulary: Arc<Vocabulary>,
+pub(super) struct AuditContext<'p> {
+    pub(super) keys: Keys,
+    /// The ledger, which knows every spelling of a person's id, and the registered recipients.
+    pub(super) location: LedgerLocation<'p>,
+    pub(super) vocabulary: Arc<Vocabulary>,
 }
 
-/// Runs a verb on the log in a folder; the answer goes to `out`, words to `words`. Without a
-/// configuration a log is checked for what can be checked without keys, and nobody is found by their id.
-/// Returns the exit status.
+/// Runs a verb on the log in a folder. The result goes to `out`, messages to `err`. Without a configuration, the log is
+/// verified as far as possible without keys, and people cannot be found by their id. Returns the exit status.
 ///
 /// # Errors
-/// When writing fails.
-pub fn run(
+/// If writing fails.
+pub(super) fn run(
     verb: &AuditVerb,
     folder: &Path,
     configured: Option<&AuditContext<'_>>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let keys = configured.map(|configured| &configured.keys);
     match verb {
-        AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, words),
+        AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, err),
         AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
             let subject = match subject_filter(subject.as_deref(), namespace.as_deref(), configured) {
                 Ok(subject) => subject,
-                Err(why) => return unusable(&why, words),
+                Err(why) => return unusable(&why, err),
             };
-            // The log has the purpose's own name, whatever it is called by.
+            // The log holds the identifier of the purpose, which an argument may give by another name.
             let purpose = purpose.as_ref().map(|given| {
-                let words = configured.map(|configured| &*configured.vocabulary);
-                let known = words.and_then(|words| Some((words, words.declared_purpose(given).ok()?)));
-                known.map_or_else(|| given.clone(), |(words, id)| words.purposes().name(id).to_owned())
+                let vocabulary = configured.map(|configured| &*configured.vocabulary);
+                let known = vocabulary.and_then(|known| Some((known, known.declared_purpose(given).ok()?)));
+                known.map_or_else(|| given.clone(), |(known, id)| known.purposes().name(id).to_owned())
             });
             let filter = ExchangeFilter { recipient: recipient.clone(), purpose, subject, since: *since };
-            show(folder, &filter, configured, decision.as_deref(), *format, out, words)
+            show(folder, &filter, configured, decision.as_deref(), *format, out, err)
         }
-        // Reads packs and no log: see [`super::processing`].
+        // It reads packs and no log, see [`processing`].
         AuditVerb::Processing { .. } => Ok(0),
-        AuditVerb::Export { at: _, since } => export(folder, *since, out, words),
+        AuditVerb::Export { at: _, since } => export(folder, *since, out, err),
     }
 }
 
@@ -147,29 +150,29 @@ fn verify(
     keys: Option<&Keys>,
     since: Option<&Path>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let since = match since.map(checkpoint).transpose() {
         Ok(since) => since,
-        Err(why) => return unusable(&why, words),
+        Err(why) => return unusable(&why, err),
     };
     let tags = keys.map(Keys::log_tags);
     let report = match disclosure::verify(folder, tags.as_ref(), since.as_ref()) {
         Ok(report) => report,
-        Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
+        Err(error) => return unusable(&format!("{}: {error}", folder.display()), err),
     };
     let VerificationReport { findings, remarks, segments, records, checkpoint } = report;
     for finding in &findings {
-        writeln!(words, "finding: {finding}")?;
+        writeln!(err, "finding: {finding}")?;
     }
     for remark in &remarks {
-        writeln!(words, "note: {remark}")?;
+        writeln!(err, "note: {remark}")?;
     }
     let records = counted(usize::try_from(records).unwrap_or(usize::MAX), "record");
     let (files, found) = (counted(segments, "file"), counted(findings.len(), "finding"));
-    writeln!(words, "{records} in {files}, {found}")?;
+    writeln!(err, "{records} in {files}, {found}")?;
     if !findings.is_empty() {
-        // No checkpoint of a log that is not as it was written: it would take the place of a good one.
+        // A checkpoint of a log that was changed would replace a good one, so none is printed.
         return Ok(1);
     }
     if let Some(checkpoint) = checkpoint {
@@ -180,25 +183,26 @@ fn verify(
 
 fn checkpoint(file: &Path) -> Result<Checkpoint, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let unreadable = |_| format!("{} is no checkpoint as `audit verify` prints it", file.display());
+    let unreadable = |_| format!("{} is not a checkpoint of `audit verify`", file.display());
     serde_json::from_str(text.trim()).map_err(unreadable)
 }
 
+/// The fingerprints of a person, and the pseudonyms of the log.
 type SubjectFilter = Option<(Vec<crate::keys::Fingerprint>, crate::keys::SubjectPseudonyms)>;
 
-/// A person, by every spelling of the id that the ledger has recorded.
+/// Returns a person by every spelling of the id that the ledger has recorded.
 fn subject_filter(
     subject: Option<&str>,
     namespace: Option<&str>,
     configured: Option<&AuditContext<'_>>,
 ) -> Result<SubjectFilter, String> {
     let Some(subject) = subject else { return Ok(None) };
-    let AuditContext { keys, place, .. } =
-        configured.ok_or("a person is found in the log only with its keys: give --config")?;
+    let AuditContext { keys, location, .. } =
+        configured.ok_or("people can be found in the log only with its keys: give --config")?;
     let fingerprints = keys.fingerprints();
-    let person = ledger::person(subject, namespace, &*place.names).map_err(|error| error.to_string())?;
-    let people = if place.ledger.exists() {
-        place.archive().map_err(|error| error.to_string())?.fingerprints(&person, &fingerprints)
+    let person = ledger::person(subject, namespace, &*location.names).map_err(|error| error.to_string())?;
+    let people = if location.ledger.exists() {
+        location.archive().map_err(|error| error.to_string())?.fingerprints(&person, &fingerprints)
     } else {
         vec![fingerprints.subject(&person)]
     };
@@ -212,16 +216,16 @@ fn show(
     decision: Option<&str>,
     format: super::Format,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let running = match disclosure::in_use(folder) {
         Ok(running) => running,
-        Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
+        Err(error) => return unusable(&format!("{}: {error}", folder.display()), err),
     };
     let mut out = BufWriter::new(out);
-    let mut told = 0_u64;
+    let mut shown_exchanges = 0_u64;
     let mut tell = |exchange: Value| {
-        told += 1;
+        shown_exchanges += 1;
         match format {
             super::Format::Json => writeln!(out, "{exchange}"),
             super::Format::Text => writeln!(out, "{}", exchange_text(&exchange)),
@@ -232,29 +236,29 @@ fn show(
         Some(id) => match disclosure::decision(folder, id, running) {
             Ok(Some(exchange)) => tell(exchange).map_err(ReadError::Output),
             Ok(None) => {
-                writeln!(words, "purposegate: the log has no decision of this id")?;
+                writeln!(err, "purposegate: the log has no decision with this id")?;
                 return Ok(1);
             }
             Err(error) => Err(error),
         },
     };
-    let nothing = told == 0 && shown.is_ok();
-    let status = finish(shown, out, words)?;
+    let nothing = shown_exchanges == 0 && shown.is_ok();
+    let status = finish(shown, out, err)?;
     if !nothing {
         return Ok(status);
     }
     match configured.map(|configured| unknown_name(folder, filter, configured)).transpose() {
-        Ok(Some(Some(why))) => unusable(&why, words),
+        Ok(Some(Some(why))) => unusable(&why, err),
         Ok(Some(None) | None) => {
-            writeln!(words, "note: no exchange on the log is of that kind")?;
+            writeln!(err, "note: no exchange in the log matches")?;
             Ok(status)
         }
-        Err(error) => unusable(&with_causes(&error), words),
+        Err(error) => unusable(&with_causes(&error), err),
     }
 }
 
-/// A recipient or a purpose that is asked for and that neither the configuration nor the log knows. The
-/// log may name those that the configuration no longer has.
+/// Describes a recipient or a purpose of the filter that neither the configuration nor the log knows. The log may name
+/// some that the configuration no longer has.
 fn unknown_name(
     folder: &Path,
     filter: &ExchangeFilter,
@@ -270,9 +274,9 @@ fn unknown_name(
     };
     let say = |what: &str, name: &str, near: Option<&str>| {
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Some(format!("there is no {what} `{name}`, in the configuration or on the log{hint}"))
+        Some(format!("there is no {what} `{name}` in the configuration or in the log{hint}"))
     };
-    let AuditContext { keys: _, place: LedgerLocation { recipients, .. }, vocabulary } = configured;
+    let AuditContext { keys: _, location: LedgerLocation { recipients, .. }, vocabulary } = configured;
     if let Some(name) = &filter.recipient
         && !recipients.iter().any(|known| **known == **name)
         && !is_on_record(ExchangeFilter { recipient: Some(name.clone()), ..ExchangeFilter::default() })?
@@ -294,32 +298,30 @@ fn export(
     folder: &Path,
     since: Option<Timestamp>,
     out: &mut dyn Write,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     let mut out = BufWriter::new(out);
     let exported = disclosure::export(folder, since, |line| {
         out.write_all(line)?;
         out.write_all(b"\n")
     });
-    finish(exported, out, words)
+    finish(exported, out, err)
 }
 
 fn finish(
     outcome: Result<(), ReadError>,
     mut out: BufWriter<&mut dyn Write>,
-    words: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> io::Result<u8> {
     out.flush()?;
     match outcome {
         Ok(()) => Ok(0),
         Err(ReadError::Output(error)) => Err(error),
-        Err(error @ (ReadError::Io { .. } | ReadError::Unreadable(_))) => {
-            unusable(&with_causes(&error), words)
-        }
+        Err(error @ (ReadError::Io { .. } | ReadError::Unreadable(_))) => unusable(&with_causes(&error), err),
     }
 }
 
-/// An exchange in one line: when, who, what for, how it ended, what left in which form.
+/// Renders an exchange: a line with time, recipient, purpose and outcome, and below it a line for each category and form.
 fn exchange_text(exchange: &Value) -> String {
     let text = |member: &str| exchange.get(member).and_then(Value::as_str).unwrap_or("-");
     let number = |member: &str| exchange.get(member).and_then(Value::as_u64).unwrap_or(0);
@@ -337,7 +339,7 @@ fn exchange_text(exchange: &Value) -> String {
         if people == 1 { "person" } else { "people" },
     );
     if let Some(case) = exchange.get("case").and_then(Value::as_str) {
-        // As the recipient wrote it: it must not begin a line of its own.
+        // The recipient chose the text, so it is escaped: it must not begin a line of its own.
         line.push_str(&format!(", case {case:?}"));
     }
     let categories = exchange.get("categories").and_then(Value::as_object).into_iter().flatten();
@@ -345,8 +347,8 @@ fn exchange_text(exchange: &Value) -> String {
         for entry in entries.as_array().into_iter().flatten() {
             let of = |member: &str| entry.get(member).and_then(Value::as_str);
             line.push_str(&format!("\n    {category}: {}", of("form").unwrap_or("-")));
-            for said in [of("basis"), of("reason")].into_iter().flatten() {
-                line.push_str(&format!(", {said}"));
+            for reason in [of("basis"), of("reason")].into_iter().flatten() {
+                line.push_str(&format!(", {reason}"));
             }
             let clauses = entry.get("clauses").and_then(Value::as_array).into_iter().flatten();
             let clauses: Vec<_> = clauses.filter_map(Value::as_str).collect();
@@ -361,8 +363,8 @@ fn exchange_text(exchange: &Value) -> String {
     line
 }
 
-fn unusable(why: &str, words: &mut dyn Write) -> io::Result<u8> {
-    writeln!(words, "purposegate: {why}")?;
+fn unusable(why: &str, err: &mut dyn Write) -> io::Result<u8> {
+    writeln!(err, "purposegate: {why}")?;
     Ok(2)
 }
 
@@ -427,7 +429,7 @@ mod tests {
     fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
         let configured = keys.map(|keys| AuditContext {
             keys: keys.clone(),
-            place: LedgerLocation {
+            location: LedgerLocation {
                 ledger: Path::new("/no/ledger"),
                 log: Path::new("/no/log"),
                 keys: Path::new("/no/keys"),
@@ -440,9 +442,9 @@ mod tests {
         });
         let arguments = ["audit"].into_iter().chain(arguments.split_whitespace());
         let verb = AuditCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
-        let (mut out, mut words) = (Vec::new(), Vec::new());
-        let status = run(&verb, folder, configured.as_ref(), &mut out, &mut words).unwrap();
-        (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let status = run(&verb, folder, configured.as_ref(), &mut out, &mut err).unwrap();
+        (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
     #[test]
@@ -451,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_whole_log_verifies_and_its_checkpoint_holds_it_to_that() {
+    async fn a_log_that_lost_records_fails_against_its_checkpoint() {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let logs = folder.path().join("audit");
         log(&logs, &keys).await;
@@ -477,7 +479,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exchanges_are_shown_as_lines_or_as_json() {
+    async fn exchanges_are_shown_as_text_or_as_json() {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let logs = folder.path().join("audit");
         log(&logs, &keys).await;
@@ -496,11 +498,11 @@ mod tests {
         assert_eq!(json["categories"]["email"][0]["rules"][0], "marketing");
         assert!(!json.to_string().contains("alice"));
         for (nothing, status, note) in [
-            ("--subject bob", 0, "no exchange on the log"),
-            ("--recipient globex", 0, "no exchange on the log"),
+            ("--subject bob", 0, "no exchange in the log"),
+            ("--recipient globex", 0, "no exchange in the log"),
             ("--recipient nobody", 2, "there is no recipient `nobody`"),
             ("--recipient globix", 2, "did you mean `globex`?"),
-            ("--purpose marketing", 0, "no exchange on the log"),
+            ("--purpose marketing", 0, "no exchange in the log"),
             ("--purpose direct-marketting", 2, "did you mean `direct-marketing`?"),
         ] {
             let (is, out, words) = shown(&format!("show {nothing}"));
@@ -510,7 +512,7 @@ mod tests {
         assert_eq!(shown("show --purpose dpv:DirectMarketing").1, text);
         let (status, _, words) = audit("show --recipient nobody", &logs, None);
         assert_eq!(status, 0);
-        assert!(words.contains("no exchange on the log"), "{words}");
+        assert!(words.contains("no exchange in the log"), "{words}");
         assert_eq!(shown(&format!("show --decision {DECISION} --format json")).1.lines().count(), 1);
         assert_eq!(shown("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV").0, 1);
         assert_eq!(audit("show --subject alice", &logs, None).0, 2, "without keys");

@@ -1,5 +1,5 @@
-//! `purposegate policy coverage`: what a pack leaves uncovered, and with `--mutate` the changes of its
-//! rules that no scenario notices.
+//! `policy coverage`: finds clauses, rules and categories that nothing covers, and with `--mutate` the changes of rules that
+//! no scenario notices.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::findings;
-use super::findings::unusable;
-use super::output::{ExitStatus, TextOrJson};
 use super::test::read_scenarios;
+use crate::cli::findings;
+use crate::cli::findings::unusable;
+use crate::cli::output::{ExitStatus, TextOrJson};
 use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, MutationTest, Survivor};
 use crate::decision::scenario::Scenario;
@@ -18,28 +18,25 @@ use crate::finding::Finding;
 use crate::policy::mutation::{Mutant, planned_mutations};
 use crate::policy::{Pack, coverage};
 
-/// What to look at, and how to say it.
+/// Arguments of `policy coverage`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CoverageArgs {
     /// The pack's folder
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     policy: std::path::PathBuf,
-    /// Change the rules one part at a time, and print each change that no scenario notices
+    /// Change the rules, one part at a time, and print each change that no scenario notices
     #[arg(long)]
     mutate: bool,
+    /// The format of the output
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     format: TextOrJson,
 }
 
-/// Findings, and with `--mutate` the surviving mutants: either is an outcome of its own.
-pub(super) fn cover(
-    args: &CoverageArgs,
-    out: &mut dyn Write,
-    words: &mut dyn Write,
-) -> io::Result<ExitStatus> {
+/// Prints the coverage. Returns [`ExitStatus::Findings`] if something is uncovered or a mutant survives.
+pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitStatus> {
     let (pack, scenarios) = match read(&args.policy) {
         Ok(read) => read,
-        Err(findings) => return unusable(&findings, words),
+        Err(findings) => return unusable(&findings, err),
     };
     let pack = Arc::new(pack);
     let near = |scenario: &Scenario| {
@@ -58,7 +55,7 @@ pub(super) fn cover(
     let mutation = args.mutate.then(|| MutationSummary::of(&pack, &scenarios));
     match args.format {
         TextOrJson::Text => {
-            findings::print(&findings, words)?;
+            findings::print(&findings, err)?;
             write_text(&pack, scenarios.len(), &findings, mutation.as_ref(), out)?;
         }
         TextOrJson::Json => {
@@ -107,7 +104,7 @@ fn write_text(
     )
 }
 
-/// The change as a comment, and below it the scenario that would notice.
+/// Prints a change as a comment, and below it a scenario that would notice it.
 fn write_survivor(
     pack: &Pack,
     (mutant, survivor): &(Mutant, Survivor),
@@ -118,28 +115,29 @@ fn write_survivor(
     writeln!(out, "# {}", survivor.difference)?;
     match &survivor.scenario {
         Some(scenario) => writeln!(out, "{scenario}"),
-        None => writeln!(out, "# no scenario can be written for it\n"),
+        None => writeln!(out, "# no scenario can express the difference\n"),
     }
 }
 
-/// The file and the id of the rule that is changed.
+/// Returns the file and the id of the changed rule.
 fn place(pack: &Pack, mutant: &Mutant) -> (String, String) {
     let rule = pack.rulebook().rule(mutant.at);
     rule.map(|rule| (rule.location().source.name().to_owned(), rule.id.to_string())).unwrap_or_default()
 }
 
-/// What became of every change.
+/// The outcomes of all changes.
 #[derive(Debug, Default)]
 struct MutationSummary {
+    /// Number of changes that the loading of the pack refuses.
     refused: usize,
     killed: usize,
     without_effect: usize,
-    /// In the order of the rules.
+    /// Changes that no scenario notices, in the order of the rules.
     survivors: Vec<(Mutant, Survivor)>,
 }
 
 impl MutationSummary {
-    /// Tries every change, on all processors.
+    /// Tries every change, with a thread for each processor.
     fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> MutationSummary {
         let trials = MutationTest::new(pack, scenarios);
         let planned = Mutex::new(planned_mutations(pack).into_iter().enumerate());

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::Format;
+use crate::cli::Format;
 use crate::policy::{Activity, Pack};
 
-/// Prints the activities of each pack: as JSON one a line, as text a paragraph each.
+/// Prints the activities of each pack: a line of JSON or a paragraph of text for each.
 ///
 /// # Errors
-/// When writing fails.
-pub(super) fn print(packs: &[&Pack], format: Format, out: &mut dyn Write) -> io::Result<u8> {
+/// If writing fails.
+pub(in crate::cli) fn print(packs: &[&Pack], format: Format, out: &mut dyn Write) -> io::Result<u8> {
     for pack in packs {
         let manifest = pack.manifest();
         match format {
@@ -61,7 +61,7 @@ mod tests {
     use crate::config::pack::read_pack;
 
     #[test]
-    fn each_activity_says_what_article_30_asks_for() {
+    fn each_activity_has_the_members_of_article_30() {
         let pack = read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/perspectium")).unwrap();
         let printed = |format| {
             let mut out = Vec::new();
