@@ -238,7 +238,7 @@ impl Service<Request<RequestBody<Full<Bytes>>>> for Api {
     }
 }
 
-/// What was asked about one exchange, and what the evaluations said, by category.
+/// One exchange: its question, and the access evaluations of its categories.
 struct EvaluatedExchange {
     question: String,
     operation: &'static str,

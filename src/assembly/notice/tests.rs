@@ -194,7 +194,7 @@ fn a_clock_that_was_put_back_shortens_no_waiting_time() {
     assert!(why.contains("used at 2026-11-02"), "{why}");
     let why = remembered.load("2026-11-28", &both).unwrap_err();
     assert!(why.contains("known to this gateway 20 business days ahead") && !why.contains("clock"), "{why}");
-    // What was in force starts meanwhile, and one that waits long enough by either.
+    // Meanwhile the version in force starts, and so does a version that waits long enough by clock and ledger.
     remembered.load("2026-01-06", &[Arc::clone(&base)]).unwrap();
     remembered.load("2026-01-06", &[base, version("2026-12-14", &[HOSTING, MAPS])]).unwrap();
 }
@@ -211,7 +211,7 @@ fn a_clock_that_was_put_forward_once_neither_brings_a_version_nor_keeps_one() {
     let edited = with("2026-11-03", &[HOSTING, MAPS]);
     let why = remembered.load("2026-11-03", &edited).unwrap_err();
     assert!(why.contains("the clock says 2026-11-03"), "{why}");
-    // What was in force starts, alone and with the one that waits; so does one that waits long enough by either.
+    // The version in force starts, alone and with the waiting one; so does one that waits long enough by either.
     for versions in [&both[..1], &both, &with("2027-04-19", &[HOSTING, MAIL])] {
         let mut again = remembered.clone();
         again.load("2026-11-03", versions).unwrap();
