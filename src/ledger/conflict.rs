@@ -10,7 +10,7 @@ use super::kinds::EventKind;
 pub enum Conflict {
     /// A case is registered under the id already.
     #[error(
-        "a case with this id is already registered; a case cannot be changed: end it and register another"
+        "a case with this id is registered already; a case cannot be changed: end it and register another"
     )]
     CaseKnown,
     /// No case is registered under the id.
