@@ -17,7 +17,7 @@ pub enum Conflict {
     #[error("no case is registered under this id")]
     CaseUnknown,
     /// The approver has approved the case before.
-    #[error("this approver has approved the case before: the second approval must come from another person")]
+    #[error("this approver has approved the case before: the second approval must be somebody else's")]
     ApprovedBefore,
     /// No request for this right is open.
     #[error("no request of this kind is open")]
