@@ -21,7 +21,7 @@ use crate::disclosure::Log;
 use crate::exchange::pages::opt_out::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
-use crate::ledger::{Ledger, PositionMark};
+use crate::ledger::{Ledger, PositionMark, Store};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
@@ -83,14 +83,34 @@ pub enum ReloadError {
 ///
 /// # Errors
 /// [`AssemblyError`]: the first part that cannot be opened.
+#[cfg(feature = "sqlite")]
 pub fn assemble(config: Config) -> Result<Arc<SharedState>, AssemblyError> {
     let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
     let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
+    assemble_over(config, &keys, ledger)
+}
+
+/// As [`assemble`], with a ledger in another store. `[ledger]` of the configuration has no effect then, except that the
+/// mark of the ledger's last position is kept for its path.
+///
+/// # Errors
+/// [`AssemblyError`], also where the store has less than the disclosure log or the mark says that it had.
+pub fn assemble_with_store(config: Config, store: Arc<dyn Store>) -> Result<Arc<SharedState>, AssemblyError> {
+    let keys = Keys::open_or_create(&config.keys.path, &[&config.audit.directory])?;
+    let ledger = Ledger::with_store(store, &keys, config.language())?;
+    assemble_over(config, &keys, ledger)
+}
+
+fn assemble_over(
+    config: Config,
+    keys: &Keys,
+    ledger: Arc<Ledger>,
+) -> Result<Arc<SharedState>, AssemblyError> {
     history::compare(ledger.position(), history::last_known_position(&config)?)?;
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
-    let log = Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?;
+    let log = Log::open(&config.audit.directory, keys, config.audit.durability, config.audit.retention)?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {

@@ -100,8 +100,27 @@ impl Config {
     }
 }
 
-/// Loads a configuration and everything that it names. Returns it with all findings; `None` if one of them is an error.
+/// The process that a configuration is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// The gateway, which needs a listener.
+    Gateway,
+    /// An application that puts the layer around its own service and has its own listeners.
+    Application,
+}
+
+/// Loads the configuration of a gateway. `None` if a finding is an error.
 pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
+    load_for(file, Host::Gateway)
+}
+
+/// Loads the configuration of an application that uses [`crate::layer`] without the gateway: as [`load`], but
+/// `[listener]` may be missing. `None` if a finding is an error.
+pub fn load_for_layer(file: &Path) -> (Option<Config>, Vec<Finding>) {
+    load_for(file, Host::Application)
+}
+
+fn load_for(file: &Path, host: Host) -> (Option<Config>, Vec<Finding>) {
     let main = match FileText::read(file) {
         Ok(main) => main,
         Err(finding) => return (None, vec![finding]),
@@ -115,7 +134,7 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
         .iter()
         .zip(&documents)
         .map(|(file, document)| Part { fields: document.root("an included file"), folder: file.folder() });
-    let (config, of_packs) = assemble(file, read, Part { fields: root, folder: main.folder() }, parts);
+    let (config, of_packs) = assemble(file, host, read, Part { fields: root, folder: main.folder() }, parts);
     let sound =
         of_packs.is_empty() && ![&main_document].into_iter().chain(&documents).any(Document::has_error);
     if sound {
@@ -169,10 +188,18 @@ struct Part<'d> {
     folder: &'d Path,
 }
 
+/// Returns the files that the TLS section of a listener names.
+fn tls_files(listener: &ListenerSection) -> Vec<PathBuf> {
+    let Some(tls) = &listener.tls else { return Vec::new() };
+    let TlsFiles { certificate, key, client_ca, client_required: _ } = &tls.files;
+    [certificate, key].into_iter().chain(client_ca).cloned().collect()
+}
+
 /// Reads all sections of all files. Returns the findings about packs; those about the files are in their documents. If
 /// any finding is an error, the configuration must not be used.
 fn assemble<'d>(
     file: &Path,
+    host: Host,
     read: ConfigFiles,
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
@@ -180,7 +207,7 @@ fn assemble<'d>(
     let mut packs = Packs::read(&mut main, Timestamp::now());
     let exporter_region = section::exporter_region(&mut main, &packs.terms(0));
     let purpose_header = section::purpose_header(&mut main);
-    let listeners = section::listeners(&mut main);
+    let listeners = section::listeners(&mut main, host);
     let admin = section::admin(&mut main);
     let ledger = section::ledger(&mut main);
     let audit = section::audit(&mut main);
@@ -202,11 +229,7 @@ fn assemble<'d>(
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(check_vocabularies(&packs));
     let ConfigFiles { mut files, revision } = read;
-    for TlsFiles { certificate, key, client_ca, .. } in
-        listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.files))
-    {
-        files.extend([certificate, key].into_iter().chain(client_ca).cloned());
-    }
+    files.extend(listeners.iter().flat_map(tls_files));
     files.extend(of_issuers);
     let mut folders: Vec<PathBuf> =
         files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();

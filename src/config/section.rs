@@ -13,7 +13,7 @@ use super::files::existing;
 use super::pack::Packs;
 use super::terms::PackTerms;
 use super::tls::{self, TlsError, TlsFiles, TlsServer};
-use super::{PURPOSE_HEADER, Part};
+use super::{Host, PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request_head};
@@ -205,9 +205,9 @@ pub(super) fn drain(part: &mut Part<'_>) -> Duration {
     part.fields.duration("drain").unwrap_or(Duration::from_secs(30))
 }
 
-pub(super) fn listeners(part: &mut Part<'_>) -> Vec<ListenerSection> {
+pub(super) fn listeners(part: &mut Part<'_>, host: Host) -> Vec<ListenerSection> {
     let tables = part.fields.tables("listener", "a listener");
-    if tables.is_empty() {
+    if tables.is_empty() && host == Host::Gateway {
         let finding = Finding::error("no-listener", "there is no `[listener]`").label("in this file");
         let finding = finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`");
         part.fields.document().find(finding, part.fields.at());

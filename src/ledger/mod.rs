@@ -26,6 +26,7 @@ mod index;
 mod kinds;
 mod known_namespaces;
 mod known_recipients;
+#[cfg(feature = "sqlite")]
 mod open_file;
 mod outcome;
 mod payload;
@@ -65,6 +66,7 @@ pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use position_mark::PositionMark;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use state_json::{controller_json, subject_json};
+#[cfg(feature = "sqlite")]
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
     IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,

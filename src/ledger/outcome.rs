@@ -5,6 +5,7 @@ use ulid::Ulid;
 use super::archive::UnreadableEvent;
 use super::conflict::Conflict;
 use super::event_json::EventError;
+#[cfg(feature = "sqlite")]
 use super::store::sqlite::FileError;
 use super::store::{Position, StoreError};
 
@@ -25,6 +26,7 @@ pub struct Acknowledgement {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerOpenError {
     /// The ledger file cannot be opened.
+    #[cfg(feature = "sqlite")]
     #[error(transparent)]
     File(#[from] FileError),
     /// The store cannot be read.

@@ -21,6 +21,7 @@ mod http;
 mod in_flight;
 mod jsonpath_compliance;
 mod ledger;
+mod library;
 mod listener_limits;
 mod operations;
 mod opt_out;

@@ -4,6 +4,7 @@
 //! in `store/tests.rs`. A store does not read the events that it keeps, except for the recipients they name.
 
 pub mod memory;
+#[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
 #[cfg(test)]
