@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base};
 use crate::http;
 use crate::upstream::Upstream;
@@ -16,7 +17,7 @@ path = "/support"
 purposes = ["customer-support"]
 "#;
     let gateway = TestGateway::start(&format!("{}{route}", base(upstream.address)));
-    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event("c-1", KNOWN);
     gateway.record_event(
         "c-1",
         r#"{"kind": "consent-given", "purpose": "direct-marketing", "valid-until": "2999-01-01T00:00:00Z"}"#,
@@ -135,8 +136,8 @@ fn a_malformed_evaluation_is_refused() {
             "{malformed}"
         );
     }
-    assert_eq!(http::get(gateway.admin, "/access/v1/evaluation", &[]).status, 405);
-    let configuration = http::get(gateway.admin, "/.well-known/authzen-configuration", &[]).json();
+    assert_eq!(gateway.get_admin("/access/v1/evaluation").status, 405);
+    let configuration = gateway.get_admin("/.well-known/authzen-configuration").json();
     let endpoint = configuration["access_evaluation_endpoint"].as_str().unwrap();
     assert_eq!(endpoint, format!("http://{}/access/v1/evaluation", gateway.admin));
 }

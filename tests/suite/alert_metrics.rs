@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::{CUSTOMER_ROUTES, person, start_customer_gateway};
 use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{ROUTES, person, start_gateway};
 use crate::upstream::Upstream;
 
 fn refused(gateway: &TestGateway, recipient: &str, purpose: &[&str]) -> Value {
@@ -17,7 +17,7 @@ fn refused(gateway: &TestGateway, recipient: &str, purpose: &[&str]) -> Value {
 
 #[test]
 fn a_refused_purpose_lists_the_permitted_ones() {
-    let (_upstream, gateway) = start_gateway();
+    let (_upstream, gateway) = start_customer_gateway();
     let own = json!(["customer-support", "direct-marketing", "data-sale", "account-management"]);
     let missing = refused(&gateway, "support", &[]);
     assert_eq!((&missing["code"], &missing["permitted_purposes"]), (&json!("purpose-missing"), &own));
@@ -40,7 +40,7 @@ fn a_refused_purpose_lists_the_permitted_ones() {
 fn counters_used_by_alerts_start_at_zero() {
     let upstream = Upstream::start();
     let nowhere = "[[route]]\nname = \"far\"\nupstream = \"nowhere\"\npath = \"/far\"\nsubject = \"@.id\"\n";
-    let gateway = TestGateway::start(&format!("{}{ROUTES}{nowhere}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_ROUTES}{nowhere}", base(upstream.address)));
     let metrics = gateway.metrics();
     for series in [
         "purposegate_policy_reload_total{outcome=\"failed\"} 0",
@@ -79,7 +79,8 @@ fn the_expiry_of_a_certificate_is_a_metric() {
     let path = folder.path().display();
     let tls =
         format!("[listener.tls]\ncertificate = \"{path}/server.pem\"\nkey = \"{path}/server.key\"\n[admin]");
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address).replace("[admin]", &tls)));
+    let gateway =
+        TestGateway::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address).replace("[admin]", &tls)));
     let metrics = gateway.metrics();
     let name = "purposegate_certificate_not_after_timestamp_seconds{listener=\"127.0.0.1:0\"} ";
     let ends: f64 = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
@@ -91,7 +92,7 @@ fn the_purpose_page_lists_the_methods_that_work() {
     let upstream = Upstream::start();
     upstream.json("/both/p-1", &person("p-1"));
     let both = "[[route]]\nname = \"both\"\nupstream = \"crm\"\nmethods = [\"GET\", \"PATCH\"]\npath = \"/both/{id}\"\nschema = \"customer\"\n";
-    let gateway = TestGateway::start(&format!("{}{ROUTES}{both}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_ROUTES}{both}", base(upstream.address)));
     let page = |recipient: &str| {
         http::get(gateway.address, "/.well-known/data-purposes", &[&bearer(recipient)]).json()
     };

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
+use crate::gateway::{TestGateway, base, credential, wait_until};
 use crate::http;
-use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
 fn start_gateway() -> (Upstream, TestGateway) {
@@ -17,16 +17,16 @@ fn start_gateway() -> (Upstream, TestGateway) {
         "[[recipient]]\nname = \"court\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"legal\"]\ncredentials = [{}]\n",
         credential("court")
     );
-    let gateway = TestGateway::start(&format!("{}{other}{ROUTES}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{other}{CUSTOMER_ROUTES}", base(upstream.address)));
     for id in ["p-1", "p-2"] {
-        gateway.record_event(id, r#"{"kind": "notice", "notice": "v1"}"#);
+        gateway.record_event(id, NOTICE);
         upstream.json(&format!("/customers/{id}"), &person(id));
     }
     (upstream, gateway)
 }
 
 fn post(gateway: &TestGateway, path: &str, body: &Value) -> http::Answer {
-    http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes())
+    gateway.post_admin(path, body.to_string().as_bytes())
 }
 
 /// A case for the police about `p-1`.
@@ -83,8 +83,8 @@ fn a_case_releases_its_categories_about_its_subjects() {
     ]});
     assert_eq!(list.json(), expected);
 
-    let decision = answer.header("data-purpose-applied").unwrap().split('"').nth(1).unwrap().to_owned();
-    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let decision = answer.decision();
+    let record = gateway.decision(&decision);
     assert_eq!(record["case"], "C-7");
     assert_eq!(record["categories"]["email"][0]["basis"], "legal-obligation");
     assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is nobody");
@@ -142,7 +142,7 @@ fn a_case_that_is_not_needed_is_only_recorded() {
 fn a_query_parameter_outside_the_case_is_refused() {
     let upstream = Upstream::start();
     let gateway = TestGateway::start(&format!(
-        "{}{ROUTES}\n[[route]]\nname = \"search\"\nupstream = \"crm\"\npath = \"/search\"\nrecord = \"$.items[*]\"\nschema = \"customer\"\nquery = {{ email = \"email\", name = \"name\", page = \"non-personal\" }}\n",
+        "{}{CUSTOMER_ROUTES}\n[[route]]\nname = \"search\"\nupstream = \"crm\"\npath = \"/search\"\nrecord = \"$.items[*]\"\nschema = \"customer\"\nquery = {{ email = \"email\", name = \"name\", page = \"non-personal\" }}\n",
         base(upstream.address)
     ));
     upstream.json("/search", r#"{"items": []}"#);
@@ -158,13 +158,13 @@ fn cases_are_listed_with_their_state() {
     let (_upstream, gateway) = start_gateway();
     in_force(&gateway, &case("C-7"));
     register(&gateway, &case("C-8"));
-    let list = http::get(gateway.admin, "/v1/cases", &[]).json();
+    let list = gateway.get_admin("/v1/cases").json();
     let standings: Vec<_> =
         list.as_array().unwrap().iter().map(|case| (&case["case"], &case["state"])).collect();
     assert_eq!(standings, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
     assert_eq!(list[0]["approvers"], json!(["ada", "ben"]));
-    assert_eq!(http::get(gateway.admin, "/v1/cases/C-8", &[]).json(), list[1]);
-    assert_eq!(http::get(gateway.admin, "/v1/cases/C-9", &[]).status, 404);
+    assert_eq!(gateway.get_admin("/v1/cases/C-8").json(), list[1]);
+    assert_eq!(gateway.get_admin("/v1/cases/C-9").status, 404);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn an_answer_in_flight_stops_releasing_when_its_case_ends() {
         short["end"] = json!(end.to_string());
         in_force(&gateway, &short);
         let Some((mut stream, mut bytes)) = begin(&gateway) else { continue };
-        wait_until(|| http::get(gateway.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended");
+        wait_until(|| gateway.get_admin("/v1/cases/C-7").json()["state"] == "ended");
         stream.read_to_end(&mut bytes).unwrap();
         return expect_an_end(&bytes);
     }
@@ -244,12 +244,7 @@ fn endless_list(upstream: &Upstream) {
 
 /// Asks for the list and reads its beginning, in which the case counts; `None` where it is over already.
 fn begin(gateway: &TestGateway) -> Option<(TcpStream, Vec<u8>)> {
-    let mut stream = http::connect(gateway.address);
-    let request = format!(
-        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: law-enforcement;case=\"C-7\"\r\n\r\n",
-        bearer("police")
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = gateway.begin_get("/customers", "police", "law-enforcement;case=\"C-7\"");
     let mut bytes = vec![0u8; 64 * 1024];
     stream.read_exact(&mut bytes).ok()?;
     String::from_utf8_lossy(&bytes).contains("p-1@example.org").then_some((stream, bytes))
@@ -276,7 +271,7 @@ fn a_case_without_an_id_gets_one() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let id = answer.json()["case"].as_str().unwrap().to_owned();
     assert_eq!(approve(&gateway, &id, "ada").status, 200);
-    let shown = http::get(gateway.admin, &format!("/v1/cases/{id}"), &[]).json();
+    let shown = gateway.get_admin(&format!("/v1/cases/{id}")).json();
     assert_eq!(shown["subjects"], json!(["1", "p-1"]), "{shown}");
     let again = || {
         let body = nameless.to_string();
@@ -285,7 +280,7 @@ fn a_case_without_an_id_gets_one() {
         answer.json()["case"].clone()
     };
     assert_eq!(again(), again());
-    assert_eq!(http::get(gateway.admin, "/v1/cases", &[]).json().as_array().map(Vec::len), Some(2));
+    assert_eq!(gateway.get_admin("/v1/cases").json().as_array().map(Vec::len), Some(2));
 }
 
 /// A page that somebody's browser shows can reach the loopback too.
@@ -324,7 +319,7 @@ fn recipients_are_listed_with_their_revision() {
     let suspended =
         base(upstream.address).replace("name = \"lapsed\"", "name = \"lapsed\"\nsuspended = true");
     let gateway = TestGateway::start(&suspended);
-    let recipients = http::get(gateway.admin, "/v1/recipients", &[]).json();
+    let recipients = gateway.get_admin("/v1/recipients").json();
     let of =
         |name: &str| recipients.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
     assert_eq!((&of("lapsed")["suspended"], &of("support")["suspended"]), (&json!(true), &json!(false)));

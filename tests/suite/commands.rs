@@ -1,9 +1,11 @@
-//! Commands as somebody types them, of which the gateway has the say.
+//! The commands `scrub` and `check`, run as a program.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
+use tempfile::TempDir;
+
 use crate::gateway::base;
+use crate::program::{Run, run, run_with_input, write_config};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -22,23 +24,22 @@ max-deny-body = 40
 fields = { "@.id" = "non-personal", "@.name" = "name" }
 "#;
 
-/// What `scrub` says of a body: its status, what comes out, and its words.
-fn scrub(route: &str, purpose: &str, subject: Option<&str>, body: &str) -> (i32, String, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("purposegate.toml");
-    std::fs::write(&file, format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()))).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
-    command.args(["scrub", "--route", route, "--recipient", "support", "--purpose", purpose, "--config"]);
-    command.arg(&file).args(subject.iter().flat_map(|json| ["--subject-json", *json]));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+/// Writes the configuration with this route added.
+fn config_with(route: &str) -> (TempDir, String) {
+    let (folder, file) = write_config(&format!("{}{ROUTES}{route}", base("127.0.0.1:9".parse().unwrap())));
+    (folder, file.to_str().unwrap().to_owned())
 }
 
-/// As the disk that takes the messages is full.
+/// Runs `scrub` on a body, as the recipient `support`.
+fn scrub(route: &str, purpose: &str, subject: Option<&str>, body: &str) -> Run {
+    let (_folder, file) = config_with("");
+    let mut arguments = vec!["scrub", "--config", &file, "--recipient", "support"];
+    arguments.extend(["--route", route, "--purpose", purpose]);
+    arguments.extend(subject.iter().flat_map(|json| ["--subject-json", *json]));
+    run_with_input(arguments, body)
+}
+
+/// Standard error is on a full disk.
 #[test]
 fn an_error_that_cannot_be_written_sets_the_exit_code() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
@@ -69,15 +70,10 @@ fn scrub_refuses_as_a_withheld_deny_route_does() {
     assert!(words.contains("more than 40 bytes"), "{words}");
 }
 
-/// Runs a command on a configuration with this route added; its status, what it prints, and its words.
-fn command_on(route: &str, arguments: &[&str]) -> (i32, String, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("purposegate.toml");
-    std::fs::write(&file, format!("{}{ROUTES}{route}", base("127.0.0.1:9".parse().unwrap()))).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
-    let output = command.args(arguments).arg("--config").arg(&file).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+/// Runs a command on the configuration with this route added.
+fn command_on(route: &str, arguments: &[&str]) -> Run {
+    let (_folder, file) = config_with(route);
+    run([arguments, &["--config", &file]].concat())
 }
 
 const NOT_PERSONAL: &str =

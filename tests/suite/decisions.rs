@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{TestGateway, base};
-use crate::http;
+use crate::fixtures::KNOWN;
+use crate::gateway::{TestGateway, start_with_routes};
 use crate::upstream::Upstream;
 
 const ROUTES: &str = r#"
@@ -40,9 +40,7 @@ schema = "note"
 "#;
 
 fn start_gateway() -> (Upstream, TestGateway) {
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    (upstream, gateway)
+    start_with_routes(ROUTES)
 }
 
 fn note(id: &str) -> String {
@@ -57,14 +55,13 @@ fn list(ids: &[&str]) -> String {
 fn asked(gateway: &TestGateway, path: &str, purpose: &str) -> (String, Value) {
     let answer = gateway.get(path, "support", purpose);
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let applied = answer.header("data-purpose-applied").unwrap();
-    let id = applied.split('"').nth(1).unwrap().to_owned();
-    let record = http::get(gateway.admin, &format!("/v1/decisions/{id}"), &[]).json();
+    let id = answer.decision();
+    let record = gateway.decision(&id);
     (answer.text(), record)
 }
 
 fn known(gateway: &TestGateway, id: &str) {
-    gateway.record_event(id, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event(id, KNOWN);
 }
 
 #[test]
@@ -111,7 +108,7 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
     let (text, _) = asked(&gateway, "/noted", "customer-support");
     assert_eq!(left(&text), ["known", "stranger", "refuses"], "judged as somebody who has said nothing");
 
-    let told = |id: &str| http::get(gateway.admin, &format!("/v1/subjects/{id}/disclosures"), &[]).json();
+    let told = |id: &str| gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).json();
     let known = told("known");
     let categories = known[0]["categories"].as_array().unwrap();
     let unclassified = categories.iter().find(|one| one["category"] == "unclassified").unwrap();
@@ -119,7 +116,7 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
     for withheld in ["erased", "restricted", "minor"] {
         assert_eq!(told(withheld), json!([]), "{withheld}");
     }
-    let page = http::get(gateway.admin, "/v1/subjects/known/report?format=html", &[]).text();
+    let page = gateway.get_admin("/v1/subjects/known/report?format=html").text();
     assert!(page.contains("no legal basis on record"), "{page}");
 }
 
@@ -164,7 +161,7 @@ fn evaluated(gateway: &TestGateway, route: Option<&str>, person: &str) -> Value 
     if let Some(route) = route {
         question["context"] = json!({ "route": route });
     }
-    http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes()).json()
+    gateway.post_admin("/access/v1/evaluation", question.to_string().as_bytes()).json()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What an API should no longer hold: withheld, counted, for somebody to act on.
 
+use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, pack};
 use crate::upstream::Upstream;
 
@@ -49,13 +50,10 @@ facts = {{ birth-date = "@.born", created = "@.made" }}
     );
     let gateway = TestGateway::start(&config);
     for person in ["adult", "child", "former", "old"] {
-        gateway.record_event(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(person, KNOWN);
     }
-    let closed = crate::http::send(
-        gateway.admin,
-        "POST",
+    let closed = gateway.post_admin(
         "/v1/controllers/2/events",
-        &[],
         br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#,
     );
     assert_eq!(closed.status, 200, "{}", closed.text());

@@ -1,12 +1,12 @@
 //! `explain`: why a field leaves or not, beside a running gateway and without one, and of decisions on the log.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::fixtures::{CONSENT, NOTICE};
 use crate::gateway::{TestGateway, base, pack};
-use crate::http;
+use crate::program::{Run, run};
 use crate::upstream::Upstream;
 
 const MANIFEST: &str = r#"
@@ -158,13 +158,10 @@ fn start_gateway() -> (Upstream, TestGateway) {
     (upstream, gateway)
 }
 
-/// What `explain` says in a folder with these arguments: its status, the answer, and its words.
-fn explain_in(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
-    command.arg("explain").arg("--config").arg(folder.join("purposegate.toml")).args(arguments);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+/// Runs `explain` on the configuration in a folder.
+fn explain_in(folder: &Path, arguments: &[&str]) -> Run {
+    let file = folder.join("purposegate.toml");
+    run([&["explain", "--config", file.to_str().unwrap()], arguments].concat())
 }
 
 /// A question of `support` about a route, in JSON.
@@ -224,15 +221,10 @@ const PEOPLE: &str = r#"{"items": [
 ], "total": 5}"#;
 
 fn record_all(gateway: &TestGateway) {
-    gateway
-        .record_event("given", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    gateway.record_event(
-        "withdrew",
-        r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#,
-    );
+    gateway.record_event("given", CONSENT);
+    gateway.record_event("withdrew", CONSENT);
     gateway.record_event("withdrew", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
-    gateway
-        .record_event("child", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gateway.record_event("child", CONSENT);
 }
 
 #[test]
@@ -312,11 +304,8 @@ fn each_field_has_its_form_or_the_reason_and_the_changes_needed() {
         (&json!("removed"), &json!("instruction")),
         "{told}"
     );
-    let account = http::send(
-        gateway.admin,
-        "POST",
+    let account = gateway.post_admin(
         "/v1/controllers/acc-1/events",
-        &[],
         br#"{"kind": "instruction", "purpose": "customer-support"}"#,
     );
     assert_eq!(account.status, 200, "{}", account.text());
@@ -333,8 +322,8 @@ fn each_field_has_its_form_or_the_reason_and_the_changes_needed() {
 #[test]
 fn an_operation_is_judged_by_the_subject_of_the_path() {
     let (_upstream, gateway) = start_gateway();
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
+    gateway.record_event("p-2", NOTICE);
     gateway.record_event("p-2", r#"{"kind": "erasure"}"#);
     let folder = gateway.folder.path();
     let (status, told) = asked(folder, "/customers/p-1", "customer-support", &[]);
@@ -384,7 +373,7 @@ fn a_single_record_is_explained() {
 #[test]
 fn each_record_set_is_explained_separately() {
     let (_upstream, gateway) = start_gateway();
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     let folder = gateway.folder.path();
     let answer = r#"{"orders": [{"buyer": "p-1", "address": "X"}, {"buyer": "p-9", "address": "Y"}], "contacts": [{"name": "Z"}]}"#;
     let file = write(folder, "orders.json", answer);
@@ -414,9 +403,8 @@ fn each_record_set_is_explained_separately() {
 #[test]
 fn a_refusal_is_explained_first_with_the_changes_needed() {
     let (_upstream, gateway) = start_gateway();
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    let suspended =
-        http::send(gateway.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+    gateway.record_event("p-1", NOTICE);
+    let suspended = gateway.post_admin("/v1/recipients/reseller/events", br#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 200, "{}", suspended.text());
     let folder = gateway.folder.path();
     let refused = |route: &str, recipient: &str, purpose: &str| {
@@ -536,13 +524,6 @@ fn a_gateway_under_another_policy_revision_is_noted() {
     assert!(told["notes"].to_string().contains(refused), "{told}");
 }
 
-fn decision_of(answer: &http::Answer) -> String {
-    match answer.header("data-purpose-applied") {
-        Some(applied) => applied.split('"').nth(1).unwrap().to_owned(),
-        None => answer.json()["decision"].as_str().unwrap().to_owned(),
-    }
-}
-
 #[test]
 fn a_logged_decision_is_explained_with_and_without_a_gateway() {
     let (upstream, gateway) = start_gateway();
@@ -550,7 +531,7 @@ fn a_logged_decision_is_explained_with_and_without_a_gateway() {
     upstream.json("/customers", PEOPLE);
     let answer = gateway.get("/customers", "support", "direct-marketing");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let id = decision_of(&answer);
+    let id = answer.decision();
     let admin = gateway.admin.to_string();
     let (status, beside, words) = explain_in(gateway.folder.path(), &["--decision", &id, "--admin", &admin]);
     assert_eq!((status, words.as_str()), (0, ""), "{beside}");
@@ -564,7 +545,7 @@ fn a_logged_decision_is_explained_with_and_without_a_gateway() {
     }
     let refused = gateway.get("/customers", "lapsed", "reseller-follow-up");
     assert_eq!(refused.status, 403);
-    let refused = decision_of(&refused);
+    let refused = refused.decision();
     let folder = gateway.end();
     let (_, without, _) = explain_in(folder.path(), &["--decision", &id]);
     assert_eq!(without, beside);

@@ -1,6 +1,7 @@
 //! A gateway in this process, in a folder of its own, on ports of its own.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,19 +11,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::http;
+use crate::http::{self, Answer};
+use crate::upstream::Upstream;
 
 /// The key of each recipient in [`RECIPIENTS`], by name.
 pub(crate) fn key(recipient: &str) -> String {
     format!("pgk_test_{recipient}")
 }
 
-/// The header line that presents it.
+/// The header line that presents the key of a recipient.
 pub(crate) fn bearer(recipient: &str) -> String {
     format!("authorization: Bearer {}", key(recipient))
 }
 
-/// The line that registers it.
+/// The credential, in the configuration's notation, that registers the key of a recipient.
 pub(crate) fn credential(recipient: &str) -> String {
     let digits: String = purposegate::credentials::hash(key(recipient).as_bytes())
         .iter()
@@ -36,8 +38,8 @@ pub(crate) fn pack(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
 }
 
-/// The configuration that tests begin with: one listener, one upstream, a few recipients. Its times are those
-/// of a busy machine.
+/// The configuration that tests begin with: one listener, one upstream, a few recipients. Its timeouts suit a busy
+/// machine.
 pub(crate) fn base(upstream: SocketAddr) -> String {
     let policy = pack("one-partner-360");
     let mut text = format!(
@@ -85,23 +87,30 @@ url = "http://127.0.0.1:9"
     text
 }
 
-/// Returns when something is so.
+/// Returns as soon as the condition holds. Fails the test after a minute.
 #[track_caller]
-pub(crate) fn wait_until(mut is_so: impl FnMut() -> bool) {
-    wait(|| is_so().then_some(()));
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    wait(|| condition().then_some(()));
 }
 
-/// What `look` finds, sooner or later.
+/// Polls until there is a value, and returns it. Fails the test after a minute.
 #[track_caller]
-pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(found) = look() {
-            return found;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "it never came");
+        assert!(began.elapsed() < Duration::from_secs(60), "timed out");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Starts an upstream, and in front of it a gateway with [`base`] and these routes.
+pub(crate) fn start_with_routes(routes: &str) -> (Upstream, TestGateway) {
+    let upstream = Upstream::start();
+    let gateway = TestGateway::start(&format!("{}{routes}", base(upstream.address)));
+    (upstream, gateway)
 }
 
 /// A running gateway.
@@ -137,7 +146,7 @@ impl TestGateway {
         TestGateway { address, admin, folder, stop, serving: Some(serving), runtime: Some(runtime) }
     }
 
-    /// Ends the gateway; its folder can be used by another.
+    /// Ends the gateway and returns its folder, which another gateway can use.
     pub(crate) fn end(mut self) -> TempDir {
         self.stop.stop();
         if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
@@ -147,24 +156,62 @@ impl TestGateway {
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
-    /// `GET` as a recipient for a purpose.
-    pub(crate) fn get(&self, path: &str, recipient: &str, purpose: &str) -> http::Answer {
-        http::get(self.address, path, &[&bearer(recipient), &format!("data-purpose: {purpose}")])
+    /// Sends `GET` as a recipient for a purpose.
+    pub(crate) fn get(&self, path: &str, recipient: &str, purpose: &str) -> Answer {
+        self.send("GET", path, (recipient, purpose), &[], b"")
     }
 
-    /// Records an event about a subject; it is in force when this returns.
+    /// Sends a request as a recipient for a purpose, with these header lines besides.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        (recipient, purpose): (&str, &str),
+        headers: &[&str],
+        body: &[u8],
+    ) -> Answer {
+        let (bearer, purpose) = (bearer(recipient), format!("data-purpose: {purpose}"));
+        http::send(self.address, method, path, &[&[bearer.as_str(), &purpose], headers].concat(), body)
+    }
+
+    /// Sends `GET` as a recipient for a purpose and reads nothing of the answer.
+    pub(crate) fn begin_get(&self, path: &str, recipient: &str, purpose: &str) -> TcpStream {
+        let mut stream = http::connect(self.address);
+        let bearer = bearer(recipient);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{bearer}\r\ndata-purpose: {purpose}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// Sends `GET` to the admin listener.
+    pub(crate) fn get_admin(&self, path: &str) -> Answer {
+        http::get(self.admin, path, &[])
+    }
+
+    /// Sends `POST` to the admin listener.
+    pub(crate) fn post_admin(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        http::send(self.admin, "POST", path, &[], body.as_ref())
+    }
+
+    /// Records an event about a subject and returns its acknowledgement: it is in force.
     pub(crate) fn record_event(&self, subject: &str, event: &str) -> Value {
-        let answer =
-            http::send(self.admin, "POST", &format!("/v1/subjects/{subject}/events"), &[], event.as_bytes());
+        let answer = self.post_admin(&format!("/v1/subjects/{subject}/events"), event);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
 
-    pub(crate) fn metrics(&self) -> String {
-        http::get(self.admin, "/metrics", &[]).text()
+    /// The record of a decision on the disclosure log.
+    pub(crate) fn decision(&self, id: &str) -> Value {
+        self.get_admin(&format!("/v1/decisions/{id}")).json()
     }
 
-    /// Returns when the disclosure log contains a text: closing records are not waited for by answers.
+    pub(crate) fn metrics(&self) -> String {
+        self.get_admin("/metrics").text()
+    }
+
+    /// Returns once the disclosure log contains a text. An answer can end before its closing record is written.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait_until(|| self.log().contains(text));

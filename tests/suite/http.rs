@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer as it came.
+/// An answer as it was received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -16,7 +16,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The fields after a chunked body.
     pub(crate) trailers: String,
-    /// Whether the body ended as its framing promised.
+    /// True if the body ended as its framing announced.
     pub(crate) complete: bool,
 }
 
@@ -29,6 +29,20 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The status, and the code of the problem document (empty without one).
+    pub(crate) fn outcome(&self) -> (u16, String) {
+        let problem = serde_json::from_slice::<Value>(&self.body).unwrap_or_default();
+        (self.status, problem["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The id of the decision: of a released answer in its head, of a refusal in its problem document.
+    pub(crate) fn decision(&self) -> String {
+        match self.header("data-purpose-applied") {
+            Some(applied) => applied.split('"').nth(1).unwrap().to_owned(),
+            None => self.json()["decision"].as_str().unwrap().to_owned(),
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (known, value) = line.split_once(':')?;
@@ -37,12 +51,12 @@ impl Answer {
     }
 }
 
-/// `GET path` with these header lines.
+/// Sends `GET path` with these header lines.
 pub(crate) fn get(address: SocketAddr, path: &str, headers: &[&str]) -> Answer {
     send(address, "GET", path, headers, b"")
 }
 
-/// A request with a body of known length.
+/// Sends a request; a body that is not empty has a `Content-Length`.
 pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for header in headers {
@@ -57,12 +71,12 @@ pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &[&st
     raw(address, &bytes)
 }
 
-/// These bytes, and whatever comes back until the other side closes.
+/// Sends these bytes and reads until the other side closes.
 pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = connect(address);
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
-    // A reset after the answer is an answer too.
+    // The connection may be reset after the answer.
     let _ = stream.read_to_end(&mut answer);
     parse(&answer)
 }

@@ -4,9 +4,9 @@
 
 use std::io::{Read, Write};
 
-use crate::gateway::{TestGateway, base, bearer};
+use crate::fixtures::{CONSENT, person, start_customer_gateway};
+use crate::gateway::{TestGateway, start_with_routes};
 use crate::http;
-use crate::releases::{person, start_gateway};
 use crate::upstream::Upstream;
 
 /// Far more than sockets and windows hold between gateway and recipient.
@@ -42,14 +42,14 @@ fn record_all(gateway: &TestGateway, people: impl Iterator<Item = usize>, kind: 
     let lines: String = people
         .map(|n| format!("{{\"subject\": \"p-{n}\", \"kind\": \"{kind}\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n"))
         .collect();
-    let answer = http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    let answer = gateway.post_admin("/v1/events:batch", lines.as_bytes());
     assert_eq!(answer.status, 200);
     assert!(!answer.text().contains("error"), "{}", &answer.text()[..500]);
 }
 
 #[test]
 fn nothing_leaves_after_a_withdrawal_is_acknowledged() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     serve_list(&upstream);
     consents(&gateway);
     let (mut stream, mut bytes) = begin(&gateway, "/customers");
@@ -74,12 +74,7 @@ fn nothing_leaves_after_a_withdrawal_is_acknowledged() {
 
 /// Asks, reads the beginning of the answer, and then no further.
 fn begin(gateway: &TestGateway, path: &str) -> (std::net::TcpStream, Vec<u8>) {
-    let mut stream = http::connect(gateway.address);
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
-        bearer("support")
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = gateway.begin_get(path, "support", "direct-marketing");
     let mut bytes = vec![0u8; 64 * 1024];
     stream.read_exact(&mut bytes).unwrap();
     (stream, bytes)
@@ -87,7 +82,7 @@ fn begin(gateway: &TestGateway, path: &str) -> (std::net::TcpStream, Vec<u8>) {
 
 #[test]
 fn data_scrubbed_again_are_logged_before_they_leave() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     serve_list(&upstream);
     record_all(&gateway, (0..PEOPLE).step_by(2), "consent-given");
     let (mut stream, mut bytes) = begin(&gateway, "/customers");
@@ -99,9 +94,8 @@ fn data_scrubbed_again_are_logged_before_they_leave() {
     let answer = http::parse(&bytes);
     assert!(answer.complete);
     let left = answer.text().matches("\"Name-p-").count() as u64;
-    let applied = answer.header("data-purpose-applied").unwrap();
-    let decision = applied.split('"').nth(1).unwrap();
-    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let decision = answer.decision();
+    let record = gateway.decision(&decision);
     let names =
         record["categories"]["name"].as_array().unwrap().iter().filter(|left| left["form"] == "clear");
     let logged: u64 = names.map(|left| left["fields"].as_u64().unwrap()).sum();
@@ -122,12 +116,10 @@ max-record = "32MiB"
 "$.id" = "non-personal"
 "$.name" = "name"
 "#;
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let (upstream, gateway) = start_with_routes(ROUTE);
     let name = "n".repeat(24 << 20);
     upstream.json("/portraits/p-1", &format!(r#"{{"id": "p-1", "name": "{name}"}}"#));
-    gateway
-        .record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gateway.record_event("p-1", CONSENT);
     let (mut stream, mut bytes) = begin(&gateway, "/portraits/p-1");
     assert!(bytes.ends_with(b"nnnn"), "who consents is in it");
 
@@ -153,8 +145,7 @@ subject = "@"
 [route.fields]
 "@" = "email"
 "#;
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let (upstream, gateway) = start_with_routes(ROUTE);
     let email = |n: usize| format!("p-{n}@{}.example", "x".repeat(100));
     let list: Vec<String> = (0..PEOPLE).map(email).collect();
     upstream.json("/emails", &serde_json::json!({ "emails": list }).to_string());
@@ -166,7 +157,7 @@ subject = "@"
             )
         };
         let lines: String = people.map(line).collect();
-        assert_eq!(http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes()).status, 200);
+        assert_eq!(gateway.post_admin("/v1/events:batch", lines.as_bytes()).status, 200);
     };
     // Of the first ones nobody consents: a part of the answer begins without an element before it.
     record_all(&mut (100..PEOPLE), "consent-given");

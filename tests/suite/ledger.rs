@@ -1,13 +1,14 @@
 //! What an acknowledged event did, and a ledger whose file is gone or older than what was acknowledged.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{TestGateway, base};
 use crate::http::{self, Answer};
+use crate::program::run;
 use crate::upstream::Upstream;
 
 const ROUTES: &str = r#"
@@ -103,7 +104,7 @@ fn an_event_about_an_unknown_recipient_is_refused_with_the_nearest_name() {
 fn a_removed_ledger_acknowledges_no_event() {
     let (_upstream, gateway) = gateway();
     gateway.record_event("1", GIVEN);
-    let ready = || http::get(gateway.admin, "/readyz", &[]);
+    let ready = || gateway.get_admin("/readyz");
     assert_eq!(ready().status, 200);
     let data = gateway.folder.path().join("data");
     for file in std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()) {
@@ -126,16 +127,14 @@ fn a_replaced_ledger_makes_the_gateway_not_ready() {
     let copy = gateway.folder.path().join("copy.db");
     std::fs::copy(&file, &copy).unwrap();
     std::fs::rename(copy, file).unwrap();
-    assert_eq!(http::get(gateway.admin, "/readyz", &[]).status, 503);
+    assert_eq!(gateway.get_admin("/readyz").status, 503);
 }
 
-fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
+/// Runs a command on the configuration in a folder; returns its exit status and all its output.
+fn run_in(folder: &TempDir, arguments: &[&str]) -> (i32, String) {
     let file = folder.path().join("purposegate.toml");
-    let Output { status, stdout, stderr } =
-        command.args(arguments).arg("--config").arg(file).stdin(Stdio::null()).output().unwrap();
-    let text = [stdout, stderr].concat();
-    (status.code().unwrap(), String::from_utf8(text).unwrap())
+    let (status, out, words) = run([arguments, &["--config", file.to_str().unwrap()]].concat());
+    (status, out + &words)
 }
 
 fn remove(folder: &Path, begins: &str) {
@@ -153,22 +152,22 @@ fn a_shortened_history_must_be_accepted_before_a_start() {
     std::fs::write(folder.path().join("purposegate.toml"), config).unwrap();
     let give = ["consent", "give", "1", "marketing"];
     for arguments in [give, ["consent", "withdraw", "1", "marketing"], give] {
-        let (status, words) = run(&folder, &arguments);
+        let (status, words) = run_in(&folder, &arguments);
         assert_eq!(status, 0, "{words}");
     }
-    assert!(run(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
+    assert!(run_in(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
     remove(folder.path(), "ledger.db");
     for arguments in [&["serve"][..], &give] {
-        let (status, words) = run(&folder, arguments);
+        let (status, words) = run_in(&folder, arguments);
         assert_eq!(status, 2, "{words}");
         assert!(words.contains("purposegate ledger accept-history"), "{words}");
         assert!(words.contains("ends at position 0, but 3 was"), "{words}");
     }
-    let (status, words) = run(&folder, &["ledger", "accept-history"]);
+    let (status, words) = run_in(&folder, &["ledger", "accept-history"]);
     assert_eq!(status, 0, "{words}");
     assert!(words.contains("positions 1 to 3 are lost"), "{words}");
-    assert!(run(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
-    let (status, words) = run(&folder, &give);
+    assert!(run_in(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
+    let (status, words) = run_in(&folder, &give);
     assert_eq!(status, 0, "{words}");
     assert!(words.contains("\"position\":4"), "{words}");
 }
@@ -196,7 +195,7 @@ fn the_disclosure_log_proves_the_ledger_position() {
     // The mark is of another path, and the ledger is gone.
     remove(folder.path(), "ledger.db");
     remove(folder.path(), "keys.position");
-    let (status, words) = run(&folder, &["serve"]);
+    let (status, words) = run_in(&folder, &["serve"]);
     assert_eq!(status, 2, "{words}");
     assert!(words.contains("but 2 was") && words.contains("accept-history"), "{words}");
 }
@@ -207,26 +206,26 @@ fn recipients_known_to_the_ledger_only_are_reported() {
     let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));
     let file = folder.path().join("purposegate.toml");
     std::fs::write(&file, &config).unwrap();
-    let (status, words) = run(&folder, &["consent", "opt-out", "1", "Reseller"]);
+    let (status, words) = run_in(&folder, &["consent", "opt-out", "1", "Reseller"]);
     assert_eq!(status, 1);
     assert!(words.contains("did you mean `reseller`?"), "{words}");
-    let (status, words) = run(&folder, &["consent", "opt-out", "1", "reseller"]);
+    let (status, words) = run_in(&folder, &["consent", "opt-out", "1", "reseller"]);
     assert_eq!(status, 0, "{words}");
-    assert!(!run(&folder, &["check"]).1.contains("`reseller`"));
+    assert!(!run_in(&folder, &["check"]).1.contains("`reseller`"));
     std::fs::write(&file, config.replace("name = \"reseller\"", "name = \"renamed\"")).unwrap();
-    let (status, words) = run(&folder, &["check"]);
+    let (status, words) = run_in(&folder, &["check"]);
     assert_eq!(status, 0, "{words}");
     assert!(words.contains("`reseller`"), "{words}");
 
-    let export = run(&folder, &["consent", "export"]).1;
+    let export = run_in(&folder, &["consent", "export"]).1;
     let exported = folder.path().join("export.ndjson");
     std::fs::write(&exported, export).unwrap();
     remove(folder.path(), "");
     let exported = exported.to_str().unwrap();
-    let (status, words) = run(&folder, &["consent", "import", exported]);
+    let (status, words) = run_in(&folder, &["consent", "import", exported]);
     assert_eq!(status, 1);
     assert!(words.contains("line 1: `recipient` is not a configured recipient"), "{words}");
-    let (status, words) = run(&folder, &["consent", "import", exported, "--keep-unknown-recipients"]);
+    let (status, words) = run_in(&folder, &["consent", "import", exported, "--keep-unknown-recipients"]);
     assert_eq!(status, 0, "{words}");
     assert!(words.contains("1 recorded"), "{words}");
 }

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
+use crate::fixtures::{CUSTOMER_ROUTES, person};
 use crate::gateway::{TestGateway, base, bearer, wait, wait_until};
 use crate::http;
-use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
 
 /// A gateway with a bound of exchanges, and an upstream that answers `/customers/slow` when it is told to.
@@ -24,39 +24,30 @@ fn start_gateway(bounds: &str) -> (Upstream, TestGateway, mpsc::Sender<()>) {
     let config = base(upstream.address)
         .replace("request-timeout", &format!("{bounds}\nrequest-timeout"))
         .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"60s\"\n[[upstream]]");
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
     (upstream, gateway, answer_now)
 }
 
 /// Asks for the answer that does not come yet.
 fn hold(gateway: &TestGateway, upstream: &Upstream, recipient: &str) -> TcpStream {
     let before = upstream.requests();
-    let mut stream = http::connect(gateway.address);
     let purpose = if recipient == "support" { "customer-support" } else { "reseller-follow-up" };
-    let request = format!(
-        "GET /customers/slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: {purpose}\r\n\r\n",
-        bearer(recipient)
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    let stream = gateway.begin_get("/customers/slow", recipient, purpose);
     wait_until(|| upstream.requests() > before);
     stream
-}
-
-fn code(answer: &http::Answer) -> (u16, String) {
-    (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
 }
 
 #[test]
 fn requests_that_need_no_upstream_are_answered_under_full_load() {
     let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 1");
-    let link = http::get(gateway.admin, "/v1/subjects/p-1/opt-out-link", &[]).json()["path"].clone();
+    let link = gateway.get_admin("/v1/subjects/p-1/opt-out-link").json()["path"].clone();
     let mut held = hold(&gateway, &upstream, "support");
     let full = gateway.get("/customers/p-1", "support", "customer-support");
-    assert_eq!(code(&full), (503, "overloaded".to_owned()));
-    assert_eq!(code(&http::get(gateway.address, "/nothing", &[])), (401, "credential-missing".to_owned()));
+    assert_eq!(full.outcome(), (503, "overloaded".to_owned()));
+    assert_eq!(http::get(gateway.address, "/nothing", &[]).outcome(), (401, "credential-missing".to_owned()));
     assert_eq!(gateway.get("/nothing", "support", "customer-support").status, 404);
     let refused = gateway.get("/customers/p-1", "support", "no-such-purpose");
-    assert_eq!(code(&refused), (400, "purpose-unknown".to_owned()));
+    assert_eq!(refused.outcome(), (400, "purpose-unknown".to_owned()));
     let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]);
     assert_eq!(told.status, 200);
     let form = "content-type: application/x-www-form-urlencoded";
@@ -75,7 +66,7 @@ fn one_recipient_cannot_take_all_exchanges() {
     let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 8");
     let held: Vec<TcpStream> = (0..2).map(|_| hold(&gateway, &upstream, "support")).collect();
     let third = gateway.get("/customers/p-1", "support", "customer-support");
-    assert_eq!(code(&third), (429, "too-many-requests".to_owned()));
+    assert_eq!(third.outcome(), (429, "too-many-requests".to_owned()));
     assert!(third.header("retry-after").is_some());
     assert_eq!(gateway.get("/customers/p-1", "reseller", "reseller-follow-up").status, 200);
     for _ in &held {
@@ -91,7 +82,7 @@ fn one_recipient_cannot_take_all_exchanges() {
 }
 
 fn link(gateway: &TestGateway, subject: &str) -> String {
-    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
+    let answer = gateway.get_admin(&format!("/v1/subjects/{subject}/opt-out-link")).json();
     answer["path"].as_str().unwrap().to_owned()
 }
 

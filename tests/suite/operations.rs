@@ -9,6 +9,7 @@ use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
+use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http;
 use crate::token_issuer::Issuer;
@@ -164,10 +165,9 @@ fn start_gateway(more: &str) -> (Upstream, TestGateway, Issuer) {
     let issuer = Issuer::new();
     let config = format!("{}{}{}{}{more}", base(upstream.address), issuer.section(), recipients(), routes());
     let gateway = TestGateway::start(&config);
-    let known = r#"{"kind": "fact", "facts": {"region": "EEA"}}"#;
     let people = FACTS.iter().map(|(_, person, _)| *person).filter(|person| *person != "p-stranger");
     for person in people {
-        gateway.record_event(person, known);
+        gateway.record_event(person, KNOWN);
         if person != "p-alone" {
             gateway.record_event(
                 person,
@@ -183,7 +183,7 @@ fn start_gateway(more: &str) -> (Upstream, TestGateway, Issuer) {
         gateway.record_event("p-opted-out", &json!({ "kind": "opt-out", "recipient": kind }).to_string());
     }
     let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
-    assert_eq!(http::send(gateway.admin, "POST", "/v1/controllers/a-closed/events", &[], closed).status, 200);
+    assert_eq!(gateway.post_admin("/v1/controllers/a-closed/events", closed).status, 200);
     (upstream, gateway, issuer)
 }
 
@@ -545,8 +545,8 @@ fn a_refused_operation_is_logged_and_counted() {
     assert!(refused.text().contains("The API was not called"), "{}", refused.text());
     assert_eq!(upstream.requests(), 1);
     gateway.wait_for_log("refused:subject-withheld");
-    let id = refused.json()["decision"].as_str().unwrap().to_owned();
-    let record = http::get(gateway.admin, &format!("/v1/decisions/{id}"), &[]).json();
+    let id = refused.decision();
+    let record = gateway.decision(&id);
     assert_eq!(
         (&record["operation"], &record["outcome"], &record["factors"]["subjects"]),
         (&json!("alter"), &json!("refused:subject-withheld"), &json!("refuses")),
@@ -591,7 +591,7 @@ fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
                 "properties": { "subject": person, "controller": account } },
         });
         let body = question.to_string();
-        let answer = http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json();
+        let answer = gateway.post_admin("/access/v1/evaluation", body.as_bytes()).json();
         answer["decision"].as_bool().unwrap_or_else(|| panic!("{answer}"))
     };
     for (asked, path, ..) in every(&issuer, "plain") {

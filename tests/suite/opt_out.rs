@@ -2,25 +2,24 @@
 
 use serde_json::json;
 
+use crate::fixtures::{CONSENT, CUSTOMER_ROUTES, NOTICE, person, start_customer_gateway};
 use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{ROUTES, person, start_gateway};
 
 const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
-const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#;
 
 /// A house with somebody in it who consents to marketing, and their link.
 fn customer() -> (crate::upstream::Upstream, TestGateway, String) {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gateway.record_event("p-1", GIVEN);
+    gateway.record_event("p-1", CONSENT);
     let link = link(&gateway, "p-1");
     (upstream, gateway, link)
 }
 
 fn link(gateway: &TestGateway, subject: &str) -> String {
-    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
+    let answer = gateway.get_admin(&format!("/v1/subjects/{subject}/opt-out-link")).json();
     assert_eq!(answer["list-unsubscribe-post"], ONE_CLICK);
     answer["path"].as_str().unwrap().to_owned()
 }
@@ -34,7 +33,7 @@ fn is_advertised_to(gateway: &TestGateway) -> bool {
 }
 
 fn events(gateway: &TestGateway) -> usize {
-    http::get(gateway.admin, "/v1/subjects/p-1/events", &[]).json().as_array().map_or(0, Vec::len)
+    gateway.get_admin("/v1/subjects/p-1/events").json().as_array().map_or(0, Vec::len)
 }
 
 #[test]
@@ -45,10 +44,10 @@ fn a_click_is_an_objection_in_force_with_its_answer() {
         let answer = click(&gateway, &link);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(!is_advertised_to(&gateway));
-        gateway.record_event("p-1", GIVEN);
+        gateway.record_event("p-1", CONSENT);
     }
     click(&gateway, &link);
-    let last = http::get(gateway.admin, "/v1/subjects/p-1/events", &[]).json();
+    let last = gateway.get_admin("/v1/subjects/p-1/events").json();
     let last = last.as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["kind"], &last["purpose"], &last["channel"]),
@@ -60,7 +59,7 @@ fn a_click_is_an_objection_in_force_with_its_answer() {
 
 #[test]
 fn withdrawals_and_refusals_stop_legitimate_interest_like_objections() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     let said = |kind: &str, purpose: &str| format!(r#"{{"kind": "{kind}", "purpose": "{purpose}"}}"#);
     let follows_up = |id: &str| {
         gateway.get(&format!("/customers/{id}"), "reseller", "reseller-follow-up").text().contains("Name-")
@@ -92,12 +91,12 @@ fn withdrawals_and_refusals_stop_legitimate_interest_like_objections() {
 fn an_override_applies_to_a_refusal() {
     let upstream = crate::upstream::Upstream::start();
     let config = base(upstream.address).replace(r#""data-sale""#, r#""data-sale", "survey""#);
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
     upstream.json("/customers/p-1", &person("p-1"));
     let asked = || gateway.get("/customers/p-1", "support", "survey").text().contains("Name-");
     let refused = r#"{"kind": "consent-refused", "purpose": "survey"}"#;
     let overridden = r#"{"kind": "objection-overridden", "purpose": "survey", "evidence": "memo 7"}"#;
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     assert!(asked());
     gateway.record_event("p-1", refused);
     assert!(!asked());

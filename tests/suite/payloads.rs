@@ -172,7 +172,7 @@ fn tell(gateway: &TestGateway, subjects: &[Value], event: &Value) {
         format!("{line}\n")
     };
     let lines: String = subjects.iter().map(line).collect();
-    let answer = http::send(gateway.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    let answer = gateway.post_admin("/v1/events:batch", lines.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(!answer.text().contains("\"error\""), "{}", answer.text());
 }

@@ -1,13 +1,11 @@
 //! Words for places and dates, wherever they are written.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 use purposegate::config;
 
 use crate::gateway::pack;
+use crate::program::run_with_input;
 
 const REST: &str = r#"
 [listener]
@@ -73,18 +71,13 @@ fn named(top: &str, recipient: &str, purpose: &str, person: &str, records: &[(&s
             record
         })
         .collect();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_purposegate"))
-        .args(["scrub", "--route", "r", "--recipient", recipient, "--purpose", purpose])
-        .args(["--subject-json", person, "--config"])
-        .arg(folder.path().join("purposegate.toml"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(serde_json::to_string(&body).unwrap().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let records: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let file = folder.path().join("purposegate.toml");
+    let question = ["scrub", "--route", "r", "--recipient", recipient, "--purpose", purpose];
+    let facts = ["--subject-json", person, "--config", file.to_str().unwrap()];
+    let body = serde_json::to_string(&body).unwrap();
+    let (status, out, words) = run_with_input([question.as_slice(), &facts].concat(), &body);
+    assert_eq!(status, 0, "{words}");
+    let records: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
     let named = records.iter().filter(|record| record.get("name").is_some());
     named.map(|record| record["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -1,20 +1,18 @@
 //! Commands that write packs, or write packs down for other tools.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cedar_policy::{Entities, PolicySet, Schema, ValidationMode, Validator};
+
+use crate::program::{Run, run};
 
 fn policies() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
 }
 
-/// Exit status, standard output and standard error of `purposegate policy …`.
-fn policy(arguments: &[&str]) -> (i32, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_purposegate")).arg("policy").args(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+/// Runs `purposegate policy …`.
+fn policy(arguments: &[&str]) -> Run {
+    run([&["policy"], arguments].concat())
 }
 
 /// What another tool makes of the files in a folder: how many policies there are. Mistakes fail the test.

@@ -16,9 +16,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
+use crate::fixtures::{CUSTOMER_ROUTES, person};
 use crate::gateway::{base, bearer, wait, wait_until};
 use crate::http::{self, Answer};
-use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
 use crate::versions;
 
@@ -119,7 +119,7 @@ fn announced(log: &Mutex<String>, message: &str) -> SocketAddr {
 fn a_reload_replaces_everything_or_nothing() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
-    let config = format!("{}{ROUTES}", base(upstream.address));
+    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
     let serving = Serving::start(&config, "");
     assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
 
@@ -151,7 +151,7 @@ fn a_renewed_certificate_is_reloaded() {
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
     let listener = format!("[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
     let config = base(upstream.address).replace("[listener]", &listener);
-    let serving = Serving::start(&format!("{config}{ROUTES}"), "");
+    let serving = Serving::start(&format!("{config}{CUSTOMER_ROUTES}"), "");
     let loaded = "purposegate_policy_reload_total{outcome=\"loaded\"}";
     let before = serving.metric(loaded);
     let renewed = tls.join("renewed");
@@ -189,7 +189,7 @@ fn a_pack_edited_in_place_needs_notice() {
 fn the_gateway_survives_a_closed_stderr() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
+    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
     serving.deaf.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
@@ -203,7 +203,7 @@ fn the_gateway_survives_a_closed_stderr() {
 fn an_unread_stderr_does_not_block_the_gateway() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
+    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
     let paused = serving.pause.lock().unwrap();
     for _ in 0..1000 {
         assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
@@ -219,7 +219,7 @@ fn an_unread_stderr_does_not_block_the_gateway() {
 #[test]
 fn refusals_are_not_logged_at_info() {
     let upstream = Upstream::start();
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
     let before = serving.log.lock().unwrap().lines().count();
     for _ in 0..20 {
         assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
@@ -236,7 +236,7 @@ fn refusals_are_not_logged_at_info() {
 fn connections_are_bounded_below_the_file_limit() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
-    let config = format!("{}{ROUTES}", base(upstream.address));
+    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
     let serving = Serving::start(&config, "ulimit -n 200;");
     let refused = "purposegate_connections_refused_total{listener=\"127.0.0.1:0\"}";
     let idle: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(serving.address)).collect();
@@ -261,7 +261,7 @@ fn the_open_file_limit_is_raised_to_the_hard_limit() {
         return;
     }
     let upstream = Upstream::start();
-    let config = format!("{}{ROUTES}", base(upstream.address));
+    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
     let serving = Serving::start(&config, "ulimit -Sn 256; ulimit -Hn 4096;");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", serving.child.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -297,7 +297,7 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
         "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
     );
     let route = "[[route]]\nname = \"changes\"\nupstream = \"crm\"\npath = \"/changes\"\npersonal = false\n";
-    let serving = Serving::start(&format!("{config}{partner}{ROUTES}{route}"), "");
+    let serving = Serving::start(&format!("{config}{partner}{CUSTOMER_ROUTES}{route}"), "");
     let chain = vec![CertificateDer::from_pem_file(old.join("partner.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(old.join("partner.key")).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -334,7 +334,7 @@ fn sigterm_drains_exchanges_and_exits_cleanly() {
             person("p-1").as_bytes(),
         ));
     });
-    let mut serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let mut serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
     let (address, authorization) = (serving.address, bearer("support"));
     let asked = std::thread::spawn(move || {
         http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"])
@@ -352,8 +352,10 @@ fn a_failed_start_names_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("purposegate.toml");
     // A folder below a file cannot be made; what the system says of it is told, as it is of a full disk.
-    let config =
-        format!("{}{ROUTES}[audit]\ndirectory = \"purposegate.toml/audit\"\n", base(upstream.address));
+    let config = format!(
+        "{}{CUSTOMER_ROUTES}[audit]\ndirectory = \"purposegate.toml/audit\"\n",
+        base(upstream.address)
+    );
     std::fs::write(&file, config).unwrap();
     let started = Command::new(env!("CARGO_BIN_EXE_purposegate"))
         .args(["serve", "--config"])
@@ -377,7 +379,8 @@ fn an_access_log_line_that_does_not_fit_is_dropped_whole() {
         let date = (now + jiff::SignedDuration::from_hours(hours)).to_zoned(jiff::tz::TimeZone::UTC).date();
         std::fs::write(access.path().join(format!("access-{date}.ndjson")), &almost).unwrap();
     }
-    let config = format!("{}{ROUTES}[access-log]\ndirectory = {:?}\n", base(upstream.address), access.path());
+    let config =
+        format!("{}{CUSTOMER_ROUTES}[access-log]\ndirectory = {:?}\n", base(upstream.address), access.path());
     let serving = Serving::start(&config, "trap '' XFSZ; ulimit -f 512;");
     assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
     wait_until(|| serving.log.lock().unwrap().contains("lines of the access log were dropped"));
@@ -391,8 +394,10 @@ fn a_full_disk_stops_all_releases() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     // Files end at 256 KiB: a write beyond fails as on a full disk.
-    let serving =
-        Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "trap '' XFSZ; ulimit -f 512;");
+    let serving = Serving::start(
+        &format!("{}{CUSTOMER_ROUTES}", base(upstream.address)),
+        "trap '' XFSZ; ulimit -f 512;",
+    );
     let mut last = serving.get("/customers/p-1", "customer-support");
     assert_eq!(last.status, 200);
     for _ in 0..2000 {
@@ -435,7 +440,7 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
         answer("200 OK", "content-type: application/json\r\n", &person("p-3").as_bytes()[..30]),
     );
     let serving = Serving::start(
-        &format!("{}{ROUTES}", base(upstream.address)),
+        &format!("{}{CUSTOMER_ROUTES}", base(upstream.address)),
         "PURPOSEGATE_LOG=trace; export PURPOSEGATE_LOG;",
     );
     for path in
@@ -479,7 +484,7 @@ fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
         }
         let _ = stream.write_all(format!("{}]}}", person("p-last")).as_bytes());
     });
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
     let mut stream = http::connect(serving.address);
     let request = format!(
         "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
@@ -506,7 +511,7 @@ fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
 #[test]
 fn the_log_names_the_cause_of_an_unreadable_answer() {
     let upstream = Upstream::start();
-    let mut routes = ROUTES.to_owned();
+    let mut routes = CUSTOMER_ROUTES.to_owned();
     routes
         .push_str("[[route]]\nname = \"dark\"\nupstream = \"nowhere\"\npath = \"/dark\"\npersonal = false\n");
     let serving = Serving::start(&format!("{}{routes}", base(upstream.address)), "");

@@ -6,23 +6,12 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::gateway::{TestGateway, base, bearer, credential, key, wait_until};
+use crate::fixtures::{CUSTOMER, CUSTOMER_SCHEMA, KNOWN};
+use crate::gateway::{TestGateway, base, bearer, credential, key, start_with_routes, wait_until};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
 
-const CUSTOMER: &str =
-    r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
-
 const ROUTES: &str = r#"
-[[schema]]
-name = "customer"
-subject = "@.id"
-[schema.fields]
-"@.id" = "subject-identifier"
-"@.name" = "name"
-"@.email" = "email"
-"@.status" = "non-personal"
-
 [[route]]
 name = "customer"
 upstream = "crm"
@@ -86,8 +75,8 @@ schema = "customer"
 fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/customers/c-1", CUSTOMER);
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_SCHEMA}{ROUTES}", base(upstream.address)));
+    gateway.record_event("c-1", KNOWN);
     (upstream, gateway)
 }
 
@@ -191,8 +180,7 @@ fn refusals_known_in_advance_do_not_call_the_upstream() {
         b"{}",
     );
     refused(&alter, 403, "no-rule-permits");
-    let suspended =
-        http::send(gateway.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+    let suspended = gateway.post_admin("/v1/recipients/reseller/events", br#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 200, "{}", suspended.text());
     refused(&gateway.get("/customers/c-1", "reseller", "reseller-follow-up"), 403, "recipient-suspended");
     assert_eq!(upstream.requests(), 0);
@@ -214,7 +202,7 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
     refused(&absent, 404, "not-found");
     // Nor does the recipient's own decision tell the two apart.
     let outcome = |answer: &Answer| {
-        let id = answer.json()["decision"].as_str().unwrap().to_owned();
+        let id = answer.decision();
         let page = format!("/.well-known/data-purposes/decisions/{id}");
         http::get(gateway.address, &page, &[&bearer("support")]).json()["outcome"].clone()
     };
@@ -266,7 +254,7 @@ fn max_deny_body_bounds_the_decoded_body() {
 #[test]
 fn a_subject_restricted_in_flight_is_withheld_on_deny_routes() {
     let (upstream, gateway) = start_gateway();
-    gateway.record_event("c-2", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event("c-2", KNOWN);
     let (tell, told) = std::sync::mpsc::channel::<()>();
     let told = std::sync::Mutex::new(told);
     upstream.script("/all", move |_, stream| {
@@ -288,9 +276,7 @@ fn a_subject_restricted_in_flight_is_withheld_on_deny_routes() {
 #[test]
 fn head_reveals_no_more_than_get() {
     let (upstream, gateway) = start_gateway();
-    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let head = |path: &str| http::send(gateway.address, "HEAD", path, &headers, b"").status;
+    let head = |path: &str| gateway.send("HEAD", path, ("support", "customer-support"), &[], b"").status;
     for path in ["/strict/c-1", "/hidden/c-1"] {
         upstream.json(path, CUSTOMER);
         assert_eq!(head(path), 200);
@@ -381,7 +367,7 @@ fn oversized_and_slow_requests_are_refused() {
         headers[0], headers[1]
     );
     let hasty = base(upstream.address).replace("request-timeout = \"10s\"", "request-timeout = \"300ms\"");
-    let gateway = TestGateway::start(&format!("{hasty}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{hasty}{CUSTOMER_SCHEMA}{ROUTES}"));
     refused(&http::raw(gateway.address, stalled.as_bytes()), 408, "request-timeout");
 }
 
@@ -390,7 +376,7 @@ fn an_authority_that_is_not_listed_is_refused() {
     let upstream = Upstream::start();
     let config = base(upstream.address)
         .replace("request-timeout", "authorities = [\"api.example.org\"]\nrequest-timeout");
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
     let ask = |host: &str| {
         let request = format!(
             "GET /customers/c-1 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
@@ -422,7 +408,7 @@ fn a_recipient_above_its_rate_is_refused() {
     upstream.json("/customers/c-1", CUSTOMER);
     let config = base(upstream.address)
         .replace("name = \"support\"", "name = \"support\"\nrate = { requests = 2, per = \"1h\" }");
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
     let ask = || gateway.get("/customers/c-1", "support", "customer-support");
     assert_eq!((ask().status, ask().status), (200, 200));
     let third = ask();
@@ -435,8 +421,7 @@ fn a_recipient_above_its_rate_is_refused() {
 
 #[test]
 fn retry_after_of_the_upstream_passes_in_seconds() {
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
+    let (upstream, gateway) = start_with_routes(&format!("{CUSTOMER_SCHEMA}{ROUTES}"));
     for (retry_after, passes) in [("7", Some("7")), ("soon, Jane", None), ("+5", None), ("4294967295", None)]
     {
         let head = format!("retry-after: {retry_after}\r\n");
@@ -460,11 +445,8 @@ fn a_hidden_refusal_has_no_retry_after() {
 
 #[test]
 fn a_method_that_is_not_served_gets_the_allow_header() {
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let refusal = http::send(gateway.address, "PATCH", "/customers/c-1", &headers, b"{}");
+    let (_upstream, gateway) = start_with_routes(&format!("{CUSTOMER_SCHEMA}{ROUTES}"));
+    let refusal = gateway.send("PATCH", "/customers/c-1", ("support", "customer-support"), &[], b"{}");
     refused(&refusal, 405, "method-not-allowed");
     assert!(refusal.header("allow").unwrap().starts_with("GET, HEAD"), "{}", refusal.head);
 }
@@ -474,7 +456,7 @@ fn a_locked_credential_learns_only_its_own_purpose() {
     let upstream = Upstream::start();
     let locked = credential("support").replace('}', ", purpose = \"customer-support\" }");
     let config = base(upstream.address).replace(&credential("support"), &locked);
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
     let refusal = gateway.get("/customers/c-1", "support", "account-management");
     refused(&refusal, 403, "purpose-not-permitted");
     assert_eq!(refusal.json()["permitted_purposes"], serde_json::json!(["customer-support"]));
@@ -495,7 +477,7 @@ fn a_credential_can_be_locked_to_a_narrower_purpose() {
         "purposes = [\"customer-support\", \"marketing\"",
         1,
     );
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
     let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
     assert_eq!(told["purposes"], serde_json::json!(["direct-marketing"]));
 }
@@ -511,7 +493,7 @@ fn exchanges_above_max_exchanges_are_refused() {
             stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
     });
     let config = base(upstream.address).replace("request-timeout", "max-exchanges = 1\nrequest-timeout");
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
     let mut first = http::connect(gateway.address);
     let request = format!(
         "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
@@ -534,7 +516,7 @@ fn a_slow_upstream_times_out() {
     // Until the gateway hangs up.
     upstream.script("/customers/c-1", |_, stream| drop(std::io::copy(stream, &mut std::io::sink())));
     let hasty = base(upstream.address).replace("\ntimeout = \"10s\"", "\ntimeout = \"300ms\"");
-    let gateway = TestGateway::start(&format!("{hasty}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{hasty}{CUSTOMER_SCHEMA}{ROUTES}"));
     refused(&gateway.get("/customers/c-1", "support", "customer-support"), 504, "upstream-timeout");
 }
 

@@ -6,56 +6,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person, start_customer_gateway};
 use crate::gateway::{TestGateway, base, bearer, wait_until};
 use crate::http;
 use crate::upstream::{Upstream, answer};
-
-pub(crate) const ROUTES: &str = r#"
-[[schema]]
-name = "customer"
-subject = "@.id"
-[schema.fields]
-"@.id" = "non-personal"
-"@.name" = "name"
-"@.email" = "email"
-"@.password" = "password"
-"@.status" = "non-personal"
-
-[[route]]
-name = "customer"
-upstream = "crm"
-methods = ["GET", "POST"]
-path = "/customers/{id}"
-schema = "customer"
-
-[[route]]
-name = "customers"
-upstream = "crm"
-path = "/customers"
-record = "$.items[*]"
-schema = "customer"
-[route.fields]
-"$.total" = "aggregate"
-
-[[route]]
-name = "open"
-upstream = "crm"
-path = "/open"
-personal = false
-"#;
-
-pub(crate) fn start_gateway() -> (Upstream, TestGateway) {
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    (upstream, gateway)
-}
-
-/// One made-up person; the name is unlike any other.
-pub(crate) fn person(id: &str) -> String {
-    format!(
-        r#"{{"id": "{id}", "name": "Name-{id}", "email": "{id}@example.org", "password": "pw-{id}", "status": "active", "extra": "x-{id}"}}"#
-    )
-}
 
 fn given(purpose: &str) -> String {
     format!(r#"{{"kind": "consent-given", "purpose": "{purpose}", "notice": "v1"}}"#)
@@ -64,10 +18,11 @@ fn given(purpose: &str) -> String {
 #[test]
 fn a_wide_field_that_may_hold_never_released_data_is_withheld() {
     let upstream = Upstream::start();
-    let routes = ROUTES.replace("\"@.name\" = \"name\"", "\"@.name\" = \"name\"\n\"@.card\" = \"payment\"");
+    let routes =
+        CUSTOMER_ROUTES.replace("\"@.name\" = \"name\"", "\"@.name\" = \"name\"\n\"@.card\" = \"payment\"");
     let gateway = TestGateway::start(&format!("{}{routes}", base(upstream.address)));
     upstream.json("/customers/p-1", r#"{"id": "p-1", "name": "Ada", "card": {"pan": "4111111111111111"}}"#);
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     let answer = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(answer.text(), r#"{"id": "p-1", "name": "Ada"}"#);
     let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
@@ -77,7 +32,7 @@ fn a_wide_field_that_may_hold_never_released_data_is_withheld() {
 
 #[test]
 fn each_record_of_a_list_is_judged_by_its_own_subject() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     let items: Vec<String> = ["p-1", "p-2", "p-3", "p-4"].iter().map(|id| person(id)).collect();
     upstream.json(
         "/customers",
@@ -89,7 +44,7 @@ fn each_record_of_a_list_is_judged_by_its_own_subject() {
     gateway.record_event("p-1", &given("direct-marketing"));
     gateway.record_event("p-2", &given("marketing"));
     gateway.record_event("p-2", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
-    gateway.record_event("p-3", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-3", NOTICE);
     let answer = gateway.get("/customers", "support", "direct-marketing");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(
@@ -100,7 +55,7 @@ fn each_record_of_a_list_is_judged_by_its_own_subject() {
 
 #[test]
 fn a_withdrawal_is_in_force_with_its_acknowledgement() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     let ask = || gateway.get("/customers/p-1", "support", "direct-marketing").text();
     for _ in 0..20 {
@@ -114,10 +69,10 @@ fn a_withdrawal_is_in_force_with_its_acknowledgement() {
 
 #[test]
 fn the_head_of_the_answer_is_built_by_the_gateway() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     let headers = "content-type: application/json\r\nset-cookie: u=ada\r\netag: \"ada\"\r\nx-user: ada\r\nlink: </ada>\r\n";
     upstream.raw("/customers/p-1", answer("200 ada is here", headers, person("p-1").as_bytes()));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     let answer = gateway.get("/customers/p-1", "support", "customer-support;case=\"C-1\"");
     assert_eq!(
         answer.json(),
@@ -140,7 +95,7 @@ fn the_head_of_the_answer_is_built_by_the_gateway() {
 
 #[test]
 fn credentials_and_purposes_do_not_reach_the_upstream() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     gateway.get("/customers/p-1", "support", "customer-support");
     let seen = upstream.seen.lock().unwrap().concat().to_ascii_lowercase();
@@ -152,8 +107,8 @@ fn credentials_and_purposes_do_not_reach_the_upstream() {
 
 #[test]
 fn content_codings_are_decoded() {
-    let (upstream, gateway) = start_gateway();
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let (upstream, gateway) = start_customer_gateway();
+    gateway.record_event("p-1", NOTICE);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(person("p-1").as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
@@ -176,7 +131,7 @@ fn content_codings_are_decoded() {
 
 #[test]
 fn a_body_that_fails_late_is_cut() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.script("/customers", |_, stream| {
         let _ = stream.write_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
@@ -214,13 +169,12 @@ fn a_body_that_fails_late_is_cut() {
 
 #[test]
 fn releases_are_logged_without_values() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     let answer = gateway.get("/customers/p-1", "support", "customer-support;case=\"C-77\"");
-    let applied = answer.header("data-purpose-applied").unwrap();
-    let decision = applied.split('"').nth(1).unwrap();
-    let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let decision = answer.decision();
+    let record = gateway.decision(&decision);
     assert_eq!(record["decision"], decision);
     assert_eq!(record["recipient"], "support");
     assert_eq!(record["purpose"], "customer-support");
@@ -248,9 +202,9 @@ fn releases_are_logged_without_values() {
 
 #[test]
 fn metrics_count_releases() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     gateway.get("/customers/p-1", "support", "customer-support");
     gateway.get("/customers/p-1", "support", "nonsense");
     let metrics = gateway.metrics();
@@ -266,13 +220,13 @@ fn metrics_count_releases() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    assert_eq!(http::get(gateway.admin, "/healthz", &[]).status, 200);
-    assert_eq!(http::get(gateway.admin, "/readyz", &[]).json()["ready"], true);
+    assert_eq!(gateway.get_admin("/healthz").status, 200);
+    assert_eq!(gateway.get_admin("/readyz").json()["ready"], true);
 }
 
 #[test]
 fn a_route_with_personal_false_passes_unread() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.raw("/open", answer("200 OK", "content-type: text/csv\r\nx-kept: 1\r\n", b"a,b\n1,2\n"));
     let answer = gateway.get("/open", "support", "customer-support");
     assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
@@ -301,7 +255,7 @@ fn a_route_with_personal_false_passes_unread() {
 
 #[test]
 fn a_window_lists_each_subject_once() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers", &format!("{{\"items\": [{}]}}", vec![person("p-1"); 500].join(",")));
     assert_eq!(gateway.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
     gateway.wait_for_log("\"released\"");
@@ -318,7 +272,7 @@ fn a_window_lists_each_subject_once() {
 
 #[test]
 fn every_log_record_is_counted() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     gateway.get("/customers/p-1", "support", "customer-support");
     gateway.get("/customers/p-1", "support", "nonsense");
@@ -336,7 +290,7 @@ fn every_log_record_is_counted() {
 fn an_unread_body_is_cut_at_the_idle_timeout() {
     let upstream = Upstream::start();
     let config = base(upstream.address).replace("name = \"crm\"", "name = \"crm\"\nidle-timeout = \"200ms\"");
-    let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
     upstream.script("/open", |_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\na,b\n");
         // Until the gateway hangs up.
@@ -349,13 +303,13 @@ fn an_unread_body_is_cut_at_the_idle_timeout() {
 
 #[test]
 fn the_access_log_has_no_personal_values() {
-    let (upstream, other) = start_gateway();
+    let (upstream, other) = start_customer_gateway();
     drop(other);
     let logs = tempfile::tempdir().unwrap();
     let section = format!("[access-log]\ndirectory = \"{}\"\n", logs.path().display());
-    let gateway = TestGateway::start(&format!("{}{ROUTES}{section}", base(upstream.address)));
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_ROUTES}{section}", base(upstream.address)));
     upstream.json("/customers/p-1", &person("p-1"));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     let released = gateway.get("/customers/p-1", "support", "customer-support");
     gateway.get("/customers/p-1", "support", "nonsense");
     let file = std::fs::read_dir(logs.path()).unwrap().next().unwrap().unwrap().path();

@@ -5,27 +5,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde_json::Value;
 
+use crate::fixtures::{CUSTOMER, CUSTOMER_SCHEMA, KNOWN};
 use crate::gateway::{TestGateway, base, bearer};
 use crate::http::{self as wire, Answer};
 use crate::upstream::{Upstream, answer};
 
-const CUSTOMER: &str =
-    r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
-
 const APP: &str = "https://app.example.org";
 
 const ROUTES: &str = r#"
-[[schema]]
-name = "customer"
-subject = "@.id"
-[schema.fields]
-"@.id" = "subject-identifier"
-"@.name" = "name"
-"@.email" = "email"
-"@.status" = "non-personal"
-
 [[route]]
 name = "customer"
 upstream = "crm"
@@ -104,22 +92,14 @@ fn start_gateway() -> (Upstream, TestGateway) {
     for path in ["/customers/c-1", "/removable/c-1", "/open", "/v1/customers:search", "/v1/x", "/page/c-1"] {
         upstream.json(path, CUSTOMER);
     }
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_SCHEMA}{ROUTES}", base(upstream.address)));
+    gateway.record_event("c-1", KNOWN);
     (upstream, gateway)
 }
 
 /// A request of `support` for `customer-support`.
 fn ask(gateway: &TestGateway, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-    let own = [bearer("support"), "data-purpose: customer-support".to_owned()];
-    let headers: Vec<&str> = own.iter().map(String::as_str).chain(headers.iter().copied()).collect();
-    wire::send(gateway.address, method, path, &headers, body)
-}
-
-/// The status, and the code of the problem there is.
-fn outcome(answer: &Answer) -> (u16, String) {
-    let problem = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-    (answer.status, problem["code"].as_str().unwrap_or_default().to_owned())
+    gateway.send(method, path, ("support", "customer-support"), headers, body)
 }
 
 fn malformed() -> (u16, String) {
@@ -136,17 +116,17 @@ fn a_body_without_meaning_is_refused_and_not_forwarded() {
     let query = br#"{"query": {"password": "h"}}"#;
     for path in ["/customers/c-1", "/open", "/.well-known/data-purposes"] {
         let refused = ask(&gateway, "GET", path, &[], query);
-        assert_eq!(outcome(&refused), malformed(), "{path}");
+        assert_eq!(refused.outcome(), malformed(), "{path}");
         assert_eq!(refused.header("connection"), Some("close"));
         assert!(refused.json()["detail"].as_str().unwrap().contains("no body"));
     }
     assert_eq!(ask(&gateway, "HEAD", "/customers/c-1", &[], query).status, 400);
-    assert_eq!(outcome(&ask(&gateway, "DELETE", "/customers/c-1", &[], b"{}")), malformed());
+    assert_eq!(ask(&gateway, "DELETE", "/customers/c-1", &[], b"{}").outcome(), malformed());
     let chunked = format!(
         "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
         bearer("support")
     );
-    assert_eq!(outcome(&wire::raw(gateway.address, chunked.as_bytes())), malformed());
+    assert_eq!(wire::raw(gateway.address, chunked.as_bytes()).outcome(), malformed());
     assert_eq!(upstream.requests(), 0);
     // A length of 0 is no body; a body of a POST is one.
     assert_eq!(ask(&gateway, "GET", "/customers/c-1", &["content-length: 0"], b"").status, 200);
@@ -154,7 +134,7 @@ fn a_body_without_meaning_is_refused_and_not_forwarded() {
     assert_eq!(ask(&gateway, "POST", "/customers/c-1", &[], b"{}").status, 200);
     assert_eq!(ask(&gateway, "DELETE", "/removable/c-1", &[], b"{}").status, 200);
     let coded = ask(&gateway, "POST", "/customers/c-1", &["content-encoding: gzip"], b"{}");
-    assert_eq!(outcome(&coded), malformed());
+    assert_eq!(coded.outcome(), malformed());
 }
 
 /// Sends one request over HTTP/2 and returns the status.
@@ -285,10 +265,10 @@ fn only_listed_values_of_a_query_parameter_pass() {
         "SORT=status",
         "order=asc&order=asc",
     ] {
-        assert_eq!(outcome(&get(query)), withheld(), "{query}");
+        assert_eq!(get(query).outcome(), withheld(), "{query}");
     }
     for query in ["sort=%FF", "sort=status;password_hash", "so%FFrt=status"] {
-        assert_eq!(outcome(&get(query)), malformed(), "{query}");
+        assert_eq!(get(query).outcome(), malformed(), "{query}");
     }
     assert_eq!(upstream.requests(), 0);
     for query in [
@@ -305,7 +285,7 @@ fn only_listed_values_of_a_query_parameter_pass() {
         "sort",
         "sort=status&order=desc&page=1&page=2",
     ] {
-        assert_eq!(outcome(&get(query)).0, 200, "{query}");
+        assert_eq!(get(query).outcome().0, 200, "{query}");
     }
 }
 
@@ -313,7 +293,7 @@ fn only_listed_values_of_a_query_parameter_pass() {
 fn a_second_spelling_of_a_path_is_refused() {
     let (upstream, gateway) = start_gateway();
     let get = |path: &str| ask(&gateway, "GET", path, &[], b"");
-    assert_eq!(outcome(&get("/v1/customers:search")), (403, "purpose-not-permitted".to_owned()));
+    assert_eq!(get("/v1/customers:search").outcome(), (403, "purpose-not-permitted".to_owned()));
     for (path, told) in [
         ("/v1/customers%3Asearch", "`%3A` is a second spelling in a path: write `:`"),
         ("/v1/customers%3asearch", "write `:`"),
@@ -323,7 +303,7 @@ fn a_second_spelling_of_a_path_is_refused() {
         ("/v1/a\"b", "write `%22`"),
     ] {
         let refused = get(path);
-        assert_eq!(outcome(&refused), malformed(), "{path}");
+        assert_eq!(refused.outcome(), malformed(), "{path}");
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(told), "{detail}");
         assert!(!detail.contains("search") && !detail.contains("caf"), "{detail}");
@@ -381,16 +361,16 @@ fn a_preflight_is_answered_by_the_gateway() {
         ("/open-page", "http://localhost:3000", "GET"),
     ] {
         let told = preflight(&gateway, path, origin, method);
-        assert_eq!(outcome(&told), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
+        assert_eq!(told.outcome(), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
         assert!(!told.head.to_lowercase().contains("access-control-"), "{}", told.head);
     }
     // What is no preflight is as it was.
     let plain = wire::send(gateway.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
-    assert_eq!(outcome(&plain), (405, "method-not-allowed".to_owned()));
+    assert_eq!(plain.outcome(), (405, "method-not-allowed".to_owned()));
     let headers = [format!("origin: {APP}"), "access-control-request-method: GET".to_owned()];
     let headers = headers.each_ref().map(String::as_str);
-    assert_eq!(outcome(&wire::send(gateway.address, "OPTIONS", "/page/%63-1", &headers, b"")), malformed());
-    assert_eq!(outcome(&wire::send(gateway.address, "OPTIONS", "/page/c-1", &headers, b"{}")), malformed());
+    assert_eq!(wire::send(gateway.address, "OPTIONS", "/page/%63-1", &headers, b"").outcome(), malformed());
+    assert_eq!(wire::send(gateway.address, "OPTIONS", "/page/c-1", &headers, b"{}").outcome(), malformed());
     assert_eq!(upstream.requests(), 0);
     assert!(!gateway.log().contains("page"), "a preflight is no disclosure");
 }
@@ -437,7 +417,7 @@ fn answers_and_refusals_carry_cors_headers() {
     }
     upstream.raw("/page/c-1", answer("404 Not Found", head, b"{}"));
     let refused = ask(&gateway, "GET", "/page/c-1", &[&origin], b"");
-    assert_eq!((outcome(&refused), marked(&refused)), ((404, "upstream-refused".to_owned()), readable));
+    assert_eq!((refused.outcome(), marked(&refused)), ((404, "upstream-refused".to_owned()), readable));
     let elsewhere = ask(&gateway, "GET", "/customers/c-1", &[&origin], b"");
     assert!(elsewhere.status == 200 && !elsewhere.head.to_lowercase().contains("access-control"));
 }

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::gateway::{TestGateway, base, bearer};
+use crate::fixtures::{CONSENT, NOTICE, person};
+use crate::gateway::{TestGateway, start_with_routes};
 use crate::http;
-use crate::releases::person;
 use crate::upstream::{Upstream, answer};
 
 const ROUTES: &str = r#"
@@ -22,11 +22,9 @@ events = ["changed"]
 "#;
 
 fn start_gateway() -> (Upstream, TestGateway) {
-    let upstream = Upstream::start();
-    let gateway = TestGateway::start(&format!("{}{ROUTES}", base(upstream.address)));
-    gateway
-        .record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
-    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    let (upstream, gateway) = start_with_routes(ROUTES);
+    gateway.record_event("p-1", CONSENT);
+    gateway.record_event("p-2", NOTICE);
     (upstream, gateway)
 }
 
@@ -105,12 +103,7 @@ fn an_event_leaves_before_the_next_one_comes() {
         let rest: &[u8] = if seen { b" \"p-2\"}\n\n" } else { b"too late" };
         let _ = stream.write_all(rest);
     });
-    let mut stream = http::connect(gateway.address);
-    let request = format!(
-        "GET /changes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
-        bearer("support")
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = gateway.begin_get("/changes", "support", "direct-marketing");
     let mut bytes = Vec::new();
     while !String::from_utf8_lossy(&bytes).contains("Name-p-1") {
         let mut some = [0; 1024];

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::NOTICE;
 use crate::gateway::{TestGateway, base};
 use crate::http::{self, Answer};
 use crate::token_issuer::Issuer;
@@ -48,7 +49,6 @@ subject = { path = "@.of", namespace = "fhir" }
 "@.name" = "name"
 "#;
 
-const NOTICE: &str = r#"{"kind": "notice", "notice": "n"}"#;
 const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "marketing"}"#;
 
 fn config(upstream: &Upstream, rules: &str) -> String {
@@ -63,7 +63,7 @@ fn start_gateway() -> (Upstream, TestGateway) {
 
 fn tell(gateway: &TestGateway, namespace: &str, id: &str, event: &str) -> Answer {
     let path = format!("/v1/subjects/{id}/events?namespace={namespace}");
-    http::send(gateway.admin, "POST", &path, &[], event.as_bytes())
+    gateway.post_admin(&path, event.as_bytes())
 }
 
 #[track_caller]
@@ -99,15 +99,14 @@ fn an_event_is_in_force_under_every_spelling_of_an_id() {
     told(&gateway, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
     assert_eq!(released(), ["Zoe"]);
     let line = r#"{"subject": "zoe\u0308@EXAMPLE.org", "namespace": "email", "kind": "restriction"}"#;
-    let batch = http::send(gateway.admin, "POST", "/v1/events:batch", &[], line.as_bytes());
+    let batch = gateway.post_admin("/v1/events:batch", line.as_bytes());
     assert!(batch.text().contains("position"), "{}", batch.text());
     assert_eq!(released(), Vec::<String>::new());
-    let state = http::get(gateway.admin, "/v1/subjects/ADA@example.org?namespace=email", &[]).json();
+    let state = gateway.get_admin("/v1/subjects/ADA@example.org?namespace=email").json();
     assert_eq!(state["consents"]["marketing"], "withdrawn");
-    let history =
-        http::get(gateway.admin, "/v1/subjects/zo%C3%AB@example.org/events?namespace=email", &[]).json();
+    let history = gateway.get_admin("/v1/subjects/zo%C3%AB@example.org/events?namespace=email").json();
     assert_eq!(history.as_array().unwrap().len(), 2);
-    let report = http::get(gateway.admin, "/v1/subjects/ADA@example.org/report?namespace=email", &[]).json();
+    let report = gateway.get_admin("/v1/subjects/ADA@example.org/report?namespace=email").json();
     assert_eq!(report["subject"], "ada@example.org");
     assert_eq!(report["disclosures"].as_array().unwrap().len(), 1, "{report}");
     assert!(gateway.metrics().contains("purposegate_ledger_subjects 3"), "three people");
@@ -128,11 +127,10 @@ fn links_evaluations_and_paths_read_ids_alike() {
                 "subject": { "id": "ADA@X.ORG", "namespace": "email" } } },
         });
         let body = question.to_string();
-        http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json()["decision"]
-            .clone()
+        gateway.post_admin("/access/v1/evaluation", body.as_bytes()).json()["decision"].clone()
     };
     assert_eq!(evaluate(), true);
-    let link = http::get(gateway.admin, "/v1/subjects/ADA@X.ORG/opt-out-link?namespace=email", &[]).json();
+    let link = gateway.get_admin("/v1/subjects/ADA@X.ORG/opt-out-link?namespace=email").json();
     let clicked = http::send(
         gateway.address,
         "POST",
@@ -160,7 +158,7 @@ fn extract_reads_references_and_rejects_others() {
     assert_eq!((misfit.status, &misfit.json()["code"]), (400, &json!("event-malformed")));
     assert!(misfit.text().contains("pattern of its namespace") && !misfit.text().contains("17"));
     let line = br#"{"subject": "Group/17", "namespace": "fhir", "kind": "erasure"}"#;
-    let batch = http::send(gateway.admin, "POST", "/v1/events:batch", &[], line).text();
+    let batch = gateway.post_admin("/v1/events:batch", line).text();
     assert!(batch.contains("pattern of its namespace") && !batch.contains("Group"), "{batch}");
     let question = json!({
         "subject": { "type": "recipient", "id": "support" },
@@ -168,8 +166,7 @@ fn extract_reads_references_and_rejects_others() {
         "resource": { "type": "data-category", "id": "name", "properties": {
             "subject": { "id": "Group/17", "namespace": "fhir" } } },
     });
-    let answer =
-        http::send(gateway.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes());
+    let answer = gateway.post_admin("/access/v1/evaluation", question.to_string().as_bytes());
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("pattern of its namespace") && !answer.text().contains("Group"));
     told(&gateway, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
@@ -184,8 +181,7 @@ fn ids_of_controllers_are_normalised() {
     let note = || gateway.get("/people", "support", "customer-support").json()[0].get("note").is_some();
     assert!(note());
     let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
-    let answer =
-        http::send(gateway.admin, "POST", "/v1/controllers/Acme/events?namespace=account", &[], closed);
+    let answer = gateway.post_admin("/v1/controllers/Acme/events?namespace=account", closed);
     assert_eq!(answer.status, 200);
     assert!(!note(), "data of a closed account are purged");
 }
@@ -228,13 +224,12 @@ fn subjects_of_a_case_are_read_by_the_namespace_rule() {
         "case": "C-7", "recipient": "police", "purpose": "law-enforcement", "categories": ["name"],
         "subjects": [{ "id": "ADA@x.org", "namespace": "email" }], "end": "2999-01-01T00:00:00Z", "reference": "1 Js 7/26",
     });
-    let post =
-        |path: &str, body: &Value| http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes());
+    let post = |path: &str, body: &Value| gateway.post_admin(path, body.to_string().as_bytes());
     assert_eq!(post("/v1/cases", &case).status, 200);
     for approver in ["Kim", "Lee"] {
         assert_eq!(post("/v1/cases/C-7/approve", &json!({ "approver": approver })).status, 200);
     }
-    let shown = http::get(gateway.admin, "/v1/cases/C-7", &[]).json();
+    let shown = gateway.get_admin("/v1/cases/C-7").json();
     assert_eq!(shown["subjects"], json!([{ "id": "ada@x.org", "namespace": "email" }]));
     let answer = gateway.get("/people", "police", "law-enforcement;case=\"C-7\"");
     assert_eq!(answer.json(), json!([{ "name": "Ada" }, {}]), "{}", answer.text());
@@ -252,7 +247,7 @@ fn a_namespace_rule_applies_to_earlier_events() {
     let upstream = Upstream::start();
     upstream.json("/people", r#"[{"email": "Ada@X.org", "name": "Ada"}]"#);
     let gateway = TestGateway::start(&config(&upstream, ""));
-    let link = http::get(gateway.admin, "/v1/subjects/ADA@x.org/opt-out-link?namespace=email", &[]).json();
+    let link = gateway.get_admin("/v1/subjects/ADA@x.org/opt-out-link?namespace=email").json();
     told(&gateway, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
     told(&gateway, "email", "Ada@X.org", GIVEN);
     assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"], "under this spelling");
@@ -264,9 +259,7 @@ fn a_namespace_rule_applies_to_earlier_events() {
 
     let gateway = TestGateway::start_in(folder, &config(&upstream, RULES));
     assert_eq!(names(&gateway, "/people", "direct-marketing"), Vec::<String>::new(), "it was withdrawn last");
-    let ask = |path: &str| {
-        http::get(gateway.admin, &format!("/v1/subjects/aDa@x.org{path}?namespace=email"), &[]).json()
-    };
+    let ask = |path: &str| gateway.get_admin(&format!("/v1/subjects/aDa@x.org{path}?namespace=email")).json();
     let state = ask("");
     assert_eq!(
         (&state["consents"]["marketing"], &state["objections"]),
@@ -277,7 +270,7 @@ fn a_namespace_rule_applies_to_earlier_events() {
     assert_eq!(kinds, ["objection", "consent-given", "consent-withdrawn", "request-received"]);
     assert_eq!(ask("/disclosures").as_array().unwrap().len(), 2, "under the old spelling");
     assert_eq!(ask("/report")["events"].as_array().unwrap().len(), 4);
-    let requests = http::get(gateway.admin, "/v1/requests", &[]).json();
+    let requests = gateway.get_admin("/v1/requests").json();
     assert_eq!((requests.as_array().unwrap().len(), &requests[0]["subject"]), (1, &json!("ada@x.org")));
     assert!(gateway.metrics().contains("purposegate_ledger_subjects 1"));
 

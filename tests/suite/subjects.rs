@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::{NOTICE, person, start_customer_gateway};
 use crate::gateway::TestGateway;
-use crate::http;
-use crate::releases::{person, start_gateway};
 
 fn report(gateway: &TestGateway, subject: &str) -> Value {
-    let answer = http::get(gateway.admin, &format!("/v1/subjects/{subject}/report"), &[]);
+    let answer = gateway.get_admin(&format!("/v1/subjects/{subject}/report"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
@@ -19,7 +18,7 @@ fn registered_and_approved(gateway: &TestGateway, id: &str, confidential_until: 
         "confidential-until": confidential_until,
     });
     let post = |path: &str, body: Value| {
-        let answer = http::send(gateway.admin, "POST", path, &[], body.to_string().as_bytes());
+        let answer = gateway.post_admin(path, body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
     };
     post("/v1/cases", case);
@@ -29,11 +28,11 @@ fn registered_and_approved(gateway: &TestGateway, id: &str, confidential_until: 
 
 #[test]
 fn a_report_lists_disclosures_with_purpose_and_basis() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-1"), person("p-2")));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
-    gateway.record_event("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
+    gateway.record_event("p-2", NOTICE);
     gateway
         .record_event("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing", "channel": "phone"}"#);
     gateway.get("/customers/p-1", "support", "customer-support;case=\"T-7\"");
@@ -68,15 +67,15 @@ fn a_report_lists_disclosures_with_purpose_and_basis() {
     }
     assert!(told["sources"].as_array().is_some_and(|sources| sources.len() > 5));
     assert!(!told.to_string().contains("p-2"), "nothing about anybody else");
-    let list = http::get(gateway.admin, "/v1/subjects/p-1/disclosures", &[]).json();
+    let list = gateway.get_admin("/v1/subjects/p-1/disclosures").json();
     assert_eq!(list, told["disclosures"]);
 }
 
 #[test]
 fn a_confidential_case_is_reported_after_its_confidentiality_ends() {
-    let (upstream, gateway) = start_gateway();
+    let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     registered_and_approved(&gateway, "C-secret", "2098-01-01T00:00:00Z");
     registered_and_approved(&gateway, "C-told", "2020-01-01T00:00:00Z");
     for case in ["C-secret", "C-told"] {
@@ -86,22 +85,20 @@ fn a_confidential_case_is_reported_after_its_confidentiality_ends() {
     let told = report(&gateway, "p-1");
     let cases: Vec<_> = told["disclosures"].as_array().unwrap().iter().map(|one| &one["case"]).collect();
     assert_eq!(cases, [&json!("C-told")]);
-    let page = http::get(gateway.admin, "/v1/subjects/p-1/report?format=html", &[]);
-    for text in
-        [told.to_string(), page.text(), http::get(gateway.admin, "/v1/subjects/p-1/disclosures", &[]).text()]
-    {
+    let page = gateway.get_admin("/v1/subjects/p-1/report?format=html");
+    for text in [told.to_string(), page.text(), gateway.get_admin("/v1/subjects/p-1/disclosures").text()] {
         assert!(text.contains("C-told") && !text.contains("C-secret"), "{text}");
     }
 }
 
 #[test]
 fn the_report_page_is_self_contained_and_escapes_text() {
-    let (_upstream, gateway) = start_gateway();
+    let (_upstream, gateway) = start_customer_gateway();
     gateway.record_event(
         "p-1",
         r#"{"kind": "notice", "notice": "<script>alert(1)</script>", "channel": "\"&"}"#,
     );
-    let page = http::get(gateway.admin, "/v1/subjects/p-1/report?format=html", &[]);
+    let page = gateway.get_admin("/v1/subjects/p-1/report?format=html");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     let text = page.text();
     assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
@@ -113,16 +110,16 @@ fn the_report_page_is_self_contained_and_escapes_text() {
 
 #[test]
 fn an_unknown_subject_has_no_report() {
-    let (_upstream, gateway) = start_gateway();
-    assert_eq!(http::get(gateway.admin, "/v1/subjects/nobody/report", &[]).status, 404);
-    assert_eq!(http::get(gateway.admin, "/v1/subjects/nobody/disclosures", &[]).json(), json!([]));
-    assert_eq!(http::get(gateway.admin, "/v1/subjects/p-1/report?format=pdf", &[]).status, 400);
+    let (_upstream, gateway) = start_customer_gateway();
+    assert_eq!(gateway.get_admin("/v1/subjects/nobody/report").status, 404);
+    assert_eq!(gateway.get_admin("/v1/subjects/nobody/disclosures").json(), json!([]));
+    assert_eq!(gateway.get_admin("/v1/subjects/p-1/report?format=pdf").status, 400);
 }
 
 #[test]
 fn subject_requests_are_counted_until_they_are_answered() {
-    let (_upstream, gateway) = start_gateway();
-    let post = |path: &str, body: &str| http::send(gateway.admin, "POST", path, &[], body.as_bytes());
+    let (_upstream, gateway) = start_customer_gateway();
+    let post = |path: &str, body: &str| gateway.post_admin(path, body.as_bytes());
     let gauges = |open: u32, overdue: u32| {
         let metrics = gateway.metrics();
         for line in [
@@ -137,7 +134,7 @@ fn subject_requests_are_counted_until_they_are_answered() {
     let late = r#"{"right": "erasure", "at": "2020-01-01T00:00:00Z", "channel": "letter"}"#;
     assert_eq!(post("/v1/subjects/p-2/requests", late).status, 200);
     gauges(2, 1);
-    let open = http::get(gateway.admin, "/v1/requests", &[]).json();
+    let open = gateway.get_admin("/v1/requests").json();
     assert_eq!(open.as_array().map(Vec::len), Some(2));
     assert_eq!(
         open[0],

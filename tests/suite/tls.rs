@@ -17,9 +17,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
 use crate::gateway::{TestGateway, base, bearer};
 use crate::http;
-use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
 const PARTNER: &str = "spiffe://example.org/partner";
@@ -51,9 +51,9 @@ fn start_gateway_with(listener: &str) -> TlsGateway {
     let partner = format!(
         "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
     );
-    let config = format!("{}{partner}{ROUTES}", base(upstream.address).replace("[admin]", &tls));
+    let config = format!("{}{partner}{CUSTOMER_ROUTES}", base(upstream.address).replace("[admin]", &tls));
     let gateway = TestGateway::start(&config);
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gateway.record_event("p-1", NOTICE);
     TlsGateway { _upstream: upstream, gateway, certificates }
 }
 
@@ -263,8 +263,8 @@ fn start_gateway_for(authority: &Authority, names: &[&str]) -> (Upstream, TestGa
     let base = base(upstream.address)
         .replace("[admin]", &tls)
         .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"10s\"\nidle-timeout = \"1h\"\n[[upstream]]");
-    let gateway = TestGateway::start(&format!("{base}{partner}{ROUTES}{stream}"));
-    gateway.record_event("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let gateway = TestGateway::start(&format!("{base}{partner}{CUSTOMER_ROUTES}{stream}"));
+    gateway.record_event("p-1", NOTICE);
     (upstream, gateway, certificates)
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http::{self, Answer};
 use crate::token_issuer::Issuer;
@@ -85,7 +86,7 @@ fields = {{ "@.invoice" = "service-data" }}
     );
     let gateway = TestGateway::start(&config);
     for person in ["c-1", "c-2"] {
-        gateway.record_event(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(person, KNOWN);
     }
     (upstream, gateway, issuer)
 }
@@ -189,9 +190,8 @@ fn each_actor_is_logged_under_a_pseudonym() {
         // The credential is locked to its purpose, so none is declared.
         let answer = http::get(gateway.address, "/customers", &[&token]);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let applied = answer.header("data-purpose-applied").unwrap();
-        let decision = applied.split('"').nth(1).unwrap();
-        let record = http::get(gateway.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+        let decision = answer.decision();
+        let record = gateway.decision(&decision);
         assert_eq!(record["factors"]["purpose"], "permits");
         assert_eq!(record["factors"]["credential"], "permits");
         assert_eq!(record["factors"]["policy"], "permits");
@@ -220,7 +220,7 @@ fn a_key_and_a_token_must_name_the_same_recipient() {
 fn sec_gpc_of_the_person_is_an_objection_to_marketing() {
     let (_upstream, gateway, issuer) = start_gateway();
     let objections = || {
-        let state = http::get(gateway.admin, "/v1/subjects/c-1", &[]).json();
+        let state = gateway.get_admin("/v1/subjects/c-1").json();
         state["objections"].as_array().cloned().unwrap_or_default()
     };
     let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
@@ -240,7 +240,7 @@ fn sec_gpc_of_the_person_is_an_objection_to_marketing() {
         for _ in 0..2 {
             assert_eq!(ask(&gateway, &person, "access", &["sec-gpc: 1"]).status, 200);
         }
-        let history = http::get(gateway.admin, "/v1/subjects/c-1/events", &[]).json();
+        let history = gateway.get_admin("/v1/subjects/c-1/events").json();
         history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection").count()
     };
     assert_eq!(recorded(), 1);
@@ -271,6 +271,6 @@ fn refusals_do_not_make_a_person_known() {
     ask(&gateway, &issuer.bearer(json!({ "azp": "portal", "sub": "c-9" })), "access", &["sec-gpc: 1"]);
     gateway.record_event("c-9", r#"{"kind": "opt-out", "recipient": "reseller"}"#);
     assert!(!has_name(), "they have only said no");
-    gateway.record_event("c-9", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event("c-9", KNOWN);
     assert!(has_name());
 }

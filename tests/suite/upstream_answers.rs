@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::gateway::{TestGateway, base, bearer, wait_until};
-use crate::http::{self, Answer};
+use crate::fixtures::KNOWN;
+use crate::gateway::{TestGateway, base, wait_until};
+use crate::http::Answer;
 use crate::upstream::{Upstream, answer};
 
 const PERSON: &str = r#"{"id": "c-1", "name": "Ada Example", "secret": "x", "status": "active"}"#;
@@ -68,7 +69,7 @@ fn start_gateway_with(upstream_keys: &str) -> (Upstream, TestGateway) {
     let config =
         base(upstream.address).replace("name = \"crm\"\n", &format!("name = \"crm\"\n{upstream_keys}\n"));
     let gateway = TestGateway::start(&format!("{config}{ROUTES}"));
-    gateway.record_event("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    gateway.record_event("c-1", KNOWN);
     (upstream, gateway)
 }
 
@@ -81,10 +82,8 @@ fn answer_of(headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn ask(gateway: &TestGateway, method: &str, path: &str) -> Answer {
-    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
-    http::send(gateway.address, method, path, &headers, body)
+    gateway.send(method, path, ("support", "customer-support"), &[], body)
 }
 
 #[test]

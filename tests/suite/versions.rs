@@ -7,7 +7,7 @@ use purposegate::gateway::Gateway;
 use tempfile::TempDir;
 
 use crate::gateway::{TestGateway, base, pack};
-use crate::http;
+use crate::program::run;
 use crate::upstream::Upstream;
 
 /// Discloses what version 1 does not.
@@ -69,7 +69,7 @@ fn a_future_version_is_loaded_but_not_in_force() {
     let upstream = Upstream::start();
     // In the order of their dates, however they are written down.
     let gateway = TestGateway::start(&under(&[&next, &first], upstream.address));
-    let policies = http::get(gateway.admin, "/v1/policies", &[]).json();
+    let policies = gateway.get_admin("/v1/policies").json();
     assert_eq!((&policies[0]["version"], &policies[0]["in_force"]), (&"1".into(), &true.into()));
     assert_eq!((&policies[1]["version"], &policies[1]["in_force"]), (&"2".into(), &false.into()));
     assert!(gateway.metrics().contains("version=\"1\"") && !gateway.metrics().contains("version=\"2\""));
@@ -112,12 +112,11 @@ fn refusal(folder: &TempDir, versions: &[&Path]) -> Option<String> {
     runtime.block_on(Gateway::bind(loaded)).err().map(|error| error.to_string())
 }
 
-/// What `check` says of the configuration in a folder: its exit status and its words.
+/// Runs `check` on the configuration in a folder; returns its exit status and its findings.
 fn check(folder: &TempDir) -> (i32, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_purposegate"));
-    command.arg("check").arg("--config").arg(folder.path().join("purposegate.toml"));
-    let done = command.output().unwrap();
-    (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned())
+    let file = folder.path().join("purposegate.toml");
+    let (status, _, findings) = run(["check", "--config", file.to_str().unwrap()]);
+    (status, findings)
 }
 
 #[test]

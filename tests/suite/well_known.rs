@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::fixtures::{CUSTOMER_ROUTES, KNOWN, person};
 use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http::{self, Answer};
-use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
 /// Three recipients that ask for reports, beside those of every test.
@@ -12,7 +12,7 @@ fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     let list = format!(r#"{{"items": [{}, {}], "total": 2}}"#, person("p-1"), person("p-2"));
     upstream.json("/customers", &list);
-    let mut config = format!("{}{ROUTES}", base(upstream.address));
+    let mut config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
     for report in ["none", "counts", "paths"] {
         config.push_str(&format!(
             "[[recipient]]\nname = \"{report}\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"direct-marketing\"]\n\
@@ -22,7 +22,7 @@ fn start_gateway() -> (Upstream, TestGateway) {
     }
     let gateway = TestGateway::start(&config);
     for subject in ["p-1", "p-2"] {
-        gateway.record_event(subject, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+        gateway.record_event(subject, KNOWN);
     }
     gateway.record_event("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
     (upstream, gateway)
@@ -129,8 +129,7 @@ fn a_recipient_reads_only_its_own_decisions() {
     let (_upstream, gateway) = start_gateway();
     let decision = |recipient: &str| {
         let answer = list(&gateway, recipient, &[]);
-        let applied = answer.header("data-purpose-applied").unwrap().to_owned();
-        applied.split('"').nth(1).unwrap().to_owned()
+        answer.decision()
     };
     let told = |recipient: &str, id: &str| about_itself(&gateway, recipient, &format!("/decisions/{id}"));
     let id = decision("none");
