@@ -58,7 +58,6 @@ fn a_permit_carries_form_basis_and_clauses() {
 #[test]
 fn a_denial_names_the_reason_and_a_clear_release_no_obligation() {
     let gateway = start_gateway();
-    // The recipient is registered for it in the base configuration under no such purpose: ask the form itself.
     let masked = evaluate(&gateway, &question("support", "customer-support", "email", "c-1"));
     assert_eq!(masked["context"]["form"], "clear");
     let withheld = evaluate(&gateway, &question("support", "customer-support", "ip-address", "c-1"));

@@ -1,5 +1,5 @@
-//! What happened is said: problem documents that help whom they refuse, counters that alerts can rely on,
-//! and a page that lists what works.
+//! Metrics that alerts rely on, and the help that recipients get: permitted purposes in refusals, and the methods that
+//! work on the purpose page.
 
 use serde_json::{Value, json};
 
@@ -27,11 +27,11 @@ fn a_refused_purpose_lists_the_permitted_ones() {
     assert!(detail.ends_with("did you mean `customer-support`?"), "{detail}");
     let basis = refused(&gateway, "support", &["data-purpose: consent"]);
     assert_eq!((&basis["code"], &basis["permitted_purposes"]), (&json!("legal-basis-as-purpose"), &own));
-    // A purpose of somebody else is named to nobody, not even as the nearest.
+    // Purposes of other recipients are not disclosed, not even as the nearest name.
     let other = refused(&gateway, "support", &["data-purpose: reseller-follow-upp"]);
     assert!(!other.to_string().contains("reseller-follow-up"), "{other}");
     assert_eq!(refused(&gateway, "reseller", &[])["permitted_purposes"], json!(["reseller-follow-up"]));
-    // Who is not known is told no purpose at all.
+    // An unidentified caller learns no purpose.
     let nobody = http::get(gateway.address, "/customers", &[]);
     assert!(nobody.status == 401 && !nobody.text().contains("customer-support"), "{}", nobody.text());
 }
@@ -109,9 +109,9 @@ fn the_purpose_page_lists_the_methods_that_work() {
                 let (bearer, purpose) = (bearer(recipient), format!("data-purpose: {purpose}"));
                 let answer = http::send(gateway.address, method, "/both/p-1", &[&bearer, &purpose], b"");
                 let works = answer.status != 403;
-                let told =
+                let listed_method =
                     entry.is_some_and(|entry| entry["methods"].as_array().unwrap().contains(&json!(method)));
-                assert_eq!(told, works, "{recipient} {purpose} {method}: {}", answer.text());
+                assert_eq!(listed_method, works, "{recipient} {purpose} {method}: {}", answer.text());
             }
         }
     }
@@ -120,7 +120,7 @@ fn the_purpose_page_lists_the_methods_that_work() {
             ["methods"],
         json!(["GET"])
     );
-    // Registered, and permitted by no rule.
+    // The recipient is registered for this purpose, but no rule permits it.
     let purposes = page("support")["purposes"].clone();
     assert!(!purposes.as_array().unwrap().contains(&json!("data-sale")), "{purposes}");
 }

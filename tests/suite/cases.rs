@@ -1,5 +1,5 @@
-//! Disclosure cases through the sockets: an authority receives what a case names, about whom it
-//! names, while it is in force, and otherwise nothing.
+//! Disclosure cases: an authority receives the categories of a case about its subjects while the case is in force, and
+//! otherwise nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -51,7 +51,7 @@ fn approve(gateway: &TestGateway, id: &str, approver: &str) -> http::Answer {
     post(gateway, &format!("/v1/cases/{id}/approve"), &json!({ "approver": approver }))
 }
 
-fn in_force(gateway: &TestGateway, case: &Value) {
+fn put_in_force(gateway: &TestGateway, case: &Value) {
     register(gateway, case);
     let id = case["case"].as_str().unwrap();
     assert_eq!(approve(gateway, id, "ada").status, 200);
@@ -69,10 +69,10 @@ fn is_refused(answer: &http::Answer) -> bool {
 #[test]
 fn a_case_releases_its_categories_about_its_subjects() {
     let (upstream, gateway) = start_gateway();
-    in_force(&gateway, &case("C-7"));
+    put_in_force(&gateway, &case("C-7"));
     let answer = ask(&gateway, "police", "law-enforcement", "C-7");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    // The name is not in the case; a password leaves for nobody.
+    // The case does not cover the name, and no rule ever releases a password.
     assert_eq!(answer.json(), json!({"id": "p-1", "email": "p-1@example.org", "status": "active"}));
 
     upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-2"), person("p-1")));
@@ -87,7 +87,7 @@ fn a_case_releases_its_categories_about_its_subjects() {
     let record = gateway.decision(&decision);
     assert_eq!(record["case"], "C-7");
     assert_eq!(record["categories"]["email"][0]["basis"], "legal-obligation");
-    assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is nobody");
+    assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is not a data subject");
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn an_authority_without_a_case_in_force_is_refused_before_the_upstream() {
     let for_another = json!({"case": "C-8", "recipient": "court", "purpose": "court-order"});
     let mut other = case("C-8");
     other.as_object_mut().unwrap().extend(for_another.as_object().unwrap().clone());
-    in_force(&gateway, &other);
+    put_in_force(&gateway, &other);
     assert_eq!(ask(&gateway, "court", "court-order", "C-8").status, 200);
     assert!(is_refused(&ask(&gateway, "court", "law-enforcement", "C-8")), "another purpose");
     assert!(is_refused(&ask(&gateway, "court", "legal", "C-8")), "the purpose above it");
 
     let mut past = case("C-9");
     past["end"] = json!("2020-01-01T00:00:00Z");
-    in_force(&gateway, &past);
+    put_in_force(&gateway, &past);
     assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-9")), "past its end");
     assert_eq!(post(&gateway, "/v1/cases/C-7/end", &json!({})).status, 200);
     assert!(is_refused(&ask(&gateway, "police", "law-enforcement", "C-7")), "ended before its time");
@@ -146,7 +146,7 @@ fn a_query_parameter_outside_the_case_is_refused() {
         base(upstream.address)
     ));
     upstream.json("/search", r#"{"items": []}"#);
-    in_force(&gateway, &case("C-7"));
+    put_in_force(&gateway, &case("C-7"));
     let search = |query: &str| {
         gateway.get(&format!("/search?{query}"), "police", "law-enforcement;case=\"C-7\"").status
     };
@@ -156,12 +156,12 @@ fn a_query_parameter_outside_the_case_is_refused() {
 #[test]
 fn cases_are_listed_with_their_state() {
     let (_upstream, gateway) = start_gateway();
-    in_force(&gateway, &case("C-7"));
+    put_in_force(&gateway, &case("C-7"));
     register(&gateway, &case("C-8"));
     let list = gateway.get_admin("/v1/cases").json();
-    let standings: Vec<_> =
+    let states: Vec<_> =
         list.as_array().unwrap().iter().map(|case| (&case["case"], &case["state"])).collect();
-    assert_eq!(standings, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
+    assert_eq!(states, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
     assert_eq!(list[0]["approvers"], json!(["ada", "ben"]));
     assert_eq!(gateway.get_admin("/v1/cases/C-8").json(), list[1]);
     assert_eq!(gateway.get_admin("/v1/cases/C-9").status, 404);
@@ -197,34 +197,34 @@ fn a_malformed_case_is_not_registered() {
 
 #[test]
 fn an_answer_in_flight_stops_releasing_when_its_case_ends() {
-    // A machine that is busy gets a case that lasts longer.
+    // On a busy machine the answer may begin late: the next attempt has a longer case.
     for seconds in [5, 20, 80] {
         let (upstream, gateway) = start_gateway();
         endless_list(&upstream);
         let mut short = case("C-7");
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
         short["end"] = json!(end.to_string());
-        in_force(&gateway, &short);
+        put_in_force(&gateway, &short);
         let Some((mut stream, mut bytes)) = begin(&gateway) else { continue };
         wait_until(|| gateway.get_admin("/v1/cases/C-7").json()["state"] == "ended");
         stream.read_to_end(&mut bytes).unwrap();
-        return expect_an_end(&bytes);
+        return assert_released_until_the_end(&bytes);
     }
     panic!("no answer began within 80 seconds");
 }
 
-/// Far more than sockets and windows hold between gateway and recipient.
+/// Number of records; far more than the buffers between gateway and recipient hold.
 const RECORDS: usize = 60_000;
 
 #[test]
 fn nothing_leaves_under_a_case_after_its_end_was_acknowledged() {
     let (upstream, gateway) = start_gateway();
     endless_list(&upstream);
-    in_force(&gateway, &case("C-7"));
+    put_in_force(&gateway, &case("C-7"));
     let (mut stream, mut bytes) = begin(&gateway).unwrap();
     assert_eq!(post(&gateway, "/v1/cases/C-7/end", &json!({})).status, 200);
     stream.read_to_end(&mut bytes).unwrap();
-    expect_an_end(&bytes);
+    assert_released_until_the_end(&bytes);
 }
 
 fn endless_list(upstream: &Upstream) {
@@ -242,7 +242,7 @@ fn endless_list(upstream: &Upstream) {
     });
 }
 
-/// Asks for the list and reads its beginning, in which the case counts; `None` where it is over already.
+/// Requests the list and reads its beginning, which is released under the case. `None` if the case has ended already.
 fn begin(gateway: &TestGateway) -> Option<(TcpStream, Vec<u8>)> {
     let mut stream = gateway.begin_get("/customers", "police", "law-enforcement;case=\"C-7\"");
     let mut bytes = vec![0u8; 64 * 1024];
@@ -250,8 +250,8 @@ fn begin(gateway: &TestGateway) -> Option<(TcpStream, Vec<u8>)> {
     String::from_utf8_lossy(&bytes).contains("p-1@example.org").then_some((stream, bytes))
 }
 
-/// The list is whole, and in its rest the case does not count any more.
-fn expect_an_end(bytes: &[u8]) {
+/// Asserts that the list is complete and its last record is no longer released under the case.
+fn assert_released_until_the_end(bytes: &[u8]) {
     let answer = http::parse(bytes);
     assert!(answer.complete);
     let items = answer.json();
@@ -283,7 +283,7 @@ fn a_case_without_an_id_gets_one() {
     assert_eq!(gateway.get_admin("/v1/cases").json().as_array().map(Vec::len), Some(2));
 }
 
-/// A page that somebody's browser shows can reach the loopback too.
+/// A web page in a browser on the same machine can reach the loopback.
 #[test]
 fn the_admin_listener_refuses_requests_of_other_sites() {
     let (_upstream, gateway) = start_gateway();

@@ -53,7 +53,7 @@ fn scrub_knows_the_subject_of_the_path() {
     let body = r#"{"name":"Jane"}"#;
     let (status, out, _) = scrub("by-id", "customer-support", Some("{}"), body);
     assert_eq!((status, out.as_str()), (0, body));
-    // Of whom the ledger has never heard.
+    // The ledger does not know the subject.
     assert_eq!(scrub("by-id", "customer-support", None, body).1, "{}");
 }
 
@@ -124,7 +124,7 @@ fn a_warning_can_be_acknowledged() {
     let (_, out, _) = command_on(&acknowledged, &["check", "--format", "json"]);
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&found["warnings"], &found["acknowledged"]), (&0.into(), &3.into()), "{found}");
-    // Another route's is not.
+    // An `allow` elsewhere does not acknowledge it.
     let (_, _, words) = command_on(&format!("allow = [\"route-not-personal\"]\n{NOT_PERSONAL}"), &["check"]);
     assert!(words.contains("allow-unused") && words.contains("route `open` is not personal"), "{words}");
     let (status, _, words) = command_on(&format!("{NOT_PERSONAL}allow = [\"unknown-key\"]\n"), &["check"]);

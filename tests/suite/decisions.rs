@@ -1,4 +1,4 @@
-//! What the record of a decision says: what left without a classification, and why a field was withheld.
+//! Decision records: unclassified fields, and the reason for which a field was withheld.
 
 use serde_json::{Value, json};
 
@@ -51,8 +51,8 @@ fn list(ids: &[&str]) -> String {
     format!("[{}]", ids.iter().map(|id| note(id)).collect::<Vec<_>>().join(", "))
 }
 
-/// An answer and the record of its decision.
-fn asked(gateway: &TestGateway, path: &str, purpose: &str) -> (String, Value) {
+/// Returns an answer and the record of its decision.
+fn answer_and_decision(gateway: &TestGateway, path: &str, purpose: &str) -> (String, Value) {
     let answer = gateway.get(path, "support", purpose);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let id = answer.decision();
@@ -69,10 +69,11 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
     let (upstream, gateway) = start_gateway();
     let ids = ["known", "erased", "restricted", "minor", "stranger", "refuses"];
     for path in ["/notes", "/noted"] {
-        let nobodys = r#"{"email": "x@example.org", "note": "note of nobody"}"#;
+        let without_subject = r#"{"email": "x@example.org", "note": "note of nobody"}"#;
         upstream.json(
             path,
-            &list(&ids).replace("\"note of refuses\"}]", &format!("\"note of refuses\"}}, {nobodys}]")),
+            &list(&ids)
+                .replace("\"note of refuses\"}]", &format!("\"note of refuses\"}}, {without_subject}]")),
         );
     }
     for id in &ids[..4] {
@@ -86,7 +87,7 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
         let who = ids.iter().chain(&["nobody"]);
         who.filter(|id| text.contains(&format!("note of {id}"))).map(|id| (*id).to_owned()).collect()
     };
-    let (text, record) = asked(&gateway, "/notes", "customer-support");
+    let (text, record) = answer_and_decision(&gateway, "/notes", "customer-support");
     assert_eq!(left(&text), ["known"]);
     let unclassified = record["categories"]["unclassified"].as_array().unwrap();
     let fields = |form: &str, reason: &Value| -> Option<&Value> {
@@ -105,16 +106,16 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
     assert_eq!(record["records"], 7);
     assert_eq!(record["withheld_records"], 6);
 
-    let (text, _) = asked(&gateway, "/noted", "customer-support");
+    let (text, _) = answer_and_decision(&gateway, "/noted", "customer-support");
     assert_eq!(left(&text), ["known", "stranger", "refuses"], "judged as somebody who has said nothing");
 
-    let told = |id: &str| gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).json();
-    let known = told("known");
+    let disclosures = |id: &str| gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).json();
+    let known = disclosures("known");
     let categories = known[0]["categories"].as_array().unwrap();
     let unclassified = categories.iter().find(|one| one["category"] == "unclassified").unwrap();
     assert_eq!(*unclassified, json!({ "category": "unclassified", "form": "clear", "basis": null }));
     for withheld in ["erased", "restricted", "minor"] {
-        assert_eq!(told(withheld), json!([]), "{withheld}");
+        assert_eq!(disclosures(withheld), json!([]), "{withheld}");
     }
     let page = gateway.get_admin("/v1/subjects/known/report?format=html").text();
     assert!(page.contains("no legal basis on record"), "{page}");
@@ -133,7 +134,7 @@ fn each_withheld_field_is_recorded_with_its_own_reason() {
     }
     gateway.record_event("erased", r#"{"kind": "erasure"}"#);
     gateway.record_event("objects", r#"{"kind": "objection", "purpose": "direct-marketing"}"#);
-    let (_, record) = asked(&gateway, "/kept", "direct-marketing");
+    let (_, record) = answer_and_decision(&gateway, "/kept", "direct-marketing");
     let entry = |reason: &str| -> Value {
         let email = record["categories"]["email"].as_array().unwrap();
         email
@@ -179,7 +180,7 @@ fn an_access_evaluation_agrees_with_the_gateway_about_unknown_subjects() {
             gateway.record_event("77", event);
         }
         for (path, route) in [("/kept", Some("kept")), ("/kept", None), ("/noted", Some("noted"))] {
-            let (text, _) = asked(&gateway, path, "customer-support");
+            let (text, _) = answer_and_decision(&gateway, path, "customer-support");
             let evaluation = evaluated(&gateway, route, "77");
             assert_eq!(
                 evaluation["decision"],

@@ -1,4 +1,4 @@
-//! What the documents say holds: examples load, commands parse, tables are whole, links lead somewhere.
+//! The documentation is true: examples load, commands parse, tables are complete, links have targets.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The fenced blocks of a document in one language, indentation of lists taken away.
+/// Returns the fenced blocks of a document in one language, without the indentation of lists.
 pub(crate) fn blocks(document: &str, language: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = document.lines();
@@ -59,7 +59,7 @@ fn the_readme_lists_every_refusal() {
     assert!(readme.contains("| as the API's | `upstream-refused` |"));
 }
 
-/// The commands of a document: lines of its shell blocks, and what stands in the text as code.
+/// Returns the commands of a document: the lines of its shell blocks, and inline code.
 fn commands(document: &str) -> Vec<String> {
     let lines = blocks(document, "sh").join("\n");
     let in_text = document.split('`').skip(1).step_by(2).filter(|code| code.split(' ').count() > 1);
@@ -70,7 +70,7 @@ fn commands(document: &str) -> Vec<String> {
     all.filter(|line| line.starts_with("purposegate ")).collect()
 }
 
-/// The words of a command line as a shell has them, up to what follows `||`.
+/// Splits a command line into words as a shell does, up to `||`.
 fn arguments(command: &str) -> Vec<String> {
     let command = command.split(" || ").next().unwrap_or_default();
     let mut words = vec![String::new()];
@@ -128,7 +128,7 @@ fn the_reference_names_every_key_of_the_configuration() {
                 if key.contains(' ') {
                     continue; // A word for people in a finding.
                 }
-                let said = [
+                let notations = [
                     format!("`{key}`"),
                     format!("`{key} "),
                     format!("`{key}."),
@@ -137,7 +137,7 @@ fn the_reference_names_every_key_of_the_configuration() {
                     format!("[{key}]"),
                 ];
                 assert!(
-                    said.iter().any(|said| reference.contains(said)),
+                    notations.iter().any(|notations| reference.contains(notations)),
                     "docs/configuration.md does not name `{key}`"
                 );
                 keys += 1;
@@ -147,9 +147,9 @@ fn the_reference_names_every_key_of_the_configuration() {
     assert!(keys >= 70, "{keys}");
 }
 
-/// The lines of the README's five minutes, for a shell in `folder` and with ports that are free; without those that
-/// install the program.
-fn five_minutes() -> String {
+/// Returns the shell lines of the README's quick start with ports that are free, without those that install the
+/// program.
+fn quick_start() -> String {
     let readme = read("README.md");
     let from = readme.find("## Your API behind it").expect("the section is there");
     let section = &readme[from..];
@@ -178,10 +178,10 @@ fn the_quick_start_can_be_pasted() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = five_minutes();
+    let script = quick_start();
     let program = Path::new(env!("CARGO_BIN_EXE_purposegate")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    // What the lines start ends with them, whichever of them fails.
+    // Background processes of the script end with it.
     let script = format!("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}\n");
     let ran = Command::new("timeout")
         .args(["60", "bash", "-c", &script])
@@ -199,7 +199,7 @@ fn the_quick_start_can_be_pasted() {
     assert!(words.contains("; 0 warnings"), "{words}");
 }
 
-/// The anchor that a heading has on the web: small letters, hyphens for spaces, no other punctuation.
+/// Returns the anchor of a heading: lower-case letters, hyphens for spaces, no other punctuation.
 fn anchor_of(heading: &str) -> String {
     let title = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = title.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
@@ -240,7 +240,7 @@ fn every_metric_of_an_alert_is_declared() {
     assert!(found >= 6, "{found}");
 }
 
-/// The first cells of a table's rows below a heading, without their backticks.
+/// Returns the first cells of the table below a heading, without their backticks.
 fn first_cells(document: &str, heading: &str) -> Vec<String> {
     let section = document.split(&format!("\n## {heading}\n")).nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -263,7 +263,7 @@ fn every_finding_code_is_listed_and_documented() {
                 let argument = argument.trim_start();
                 match argument.strip_prefix('"') {
                     Some(literal) => found.insert(literal.split('"').next().unwrap().to_owned()),
-                    // A function that hands a code on; its callers write it out.
+                    // The function receives the code from its caller, which spells it out.
                     None => {
                         let first = argument.split(',').next().unwrap();
                         let handed_on = first == "code" || first.ends_with("::UNKNOWN");
@@ -273,7 +273,7 @@ fn every_finding_code_is_listed_and_documented() {
                 };
             }
         }
-        // Those that a function is handed.
+        // Codes that are passed to a function.
         for (codes, found) in [(finding::ERRORS, &mut errors), (finding::WARNINGS, &mut warnings)] {
             let written = |known: &&&str| code.contains(&format!("\"{known}\""));
             let listing = file.ends_with("finding/codes.rs");
@@ -284,7 +284,7 @@ fn every_finding_code_is_listed_and_documented() {
     assert_eq!(warnings.iter().map(String::as_str).collect::<Vec<_>>(), finding::WARNINGS);
 }
 
-/// Every source file without its unit tests.
+/// Returns every source file without its unit tests.
 fn product_code() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join("src")];
@@ -349,7 +349,7 @@ fn every_environment_variable_is_documented() {
     }
 }
 
-/// The rules' own tests: what fires, what does not, and what a first occurrence does.
+/// Runs the tests of the alert rules with promtool.
 #[test]
 fn alert_rules_pass_their_tests() {
     let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
@@ -362,7 +362,7 @@ fn alert_rules_pass_their_tests() {
         }
         Err(error) => eprintln!("SKIPPED: the alert rules are not tested, promtool does not run: {error}"),
     }
-    // Each rule is shown to fire.
+    // There is a test in which each rule fires.
     let (rules, tests) = (read("deploy/prometheus-rules.yml"), read("deploy/prometheus-rules-test.yml"));
     for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         let long = ["PurposegateUnclassifiedFields", "PurposegateUnknownSubjects", "PurposegateSlow"];

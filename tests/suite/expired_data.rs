@@ -1,4 +1,4 @@
-//! What an API should no longer hold: withheld, counted, for somebody to act on.
+//! Data that an API should no longer hold are withheld, and counted so that an operator can act.
 
 use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, pack};
@@ -12,7 +12,7 @@ const LIST: &str = r#"[
     {"id": "stranger", "account": 1, "name": "S", "email": "s@example.org", "born": "2020-01-01", "made": "2001-01-01"}
 ]"#;
 
-/// The policy of all tests, with a period for e-mail addresses.
+/// Copies the pack of the tests and adds a retention period for e-mail addresses.
 fn with_retention(folder: &std::path::Path) {
     for entry in std::fs::read_dir(pack("one-partner-360")).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,5 @@
-//! `explain`: why a field leaves or not, beside a running gateway and without one, and of decisions on the log.
+//! `explain`: the reasons for which a field leaves or is withheld, with and without a running gateway, and for decisions
+//! on the log.
 
 use std::path::Path;
 
@@ -135,7 +136,7 @@ subject = "@.id"
 fields = { "@.name" = "name" }
 "#;
 
-/// The configuration, whose pack lies beside it.
+/// A configuration whose policy pack is in the folder `pack` beside it.
 fn config(upstream: std::net::SocketAddr) -> String {
     let installed = format!("policy = \"{}\"", pack("one-partner-360").display());
     let text = base(upstream).replace(&installed, "policy = \"pack\"");
@@ -164,27 +165,27 @@ fn explain_in(folder: &Path, arguments: &[&str]) -> Run {
     run([&["explain", "--config", file.to_str().unwrap()], arguments].concat())
 }
 
-/// A question of `support` about a route, in JSON.
-fn asked(folder: &Path, route: &str, purpose: &str, more: &[&str]) -> (i32, Value) {
-    let asked = ["--route", route, "--recipient", "support", "--purpose", purpose, "--format", "json"];
-    let (status, out, words) = explain_in(folder, &[&asked, more].concat());
-    let told = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
-    (status, told)
+/// Explains a route for the recipient `support`; returns the exit status and the JSON output.
+fn explain_json(folder: &Path, route: &str, purpose: &str, more: &[&str]) -> (i32, Value) {
+    let explain_json = ["--route", route, "--recipient", "support", "--purpose", purpose, "--format", "json"];
+    let (status, out, words) = explain_in(folder, &[&explain_json, more].concat());
+    let explained = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+    (status, explained)
 }
 
 /// The field of the first record with this path.
-fn field<'t>(told: &'t Value, path: &str) -> &'t Value {
-    let fields = told["records"][0]["fields"].as_array().unwrap();
-    fields.iter().find(|field| field["path"] == path).unwrap_or_else(|| panic!("{path}: {told}"))
+fn field<'t>(explained: &'t Value, path: &str) -> &'t Value {
+    let fields = explained["records"][0]["fields"].as_array().unwrap();
+    fields.iter().find(|field| field["path"] == path).unwrap_or_else(|| panic!("{path}: {explained}"))
 }
 
-/// A text in which only what differs from run to run is left out.
+/// Replaces revisions, decision ids and times, which differ from run to run, with ellipses.
 fn stable(text: &str) -> String {
     let revision = without_word_after(text, "revision ");
     without_word_after(&revision, "decision ")
 }
 
-/// Puts an ellipsis in the place of the word after each `before`, and of a time.
+/// Replaces the word after each `before`, and the time of a decision that follows it, with ellipses.
 fn without_word_after(text: &str, before: &str) -> String {
     let mut parts = text.split(before);
     let mut stable = parts.next().unwrap_or_default().to_owned();
@@ -220,7 +221,7 @@ const PEOPLE: &str = r#"{"items": [
     {"id": "withdrew", "name": "Name-again", "email": "again@example.org", "plan": "gold"}
 ], "total": 5}"#;
 
-fn record_all(gateway: &TestGateway) {
+fn record_consents(gateway: &TestGateway) {
     gateway.record_event("given", CONSENT);
     gateway.record_event("withdrew", CONSENT);
     gateway.record_event("withdrew", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
@@ -230,7 +231,7 @@ fn record_all(gateway: &TestGateway) {
 #[test]
 fn an_answer_is_explained_by_record_with_and_without_a_gateway() {
     let (_upstream, gateway) = start_gateway();
-    record_all(&gateway);
+    record_consents(&gateway);
     let folder = gateway.folder.path();
     let file = write(folder, "answer.json", PEOPLE);
     let question = [
@@ -252,7 +253,7 @@ fn an_answer_is_explained_by_record_with_and_without_a_gateway() {
     let folder = gateway.end();
     let (_, without, _) = explain_in(folder.path(), &question);
     assert_eq!(without, beside);
-    // Only those about who is asked about.
+    // Only records about the subject that is asked about.
     let mut about_one = question.to_vec();
     about_one.extend(["--subject", "withdrew"]);
     let (_, out, _) = explain_in(folder.path(), &about_one);
@@ -262,61 +263,70 @@ fn an_answer_is_explained_by_record_with_and_without_a_gateway() {
 #[test]
 fn each_field_has_its_form_or_the_reason_and_the_changes_needed() {
     let (_upstream, gateway) = start_gateway();
-    record_all(&gateway);
+    record_consents(&gateway);
     let folder = gateway.folder.path();
-    let (status, told) = asked(folder, "customers", "direct-marketing", &["--subject", "given"]);
+    let (status, explained) = explain_json(folder, "customers", "direct-marketing", &["--subject", "given"]);
     assert_eq!(status, 0);
-    let name = field(&told, "@.name");
+    let name = field(&explained, "@.name");
     assert_eq!(
         (&name["form"], &name["basis"], &name["clauses"]),
         (&json!("clear"), &json!("consent"), &json!(["C-2"]))
     );
-    let plan = field(&told, "@.plan");
+    let plan = field(&explained, "@.plan");
     assert_eq!(
         (&plan["reason"], &plan["never"]),
         (&json!("no-rule"), &json!("no rule of this policy ever releases it to this kind"))
     );
 
-    let (status, told) = asked(folder, "customers", "direct-marketing", &["--subject", "withdrew"]);
+    let (status, explained) =
+        explain_json(folder, "customers", "direct-marketing", &["--subject", "withdrew"]);
     assert_eq!(status, 0, "what is about nobody leaves");
-    let name = field(&told, "@.name");
+    let name = field(&explained, "@.name");
     assert_eq!(
         (&name["reason"], &name["changes"][0][0]["what"]),
         (&json!("refused"), &json!("consent")),
-        "{told}"
+        "{explained}"
     );
 
-    let (_, told) = asked(folder, "customers", "direct-marketing", &["--subject", "stranger"]);
-    assert_eq!(told["records"][0]["person"], "the ledger does not know the person");
-    let name = field(&told, "@.name");
+    let (_, explained) = explain_json(folder, "customers", "direct-marketing", &["--subject", "stranger"]);
+    assert_eq!(explained["records"][0]["person"], "the ledger does not know the person");
+    let name = field(&explained, "@.name");
     let needs: Vec<&str> = name["changes"][0]
         .as_array()
         .unwrap()
         .iter()
         .map(|change| change["what"].as_str().unwrap())
         .collect();
-    assert_eq!((&name["reason"], needs), (&json!("unknown-subject"), vec!["person", "consent"]), "{told}");
+    assert_eq!(
+        (&name["reason"], needs),
+        (&json!("unknown-subject"), vec!["person", "consent"]),
+        "{explained}"
+    );
 
-    let (_, told) = asked(folder, "customers", "customer-support", &["--subject", "given"]);
-    let invoice = field(&told, "@.invoice");
+    let (_, explained) = explain_json(folder, "customers", "customer-support", &["--subject", "given"]);
+    let invoice = field(&explained, "@.invoice");
     assert_eq!(
         (&invoice["form"], &invoice["changes"][0][0]["what"]),
         (&json!("removed"), &json!("instruction")),
-        "{told}"
+        "{explained}"
     );
     let account = gateway.post_admin(
         "/v1/controllers/acc-1/events",
         br#"{"kind": "instruction", "purpose": "customer-support"}"#,
     );
     assert_eq!(account.status, 200, "{}", account.text());
-    let (_, told) =
-        asked(folder, "customers", "customer-support", &["--subject", "given", "--controller", "acc-1"]);
-    assert_eq!(field(&told, "@.invoice")["form"], "clear");
-    // Without anybody's name, a person who has said nothing.
-    let (status, told) = asked(folder, "customers", "customer-support", &[]);
-    assert_eq!((status, &field(&told, "@.email")["form"]), (0, &json!("clear")));
-    assert!(told["notes"].to_string().contains("no person is given"), "{told}");
-    assert_eq!(told["outside"][0]["path"], "$.total");
+    let (_, explained) = explain_json(
+        folder,
+        "customers",
+        "customer-support",
+        &["--subject", "given", "--controller", "acc-1"],
+    );
+    assert_eq!(field(&explained, "@.invoice")["form"], "clear");
+    // Without a subject, the explanation is for a person without recorded events.
+    let (status, explained) = explain_json(folder, "customers", "customer-support", &[]);
+    assert_eq!((status, &field(&explained, "@.email")["form"]), (0, &json!("clear")));
+    assert!(explained["notes"].to_string().contains("no person is given"), "{explained}");
+    assert_eq!(explained["outside"][0]["path"], "$.total");
 }
 
 #[test]
@@ -326,27 +336,35 @@ fn an_operation_is_judged_by_the_subject_of_the_path() {
     gateway.record_event("p-2", NOTICE);
     gateway.record_event("p-2", r#"{"kind": "erasure"}"#);
     let folder = gateway.folder.path();
-    let (status, told) = asked(folder, "/customers/p-1", "customer-support", &[]);
-    assert_eq!((status, &field(&told, "@.name")["form"]), (0, &json!("clear")), "{told}");
-    let (_, told) = asked(folder, "/customers/{id}", "customer-support", &["--subject", "p-2"]);
-    let name = field(&told, "@.name");
-    assert_eq!((&name["reason"], &name["rules"]), (&json!("prohibited"), &json!(["erased-stays"])), "{told}");
+    let (status, explained) = explain_json(folder, "/customers/p-1", "customer-support", &[]);
+    assert_eq!((status, &field(&explained, "@.name")["form"]), (0, &json!("clear")), "{explained}");
+    let (_, explained) = explain_json(folder, "/customers/{id}", "customer-support", &["--subject", "p-2"]);
+    let name = field(&explained, "@.name");
+    assert_eq!(
+        (&name["reason"], &name["rules"]),
+        (&json!("prohibited"), &json!(["erased-stays"])),
+        "{explained}"
+    );
     assert_eq!(name["changes"][0][0]["what"], "erasure");
 
     let alter = |person: &str| {
-        asked(folder, "customer", "customer-support", &["--method", "PATCH", "--subject", person])
+        explain_json(folder, "customer", "customer-support", &["--method", "PATCH", "--subject", person])
     };
-    let (status, told) = alter("p-1");
-    assert_eq!((status, &told["operation"], &told["refused"]), (0, &json!("alter"), &json!([])), "{told}");
-    let (status, told) = alter("p-2");
-    assert_eq!((status, &told["refused"][0]["code"]), (1, &json!("subject-withheld")), "{told}");
-    assert_eq!(told["refused"][0]["changes"][0][0]["what"], "erasure");
+    let (status, explained) = alter("p-1");
+    assert_eq!(
+        (status, &explained["operation"], &explained["refused"]),
+        (0, &json!("alter"), &json!([])),
+        "{explained}"
+    );
+    let (status, explained) = alter("p-2");
+    assert_eq!((status, &explained["refused"][0]["code"]), (1, &json!("subject-withheld")), "{explained}");
+    assert_eq!(explained["refused"][0]["changes"][0][0]["what"], "erasure");
 
-    // Where the answers pass unread, the path names somebody all the same.
+    // Answers pass unread, but the path identifies the subject of an operation.
     for (path, refused) in [("/notes/p-1", json!([])), ("/notes/p-2", json!("subject-withheld"))] {
-        let (_, told) = asked(folder, path, "customer-support", &["--method", "PATCH"]);
-        let code = told["refused"].get(0).map_or(&told["refused"], |refused| &refused["code"]);
-        assert_eq!(*code, refused, "{told}");
+        let (_, explained) = explain_json(folder, path, "customer-support", &["--method", "PATCH"]);
+        let code = explained["refused"].get(0).map_or(&explained["refused"], |refused| &refused["code"]);
+        assert_eq!(*code, refused, "{explained}");
     }
 }
 
@@ -355,18 +373,23 @@ fn a_single_record_is_explained() {
     let folder = folder();
     std::fs::write(folder.path().join("purposegate.toml"), config("127.0.0.1:9".parse().unwrap())).unwrap();
     let alone = write(folder.path(), "one.json", r#"{"id": "p-1", "name": "Ada", "born": "yesterday"}"#);
-    let (status, told) = asked(folder.path(), "customers", "customer-support", &["--record", &alone]);
+    let (status, explained) =
+        explain_json(folder.path(), "customers", "customer-support", &["--record", &alone]);
     assert_eq!(status, 0);
-    assert_eq!(told["records"][0]["numbers"], json!([1]));
-    assert!(told["notes"].to_string().contains("there is no ledger yet"), "{told}");
-    assert!(told["records"][0]["notes"].to_string().contains("birth date cannot be read"), "{told}");
+    assert_eq!(explained["records"][0]["numbers"], json!([1]));
+    assert!(explained["notes"].to_string().contains("there is no ledger yet"), "{explained}");
+    assert!(
+        explained["records"][0]["notes"].to_string().contains("birth date cannot be read"),
+        "{explained}"
+    );
     let nameless = write(folder.path(), "nameless.json", r#"{"name": "Ada"}"#);
-    let (_, told) = asked(folder.path(), "customers", "customer-support", &["--record", &nameless]);
-    let name = field(&told, "@.name");
+    let (_, explained) =
+        explain_json(folder.path(), "customers", "customer-support", &["--record", &nameless]);
+    let name = field(&explained, "@.name");
     assert_eq!(
         (&name["reason"], &name["changes"][0][0]["what"]),
         (&json!("no-subject"), &json!("subject")),
-        "{told}"
+        "{explained}"
     );
 }
 
@@ -377,10 +400,10 @@ fn each_record_set_is_explained_separately() {
     let folder = gateway.folder.path();
     let answer = r#"{"orders": [{"buyer": "p-1", "address": "X"}, {"buyer": "p-9", "address": "Y"}], "contacts": [{"name": "Z"}]}"#;
     let file = write(folder, "orders.json", answer);
-    let (_, told) = asked(folder, "orders", "customer-support", &["--record", &file]);
-    let records = told["records"].as_array().unwrap();
+    let (_, explained) = explain_json(folder, "orders", "customer-support", &["--record", &file]);
+    let records = explained["records"].as_array().unwrap();
     let of = |path: &str| records.iter().filter(move |record| record["path"] == path).collect::<Vec<_>>();
-    assert_eq!((of("$.orders[*]").len(), of("$.contacts[*]").len()), (2, 1), "{told}");
+    assert_eq!((of("$.orders[*]").len(), of("$.contacts[*]").len()), (2, 1), "{explained}");
     assert_eq!(of("$.orders[*]")[0]["fields"][0]["form"], "clear");
     assert_eq!(of("$.orders[*]")[1]["fields"][0]["reason"], "unknown-subject");
     let contact = &of("$.contacts[*]")[0]["fields"][0];
@@ -388,7 +411,7 @@ fn each_record_set_is_explained_separately() {
         (&contact["reason"], &contact["changes"][0][0]["what"]),
         (&json!("no-subject"), &json!("subject"))
     );
-    // One record alone may be of either.
+    // A single record could belong to either record set.
     let alone = write(folder, "alone.json", r#"{"buyer": "p-1", "address": "X"}"#);
     let question =
         ["--route", "orders", "--recipient", "support", "--purpose", "customer-support", "--record", &alone];
@@ -421,8 +444,8 @@ fn a_refusal_is_explained_first_with_the_changes_needed() {
             "json",
         ];
         let (status, out, words) = explain_in(folder, &question);
-        let told: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
-        let codes: Vec<String> = told["refused"]
+        let explained: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+        let codes: Vec<String> = explained["refused"]
             .as_array()
             .unwrap()
             .iter()
@@ -431,7 +454,7 @@ fn a_refusal_is_explained_first_with_the_changes_needed() {
                 format!("{}: {what}", refused["code"].as_str().unwrap())
             })
             .collect();
-        (status, codes, told)
+        (status, codes, explained)
     };
     let codes = |route, recipient, purpose| {
         let (status, codes, _) = refused(route, recipient, purpose);
@@ -453,9 +476,9 @@ fn a_refusal_is_explained_first_with_the_changes_needed() {
         )
     );
     assert_eq!(codes("support-only", "support", "direct-marketing"), one("purpose-not-permitted: route"));
-    // What would leave under a case is explained as if there were one.
-    let (_, _, told) = refused("customers", "police", "law-enforcement");
-    assert_eq!(field(&told, "@.name")["form"], "clear", "{told}");
+    // Fields that would leave under a case are explained as if one were in force.
+    let (_, _, explained) = refused("customers", "police", "law-enforcement");
+    assert_eq!(field(&explained, "@.name")["form"], "clear", "{explained}");
     let (_, out, _) = explain_in(
         folder,
         &[
@@ -505,14 +528,14 @@ fn a_gateway_under_another_policy_revision_is_noted() {
     let admin = gateway.admin.to_string();
     let folder = gateway.folder.path();
     let notes = || {
-        let (_, told) =
-            asked(folder, "customers", "customer-support", &["--subject", "p-1", "--admin", &admin]);
-        told["notes"].to_string()
+        let (_, explained) =
+            explain_json(folder, "customers", "customer-support", &["--subject", "p-1", "--admin", &admin]);
+        explained["notes"].to_string()
     };
     assert!(!notes().contains("a reload brings it"), "{}", notes());
     std::fs::write(folder.join("pack/rules.cedar"), RULES.replace("minors-stay", "children-stay")).unwrap();
     assert!(notes().contains("a reload brings it into force"), "{}", notes());
-    // What the notice of changes refuses, no reload brings into force.
+    // A reload does not bring into force what the notice of changes refuses.
     let wider = RULES.replace("context.minor", "context.minor && context.erased");
     assert_ne!(wider, RULES);
     std::fs::write(folder.join("pack/rules.cedar"), wider).unwrap();
@@ -520,14 +543,14 @@ fn a_gateway_under_another_policy_revision_is_noted() {
     assert!(notes().contains("does not decide by this revision"), "{}", notes());
     assert!(notes().contains(refused) && !notes().contains("a reload brings it"), "{}", notes());
     let folder = gateway.end();
-    let (_, told) = asked(folder.path(), "customers", "customer-support", &["--subject", "p-1"]);
-    assert!(told["notes"].to_string().contains(refused), "{told}");
+    let (_, explained) = explain_json(folder.path(), "customers", "customer-support", &["--subject", "p-1"]);
+    assert!(explained["notes"].to_string().contains(refused), "{explained}");
 }
 
 #[test]
 fn a_logged_decision_is_explained_with_and_without_a_gateway() {
     let (upstream, gateway) = start_gateway();
-    record_all(&gateway);
+    record_consents(&gateway);
     upstream.json("/customers", PEOPLE);
     let answer = gateway.get("/customers", "support", "direct-marketing");
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -551,12 +574,15 @@ fn a_logged_decision_is_explained_with_and_without_a_gateway() {
     assert_eq!(without, beside);
 
     let (status, out, _) = explain_in(folder.path(), &["--decision", &refused, "--format", "json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((status, &told["refused"]["code"]), (0, &json!("agreement-not-in-force")), "{told}");
-    assert_eq!(told["refused"]["changes"][0][0]["what"], "agreement");
-    assert_eq!((&told["record"]["decision"], &told["policy"]["loaded"]), (&json!(refused), &json!(true)));
+    let explained: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &explained["refused"]["code"]), (0, &json!("agreement-not-in-force")), "{explained}");
+    assert_eq!(explained["refused"]["changes"][0][0]["what"], "agreement");
+    assert_eq!(
+        (&explained["record"]["decision"], &explained["policy"]["loaded"]),
+        (&json!(refused), &json!(true))
+    );
 
-    // Another policy today, without the recipient.
+    // The policy has changed since the decision.
     let rules = folder.path().join("pack/rules.cedar");
     std::fs::write(
         &rules,

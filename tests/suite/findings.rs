@@ -1,4 +1,4 @@
-//! What `check` says about a configuration: every mistake, each once, with its place and a hint.
+//! Findings of `check`: every mistake, once, with its location and a hint.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::gateway::pack;
 
-/// A configuration without a mistake; tests add theirs.
+/// A configuration without mistakes, to which tests add some.
 const SOUND: &str = r#"
 [listener]
 address = "127.0.0.1:0"
@@ -36,7 +36,7 @@ record = "$.items[*]"
 subject = "@.id"
 "#;
 
-/// A folder with these files.
+/// Creates a folder with these files.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -47,9 +47,9 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// What `check` would print of these findings, the machine's paths taken out.
+/// Renders findings as `check` does, without the machine's paths.
 fn rendered(findings: &[Finding], folder: &Path) -> String {
-    // Wide enough that nothing wraps at a place that depends on the folder's name.
+    // Wide enough that wrapping does not depend on the length of the folder's name.
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(1000);
     let mut text = String::new();
     for finding in findings {
@@ -60,15 +60,15 @@ fn rendered(findings: &[Finding], folder: &Path) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// The findings about a sound configuration with something added to it.
-fn about(added: &str) -> (bool, Vec<Finding>, TempDir) {
+/// Loads the sound configuration with this text added. Returns true if it loads, the findings, and its folder.
+fn check_with(added: &str) -> (bool, Vec<Finding>, TempDir) {
     let top = format!("policy = {:?}\n", pack("one-partner-360").display().to_string());
     let folder = folder(&[("purposegate.toml", &format!("{top}{SOUND}{added}"))]);
     let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
     (config.is_some(), findings, folder)
 }
 
-const EVERYTHING: &str = r#"policy = "pack"
+const MANY_MISTAKES: &str = r#"policy = "pack"
 drain = "soon"
 include = ["routes/*.toml"]
 
@@ -160,7 +160,7 @@ when { resource in Category::"published" };
 #[test]
 fn one_run_reports_every_mistake() {
     let folder = folder(&[
-        ("purposegate.toml", EVERYTHING),
+        ("purposegate.toml", MANY_MISTAKES),
         ("routes/invoices.toml", INVOICES),
         ("pack/pack.toml", PACK),
         ("pack/rules.cedar", RULES),
@@ -170,7 +170,7 @@ fn one_run_reports_every_mistake() {
     insta::assert_snapshot!(rendered(&findings, folder.path()));
 }
 
-/// One mistake, one finding, and what it says; `error` or `warning`.
+/// Mistakes in a configuration, each with a part of the message and of the hint of its only finding.
 const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[deployment]\nexporter-regoin = \"EEA\"",
@@ -194,7 +194,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "names are how",
     ),
     (
-        // A route that names it does not make a second one.
+        // The route that refers to it does not cause a second finding.
         "[[upstream]]\nname = \"api\"\nurl = \"127.0.0.1:1\"\n\
          [[route]]\nname = \"r\"\nupstream = \"api\"\npath = \"/r\"",
         "not the URL of an upstream",
@@ -288,7 +288,7 @@ fn each_mistake_yields_one_finding() {
     let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
         let mistake = mistake.replace("PERSPECTIUM", &pack("perspectium").display().to_string());
-        let (loads, findings, folder) = about(&format!("{ROUTE}{issuer}{mistake}\n"));
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{issuer}{mistake}\n"));
         let text = rendered(&findings, folder.path());
         assert!(!loads, "{mistake}");
         assert_eq!(findings.len(), 1, "{mistake}\n{text}");
@@ -299,8 +299,8 @@ fn each_mistake_yields_one_finding() {
     }
 }
 
-/// What a route can say that is not understood.
-const OF_A_ROUTE: &[(&str, &str, &str)] = &[
+/// Mistakes in a route, each with a part of the message and of the hint of its only finding.
+const ROUTE_MISTAKES: &[(&str, &str, &str)] = &[
     ("fields = { \"@.email\" = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
     (
         "fields = { \"@.email\" = [\"email\", \"nothing-like-it\"] }",
@@ -385,8 +385,8 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
 
 #[test]
 fn each_mistake_in_a_route_yields_one_finding() {
-    for (mistake, message, hint) in OF_A_ROUTE {
-        let (loads, findings, folder) = about(&format!("{ROUTE}{mistake}\n"));
+    for (mistake, message, hint) in ROUTE_MISTAKES {
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{mistake}\n"));
         let text = rendered(&findings, folder.path());
         assert!(!loads, "{mistake}");
         assert_eq!(findings.len(), 1, "{mistake}\n{text}");
@@ -399,7 +399,7 @@ fn each_mistake_in_a_route_yields_one_finding() {
 
 #[test]
 fn a_sound_configuration_has_no_finding() {
-    let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}"));
+    let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}"));
     assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
 }
 
@@ -409,7 +409,7 @@ fn a_record_set_adds_its_fields_to_those_of_its_schema() {
         "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.name\" = \"name\"\n";
     let records = "[[route.records]]\npath = \"$.people[*]\"\nschema = \"person\"\nfields = { \"@.mail\" = \"email\" }\n";
     let route = format!("[[route]]\nname = \"two\"\nupstream = \"crm\"\npath = \"/two\"\n{records}{schema}");
-    let (loads, findings, folder) = about(&route);
+    let (loads, findings, folder) = check_with(&route);
     assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
     let (config, _) = config::load(&folder.path().join("purposegate.toml"));
     let config = config.unwrap();
@@ -428,22 +428,21 @@ fn a_mistake_in_a_schema_is_reported_once() {
     let route = |name: &str| {
         format!("[[route]]\nname = \"{name}\"\nupstream = \"crm\"\npath = \"/{name}\"\nschema = \"person\"\n")
     };
-    let (loads, findings, folder) = about(&format!("{}{}{schema}", route("a"), route("b")));
+    let (loads, findings, folder) = check_with(&format!("{}{}{schema}", route("a"), route("b")));
     assert!(!loads);
     assert_eq!(findings.len(), 1, "{}", rendered(&findings, folder.path()));
 }
 
 #[test]
 fn a_route_that_releases_unclassified_fields_is_a_warning() {
-    let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}unclassified = \"release\"\n"));
+    let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}unclassified = \"release\"\n"));
     assert!(loads);
     let words = rendered(&findings, folder.path());
     assert_eq!(findings.len(), 1, "{words}");
     assert!(words.contains("route `customers` releases fields that nothing classifies"), "{words}");
-    assert!(about(&format!("{ROUTE}{FIELDS}unclassified = \"remove\"\n")).1.is_empty());
+    assert!(check_with(&format!("{ROUTE}{FIELDS}unclassified = \"remove\"\n")).1.is_empty());
 }
 
-/// What loads all the same and is worth a look.
 #[test]
 fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
     let added = format!(
@@ -469,7 +468,7 @@ fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
 
 #[test]
 fn a_configuration_without_routes_is_a_warning() {
-    let (loads, findings, folder) = about("");
+    let (loads, findings, folder) = check_with("");
     assert!(loads && findings.len() == 1, "{}", rendered(&findings, folder.path()));
     assert!(findings[0].to_string().contains("there is no `[[route]]`"));
 }
@@ -506,7 +505,7 @@ fn findings_in_an_included_file_name_it() {
 
 #[test]
 fn a_field_mapped_to_personal_alone_is_a_warning() {
-    let (loads, findings, folder) = about(&format!("{ROUTE}fields = {{ \"@.x\" = \"personal\" }}\n"));
+    let (loads, findings, folder) = check_with(&format!("{ROUTE}fields = {{ \"@.x\" = \"personal\" }}\n"));
     let text = rendered(&findings, folder.path());
     assert!(loads && findings.len() == 1, "{text}");
     assert!(text.contains("`personal` does not say what the field holds"), "{text}");
@@ -537,7 +536,7 @@ fn inputs_that_let_the_caller_choose_fields_are_warnings() {
         ("methods = [\"DELETE\"]\noperation = \"disclose\"", ""),
         ("request-headers = [\"X-Tenant\"]\ncors = { origins = [\"https://a.example\"] }", ""),
     ] {
-        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{more}\n"));
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{more}\n"));
         let text = rendered(&findings, folder.path());
         assert!(
             loads && findings.len() == usize::from(!why.is_empty()) && text.contains(why),
@@ -555,7 +554,7 @@ fn certificate_files_of_a_listener_are_checked() {
     purposegate::credentials::development::make(&other, &[]).unwrap();
     let policy = pack("one-partner-360").display().to_string();
     let file = folder.path().join("purposegate.toml");
-    let about = |tls: &str| {
+    let check_with = |tls: &str| {
         let listener = format!("[listener]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}");
         let sound = SOUND.replace("[listener]\naddress = \"127.0.0.1:0\"", &listener);
         std::fs::write(&file, format!("policy = {policy:?}\n{sound}{ROUTE}{FIELDS}")).unwrap();
@@ -563,14 +562,14 @@ fn certificate_files_of_a_listener_are_checked() {
         (config.is_some(), findings.iter().map(Finding::line).collect::<Vec<_>>().join("; "))
     };
     let own = "certificate = \"certs/server.pem\", key = \"certs/server.key\"";
-    assert_eq!(about(own), (true, String::new()));
+    assert_eq!(check_with(own), (true, String::new()));
     for (tls, why) in [
         (own.replace("certs/server.key", "other/server.key"), "is not the key of"),
         (own.replace("certs/server.key", "empty.pem"), "holds no private key"),
         (own.replace("certs/server.pem", "empty.pem"), "holds no certificate"),
         (format!("{own}, client-ca = \"certs/server.key\""), "holds no certificate"),
     ] {
-        let (loads, words) = about(&tls);
+        let (loads, words) = check_with(&tls);
         assert!(!loads && words.contains(why) && words.contains("purposegate.toml:5: "), "{tls}: {words}");
     }
 }
@@ -587,7 +586,7 @@ fn impossible_route_settings_are_findings() {
             "subject = \"@.id\"",
             if more.starts_with("subject") { "" } else { "subject = \"@.id\"" },
         );
-        let (loaded, findings, folder) = about(&format!("{route}{FIELDS}{more}\n"));
+        let (loaded, findings, folder) = check_with(&format!("{route}{FIELDS}{more}\n"));
         let text = rendered(&findings, folder.path());
         assert!(
             loaded == loads && text.contains(why) && findings.is_empty() == why.is_empty(),
@@ -606,13 +605,13 @@ fn impossible_route_settings_are_findings() {
         "/a/../b",
     ] {
         let (loaded, findings, folder) =
-            about(&ROUTE.replace("path = \"/customers\"", &format!("path = \"{path}\"")));
+            check_with(&ROUTE.replace("path = \"/customers\"", &format!("path = \"{path}\"")));
         assert!(!loaded, "{path}: {}", rendered(&findings, folder.path()));
     }
     let rest = ROUTE
         .replace("path = \"/customers\"", "path = \"/customers/{*rest}\"")
         .replace("\"@.id\"", "\"{rest}\"");
-    let (_, findings, written) = about(&format!("{rest}{FIELDS}"));
+    let (_, findings, written) = check_with(&format!("{rest}{FIELDS}"));
     assert!(findings.is_empty(), "{}", rendered(&findings, written.path()));
     for (header, loads) in [
         ("Data-Purpose", true),
@@ -638,7 +637,8 @@ fn codes(findings: &[Finding]) -> Vec<&'static str> {
 fn selecting_row_elements_by_position_is_a_warning() {
     let route = |record: &str, field: &str| {
         let route = ROUTE.replace("$.items[*]", record).replace("@.id", "$.of");
-        let (loads, findings, _folder) = about(&format!("{route}[route.fields]\n{field:?} = \"email\"\n"));
+        let (loads, findings, _folder) =
+            check_with(&format!("{route}[route.fields]\n{field:?} = \"email\"\n"));
         assert!(loads, "{findings:?}");
         codes(&findings)
     };
@@ -659,7 +659,7 @@ fn a_controller_by_path_alone_is_a_warning() {
     let route = |controller: &str| {
         let route = ROUTE.replace("subject =", &format!("controller = {controller}\nsubject ="));
         let (loads, findings, _folder) =
-            about(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
+            check_with(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
         assert!(loads, "{findings:?}");
         codes(&findings)
     };
@@ -674,7 +674,7 @@ fn a_controller_by_path_alone_is_a_warning() {
 fn several_controllers_are_an_error() {
     let route = ROUTE.replace("subject =", "controller = [\"@.account\", \"@.reseller\"]\nsubject =");
     let (loads, findings, _folder) =
-        about(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
+        check_with(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
     assert!(!loads);
     assert_eq!(codes(&findings), ["several-controllers"]);
 }
@@ -684,7 +684,7 @@ fn columns_need_a_sound_header() {
     let table = |columns: &str, more: &str| {
         let route = ROUTE.replace("$.items[*]", "$.rows[*]");
         let fields = "[route.fields]\n\"@.email\" = \"email\"\n";
-        let (_, findings, _folder) = about(&format!("{route}columns = {columns}\n{more}\n{fields}"));
+        let (_, findings, _folder) = check_with(&format!("{route}columns = {columns}\n{more}\n{fields}"));
         codes(&findings)
     };
     let columns = r#"{ path = "$.columns", names = ["id", "email"] }"#;
@@ -697,9 +697,9 @@ fn columns_need_a_sound_header() {
     assert_eq!(table(r#"{ path = "@.columns", names = ["id", "email"] }"#, null), ["bad-path"]);
 }
 
-/// What loads and can never work, or does something else than it seems to say; each is one warning, and its
-/// code in `allow` acknowledges it where `ALLOW` stands.
-const SURPRISES: &[(&str, &str)] = &[
+/// Settings that load but cannot work or may surprise. Each causes one warning of this code; `allow` with the code, in
+/// the place of `ALLOW`, acknowledges it.
+const SURPRISING_SETTINGS: &[(&str, &str)] = &[
     (
         "recipient-without-credentials",
         "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]",
@@ -805,15 +805,16 @@ const SURPRISES: &[(&str, &str)] = &[
 
 #[test]
 fn each_surprising_setting_is_one_warning_and_can_be_acknowledged() {
-    for (code, added) in SURPRISES {
+    for (code, added) in SURPRISING_SETTINGS {
         let added = added.replace("FIELDS", FIELDS);
-        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{}\n", added.replace("ALLOW\n", "")));
+        let (loads, findings, folder) =
+            check_with(&format!("{ROUTE}{FIELDS}{}\n", added.replace("ALLOW\n", "")));
         let text = rendered(&findings, folder.path());
         let open = findings.iter().filter(|finding| finding.is_warning());
         let codes: Vec<&str> = open.map(Finding::code).collect();
         assert!(loads && codes == [*code], "{added}\n{text}");
         let allowed = added.replace("ALLOW", &format!("allow = [{code:?}]"));
-        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{allowed}\n"));
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{allowed}\n"));
         let text = rendered(&findings, folder.path());
         assert!(loads && findings.iter().all(|finding| !finding.is_warning()), "{allowed}\n{text}");
     }
@@ -823,7 +824,7 @@ fn each_surprising_setting_is_one_warning_and_can_be_acknowledged() {
 fn a_data_subject_without_credentials_is_advised_to_use_a_token() {
     let added = "[[recipient]]\nname = \"x\"\nkind = \"data-subject\"\ncountry = \"DE\"\n\
                  purposes = [\"data-subject-request\"]\n";
-    let (_, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}"));
+    let (_, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{added}"));
     assert_eq!(codes(&findings), ["recipient-without-credentials"]);
     let text = rendered(&findings, folder.path());
     assert!(text.contains("subject-claim") && !text.contains("recipient key"), "{text}");
@@ -832,22 +833,22 @@ fn a_data_subject_without_credentials_is_advised_to_use_a_token() {
 #[test]
 fn sound_settings_cause_no_warning() {
     for added in [
-        // Outside the EEA with a safeguard, as a controller's own employee, an authority under cases.
+        // A transfer with a safeguard; an authority under cases.
         "[[recipient]]\nname = \"x\"\nkind = \"domain-registrar\"\ncountry = \"US\"\nsafeguard = \"adequacy\"\npurposes = [\"domain-registration\"]\nagreement = { until = 2999-01-01 }\ncredentials = [{ certificate = \"x\" }]",
         "[[recipient]]\nname = \"x\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]",
-        // Some purpose below the registered one is released for.
+        // A rule permits a purpose below the registered one.
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
         "[[upstream]]\nname = \"x\"\nurl = \"http://10.0.0.7:9901\"",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}/{*rest}\"\nsubject = \"{id}\"\nFIELDS",
-        // The path names whose data are changed, nobody of this kind changes any, or everybody's may be.
+        // The path identifies the subject of the change, or the purpose's rules do not depend on one.
         "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nmethods = [\"PATCH\", \"DELETE\"]\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
         "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nmethods = [\"POST\"]\npurposes = [\"customer-support\"]\nsubject = \"@.id\"\nFIELDS",
-        // Elements of an array; presence that something has such an element; presence that withholds.
+        // Filters that compare array elements, or whose existence tests can only withhold.
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$[*]\"\nsubject = \"@.id\"\nfields = { \"@.a[?@.roles[?@ == 'owner']].b\" = \"non-personal\", \"@.c[?@.email]\" = \"email\", \"@.d[?@.public == true]\" = \"published\" }",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfields = { \"@.total\" = \"aggregate\", \"@.kind\" = \"non-personal\" }",
     ] {
         let added = added.replace("FIELDS", FIELDS);
-        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}\n"));
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{added}\n"));
         let is_sound = loads && findings.iter().all(|finding| !finding.is_warning());
         assert!(is_sound, "{added}\n{}", rendered(&findings, folder.path()));
     }
@@ -899,7 +900,7 @@ fn a_pack_without_a_rule_for_data_that_are_not_personal_is_a_warning() {
 fn warnings_are_left_out_if_there_are_errors() {
     let added =
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nallow = [\"agreement-missing\"]\n[[upstraem]]\n";
-    let (loads, findings, folder) = about(&format!("{ROUTE}{added}"));
+    let (loads, findings, folder) = check_with(&format!("{ROUTE}{added}"));
     let codes: Vec<&str> = findings.iter().map(Finding::code).collect();
     assert!(!loads && codes == ["unknown-key"], "{}", rendered(&findings, folder.path()));
 }

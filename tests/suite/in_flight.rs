@@ -1,6 +1,5 @@
-//! The race that matters: an answer is on its way while somebody in it withdraws. Named after the
-//! "new enemy" problem of Zanzibar and SpiceDB: what was decided on the old consent must not leave
-//! after the withdrawal was acknowledged.
+//! The race between an answer in flight and a withdrawal. It corresponds to the "new enemy" problem of Zanzibar and
+//! SpiceDB: data released on the old consent must not leave after the withdrawal was acknowledged.
 
 use std::io::{Read, Write};
 
@@ -9,7 +8,7 @@ use crate::gateway::{TestGateway, start_with_routes};
 use crate::http;
 use crate::upstream::Upstream;
 
-/// Far more than sockets and windows hold between gateway and recipient.
+/// Number of records; far more than the buffers between gateway and recipient hold.
 const PEOPLE: usize = 60_000;
 
 fn serve_list(upstream: &Upstream) {
@@ -34,7 +33,7 @@ fn serve_list(upstream: &Upstream) {
     });
 }
 
-fn consents(gateway: &TestGateway) {
+fn record_consents(gateway: &TestGateway) {
     record_all(gateway, 0..PEOPLE, "consent-given");
 }
 
@@ -51,28 +50,29 @@ fn record_all(gateway: &TestGateway, people: impl Iterator<Item = usize>, kind: 
 fn nothing_leaves_after_a_withdrawal_is_acknowledged() {
     let (upstream, gateway) = start_customer_gateway();
     serve_list(&upstream);
-    consents(&gateway);
+    record_consents(&gateway);
     let (mut stream, mut bytes) = begin(&gateway, "/customers");
     assert!(String::from_utf8_lossy(&bytes).contains("Name-p-1\""), "those who consent are in it");
 
-    let leaving = format!("p-{}", PEOPLE - 10);
-    gateway.record_event(&leaving, r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    let withdrawing = format!("p-{}", PEOPLE - 10);
+    gateway.record_event(&withdrawing, r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
     stream.read_to_end(&mut bytes).unwrap();
 
     let answer = http::parse(&bytes);
     assert!(answer.complete);
     let text = answer.text();
     assert!(
-        !text.contains(&format!("Name-{leaving}\"")) && !text.contains(&format!("{leaving}@example.org"))
+        !text.contains(&format!("Name-{withdrawing}\""))
+            && !text.contains(&format!("{withdrawing}@example.org"))
     );
     let items = answer.json();
     let items = items["items"].as_array().unwrap();
     assert_eq!(items.len(), PEOPLE);
-    assert_eq!(items[PEOPLE - 10], serde_json::json!({"id": leaving, "status": "active"}));
+    assert_eq!(items[PEOPLE - 10], serde_json::json!({"id": withdrawing, "status": "active"}));
     assert_eq!(items[PEOPLE - 9]["name"], format!("Name-p-{}", PEOPLE - 9));
 }
 
-/// Asks, reads the beginning of the answer, and then no further.
+/// Sends a request and reads only the beginning of the answer.
 fn begin(gateway: &TestGateway, path: &str) -> (std::net::TcpStream, Vec<u8>) {
     let mut stream = gateway.begin_get(path, "support", "direct-marketing");
     let mut bytes = vec![0u8; 64 * 1024];
@@ -86,7 +86,7 @@ fn data_scrubbed_again_are_logged_before_they_leave() {
     serve_list(&upstream);
     record_all(&gateway, (0..PEOPLE).step_by(2), "consent-given");
     let (mut stream, mut bytes) = begin(&gateway, "/customers");
-    // In what is on record and waits for the reader the others consent, and some of the first withdraw.
+    // While logged data wait for the recipient, the other half consents and some of the first half withdraw.
     record_all(&gateway, (1..PEOPLE).step_by(2), "consent-given");
     record_all(&gateway, (0..PEOPLE).step_by(100), "consent-withdrawn");
     stream.read_to_end(&mut bytes).unwrap();
@@ -102,7 +102,7 @@ fn data_scrubbed_again_are_logged_before_they_leave() {
     assert!(logged >= left, "{left} names left, {logged} are on record");
 }
 
-/// The next look at the ledger falls within the record: nothing of it can be taken back, but its rest stays.
+/// The ledger is read again within the record: the part that left cannot be recalled, but the rest is withheld.
 #[test]
 fn a_large_record_is_cut_when_its_subject_withdraws() {
     const ROUTE: &str = r#"
@@ -131,8 +131,8 @@ max-record = "32MiB"
     gateway.wait_for_log("\"aborted\"");
 }
 
-/// Records that are no objects leave nothing behind where they are withheld, not even a comma: what follows
-/// a part that is scrubbed again has to know what that part has written now.
+/// A withheld record that is not an object leaves nothing in the list, not even a comma. The part after one that is
+/// scrubbed again therefore depends on the new output of that part.
 #[test]
 fn a_list_of_values_stays_valid_json_after_withdrawals() {
     const ROUTE: &str = r#"
@@ -159,7 +159,7 @@ subject = "@"
         let lines: String = people.map(line).collect();
         assert_eq!(gateway.post_admin("/v1/events:batch", lines.as_bytes()).status, 200);
     };
-    // Of the first ones nobody consents: a part of the answer begins without an element before it.
+    // The first hundred do not consent, so a part of the answer starts without an element before it.
     record_all(&mut (100..PEOPLE), "consent-given");
     let (mut stream, mut bytes) = begin(&gateway, "/emails");
     record_all(&mut (PEOPLE / 2..PEOPLE).filter(|n| n % 700 > 2), "consent-withdrawn");

@@ -1,6 +1,6 @@
-//! The compliance suite of RFC 9535 (`cts.json` of jsonpath-standard/jsonpath-compliance-test-suite), where
-//! `JSONPATH_COMPLIANCE_SUITE` says where it lies: of each query that it has as valid, what stays is its document without
-//! the nodes that it lists; each other is refused.
+//! Runs the compliance suite of RFC 9535 (`cts.json` of jsonpath-standard/jsonpath-compliance-test-suite) if
+//! `JSONPATH_COMPLIANCE_SUITE` is its path. Removal by a valid query must leave the document without the listed nodes;
+//! an invalid query must be refused.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn steps(path: &str) -> Vec<Step> {
             ends
         };
         let (end, _) = quoted.char_indices().find(ends).unwrap();
-        // As JSON, but for the quotation marks.
+        // Converts the single-quoted name to a JSON string.
         let json = quoted[..end].replace('"', "\\\"").replace("\\'", "'");
         steps.push(Step::Name(serde_json::from_str(&format!("\"{json}\"")).unwrap()));
         rest = quoted[end..].strip_prefix("']").unwrap();
@@ -39,15 +39,15 @@ fn steps(path: &str) -> Vec<Step> {
     steps
 }
 
-/// What stays; `null` where nothing does.
-fn without(value: &Value, way: &mut Vec<Step>, removed: &BTreeSet<Vec<Step>>) -> Option<Value> {
-    if removed.contains(way) {
+/// Returns a value without the removed nodes; `None` if it is one of them.
+fn without(value: &Value, path_here: &mut Vec<Step>, removed: &BTreeSet<Vec<Step>>) -> Option<Value> {
+    if removed.contains(path_here) {
         return None;
     }
     let mut stays = |step: Step, child: &Value| {
-        way.push(step);
-        let stays = without(child, way, removed);
-        way.pop();
+        path_here.push(step);
+        let stays = without(child, path_here, removed);
+        path_here.pop();
         stays
     };
     Some(match value {
@@ -65,7 +65,7 @@ fn without(value: &Value, way: &mut Vec<Step>, removed: &BTreeSet<Vec<Step>>) ->
     })
 }
 
-/// What is left of a document that comes in chunks.
+/// Removes the nodes of a query from a document that is fed in chunks.
 fn scrubbed(query: &str, document: &[u8], chunk: usize) -> Value {
     let mut remover = Remover::new(&[query.to_owned()], Limits::default(), Framing::Document).unwrap();
     let mut rest = Vec::new();
@@ -92,7 +92,7 @@ fn removal_agrees_with_the_compliance_suite() {
             assert!(remover.is_err(), "{case}");
             continue;
         }
-        // Where the order of members decides, the suite has several results.
+        // Where the result depends on the order of members, the suite lists several.
         let listed = case.get("results_paths").and_then(Value::as_array);
         let listed = listed.map_or_else(|| vec![case["result_paths"].clone()], Vec::clone);
         let expected: Vec<Value> = listed

@@ -1,4 +1,4 @@
-//! What an acknowledged event did, and a ledger whose file is gone or older than what was acknowledged.
+//! Acknowledgements of events, and ledgers whose file is missing or lacks acknowledged events.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn post(gateway: &TestGateway, path: &str, headers: &[&str], body: &str) -> Answ
     http::send(gateway.admin, "POST", path, headers, body.as_bytes())
 }
 
-fn leaves(gateway: &TestGateway) -> bool {
+fn is_released(gateway: &TestGateway) -> bool {
     gateway.get("/people", "support", "direct-marketing").text().contains("Ada Example")
 }
 
@@ -52,10 +52,10 @@ fn an_acknowledgement_reports_changes_and_repetitions() {
     assert_eq!((&again["changed"], &again["again"]), (&json!(false), &json!(true)));
     assert_eq!(again["event"], first["event"]);
     gateway.record_event("1", GIVEN);
-    assert!(leaves(&gateway));
+    assert!(is_released(&gateway));
     let anew = post(&gateway, EVENTS, &key, WITHDRAWN).json();
     assert_eq!((&anew["changed"], anew.get("again")), (&json!(true), None));
-    assert!(!leaves(&gateway));
+    assert!(!is_released(&gateway));
 
     let lines = format!("{}\n{0}\n", r#"{"subject": "1", "kind": "restriction"}"#);
     let results = post(&gateway, "/v1/events:batch", &[], &lines).text();
@@ -68,10 +68,10 @@ fn an_acknowledgement_reports_changes_and_repetitions() {
 fn a_withdrawal_dated_in_the_future_is_in_force_at_once() {
     let (_upstream, gateway) = gateway();
     gateway.record_event("1", GIVEN);
-    assert!(leaves(&gateway));
+    assert!(is_released(&gateway));
     let event = r#"{"kind": "consent-withdrawn", "purpose": "marketing", "at": "2199-01-01T00:00:00Z"}"#;
     assert_eq!(gateway.record_event("1", event)["changed"], true);
-    assert!(!leaves(&gateway));
+    assert!(!is_released(&gateway));
     let ahead = event.replace("withdrawn", "given");
     assert_eq!(post(&gateway, EVENTS, &[], &ahead).status, 400);
 }
@@ -116,7 +116,7 @@ fn a_removed_ledger_acknowledges_no_event() {
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("ledger-unavailable")));
     assert_eq!(ready().status, 503);
     assert_eq!(ready().json()["ledger"], false);
-    assert!(!leaves(&gateway));
+    assert!(!is_released(&gateway));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_disclosure_log_proves_the_ledger_position() {
     let gateway = TestGateway::start(&config);
     gateway.record_event("1", GIVEN);
     gateway.record_event("1", r#"{"kind": "notice", "notice": "n"}"#);
-    assert!(leaves(&gateway));
+    assert!(is_released(&gateway));
     gateway.wait_for_log("\"close\"");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("purposegate.toml"), &config).unwrap();
@@ -192,7 +192,7 @@ fn the_disclosure_log_proves_the_ledger_position() {
         .unwrap();
     assert!(copied.success());
     drop(gateway);
-    // The mark is of another path, and the ledger is gone.
+    // Neither the mark beside the key file nor the ledger is left.
     remove(folder.path(), "ledger.db");
     remove(folder.path(), "keys.position");
     let (status, words) = run_in(&folder, &["serve"]);

@@ -1,4 +1,4 @@
-//! Nothing of the public listeners is exhausted by one client.
+//! A single client cannot exhaust the resources of a public listener.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,13 +10,14 @@ use crate::gateway::{TestGateway, base, bearer, wait, wait_until};
 use crate::http;
 use crate::upstream::{Upstream, answer};
 
-/// A gateway with a bound of exchanges, and an upstream that answers `/customers/slow` when it is told to.
+/// Starts a gateway with these bounds, and an upstream that answers `/customers/slow` once something is sent to the
+/// channel.
 fn start_gateway(bounds: &str) -> (Upstream, TestGateway, mpsc::Sender<()>) {
     let upstream = Upstream::start();
-    let (answer_now, told) = mpsc::channel::<()>();
-    let told = Mutex::new(told);
+    let (resume, resumed) = mpsc::channel::<()>();
+    let resumed = Mutex::new(resumed);
     upstream.script("/customers/slow", move |_, stream| {
-        let _ = told.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        let _ = resumed.lock().unwrap().recv_timeout(Duration::from_secs(60));
         let body = person("slow");
         let _ = stream.write_all(&answer("200 OK", "content-type: application/json\r\n", body.as_bytes()));
     });
@@ -25,10 +26,10 @@ fn start_gateway(bounds: &str) -> (Upstream, TestGateway, mpsc::Sender<()>) {
         .replace("request-timeout", &format!("{bounds}\nrequest-timeout"))
         .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"60s\"\n[[upstream]]");
     let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
-    (upstream, gateway, answer_now)
+    (upstream, gateway, resume)
 }
 
-/// Asks for the answer that does not come yet.
+/// Requests the slow answer and returns once the upstream has the request.
 fn hold(gateway: &TestGateway, upstream: &Upstream, recipient: &str) -> TcpStream {
     let before = upstream.requests();
     let purpose = if recipient == "support" { "customer-support" } else { "reseller-follow-up" };
@@ -39,7 +40,7 @@ fn hold(gateway: &TestGateway, upstream: &Upstream, recipient: &str) -> TcpStrea
 
 #[test]
 fn requests_that_need_no_upstream_are_answered_under_full_load() {
-    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 1");
+    let (upstream, gateway, resume) = start_gateway("max-exchanges = 1");
     let link = gateway.get_admin("/v1/subjects/p-1/opt-out-link").json()["path"].clone();
     let mut held = hold(&gateway, &upstream, "support");
     let full = gateway.get("/customers/p-1", "support", "customer-support");
@@ -48,13 +49,13 @@ fn requests_that_need_no_upstream_are_answered_under_full_load() {
     assert_eq!(gateway.get("/nothing", "support", "customer-support").status, 404);
     let refused = gateway.get("/customers/p-1", "support", "no-such-purpose");
     assert_eq!(refused.outcome(), (400, "purpose-unknown".to_owned()));
-    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]);
-    assert_eq!(told.status, 200);
+    let page = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]);
+    assert_eq!(page.status, 200);
     let form = "content-type: application/x-www-form-urlencoded";
     let click =
         http::send(gateway.address, "POST", link.as_str().unwrap(), &[form], b"List-Unsubscribe=One-Click");
     assert_eq!(click.status, 200, "{}", click.text());
-    answer_now.send(()).unwrap();
+    resume.send(()).unwrap();
     let mut rest = Vec::new();
     held.read_to_end(&mut rest).unwrap();
     assert_eq!(http::parse(&rest).status, 200);
@@ -63,22 +64,22 @@ fn requests_that_need_no_upstream_are_answered_under_full_load() {
 
 #[test]
 fn one_recipient_cannot_take_all_exchanges() {
-    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 8");
+    let (upstream, gateway, resume) = start_gateway("max-exchanges = 8");
     let held: Vec<TcpStream> = (0..2).map(|_| hold(&gateway, &upstream, "support")).collect();
     let third = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(third.outcome(), (429, "too-many-requests".to_owned()));
     assert!(third.header("retry-after").is_some());
     assert_eq!(gateway.get("/customers/p-1", "reseller", "reseller-follow-up").status, 200);
     for _ in &held {
-        answer_now.send(()).unwrap();
+        resume.send(()).unwrap();
     }
     drop(held);
 
-    let (upstream, gateway, answer_now) = start_gateway("max-exchanges = 8\nmax-exchanges-per-recipient = 3");
+    let (upstream, gateway, resume) = start_gateway("max-exchanges = 8\nmax-exchanges-per-recipient = 3");
     let held: Vec<TcpStream> = (0..3).map(|_| hold(&gateway, &upstream, "support")).collect();
     assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 429);
     drop(held);
-    drop(answer_now);
+    drop(resume);
 }
 
 fn link(gateway: &TestGateway, subject: &str) -> String {
@@ -86,7 +87,7 @@ fn link(gateway: &TestGateway, subject: &str) -> String {
     answer["path"].as_str().unwrap().to_owned()
 }
 
-/// The head and half of the body of an objection.
+/// Sends the head and half of the body of an objection.
 fn half_an_objection(address: SocketAddr, link: &str) -> TcpStream {
     let mut stream = http::connect(address);
     let request = format!(
@@ -98,10 +99,10 @@ fn half_an_objection(address: SocketAddr, link: &str) -> TcpStream {
 
 #[test]
 fn incomplete_objections_of_one_link_do_not_block_others() {
-    let (_upstream, gateway, _answer_now) = start_gateway("max-exchanges = 1");
+    let (_upstream, gateway, _resume) = start_gateway("max-exchanges = 1");
     let (first, other) = (link(&gateway, "p-1"), link(&gateway, "p-2"));
     let mut halves: Vec<TcpStream> = (0..12).map(|_| half_an_objection(gateway.address, &first)).collect();
-    // Those over the bound of one link are refused at once; the others are waited for.
+    // Requests above the bound of one link are refused at once; the others wait for their body.
     let mut waiting = Vec::new();
     let mut refused = 0;
     wait(|| {
@@ -127,18 +128,18 @@ fn incomplete_objections_of_one_link_do_not_block_others() {
 
 #[test]
 fn an_objection_without_its_body_times_out_early() {
-    let (_upstream, gateway, _answer_now) = start_gateway("max-exchanges = 1");
+    let (_upstream, gateway, _resume) = start_gateway("max-exchanges = 1");
     let mut half = half_an_objection(gateway.address, &link(&gateway, "p-1"));
     let mut answer = Vec::new();
-    // The listener's own time for bodies is twice as long.
+    // The listener's timeout for bodies is twice as long.
     half.read_to_end(&mut answer).unwrap();
     assert_eq!(http::parse(&answer).status, 408);
 }
 
-/// `P` begins both `POST` and the preface of HTTP/2.
+/// Both `POST` and the preface of HTTP/2 begin with `P`.
 #[test]
 fn the_protocol_is_detected_from_partial_input() {
-    let (_upstream, gateway, _answer_now) = start_gateway("");
+    let (_upstream, gateway, _resume) = start_gateway("");
     for (first, rest) in [
         ("P", "OST /customers/p-1 HTTP/1.1\r\n"),
         ("PR", "OPFIND / HTTP/1.1\r\n"),
@@ -147,7 +148,7 @@ fn the_protocol_is_detected_from_partial_input() {
         let mut stream = http::connect(gateway.address);
         stream.set_nodelay(true).unwrap();
         stream.write_all(first.as_bytes()).unwrap();
-        // Another request is served meanwhile, so the first byte has been read.
+        // Another request is served meanwhile, so the gateway has read the first byte.
         assert_eq!(http::get(gateway.address, "/nothing", &[]).status, 401);
         stream.write_all(format!("{rest}host: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -159,7 +160,7 @@ fn the_protocol_is_detected_from_partial_input() {
 
 #[test]
 fn the_refused_connections_metric_starts_at_zero() {
-    let (_upstream, gateway, _answer_now) = start_gateway("");
+    let (_upstream, gateway, _resume) = start_gateway("");
     let metrics = gateway.metrics();
     assert!(metrics.contains("purposegate_connections_refused_total{listener=\"admin\"} 0"), "{metrics}");
     assert!(

@@ -1,4 +1,4 @@
-//! Tests through the public surface.
+//! Tests of the public interface: HTTP, the program and the library.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

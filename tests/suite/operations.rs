@@ -1,7 +1,7 @@
-//! What changes somebody's data reaches the upstream only where the rules let this recipient change theirs.
+//! An operation reaches the upstream only if the policy permits this recipient to change data of this subject.
 //!
-//! The upstream records what it is asked. What it may be asked is written here by hand, from the sentences of the
-//! policy, and not worked out by the program.
+//! The upstream records its requests. The expectation is written by hand from the sentences of the policy and does not
+//! use the program.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -15,10 +15,10 @@ use crate::http;
 use crate::token_issuer::Issuer;
 use crate::upstream::{Upstream, answer};
 
-/// The method of each operation.
+/// Each method with its operation.
 const OPERATIONS: [(&str, &str); 3] = [("POST", "collect"), ("PATCH", "alter"), ("DELETE", "destroy")];
 
-/// What is known of a person, or of the account: the person's id, the account's.
+/// Each state of a person or an account, with the id of the person and of the account.
 const FACTS: [(&str, &str, &str); 9] = [
     ("known", "p-known", "a-open"),
     ("unknown", "p-stranger", "a-open"),
@@ -31,7 +31,7 @@ const FACTS: [(&str, &str, &str); 9] = [
     ("closed", "p-known", "a-closed"),
 ];
 
-/// Each kind with the purposes that it asks for.
+/// Each recipient kind with the purposes that it declares.
 const KINDS: [(&str, &[&str]); 23] = [
     ("employee", &["account-management", "customer-support", "direct-marketing"]),
     ("contractor", &["account-management"]),
@@ -58,29 +58,29 @@ const KINDS: [(&str, &[&str]); 23] = [
     ("acquirer", &["corporate-transaction"]),
 ];
 
-/// What the routes of a variant map: a person's data, or those that a customer entrusted.
+/// The data that a route maps: personal data, or service data that a customer entrusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum DataKind {
     Personal,
     Entrusted,
 }
 
-/// One request that changes something.
+/// One request for an operation.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct OperationRequest {
     kind: &'static str,
     purpose: &'static str,
     operation: &'static str,
     fact: &'static str,
-    /// The recipient is the person, or the account's administrator.
+    /// True if the recipient is the person, or the administrator of the account.
     own: bool,
-    held: Held,
+    data: DataKind,
 }
 
-/// Whether the policy lets it happen, by its sentences.
-fn is_permitted(asked: Asked) -> bool {
-    let Asked { kind, purpose, operation, fact, own, held } = asked;
-    // A person whom the ledger does not know counts as for a release.
+/// True if the sentences of the policy permit the operation.
+fn is_permitted(request: OperationRequest) -> bool {
+    let OperationRequest { kind, purpose, operation, fact, own, data } = request;
+    // A person unknown to the ledger is withheld, as for a release.
     if fact == "unknown" {
         return false;
     }
@@ -90,14 +90,14 @@ fn is_permitted(asked: Asked) -> bool {
             ["account-management", "customer-support"].contains(&purpose)
         }
         // G-6.10d: service data, for service and support.
-        "sub-processor" => held == Held::Entrusted,
+        "sub-processor" => data == DataKind::Entrusted,
         // G-6.10f: what the user enabled, and nothing is destroyed.
         "user-integration" => operation != "destroy" && fact != "without-relation",
         // G-6.10e: certain profile information.
-        "collaborator" => operation != "destroy" && held == Held::Personal,
+        "collaborator" => operation != "destroy" && data == DataKind::Personal,
         // G-6.10b2: its own service data.
         "customer-administrator" => {
-            own && held == Held::Entrusted && ["service-provision", "customer-support"].contains(&purpose)
+            own && data == DataKind::Entrusted && ["service-provision", "customer-support"].contains(&purpose)
         }
         // G-6.8b to G-6.8f: its own data, each right by its own operation; about entrusted data it asks the customer.
         "data-subject" => {
@@ -107,15 +107,15 @@ fn is_permitted(asked: Asked) -> bool {
                 ("objection", "collect"),
                 ("restriction", "collect"),
             ];
-            own && held == Held::Personal && right.contains(&(purpose, operation))
+            own && data == DataKind::Personal && right.contains(&(purpose, operation))
         }
         _ => false,
     };
-    // A person's own requests go on (G-6.8c, G-6.8d, G-ch).
+    // Requests of the person themselves are not stopped (G-6.8c, G-6.8d, G-ch).
     let stands_against =
         kind != "data-subject" && ["erased", "restricted", "minor", "opted-out"].contains(&fact);
-    // G-4b: after 90 days what the customer entrusted is purged.
-    let is_purged = fact == "closed" && held == Held::Entrusted;
+    // G-4b: service data are purged after 90 days.
+    let is_purged = fact == "closed" && data == DataKind::Entrusted;
     is_changed && !stands_against && !is_purged
 }
 
@@ -125,13 +125,13 @@ const VARIANTS: [(&str, &str); 3] =
 fn routes() -> String {
     let mut text = String::new();
     for (variant, key) in VARIANTS {
-        for (held, fields) in [
+        for (data, fields) in [
             ("people", r#"{ "@.name" = "name", "@.email" = "email", "@.status" = "non-personal" }"#),
             ("files", r#"{ "@.file" = "service-data", "@.status" = "non-personal" }"#),
         ] {
             text.push_str(&format!(
-                "[[route]]\nname = \"{variant}-{held}\"\nupstream = \"crm\"\nmethods = [\"POST\", \"PATCH\", \"DELETE\"]\n\
-                 path = \"/{variant}/{{account}}/{held}/{{id}}\"\nsubject = \"{{id}}\"\ncontroller = \"{{account}}\"\n{key}\
+                "[[route]]\nname = \"{variant}-{data}\"\nupstream = \"crm\"\nmethods = [\"POST\", \"PATCH\", \"DELETE\"]\n\
+                 path = \"/{variant}/{{account}}/{data}/{{id}}\"\nsubject = \"{{id}}\"\ncontroller = \"{{account}}\"\n{key}\
                  allow = [\"controller-by-path-alone\"]\nfields = {fields}\n"
             ));
         }
@@ -187,8 +187,8 @@ fn start_gateway(more: &str) -> (Upstream, TestGateway, Issuer) {
     (upstream, gateway, issuer)
 }
 
-/// The header line of a recipient's credential.
-fn presented(issuer: &Issuer, kind: &str, own: bool, person: &str, account: &str) -> String {
+/// Returns the header line with the credential of a recipient.
+fn credential_header(issuer: &Issuer, kind: &str, own: bool, person: &str, account: &str) -> String {
     match kind {
         "data-subject" => {
             issuer.bearer(json!({ "azp": "portal", "sub": if own { person } else { "p-other" } }))
@@ -199,8 +199,8 @@ fn presented(issuer: &Issuer, kind: &str, own: bool, person: &str, account: &str
     }
 }
 
-/// Every question of the table with its path, method and credential.
-fn every(issuer: &Issuer, variant: &str) -> Vec<(Asked, String, &'static str, String)> {
+/// Returns every request of the tables with its path, method and credential.
+fn all_requests(issuer: &Issuer, variant: &str) -> Vec<(OperationRequest, String, &'static str, String)> {
     let mut all = Vec::new();
     for (kind, purposes) in KINDS {
         let has_own = ["data-subject", "customer-administrator"].contains(&kind);
@@ -208,10 +208,16 @@ fn every(issuer: &Issuer, variant: &str) -> Vec<(Asked, String, &'static str, St
             for (method, operation) in OPERATIONS {
                 for (fact, person, account) in FACTS {
                     for own in if has_own { &[true, false][..] } else { &[false] } {
-                        for (held, name) in [(Held::Personal, "people"), (Held::Entrusted, "files")] {
-                            let asked = Asked { kind, purpose, operation, fact, own: *own, held };
+                        for (data, name) in [(DataKind::Personal, "people"), (DataKind::Entrusted, "files")] {
+                            let request =
+                                OperationRequest { kind, purpose, operation, fact, own: *own, data };
                             let path = format!("/{variant}/{account}/{name}/{person}");
-                            all.push((asked, path, method, presented(issuer, kind, *own, person, account)));
+                            all.push((
+                                request,
+                                path,
+                                method,
+                                credential_header(issuer, kind, *own, person, account),
+                            ));
                         }
                     }
                 }
@@ -221,8 +227,8 @@ fn every(issuer: &Issuer, variant: &str) -> Vec<(Asked, String, &'static str, St
     all
 }
 
-/// What came of a request: its status and the problem's code.
-type Came = (u16, String);
+/// Status and problem code of an answer.
+type Outcome = (u16, String);
 
 fn code(body: &[u8]) -> String {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -230,20 +236,20 @@ fn code(body: &[u8]) -> String {
 }
 
 #[track_caller]
-fn check(variant: &str, asked: Asked, came: &Came, reached: usize) {
-    let (status, code) = (came.0, came.1.as_str());
-    if is_permitted(asked) {
-        assert_eq!((status, reached), (200, 1), "{variant}: {asked:?}: {came:?}");
+fn check(variant: &str, request: OperationRequest, outcome: &Outcome, reached: usize) {
+    let (status, code) = (outcome.0, outcome.1.as_str());
+    if is_permitted(request) {
+        assert_eq!((status, reached), (200, 1), "{variant}: {request:?}: {outcome:?}");
         return;
     }
-    assert_eq!(reached, 0, "{variant}: {asked:?}: {came:?}");
+    assert_eq!(reached, 0, "{variant}: {request:?}: {outcome:?}");
     let refused = match variant {
         "hidden" => (status, code) == (404, "not-found"),
         _ => (status, code) == (403, "subject-withheld"),
     };
-    // What no rule could ever permit is refused whoever it is about.
+    // Operations that no rule can permit are refused before the subject is considered.
     let never = status == 403 && ["no-rule-permits", "legal-reference-missing"].contains(&code);
-    assert!(refused || never, "{variant}: {asked:?}: {came:?}");
+    assert!(refused || never, "{variant}: {request:?}: {outcome:?}");
 }
 
 #[test]
@@ -251,13 +257,13 @@ fn an_operation_that_the_policy_does_not_permit_never_reaches_the_upstream() {
     let (upstream, gateway, issuer) = start_gateway("");
     let (mut permitted, mut all) = (0, 0);
     for (variant, _) in VARIANTS {
-        for (asked, path, method, credential) in every(&issuer, variant) {
+        for (request, path, method, credential) in all_requests(&issuer, variant) {
             let before = upstream.requests();
-            let purpose = format!("data-purpose: {}", asked.purpose);
+            let purpose = format!("data-purpose: {}", request.purpose);
             let answer = http::send(gateway.address, method, &path, &[&credential, &purpose], b"");
-            let came = (answer.status, code(&answer.body));
-            check(variant, asked, &came, upstream.requests() - before);
-            permitted += usize::from(is_permitted(asked));
+            let outcome = (answer.status, code(&answer.body));
+            check(variant, request, &outcome, upstream.requests() - before);
+            permitted += usize::from(is_permitted(request));
             all += 1;
         }
     }
@@ -273,19 +279,19 @@ fn operations_over_http2_are_judged_alike() {
         let (mut send, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
-        for (asked, path, method, credential) in every(&issuer, "plain") {
+        for (request, path, method, credential) in all_requests(&issuer, "plain") {
             let before = upstream.requests();
-            let request = Request::builder()
+            let http_request = Request::builder()
                 .method(method)
                 .uri(format!("http://api.example.org{path}"))
                 .header("authorization", credential.trim_start_matches("authorization: "))
-                .header("data-purpose", asked.purpose)
+                .header("data-purpose", request.purpose)
                 .body(Full::<Bytes>::default())
                 .unwrap();
-            let answer = send.send_request(request).await.unwrap();
+            let answer = send.send_request(http_request).await.unwrap();
             let status = answer.status().as_u16();
             let body = answer.into_body().collect().await.unwrap().to_bytes();
-            check("plain", asked, &(status, code(&body)), upstream.requests() - before);
+            check("plain", request, &(status, code(&body)), upstream.requests() - before);
         }
     });
 }
@@ -410,9 +416,9 @@ fields = { "@.name" = "name" }
 #[test]
 fn an_operation_without_a_subject_in_its_path_is_permitted_only_by_rules_that_need_none() {
     let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
-    let person = presented(&issuer, "data-subject", true, "p-known", "");
-    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
-    let of_closed = presented(&issuer, "customer-administrator", true, "", "a-closed");
+    let person = credential_header(&issuer, "data-subject", true, "p-known", "");
+    let administrator = credential_header(&issuer, "customer-administrator", true, "", "a-open");
+    let of_closed = credential_header(&issuer, "customer-administrator", true, "", "a-closed");
     let staff = bearer("employee");
     let integration = bearer("user-integration");
     for (credential, purpose, method, path, reaches) in [
@@ -421,24 +427,24 @@ fn an_operation_without_a_subject_in_its_path_is_permitted_only_by_rules_that_ne
         (&integration, "service-provision", "POST", "/collection", true),
         (&person, "objection", "POST", "/collection", false),
         (&administrator, "service-provision", "POST", "/collection", false),
-        // The account alone is named.
+        // The path identifies the account only.
         (&administrator, "service-provision", "POST", "/of-account/a-open", true),
         (&administrator, "service-provision", "POST", "/of-account/a-other", false),
         (&of_closed, "service-provision", "POST", "/of-account/a-closed", false),
         (&person, "objection", "POST", "/of-account/a-open", false),
         (&staff, "customer-support", "POST", "/of-account/a-open", true),
-        // Nothing is mapped: it may be about anybody.
+        // The route maps nothing and its path identifies nobody.
         (&staff, "customer-support", "PATCH", "/unread/p-erased", true),
         (&person, "rectification", "PATCH", "/unread/p-known", false),
         (&person, "rectification", "PATCH", "/statuses/p-known", true),
         (&person, "rectification", "PATCH", "/statuses/p-objected", false),
         (&staff, "customer-support", "PATCH", "/statuses/p-erased", false),
-        // What nobody knows may be collected where the route says so, and not changed.
+        // With `no-facts`, data of unknown people can be collected but not changed.
         (&staff, "customer-support", "POST", "/strangers/p-stranger", true),
         (&staff, "customer-support", "PATCH", "/strangers/p-stranger", false),
         (&staff, "customer-support", "PATCH", "/strangers/p-known", true),
         (&staff, "customer-support", "POST", "/strangers/p-erased", false),
-        // The route says what its method does.
+        // The route sets the operation of its method.
         (&person, "access", "POST", "/searches", true),
         (&person, "rectification", "GET", "/links/p-known", true),
         (&person, "rectification", "GET", "/links/p-objected", false),
@@ -466,27 +472,36 @@ fn an_operation_without_a_subject_in_its_path_is_permitted_only_by_rules_that_ne
 #[test]
 fn an_operation_on_an_unread_route_is_judged_by_the_subject_of_the_path() {
     let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
-    let credentials = |kind: &str, person: &str| presented(&issuer, kind, true, person, "a-open");
+    let credentials = |kind: &str, person: &str| credential_header(&issuer, kind, true, person, "a-open");
     let mut permitted = 0;
     for (kind, purposes) in KINDS {
-        // One that may change anything at all of them: a name, or a file.
-        let may = |asked: Asked| {
-            [Held::Personal, Held::Entrusted].into_iter().any(|held| is_permitted(Asked { held, ..asked }))
+        // Permitted if any data of the subject may be changed.
+        let may = |request: OperationRequest| {
+            [DataKind::Personal, DataKind::Entrusted]
+                .into_iter()
+                .any(|data| is_permitted(OperationRequest { data, ..request }))
         };
         for &purpose in purposes {
             for (method, operation) in OPERATIONS {
                 for (fact, person, account) in FACTS.iter().filter(|(fact, ..)| *fact != "closed") {
-                    let asked = Asked { kind, purpose, operation, fact, own: true, held: Held::Personal };
+                    let request = OperationRequest {
+                        kind,
+                        purpose,
+                        operation,
+                        fact,
+                        own: true,
+                        data: DataKind::Personal,
+                    };
                     let path = format!("/passing/{account}/people/{person}");
                     let headers = [&*credentials(kind, person), &format!("data-purpose: {purpose}")];
                     let before = upstream.requests();
                     let answer = http::send(gateway.address, method, &path, &headers, b"");
                     let reached = upstream.requests() - before;
-                    let told = format!("{asked:?}: {}", answer.text());
+                    let context = format!("{request:?}: {}", answer.text());
                     assert_eq!(
                         (reached, answer.status == 200),
-                        (usize::from(may(asked)), may(asked)),
-                        "{told}"
+                        (usize::from(may(request)), may(request)),
+                        "{context}"
                     );
                     permitted += reached;
                 }
@@ -499,16 +514,16 @@ fn an_operation_on_an_unread_route_is_judged_by_the_subject_of_the_path() {
 #[test]
 fn an_operation_on_data_that_are_not_personal_is_judged_by_the_subject_of_the_path() {
     let (upstream, gateway, issuer) = start_gateway(COLLECTIONS);
-    let person = presented(&issuer, "data-subject", true, "p-known", "");
-    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
+    let person = credential_header(&issuer, "data-subject", true, "p-known", "");
+    let administrator = credential_header(&issuer, "customer-administrator", true, "", "a-open");
     let staff = bearer("employee");
     let reaches = |credential: &String, purpose: &str, method: &str, path: &str, reaches: bool| {
         let before = upstream.requests();
         let headers = [&**credential, &format!("data-purpose: {purpose}")];
         let answer = http::send(gateway.address, method, path, &headers, b"");
-        let came = (answer.status, upstream.requests() - before);
+        let outcome = (answer.status, upstream.requests() - before);
         let due = if reaches { (200, 1) } else { (403, 0) };
-        assert_eq!(came, due, "{purpose} {method} {path}: {}", answer.text());
+        assert_eq!(outcome, due, "{purpose} {method} {path}: {}", answer.text());
     };
     for route in ["statuses", "posts", "signed-posts", "counts"] {
         reaches(&staff, "customer-support", "PATCH", &format!("/{route}/p-known"), true);
@@ -520,11 +535,11 @@ fn an_operation_on_data_that_are_not_personal_is_judged_by_the_subject_of_the_pa
     }
     reaches(&person, "erasure", "DELETE", "/posts/p-known", true);
     reaches(&person, "erasure", "DELETE", "/posts/p-objected", false);
-    // The account alone is named.
+    // The path identifies the account only.
     reaches(&administrator, "service-provision", "PATCH", "/passing/a-open/settings", true);
     reaches(&administrator, "service-provision", "PATCH", "/passing/a-other/settings", false);
     reaches(&person, "rectification", "PATCH", "/passing/a-open/settings", false);
-    // Nobody known.
+    // People unknown to the ledger.
     reaches(&staff, "customer-support", "POST", "/unread-strangers/p-stranger", true);
     reaches(&staff, "customer-support", "PATCH", "/unread-strangers/p-stranger", false);
     reaches(&staff, "customer-support", "POST", "/unread-strangers/p-erased", false);
@@ -559,7 +574,7 @@ fn a_refused_operation_is_logged_and_counted() {
     let failed = r#"purposegate_upstream_requests_total{status_class="error",upstream="crm"} 0"#;
     assert!(metrics.contains(called) && metrics.contains(failed), "{metrics}");
 
-    // Hidden, it looks like what is not there.
+    // With `hide-existence`, a refused and an absent record look alike.
     upstream.raw("/hidden/a-open/people/p-alone", answer("404 Not Found", "", b""));
     let (hidden, absent) = (patch("hidden", "p-known"), patch("hidden", "p-alone"));
     let shape = |answer: &http::Answer| {
@@ -575,18 +590,18 @@ fn a_refused_operation_is_logged_and_counted() {
 #[test]
 fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
     let (_upstream, gateway, issuer) = start_gateway(COLLECTIONS);
-    let evaluated = |asked: Asked, person: &str, account: &str| {
-        let own = |id: &str, other: &str| if asked.own { id.to_owned() } else { other.to_owned() };
+    let evaluated = |request: OperationRequest, person: &str, account: &str| {
+        let own = |id: &str, other: &str| if request.own { id.to_owned() } else { other.to_owned() };
         let mut asker = json!({});
-        match asked.kind {
+        match request.kind {
             "data-subject" => asker = json!({ "subject": own(person, "p-other") }),
             "customer-administrator" => asker = json!({ "controller": own(account, "a-other") }),
             _ => {}
         }
-        let category = if asked.held == Held::Personal { "email" } else { "service-data" };
+        let category = if request.data == DataKind::Personal { "email" } else { "service-data" };
         let question = json!({
-            "subject": { "type": "recipient", "id": asked.kind, "properties": asker },
-            "action": { "name": asked.purpose, "properties": { "operation": asked.operation } },
+            "subject": { "type": "recipient", "id": request.kind, "properties": asker },
+            "action": { "name": request.purpose, "properties": { "operation": request.operation } },
             "resource": { "type": "data-category", "id": category,
                 "properties": { "subject": person, "controller": account } },
         });
@@ -594,10 +609,10 @@ fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
         let answer = gateway.post_admin("/access/v1/evaluation", body.as_bytes()).json();
         answer["decision"].as_bool().unwrap_or_else(|| panic!("{answer}"))
     };
-    for (asked, path, ..) in every(&issuer, "plain") {
+    for (request, path, ..) in all_requests(&issuer, "plain") {
         let mut steps = path.split('/').skip(2);
         let (account, person) = (steps.next().unwrap(), steps.nth(1).unwrap());
-        assert_eq!(evaluated(asked, person, account), is_permitted(asked), "{asked:?}");
+        assert_eq!(evaluated(request, person, account), is_permitted(request), "{request:?}");
     }
 
     let methods = |credential: &str, route: &str, purpose: &str| -> Vec<String> {
@@ -605,11 +620,11 @@ fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
         let routes = page["routes"].as_array().unwrap().iter();
         let purposes =
             routes.filter(|known| known["route"] == route).flat_map(|route| route["purposes"].as_array());
-        let told = purposes.flatten().find(|told| told["purpose"] == purpose).cloned().unwrap_or_default();
-        let methods = told["methods"].as_array().cloned().unwrap_or_default();
+        let entry = purposes.flatten().find(|entry| entry["purpose"] == purpose).cloned().unwrap_or_default();
+        let methods = entry["methods"].as_array().cloned().unwrap_or_default();
         methods.iter().map(|method| method.as_str().unwrap().to_owned()).collect()
     };
-    let person = presented(&issuer, "data-subject", true, "p-known", "");
+    let person = credential_header(&issuer, "data-subject", true, "p-known", "");
     assert_eq!(methods(&person, "plain-people", "rectification"), ["PATCH"]);
     assert_eq!(methods(&person, "plain-files", "rectification"), [""; 0]);
     assert_eq!(methods(&person, "unread", "rectification"), ["GET"]);
@@ -618,7 +633,7 @@ fn evaluations_and_the_purpose_page_agree_with_the_gateway() {
     assert_eq!(methods(&person, "collection", "objection"), [""; 0]);
     assert_eq!(methods(&bearer("employee"), "collection", "customer-support"), ["POST"]);
     assert_eq!(methods(&bearer("employee"), "unread", "customer-support"), ["GET", "POST", "PATCH"]);
-    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
+    let administrator = credential_header(&issuer, "customer-administrator", true, "", "a-open");
     assert_eq!(methods(&administrator, "of-account", "service-provision"), ["POST"]);
     assert_eq!(methods(&administrator, "collection", "service-provision"), [""; 0]);
 }

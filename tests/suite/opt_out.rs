@@ -1,4 +1,4 @@
-//! The one-click way out of marketing: a link for each person, no credential, in force at once.
+//! One-click opt-out of marketing: each person has a link that needs no credential and is in force at once.
 
 use serde_json::json;
 
@@ -9,8 +9,8 @@ use crate::http;
 const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 
-/// A house with somebody in it who consents to marketing, and their link.
-fn customer() -> (crate::upstream::Upstream, TestGateway, String) {
+/// Starts a gateway with a person who consents to marketing; returns their link, too.
+fn start_with_consent() -> (crate::upstream::Upstream, TestGateway, String) {
     let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     gateway.record_event("p-1", CONSENT);
@@ -28,7 +28,7 @@ fn click(gateway: &TestGateway, link: &str) -> http::Answer {
     http::send(gateway.address, "POST", link, &[FORM], ONE_CLICK.as_bytes())
 }
 
-fn is_advertised_to(gateway: &TestGateway) -> bool {
+fn is_released_for_marketing(gateway: &TestGateway) -> bool {
     gateway.get("/customers/p-1", "support", "direct-marketing").text().contains("Name-p-1")
 }
 
@@ -38,12 +38,12 @@ fn events(gateway: &TestGateway) -> usize {
 
 #[test]
 fn a_click_is_an_objection_in_force_with_its_answer() {
-    let (_upstream, gateway, link) = customer();
+    let (_upstream, gateway, link) = start_with_consent();
     for _ in 0..10 {
-        assert!(is_advertised_to(&gateway));
+        assert!(is_released_for_marketing(&gateway));
         let answer = click(&gateway, &link);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(!is_advertised_to(&gateway));
+        assert!(!is_released_for_marketing(&gateway));
         gateway.record_event("p-1", CONSENT);
     }
     click(&gateway, &link);
@@ -93,22 +93,22 @@ fn an_override_applies_to_a_refusal() {
     let config = base(upstream.address).replace(r#""data-sale""#, r#""data-sale", "survey""#);
     let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
     upstream.json("/customers/p-1", &person("p-1"));
-    let asked = || gateway.get("/customers/p-1", "support", "survey").text().contains("Name-");
+    let is_released = || gateway.get("/customers/p-1", "support", "survey").text().contains("Name-");
     let refused = r#"{"kind": "consent-refused", "purpose": "survey"}"#;
     let overridden = r#"{"kind": "objection-overridden", "purpose": "survey", "evidence": "memo 7"}"#;
     gateway.record_event("p-1", NOTICE);
-    assert!(asked());
+    assert!(is_released());
     gateway.record_event("p-1", refused);
-    assert!(!asked());
+    assert!(!is_released());
     gateway.record_event("p-1", overridden);
-    assert!(asked());
+    assert!(is_released());
     gateway.record_event("p-1", refused);
-    assert!(!asked(), "said again after it was overridden");
+    assert!(!is_released(), "said again after it was overridden");
 }
 
 #[test]
 fn a_second_click_changes_nothing() {
-    let (_upstream, gateway, link) = customer();
+    let (_upstream, gateway, link) = start_with_consent();
     let first = click(&gateway, &link);
     let known = events(&gateway);
     for _ in 0..5 {
@@ -122,7 +122,7 @@ fn a_second_click_changes_nothing() {
 
 #[test]
 fn other_requests_to_the_link_change_nothing() {
-    let (_upstream, gateway, link) = customer();
+    let (_upstream, gateway, link) = start_with_consent();
     let known = events(&gateway);
     let page = http::get(gateway.address, &link, &[]);
     assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")));
@@ -141,23 +141,23 @@ fn other_requests_to_the_link_change_nothing() {
     assert_eq!(send("POST", &["data-purpose: direct-marketing", &bearer("support")], ""), 400);
     assert_eq!(send("GET", &[FORM], ONE_CLICK), 200);
     assert_eq!(events(&gateway), known);
-    assert!(is_advertised_to(&gateway));
+    assert!(is_released_for_marketing(&gateway));
 }
 
 #[test]
 fn a_click_can_be_multipart() {
-    let (_upstream, gateway, link) = customer();
+    let (_upstream, gateway, link) = start_with_consent();
     let body =
         "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
     let headers = ["content-type: multipart/form-data; boundary=b"];
     assert_eq!(http::send(gateway.address, "POST", &link, &headers, body.as_bytes()).status, 200);
-    assert!(!is_advertised_to(&gateway));
+    assert!(!is_released_for_marketing(&gateway));
 }
 
 #[test]
 fn a_forged_link_is_not_found_and_changes_nothing() {
-    let (_upstream, gateway, link) = customer();
-    let (_other_upstream, other, others) = customer();
+    let (_upstream, gateway, link) = start_with_consent();
+    let (_other_upstream, other, others) = start_with_consent();
     let known = events(&gateway);
     let token = link.rsplit('/').next().unwrap();
     assert!(!token.contains("p-1"));

@@ -1,7 +1,7 @@
-//! What must stay of a document, worked out the slow way: the whole document as values, every path
-//! of the mapping as written, evaluated by another implementation of RFC 9535.
+//! Reference implementation of scrubbing: it parses the whole document and evaluates every path of the mapping with
+//! another implementation of RFC 9535.
 //!
-//! It shares nothing with the scrubber but the configuration file's text.
+//! It shares only the text of the configuration file with the scrubber.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,72 +9,72 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 use toml::Table;
 
-/// One record set as a route writes it.
-struct Set {
+/// One record set of a route.
+struct RecordSet {
     path: String,
-    /// As written: a path, a table with one, a list of either.
+    /// Each a path, or a table with a path.
     subjects: Vec<toml::Value>,
-    /// Path and categories.
+    /// Paths with their categories.
     fields: Vec<(String, Vec<String>)>,
 }
 
-/// A route's mapping, read from the file as it stands.
-pub(crate) struct Written {
-    sets: Vec<Set>,
+/// The mapping of a route, read from the text of the configuration.
+pub(crate) struct RouteMapping {
+    sets: Vec<RecordSet>,
 }
 
-/// JSON pointers to categories.
+/// Categories by JSON pointer.
 type Classes = HashMap<String, HashSet<String>>;
 
-impl Written {
-    /// The mapping of a route in a configuration file's text.
-    pub(crate) fn of(file: &Table, route: &str) -> Written {
+impl RouteMapping {
+    /// Reads the mapping of a route.
+    pub(crate) fn of(file: &Table, route: &str) -> RouteMapping {
         let named = |key: &str, name: &str| -> Option<&Table> {
             let tables = file.get(key)?.as_array()?.iter().filter_map(toml::Value::as_table);
             tables.clone().find(|table| table.get("name").and_then(toml::Value::as_str) == Some(name))
         };
         let route = named("route", route).unwrap();
         let schema = route.get("schema").map(|name| named("schema", name.as_str().unwrap()).unwrap());
-        let mut flat = Set { path: "$".to_owned(), subjects: subjects(route), fields: fields(route) };
+        let mut flat = RecordSet { path: "$".to_owned(), subjects: subjects(route), fields: fields(route) };
         flat.fields.extend(schema.map(fields).unwrap_or_default());
         if let Some(path) = route.get("record") {
             flat.path = path.as_str().unwrap().to_owned();
         }
         let nested = route.get("records").and_then(toml::Value::as_array).into_iter().flatten().map(|set| {
             let set = set.as_table().unwrap();
-            Set {
+            RecordSet {
                 path: set["path"].as_str().unwrap().to_owned(),
                 subjects: subjects(set),
                 fields: fields(set),
             }
         });
         let sets = std::iter::once(flat).filter(|flat| !flat.fields.is_empty()).chain(nested).collect();
-        Written { sets }
+        RouteMapping { sets }
     }
 
-    /// Everybody the document is about, as members of a ledger event. `parameter` is in the request's path.
+    /// Returns all subjects of a document, as members of a ledger event. `parameter` is the path parameter.
     pub(crate) fn subjects(&self, document: &Value, parameter: &str) -> Vec<Value> {
-        let in_set = |set: &Set| {
+        let in_set = |set: &RecordSet| {
             let records = located(&set.path, document);
             let pairs =
                 records.iter().flat_map(|record| set.subjects.iter().map(move |source| (record, source)));
             let found = pairs.flat_map(|(record, source)| {
-                identified(document.pointer(record).unwrap(), source, parameter)
+                subject_ids(document.pointer(record).unwrap(), source, parameter)
             });
             found.collect::<Vec<_>>()
         };
         self.sets.iter().flat_map(in_set).collect()
     }
 
-    /// What stays of a document where these categories leave in clear and all others are removed. In what
-    /// is about nobody (outside the records, and in a record without a usable subject) fewer may leave.
+    /// Returns the part of a document that leaves if these categories leave in clear and all others are removed.
+    /// `about_nobody` applies outside the records, and to records without a usable subject.
     pub(crate) fn kept(
         &self,
         document: &Value,
         leaves: &dyn Fn(&str) -> bool,
         about_nobody: &dyn Fn(&str) -> bool,
     ) -> Value {
-        let records: Vec<(String, &Set)> = self
+        let records: Vec<(String, &RecordSet)> = self
             .sets
             .iter()
             .flat_map(|set| located(&set.path, document).into_iter().map(move |at| (at, set)))
@@ -95,28 +95,28 @@ impl Written {
                 }
             }
         }
-        let has_subject = |record: &str, set: &Set| {
+        let has_subject = |record: &str, set: &RecordSet| {
             let whole = document.pointer(record).unwrap();
-            set.subjects.iter().any(|source| !identified(whole, source, "parameter").is_empty())
+            set.subjects.iter().any(|source| !subject_ids(whole, source, "parameter").is_empty())
         };
         let records =
             records.iter().map(|(record, set)| (record.clone(), has_subject(record, set))).collect();
-        let walk = Walk { classes: &classes, records: &records, leaves, about_nobody };
-        walk.kept(document, "", &[], false).unwrap_or(Value::Null)
+        let evaluation = Evaluation { classes: &classes, records: &records, leaves, about_nobody };
+        evaluation.kept(document, "", &[], false).unwrap_or(Value::Null)
     }
 }
 
-struct Walk<'a> {
+struct Evaluation<'a> {
     classes: &'a Classes,
-    /// Each record, and whether it says whom it is about.
+    /// JSON pointer of each record; true if it has a subject.
     records: &'a HashMap<String, bool>,
     leaves: &'a dyn Fn(&str) -> bool,
     about_nobody: &'a dyn Fn(&str) -> bool,
 }
 
-impl Walk<'_> {
-    /// What stays of a node. `inherited` are the categories of its nearest classified ancestor,
-    /// `about_somebody` is the innermost record's.
+impl Evaluation<'_> {
+    /// Returns the part of a node that leaves. `inherited` are the categories of its nearest classified ancestor;
+    /// `about_somebody` is true if the innermost record has a subject.
     fn kept(&self, node: &Value, at: &str, inherited: &[String], about_somebody: bool) -> Option<Value> {
         let record = self.records.get(at).copied();
         let about_somebody = record.unwrap_or(about_somebody);
@@ -124,7 +124,7 @@ impl Walk<'_> {
         let categories = if own.is_empty() { inherited } else { &own[..] };
         let may = if about_somebody { self.leaves } else { self.about_nobody };
         let leaves = !categories.is_empty() && categories.iter().all(|category| may(category));
-        let on_the_way = self.records.keys().any(|record| within(record, at));
+        let contains_record = self.records.keys().any(|record| within(record, at));
         match node {
             Value::Object(members) => {
                 let inside = members.iter().filter_map(|(name, member)| {
@@ -132,14 +132,14 @@ impl Walk<'_> {
                     Some((name.clone(), self.kept(member, &at, categories, about_somebody)?))
                 });
                 let inside: serde_json::Map<_, _> = inside.collect();
-                (leaves || on_the_way || !inside.is_empty()).then_some(Value::Object(inside))
+                (leaves || contains_record || !inside.is_empty()).then_some(Value::Object(inside))
             }
             Value::Array(items) => {
                 let inside = items.iter().enumerate().filter_map(|(n, item)| {
                     self.kept(item, &format!("{at}/{n}"), categories, about_somebody)
                 });
                 let inside: Vec<Value> = inside.collect();
-                (leaves || on_the_way || !inside.is_empty()).then_some(Value::Array(inside))
+                (leaves || contains_record || !inside.is_empty()).then_some(Value::Array(inside))
             }
             scalar => leaves.then(|| scalar.clone()),
         }
@@ -153,27 +153,27 @@ fn subjects(table: &Table) -> Vec<toml::Value> {
     }
 }
 
-/// The ids that a source finds in a record: strings and integers.
-fn identified(record: &Value, source: &toml::Value, parameter: &str) -> Vec<Value> {
+/// Returns the ids (strings and integers) that a source selects in a record.
+fn subject_ids(record: &Value, source: &toml::Value, parameter: &str) -> Vec<Value> {
     let member = |name: &str| source.get(name).and_then(toml::Value::as_str);
     let path = source.as_str().or(member("path")).unwrap();
     let ids: Vec<String> = match path.strip_prefix('@') {
         Some(relative) => {
             let at = located(&format!("${relative}"), record);
-            let spelt = |at: &String| match record.pointer(at).unwrap() {
+            let id_text = |at: &String| match record.pointer(at).unwrap() {
                 Value::String(text) => Some(text.clone()),
                 Value::Number(number) => Some(number.to_string()),
                 _ => None,
             };
-            at.iter().filter_map(spelt).collect()
+            at.iter().filter_map(id_text).collect()
         }
         None => vec![parameter.to_owned()],
     };
-    let spelt = |id: String| if member("normalise") == Some("lowercase") { id.to_lowercase() } else { id };
+    let id_text = |id: String| if member("normalise") == Some("lowercase") { id.to_lowercase() } else { id };
     ids.into_iter()
         .map(|id| match member("namespace") {
-            Some(namespace) => serde_json::json!({"subject": spelt(id), "namespace": namespace}),
-            None => serde_json::json!({"subject": spelt(id)}),
+            Some(namespace) => serde_json::json!({"subject": id_text(id), "namespace": namespace}),
+            None => serde_json::json!({"subject": id_text(id)}),
         })
         .collect()
 }
@@ -195,7 +195,7 @@ fn located(path: &str, document: &Value) -> Vec<String> {
     query.query_located(document).iter().map(|node| node.location().to_json_pointer()).collect()
 }
 
-/// Whether a node is this record or stands in it.
+/// True if a node is this record or within it.
 fn within(node: &str, record: &str) -> bool {
     node.strip_prefix(record).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -225,11 +225,11 @@ fn the_oracle_keeps_permitted_fields_and_the_path_to_records() {
         "items": [{"who": 1, "a": {"b": 1, "open": 2}, "inner": {"who": "2", "x": 3}}, {"who": null, "a": {"open": 4}}],
     });
     let nobody = |category: &str| category == "aggregate";
-    let written = Written::of(&file, "r");
-    let open = written.kept(&document, &|category| category == "non-personal", &nobody);
+    let mapping = RouteMapping::of(&file, "r");
+    let open = mapping.kept(&document, &|category| category == "non-personal", &nobody);
     assert_eq!(open, serde_json::json!({"total": 2, "items": [{"a": {"open": 2}, "inner": {}}, {}]}));
-    let personal = written.kept(&document, &|category| category == "email", &nobody);
+    let personal = mapping.kept(&document, &|category| category == "email", &nobody);
     assert_eq!(personal, serde_json::json!({"total": 2, "items": [{"inner": {"x": 3}}, {}]}));
-    let subjects = written.subjects(&document, "p");
+    let subjects = mapping.subjects(&document, "p");
     assert_eq!(subjects, [serde_json::json!({"subject": "1"}), serde_json::json!({"subject": "2"})]);
 }

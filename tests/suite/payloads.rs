@@ -1,9 +1,7 @@
-//! Answers in the shapes of well-known APIs, through a whole gateway: what arrives is exactly what
-//! the mapping and the policy leave, worked out by [`super::oracle`], and every value that stays is
-//! spelt as it came.
+//! Answers in the shapes of well-known APIs, through a gateway. The recipient receives exactly what [`super::oracle`]
+//! computes from the mapping and the policy, and every released scalar has its original spelling.
 //!
-//! The payloads are kept beside the repository and not in it. Where they are absent the tests say so
-//! and pass.
+//! The payloads are kept beside the repository. Tests without them print a note and pass.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +11,13 @@ use toml::Table;
 
 use crate::gateway::{self, TestGateway};
 use crate::http;
-use crate::oracle::Written;
+use crate::oracle::RouteMapping;
 use crate::upstream::Upstream;
 
-/// What P-0b lets pass for everybody.
+/// Categories that P-0b releases to everybody.
 const NOT_PERSONAL: [&str; 4] = ["non-personal", "aggregate", "de-identified", "published"];
 
-/// What staff do not see for support (the sharing table's "all").
+/// Categories that staff do not see for support (the sharing table's "all").
 #[rustfmt::skip]
 const NEVER_FOR_SUPPORT: [&str; 19] = [
     "password", "security-question", "secret", "payment-card-number", "health", "biometric", "genetic", "ethnic-origin",
@@ -31,7 +29,7 @@ fn for_nobody(category: &str) -> bool {
     NOT_PERSONAL.contains(&category)
 }
 
-/// What P-0b lets pass even so of the erased, and of what is about nobody that can be found.
+/// True for categories that P-0b releases of erased people, and of records without a usable subject.
 fn for_the_erased(category: &str) -> bool {
     for_nobody(category) && category != "published"
 }
@@ -48,8 +46,8 @@ fn for_registration(category: &str) -> bool {
     for_nobody(category) || ["name", "email", "phone", "postal-address"].contains(&category)
 }
 
-/// A folder of payloads beside the repository, by file stem. `None`, with a word, where there is none.
-fn beside(folder: &str) -> Option<Vec<(String, Vec<u8>)>> {
+/// Reads a folder of payloads beside the repository, by file stem. Prints a note and returns `None` if it is missing.
+fn read_payloads(folder: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
     let Ok(entries) = std::fs::read_dir(&folder) else {
         eprintln!("skipped: there is no folder {}", folder.display());
@@ -64,7 +62,7 @@ fn beside(folder: &str) -> Option<Vec<(String, Vec<u8>)>> {
     Some(files.into_iter().map(read).collect())
 }
 
-/// The configuration in a folder under `tests/`, all its files in one.
+/// Reads the configuration in a folder under `tests/` and joins its files.
 fn written(folder: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
@@ -74,8 +72,8 @@ fn written(folder: &str) -> String {
     included.fold(main, |whole, part| whole + "\n" + &part)
 }
 
-/// The same, for this machine: paths, ports, and keys that the test knows.
-fn running(written: &str, upstream: &Upstream) -> String {
+/// Adapts a configuration to this machine: paths, ports, and keys that the test knows.
+fn adapt(written: &str, upstream: &Upstream) -> String {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let mut name = "";
     let mut text = String::new();
@@ -94,7 +92,7 @@ fn running(written: &str, upstream: &Upstream) -> String {
     text + "[admin]\naddress = \"127.0.0.1:0\"\n"
 }
 
-/// The raw text of every scalar, in order: strings with their quotation marks, numbers as they are spelt.
+/// Returns the text of every scalar in order: strings with quotation marks, numbers in their spelling.
 fn scalars(json: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -122,50 +120,51 @@ fn scalars(json: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// Whether one text is left of the other after something was taken out.
+/// True if the scalars of `left` are a subsequence of those of `whole`, each in its spelling.
 fn is_left_of(left: &[u8], whole: &[u8]) -> bool {
     let mut whole = scalars(whole).into_iter();
     scalars(left).into_iter().all(|scalar| whole.any(|candidate| candidate == scalar))
 }
 
-/// One way of asking, and what may come of it.
-struct View {
+/// A recipient with its purpose, and the categories that it may receive.
+struct RecipientView {
     recipient: &'static str,
     purpose: &'static str,
     leaves: fn(&str) -> bool,
 }
 
-/// One payload behind a gateway.
-struct Served<'a> {
+/// One payload that the upstream serves.
+struct ServedPayload<'a> {
     route: &'a str,
     method: &'a str,
     target: String,
     payload: &'a [u8],
 }
 
-/// Asks for a payload and compares with what the oracle leaves of it.
-fn compare(gateway: &TestGateway, mapping: &Table, served: &Served<'_>, view: &View) {
-    let Served { route, method, target, payload } = served;
+/// Requests a payload and compares the answer with the oracle.
+fn compare(gateway: &TestGateway, mapping: &Table, served: &ServedPayload<'_>, view: &RecipientView) {
+    let ServedPayload { route, method, target, payload } = served;
     let headers = [gateway::bearer(view.recipient), format!("data-purpose: {}", view.purpose)];
     let answer = http::send(gateway.address, method, target, &headers.each_ref().map(String::as_str), b"");
     let what = format!("{target} for {} by {}", view.purpose, view.recipient);
     assert_eq!(answer.status, 200, "{what}: {}", answer.text());
     let document: Value = serde_json::from_slice(payload).unwrap();
-    let expected = Written::of(mapping, route).kept(&document, &view.leaves, &for_the_erased);
+    let expected = RouteMapping::of(mapping, route).kept(&document, &view.leaves, &for_the_erased);
     assert_eq!(answer.json(), expected, "{what}");
     assert!(is_left_of(&answer.body, payload), "{what}: something was spelt anew: {}", answer.text());
 }
 
-/// Everybody whom these payloads are about, as members of a ledger event.
-fn subjects(mapping: &Table, served: &[Served<'_>]) -> Vec<Value> {
-    let of = |served: &Served<'_>| {
-        Written::of(mapping, served.route).subjects(&serde_json::from_slice(served.payload).unwrap(), "p-1")
+/// Returns the subjects of these payloads, as members of a ledger event.
+fn subjects(mapping: &Table, served: &[ServedPayload<'_>]) -> Vec<Value> {
+    let of = |served: &ServedPayload<'_>| {
+        RouteMapping::of(mapping, served.route)
+            .subjects(&serde_json::from_slice(served.payload).unwrap(), "p-1")
     };
     served.iter().flat_map(of).collect()
 }
 
-/// Records the same event about all of them.
-fn tell(gateway: &TestGateway, subjects: &[Value], event: &Value) {
+/// Records the same event about all subjects.
+fn record_for_all(gateway: &TestGateway, subjects: &[Value], event: &Value) {
     let line = |subject: &Value| {
         let mut line = subject.clone();
         line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
@@ -179,7 +178,7 @@ fn tell(gateway: &TestGateway, subjects: &[Value], event: &Value) {
 
 #[test]
 fn payloads_of_well_known_apis() {
-    let Some(payloads) = beside("payloads") else { return };
+    let Some(payloads) = read_payloads("payloads") else { return };
     let upstream = Upstream::start();
     let written = written("payloads");
     let mapping: Table = written
@@ -194,59 +193,59 @@ fn payloads_of_well_known_apis() {
         mapping["route"].as_array().unwrap().len(),
         "each payload has a mapping and the other way round"
     );
-    let served: Vec<Served<'_>> = payloads
+    let served: Vec<ServedPayload<'_>> = payloads
         .iter()
         .map(|(route, payload)| {
             let method = if route.contains("post_response") { "POST" } else { "GET" };
             let target = target(&mapping, route);
             upstream.json(&target, std::str::from_utf8(payload).unwrap());
-            Served { route, method, target, payload }
+            ServedPayload { route, method, target, payload }
         })
         .collect();
-    let gateway = TestGateway::start(&running(&written, &upstream));
+    let gateway = TestGateway::start(&adapt(&written, &upstream));
     let subjects = subjects(&mapping, &served);
 
-    tell(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    record_for_all(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
     for served in &served {
         compare(
             &gateway,
             &mapping,
             served,
-            &View { recipient: "service-desk", purpose: "customer-support", leaves: for_support },
+            &RecipientView { recipient: "service-desk", purpose: "customer-support", leaves: for_support },
         );
         if served.method == "GET" {
             compare(
                 &gateway,
                 &mapping,
                 served,
-                &View { recipient: "service-desk", purpose: "direct-marketing", leaves: for_nobody },
+                &RecipientView { recipient: "service-desk", purpose: "direct-marketing", leaves: for_nobody },
             );
             compare(
                 &gateway,
                 &mapping,
                 served,
-                &View { recipient: "processor", purpose: "payment-processing", leaves: for_payment },
+                &RecipientView { recipient: "processor", purpose: "payment-processing", leaves: for_payment },
             );
         }
     }
-    tell(&gateway, &subjects, &json!({"kind": "erasure"}));
+    record_for_all(&gateway, &subjects, &json!({"kind": "erasure"}));
     for served in &served {
         compare(
             &gateway,
             &mapping,
             served,
-            &View { recipient: "service-desk", purpose: "customer-support", leaves: for_the_erased },
+            &RecipientView { recipient: "service-desk", purpose: "customer-support", leaves: for_the_erased },
         );
     }
 }
 
 #[test]
 fn registration_data_in_rdap() {
-    let Some(payloads) = beside("rdap") else { return };
+    let Some(payloads) = read_payloads("rdap") else { return };
     let upstream = Upstream::start();
     let written = written("rdap");
     let mapping: Table = written.parse().unwrap();
-    let served: Vec<Served<'_>> = payloads
+    let served: Vec<ServedPayload<'_>> = payloads
         .iter()
         .map(|(name, payload)| {
             let document: Value = serde_json::from_slice(payload).unwrap();
@@ -254,18 +253,18 @@ fn registration_data_in_rdap() {
             let target = format!("/rdap/{kind}/{name}");
             upstream.json(&target, std::str::from_utf8(payload).unwrap());
             let route = if kind == "entity" { "rdap-entity" } else { "rdap-object" };
-            Served { route, method: "GET", target, payload }
+            ServedPayload { route, method: "GET", target, payload }
         })
         .collect();
-    let gateway = TestGateway::start(&running(&written, &upstream));
+    let gateway = TestGateway::start(&adapt(&written, &upstream));
     let subjects = subjects(&mapping, &served);
-    let view = |leaves| View { recipient: "registrar", purpose: "domain-registration", leaves };
+    let view = |leaves| RecipientView { recipient: "registrar", purpose: "domain-registration", leaves };
 
-    tell(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    record_for_all(&gateway, &subjects, &json!({"kind": "notice", "notice": "n1"}));
     for served in &served {
         compare(&gateway, &mapping, served, &view(for_nobody));
     }
-    tell(&gateway, &subjects, &json!({"kind": "relation", "relation": "domain-registrant"}));
+    record_for_all(&gateway, &subjects, &json!({"kind": "relation", "relation": "domain-registrant"}));
     for served in &served {
         compare(&gateway, &mapping, served, &view(for_registration));
     }
@@ -273,10 +272,11 @@ fn registration_data_in_rdap() {
 
 #[test]
 fn rdap_answers_describe_their_redactions() {
-    let Some(payloads) = beside("rdap") else { return };
+    let Some(payloads) = read_payloads("rdap") else { return };
     let upstream = Upstream::start();
-    let told = "redaction = \"rfc9537\"\nunknown-subject = \"withhold\"\npath = \"/rdap/";
-    let gateway = TestGateway::start(&running(&written("rdap").replace("path = \"/rdap/", told), &upstream));
+    let settings = "redaction = \"rfc9537\"\nunknown-subject = \"withhold\"\npath = \"/rdap/";
+    let gateway =
+        TestGateway::start(&adapt(&written("rdap").replace("path = \"/rdap/", settings), &upstream));
     let mut explained = 0;
     for (name, payload) in &payloads {
         let before: Value = serde_json::from_slice(payload).unwrap();
@@ -286,13 +286,13 @@ fn rdap_answers_describe_their_redactions() {
         let answer = gateway.get(&target, "registrar", "domain-registration");
         assert_eq!(answer.status, 200, "{name} {}", answer.text());
         let after = answer.json();
-        let theirs = before["redacted"].as_array().cloned().unwrap_or_default();
+        let listed_before = before["redacted"].as_array().cloned().unwrap_or_default();
         let listed = after["redacted"].as_array().cloned().unwrap_or_default();
-        assert_eq!(listed[..theirs.len()], theirs, "{name}");
+        assert_eq!(listed[..listed_before.len()], listed_before, "{name}");
         let says = after["rdapConformance"].to_string().contains("\"redacted\"");
         assert_eq!(says, !listed.is_empty(), "{name}");
-        explained += usize::from(listed.len() > theirs.len());
-        for entry in &listed[theirs.len()..] {
+        explained += usize::from(listed.len() > listed_before.len());
+        for entry in &listed[listed_before.len()..] {
             let (document, path) = match entry.get("prePath") {
                 Some(path) => (&before, path),
                 None => (&after, &entry["postPath"]),
@@ -301,7 +301,7 @@ fn rdap_answers_describe_their_redactions() {
             let found = path.query(document).all();
             assert!(!found.is_empty(), "{name} {entry}");
             assert!(entry["method"] != "removal" || path.query(&after).is_empty(), "{name} {entry}");
-            // What reaches a person is nowhere else.
+            // A removed address or number occurs nowhere else.
             for property in found.iter().filter(|found| found[0] == "email" || found[0] == "tel") {
                 let value = property[3].as_str().unwrap_or("@");
                 assert!(!answer.text().contains(value), "{name} {property}");
@@ -311,7 +311,7 @@ fn rdap_answers_describe_their_redactions() {
     assert!(explained > payloads.len() / 2, "{explained}");
 }
 
-/// A route's path with a person in the place of its parameter.
+/// Returns the path of a route with a person's id as its parameter.
 fn target(mapping: &Table, route: &str) -> String {
     let routes = mapping["route"].as_array().unwrap();
     let route = routes.iter().find(|table| table["name"].as_str() == Some(route)).unwrap();

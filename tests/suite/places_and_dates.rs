@@ -1,4 +1,4 @@
-//! Words for places and dates, wherever they are written.
+//! Countries, regions and dates in the configuration, in records and in facts about a subject.
 
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ToSpan};
@@ -51,7 +51,7 @@ fn configuration(top: &str) -> tempfile::TempDir {
 const PLACES: [&str; 5] =
     ["unknown-country", "unknown-region", "bad-region", "region-contradicts-country", "exporter-in-eea"];
 
-/// Returns whether it loads, and the findings of `check` about its places.
+/// Loads a configuration; returns true if it loads, and its findings about places.
 fn check(top: &str) -> (bool, Vec<String>) {
     let folder = configuration(top);
     let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
@@ -59,7 +59,7 @@ fn check(top: &str) -> (bool, Vec<String>) {
     (config.is_some(), places.map(ToString::to_string).collect())
 }
 
-/// The ids of the records whose name leaves.
+/// Returns the ids of the records whose name leaves.
 fn named(top: &str, recipient: &str, purpose: &str, person: &str, records: &[(&str, String)]) -> Vec<String> {
     let folder = configuration(top);
     let body: Vec<serde_json::Value> = records
@@ -193,7 +193,7 @@ fn a_person_in_an_unreadable_place_counts_as_eea() {
 #[test]
 fn a_partial_birth_date_counts_as_its_latest_day() {
     let born = |date: &str| format!("{{\"dob\":{date:?}}}");
-    // The date that it is in the last place on Earth, 18 years ago.
+    // The date 18 years ago in the westernmost time zone.
     let today = Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(-12))).date();
     let adult = today.checked_sub(18.years()).unwrap();
     let records = [

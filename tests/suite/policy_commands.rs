@@ -1,4 +1,4 @@
-//! Commands that write packs, or write packs down for other tools.
+//! `policy new` and `policy schema`, and the pack that was written by following the guide.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn policy(arguments: &[&str]) -> Run {
     run([&["policy"], arguments].concat())
 }
 
-/// What another tool makes of the files in a folder: how many policies there are. Mistakes fail the test.
+/// Validates the files of a folder with Cedar and returns the number of policies.
 fn validated(folder: &Path) -> usize {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let (schema, warnings) = Schema::from_cedarschema_str(&read("schema.cedarschema")).unwrap();
@@ -36,7 +36,7 @@ fn other_cedar_tools_accept_the_schema_and_the_rules() {
             policy(&["schema", "--policy", folder, "--out", out.to_str().unwrap()]);
         assert_eq!((status, printed.as_str()), (0, ""), "{words}");
         assert!(validated(&out) > 25, "{name}");
-        // What is printed is the same two texts.
+        // The same two texts are printed without `--out`.
         let (status, printed, _) = policy(&["schema", "--policy", folder]);
         assert_eq!(status, 0);
         for file in ["schema.cedarschema", "policies.cedar"] {
@@ -56,7 +56,7 @@ fn schema_is_not_written_into_a_pack() {
     assert!(!folder.join("policies.cedar").exists());
 }
 
-/// A new pack of this title, in a folder that did not exist.
+/// Creates a pack of this title in a new folder.
 fn new_pack(title: &str) -> (tempfile::TempDir, String) {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("policies/acme").to_str().unwrap().to_owned();
@@ -87,15 +87,15 @@ fn a_new_pack_loads_passes_and_releases_nothing_personal() {
     let vocabulary: serde_json::Value = serde_json::from_str(&out).unwrap();
     let purposes = vocabulary["purposes"].as_array().unwrap();
     let kinds = vocabulary["recipient_kinds"].as_array().unwrap();
-    // Everything that could be said in a person's favour changes nothing.
+    // Even the most favourable facts release nothing personal.
     let subject =
         r#"{"consents":{"marketing":"given"},"relations":["service-signup"],"transfer-consent":true}"#;
     let request = r#"{"legal-reference":true,"subject-is-recipient":true,"controller-is-recipient":true}"#;
     for (kind, purpose) in kinds.iter().zip(purposes.iter().cycle().skip(20)) {
         let (kind, purpose) = (kind["id"].as_str().unwrap(), purpose["id"].as_str().unwrap());
-        let asked = ["explain", "--recipient-kind", kind, "--purpose", purpose, "--format", "json"];
+        let question = ["explain", "--recipient-kind", kind, "--purpose", purpose, "--format", "json"];
         let facts = ["--subject-json", subject, "--request-json", request];
-        let (_, out, words) = policy(&[&asked, &at[..], &facts].concat());
+        let (_, out, words) = policy(&[&question, &at[..], &facts].concat());
         let explained: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
         for line in explained["categories"].as_array().unwrap() {
             let free = ["de-identified", "aggregate", "non-personal"].map(serde_json::Value::from);
@@ -140,8 +140,8 @@ fn a_new_pack_is_dated_today_and_overwrites_nothing() {
     assert!(!Path::new(&format!("{folder}-2")).exists());
 }
 
-/// The pack that was written from docs/policy-packs.md: every scenario passes, nothing is uncovered, and each part of its
-/// rules is noticed by some scenario.
+/// The pack written from docs/policy-packs.md: every scenario passes, coverage has no finding, and scenarios kill every
+/// mutant.
 #[test]
 fn the_pack_written_from_the_guide_has_full_coverage() {
     let folder = policies().join("../tests/packs/site-visitors");

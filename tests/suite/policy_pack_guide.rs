@@ -1,4 +1,4 @@
-//! What docs/policy-packs.md says is what the program does.
+//! docs/policy-packs.md agrees with the program.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::documents::{blocks, read};
 
 const GUIDE: &str = "docs/policy-packs.md";
 
-/// The keys that a file of the program reads from a document, without those of its tests.
+/// Returns the keys that a source file reads from a document, without those of its tests.
 fn keys(file: &str) -> BTreeSet<String> {
     let code = read(file);
     let code = code.split("#[cfg(test)]").next().unwrap();
@@ -36,7 +36,7 @@ fn keys(file: &str) -> BTreeSet<String> {
     keys
 }
 
-/// The part of the guide under a heading of the second level.
+/// Returns the section of the guide under a heading of the second level.
 fn section(heading: &str) -> String {
     let guide = read(GUIDE);
     let from = guide.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
@@ -44,7 +44,7 @@ fn section(heading: &str) -> String {
     rest[..rest[3..].find("\n## ").map_or(rest.len(), |end| end + 3)].to_owned()
 }
 
-/// The rows of the table under a heading of the third level, each with its cells.
+/// Returns the cells of the table under a heading of the third level, row by row.
 fn rows(heading: &str) -> Vec<Vec<String>> {
     let guide = read(GUIDE);
     let part =
@@ -70,14 +70,17 @@ fn every_key_of_a_pack_is_explained() {
     let keys: BTreeSet<String> = files.into_iter().flat_map(keys).collect();
     assert!(keys.len() > 35, "{keys:?}");
     for key in keys {
-        let said = [
+        let notations = [
             format!("`{key}`"),
             format!("`{key}."),
             format!(".{key}`"),
             format!("[[{key}]]"),
             format!(".{key}]]"),
         ];
-        assert!(said.iter().any(|said| section.contains(said)), "{GUIDE} does not name `{key}`");
+        assert!(
+            notations.iter().any(|notations| section.contains(notations)),
+            "{GUIDE} does not name `{key}`"
+        );
     }
 }
 
@@ -88,8 +91,11 @@ fn every_key_of_a_scenario_is_explained() {
     keys.extend(self::keys("src/decision/scenario/reader.rs"));
     assert!(keys.len() > 35, "{keys:?}");
     for key in keys.iter().filter(|key| *key != "scenario") {
-        let said = [format!("`{key}`"), format!("`[{key}]`")];
-        assert!(said.iter().any(|said| section.contains(said)), "{GUIDE} does not name `{key}`");
+        let notations = [format!("`{key}`"), format!("`[{key}]`")];
+        assert!(
+            notations.iter().any(|notations| section.contains(notations)),
+            "{GUIDE} does not name `{key}`"
+        );
     }
     for code in Denial::ALL.map(Denial::code) {
         assert!(section.contains(&format!("`{code}`")), "{GUIDE} does not name `{code}`");
@@ -138,7 +144,6 @@ fn the_guide_lists_the_rules_of_the_standard_base() {
     assert_eq!(listed.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
-/// The worked example, pasted.
 #[test]
 fn the_worked_example_can_be_pasted() {
     if Command::new("bash").arg("--version").output().is_err() {

@@ -1,4 +1,4 @@
-//! The program as an operator runs it: signals, reloads, a full disk, a very long list.
+//! `purposegate serve` as a process: signals, reloads, logs, a full disk, memory.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -23,22 +23,22 @@ use crate::upstream::{Upstream, answer};
 use crate::versions;
 
 /// A gateway in a process of its own.
-struct Serving {
+struct ServeProcess {
     child: Child,
     address: SocketAddr,
     admin: SocketAddr,
     folder: TempDir,
     log: Arc<Mutex<String>>,
-    /// Whether what it writes to stderr is read no longer, and who reads it.
-    deaf: Arc<AtomicBool>,
-    /// Who holds it keeps the log from being read on.
+    /// True once stderr is to be closed instead of read.
+    close_stderr: Arc<AtomicBool>,
+    /// While this lock is held, stderr is not read.
     pause: Arc<Mutex<()>>,
     reader: JoinHandle<()>,
 }
 
-impl Serving {
+impl ServeProcess {
     /// Starts `purposegate serve`, under a shell with this preamble.
-    fn start(config: &str, preamble: &str) -> Serving {
+    fn start(config: &str, preamble: &str) -> ServeProcess {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("purposegate.toml");
         std::fs::write(&file, config).unwrap();
@@ -52,22 +52,22 @@ impl Serving {
             .unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
         let stderr = child.stderr.take().unwrap();
-        let deaf = Arc::new(AtomicBool::new(false));
+        let close_stderr = Arc::new(AtomicBool::new(false));
         let pause: Arc<Mutex<()>> = Arc::default();
-        let (kept, is_deaf, paused) = (Arc::clone(&log), Arc::clone(&deaf), Arc::clone(&pause));
-        // As where the log lies beside the configuration: each line is a change of a watched folder.
+        let (kept, closing, paused) = (Arc::clone(&log), Arc::clone(&close_stderr), Arc::clone(&pause));
+        // The log is written beside the configuration: each line changes a watched folder.
         let mut beside = std::fs::File::create(folder.path().join("gateway.log")).unwrap();
         let reader = std::thread::spawn(move || {
             let lines = BufReader::new(stderr).lines().map_while(Result::ok);
-            for line in lines.take_while(|_| !is_deaf.load(Ordering::SeqCst)) {
+            for line in lines.take_while(|_| !closing.load(Ordering::SeqCst)) {
                 let _paused = paused.lock();
                 let _ = writeln!(beside, "{line}");
                 kept.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let address = announced(&log, "listening");
-        let admin = announced(&log, "admin listening");
-        Serving { child, address, admin, folder, log, deaf, pause, reader }
+        let address = logged_address(&log, "listening");
+        let admin = logged_address(&log, "admin listening");
+        ServeProcess { child, address, admin, folder, log, close_stderr, pause, reader }
     }
 
     fn get(&self, path: &str, purpose: &str) -> Answer {
@@ -89,7 +89,7 @@ impl Serving {
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
     }
 
-    /// The most memory the process ever held, in KiB.
+    /// Returns the peak memory of the process in KiB.
     fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -97,15 +97,15 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServeProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The address in the log line with this message.
-fn announced(log: &Mutex<String>, message: &str) -> SocketAddr {
+/// Waits for the log line with this message and returns its address.
+fn logged_address(log: &Mutex<String>, message: &str) -> SocketAddr {
     let field = format!("\"message\":\"{message}\"");
     wait(|| {
         let log = log.lock().unwrap();
@@ -120,28 +120,28 @@ fn a_reload_replaces_everything_or_nothing() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
-    let serving = Serving::start(&config, "");
-    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
+    let process = ServeProcess::start(&config, "");
+    assert_eq!(process.get("/customers/p-1", "customer-support").status, 200);
 
-    let mut reloads = serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}");
-    serving.rewrite(&config.replace("upstream = \"crm\"", "upstraem = \"crm\""));
-    serving.signal("-HUP");
-    wait_until(|| serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads);
+    let mut reloads = process.metric("purposegate_policy_reload_total{outcome=\"failed\"}");
+    process.rewrite(&config.replace("upstream = \"crm\"", "upstraem = \"crm\""));
+    process.signal("-HUP");
+    wait_until(|| process.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads);
     assert_eq!(
-        serving.get("/customers/p-1", "customer-support").status,
+        process.get("/customers/p-1", "customer-support").status,
         200,
         "what was loaded stays in force"
     );
 
-    reloads = serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
-    serving.rewrite(&config.replace("[\"customer-support\", ", "["));
-    serving.signal("-HUP");
-    wait_until(|| serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads);
-    let refused = serving.get("/customers/p-1", "customer-support");
+    reloads = process.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
+    process.rewrite(&config.replace("[\"customer-support\", ", "["));
+    process.signal("-HUP");
+    wait_until(|| process.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads);
+    let refused = process.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
 }
 
-/// Renewed as certbot and Kubernetes do it: another file comes in its place.
+/// The file is replaced, as certbot and Kubernetes do.
 #[test]
 fn a_renewed_certificate_is_reloaded() {
     let upstream = Upstream::start();
@@ -151,29 +151,29 @@ fn a_renewed_certificate_is_reloaded() {
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
     let listener = format!("[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
     let config = base(upstream.address).replace("[listener]", &listener);
-    let serving = Serving::start(&format!("{config}{CUSTOMER_ROUTES}"), "");
+    let process = ServeProcess::start(&format!("{config}{CUSTOMER_ROUTES}"), "");
     let loaded = "purposegate_policy_reload_total{outcome=\"loaded\"}";
-    let before = serving.metric(loaded);
+    let before = process.metric(loaded);
     let renewed = tls.join("renewed");
     std::fs::copy(&certificate, &renewed).unwrap();
     std::fs::rename(&renewed, &certificate).unwrap();
-    wait_until(|| serving.metric(loaded) > before);
+    wait_until(|| process.metric(loaded) > before);
 }
 
 #[test]
 fn a_pack_edited_in_place_needs_notice() {
     let upstream = Upstream::start();
     let packs = tempfile::tempdir().unwrap();
-    // What is added later was not announced then.
+    // The announcement does not cover rules that are added later.
     let pack = versions::version(packs.path(), "1", ("2025-01-06", "2026-01-05"), "");
-    let serving = Serving::start(&versions::under(&[&pack], upstream.address), "");
-    let revision = || http::get(serving.admin, "/v1/policies", &[]).json()[0]["revision"].clone();
+    let process = ServeProcess::start(&versions::config_of(&[&pack], upstream.address), "");
+    let revision = || http::get(process.admin, "/v1/policies", &[]).json()[0]["revision"].clone();
     let before = revision();
     let reload = |outcome: &str| {
         let name = format!("purposegate_policy_reload_total{{outcome=\"{outcome}\"}}");
-        let counted = serving.metric(&name);
-        serving.signal("-HUP");
-        wait_until(|| serving.metric(&name) > counted);
+        let counted = process.metric(&name);
+        process.signal("-HUP");
+        wait_until(|| process.metric(&name) > counted);
     };
     let rules = pack.join("4-more.cedar");
     std::fs::write(&rules, versions::MORE).unwrap();
@@ -181,7 +181,7 @@ fn a_pack_edited_in_place_needs_notice() {
     assert_eq!(revision(), before, "what was loaded stays in force");
     std::fs::write(&rules, "// Nothing more.\n").unwrap();
     reload("loaded");
-    // What was counted may have been the file while it was still empty.
+    // The reload that was counted may have read the file while it was empty.
     wait_until(|| revision() != before);
 }
 
@@ -189,47 +189,47 @@ fn a_pack_edited_in_place_needs_notice() {
 fn the_gateway_survives_a_closed_stderr() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
-    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
-    serving.deaf.store(true, Ordering::SeqCst);
+    let process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
+    process.close_stderr.store(true, Ordering::SeqCst);
     for _ in 0..3 {
-        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
-        // The first word that is not read closes the pipe.
-        wait_until(|| serving.reader.is_finished());
+        assert_eq!(http::get(process.address, "/customers/p-1", &[]).status, 401);
+        // The reader ends, and closes the pipe, at the next line.
+        wait_until(|| process.reader.is_finished());
     }
 }
 
-/// More than the pipe and the readers hold: whoever waited for it would wait for ever.
+/// The lines exceed the buffers of pipe and reader: a blocking writer would never continue.
 #[test]
 fn an_unread_stderr_does_not_block_the_gateway() {
     let upstream = Upstream::start();
     let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
-    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
-    let paused = serving.pause.lock().unwrap();
+    let process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), debug);
+    let paused = process.pause.lock().unwrap();
     for _ in 0..1000 {
-        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
+        assert_eq!(http::get(process.address, "/customers/p-1", &[]).status, 401);
     }
-    assert_eq!(http::get(serving.admin, "/healthz", &[]).status, 200);
+    assert_eq!(http::get(process.admin, "/healthz", &[]).status, 200);
     let event = br#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#;
-    assert_eq!(http::send(serving.admin, "POST", "/v1/subjects/p-1/events", &[], event).status, 200);
+    assert_eq!(http::send(process.admin, "POST", "/v1/subjects/p-1/events", &[], event).status, 200);
     drop(paused);
-    serving.signal("-HUP");
-    wait_until(|| serving.log.lock().unwrap().contains("\"message\":\"reload\""));
+    process.signal("-HUP");
+    wait_until(|| process.log.lock().unwrap().contains("\"message\":\"reload\""));
 }
 
 #[test]
 fn refusals_are_not_logged_at_info() {
     let upstream = Upstream::start();
-    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
-    let before = serving.log.lock().unwrap().lines().count();
+    let process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
+    let before = process.log.lock().unwrap().lines().count();
     for _ in 0..20 {
-        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
+        assert_eq!(http::get(process.address, "/customers/p-1", &[]).status, 401);
     }
-    serving.signal("-HUP");
-    wait_until(|| serving.log.lock().unwrap().contains("\"message\":\"reload\""));
-    let log = serving.log.lock().unwrap().clone();
-    // A reload tells the findings of the configuration again, and that it was loaded.
-    let told = log.lines().skip(before).filter(|line| !line.contains("\"code\":"));
-    assert_eq!(told.count(), 1, "{log}");
+    process.signal("-HUP");
+    wait_until(|| process.log.lock().unwrap().contains("\"message\":\"reload\""));
+    let log = process.log.lock().unwrap().clone();
+    // A reload logs the findings of the configuration, and one line that it was loaded.
+    let lines = log.lines().skip(before).filter(|line| !line.contains("\"code\":"));
+    assert_eq!(lines.count(), 1, "{log}");
 }
 
 #[test]
@@ -237,20 +237,20 @@ fn connections_are_bounded_below_the_file_limit() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
-    let serving = Serving::start(&config, "ulimit -n 200;");
+    let process = ServeProcess::start(&config, "ulimit -n 200;");
     let refused = "purposegate_connections_refused_total{listener=\"127.0.0.1:0\"}";
-    let idle: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(serving.address)).collect();
-    wait_until(|| serving.metric(refused) > 0.0);
-    assert_eq!(http::get(serving.admin, "/readyz", &[]).status, 200, "there are some left for the others");
+    let idle: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(process.address)).collect();
+    wait_until(|| process.metric(refused) > 0.0);
+    assert_eq!(http::get(process.admin, "/readyz", &[]).status, 200, "there are some left for the others");
     drop(idle);
     wait_until(|| {
-        let mut stream = std::net::TcpStream::connect(serving.address).unwrap();
+        let mut stream = std::net::TcpStream::connect(process.address).unwrap();
         let _ = stream.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 401")
     });
-    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
-    let log = serving.log.lock().unwrap().clone();
+    assert_eq!(process.get("/customers/p-1", "customer-support").status, 200);
+    let log = process.log.lock().unwrap().clone();
     assert!(log.contains("few-open-files") && log.contains("connections refused"), "{log}");
 }
 
@@ -262,14 +262,14 @@ fn the_open_file_limit_is_raised_to_the_hard_limit() {
     }
     let upstream = Upstream::start();
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
-    let serving = Serving::start(&config, "ulimit -Sn 256; ulimit -Hn 4096;");
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", serving.child.id())).unwrap();
+    let process = ServeProcess::start(&config, "ulimit -Sn 256; ulimit -Hn 4096;");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.child.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
     assert_eq!(numbers, ["4096", "4096"], "{line}");
 }
 
-/// A stream without an end, over a connection that the old authority let in.
+/// The stream has no end; the old CA signed the certificate of its client.
 #[test]
 fn a_new_client_ca_ends_connections_of_the_old_one() {
     const PARTNER: &str = "spiffe://example.org/partner";
@@ -297,7 +297,7 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
         "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
     );
     let route = "[[route]]\nname = \"changes\"\nupstream = \"crm\"\npath = \"/changes\"\npersonal = false\n";
-    let serving = Serving::start(&format!("{config}{partner}{CUSTOMER_ROUTES}{route}"), "");
+    let process = ServeProcess::start(&format!("{config}{partner}{CUSTOMER_ROUTES}{route}"), "");
     let chain = vec![CertificateDer::from_pem_file(old.join("partner.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(old.join("partner.key")).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -308,7 +308,7 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
         .unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, http::connect(serving.address));
+    let mut stream = rustls::StreamOwned::new(connection, http::connect(process.address));
     stream.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
         .write_all(b"GET /changes HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n")
@@ -334,15 +334,15 @@ fn sigterm_drains_exchanges_and_exits_cleanly() {
             person("p-1").as_bytes(),
         ));
     });
-    let mut serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
-    let (address, authorization) = (serving.address, bearer("support"));
-    let asked = std::thread::spawn(move || {
+    let mut process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
+    let (address, authorization) = (process.address, bearer("support"));
+    let answer = std::thread::spawn(move || {
         http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"])
     });
     wait_until(|| upstream.requests() > 0);
-    serving.signal("-TERM");
-    assert_eq!(asked.join().unwrap().status, 200);
-    assert!(serving.child.wait().unwrap().success());
+    process.signal("-TERM");
+    assert_eq!(answer.join().unwrap().status, 200);
+    assert!(process.child.wait().unwrap().success());
     assert!(std::net::TcpStream::connect(address).is_err());
 }
 
@@ -351,7 +351,7 @@ fn a_failed_start_names_the_cause() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("purposegate.toml");
-    // A folder below a file cannot be made; what the system says of it is told, as it is of a full disk.
+    // A folder below a file cannot be created; the message includes the reason from the system.
     let config = format!(
         "{}{CUSTOMER_ROUTES}[audit]\ndirectory = \"purposegate.toml/audit\"\n",
         base(upstream.address)
@@ -372,7 +372,7 @@ fn an_access_log_line_that_does_not_fit_is_dropped_whole() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let access = tempfile::tempdir().unwrap();
-    // Files end at 256 KiB: the first line begins below, and ends beyond.
+    // Files are limited to 256 KiB: the first line would cross the limit.
     let almost = "x".repeat((256 << 10) - 41) + "\n";
     let now = jiff::Timestamp::now();
     for hours in [0, 24] {
@@ -381,9 +381,9 @@ fn an_access_log_line_that_does_not_fit_is_dropped_whole() {
     }
     let config =
         format!("{}{CUSTOMER_ROUTES}[access-log]\ndirectory = {:?}\n", base(upstream.address), access.path());
-    let serving = Serving::start(&config, "trap '' XFSZ; ulimit -f 512;");
-    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
-    wait_until(|| serving.log.lock().unwrap().contains("lines of the access log were dropped"));
+    let process = ServeProcess::start(&config, "trap '' XFSZ; ulimit -f 512;");
+    assert_eq!(process.get("/customers/p-1", "customer-support").status, 200);
+    wait_until(|| process.log.lock().unwrap().contains("lines of the access log were dropped"));
     for entry in std::fs::read_dir(access.path()).unwrap() {
         assert_eq!(std::fs::read_to_string(entry.unwrap().path()).unwrap(), almost);
     }
@@ -393,15 +393,15 @@ fn an_access_log_line_that_does_not_fit_is_dropped_whole() {
 fn a_full_disk_stops_all_releases() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
-    // Files end at 256 KiB: a write beyond fails as on a full disk.
-    let serving = Serving::start(
+    // Files are limited to 256 KiB: a write beyond fails as on a full disk.
+    let process = ServeProcess::start(
         &format!("{}{CUSTOMER_ROUTES}", base(upstream.address)),
         "trap '' XFSZ; ulimit -f 512;",
     );
-    let mut last = serving.get("/customers/p-1", "customer-support");
+    let mut last = process.get("/customers/p-1", "customer-support");
     assert_eq!(last.status, 200);
     for _ in 0..2000 {
-        last = serving.get("/customers/p-1", "customer-support");
+        last = process.get("/customers/p-1", "customer-support");
         if last.status != 200 {
             break;
         }
@@ -409,21 +409,21 @@ fn a_full_disk_stops_all_releases() {
     assert_eq!((last.status, last.json()["code"].as_str()), (503, Some("audit-unavailable")));
     assert!(last.header("retry-after").is_some());
     assert!(!last.text().contains("Name-p-1"));
-    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 503, "and it stays so");
-    assert_eq!(http::get(serving.admin, "/readyz", &[]).status, 503);
-    // The ledger's file meets the same end; then nothing is decided any more.
-    let mut told = 200;
+    assert_eq!(process.get("/customers/p-1", "customer-support").status, 503, "and it stays so");
+    assert_eq!(http::get(process.admin, "/readyz", &[]).status, 503);
+    // The ledger's file reaches the same limit; then every request is refused.
+    let mut status = 200;
     for n in 0..5000 {
         let event = format!("{{\"kind\": \"notice\", \"notice\": \"{}\"}}", "n".repeat(200));
-        told =
-            http::send(serving.admin, "POST", &format!("/v1/subjects/s-{n}/events"), &[], event.as_bytes())
+        status =
+            http::send(process.admin, "POST", &format!("/v1/subjects/s-{n}/events"), &[], event.as_bytes())
                 .status;
-        if told != 200 {
+        if status != 200 {
             break;
         }
     }
-    assert_eq!(told, 503);
-    let refused = serving.get("/customers/p-1", "customer-support");
+    assert_eq!(status, 503);
+    let refused = process.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("ledger-unavailable")));
 }
 
@@ -439,18 +439,18 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
         "/customers/p-3",
         answer("200 OK", "content-type: application/json\r\n", &person("p-3").as_bytes()[..30]),
     );
-    let serving = Serving::start(
+    let process = ServeProcess::start(
         &format!("{}{CUSTOMER_ROUTES}", base(upstream.address)),
         "PURPOSEGATE_LOG=trace; export PURPOSEGATE_LOG;",
     );
     for path in
         ["/customers/p-1", "/customers/p-2", "/customers/p-3", "/customers/p-4?email=canary@example.org"]
     {
-        serving.get(path, "customer-support");
+        process.get(path, "customer-support");
     }
     let event = br#"{"kind": "consent-given", "purpose": "canary-purpose"}"#;
-    http::send(serving.admin, "POST", "/v1/subjects/p-1/events", &[], event);
-    let log = serving.log.lock().unwrap().clone();
+    http::send(process.admin, "POST", "/v1/subjects/p-1/events", &[], event);
+    let log = process.log.lock().unwrap().clone();
     let ours: String = log.lines().filter(|line| !line.contains("\"target\":\"hyper")).collect();
     assert!(ours.contains("refused"), "{ours}");
     assert!(!log.contains("inotify"), "the log, which lies in a watched folder, feeds itself");
@@ -459,7 +459,7 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
     }
 }
 
-/// The memory is bounded by a record and a window, whatever the body.
+/// Memory is bounded by a record and a window, not by the body.
 #[test]
 fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
     if !Path::new("/proc/self/status").exists() {
@@ -484,8 +484,8 @@ fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
         }
         let _ = stream.write_all(format!("{}]}}", person("p-last")).as_bytes());
     });
-    let serving = Serving::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
-    let mut stream = http::connect(serving.address);
+    let process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
+    let mut stream = http::connect(process.address);
     let request = format!(
         "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
         bearer("support")
@@ -504,7 +504,7 @@ fn a_gibibyte_streams_within_64_mebibytes_of_memory() {
     let end = String::from_utf8_lossy(&tail).into_owned();
     assert!(end.contains("\"p-last\"") && end.ends_with("]}\r\n0\r\n\r\n"), "{end}");
     assert!(received > GIBIBYTE / 4, "{received}");
-    let peak = serving.peak_memory();
+    let peak = process.peak_memory();
     assert!(peak < 64 * 1024, "{peak} KiB");
 }
 
@@ -514,7 +514,7 @@ fn the_log_names_the_cause_of_an_unreadable_answer() {
     let mut routes = CUSTOMER_ROUTES.to_owned();
     routes
         .push_str("[[route]]\nname = \"dark\"\nupstream = \"nowhere\"\npath = \"/dark\"\npersonal = false\n");
-    let serving = Serving::start(&format!("{}{routes}", base(upstream.address)), "");
+    let process = ServeProcess::start(&format!("{}{routes}", base(upstream.address)), "");
     let html = "content-type: text/html\r\n";
     let unknown = "content-type: application/canary-9431\r\n";
     let json = "content-type: application/json\r\n";
@@ -532,14 +532,14 @@ fn the_log_names_the_cause_of_an_unreadable_answer() {
         ("/dark", Vec::new(), "the connection was refused"),
     ] {
         upstream.raw(path, bytes);
-        assert_eq!(serving.get(path, "customer-support").status, 502, "{path}");
+        assert_eq!(process.get(path, "customer-support").status, 502, "{path}");
         let quoted = format!("\"cause\":\"{cause}\"");
-        wait_until(|| serving.log.lock().unwrap().contains(&quoted));
+        wait_until(|| process.log.lock().unwrap().contains(&quoted));
     }
     for _ in 0..20 {
-        serving.get("/customers/1", "customer-support");
+        process.get("/customers/1", "customer-support");
     }
-    let log = serving.log.lock().unwrap();
+    let log = process.log.lock().unwrap();
     assert!(log.contains("\"upstream\":\"nowhere\"") && log.contains("\"route\":\"dark\""), "{log}");
     assert!(!log.contains("canary") && !log.contains("9431"), "{log}");
     assert!(log.matches("does not leave").count() <= 11, "so many of a route, and one of the other: {log}");

@@ -1,17 +1,16 @@
-//! The record of processing activities (GDPR Art. 30) of the packs, held against their rules.
+//! The record of processing activities (GDPR Art. 30) of both packs agrees with their rules.
 
 use std::path::Path;
 
 use purposegate::config::pack::read_pack;
 use purposegate::vocabulary::{Basis, KindId, TermId, Tree};
 
-/// Returns true if a rule, by what it reaches, is about some word within this one.
+/// True if the rule applies to a term within this one.
 fn reaches<I: TermId>(tree: &Tree<I>, outer: I, of_rule: impl Fn(I) -> bool) -> bool {
     tree.ids().filter(|&id| tree.within(id, outer)).any(of_rule)
 }
 
-/// The record of processing (GDPR Art. 30) says what the rules do: each line of it rests on permits of its basis, and
-/// each permit is in a line.
+/// Each line of the record has permits of its basis, and each permit is in a line.
 #[test]
 fn the_record_of_processing_agrees_with_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");

@@ -1,4 +1,4 @@
-//! Every refusal of the public table, through a real socket.
+//! Every refusal of the table in the README, through a real socket.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -80,7 +80,7 @@ fn start_gateway() -> (Upstream, TestGateway) {
     (upstream, gateway)
 }
 
-/// Asserts the shape of a problem document and that nothing of the record is in it.
+/// Asserts that an answer is this problem document and contains no value of the record.
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{}\n{}", answer.head, answer.text());
@@ -200,7 +200,7 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
     refused(&withheld, 404, "not-found");
     let absent = gateway.get("/hidden/c-2", "support", "customer-support");
     refused(&absent, 404, "not-found");
-    // Nor does the recipient's own decision tell the two apart.
+    // The recipient's own decision does not distinguish the two either.
     let outcome = |answer: &Answer| {
         let id = answer.decision();
         let page = format!("/.well-known/data-purposes/decisions/{id}");
@@ -255,21 +255,21 @@ fn max_deny_body_bounds_the_decoded_body() {
 fn a_subject_restricted_in_flight_is_withheld_on_deny_routes() {
     let (upstream, gateway) = start_gateway();
     gateway.record_event("c-2", KNOWN);
-    let (tell, told) = std::sync::mpsc::channel::<()>();
-    let told = std::sync::Mutex::new(told);
+    let (resume, resumed) = std::sync::mpsc::channel::<()>();
+    let resumed = std::sync::Mutex::new(resumed);
     upstream.script("/all", move |_, stream| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
         let _ = stream.write_all(format!("{head}[{{\"id\":\"c-1\",\"name\":\"Ada\"}},").as_bytes());
-        told.lock().unwrap().recv().unwrap();
+        resumed.lock().unwrap().recv().unwrap();
         let _ = stream.write_all(br#"{"id":"c-2","name":"Bob"}]"#);
     });
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| gateway.get("/all", "support", "customer-support"));
-        // Time to read and judge the first of them.
+        let answer = scope.spawn(|| gateway.get("/all", "support", "customer-support"));
+        // Gives the gateway time to read and judge the first record.
         std::thread::sleep(Duration::from_millis(200));
         gateway.record_event("c-1", r#"{"kind": "restriction"}"#);
-        tell.send(()).unwrap();
-        refused(&asked.join().unwrap(), 403, "subject-withheld");
+        resume.send(()).unwrap();
+        refused(&answer.join().unwrap(), 403, "subject-withheld");
     });
 }
 
@@ -309,7 +309,7 @@ fn a_recipient_that_disconnects_leaves_an_aborted_record() {
         stream.write_all(request.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(wait));
     }
-    // Whoever came last is on record by then, and so are all before.
+    // The last request is on record, so all earlier ones are, too.
     gateway.wait_for_log("W-20");
     let count = |kind: &str| gateway.log().matches(&format!("\"kind\":\"{kind}\"")).count();
     wait_until(|| count("intent") == count("close"));
@@ -361,13 +361,14 @@ fn oversized_and_slow_requests_are_refused() {
         417,
         "expectation-failed",
     );
-    // Ten bytes are promised and never come.
+    // The body is announced with ten bytes, of which two are sent.
     let stalled = format!(
         "POST /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\n{}\r\ncontent-length: 10\r\n\r\nab",
         headers[0], headers[1]
     );
-    let hasty = base(upstream.address).replace("request-timeout = \"10s\"", "request-timeout = \"300ms\"");
-    let gateway = TestGateway::start(&format!("{hasty}{CUSTOMER_SCHEMA}{ROUTES}"));
+    let impatient =
+        base(upstream.address).replace("request-timeout = \"10s\"", "request-timeout = \"300ms\"");
+    let gateway = TestGateway::start(&format!("{impatient}{CUSTOMER_SCHEMA}{ROUTES}"));
     refused(&http::raw(gateway.address, stalled.as_bytes()), 408, "request-timeout");
 }
 
@@ -413,7 +414,7 @@ fn a_recipient_above_its_rate_is_refused() {
     assert_eq!((ask().status, ask().status), (200, 200));
     let third = ask();
     refused(&third, 429, "too-many-requests");
-    // One more each half hour.
+    // A further request is permitted every half hour.
     let seconds: u32 = third.header("retry-after").unwrap().parse().unwrap();
     assert!((1_700..=1_800).contains(&seconds), "{seconds}");
     assert_eq!(third.json()["retry_after"], seconds);
@@ -460,8 +461,8 @@ fn a_locked_credential_learns_only_its_own_purpose() {
     let refusal = gateway.get("/customers/c-1", "support", "account-management");
     refused(&refusal, 403, "purpose-not-permitted");
     assert_eq!(refusal.json()["permitted_purposes"], serde_json::json!(["customer-support"]));
-    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
-    assert_eq!(told["purposes"], serde_json::json!(["customer-support"]));
+    let page = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    assert_eq!(page["purposes"], serde_json::json!(["customer-support"]));
     let other =
         http::send(gateway.address, "PUT", "/.well-known/data-purposes", &[&bearer("support")], b"{}");
     refused(&other, 405, "method-not-allowed");
@@ -478,17 +479,17 @@ fn a_credential_can_be_locked_to_a_narrower_purpose() {
         1,
     );
     let gateway = TestGateway::start(&format!("{config}{CUSTOMER_SCHEMA}{ROUTES}"));
-    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
-    assert_eq!(told["purposes"], serde_json::json!(["direct-marketing"]));
+    let page = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    assert_eq!(page["purposes"], serde_json::json!(["direct-marketing"]));
 }
 
 #[test]
 fn exchanges_above_max_exchanges_are_refused() {
     let upstream = Upstream::start();
-    let (answer_now, told) = std::sync::mpsc::channel::<()>();
-    let told = std::sync::Mutex::new(told);
+    let (resume, resumed) = std::sync::mpsc::channel::<()>();
+    let resumed = std::sync::Mutex::new(resumed);
     upstream.script("/customers/c-1", move |_, stream| {
-        told.lock().unwrap().recv().unwrap();
+        resumed.lock().unwrap().recv().unwrap();
         let _ =
             stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
     });
@@ -504,7 +505,7 @@ fn exchanges_above_max_exchanges_are_refused() {
     let second = gateway.get("/customers/c-1", "support", "customer-support");
     refused(&second, 503, "overloaded");
     assert!(second.header("retry-after").is_some());
-    answer_now.send(()).unwrap();
+    resume.send(()).unwrap();
     let mut line = [0u8; 12];
     first.read_exact(&mut line).unwrap();
     assert_eq!(&line, b"HTTP/1.1 200");
@@ -513,10 +514,10 @@ fn exchanges_above_max_exchanges_are_refused() {
 #[test]
 fn a_slow_upstream_times_out() {
     let upstream = Upstream::start();
-    // Until the gateway hangs up.
+    // Waits until the gateway closes the connection.
     upstream.script("/customers/c-1", |_, stream| drop(std::io::copy(stream, &mut std::io::sink())));
-    let hasty = base(upstream.address).replace("\ntimeout = \"10s\"", "\ntimeout = \"300ms\"");
-    let gateway = TestGateway::start(&format!("{hasty}{CUSTOMER_SCHEMA}{ROUTES}"));
+    let impatient = base(upstream.address).replace("\ntimeout = \"10s\"", "\ntimeout = \"300ms\"");
+    let gateway = TestGateway::start(&format!("{impatient}{CUSTOMER_SCHEMA}{ROUTES}"));
     refused(&gateway.get("/customers/c-1", "support", "customer-support"), 504, "upstream-timeout");
 }
 

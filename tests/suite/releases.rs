@@ -1,4 +1,5 @@
-//! What leaves: record by record, by what each person has said, whatever the upstream's chunks and codings.
+//! Releases: each record by the consent of its subject, independent of the upstream's chunks and codings; their traces in
+//! log and metrics.
 
 use std::io::{Read, Write};
 
@@ -25,9 +26,9 @@ fn a_wide_field_that_may_hold_never_released_data_is_withheld() {
     gateway.record_event("p-1", NOTICE);
     let answer = gateway.get("/customers/p-1", "support", "customer-support");
     assert_eq!(answer.text(), r#"{"id": "p-1", "name": "Ada"}"#);
-    let told = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
-    assert!(told.contains(".name"), "{told}");
-    assert!(!told.contains("card"), "{told}");
+    let page = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
+    assert!(page.contains(".name"), "{page}");
+    assert!(!page.contains("card"), "{page}");
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn a_body_that_fails_late_is_cut() {
     assert!(answer.text().contains("\"p-1\""));
     assert!(!answer.text().contains("SECRET-IN-A-BROKEN-RECORD"));
     gateway.wait_for_log("\"aborted\"");
-    // HTTP/1.0 has no last chunk: the connection is reset where another answer ends it.
+    // HTTP/1.0 has no last chunk: a cut answer resets the connection instead of closing it.
     let old = |path: &str| {
         let mut stream = http::connect(gateway.address);
         let request = format!(
@@ -232,7 +233,7 @@ fn a_route_with_personal_false_passes_unread() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
     assert_eq!(answer.header("x-kept"), Some("1"));
     assert_eq!(http::get(gateway.address, "/open", &["data-purpose: customer-support"]).status, 401);
-    // What the upstream says to this hop alone ends here, and another protocol is never spoken.
+    // Hop-by-hop fields end at the gateway, and an upgrade of the protocol is refused.
     upstream.raw(
         "/open",
         b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_vec(),
@@ -260,7 +261,7 @@ fn a_window_lists_each_subject_once() {
     assert_eq!(gateway.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
     gateway.wait_for_log("\"released\"");
     let log = gateway.log();
-    // One window, or more where the machine is busy and the body takes longer than 20 ms.
+    // One window, or several if the machine is busy and the body takes longer than 20 ms.
     let windows: Vec<&str> = log.lines().filter(|line| line.contains(r#""kind":"window""#)).collect();
     let records = |window: &&str| {
         let (_, rest) = window.split_once(r#""records":"#).unwrap();
@@ -278,7 +279,7 @@ fn every_log_record_is_counted() {
     gateway.get("/customers/p-1", "support", "nonsense");
     gateway.wait_for_log("\"released\"");
     gateway.wait_for_log("refused:");
-    // The log's own records, such as the beginning of a segment, are not counted.
+    // Records about the log itself, such as the start of a segment, are not counted.
     let records = gateway.log().lines().filter(|line| !line.contains("\"segment\"")).count();
     assert!(gateway.log().contains(r#""factors":{"purpose":"refuses"}"#));
     assert_eq!(records, 4, "an intent, a window, its end, and a refusal");
@@ -293,7 +294,7 @@ fn an_unread_body_is_cut_at_the_idle_timeout() {
     let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
     upstream.script("/open", |_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\na,b\n");
-        // Until the gateway hangs up.
+        // Waits until the gateway closes the connection.
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
     let answer = gateway.get("/open", "support", "customer-support");

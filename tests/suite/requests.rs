@@ -1,5 +1,5 @@
-//! Requests on their way to the upstream: which paths, parameters, header fields and bodies go on, and what web
-//! pages are told.
+//! Screening of requests: the paths, parameters, header fields and bodies that reach the upstream, and CORS for web
+//! pages.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -97,7 +97,7 @@ fn start_gateway() -> (Upstream, TestGateway) {
     (upstream, gateway)
 }
 
-/// A request of `support` for `customer-support`.
+/// Sends a request of `support` for `customer-support`.
 fn ask(gateway: &TestGateway, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
     gateway.send(method, path, ("support", "customer-support"), headers, body)
 }
@@ -128,7 +128,7 @@ fn a_body_without_meaning_is_refused_and_not_forwarded() {
     );
     assert_eq!(wire::raw(gateway.address, chunked.as_bytes()).outcome(), malformed());
     assert_eq!(upstream.requests(), 0);
-    // A length of 0 is no body; a body of a POST is one.
+    // A length of 0 means no body; a POST may have a body.
     assert_eq!(ask(&gateway, "GET", "/customers/c-1", &["content-length: 0"], b"").status, 200);
     assert_eq!(ask(&gateway, "DELETE", "/customers/c-1", &["content-length: 0"], b"").status, 200);
     assert_eq!(ask(&gateway, "POST", "/customers/c-1", &[], b"{}").status, 200);
@@ -175,7 +175,7 @@ fn requests_over_http2_are_screened_alike() {
         let request = http2_request("GET").header("x-a", value).body(none()).unwrap();
         assert_eq!(over_http2(&gateway, request), 400);
     }
-    // Nobody knows yet that nothing comes.
+    // The stream is open, so the body may still have data.
     let open = StreamBody::new(futures_util::stream::pending());
     assert_eq!(over_http2(&gateway, http2_request("GET").body(BodyExt::boxed_unsync(open)).unwrap()), 400);
     assert_eq!(upstream.requests(), 0);
@@ -258,7 +258,7 @@ fn only_listed_values_of_a_query_parameter_pass() {
         "sort=status%20",
         "sort=status%00",
         "sort=status&sort=password_hash",
-        // An origin that joins the two gets a value that nobody listed.
+        // An upstream that joins the two values reads one that is not listed.
         "sort=status&sort=status",
         "sort=status&so%72t=first+name",
         "sort[]=status",
@@ -294,7 +294,7 @@ fn a_second_spelling_of_a_path_is_refused() {
     let (upstream, gateway) = start_gateway();
     let get = |path: &str| ask(&gateway, "GET", path, &[], b"");
     assert_eq!(get("/v1/customers:search").outcome(), (403, "purpose-not-permitted".to_owned()));
-    for (path, told) in [
+    for (path, response) in [
         ("/v1/customers%3Asearch", "`%3A` is a second spelling in a path: write `:`"),
         ("/v1/customers%3asearch", "write `:`"),
         ("/v1/a%40b", "write `@`"),
@@ -305,7 +305,7 @@ fn a_second_spelling_of_a_path_is_refused() {
         let refused = get(path);
         assert_eq!(refused.outcome(), malformed(), "{path}");
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
-        assert!(detail.contains(told), "{detail}");
+        assert!(detail.contains(response), "{detail}");
         assert!(!detail.contains("search") && !detail.contains("caf"), "{detail}");
     }
     assert_eq!(upstream.requests(), 0);
@@ -314,7 +314,7 @@ fn a_second_spelling_of_a_path_is_refused() {
     assert_eq!(get("/v1/caf%C3%A9").status, 200);
 }
 
-/// A browser's question whether a page of this origin may send such a request.
+/// Sends a CORS preflight as a browser does for a page of this origin.
 fn preflight(gateway: &TestGateway, path: &str, origin: &str, method: &str) -> Answer {
     let headers = [
         format!("origin: {origin}"),
@@ -333,19 +333,19 @@ fn a_preflight_is_answered_by_the_gateway() {
     let (upstream, gateway) = start_gateway();
     for origin in [APP, "http://localhost:3000"] {
         for method in ["GET", "POST", "PATCH"] {
-            let told = preflight(&gateway, "/page/c-1", origin, method);
-            assert_eq!(told.status, 204, "{}", told.head);
-            assert_eq!(told.header("access-control-allow-origin"), Some(origin));
-            assert_eq!(told.header("vary"), Some("Origin"));
-            assert_eq!(list(&told, "access-control-allow-methods"), ["GET", "POST", "HEAD"]);
-            let headers = list(&told, "access-control-allow-headers");
+            let response = preflight(&gateway, "/page/c-1", origin, method);
+            assert_eq!(response.status, 204, "{}", response.head);
+            assert_eq!(response.header("access-control-allow-origin"), Some(origin));
+            assert_eq!(response.header("vary"), Some("Origin"));
+            assert_eq!(list(&response, "access-control-allow-methods"), ["GET", "POST", "HEAD"]);
+            let headers = list(&response, "access-control-allow-headers");
             for name in
                 ["data-purpose", "authorization", "x-api-key", "content-type", "x-tenant", "idempotency-key"]
             {
                 assert!(headers.contains(&name), "{headers:?}");
             }
-            assert!(told.header("access-control-max-age").is_some());
-            assert!(told.header("access-control-allow-credentials").is_none());
+            assert!(response.header("access-control-max-age").is_some());
+            assert!(response.header("access-control-allow-credentials").is_none());
         }
     }
     for (path, origin, method) in [
@@ -354,17 +354,17 @@ fn a_preflight_is_answered_by_the_gateway() {
         ("/page/c-1", "https://APP.example.org", "GET"),
         ("/page/c-1", "http://app.example.org", "GET"),
         ("/page/c-1", "null", "GET"),
-        // Another route's, which lists no origins.
+        // The method of another route, which lists no origins.
         ("/page/c-1", APP, "DELETE"),
         ("/customers/c-1", APP, "GET"),
         ("/nowhere", APP, "GET"),
         ("/open-page", "http://localhost:3000", "GET"),
     ] {
-        let told = preflight(&gateway, path, origin, method);
-        assert_eq!(told.outcome(), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
-        assert!(!told.head.to_lowercase().contains("access-control-"), "{}", told.head);
+        let response = preflight(&gateway, path, origin, method);
+        assert_eq!(response.outcome(), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
+        assert!(!response.head.to_lowercase().contains("access-control-"), "{}", response.head);
     }
-    // What is no preflight is as it was.
+    // Other OPTIONS requests are refused as before.
     let plain = wire::send(gateway.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
     assert_eq!(plain.outcome(), (405, "method-not-allowed".to_owned()));
     let headers = [format!("origin: {APP}"), "access-control-request-method: GET".to_owned()];
@@ -403,7 +403,7 @@ fn answers_and_refusals_carry_cors_headers() {
             assert_eq!((released.status, marked(&released)), (200, unreadable.clone()), "{path} {headers:?}");
         }
     }
-    // What is refused before the route is looked for, too.
+    // Also refusals that precede the choice of a route.
     let purpose = "data-purpose: customer-support";
     for (method, headers, status) in [
         ("GET", vec![purpose], 401),

@@ -1,4 +1,4 @@
-//! What people and their tools rely on, as it stands: a change here is a change of the interface.
+//! Snapshots of the interface that people and tools rely on. A change here is a change of the interface.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use purposegate::cli::Arguments;
 use purposegate::exchange::Refusal;
 use purposegate::metrics::Metrics;
 
-/// `--help` of the program and, below it, of each of its verbs.
+/// `--help` of the program and of each verb.
 #[test]
 fn help() {
     let mut command = Arguments::command().term_width(100);
@@ -22,7 +22,7 @@ fn help() {
         )
         .unwrap();
     }
-    // Indentation of an empty line is nobody's business.
+    // Trailing white space does not matter.
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }

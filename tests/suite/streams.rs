@@ -1,4 +1,4 @@
-//! Answers of many texts: each is scrubbed as it comes, and leaves before the next one is there.
+//! Streams of JSON texts: each text is scrubbed as it arrives and leaves before the next one.
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
@@ -98,7 +98,7 @@ fn an_event_leaves_before_the_next_one_comes() {
     upstream.script("/changes", move |_, stream| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         let _ = stream.write_all(format!("{head}data: {}\n\ndata: {{\"id\":", person("p-1")).as_bytes());
-        // The rest comes only after the recipient has the first event.
+        // Sends the rest only after the recipient has the first event.
         let seen = waits.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok();
         let rest: &[u8] = if seen { b" \"p-2\"}\n\n" } else { b"too late" };
         let _ = stream.write_all(rest);

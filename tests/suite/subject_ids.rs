@@ -1,4 +1,4 @@
-//! One person, one id, at every door: whatever spelling a record, a token, an event or a command uses.
+//! A person has one id, in whatever spelling a record, a token, an event or a command gives it.
 
 use serde_json::{Value, json};
 
@@ -61,14 +61,14 @@ fn start_gateway() -> (Upstream, TestGateway) {
     (upstream, gateway)
 }
 
-fn tell(gateway: &TestGateway, namespace: &str, id: &str, event: &str) -> Answer {
+fn send_event(gateway: &TestGateway, namespace: &str, id: &str, event: &str) -> Answer {
     let path = format!("/v1/subjects/{id}/events?namespace={namespace}");
     gateway.post_admin(&path, event.as_bytes())
 }
 
 #[track_caller]
-fn told(gateway: &TestGateway, namespace: &str, id: &str, event: &str) {
-    let answer = tell(gateway, namespace, id, event);
+fn record(gateway: &TestGateway, namespace: &str, id: &str, event: &str) {
+    let answer = send_event(gateway, namespace, id, event);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
@@ -90,13 +90,13 @@ fn an_event_is_in_force_under_every_spelling_of_an_id() {
     ]);
     upstream.json("/people", &records.to_string());
     for id in ["ada@example.org", "bea@example.org", "zo%C3%AB@example.org"] {
-        told(&gateway, "email", id, GIVEN);
+        record(&gateway, "email", id, GIVEN);
     }
     let released = || names(&gateway, "/people", "direct-marketing");
     assert_eq!(released(), ["Ada", "Bea", "Zoe"]);
-    told(&gateway, "email", "Ada@Example.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    record(&gateway, "email", "Ada@Example.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
     assert_eq!(released(), ["Bea", "Zoe"]);
-    told(&gateway, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
+    record(&gateway, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
     assert_eq!(released(), ["Zoe"]);
     let line = r#"{"subject": "zoe\u0308@EXAMPLE.org", "namespace": "email", "kind": "restriction"}"#;
     let batch = gateway.post_admin("/v1/events:batch", line.as_bytes());
@@ -116,7 +116,7 @@ fn an_event_is_in_force_under_every_spelling_of_an_id() {
 fn links_evaluations_and_paths_read_ids_alike() {
     let (upstream, gateway) = start_gateway();
     upstream.json("/people/Ada@X.org", r#"{"name": "Ada"}"#);
-    told(&gateway, "email", "ada@x.org", GIVEN);
+    record(&gateway, "email", "ada@x.org", GIVEN);
     let released = || names(&gateway, "/people/Ada@X.org", "direct-marketing");
     assert_eq!(released(), ["Ada"]);
     let evaluate = || {
@@ -152,9 +152,9 @@ fn extract_reads_references_and_rejects_others() {
     upstream.json("/observations", &Value::from(records).to_string());
     let known = || names(&gateway, "/observations", "customer-support").len();
     assert_eq!(known(), 0);
-    told(&gateway, "fhir", "17", NOTICE);
+    record(&gateway, "fhir", "17", NOTICE);
     assert_eq!(known(), 5, "all but the group");
-    let misfit = tell(&gateway, "fhir", "Group%2F17", NOTICE);
+    let misfit = send_event(&gateway, "fhir", "Group%2F17", NOTICE);
     assert_eq!((misfit.status, &misfit.json()["code"]), (400, &json!("event-malformed")));
     assert!(misfit.text().contains("pattern of its namespace") && !misfit.text().contains("17"));
     let line = br#"{"subject": "Group/17", "namespace": "fhir", "kind": "erasure"}"#;
@@ -169,7 +169,7 @@ fn extract_reads_references_and_rejects_others() {
     let answer = gateway.post_admin("/access/v1/evaluation", question.to_string().as_bytes());
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("pattern of its namespace") && !answer.text().contains("Group"));
-    told(&gateway, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
+    record(&gateway, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
     assert_eq!(known(), 0);
 }
 
@@ -177,7 +177,7 @@ fn extract_reads_references_and_rejects_others() {
 fn ids_of_controllers_are_normalised() {
     let (upstream, gateway) = start_gateway();
     upstream.json("/people", r#"[{"email": "ada@x.org", "account": "ACME", "name": "Ada", "note": "N"}]"#);
-    told(&gateway, "email", "ada@x.org", NOTICE);
+    record(&gateway, "email", "ada@x.org", NOTICE);
     let note = || gateway.get("/people", "support", "customer-support").json()[0].get("note").is_some();
     assert!(note());
     let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
@@ -201,7 +201,7 @@ credentials = [{ jwt = { issuer = "https://id.test", claims = { azp = "portal" }
 "#;
     let gateway = TestGateway::start(&format!("{}{}{portal}", config(&upstream, RULES), issuer.section()));
     for id in ["ada@x.org", "bea@x.org"] {
-        told(&gateway, "email", id, GIVEN);
+        record(&gateway, "email", id, GIVEN);
     }
     assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada", "Bea"]);
     let token = issuer.bearer(json!({ "azp": "portal", "email": "Ada@x.ORG" }));
@@ -218,7 +218,7 @@ fn subjects_of_a_case_are_read_by_the_namespace_rule() {
     upstream
         .json("/people", r#"[{"email": "ada@x.org", "name": "Ada"}, {"email": "bea@x.org", "name": "Bea"}]"#);
     for id in ["ada@x.org", "bea@x.org"] {
-        told(&gateway, "email", id, NOTICE);
+        record(&gateway, "email", id, NOTICE);
     }
     let case = json!({
         "case": "C-7", "recipient": "police", "purpose": "law-enforcement", "categories": ["name"],
@@ -241,18 +241,18 @@ fn subjects_of_a_case_are_read_by_the_namespace_rule() {
     assert!(refused.text().contains("pattern of its namespace") && !refused.text().contains("Group"));
 }
 
-/// What was recorded before a rule is read by it: histories become one, and so do disclosures.
+/// Events recorded before a rule are read by it; histories and disclosures of ids that become equal are merged.
 #[test]
 fn a_namespace_rule_applies_to_earlier_events() {
     let upstream = Upstream::start();
     upstream.json("/people", r#"[{"email": "Ada@X.org", "name": "Ada"}]"#);
     let gateway = TestGateway::start(&config(&upstream, ""));
     let link = gateway.get_admin("/v1/subjects/ADA@x.org/opt-out-link?namespace=email").json();
-    told(&gateway, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
-    told(&gateway, "email", "Ada@X.org", GIVEN);
+    record(&gateway, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
+    record(&gateway, "email", "Ada@X.org", GIVEN);
     assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"], "under this spelling");
-    told(&gateway, "email", "ada@x.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
-    told(&gateway, "email", "ADA@X.ORG", r#"{"kind": "request-received", "right": "access"}"#);
+    record(&gateway, "email", "ada@x.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    record(&gateway, "email", "ADA@X.ORG", r#"{"kind": "request-received", "right": "access"}"#);
     assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"], "other spellings are others");
     gateway.wait_for_log("released");
     let folder = gateway.end();
@@ -274,7 +274,7 @@ fn a_namespace_rule_applies_to_earlier_events() {
     assert_eq!((requests.as_array().unwrap().len(), &requests[0]["subject"]), (1, &json!("ada@x.org")));
     assert!(gateway.metrics().contains("purposegate_ledger_subjects 1"));
 
-    told(&gateway, "email", "Ada@X.org", GIVEN);
+    record(&gateway, "email", "Ada@X.org", GIVEN);
     assert_eq!(names(&gateway, "/people", "direct-marketing"), ["Ada"]);
     let form = ["content-type: application/x-www-form-urlencoded"];
     let path = link["path"].as_str().unwrap();
@@ -283,8 +283,8 @@ fn a_namespace_rule_applies_to_earlier_events() {
     drop(gateway.end());
 }
 
-/// The codes of the errors in a configuration with these tables.
-fn found(tables: &str) -> Vec<&'static str> {
+/// Returns the codes of the errors in a configuration with these tables.
+fn error_codes(tables: &str) -> Vec<&'static str> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("purposegate.toml");
     std::fs::write(&file, format!("{}{tables}", base("127.0.0.1:9".parse().unwrap()))).unwrap();
@@ -309,13 +309,13 @@ fn a_namespace_cannot_have_two_rules() {
     let exact = route("d", r#"{ path = "@.id", namespace = "email", normalise = "exact" }"#);
     let elsewhere = route("e", r#"{ path = "@.id", normalise = ["trim", "nfc"] }"#);
     let section = |rule: &str| format!("[namespace.email]\nnormalise = {rule}\n");
-    assert!(found(&format!("{lower}{silent}{listed}{elsewhere}")).is_empty());
-    assert!(found(&format!("{lower}{}", section(r#"["lowercase"]"#))).is_empty());
-    assert!(found(&format!("{lower}[namespace.email]\nextract = \"^(.+@.+)$\"\n")).is_empty());
+    assert!(error_codes(&format!("{lower}{silent}{listed}{elsewhere}")).is_empty());
+    assert!(error_codes(&format!("{lower}{}", section(r#"["lowercase"]"#))).is_empty());
+    assert!(error_codes(&format!("{lower}[namespace.email]\nextract = \"^(.+@.+)$\"\n")).is_empty());
     let differ = ["namespace-rules-differ"];
-    assert_eq!(found(&format!("{lower}{exact}")), differ);
-    assert_eq!(found(&format!("{lower}{}", section(r#"["lowercase", "trim"]"#))), differ);
-    assert_eq!(found(&format!("{elsewhere}[namespace.default]\nnormalise = \"trim\"\n")), differ);
+    assert_eq!(error_codes(&format!("{lower}{exact}")), differ);
+    assert_eq!(error_codes(&format!("{lower}{}", section(r#"["lowercase", "trim"]"#))), differ);
+    assert_eq!(error_codes(&format!("{elsewhere}[namespace.default]\nnormalise = \"trim\"\n")), differ);
     let records = r#"
 [[route]]
 name = "two"
@@ -326,7 +326,7 @@ path = "$.a[*]"
 subject = { path = "@.id", namespace = "email", normalise = "nfc" }
 fields = { "@.name" = "name" }
 "#;
-    assert_eq!(found(&format!("{lower}{records}")), differ);
+    assert_eq!(error_codes(&format!("{lower}{records}")), differ);
     for (section, code) in [
         ("[namespace.x]\nnormalise = \"upper\"\n", "unknown-value"),
         ("[namespace.x]\nnormalize = \"trim\"\n", "unknown-key"),
@@ -336,7 +336,7 @@ fields = { "@.name" = "name" }
         ("[namespace.x]\nextract = \"(?=a)(b)\"\n", "bad-id-pattern"),
         ("[namespace.\"\"]\nnormalise = \"trim\"\n", "bad-namespace-name"),
     ] {
-        let codes = found(&format!("{silent}{section}"));
+        let codes = error_codes(&format!("{silent}{section}"));
         assert_eq!(codes, [code], "{section}");
     }
 }
@@ -351,7 +351,7 @@ fn normalise_of_one_route_applies_to_its_whole_namespace() {
         route("b", r#"{ path = "@.mail", namespace = "email" }"#),
     ];
     let gateway = TestGateway::start(&format!("{}{}", base(upstream.address), routes.concat()));
-    told(&gateway, "email", "Ada@X.org", GIVEN);
+    record(&gateway, "email", "Ada@X.org", GIVEN);
     for path in ["/a/1", "/b/1"] {
         assert_eq!(names(&gateway, path, "direct-marketing"), ["Ada"], "{path}");
     }
@@ -361,21 +361,21 @@ fn normalise_of_one_route_applies_to_its_whole_namespace() {
 fn no_facts_needs_a_subject_outside_the_path() {
     let code = ["no-facts-by-path-alone"];
     let no_facts = |subject: &str| format!("{}unknown-subject = \"no-facts\"\n", route("a", subject));
-    assert_eq!(found(&no_facts(r#""{id}""#)), code);
-    assert_eq!(found(&no_facts(r#"[{ path = "{id}", namespace = "crm" }]"#)), code);
-    assert!(found(&no_facts(r#"["{id}", "@.id"]"#)).is_empty());
-    assert!(found(&no_facts(r#""@.id""#)).is_empty());
-    assert!(found(&route("a", r#""{id}""#)).is_empty(), "unknown people are withheld");
+    assert_eq!(error_codes(&no_facts(r#""{id}""#)), code);
+    assert_eq!(error_codes(&no_facts(r#"[{ path = "{id}", namespace = "crm" }]"#)), code);
+    assert!(error_codes(&no_facts(r#"["{id}", "@.id"]"#)).is_empty());
+    assert!(error_codes(&no_facts(r#""@.id""#)).is_empty());
+    assert!(error_codes(&route("a", r#""{id}""#)).is_empty(), "unknown people are withheld");
     let with_records = |subject: &str, schema: &str| {
         format!(
             "{schema}[[route]]\nname = \"a\"\nupstream = \"crm\"\npath = \"/a/{{id}}\"\nunknown-subject = \"no-facts\"\n\
              [[route.records]]\npath = \"$.a\"\n{subject}\nfields = {{ \"@.name\" = \"name\" }}\n"
         )
     };
-    assert_eq!(found(&with_records("subject = \"{id}\"", "")), code);
+    assert_eq!(error_codes(&with_records("subject = \"{id}\"", "")), code);
     let schema = "[[schema]]\nname = \"s\"\nsubject = \"{id}\"\n";
-    assert_eq!(found(&with_records("schema = \"s\"", schema)), code);
-    assert!(found(&with_records("subject = [\"{id}\", \"@.id\"]", "")).is_empty());
+    assert_eq!(error_codes(&with_records("schema = \"s\"", schema)), code);
+    assert!(error_codes(&with_records("subject = [\"{id}\", \"@.id\"]", "")).is_empty());
 }
 
 #[test]
@@ -389,10 +389,10 @@ fn an_event_in_an_unknown_namespace_is_refused() {
             "`namespace` is missing: all ids of the configuration are in `account`, `email`, `fhir`, `unused`",
         ),
     ] {
-        let answer = tell(&gateway, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);
+        let answer = send_event(&gateway, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);
         assert_eq!(answer.status, 400, "{namespace}");
         assert_eq!(answer.json()["detail"], words, "{namespace}");
     }
-    let answer = tell(&gateway, "unused", "ada@example.org", r#"{"kind": "erasure"}"#);
+    let answer = send_event(&gateway, "unused", "ada@example.org", r#"{"kind": "erasure"}"#);
     assert_eq!(answer.status, 200, "a section names it");
 }

@@ -1,17 +1,17 @@
-//! What people can ask for: what is known about them, and who received it.
+//! Information for data subjects: the report about them, their disclosures, and their requests.
 
 use serde_json::{Value, json};
 
 use crate::fixtures::{NOTICE, person, start_customer_gateway};
 use crate::gateway::TestGateway;
 
-fn report(gateway: &TestGateway, subject: &str) -> Value {
+fn read_report(gateway: &TestGateway, subject: &str) -> Value {
     let answer = gateway.get_admin(&format!("/v1/subjects/{subject}/report"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
-fn registered_and_approved(gateway: &TestGateway, id: &str, confidential_until: &str) {
+fn put_case_in_force(gateway: &TestGateway, id: &str, confidential_until: &str) {
     let case = json!({
         "case": id, "recipient": "police", "purpose": "law-enforcement", "subjects": ["p-1"],
         "categories": ["contact"], "end": "2099-01-01T00:00:00Z", "reference": "12 Js 4/26",
@@ -41,10 +41,10 @@ fn a_report_lists_disclosures_with_purpose_and_basis() {
     gateway.record_event("p-2", r#"{"kind": "consent-given", "purpose": "marketing", "notice": "v1"}"#);
     assert!(gateway.get("/customers", "support", "direct-marketing").text().contains("Name-p-2"));
 
-    let told = report(&gateway, "p-1");
-    assert_eq!(told["state"]["consents"], json!({"marketing": "withdrawn"}));
-    assert_eq!(told["events"][1]["channel"], "phone");
-    let disclosures = told["disclosures"].as_array().unwrap();
+    let report = read_report(&gateway, "p-1");
+    assert_eq!(report["state"]["consents"], json!({"marketing": "withdrawn"}));
+    assert_eq!(report["events"][1]["channel"], "phone");
+    let disclosures = report["disclosures"].as_array().unwrap();
     assert_eq!(disclosures.len(), 2, "nothing left for marketing: {disclosures:?}");
     let first = &disclosures[0];
     assert_eq!(
@@ -60,15 +60,16 @@ fn a_report_lists_disclosures_with_purpose_and_basis() {
         ])
     );
     assert_eq!(disclosures[1]["people"], 2);
-    let marketing = told["processing"].as_array().unwrap().iter().find(|line| line["purpose"] == "marketing");
-    let marketing = marketing.unwrap_or_else(|| panic!("{told}"));
+    let marketing =
+        report["processing"].as_array().unwrap().iter().find(|line| line["purpose"] == "marketing");
+    let marketing = marketing.unwrap_or_else(|| panic!("{report}"));
     for member in ["basis", "categories", "recipients", "origin", "retention", "transfers"] {
         assert!(!marketing[member].is_null(), "{member}");
     }
-    assert!(told["sources"].as_array().is_some_and(|sources| sources.len() > 5));
-    assert!(!told.to_string().contains("p-2"), "nothing about anybody else");
+    assert!(report["sources"].as_array().is_some_and(|sources| sources.len() > 5));
+    assert!(!report.to_string().contains("p-2"), "nothing about anybody else");
     let list = gateway.get_admin("/v1/subjects/p-1/disclosures").json();
-    assert_eq!(list, told["disclosures"]);
+    assert_eq!(list, report["disclosures"]);
 }
 
 #[test]
@@ -76,17 +77,17 @@ fn a_confidential_case_is_reported_after_its_confidentiality_ends() {
     let (upstream, gateway) = start_customer_gateway();
     upstream.json("/customers/p-1", &person("p-1"));
     gateway.record_event("p-1", NOTICE);
-    registered_and_approved(&gateway, "C-secret", "2098-01-01T00:00:00Z");
-    registered_and_approved(&gateway, "C-told", "2020-01-01T00:00:00Z");
+    put_case_in_force(&gateway, "C-secret", "2098-01-01T00:00:00Z");
+    put_case_in_force(&gateway, "C-told", "2020-01-01T00:00:00Z");
     for case in ["C-secret", "C-told"] {
         let answer = gateway.get("/customers/p-1", "police", &format!("law-enforcement;case=\"{case}\""));
         assert!(answer.text().contains("p-1@example.org"), "{}", answer.text());
     }
-    let told = report(&gateway, "p-1");
-    let cases: Vec<_> = told["disclosures"].as_array().unwrap().iter().map(|one| &one["case"]).collect();
+    let report = read_report(&gateway, "p-1");
+    let cases: Vec<_> = report["disclosures"].as_array().unwrap().iter().map(|one| &one["case"]).collect();
     assert_eq!(cases, [&json!("C-told")]);
     let page = gateway.get_admin("/v1/subjects/p-1/report?format=html");
-    for text in [told.to_string(), page.text(), gateway.get_admin("/v1/subjects/p-1/disclosures").text()] {
+    for text in [report.to_string(), page.text(), gateway.get_admin("/v1/subjects/p-1/disclosures").text()] {
         assert!(text.contains("C-told") && !text.contains("C-secret"), "{text}");
     }
 }
@@ -147,5 +148,5 @@ fn subject_requests_are_counted_until_they_are_answered() {
     for wrong in [r#"{}"#, r#"{"right": "everything"}"#, r#"{"right": "access", "kind": "erasure"}"#] {
         assert_eq!(post("/v1/subjects/p-1/requests", wrong).status, 400, "{wrong}");
     }
-    assert_eq!(report(&gateway, "p-1")["events"][0]["right"], "access");
+    assert_eq!(read_report(&gateway, "p-1")["events"][0]["right"], "access");
 }

@@ -1,4 +1,4 @@
-//! TLS, client certificates and HTTP/2, as a partner's own software speaks them.
+//! TLS, client certificates and HTTP/2, with the clients of rustls and hyper.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -34,7 +34,7 @@ fn start_gateway() -> TlsGateway {
     start_gateway_with("")
 }
 
-/// One whose listener says more.
+/// Starts a gateway whose listener has these further keys.
 fn start_gateway_with(listener: &str) -> TlsGateway {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
@@ -83,7 +83,7 @@ impl TlsGateway {
         self.try_ask(client, headers).unwrap()
     }
 
-    /// The error is of the connection.
+    /// The error is one of the connection.
     fn try_ask(
         &self,
         client: ClientConfig,
@@ -180,7 +180,7 @@ fn sessions_with_client_certificates_are_not_resumed() {
             .with_root_certificates(roots(&folder.join("ca.pem")).unwrap())
             .with_client_auth_cert(chain, key)
             .unwrap();
-        // The configuration holds the client's tickets and sessions.
+        // The tickets and sessions of the client are kept in its configuration.
         let config = Arc::new(config);
         for _ in 0..3 {
             let mut stream = blocking(&server.gateway, &config);
@@ -201,12 +201,12 @@ fn blocking(
     let name = ServerName::try_from("localhost").unwrap();
     let connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
     let stream = std::net::TcpStream::connect(gateway.address).unwrap();
-    // Longer than any certificate of these tests is valid.
+    // Longer than the certificates of these tests are valid.
     stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     rustls::StreamOwned::new(connection, stream)
 }
 
-/// A CA whose key is at hand: it signs certificates that end while the test runs.
+/// A CA that signs certificates which expire while the test runs.
 struct Authority {
     certificate: rcgen::Certificate,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -236,15 +236,15 @@ impl Authority {
     }
 }
 
-/// A gateway that accepts this authority's certificates, for these names, and an upstream with a stream
-/// that has a beginning and no end.
+/// Starts a gateway that accepts certificates of this authority for these names, and an upstream with a stream that
+/// never ends.
 fn start_gateway_for(authority: &Authority, names: &[&str]) -> (Upstream, TestGateway, tempfile::TempDir) {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     upstream.script("/changes", |_, stream| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         let _ = stream.write_all(format!("{head}data: {}\n\n", person("p-1")).as_bytes());
-        // Until the gateway hangs up.
+        // Waits until the gateway closes the connection.
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
     let certificates = tempfile::tempdir().unwrap();
@@ -285,7 +285,6 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n")
 }
 
-/// The stream would go on for as long as its upstream does.
 #[test]
 fn a_stream_ends_when_the_client_certificate_expires() {
     let authority = Authority::new();
@@ -305,7 +304,7 @@ fn a_stream_ends_when_the_client_certificate_expires() {
             }
         }
         if !String::from_utf8_lossy(&answer).contains("Name-p-1") {
-            // The certificate ended before it was used: this machine is slow.
+            // The certificate expired before its first use; the machine is slow.
             continue;
         }
         let ended = stream.read_to_end(&mut answer);

@@ -1,4 +1,4 @@
-//! An issuer of tokens, as a test needs one.
+//! An issuer of signed tokens for tests.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,13 +27,13 @@ impl Issuer {
         Issuer { key, folder }
     }
 
-    /// The section that makes its tokens count.
+    /// The section of the configuration that accepts its tokens.
     pub(crate) fn section(&self) -> String {
         let keys = self.folder.path().join("jwks.json");
         format!("[[issuer]]\nurl = \"{URL}\"\naudience = \"{AUDIENCE}\"\nkeys = \"{}\"\n", keys.display())
     }
 
-    /// The header line that presents a token with these claims; it counts for a minute.
+    /// The header line with a token of these claims, valid for a minute.
     pub(crate) fn bearer(&self, claims: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut all = json!({ "iss": URL, "aud": AUDIENCE, "exp": now + 60 });

@@ -1,4 +1,4 @@
-//! Who a token says the recipient is: the person itself, the administrator of an account, one of the staff.
+//! Recipients identified by a token: the person themselves, the administrator of an account, a member of staff.
 
 use serde_json::{Value, json};
 
@@ -127,7 +127,7 @@ fn answers_to_a_data_subject_request_name_the_controller_of_service_data() {
         ("/customers?secret=1", &person, "access", 422, true),
         ("/invoices", &person, "access", 403, true),
         ("/gone", &person, "access", 404, true),
-        // No entrusted data, another purpose, no purpose, another recipient.
+        // No service data, another purpose, no purpose, another recipient.
         ("/plain", &person, "access", 200, false),
         ("/customers", &person, "marketing", 403, false),
         ("/customers", &person, "nonsense", 400, false),
@@ -138,7 +138,7 @@ fn answers_to_a_data_subject_request_name_the_controller_of_service_data() {
         let named = answer.header("data-purpose-controller");
         assert_eq!(named, names.then_some(controller), "{path} {purpose}");
     }
-    // What the route does not take is refused like everything else.
+    // The refusal of a body that the route does not accept has the field, too.
     let gzip = ["data-purpose: objection", &person, "content-encoding: gzip"];
     let gzip = http::send(gateway.address, "POST", "/customers", &gzip, b"x");
     assert_eq!((gzip.status, gzip.header("data-purpose-controller")), (400, Some(controller)));
@@ -163,7 +163,7 @@ fn a_person_sees_only_their_own_data() {
         assert_eq!(items[other].get("name"), None, "{items}");
         assert_eq!(items[other].get("email"), None, "{items}");
     }
-    // The claim says who it is, not a parameter or a header.
+    // Only the claim identifies the person, not a header.
     let claimed = ask(&gateway, &token, "access", &["x-subject: c-2", "sub: c-2"]).json();
     assert_eq!(claimed["items"][1].get("name"), None);
     let nobody = ask(&gateway, &issuer.bearer(json!({ "azp": "portal" })), "access", &[]);
@@ -177,7 +177,7 @@ fn an_administrator_sees_service_data_of_their_own_account() {
     let items = ask(&gateway, &token, "service-provision", &[]).json()["items"].clone();
     assert_eq!(items[0]["invoice"], "I-1");
     assert_eq!(items[1].get("invoice"), None);
-    // A list is no id: the record is nobody's.
+    // A list is not an id: the record has no subject.
     assert_eq!(items[2].get("invoice"), None);
     assert!(items.as_array().unwrap().iter().all(|item| item.get("email").is_none()), "{items}");
 }
@@ -187,7 +187,7 @@ fn each_actor_is_logged_under_a_pseudonym() {
     let (_upstream, gateway, issuer) = start_gateway();
     let actor = |sub: &str| -> Value {
         let token = issuer.bearer(json!({ "role": "desk", "sub": sub }));
-        // The credential is locked to its purpose, so none is declared.
+        // The credential is locked to one purpose, so the request declares none.
         let answer = http::get(gateway.address, "/customers", &[&token]);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let decision = answer.decision();
@@ -244,12 +244,12 @@ fn sec_gpc_of_the_person_is_an_objection_to_marketing() {
         history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection").count()
     };
     assert_eq!(recorded(), 1);
-    // What the person chose otherwise since outweighs the signal, which a browser sends with each request.
+    // A later choice of the person takes precedence over the signal, which a browser sends with each request.
     gateway.record_event("c-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
     assert_eq!(recorded(), 1);
     gateway.record_event("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
     assert_eq!((recorded(), objections()), (1, Vec::new()));
-    // Until they say no again.
+    // A later refusal restores the objection.
     gateway.record_event("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
     assert_eq!((recorded(), objections()), (2, vec![json!("marketing")]));
     gateway.record_event(

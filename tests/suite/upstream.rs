@@ -6,14 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What to do with a request whose head (as text) was read.
+/// Answers a request, given its head.
 type Script = Arc<dyn Fn(&str, &mut TcpStream) + Send + Sync>;
 
-/// An origin on the loopback, one thread a connection; it closes after each answer.
+/// A server on the loopback with one thread for each connection; it closes the connection after each answer.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     scripts: Arc<Mutex<HashMap<String, Script>>>,
-    /// The heads of all requests so far.
+    /// Heads of all requests so far.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -33,7 +33,7 @@ impl Upstream {
         Upstream { address, scripts, seen }
     }
 
-    /// Answers `path` with whatever the script writes; `*` is every path that has no script of its own.
+    /// Answers `path` with what the script writes. `*` is the script for paths without one of their own.
     pub(crate) fn script(&self, path: &str, script: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) {
         self.scripts.lock().unwrap().insert(path.to_owned(), Arc::new(script));
     }

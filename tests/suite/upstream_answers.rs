@@ -1,4 +1,4 @@
-//! Answers as APIs send them: empty ones, other names of JSON, marks and padding, connections that end.
+//! Variants of upstream answers: empty bodies, media types of JSON, byte order marks, padding, reused connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -129,7 +129,7 @@ fn an_empty_body_is_released_under_every_framing() {
     assert_eq!(ask(&gateway, "GET", "/customers/coded").status, 200);
     gateway.wait_for_log("\"released\"");
     assert!(!gateway.metrics().contains(r#"outcome="refused""#), "{}", gateway.metrics());
-    // On routes of all or nothing, too.
+    // Also on a route with `withheld = "deny"`.
     upstream.raw("/strict/none", answer("200 OK", json, b""));
     assert_eq!(ask(&gateway, "GET", "/strict/none").status, 200);
 }
@@ -153,7 +153,7 @@ fn a_body_that_cannot_be_read_is_unreadable() {
             "{name}"
         );
     }
-    // Bytes are promised that never come.
+    // The announced bytes never arrive.
     upstream.raw("/customers/short", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
     assert_eq!(ask(&gateway, "GET", "/customers/short").status, 502);
 }
@@ -222,7 +222,7 @@ fn a_route_scrubs_csv_row_by_row() {
     upstream.raw("/table", answer_of("content-type: text/csv; charset=utf-8\r\n", body.as_bytes()));
     let answer = ask(&gateway, "GET", "/table");
     assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
-    // The ledger has never heard of the second.
+    // The ledger does not know the second person.
     let released = "status,name,id\r\nactive,\"Example, Ada\",c-1\r\nactive,,\r\n";
     assert_eq!((answer.status, answer.text().as_str()), (200, released));
     gateway.wait_for_log("\"records\":2");
@@ -262,8 +262,8 @@ fn an_answer_that_is_not_personal_is_framed_anew() {
     }
 }
 
-/// Answers requests over one connection, one script after the other; the head of the first was read.
-fn converse(stream: &mut TcpStream, answers: &[Option<Vec<u8>>], served: &AtomicUsize) {
+/// Sends these answers over one connection; `None` closes it. The head of the first request was read already.
+fn serve_connection(stream: &mut TcpStream, answers: &[Option<Vec<u8>>], served: &AtomicUsize) {
     for (number, answer) in answers.iter().enumerate() {
         if number > 0 && !read_head(stream) {
             return;
@@ -288,39 +288,40 @@ fn read_head(stream: &mut TcpStream) -> bool {
     true
 }
 
-fn kept(status: &str, headers: &str, body: &str) -> Vec<u8> {
+fn keep_alive_answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     let json = "content-type: application/json\r\n";
     format!("HTTP/1.1 {status}\r\n{json}{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// A path whose every connection is answered like this; gives how many requests were read.
+/// Answers every connection for a path like this; returns a counter of the requests that were read.
 fn script(upstream: &Upstream, path: &str, answers: Vec<Option<Vec<u8>>>) -> Arc<AtomicUsize> {
     let served = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&served);
-    upstream.script(path, move |_, stream| converse(stream, &answers, &counted));
+    upstream.script(path, move |_, stream| serve_connection(stream, &answers, &counted));
     served
 }
 
 #[test]
 fn a_safe_request_is_retried_once_on_a_closed_connection() {
     let (upstream, gateway) = start_gateway();
-    // The second request of each connection is read, and the connection closed.
-    let served = script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)), None]);
+    // The upstream reads the second request of each connection and closes it without an answer.
+    let served =
+        script(&upstream, "/customers/c-1", vec![Some(keep_alive_answer("200 OK", "", PERSON)), None]);
     for _ in 0..3 {
         assert_eq!(ask(&gateway, "GET", "/customers/c-1").text(), RELEASED);
     }
     assert_eq!(upstream.requests(), 3, "a connection each");
     assert_eq!(served.load(Ordering::SeqCst), 5, "and two requests that were sent twice");
-    // What may have had an effect is not.
+    // A request that may have had an effect is not sent again.
     assert_eq!(ask(&gateway, "POST", "/customers/c-1").status, 502);
     assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
     assert_eq!(ask(&gateway, "HEAD", "/customers/c-1").status, 200);
-    // Nor is what was answered in part.
+    // Neither is one with a partial answer.
     let part = b"HTTP/1.1 200 OK\r\ncontent-".to_vec();
-    script(&upstream, "/customers/part", vec![Some(kept("200 OK", "", PERSON)), Some(part)]);
+    script(&upstream, "/customers/part", vec![Some(keep_alive_answer("200 OK", "", PERSON)), Some(part)]);
     assert_eq!(ask(&gateway, "GET", "/customers/part").status, 200);
     assert_eq!(ask(&gateway, "GET", "/customers/part").status, 502);
-    // A new connection that is closed is the last.
+    // A new connection that is closed is not retried.
     upstream.script("/customers/c-2", |_, _| {});
     let before = upstream.requests();
     assert_eq!(ask(&gateway, "GET", "/customers/c-2").status, 502);
@@ -331,21 +332,21 @@ fn a_safe_request_is_retried_once_on_a_closed_connection() {
 fn a_refused_answer_is_drained_and_its_connection_reused() {
     let (upstream, gateway) = start_gateway();
     let unreadable = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\nAda";
-    let broken = kept("200 OK", "", "{\"id\": 1, \"id\": 1, \"and\": \"more\"}");
+    let broken = keep_alive_answer("200 OK", "", "{\"id\": 1, \"id\": 1, \"and\": \"more\"}");
     let answers = vec![
-        Some(kept("404 Not Found", "", "{\"detail\": \"Ada is not here\"}")),
-        Some(kept("500 Oops", "", "{\"detail\": \"Ada\"}")),
+        Some(keep_alive_answer("404 Not Found", "", "{\"detail\": \"Ada is not here\"}")),
+        Some(keep_alive_answer("500 Oops", "", "{\"detail\": \"Ada\"}")),
         Some(unreadable.into()),
-        Some(kept("302 Found", "location: /ada\r\n", "moved")),
+        Some(keep_alive_answer("302 Found", "location: /ada\r\n", "moved")),
         Some(broken),
-        Some(kept("200 OK", "", PERSON)),
+        Some(keep_alive_answer("200 OK", "", PERSON)),
         None,
     ];
     script(&upstream, "/strict/c-1", answers);
     let statuses: Vec<u16> = (0..6).map(|_| ask(&gateway, "GET", "/strict/c-1").status).collect();
     assert_eq!(statuses, [404, 500, 404, 404, 404, 200]);
     assert_eq!(upstream.requests(), 1, "one connection served them all");
-    // What does not end is not waited for.
+    // The gateway does not wait for a body that does not end.
     upstream.script("/strict/c-2", |_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nAda");
         let _ = std::io::copy(stream, &mut std::io::sink());
@@ -356,7 +357,7 @@ fn a_refused_answer_is_drained_and_its_connection_reused() {
 #[test]
 fn reuse_false_opens_a_connection_for_each_request() {
     let (upstream, gateway) = start_gateway_with("reuse = false");
-    script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)); 2]);
+    script(&upstream, "/customers/c-1", vec![Some(keep_alive_answer("200 OK", "", PERSON)); 2]);
     for _ in 0..2 {
         assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
     }
@@ -367,7 +368,11 @@ fn reuse_false_opens_a_connection_for_each_request() {
 #[test]
 fn keep_alive_of_the_upstream_limits_reuse() {
     let (upstream, gateway) = start_gateway();
-    script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "keep-alive: timeout=1\r\n", PERSON)); 2]);
+    script(
+        &upstream,
+        "/customers/c-1",
+        vec![Some(keep_alive_answer("200 OK", "keep-alive: timeout=1\r\n", PERSON)); 2],
+    );
     for _ in 0..2 {
         assert_eq!(ask(&gateway, "GET", "/customers/c-1").status, 200);
     }
@@ -391,7 +396,7 @@ fn body_timeout_bounds_the_whole_body() {
     let drip = |head: &'static str| {
         move |_: &str, stream: &mut TcpStream| {
             let _ = stream.write_all(head.as_bytes());
-            // Blanks until the gateway hangs up.
+            // Sends blanks until the gateway closes the connection.
             while stream.write_all(b" ").is_ok() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }

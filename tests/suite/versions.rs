@@ -10,7 +10,7 @@ use crate::gateway::{TestGateway, base, pack};
 use crate::program::run;
 use crate::upstream::Upstream;
 
-/// Discloses what version 1 does not.
+/// A rule that discloses more than version 1.
 pub(crate) const MORE: &str = r#"
 @id("maps-for-the-host") @clause("P-11") @basis("contract")
 permit (principal in Kind::"hosting-provider", action == Action::"mapping", resource == Category::"name");
@@ -20,7 +20,7 @@ const LESS: &str = r#"
 forbid (principal in Kind::"hosting-provider", action, resource);
 "#;
 
-/// A copy of the pack with another version, other dates and more rules.
+/// Copies the pack with another version, other dates (announced, effective) and more rules.
 pub(crate) fn version(folder: &Path, name: &str, dates: (&str, &str), rules: &str) -> PathBuf {
     let copy = folder.join(name);
     std::fs::create_dir(&copy).unwrap();
@@ -40,8 +40,8 @@ pub(crate) fn version(folder: &Path, name: &str, dates: (&str, &str), rules: &st
     copy
 }
 
-/// A configuration under these versions.
-pub(crate) fn under(versions: &[&Path], upstream: std::net::SocketAddr) -> String {
+/// Returns a configuration with these versions of the policy.
+pub(crate) fn config_of(versions: &[&Path], upstream: std::net::SocketAddr) -> String {
     let base = base(upstream);
     let (_, rest) = base.split_once('\n').unwrap();
     let list: Vec<String> = versions.iter().map(|version| format!("\"{}\"", version.display())).collect();
@@ -53,7 +53,7 @@ pub(crate) fn under(versions: &[&Path], upstream: std::net::SocketAddr) -> Strin
 
 fn findings(versions: &[&Path], folder: &TempDir) -> String {
     let file = folder.path().join("purposegate.toml");
-    std::fs::write(&file, under(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
+    std::fs::write(&file, config_of(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
     let (loaded, findings) = config::load(&file);
     let findings: Vec<String> =
         findings.iter().filter(|found| found.is_error()).map(ToString::to_string).collect();
@@ -67,8 +67,8 @@ fn a_future_version_is_loaded_but_not_in_force() {
     let first = pack("perspectium");
     let next = version(folder.path(), "2", ("2026-11-02", "2099-01-01"), MORE);
     let upstream = Upstream::start();
-    // In the order of their dates, however they are written down.
-    let gateway = TestGateway::start(&under(&[&next, &first], upstream.address));
+    // Versions are ordered by date, not as listed.
+    let gateway = TestGateway::start(&config_of(&[&next, &first], upstream.address));
     let policies = gateway.get_admin("/v1/policies").json();
     assert_eq!((&policies[0]["version"], &policies[0]["in_force"]), (&"1".into(), &true.into()));
     assert_eq!((&policies[1]["version"], &policies[1]["in_force"]), (&"2".into(), &false.into()));
@@ -102,10 +102,10 @@ fn exactly_one_version_is_in_force() {
     assert!(found.contains("come into force on the same day"), "{found}");
 }
 
-/// Starts the program with the versions of [`under`] in this folder, and says why it does not start.
+/// Starts a gateway with these versions in this folder; returns the error if it does not start.
 fn refusal(folder: &TempDir, versions: &[&Path]) -> Option<String> {
     let file = folder.path().join("purposegate.toml");
-    std::fs::write(&file, under(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
+    std::fs::write(&file, config_of(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
     let (loaded, findings) = config::load(&file);
     let loaded = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -124,9 +124,9 @@ fn restarts_and_backdated_announcements_do_not_avoid_the_notice() {
     let packs = tempfile::tempdir().unwrap();
     let first = version(packs.path(), "1", ("2025-01-06", "2026-01-05"), "");
     let upstream = Upstream::start();
-    let gateway = TestGateway::start(&under(&[&first], upstream.address));
+    let gateway = TestGateway::start(&config_of(&[&first], upstream.address));
     let folder = gateway.end();
-    // Edited where it lies while nothing runs.
+    // The pack is edited in place while no gateway runs.
     let rules = first.join("4-more.cedar");
     std::fs::write(&rules, MORE).unwrap();
     let why = refusal(&folder, &[&first]).unwrap();
@@ -134,17 +134,17 @@ fn restarts_and_backdated_announcements_do_not_avoid_the_notice() {
     let (status, said) = check(&folder);
     assert!(status == 1 && said.contains("change-not-announced"), "{status}: {said}");
     std::fs::write(&rules, LESS).unwrap();
-    // In force since yesterday, announced long ago, and never seen before.
+    // Its announcement is dated long ago, but no gateway has seen it.
     let backdated = version(packs.path(), "2", ("2025-01-06", "2026-06-01"), MORE);
     let why = refusal(&folder, &[&first, &backdated]).unwrap();
     assert!(why.contains("was known to this gateway 0 business days ahead"), "{why}");
-    // What discloses less takes effect at once, and `check` agrees beside the gateway that holds the ledger.
-    let gateway = TestGateway::start_in(folder, &under(&[&first], upstream.address));
+    // A change that discloses less takes effect at once; `check` agrees while the gateway holds the ledger.
+    let gateway = TestGateway::start_in(folder, &config_of(&[&first], upstream.address));
     assert_eq!(check(&gateway.folder).0, 0);
     let folder = gateway.end();
     std::fs::write(&rules, "// Nothing more, and what was always there.\n").unwrap();
     assert!(refusal(&folder, &[&first]).unwrap().contains("change-not-announced"));
-    // A ledger that is there and cannot be read compares nothing, and says so.
+    // `check` reports that it cannot compare with a ledger that it cannot read.
     std::fs::remove_file(folder.path().join("data/keys")).unwrap();
     assert!(check(&folder).1.contains("notice-not-compared"), "{}", check(&folder).1);
 }

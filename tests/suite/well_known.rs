@@ -1,4 +1,4 @@
-//! What a recipient can learn about itself, and how much of what was withheld it is told.
+//! The pages at `/.well-known/data-purposes`, and the report of withheld fields in a trailer.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::gateway::{TestGateway, base, bearer, credential};
 use crate::http::{self, Answer};
 use crate::upstream::Upstream;
 
-/// Three recipients that ask for reports, beside those of every test.
+/// Starts a gateway with three further recipients, one for each value of `report`.
 fn start_gateway() -> (Upstream, TestGateway) {
     let upstream = Upstream::start();
     let list = format!(r#"{{"items": [{}, {}], "total": 2}}"#, person("p-1"), person("p-2"));
@@ -28,14 +28,14 @@ fn start_gateway() -> (Upstream, TestGateway) {
     (upstream, gateway)
 }
 
-fn about_itself(gateway: &TestGateway, recipient: &str, page: &str) -> Answer {
+fn get_page(gateway: &TestGateway, recipient: &str, page: &str) -> Answer {
     http::get(gateway.address, &format!("/.well-known/data-purposes{page}"), &[&bearer(recipient)])
 }
 
 #[test]
 fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
     let (_upstream, gateway) = start_gateway();
-    let page = about_itself(&gateway, "support", "").json();
+    let page = get_page(&gateway, "support", "").json();
     assert_eq!(page["recipient"], "support");
     assert!(page["purposes"].as_array().unwrap().contains(&json!("direct-marketing")));
     let routes = page["routes"].as_array().unwrap();
@@ -58,7 +58,7 @@ fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
     assert_eq!(purpose("data-sale"), None, "registered, and permitted by no rule");
     assert_eq!(purpose("billing"), None, "not registered");
 
-    assert_eq!(about_itself(&gateway, "lapsed", "").json()["routes"], json!([]));
+    assert_eq!(get_page(&gateway, "lapsed", "").json()["routes"], json!([]));
     assert_eq!(http::get(gateway.address, "/.well-known/data-purposes", &[]).status, 401);
     let posted =
         http::send(gateway.address, "POST", "/.well-known/data-purposes", &[&bearer("support")], b"x");
@@ -89,7 +89,7 @@ subject = "@.id"
 "$.total" = "aggregate"
 "#;
     let gateway = TestGateway::start(&format!("{}{nobodys}", base(upstream.address)));
-    let page = about_itself(&gateway, "support", "").json();
+    let page = get_page(&gateway, "support", "").json();
     let listed = |route: &str| {
         let routes = page["routes"].as_array().unwrap();
         let route = routes.iter().find(|listed| listed["route"] == route).unwrap();
@@ -116,7 +116,7 @@ fn the_trailer_has_the_detail_of_the_recipients_report_setting() {
     };
     let reads = &["te: trailers"][..];
     assert_eq!(trailer("none", reads), None);
-    // Of one person everything; of both the password. What nothing classifies counts too.
+    // All fields of one person and the password of both are withheld; unclassified fields count, too.
     assert_eq!(trailer("counts", reads).unwrap(), "records=1, fields=6");
     let told = trailer("paths", reads).unwrap();
     assert!(told.starts_with("records=1, fields=6, paths=("), "{told}");
@@ -131,7 +131,7 @@ fn a_recipient_reads_only_its_own_decisions() {
         let answer = list(&gateway, recipient, &[]);
         answer.decision()
     };
-    let told = |recipient: &str, id: &str| about_itself(&gateway, recipient, &format!("/decisions/{id}"));
+    let told = |recipient: &str, id: &str| get_page(&gateway, recipient, &format!("/decisions/{id}"));
     let id = decision("none");
     let bare = told("none", &id).json();
     assert_eq!((&bare["decision"], &bare["purpose"]), (&json!(id), &json!("direct-marketing")));
