@@ -48,4 +48,5 @@ mod token_recipients;
 mod upstream;
 mod upstream_answers;
 mod versions;
+mod warnings;
 mod well_known;

@@ -14,6 +14,45 @@ const LIST: &str = r#"{"items": [
     {"id": ["c-1", "c-2"], "account": "7", "name": "Both Example", "email": "both@example.org", "invoice": "I-3"}
 ]}"#;
 
+const ROUTES: &str = r#"
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers"
+record = "$.items[*]"
+subject = "@.id"
+controller = "@.account"
+methods = ["GET", "POST"]
+[route.fields]
+"@.name" = "name"
+"@.email" = "email"
+"@.invoice" = "service-data"
+"@['id', 'account']" = "non-personal"
+
+[[route]]
+name = "gone"
+upstream = "crm"
+path = "/gone"
+subject = "@.id"
+hide-existence = true
+fields = { "@.invoice" = "service-data", "@.email" = "email" }
+
+[[route]]
+name = "plain"
+upstream = "crm"
+path = "/plain"
+subject = "@.id"
+fields = { "@.email" = "email" }
+
+[[route]]
+name = "invoices"
+upstream = "crm"
+path = "/invoices"
+purposes = ["hosting"]
+controller = "@.account"
+fields = { "@.invoice" = "service-data" }
+"#;
+
 fn start_gateway() -> (Upstream, TestGateway, Issuer) {
     let upstream = Upstream::start();
     upstream.json("/customers", LIST);
@@ -42,44 +81,7 @@ credentials = [
   {{ jwt = {{ issuer = "https://id.test", claims = {{ role = "desk" }}, actor-claim = "sub" }}, purpose = "account-management" }},
   {},
 ]
-
-[[route]]
-name = "customers"
-upstream = "crm"
-path = "/customers"
-record = "$.items[*]"
-subject = "@.id"
-controller = "@.account"
-methods = ["GET", "POST"]
-[route.fields]
-"@.name" = "name"
-"@.email" = "email"
-"@.invoice" = "service-data"
-"@['id', 'account']" = "non-personal"
-
-[[route]]
-name = "gone"
-upstream = "crm"
-path = "/gone"
-subject = "@.id"
-hide-existence = true
-fields = {{ "@.invoice" = "service-data", "@.email" = "email" }}
-
-[[route]]
-name = "plain"
-upstream = "crm"
-path = "/plain"
-subject = "@.id"
-fields = {{ "@.email" = "email" }}
-
-[[route]]
-name = "invoices"
-upstream = "crm"
-path = "/invoices"
-purposes = ["hosting"]
-controller = "@.account"
-fields = {{ "@.invoice" = "service-data" }}
-"#,
+{ROUTES}"#,
         base(upstream.address),
         issuer.section(),
         credential("desk"),
