@@ -128,10 +128,7 @@ fn a_warning_can_be_acknowledged() {
     let (_, _, words) = command_on(&format!("allow = [\"route-not-personal\"]\n{NOT_PERSONAL}"), &["check"]);
     assert!(words.contains("allow-unused") && words.contains("route `open` is not personal"), "{words}");
     let (status, _, words) = command_on(&format!("{NOT_PERSONAL}allow = [\"unknown-key\"]\n"), &["check"]);
-    assert!(
-        status == 1 && words.contains("`unknown-key` is an error, and cannot be acknowledged"),
-        "{words}"
-    );
+    assert!(status == 1 && words.contains("`unknown-key` is an error and cannot be acknowledged"), "{words}");
 }
 
 #[test]
