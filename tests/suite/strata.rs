@@ -1,13 +1,10 @@
-//! Checks the order of the strata: a module uses only what its stratum may know.
-//!
-//! Files are read as tokens, without comments and without items under `#[cfg(test)]`, so that neither
-//! a test in the middle of a file nor a grouped import hides a dependency.
+//! Checks the direction of dependencies: a module uses only what its stratum may know, and no files import each other in a
+//! circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use crate::source;
 
 /// Each module and the modules it may use, besides itself. `finding`, `document` and `retention` belong to no
 /// stratum.
@@ -151,107 +148,11 @@ const IMPURE: &[&str] = &[
 const TRANSPORT: &[&str] =
     &["http_body", "http_body_util", "tower", "hyper", "hyper_util", "tokio::net", "std::net::TcpStream"];
 
-fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
 /// Returns every file of a module.
 fn sources(module: &str) -> Vec<PathBuf> {
-    let file = src().join(format!("{module}.rs"));
-    let mut found: Vec<PathBuf> = file.is_file().then_some(file).into_iter().collect();
-    let mut folders = vec![src().join(module)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
+    let mut found = source::files(&source::root().join(module));
+    found.extend(source::files(&source::root().join(format!("{module}.rs"))));
     found
-}
-
-/// Returns every path (`crate::ledger::Ledger`, also out of a grouped import) that code outside of tests names.
-fn paths(code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let tokens = TokenStream::from_str(code).expect("a file of tokens");
-    collect(&without_tests(tokens.into_iter().collect()), "", &mut found);
-    found
-}
-
-/// Drops the items under `#[cfg(test)]`, at every depth.
-fn without_tests(tokens: Vec<TokenTree>) -> Vec<TokenTree> {
-    let mut kept = Vec::with_capacity(tokens.len());
-    let mut tokens = tokens.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        let attribute = match (&token, tokens.peek()) {
-            (TokenTree::Punct(hash), Some(TokenTree::Group(group)))
-                if hash.as_char() == '#' && group.delimiter() == Delimiter::Bracket =>
-            {
-                group.stream().to_string().replace(' ', "")
-            }
-            _ => String::new(),
-        };
-        if attribute == "cfg(test)" {
-            tokens.next();
-            skip_item(&mut tokens);
-            continue;
-        }
-        kept.push(match token {
-            TokenTree::Group(group) => {
-                let inner = without_tests(group.stream().into_iter().collect()).into_iter().collect();
-                TokenTree::Group(proc_macro2::Group::new(group.delimiter(), inner))
-            }
-            other => other,
-        });
-    }
-    kept
-}
-
-/// Consumes one item: up to its `;`, or its body in braces. An import's braces are no body.
-fn skip_item(tokens: &mut std::iter::Peekable<std::vec::IntoIter<TokenTree>>) {
-    let mut import = false;
-    for token in tokens {
-        match token {
-            TokenTree::Ident(word) if word == "use" => import = true,
-            TokenTree::Punct(end) if end.as_char() == ';' => return,
-            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace && !import => return,
-            _ => {}
-        }
-    }
-}
-
-/// Adds the paths of `tokens` to `found`, each with `prefix` before it.
-fn collect(tokens: &[TokenTree], prefix: &str, found: &mut BTreeSet<String>) {
-    let is_colons = |at: usize| {
-        let colon = |at: usize| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == ':');
-        colon(at) && colon(at + 1)
-    };
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        at += 1;
-        match token {
-            TokenTree::Group(group) => collect(&group.stream().into_iter().collect::<Vec<_>>(), "", found),
-            TokenTree::Ident(first) => {
-                let mut path = format!("{prefix}{first}");
-                while is_colons(at) {
-                    match tokens.get(at + 2) {
-                        Some(TokenTree::Ident(next)) => path = format!("{path}::{next}"),
-                        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
-                            let inner: Vec<_> = group.stream().into_iter().collect();
-                            collect(&inner, &format!("{path}::"), found);
-                        }
-                        _ => break,
-                    }
-                    at += 3;
-                }
-                found.insert(path);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// True if `path` is `name` or is below it.
@@ -260,13 +161,13 @@ fn names(path: &str, name: &str) -> bool {
 }
 
 fn read(file: &Path) -> BTreeSet<String> {
-    paths(&std::fs::read_to_string(file).unwrap())
+    source::paths(&source::tokens(&std::fs::read_to_string(file).unwrap()))
 }
 
 #[test]
 fn every_module_has_a_stratum() {
     let listed: BTreeSet<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
-    for entry in std::fs::read_dir(src()).unwrap() {
+    for entry in std::fs::read_dir(source::root()).unwrap() {
         let path = entry.unwrap().path();
         let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let rust = path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
@@ -321,7 +222,8 @@ fn the_exchange_knows_no_transport() {
 
 #[test]
 fn a_dependency_is_seen_wherever_it_stands() {
-    let seen = |code: &str| paths(code).iter().any(|path| names(path, "crate::gateway"));
+    let seen =
+        |code: &str| source::paths(&source::tokens(code)).iter().any(|path| names(path, "crate::gateway"));
     for code in [
         "use crate::gateway::Gateway;",
         "use crate::gateway;",
@@ -345,4 +247,152 @@ fn a_dependency_is_seen_wherever_it_stands() {
     ] {
         assert!(!seen(code), "{code}");
     }
+}
+
+/// Files that import each other in a circle, each with the reason why it stays.
+const CIRCLES: &[(&[&str], &str)] = &[];
+
+/// The modules of the crate by their paths, and what each file uses of the others.
+struct Modules {
+    files: BTreeMap<String, PathBuf>,
+    /// What imports make known in a module, by name.
+    imports: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+impl Modules {
+    /// Reads every file of `src` outside of tests. Returns the modules and the paths that each names.
+    fn read() -> (Modules, BTreeMap<String, BTreeSet<String>>) {
+        let mut modules = Modules { files: BTreeMap::new(), imports: BTreeMap::new() };
+        let mut named = BTreeMap::new();
+        let mut imported = Vec::new();
+        for file in source::files(&source::root()) {
+            let path = file.strip_prefix(source::root()).unwrap().with_extension("");
+            let mut parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+            if parts == ["main"] || parts.iter().any(|part| part.ends_with("tests")) {
+                continue;
+            }
+            parts.pop_if(|last| ["mod", "lib"].contains(last));
+            let module = std::iter::once("crate").chain(parts).collect::<Vec<_>>().join("::");
+            let tokens = source::tokens(&std::fs::read_to_string(&file).unwrap());
+            named.insert(module.clone(), source::paths(&tokens));
+            imported.push((module.clone(), source::imports(&tokens)));
+            modules.files.insert(module, file);
+        }
+        for (module, imports) in imported {
+            let absolute = imports
+                .into_iter()
+                .filter_map(|(name, path)| Some((name, modules.absolute(&module, &path)?)))
+                .collect();
+            modules.imports.insert(module, absolute);
+        }
+        (modules, named)
+    }
+
+    /// Returns a path from the crate's root on, if its first word is `crate`, `self`, `super` or a child module.
+    fn absolute(&self, module: &str, path: &str) -> Option<Vec<String>> {
+        let words: Vec<&str> = path.split("::").collect();
+        let mut base: Vec<&str> = module.split("::").collect();
+        let mut rest = words.as_slice();
+        match *words.first()? {
+            "crate" => base.clear(),
+            "self" => rest = &words[1..],
+            "super" => {
+                while rest.first() == Some(&"super") {
+                    base.pop();
+                    rest = &rest[1..];
+                }
+            }
+            child if self.files.contains_key(&format!("{module}::{child}")) => {}
+            _ => return None,
+        }
+        Some(base.into_iter().chain(rest.iter().copied()).map(str::to_owned).collect())
+    }
+
+    /// Returns the module that a path leads to; what a module re-exports leads to where it is defined.
+    fn module_of(&self, path: &[String], depth: usize) -> Option<String> {
+        let length =
+            (1..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length].join("::")))?;
+        let module = path[..length].join("::");
+        let reexported = path.get(length).and_then(|name| self.imports.get(&module)?.get(name));
+        match reexported {
+            Some(target) if depth < 8 && target.as_slice() != path => {
+                let onward: Vec<String> = target.iter().chain(&path[length + 1..]).cloned().collect();
+                self.module_of(&onward, depth + 1)
+            }
+            _ => Some(module),
+        }
+    }
+
+    /// Returns the modules that `module` uses. A module and its own children may use each other: children in Rust share
+    /// their parent's private items.
+    fn uses(&self, module: &str, named: &BTreeSet<String>) -> BTreeSet<String> {
+        let own = &self.imports[module];
+        let inline = named.iter().filter_map(|path| {
+            let (first, rest) = path.split_once("::")?;
+            self.absolute(module, path).or_else(|| {
+                let alias = own.get(first).filter(|target| self.files.contains_key(&target.join("::")))?;
+                Some(alias.iter().cloned().chain(rest.split("::").map(str::to_owned)).collect())
+            })
+        });
+        own.values()
+            .cloned()
+            .chain(inline)
+            .filter_map(|path| self.module_of(&path, 0))
+            .filter(|other| !names(other, module) && !names(module, other))
+            .collect()
+    }
+}
+
+/// Returns the groups of modules each of which uses itself through the others.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<String>> {
+    let reach = |from: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = next.pop() {
+            next.extend(uses.get(module).into_iter().flatten().filter(|used| seen.insert((*used).clone())));
+        }
+        seen
+    };
+    let all: BTreeMap<&String, BTreeSet<String>> =
+        uses.keys().map(|module| (module, reach(module))).collect();
+    let is_back = |from: &String, to: &String| all.get(from).is_some_and(|onward| onward.contains(to));
+    let circle = |module: &&String| -> BTreeSet<String> {
+        all[*module].iter().filter(|other| is_back(other, module)).cloned().collect()
+    };
+    all.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let (modules, named) = Modules::read();
+    let uses: BTreeMap<String, BTreeSet<String>> =
+        named.iter().map(|(module, named)| (module.clone(), modules.uses(module, named))).collect();
+    assert!(uses.values().map(BTreeSet::len).sum::<usize>() > uses.len(), "are imports still read?");
+    let known: BTreeSet<BTreeSet<String>> = CIRCLES
+        .iter()
+        .map(|(circle, _)| circle.iter().map(|module| format!("crate::{module}")).collect())
+        .collect();
+    let found = circles(&uses);
+    for circle in found.difference(&known) {
+        for module in circle {
+            let within: Vec<_> = uses[module].intersection(circle).collect();
+            eprintln!("{module} uses {within:?}");
+        }
+    }
+    assert_eq!(found, known, "the files import each other in a circle");
+}
+
+#[test]
+fn a_circle_is_found_through_re_exports_and_aliases() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    let uses = BTreeMap::from([
+        ("a".to_owned(), set(&["b"])),
+        ("b".to_owned(), set(&["c"])),
+        ("c".to_owned(), set(&["a", "d"])),
+        ("d".to_owned(), set(&[])),
+    ]);
+    assert_eq!(circles(&uses), BTreeSet::from([set(&["a", "b", "c"])]));
+    let imports =
+        source::imports(&source::tokens("use super::{self as up, b::{self, C as D}};\nuse crate::x;"));
+    let of = |name: &str| imports[name].as_str();
+    assert_eq!((of("up"), of("b"), of("D"), of("x")), ("super", "super::b", "super::b::C", "crate::x"));
 }
