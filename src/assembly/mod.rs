@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::access_log::AccessLog;
 use crate::config::{AccessLogSection, Config};
 use crate::disclosure::Log;
-use crate::exchange::pages::opt_out::OptOut;
+use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
 use crate::ledger::{Ledger, PositionMark, Store};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::error::EXIT_FINDINGS;
-use super::run::{block_on, fail};
+use super::error::{EXIT_FINDINGS, fail};
+use super::serve::block_on;
 use super::{logging, serve};
 use crate::demo;
 

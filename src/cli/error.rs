@@ -1,6 +1,7 @@
 //! Errors of the verbs, their messages and their exit statuses.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 /// Exit status for a finding or a refusal.
 pub(super) const EXIT_FINDINGS: u8 = 1;
@@ -87,4 +88,16 @@ mod tests {
         let text = with_causes(&OuterError(std::fmt::Error));
         assert_eq!(text, format!("outer: {}", std::fmt::Error));
     }
+}
+
+/// Reports why a verb cannot run. Returns the exit status for unusable input.
+pub(super) fn fail(message: &str) -> ExitCode {
+    print_message(&format!("purposegate: {message}"));
+    ExitCode::from(EXIT_UNUSABLE)
+}
+
+/// Prints a message to stderr.
+pub(super) fn print_message(message: &str) {
+    // If this cannot be written, the exit status still reports the failure.
+    let _ = writeln!(std::io::stderr(), "{message}");
 }

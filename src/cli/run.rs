@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::audit::{self, AuditVerb, LogLocation};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
-use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, with_causes};
+use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_causes};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
@@ -21,8 +21,9 @@ use super::logging;
 use super::policy::{self, PolicyVerb};
 use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
+use super::serve::{self, block_on};
 use super::subject::{self, SubjectVerb};
-use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
+use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb};
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
@@ -75,16 +76,6 @@ fn stop_serving(message: &str) -> ExitCode {
     }
     tracing::error!("{message}");
     ExitCode::from(EXIT_UNUSABLE)
-}
-
-pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
-    // With a single processor, several threads would only wait for each other.
-    let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
-    let mut runtime = match several {
-        true => tokio::runtime::Builder::new_multi_thread(),
-        false => tokio::runtime::Builder::new_current_thread(),
-    };
-    Ok(runtime.enable_all().build()?.block_on(work))
 }
 
 fn check(file: &ConfigFile, format: Format) -> ExitCode {
@@ -291,17 +282,6 @@ fn load(file: &Path) -> Option<Config> {
 fn report<'f>(findings: impl IntoIterator<Item = &'f Finding>) {
     // If this cannot be written, the exit status still reports the failure.
     let _ = findings::print(findings, &mut std::io::stderr().lock());
-}
-
-/// Prints a message to stderr.
-fn print_message(message: &str) {
-    // If this cannot be written, the exit status still reports the failure.
-    let _ = writeln!(std::io::stderr(), "{message}");
-}
-
-pub(super) fn fail(message: &str) -> ExitCode {
-    print_message(&format!("purposegate: {message}"));
-    ExitCode::from(EXIT_UNUSABLE)
 }
 
 /// Reports why the gateway does not start: in the log if the log is JSON, or else with excerpts of the files.

@@ -81,6 +81,20 @@ fn watch_folders(
     Some(watcher)
 }
 
+/// Runs a future to its end on a runtime of its own.
+///
+/// # Errors
+/// Where the runtime cannot be started.
+pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
+    // With a single processor, several threads would only wait for each other.
+    let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    let mut runtime = match several {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    Ok(runtime.enable_all().build()?.block_on(work))
+}
+
 /// True if an event in a watched directory can change the configuration: it concerns a file of the configuration, a file
 /// that a pattern or a pack may include, or the link `..data`, by which Kubernetes replaces all files at once.
 fn is_change(event: &notify::Event, own: &[PathBuf]) -> bool {

@@ -5,24 +5,14 @@
 //! CORS headers never leave; no response allows any origin (`*`) or the browser's own credentials.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION,
-    CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY,
-};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::exchange::request_head;
-use crate::exchange::route::{Route, Routes};
 
 /// Maximum number of preflights per second, of all callers together.
 pub const MAX_PREFLIGHTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
-
-/// Seconds for which a browser may cache the response to a preflight. No browser caches longer than two hours.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Response headers of the gateway that a page can read, beside those that every page can.
 static EXPOSED: [HeaderName; 3] = [
@@ -35,9 +25,9 @@ static EXPOSED: [HeaderName; 3] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     origins: Vec<HeaderValue>,
-    methods: HeaderValue,
-    headers: HeaderValue,
-    exposed: HeaderValue,
+    pub(super) methods: HeaderValue,
+    pub(super) headers: HeaderValue,
+    pub(super) exposed: HeaderValue,
 }
 
 impl Cors {
@@ -85,73 +75,4 @@ fn listed<'w>(words: impl Iterator<Item = &'w str>) -> HeaderValue {
 /// True for a response field that tells which origins may read the response.
 pub fn is_about_origins(name: &HeaderName) -> bool {
     name.as_str().starts_with("access-control-")
-}
-
-/// True for a preflight: a browser asks whether a page may send another request.
-pub(crate) fn is_preflight(parts: &Parts) -> bool {
-    parts.method == Method::OPTIONS && asked_method(parts).is_some() && origin(parts).is_some()
-}
-
-fn asked_method(parts: &Parts) -> Option<Method> {
-    Method::from_bytes(only(&parts.headers, &ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
-}
-
-fn origin(parts: &Parts) -> Option<&HeaderValue> {
-    only(&parts.headers, &ORIGIN)
-}
-
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
-}
-
-/// A request to a route that lists origins.
-#[derive(Clone, Debug)]
-pub(crate) struct CrossOrigin {
-    route: Arc<Route>,
-    /// The origin, where the route lists it.
-    origin: Option<HeaderValue>,
-}
-
-impl CrossOrigin {
-    /// Finds the route; `None` where it lists no origins.
-    pub(crate) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
-        let asked = if is_preflight(parts) { asked_method(parts) } else { None };
-        let origin = origin(parts);
-        let route =
-            routes.cross_origin_route(parts.uri.path(), asked.as_ref().unwrap_or(&parts.method), origin)?;
-        let cors = route.cors.as_ref()?;
-        let origin = origin.filter(|origin| cors.lists(origin)).cloned();
-        Some(CrossOrigin { route: Arc::clone(route), origin })
-    }
-
-    pub(crate) fn route(&self) -> &str {
-        &self.route.name
-    }
-
-    /// Returns the headers that permit a preflight; `None` for an origin that is not listed.
-    pub(crate) fn permission(&self) -> Option<HeaderMap> {
-        let (cors, origin) = self.route.cors.as_ref().zip(self.origin.as_ref())?;
-        Some(HeaderMap::from_iter([
-            (VARY, HeaderValue::from_static("Origin")),
-            (ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
-            (ACCESS_CONTROL_ALLOW_METHODS, cors.methods.clone()),
-            (ACCESS_CONTROL_ALLOW_HEADERS, cors.headers.clone()),
-            (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
-        ]))
-    }
-
-    /// Writes on a response or a refusal which origin may read it, in place of the upstream's own CORS headers.
-    pub(crate) fn mark(&self, head: &mut HeaderMap) {
-        let of_upstream: Vec<HeaderName> =
-            head.keys().filter(|name| is_about_origins(name)).cloned().collect();
-        for name in of_upstream {
-            head.remove(name);
-        }
-        head.append(VARY, HeaderValue::from_static("Origin"));
-        if let (Some(origin), Some(cors)) = (&self.origin, &self.route.cors) {
-            head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, cors.exposed.clone());
-        }
-    }
 }

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use super::purpose::Declaration;
 use super::route::Route;
-use super::{AdmittedExchange, ExchangeContext, Refusal, RefusedExchange, Requester, SharedState};
+use super::{ExchangeContext, Refusal, Requester, SharedState};
 use crate::decision::Decisions;
 use crate::disclosure::{Entry, Intent, LogError, Outcome, Verdict};
-use crate::exchange::grant::Grant;
-use crate::exchange::respond::RecordedExchange;
 use crate::vocabulary::PurposeId;
 
 /// The verdict of each factor that an admission depends on, in the order in which they were asked.
@@ -70,6 +68,10 @@ pub struct OpenEntry {
 }
 
 impl OpenEntry {
+    pub(super) fn new(shared: Arc<SharedState>, entry: Entry) -> OpenEntry {
+        OpenEntry { shared, entry: Some(entry) }
+    }
+
     /// Takes the entry. The caller closes it.
     pub(super) fn take(&mut self) -> Option<Entry> {
         self.entry.take()
@@ -92,55 +94,11 @@ impl Drop for OpenEntry {
 #[derive(Debug)]
 pub struct IntentError(
     /// The entry where it was queued and is not durable.
-    Option<OpenEntry>,
+    pub(super) Option<OpenEntry>,
 );
 
 impl From<LogError> for IntentError {
     fn from(_: LogError) -> IntentError {
         IntentError(None)
-    }
-}
-
-impl AdmittedExchange {
-    /// Records that the exchange is about to happen, so that a crash in between is visible. Returns when the record is
-    /// as durable as configured.
-    ///
-    /// # Errors
-    /// [`IntentError`] where the log does not take the record; pass it to [`AdmittedExchange::record`].
-    pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
-        let AdmittedExchange { context, requester, routing, purpose, .. } = self;
-        let intent = intent(
-            context,
-            requester,
-            &routing.matched.route,
-            &routing.decisions,
-            Some(purpose.id),
-            purpose.declaration.as_ref(),
-            &purpose.factors,
-        );
-        let (entry, queued) = context.shared.log.intent(intent).await?;
-        let entry = OpenEntry { shared: Arc::clone(&context.shared), entry: Some(entry) };
-        match queued.durable().await {
-            Ok(()) => Ok(entry),
-            Err(_) => Err(IntentError(Some(entry))),
-        }
-    }
-
-    /// Goes on to the next phase with the outcome of [`AdmittedExchange::record_intent`].
-    ///
-    /// # Errors
-    /// [`RefusedExchange`] where there is no intent on record: nothing may leave.
-    pub fn record(
-        self,
-        intent: Result<OpenEntry, IntentError>,
-    ) -> Result<RecordedExchange, Box<RefusedExchange>> {
-        match intent {
-            Ok(entry) => Ok(RecordedExchange::new(Arc::new(Grant::new(self, entry)))),
-            Err(IntentError(entry)) => {
-                let mut refused = self.refuse(Refusal::AuditUnavailable);
-                refused.entry = entry;
-                Err(refused)
-            }
-        }
     }
 }

@@ -20,6 +20,7 @@ mod admission;
 pub mod caller;
 pub mod concurrency;
 pub mod cors;
+mod cross_origin;
 pub mod flow;
 mod forward;
 pub(crate) mod grant;
@@ -28,10 +29,13 @@ pub(crate) mod ledger_policy;
 pub mod media_type;
 pub mod pages;
 pub mod path;
+mod peer;
 pub(crate) mod privacy_control;
 pub mod purpose;
+mod record;
 mod refusal;
 mod refuse;
+mod rejection;
 pub mod request_head;
 mod respond;
 pub mod response;
@@ -60,7 +64,7 @@ use ulid::Ulid;
 use self::admission::Admission;
 use self::caller::{Caller, PeerCertificate};
 use self::concurrency::ConcurrencyPermit;
-use self::cors::CrossOrigin;
+use self::cross_origin::CrossOrigin;
 use self::intent::Factors;
 use self::pages::purposes::{self, Page};
 use self::purpose::Declaration;
@@ -70,11 +74,13 @@ use crate::keys::random;
 use crate::vocabulary::{NotAPurpose, PurposeId};
 
 pub use intent::{IntentError, OpenEntry};
-pub use pages::purposes::PurposePages;
-pub use refusal::{Problem, Refusal, Rejection};
+pub use pages::cache::PurposePages;
+pub use peer::Peer;
+pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
+pub use rejection::Rejection;
 pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
-pub use shared::{ListenerContext, MAX_EXCHANGES, Peer, SharedState, exchanges_per_recipient};
+pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::Transfer;
 
@@ -99,7 +105,7 @@ impl Debug for ExchangeStart {
 /// Begins an exchange with the head of a request. `has_body` tells whether content follows the head.
 pub async fn begin(shared: &Arc<SharedState>, parts: &Parts, has_body: bool) -> ExchangeStart {
     let received = ReceivedExchange::new(Arc::clone(shared), parts);
-    if cors::is_preflight(parts) {
+    if cross_origin::is_preflight(parts) {
         return ExchangeStart::Answered(received.answer_preflight(parts, has_body));
     }
     match received.proceed(parts, has_body).await {

@@ -11,8 +11,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::Peer;
 use super::caller::CREDENTIAL_HEADERS;
+use super::peer::Peer;
 use super::purpose::PREFETCH_HEADERS;
 use super::screen::authority;
 

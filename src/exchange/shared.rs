@@ -1,7 +1,5 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
-use std::fmt::{self, Debug, Formatter};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::sync::Semaphore;
 
 use super::concurrency::{ConcurrencyLimit, ConcurrencyPermit, LimitReached};
-use super::pages::opt_out::OptOut;
+use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
 use crate::disclosure::Log;
@@ -63,22 +61,6 @@ impl Default for ListenerContext {
             request_timeout: Duration::from_secs(30),
             exchanges: ConcurrencyLimit::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
         }
-    }
-}
-
-/// The peer of a request's connection. An extension of the request, set by the listener.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    /// The peer's address.
-    pub address: IpAddr,
-    /// True if the connection is encrypted.
-    pub encrypted: bool,
-}
-
-/// Omits the address, which may be personal data.
-impl Debug for Peer {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("encrypted", &self.encrypted).finish_non_exhaustive()
     }
 }
 

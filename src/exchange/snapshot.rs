@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::decision::Decisions;
 use crate::exchange::caller::Credentials;
-use crate::exchange::pages::purposes::PurposePages;
+use crate::exchange::pages::cache::PurposePages;
 use crate::exchange::route::{Recipient, Routes};
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;

@@ -33,7 +33,7 @@ use crate::assembly::snapshot;
 use crate::config;
 use crate::disclosure::{self, Durability, ExchangeFilter, Log};
 use crate::exchange::SharedState;
-use crate::exchange::pages::opt_out::OptOut;
+use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;

@@ -7,6 +7,7 @@
 mod drain;
 mod opt_out;
 pub mod request_body;
+mod respond;
 pub mod response_body;
 mod scrub_body;
 pub mod upstream;
@@ -110,7 +111,7 @@ where
         Err(refused) => return refused.into_response().map(ResponseBody::whole),
     };
     let responded = match called {
-        Ok(response) => response_body::respond(&recorded, response).await,
+        Ok(response) => respond::respond(&recorded, response).await,
         Err(rejection) => Err(rejection),
     };
     match responded {

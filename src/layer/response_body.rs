@@ -1,66 +1,16 @@
-//! The response body that leaves, and how it is made from the upstream's response.
+//! The response body that leaves.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
-use http::header::CONTENT_TYPE;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 
-use super::drain::{drain, is_empty};
-use super::scrub_body;
+use crate::exchange::Transfer;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
-use crate::exchange::{BodyTreatment, RecordedExchange, Rejection, Transfer};
-
-/// Makes the response that leaves from the upstream's response.
-///
-/// # Errors
-/// The [`Rejection`] for which nothing of it leaves.
-pub(super) async fn respond<U>(
-    recorded: &RecordedExchange,
-    response: Response<U>,
-) -> Result<Response<ResponseBody>, Rejection>
-where
-    U: Body<Data = Bytes> + Send + 'static,
-{
-    let (parts, body) = response.into_parts();
-    let responded = match recorded.respond(&parts, body.size_hint().exact()) {
-        Ok(responded) => responded,
-        Err(rejection) => {
-            drain(pin!(body)).await;
-            return Err(rejection);
-        }
-    };
-    let mut head = responded.head;
-    let body = match responded.body {
-        BodyTreatment::Empty => {
-            drain(pin!(body)).await;
-            recorded.close();
-            ResponseBody::empty()
-        }
-        BodyTreatment::OnlyIfEmpty(fault) => {
-            if !is_empty(body, recorded.idle_timeout()).await? {
-                return Err(fault.into());
-            }
-            recorded.close();
-            ResponseBody::empty()
-        }
-        BodyTreatment::Scrub(flow) => {
-            let scrubbed = scrub_body::scrub(body, flow, recorded.is_head_request()).await?;
-            if scrubbed.is_end_stream() && !recorded.is_head_request() {
-                // An empty body has no media type.
-                head.headers_mut().remove(CONTENT_TYPE);
-            }
-            scrubbed
-        }
-        BodyTreatment::PassThrough(transfer) => ResponseBody::passing(body, transfer),
-    };
-    Ok(head.map(|()| body))
-}
 
 /// A body that may leave.
 pub enum ResponseBody {
@@ -88,7 +38,7 @@ impl ResponseBody {
     }
 
     /// A body that passes unread. The exchange closes when the body has been taken; dropped before, it closes as aborted.
-    fn passing<U>(body: U, mut transfer: Box<Transfer>) -> ResponseBody
+    pub(super) fn passing<U>(body: U, mut transfer: Box<Transfer>) -> ResponseBody
     where
         U: Body<Data = Bytes> + Send + 'static,
     {

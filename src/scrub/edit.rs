@@ -48,3 +48,17 @@ impl TokenEdge {
         }
     }
 }
+
+/// A container whose children are being visited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EditFrame {
+    pub(super) node: u32,
+    /// The first node after the container.
+    pub(super) next: u32,
+    /// The end of the last child, or of the opening bracket.
+    pub(super) child_end: TokenEdge,
+    /// No child was visited yet.
+    pub(super) first: bool,
+    /// At least one child is written.
+    pub(super) written: bool,
+}

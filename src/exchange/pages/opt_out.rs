@@ -5,12 +5,10 @@
 //! scanners follow links); the page for an unreadable link names whom to contact; no response discloses whether the person
 //! is known.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use governor::{DefaultDirectRateLimiter, Quota};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
 };
@@ -19,9 +17,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
-use crate::exchange::concurrency::{ConcurrencyLimit, ConcurrencyPermit};
+use crate::exchange::concurrency::ConcurrencyPermit;
 use crate::exchange::{Refusal, SharedState, screen};
-use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
 
@@ -35,46 +32,11 @@ pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 const MAX_BODY: usize = 4096;
 /// Maximum time for the body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// Maximum number of objections whose body is awaited at a time. They need no credential, so they have a limit apart from
-/// the exchanges of recipients.
-const MAX_POSTS: usize = 256;
-/// Maximum number of these for one link: the holder of one link keeps nobody else from objecting.
-const MAX_POSTS_PER_LINK: usize = 4;
-
-/// Maximum number of objections recorded per second, and in one burst. Only readable links of people who have not objected
-/// yet count, so a flood of other requests keeps nobody from objecting.
-const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-
 const PURPOSE: &str = "marketing";
 const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "channel": "one-click"}"#;
 
 const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// The state of the opt-out links: their keys and limits.
-#[derive(Debug)]
-pub struct OptOut {
-    /// Makes and reads the links.
-    pub links: OptOutLinks,
-    rate: DefaultDirectRateLimiter,
-    posts: Arc<ConcurrencyLimit<SubjectId>>,
-}
-
-impl OptOut {
-    /// The state for links with these keys.
-    pub fn new(links: OptOutLinks) -> OptOut {
-        let rate = DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND));
-        OptOut { links, rate, posts: ConcurrencyLimit::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
-    }
-
-    /// Counts one objection against the rate.
-    ///
-    /// # Errors
-    /// [`Refusal::TooManyRequests`] beyond it.
-    fn check_rate(&self) -> Result<(), Refusal> {
-        self.rate.check().map_err(|_| Refusal::TooManyRequests)
-    }
-}
 
 /// True if a request is for an opt-out link.
 pub(crate) fn is_opt_out_path(path: &str) -> bool {
@@ -289,6 +251,7 @@ fn page(status: StatusCode, content: &str, head_only: bool) -> Response<Bytes> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::exchange::pages::opt_out_state::OptOut;
     use crate::keys::Keys;
 
     #[test]

@@ -3,14 +3,14 @@
 //! They read no personal data and disclose nothing about another recipient. How much was withheld is told only as far as
 //! the registration says.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::cache::PageKey;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
@@ -39,37 +39,6 @@ impl Page {
         }
         let id = path.strip_prefix(DECISIONS).filter(|id| !id.is_empty() && !id.contains('/'))?;
         Some(Page::Decision(id.to_owned()))
-    }
-}
-
-/// Maximum number of cached pages of a snapshot.
-const MAX_PAGES: usize = 256;
-
-/// Everything that a page of purposes depends on within a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct PageKey {
-    recipient: Arc<str>,
-    locked: Option<PurposeId>,
-    in_agreement: bool,
-    /// The revision of each pack that is in force.
-    packs: Vec<Option<Arc<str>>>,
-}
-
-/// Cache of the pages of purposes. Making a page asks the policy about every category of every route.
-#[derive(Debug, Default)]
-pub struct PurposePages(Mutex<HashMap<PageKey, Arc<OnceLock<Bytes>>>>);
-
-impl PurposePages {
-    fn get(&self, key: PageKey, make: impl FnOnce() -> Bytes) -> Bytes {
-        let page = {
-            let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if pages.len() >= MAX_PAGES && !pages.contains_key(&key) {
-                pages.clear();
-            }
-            Arc::clone(pages.entry(key).or_default())
-        };
-        // Concurrent requests for the same page wait for the first one.
-        page.get_or_init(make).clone()
     }
 }
 
@@ -316,38 +285,4 @@ impl WithheldCounts {
 fn quoted(text: &str) -> Option<String> {
     let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_made_once_for_each_key_and_the_cache_is_bounded() {
-        let pages = PurposePages::default();
-        let key = |recipient: usize, in_agreement| PageKey {
-            recipient: recipient.to_string().into(),
-            locked: None,
-            in_agreement,
-            packs: vec![None],
-        };
-        let made = std::cell::Cell::new(0);
-        let get = |key| {
-            pages.get(key, || {
-                made.set(made.get() + 1);
-                Bytes::from_static(b"{}")
-            })
-        };
-        for _ in 0..3 {
-            get(key(1, true));
-        }
-        assert_eq!(made.get(), 1);
-        get(key(1, false));
-        assert_eq!(made.get(), 2, "an agreement that ends makes another page");
-        for recipient in 0..3 * MAX_PAGES {
-            get(key(recipient, true));
-            assert!(pages.0.lock().unwrap().len() <= MAX_PAGES);
-        }
-    }
 }

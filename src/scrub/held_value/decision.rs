@@ -6,12 +6,11 @@
 
 use smallvec::SmallVec;
 
-use super::edits::EditFrame;
 use super::{HeldValue, OutsideRecords};
 use crate::decision::ClassId;
 use crate::scrub::actions::{Actions, NodeAction};
 use crate::scrub::class::UNCLASSIFIED;
-use crate::scrub::edit::Edit;
+use crate::scrub::edit::{Edit, EditFrame};
 use crate::scrub::evaluate::Evaluation;
 use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::forms::{ValueKind, is_coarse_address_part};

@@ -8,25 +8,11 @@ use smallvec::SmallVec;
 use super::{HeldValue, ValueDecision};
 use crate::decision::ClassId;
 use crate::scrub::actions::NodeAction;
-use crate::scrub::edit::{Edit, TokenEdge};
+use crate::scrub::edit::{Edit, EditFrame, TokenEdge};
 use crate::scrub::lex::{self, denoted};
 use crate::scrub::mapping::RemovedAs;
 use crate::scrub::node_table::{HeldJson, Node};
 use crate::vocabulary::Form;
-
-/// A container whose children are being visited.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EditFrame {
-    node: u32,
-    /// The first node after the container.
-    next: u32,
-    /// The end of the last child, or of the opening bracket.
-    child_end: TokenEdge,
-    /// No child was visited yet.
-    first: bool,
-    /// At least one child is written.
-    written: bool,
-}
 
 impl HeldValue<'_> {
     /// Lists the edits that the actions need.

@@ -1,0 +1,59 @@
+//! Makes the response that leaves from the upstream's response, as the exchange says.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::CONTENT_TYPE;
+use http_body::Body;
+
+use super::drain::{drain, is_empty};
+use super::response_body::ResponseBody;
+use super::scrub_body;
+use crate::exchange::{BodyTreatment, RecordedExchange, Rejection};
+
+/// Makes the response that leaves from the upstream's response.
+///
+/// # Errors
+/// The [`Rejection`] for which nothing of it leaves.
+pub(super) async fn respond<U>(
+    recorded: &RecordedExchange,
+    response: Response<U>,
+) -> Result<Response<ResponseBody>, Rejection>
+where
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let responded = match recorded.respond(&parts, body.size_hint().exact()) {
+        Ok(responded) => responded,
+        Err(rejection) => {
+            drain(pin!(body)).await;
+            return Err(rejection);
+        }
+    };
+    let mut head = responded.head;
+    let body = match responded.body {
+        BodyTreatment::Empty => {
+            drain(pin!(body)).await;
+            recorded.close();
+            ResponseBody::empty()
+        }
+        BodyTreatment::OnlyIfEmpty(fault) => {
+            if !is_empty(body, recorded.idle_timeout()).await? {
+                return Err(fault.into());
+            }
+            recorded.close();
+            ResponseBody::empty()
+        }
+        BodyTreatment::Scrub(flow) => {
+            let scrubbed = scrub_body::scrub(body, flow, recorded.is_head_request()).await?;
+            if scrubbed.is_end_stream() && !recorded.is_head_request() {
+                // An empty body has no media type.
+                head.headers_mut().remove(CONTENT_TYPE);
+            }
+            scrubbed
+        }
+        BodyTreatment::PassThrough(transfer) => ResponseBody::passing(body, transfer),
+    };
+    Ok(head.map(|()| body))
+}
