@@ -1,6 +1,6 @@
 //! Time of a decision: a memoised one, one for a new combination of facts, and the loading of a policy pack.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -110,7 +110,7 @@ fn decisions(c: &mut Criterion) {
             b.iter_batched(fresh, |admitted| judge(&admitted, black_box(&subject)), BatchSize::SmallInput);
         });
         c.bench_function(&format!("admit/{kind}"), |b| {
-            b.iter(|| black_box(remembered.admit(&asking, &classes)))
+            b.iter(|| black_box(remembered.admit(&asking, &classes)));
         });
     }
 }

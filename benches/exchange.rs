@@ -2,7 +2,13 @@
 //!
 //! The upstream answers from memory. The same request sent to the upstream directly is the lower bound.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::mem_forget,
+    reason = "a benchmark may fail by panicking"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -4,7 +4,12 @@
 //! One thread, chunks of 32 KiB, full validation. Compare figures of one run only. At the end all candidates run in
 //! turns, and the ratios are printed.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a benchmark may fail by panicking"
+)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

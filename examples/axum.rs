@@ -8,6 +8,8 @@
 //! curl -i http://127.0.0.1:3000/customers/42 -H 'X-Api-Key: pgk_example_00000000' -H 'Data-Purpose: customer-support'
 //! ```
 
+#![allow(clippy::print_stderr, reason = "findings are for the terminal")]
+
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;

@@ -147,7 +147,6 @@ fn day(now: Timestamp) -> Date {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -34,7 +34,6 @@ pub fn newest_past(begun: &[Timestamp], now: Timestamp, retention: SignedDuratio
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,11 @@
 //! Properties of the packs that hold for every combination of facts, not only for samples.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by panicking, and says what it skips"
+)]
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -111,7 +111,7 @@ fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp)
                 findings.push(finding);
             }
         }
-        let (texts, stands) = examination.to_remember(place, versions);
+        let (texts, stands) = examination.remember(place, versions);
         next.texts.extend(texts);
         next.places.insert(place.clone(), stands);
     }
@@ -184,7 +184,7 @@ impl<'m> NoticeCheck<'m> {
     }
 
     /// Returns the texts and the state to remember of a place once these versions are in force there.
-    fn to_remember(
+    fn remember(
         &mut self,
         place: &str,
         versions: &[Arc<Pack>],

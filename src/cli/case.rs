@@ -199,7 +199,6 @@ fn line(case: &Map<String, Value>) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::path::Path;
     use std::sync::Arc;

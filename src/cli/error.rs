@@ -76,6 +76,18 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Reports why a verb cannot run. Returns the exit status for unusable input.
+pub(super) fn fail(message: &str) -> ExitCode {
+    print_message(&format!("purposegate: {message}"));
+    ExitCode::from(EXIT_UNUSABLE)
+}
+
+/// Prints a message to stderr.
+pub(super) fn print_message(message: &str) {
+    // If this cannot be written, the exit status still reports the failure.
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,16 +100,4 @@ mod tests {
         let text = with_causes(&OuterError(std::fmt::Error));
         assert_eq!(text, format!("outer: {}", std::fmt::Error));
     }
-}
-
-/// Reports why a verb cannot run. Returns the exit status for unusable input.
-pub(super) fn fail(message: &str) -> ExitCode {
-    print_message(&format!("purposegate: {message}"));
-    ExitCode::from(EXIT_UNUSABLE)
-}
-
-/// Prints a message to stderr.
-pub(super) fn print_message(message: &str) {
-    // If this cannot be written, the exit status still reports the failure.
-    let _ = writeln!(std::io::stderr(), "{message}");
 }

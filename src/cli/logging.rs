@@ -184,7 +184,6 @@ impl Drop for LoggingGuard {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Mutex;
 

@@ -163,6 +163,7 @@ enum CertsVerb {
 
 /// The format of verbs that print text or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the doc comment of a variant would become part of `--help`")]
 pub enum Format {
     Text,
     Json,

@@ -213,7 +213,6 @@ fn write_report(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use clap::Parser;
 

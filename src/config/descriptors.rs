@@ -19,6 +19,7 @@ fn allowed() -> u64 {
 }
 
 /// Raises the limit of open files to the one that the system allows. Returns the resulting limit.
+#[cfg(feature = "gateway")]
 pub(crate) fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = allowed();
@@ -56,6 +57,7 @@ impl DescriptorBudget {
     }
 
     /// Returns the exchanges of one listener that is configured for `own` of `all` exchanges.
+    #[cfg(feature = "gateway")]
     pub(crate) fn listener_exchanges(&self, own: usize, all: usize) -> usize {
         if self.exchanges >= all { own } else { (self.exchanges.saturating_mul(own) / all).max(1) }
     }

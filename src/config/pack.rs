@@ -260,7 +260,6 @@ fn listed(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Vec<Finding>> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

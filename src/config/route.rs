@@ -479,7 +479,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
 /// person counts as one without events. If the upstream takes `042` for 42 and the ledger does not know `042`, the record
 /// of 42 would leave in spite of the events about 42.
 fn check_subject_only_in_path(sets: &[LocatedMapping<'_>]) {
-    for LocatedMapping { mapping: set, places, .. } in sets {
+    for located in sets {
+        let (set, places) = (&located.mapping, &located.places);
         // An optional id can be absent, and then names nobody.
         let is_in_record = |source: &SubjectSource| !source.path.starts_with('{') && !source.optional;
         if set.subjects.iter().any(is_in_record) {
@@ -505,7 +506,8 @@ fn check_subject_only_in_path(sets: &[LocatedMapping<'_>]) {
 
 /// Finds record sets whose controller only the path names: an account that the ledger does not know counts as open.
 fn check_controller_only_in_path(sets: &[LocatedMapping<'_>]) {
-    for LocatedMapping { mapping: set, places, .. } in sets {
+    for located in sets {
+        let (set, places) = (&located.mapping, &located.places);
         let Some(controller) = set.controller.as_ref().filter(|source| source.path.starts_with('{')) else {
             continue;
         };

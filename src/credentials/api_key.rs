@@ -39,7 +39,6 @@ fn random(length: usize) -> Result<String, getrandom::Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -133,7 +133,6 @@ fn write(folder: &Path, name: &str, text: &str, secret: bool) -> Result<PathBuf,
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;

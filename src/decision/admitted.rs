@@ -578,5 +578,4 @@ fn is_check_due() -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -160,7 +160,6 @@ fn is_later(a: Option<u32>, b: Option<u32>) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -430,5 +430,4 @@ fn is_past_retention(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

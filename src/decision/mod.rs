@@ -32,7 +32,6 @@ pub use subject::{
 };
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 pub(crate) mod testing {
     //! Policy packs for the tests of this module and of those above it.
 

@@ -92,7 +92,6 @@ fn cell(value: &Value) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::demo::environment::Environment;

@@ -138,7 +138,7 @@ async fn record_events(ledger: &Ledger) -> Result<(), String> {
     let mut errors = Vec::new();
     ledger
         .import(lines.as_bytes(), Batch::default(), Timestamp::now(), |result| {
-            errors.extend(result.outcome.err())
+            errors.extend(result.outcome.err());
         })
         .await;
     match errors.first() {

@@ -231,7 +231,6 @@ where
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -261,7 +260,7 @@ mod tests {
             while let Ok((stream, _)) = tls.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    upstream::serve_connection(acceptor.accept(stream).await.unwrap()).await
+                    upstream::serve_connection(acceptor.accept(stream).await.unwrap()).await;
                 });
             }
         });

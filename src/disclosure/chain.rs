@@ -104,7 +104,6 @@ impl<'l> SealedLine<'l> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

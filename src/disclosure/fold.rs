@@ -158,7 +158,7 @@ fn collect_exchange(
                 *found = Some(FoldedExchange::new(intent));
             }
             (LoggedRecord::Window(window), Some(exchange)) if window.decision == id => {
-                exchange.add_window(window)
+                exchange.add_window(window);
             }
             (LoggedRecord::Close { decision, outcome }, Some(exchange)) if decision == id => {
                 exchange.outcome = Some(outcome);

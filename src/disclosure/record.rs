@@ -219,7 +219,6 @@ pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Record
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(super) mod tests {
     use serde_json::Value;
 

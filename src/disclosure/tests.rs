@@ -1,5 +1,4 @@
 //! Tests of the log as a whole: its guarantees, its queries and its recovery after a crash.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod disk;
 mod retention;

@@ -130,7 +130,7 @@ impl LogVerifier<'_> {
                     self.report.remarks.push(format!("{name}: {bytes} bytes are being written"));
                 }
                 SegmentLine::Torn(bytes) => {
-                    self.add_finding(format!("{name}: ends within a record ({bytes} bytes of it)"))
+                    self.add_finding(format!("{name}: ends within a record ({bytes} bytes of it)"));
                 }
             }
             first = false;
@@ -206,7 +206,7 @@ impl LogVerifier<'_> {
         }
         match &self.log {
             Some(log) if *log != header.log => {
-                self.add_finding(format!("{name}: record {number}: belongs to another log"))
+                self.add_finding(format!("{name}: record {number}: belongs to another log"));
             }
             Some(_) => {}
             None => self.log = Some(header.log.clone()),

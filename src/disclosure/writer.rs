@@ -283,7 +283,7 @@ impl Writer {
                     Ok(job) => kept.extend(refuse_waited_for(vec![job])),
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => {
-                        kept.push(WriteJob { stop: true, ..WriteJob::default() })
+                        kept.push(WriteJob { stop: true, ..WriteJob::default() });
                     }
                 }
             }

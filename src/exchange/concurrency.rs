@@ -66,7 +66,6 @@ impl<K: Eq + Hash> Drop for ConcurrencyPermit<K> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -121,6 +121,7 @@ impl<'e> LedgerPolicy<'e> {
     }
 
     /// Returns the first instant at which a decision ends by itself.
+    #[cfg(feature = "gateway")]
     pub(crate) fn valid_until(&self) -> Option<Timestamp> {
         self.summary.valid_until
     }

@@ -216,7 +216,6 @@ fn framing(essence: &str) -> Option<Framing> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -56,7 +56,6 @@ fn word(item: &BareItem) -> Result<String, Refusal> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use http::HeaderValue;

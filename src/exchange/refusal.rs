@@ -13,7 +13,7 @@ macro_rules! refusals {
         /// The reason of a refusal. The set is closed and public: see the table in the README.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refusal {
-            $($(#[$doc])* $variant,)+
+            $($(#[$doc])* #[doc = concat!($title, ": `", $code, "`, status ", stringify!($status), ".")] $variant,)+
             /// The upstream answered with this 4xx or 5xx; its body and reason stay behind.
             UpstreamRefused(StatusCode),
         }

@@ -196,7 +196,6 @@ pub fn via(version: Version) -> HeaderValue {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use http::Request;
 

@@ -216,7 +216,6 @@ fn coding(headers: &HeaderMap) -> Result<ContentCoding, UpstreamFault> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::scrub::Framing;
@@ -314,7 +313,7 @@ mod tests {
             let headers = headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            super::has_length(&headers.collect(), coding)
+            has_length(&headers.collect(), coding)
         };
         assert!(has_length(&[("content-length", "5")], ContentCoding::Identity));
         assert!(has_length(&[("transfer-encoding", "chunked")], ContentCoding::Identity));

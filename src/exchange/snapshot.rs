@@ -88,7 +88,6 @@ impl Versions {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::finding::Source;

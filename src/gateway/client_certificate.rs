@@ -40,7 +40,6 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 

@@ -70,8 +70,10 @@ pub(super) struct CloseConditions {
 }
 
 /// Drives a connection to its end. `None` if it had to be cut.
-// Not an `async fn`: for an `async fn` the compiler cannot prove that the future is `Send`.
-#[allow(clippy::manual_async_fn)]
+#[allow(
+    clippy::manual_async_fn,
+    reason = "for an `async fn` the compiler cannot prove that the future is `Send`"
+)]
 pub(super) fn drive<C>(
     connection: C,
     ends: CloseConditions,
@@ -171,7 +173,7 @@ async fn access_revoked(
             return;
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 /// Runs the streams of one HTTP/2 connection as tasks, and counts them.
@@ -345,7 +347,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for StallReportingBody<B> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::convert::Infallible;
 

@@ -3,13 +3,6 @@
 //! disclosure log has it.
 //!
 //! `PURPOSEGATE_DIFFERENTIAL=100000` runs so many comparisons instead of a few thousand.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -313,6 +306,8 @@ fn words() -> TestTerms {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one experiment: its steps share most of their state")]
+#[allow(clippy::print_stderr, reason = "the number of comparisons is the result of a long run")]
 async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
     let comparisons = std::env::var("PURPOSEGATE_DIFFERENTIAL").ok().and_then(|number| number.parse().ok());
     let comparisons: usize = comparisons.unwrap_or(COMPARISONS);

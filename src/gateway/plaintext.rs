@@ -112,7 +112,6 @@ impl Drop for PlaintextStream {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;

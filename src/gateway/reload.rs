@@ -160,7 +160,6 @@ fn reloaded_certificates<'c>(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rustls::ServerConfig;
     use rustls::server::ResolvesServerCertUsingSni;
@@ -182,7 +181,7 @@ mod tests {
             client_ca: None,
             client_required: false,
         };
-        let listener = |port: u16, server: Option<&TlsServer>| config::ListenerSection {
+        let listener = |port: u16, server: Option<&TlsServer>| ListenerSection {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             authorities: Vec::new(),
             request_timeout: Duration::ZERO,
@@ -197,7 +196,7 @@ mod tests {
         let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), CertificateSender::new(server()));
         let certificates = [bound(1), bound(2)];
         let (one, two) = (server(), server());
-        let get = |listeners: &[config::ListenerSection]| {
+        let get = |listeners: &[ListenerSection]| {
             let reloaded = reloaded_certificates(&certificates, listeners).unwrap();
             let is = |(_, own): &(SocketAddr, CertificateSender)| {
                 let found = reloaded.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;

@@ -433,7 +433,6 @@ impl Service<Request<OutgoingBody>> for Upstreams {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

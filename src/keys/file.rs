@@ -97,7 +97,6 @@ fn io(path: &Path, operation: &'static str, source: std::io::Error) -> KeysError
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

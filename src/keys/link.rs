@@ -109,7 +109,6 @@ fn decode(text: &[u8]) -> Option<(Option<&str>, &str)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::keys::Keys;

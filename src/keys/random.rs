@@ -29,7 +29,6 @@ pub fn bits() -> Result<u128, getrandom::Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

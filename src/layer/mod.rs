@@ -153,7 +153,6 @@ fn fault(error: &BoxError) -> UpstreamFault {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io;
 

@@ -23,7 +23,7 @@ where
             let failure = body.failure();
             let read = body.collect().await;
             let refused = |_| failure.get().copied().unwrap_or(Refusal::RequestMalformed);
-            post.finish(shared, read.map(|body| body.to_bytes()).map_err(refused)).await
+            post.finish(shared, read.map(http_body_util::Collected::to_bytes).map_err(refused)).await
         }
     };
     response.map(ResponseBody::whole)

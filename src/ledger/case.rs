@@ -202,7 +202,6 @@ pub(super) fn json<'e>(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::keys::Keys;

@@ -36,7 +36,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Batch<'b> {
     /// The number of the first line.
     pub from: u64,
-    /// An idempotency key, or [`FILES`].
+    /// An idempotency key, or [`FILE_BATCH`].
     pub name: Option<&'b str>,
     /// True to also record events about recipients and namespaces that the configuration does not have. An export may
     /// name former ones.

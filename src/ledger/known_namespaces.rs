@@ -51,7 +51,6 @@ impl KnownNamespaces {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ledger::event_json;

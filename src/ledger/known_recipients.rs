@@ -44,7 +44,6 @@ impl KnownRecipients {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ledger::event_json;

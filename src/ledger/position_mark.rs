@@ -58,7 +58,6 @@ fn beside(keys: &Path, ledger: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

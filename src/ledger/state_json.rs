@@ -120,7 +120,6 @@ pub fn controller_json(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::ledger::entity::EntityKind;

@@ -183,7 +183,6 @@ impl TermLookup for VocabularyTerms {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -202,7 +201,6 @@ mod tests {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 pub(super) mod fixture {
     //! A small vocabulary for the ledger's tests.
 

@@ -343,7 +343,7 @@ fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
 /// - `consent` needs the person's consent and no objection (GDPR Art. 6(1)(a), 7(3));
 /// - `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)); for purposes that the vocabulary
 ///   marks
-/// `yields-only-to-upheld`, only to one that was upheld;
+///   `yields-only-to-upheld`, only to one that was upheld;
 /// - `not-personal` excludes personal data and service data.
 ///
 /// A forbid stays as it is.

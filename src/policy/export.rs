@@ -66,7 +66,6 @@ fn policies(pack: &Pack) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::finding::Source;

@@ -241,7 +241,6 @@ pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use cedar_policy::Policy;

@@ -99,6 +99,7 @@ pub struct Clause {
     pub id: Arc<str>,
     /// Summary of the promise.
     pub title: String,
+    /// How the clause is enforced.
     pub enforcement: Enforcement,
     /// Names the mechanism, or gives the reason why nothing enforces the clause.
     pub note: Option<String>,

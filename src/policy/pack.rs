@@ -321,7 +321,6 @@ fn validate(drafts: &[RuleDraft], model: &CedarModel, reader: &mut RuleReader<'_
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -444,7 +444,6 @@ pub(super) const fn forms_of(operation: Operation) -> &'static [Form] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::finding::Source;

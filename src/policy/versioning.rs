@@ -108,7 +108,6 @@ pub fn business_days(from: Date, to: Date, holidays: &[Date]) -> u32 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::finding::Source;

@@ -216,7 +216,7 @@ impl AutomatonBuilder<'_> {
                 }
                 Selector::Index(index) => last = last.max(*index),
                 Selector::Slice { start, end, .. } => {
-                    last = last.max(start.unwrap_or(0)).max(end.unwrap_or(0))
+                    last = last.max(start.unwrap_or(0)).max(end.unwrap_or(0));
                 }
                 Selector::Wildcard | Selector::Filter(_) => {}
             }

@@ -84,7 +84,6 @@ fn created(value: &[u8]) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::vocabulary::{IdRule, MAX_ID_BYTES, Namespaces, Normalization};

@@ -2,7 +2,15 @@
 //!
 //! Each function takes bytes and panics if the property does not hold. The first bytes choose the configuration, the
 //! rest is the input.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a panic is how a fuzz target reports a fault"
+)]
 
 use super::forms::{ValueContext, ValueKind};
 use super::redact_text::SearchTerms;

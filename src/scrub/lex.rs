@@ -325,7 +325,6 @@ pub(super) fn hash(name: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::collections::HashSet;
 

@@ -117,7 +117,6 @@ impl PartialOrd for Decimal {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -179,7 +179,6 @@ fn class(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

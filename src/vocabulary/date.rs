@@ -240,7 +240,6 @@ fn offset(text: &str) -> Option<Offset> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -232,7 +232,6 @@ fn add_tree<I: TermId>(hasher: &mut blake3::Hasher, tree: &Tree<I>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -181,7 +181,6 @@ fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, PatternError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

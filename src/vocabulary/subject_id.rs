@@ -156,7 +156,6 @@ impl Namespaces {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::vocabulary::Normalization;

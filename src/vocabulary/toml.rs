@@ -278,7 +278,6 @@ fn is_well_formed(id: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,11 @@
 //! The shipped policy packs, and the `policy` commands run on them.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking, and says what it skips"
+)]
 
 mod coverage;
 mod explain;

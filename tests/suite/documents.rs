@@ -353,7 +353,7 @@ fn every_environment_variable_is_documented() {
 #[test]
 fn alert_rules_pass_their_tests() {
     let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
-    let mut command = std::process::Command::new(promtool);
+    let mut command = Command::new(promtool);
     command.args(["test", "rules", "deploy/prometheus-rules-test.yml"]).current_dir(repository());
     match command.output() {
         Ok(output) => {

@@ -4,7 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr
+    clippy::print_stderr,
+    clippy::string_slice,
+    reason = "a test may fail by panicking, and says what it skips"
 )]
 
 mod access;

@@ -81,7 +81,7 @@ fn adapt(written: &str, upstream: &Upstream) -> String {
         name = line.strip_prefix("name = ").map_or(name, |name| name.trim_matches('"'));
         match line.split_once(" = ") {
             Some(("credentials", _)) => {
-                text.push_str(&format!("credentials = [{}]", gateway::credential(name)))
+                text.push_str(&format!("credentials = [{}]", gateway::credential(name)));
             }
             _ => text.push_str(line),
         }

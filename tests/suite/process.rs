@@ -147,7 +147,7 @@ fn a_renewed_certificate_is_reloaded() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     let tls = folder.path().join("tls");
-    purposegate::credentials::development::make(&tls, &[]).unwrap();
+    development::make(&tls, &[]).unwrap();
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
     let listener = format!("[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
     let config = base(upstream.address).replace("[listener]", &listener);

@@ -369,7 +369,6 @@ fn unusable(why: &str, err: &mut dyn Write) -> io::Result<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use std::time::Duration;
 

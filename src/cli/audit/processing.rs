@@ -53,7 +53,6 @@ fn paragraph(activity: &Activity, out: &mut dyn Write) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::path::Path;
 

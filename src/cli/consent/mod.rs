@@ -6,7 +6,6 @@
 mod event;
 mod import;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 mod verb;
 

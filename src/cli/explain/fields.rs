@@ -226,7 +226,7 @@ impl AnswerExplainer<'_> {
             Some(reason) => self.required_changes(reason, decision, set, class, categories),
         };
         let ClassRelease { form, basis, reason, rules, clauses } = release;
-        let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
+        let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(ToString::to_string).collect();
         let why = ReleaseExplanation {
             form: *form,
             basis: basis.map(Basis::name),

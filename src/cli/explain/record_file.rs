@@ -110,7 +110,6 @@ fn wrapped(bytes: &[u8], set: &RecordMapping) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -87,6 +87,7 @@ pub enum PolicyVerb {
 
 /// The format of `policy matrix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the doc comment of a variant would become part of `--help`")]
 pub enum MatrixFormat {
     Table,
     Json,
@@ -95,6 +96,7 @@ pub enum MatrixFormat {
 
 /// The format of `policy vocabulary`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the doc comment of a variant would become part of `--help`")]
 pub enum VocabularyFormat {
     Json,
     Ttl,

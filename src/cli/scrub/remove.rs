@@ -30,7 +30,6 @@ pub(super) fn remove(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io;
 
@@ -79,7 +78,7 @@ mod tests {
                 _ => br#"{"name":"Somebody","email":"somebody@example.org","tags":["a","b"]},"#,
             };
             self.left -= 1;
-            into.get_mut(..element.len()).unwrap().copy_from_slice(element);
+            into[..element.len()].copy_from_slice(element);
             Ok(element.len())
         }
     }

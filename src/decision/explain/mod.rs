@@ -20,7 +20,7 @@ use super::facts::{RecordContext, RequestFacts};
 use super::scenario;
 use super::subject::{Extracted, RecordFacts, Subject};
 use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
-use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Regions};
+use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Regions};
 
 /// Maximum number of rules named that would have released a withheld category.
 const MAX_NEAREST: usize = 3;
@@ -181,7 +181,7 @@ impl<'a> Question<'a> {
     fn explain_without_changes(&self, categories: &[CategoryId]) -> Explanation {
         let Question { pack, request, facts: known, record, .. } = *self;
         let vocabulary = pack.vocabulary();
-        let refused = check(pack, request).err().map(|denial| denial.code());
+        let refused = check(pack, request).err().map(super::admission::Denial::code);
         let request_facts = RequestFacts::new(pack, request);
         let about = self.about();
         let every: FactSet = Fact::all(vocabulary.relations().len()).collect();
@@ -266,7 +266,7 @@ impl CategoryEvaluation<'_> {
             category: self.name(),
             may_hold: None,
             form: verdict.form,
-            basis: verdict.basis.map(|basis| basis.name()),
+            basis: verdict.basis.map(Basis::name),
             clauses: clauses(&rules),
             rules: ids(&rules),
             nearest: Vec::new(),

@@ -1,7 +1,5 @@
 //! Mutants of small packs with known outcomes.
 
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 use crate::policy::mutation::planned_mutations;
 

@@ -145,7 +145,6 @@ pub(super) fn sections() -> Vec<SceneSection> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::HashSet;
 

@@ -199,7 +199,6 @@ fn presented_credentials(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -121,7 +121,7 @@ fn is_valid_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
 
 /// Reads a `NumericDate`, with or without a fraction.
 fn seconds(value: &Value) -> Option<i64> {
-    #[allow(clippy::cast_possible_truncation)] // The cast saturates, and drops the fraction.
+    #[allow(clippy::cast_possible_truncation, reason = "the cast saturates, and drops the fraction")]
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
 }
 
@@ -282,7 +282,6 @@ pub(super) fn is_token(credential: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

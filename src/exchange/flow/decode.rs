@@ -255,7 +255,6 @@ fn write_members(member: &mut GzDecoder<Output>, ended: &mut bool, mut piece: &[
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use flate2::Compression;

@@ -248,7 +248,6 @@ fn page(status: StatusCode, content: &str, head_only: bool) -> Response<Bytes> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::exchange::pages::opt_out_state::OptOut;

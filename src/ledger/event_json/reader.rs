@@ -235,7 +235,7 @@ impl MemberReader {
                 }
                 "minor" => {
                     facts.minor =
-                        Some(flag(&value).ok_or(EventError::invalid("minor", "is neither true nor false"))?)
+                        Some(flag(&value).ok_or(EventError::invalid("minor", "is neither true nor false"))?);
                 }
                 "transfer-consent" => {
                     facts.transfer_consent = Some(

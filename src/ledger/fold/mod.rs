@@ -195,10 +195,10 @@ impl<'n> SubjectFold<'n> {
         match &event.kind {
             EventKind::ConsentGiven { purpose, to, until } => self.give(*purpose, to, *until, at),
             EventKind::ConsentRefused { purpose, to } => {
-                self.refuse(*purpose, to, ConsentStatus::Refused, at)
+                self.refuse(*purpose, to, ConsentStatus::Refused, at);
             }
             EventKind::ConsentWithdrawn { purpose, to } => {
-                self.refuse(*purpose, to, ConsentStatus::Withdrawn, at)
+                self.refuse(*purpose, to, ConsentStatus::Withdrawn, at);
             }
             EventKind::Objection { purpose } => self.object(*purpose, false, at),
             EventKind::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
@@ -215,7 +215,7 @@ impl<'n> SubjectFold<'n> {
             EventKind::Erasure => self.erased = true,
             EventKind::CategoryRefused { category } => insert(&mut self.refused_categories, *category),
             EventKind::CategoryAllowed { category } => {
-                self.refused_categories.retain(|refused| refused != category)
+                self.refused_categories.retain(|refused| refused != category);
             }
             EventKind::Relation { relation, recipient } => {
                 insert(&mut self.relations, Relation { relation: *relation, recipient: recipient.clone() });
@@ -413,7 +413,7 @@ fn origins(all: DatedFact<Origin>, of: BTreeMap<CategoryId, DatedFact<Origin>>) 
             // A later origin of all data replaces the origin of the category.
             Some((since, _)) if *since > at => {}
             Some((since, general)) if *since == at && *general != origin => {
-                exact.push((category, Origin::Referral))
+                exact.push((category, Origin::Referral));
             }
             _ => exact.push((category, origin)),
         }
@@ -474,5 +474,4 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;

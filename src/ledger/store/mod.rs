@@ -140,6 +140,7 @@ impl StoreError {
 ///
 /// # Errors
 /// Every method returns [`StoreError`] if the database fails. The ledger then stops recording for good.
+#[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
 pub trait Store: Send + Sync {
     /// Appends all events of a batch or none. When this returns `Ok`, the batch survives a loss of power.
     fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError>;

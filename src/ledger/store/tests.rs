@@ -1,5 +1,4 @@
 //! Tests that every store must pass. Each runs against SQLite and against the store in memory.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;

@@ -116,7 +116,7 @@ async fn lines_that_do_not_parse_let_other_tasks_run() {
     let mut bad = 0;
     ledger
         .import(text.as_bytes(), Batch::default(), now(), |result| {
-            bad += usize::from(result.outcome.is_err())
+            bad += usize::from(result.outcome.is_err());
         })
         .await;
     assert_eq!(bad, 200_000);
@@ -169,7 +169,7 @@ proptest::proptest! {
                 let given = subject.consents.iter().find(|consent| consent.status == ConsentStatus::Given)?;
                 Some(given.until.unwrap_or(Timestamp::MAX))
             };
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             let mut file = String::new();
             for (at, (line, is_last_of_its_file)) in lines.iter().enumerate() {
                 let text = LINES[*line];

@@ -1,5 +1,4 @@
 //! Tests of the ledger as a whole. This file has the fixtures; each other file tests one subject.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acknowledgement;
 mod archive;

@@ -195,7 +195,7 @@ fn cause(pack: &Pack, rule: Option<RuleIndex>, role: Role) -> DecidingRule {
         Some(rule) => DecidingRule {
             role,
             rule: rule.id.to_string(),
-            clauses: rule.clauses.iter().map(|clause| clause.to_string()).collect(),
+            clauses: rule.clauses.iter().map(ToString::to_string).collect(),
         },
         // Unreachable: every release has a permit.
         None => DecidingRule { role, rule: "?".to_owned(), clauses: Vec::new() },

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use super::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes};
 use super::facts::{Fact, FactSet, Facts};
 use super::pack::Pack;
-use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
+use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
 
 /// Everything that a pack releases or permits.
 #[derive(Clone, Debug, Serialize)]
@@ -236,7 +236,7 @@ fn entry(
     Some(MatrixEntry {
         category: words.categories().name(category).to_owned(),
         form: verdict.form,
-        basis: verdict.basis.map(|basis| basis.name()),
+        basis: verdict.basis.map(Basis::name),
         rules: rules.iter().map(|rule| rule.id.to_string()).collect(),
         clauses,
         needs,
@@ -262,7 +262,7 @@ fn alternatives(cell: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = CellInput { cell: cell, given: Circumstances::default() };
+    let given = CellInput { cell, given: Circumstances::default() };
     let _ = outcomes(&[given], Circumstances::default(), &mut visit);
     (best != Form::Removed).then_some((best, found))
 }

@@ -115,7 +115,6 @@ fn mutated_rule(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Optio
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -239,7 +239,6 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use cedar_policy::Policy;

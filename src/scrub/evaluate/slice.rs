@@ -37,7 +37,6 @@ pub(super) fn slice_contains(start: Option<i64>, end: Option<i64>, step: i64, in
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -153,7 +153,7 @@ impl Forms {
                 continue;
             }
             let written = open.last().is_none_or(|(_, written)| *written);
-            let from = if written { prefix } else { super::lex::after_comma(value, prefix) };
+            let from = if written { prefix } else { lex::after_comma(value, prefix) };
             out.extend_from_slice(value.get(from..at).unwrap_or_default());
             if let Some((_, written)) = open.last_mut() {
                 *written = true;
@@ -234,7 +234,6 @@ fn token_end(value: &[u8], at: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use proptest::prelude::*;
 

@@ -90,7 +90,6 @@ impl RecipientKey {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::scrub::forms::tests::written;

@@ -140,7 +140,6 @@ fn is_exact(number: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::{Selector, read};
     use super::*;

@@ -68,9 +68,8 @@ fn language_escape(text: &[u8]) -> Option<(char, usize)> {
     let hexadecimal =
         |digits: &[u8], max: usize| digits.iter().take(max).take_while(|d| d.is_ascii_hexdigit()).count();
     // Only printable ASCII occurs in addresses. Other values are left alone, because Windows paths look alike.
-    let sign = |digits: &[u8], radix: u32| {
-        char::from_u32(number(digits, radix)?).filter(|char| char.is_ascii_graphic())
-    };
+    let sign =
+        |digits: &[u8], radix: u32| char::from_u32(number(digits, radix)?).filter(char::is_ascii_graphic);
     match rest {
         [b'x', digits @ ..] => Some((sign(digits.get(..2)?, 16)?, 4)),
         [b'u', b'{', digits @ ..] => {

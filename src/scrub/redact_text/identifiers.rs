@@ -201,7 +201,7 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
         let (Some(first), Some(last)) = (four.first(), four.last()) else { continue };
         let spelled = std::str::from_utf8(slice(text, first.start..last.end)).unwrap_or_default();
         // The parser refuses leading zeros, but readers do not.
-        let groups = spelled.split('.').map(|group| group.parse::<u8>());
+        let groups = spelled.split('.').map(str::parse::<u8>);
         let address = spelled.parse::<IpAddr>().is_ok() || groups.clone().all(|group| group.is_ok());
         if address && groups.count() == 4 {
             into.push(first.start..last.end);
@@ -380,7 +380,6 @@ fn is_luhn(number: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -261,7 +261,7 @@ fn digit(char: char) -> Option<char> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::string_slice, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -134,7 +134,7 @@ impl EchoSearcher {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::string_slice, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -501,5 +501,4 @@ fn stored_event(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;

@@ -205,7 +205,7 @@ fn an_append_to_a_file_that_was_overwritten_in_place_fails() {
 fn a_checkpoint_by_another_process_is_harmless() {
     append_after(|path, _| checkpoint(path)).unwrap();
     append_after(|path, _| {
-        assert_eq!(SqliteStore::open_read_only(path, &CHECK).unwrap().last_position().unwrap(), Position(2))
+        assert_eq!(SqliteStore::open_read_only(path, &CHECK).unwrap().last_position().unwrap(), Position(2));
     })
     .unwrap();
 }
