@@ -1,6 +1,8 @@
 //! The limit of open files, and its distribution: connections must never use up the descriptors of log and ledger.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
+#[cfg(feature = "gateway")]
+use rustix::process::{Rlimit, setrlimit};
 
 /// Maximum number of descriptors to ask for. An unlimited table would only cost memory of the kernel.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
