@@ -3,30 +3,30 @@
 //!
 //! # Lexicon
 //!
-//! One word per thing; types, policy packs, metrics, logs and problem codes use the same one.
+//! One word per thing: types, policy packs, metrics, logs and problem codes use the same word.
 //!
 //! | word | what it means here | source |
 //! | --- | --- | --- |
-//! | recipient | who asks and would receive the data; has a *kind* (registrar, employee, …) | GDPR Art. 4(9) |
+//! | recipient | the person or organisation that requests the data; has a *kind* (registrar, employee, …) | GDPR Art. 4(9) |
 //! | purpose | why the recipient wants the data, declared on the request | GDPR Art. 5(1)(b) |
 //! | data category | what a field holds (`email`, `payment-card-number`) | W3C DPV |
 //! | legal basis | what makes a disclosure lawful | GDPR Art. 6(1) |
 //! | data subject | the person a record is about | GDPR Art. 4(1) |
-//! | controller | whose service data a record is (the customer) | GDPR Art. 4(7) |
-//! | form | how a field leaves: `clear`, `masked`, `generalised`, `pseudonymised`, or not: `removed` | |
+//! | controller | the customer whose service data a record holds | GDPR Art. 4(7) |
+//! | form | the form in which a field leaves: `clear`, `masked`, `generalised`, `pseudonymised`; `removed` for a withheld field | |
 //! | rule | a Cedar policy of a *policy pack*, which cites a clause | |
 //! | reason | why a field is withheld: `unknown-subject`, `refused`, `prohibited`, … | |
-//! | permit | what a decision allows one record to disclose; only [`decision`] makes one | |
+//! | permit | the releases that a decision allows for one record; only [`decision`] makes permits | |
 //! | record | the part of a body that is about one data subject (or several) | |
-//! | ledger | what each data subject has consented to, objected to, restricted | |
-//! | disclosure | personal data leaving to a recipient, and its entry in the log | GDPR Art. 4(2) |
+//! | ledger | the consents, objections and restrictions of each data subject | |
+//! | disclosure | the release of personal data to a recipient, and its entry in the log | GDPR Art. 4(2) |
 //! | withdrawal | the end of a consent, in force from its acknowledgement on | GDPR Art. 7(3) |
-//! | exchange | one request and its answer | |
+//! | exchange | one request and its response | |
 //! | listener, upstream, route, body | as in nginx and Envoy | |
 //!
 //! # Strata
 //!
-//! A module uses only what stands to its right or below it; `tests/suite/strata.rs` checks it.
+//! A module uses only modules to its right or below it; `tests/suite/strata.rs` checks this.
 //!
 //! ```text
 //! process   main, cli, demo        gateway, assembly, config

@@ -1,12 +1,11 @@
-//! From a loaded configuration to the state that exchanges share: keys, ledger, disclosure log, access log, metrics
-//! and the snapshot of what requests are judged by.
+//! From a loaded configuration to the state that exchanges share: keys, ledger, disclosure log, access log, metrics and
+//! the snapshot that decides on requests.
 //!
 //! The gateway serves this state on its listeners; an application puts [`crate::layer`] over the same state and needs
 //! no gateway. The module binds no socket, handles no signal and watches no file.
 //!
-//! Invariants: the state is not handed out before the ledger's history was compared with what is known of it
-//! ([`history`]) and the policies were accepted by the notice of changes ([`notice`]); a reload that fails changes
-//! nothing.
+//! Invariants: the state is returned only after the ledger's history was compared with its last known position
+//! ([`history`]) and the notice of changes accepted the policies ([`notice`]); a reload that fails changes nothing.
 
 pub mod history;
 pub mod notice;
@@ -28,7 +27,7 @@ use crate::scrub::Pseudonyms;
 /// Maximum number of recipients that only the ledger knows and that are logged one by one.
 const MAX_LOGGED_RECIPIENTS: usize = 32;
 
-/// Why a configuration cannot be assembled.
+/// The reason why a configuration cannot be assembled.
 #[derive(Debug, thiserror::Error)]
 pub enum AssemblyError {
     /// The key file cannot be read or created.
@@ -57,16 +56,16 @@ pub enum AssemblyError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Why a reload is refused. Whatever was loaded before stays in force.
+/// The reason why a reload is refused. The configuration loaded before stays in force.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The ids in the ledger were read by other rules.
+    /// The ids in the ledger were read by rules that the configuration has changed.
     #[error(
         "`[namespace]` changed, by itself or by a route's `normalise`: restart the gateway to read the ids in the ledger \
          by its rules"
     )]
     NamespacesChanged,
-    /// The events in the ledger were read with other terms.
+    /// The events in the ledger were read with terms of another vocabulary.
     #[error("the vocabulary changed: restart the gateway to load the ledger with it")]
     VocabularyChanged,
     /// A policy discloses more than its predecessor and was not announced in time.
@@ -130,8 +129,8 @@ fn assemble_over(
     )))
 }
 
-/// Replaces what requests are judged by: routes, recipients, credentials and policies. Exchanges under way keep what
-/// they began with. Files that are open already (keys, ledger, logs) stay, whatever the configuration says of them.
+/// Replaces the routes, recipients, credentials and policies that decide on requests. Exchanges under way keep their
+/// snapshot. Open files (keys, ledger, logs) stay open, even if the configuration now names others.
 ///
 /// It writes to the ledger's file and blocks meanwhile.
 ///
@@ -173,8 +172,8 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
     }
 }
 
-/// Tells the ledger which recipients and namespaces exist, and warns about recipients that only the ledger knows:
-/// after a recipient was renamed, events about its old name have no effect.
+/// Registers the configured recipients and namespaces with the ledger, and warns about recipients that only the ledger
+/// knows: after a recipient was renamed, events about its old name have no effect.
 fn register_recipients(ledger: &Ledger, config: &Config) {
     let names: Vec<Arc<str>> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();

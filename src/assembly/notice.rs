@@ -2,12 +2,12 @@
 //!
 //! A pack's own dates say when a change was announced. The ledger remembers which versions were in force at each place
 //! (the default, or a route) and when each version was first seen, so that neither an edit of the pack's files nor a
-//! backdated announcement circumvents the notice. Invariant: before the days are over that the remembered policy of a
-//! place promised, the place gets no policy that discloses more. A first sight is never changed; a ledger that was restored
-//! from an older state has fewer of them.
+//! backdated announcement circumvents the notice. Invariant: a place gets no policy that discloses more until the
+//! notice period that its remembered policy promised is over. A recorded first sight never changes; a ledger that was
+//! restored from an older state has fewer first sights.
 //!
-//! If the clock is behind an instant that the ledger knows to have passed, either the clock or the ledger is wrong, and
-//! both count: a version is known since that instant, and a policy must disclose no more than the one in force by the
+//! If the clock is behind an instant that the ledger knows to have passed, either of them may be wrong, so both count:
+//! a new version counts as first seen at that instant, and a policy must disclose no more than the one in force by the
 //! clock and the one in force by the ledger.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,7 +33,7 @@ const MAX_EARLIER: usize = 4;
 /// Business days that are due if the promise of the earlier version is unknown (P-14).
 const UNKNOWN_NOTICE: u32 = 30;
 
-/// Why a configuration's policies do not come into force.
+/// The reason why a configuration's policies do not come into force.
 #[derive(Debug, thiserror::Error)]
 pub enum NoticeError {
     /// A policy discloses more than its predecessor, and the notice was too short.
@@ -233,7 +233,7 @@ impl<'m> NoticeCheck<'m> {
         sights
     }
 
-    /// Returns when a waiting version was first seen of which `pack` is a correction: `pack` discloses no more, and takes
+    /// Returns when the waiting version that `pack` corrects was first seen. A correction discloses no more and takes
     /// effect no earlier.
     fn first_seen_as_correction(&mut self, place: &str, pack: &Pack) -> Option<Timestamp> {
         let known = self.memory.places.get(place)?;
@@ -294,7 +294,8 @@ impl<'m> NoticeCheck<'m> {
     /// Returns the versions that `next` replaces at a place.
     ///
     /// A new place, such as a renamed route, is compared with every place that had a pack of the same title, so that
-    /// renaming a route does not circumvent the notice. Another title is another document without a predecessor.
+    /// renaming a route does not circumvent the notice. A pack with another title is another document, which has no
+    /// predecessor.
     fn before(&mut self, place: &str, next: &Pack) -> BTreeSet<PolicyDigest> {
         if let Some(known) = self.memory.places.get(place) {
             return self.in_force_by_either(known).collect();

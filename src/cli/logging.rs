@@ -82,7 +82,7 @@ pub(super) fn is_json() -> bool {
 
 enum Message {
     Line(Vec<u8>),
-    /// Is answered when everything before it has been written.
+    /// A request that is answered when all lines before it are written.
     Flush(Sender<()>),
 }
 

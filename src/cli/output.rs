@@ -12,7 +12,7 @@ pub enum TextOrJson {
 /// The exit status of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// The verb did what was asked.
+    /// The verb succeeded.
     Success = 0,
     /// There is a finding, a refusal, a difference or a failed test.
     Findings = 1,

@@ -1,6 +1,6 @@
 //! Warns about fields whose category is so broad that the pack decides differently about the categories below it.
 //!
-//! A field is released by the rules for its own category, whichever narrower category its values belong to (except
+//! A field is released by the rules for its own category, even if its values belong to narrower categories (except
 //! categories that the pack never releases). If rules differ for the narrower ones, the mapping should name them.
 
 use std::cell::RefCell;
@@ -118,7 +118,7 @@ fn first_below(pack: &Pack, (kind, purpose, wide): KindPurposeCategory) -> Optio
     })
 }
 
-/// True if the field's only category is `personal`, which is a warning of its own.
+/// True if the field's only category is `personal`, for which there is another warning.
 fn is_named_already(words: &Vocabulary, field: &FieldMapping, category: CategoryId) -> bool {
     field.categories.len() == 1 && words.well_known().personal == category
 }

@@ -46,7 +46,7 @@ pub(crate) struct DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// Distributes a limit among `listeners` public listeners with together `exchanges` exchanges.
+    /// Distributes a limit among `listeners` public listeners with `exchanges` exchanges in total.
     pub(crate) fn new(limit: u64, listeners: usize, exchanges: usize) -> DescriptorBudget {
         let free = limit.saturating_sub(RESERVE.min(limit / 2));
         let upstreams = (exchanges as u64).min(free / 2);

@@ -1,6 +1,6 @@
 //! Reads `[[issuer]]`: the issuers of accepted tokens, and the files with their public keys.
 //!
-//! It makes no requests: the operator puts a key set on this machine as they do with certificates.
+//! The gateway does not request key sets: the operator puts them on this machine, like certificates.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
-//! Warns about settings that are valid but can never work, or that mean something else than they seem to.
+//! Warns about settings that are valid but can never work, or whose effect differs from their apparent meaning.
 //!
-//! It does not look for errors: it checks a configuration that loads. Each warning can be acknowledged in the table that it
-//! is about, and no warning changes the behavior of the gateway.
+//! The module does not look for errors: it checks a configuration that loads. Each warning can be acknowledged in the
+//! table that it is about, and no warning changes the behavior of the gateway.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -106,7 +106,7 @@ fn check_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
 /// the person or the account.
 struct OperationLints<'c> {
     config: &'c Config,
-    /// One for each pack and version.
+    /// Forecasts, one for each version of each pack.
     foresights: Vec<Vec<OperationForecast<'c>>>,
 }
 

@@ -179,8 +179,8 @@ const KEYS_OF_A_ROUTE: [&str; 12] = [
     "upstream",
 ];
 
-/// Reports a key of the route among the paths below a table header: in TOML a key belongs to the header above it. True if
-/// it is one.
+/// Reports a key of the route among the paths below a table header: in TOML a key belongs to the header above it.
+/// Returns true if the name is such a key.
 fn is_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool {
     let misplaced = KEYS_OF_A_ROUTE.contains(&name.value);
     if misplaced {

@@ -1,7 +1,7 @@
 //! Reads the configuration file and the files that it includes, and compiles them into [`Config`].
 //!
-//! It opens no ledger, log or socket. Invariants: all mistakes are found in one run, each with file, line and hint; code
-//! that takes a [`Config`] need not validate it again.
+//! The module opens no ledger, log or socket. Invariants: all mistakes are found in one run, each with file, line and
+//! hint; code that takes a [`Config`] need not validate it again.
 
 mod broad_categories;
 mod credential;

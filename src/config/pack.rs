@@ -18,9 +18,9 @@ pub(super) struct Packs {
     all: Vec<ConfiguredPack>,
     /// Rules by which ids are read; the same for all packs.
     pub(super) namespaces: Namespaces,
-    /// Vocabulary in the place of that of a pack that cannot be read.
+    /// The standard vocabulary, which replaces the vocabulary of an unreadable pack.
     standard: Vocabulary,
-    /// Instant at which versions are in force or not.
+    /// The instant for which the version in force is determined.
     now: Timestamp,
     findings: Vec<Finding>,
 }
@@ -66,7 +66,8 @@ impl Packs {
         self.load_named_in(folder, fields)
     }
 
-    /// Does the same for a table. The key names one folder, or a list with a folder for each version.
+    /// Loads the pack that the key `policy` of a table names. The key names one folder, or a list with a folder for
+    /// each version.
     pub(super) fn load_named_in(&mut self, base: &Path, fields: &mut Fields<'_>) -> Option<usize> {
         let named = fields.texts("policy");
         if named.is_empty() {
@@ -161,8 +162,8 @@ impl Packs {
         }
     }
 
-    /// Returns the folders, the versions of each pack, and the findings about packs. If there are none, the positions
-    /// that [`Packs::load_named`] returned are valid in the list of packs.
+    /// Returns the folders, the versions of each pack, and the findings about packs. If there are no findings, the
+    /// positions that [`Packs::load_named`] returned are valid in the list of packs.
     pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Vec<Arc<Pack>>>, Vec<Finding>) {
         let mut folders = Vec::new();
         let mut packs = Vec::new();
@@ -176,7 +177,8 @@ impl Packs {
     }
 }
 
-/// Reads the vocabulary of a pack with errors, if that has none itself. The errors were reported when the pack was read.
+/// Reads the vocabulary of a pack with errors, if the vocabulary itself has no error. The errors were reported when the
+/// pack was read.
 fn words(folder: &Path) -> Option<Vocabulary> {
     let file = folder.join("pack.toml");
     let source = Source::new(file.display().to_string(), std::fs::read_to_string(&file).ok()?);

@@ -87,7 +87,7 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate })
 }
 
-/// Reads `country` and `region`. A contradiction between the two is an error, as nothing tells which is right.
+/// Reads `country` and `region`. A contradiction between the two is an error, because either may be right.
 fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
     let document = fields.document();
     let country = fields.text("country").and_then(|country| words.country(document, &country));

@@ -227,7 +227,7 @@ pub(super) fn delete_body(fields: &mut Fields<'_>, methods: &[Method]) -> bool {
 }
 
 /// Warns if requests with a body count as `disclose`, because the body can choose fields. `operation` is the item that
-/// says so.
+/// sets the operation.
 pub(super) fn warn_body_selectors(
     document: &Document<'_>,
     operation: &Item<'_>,

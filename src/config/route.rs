@@ -248,8 +248,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         headers
     }
 
-    /// Reads `framing`, the framing of a response whose media type does not tell it, and `media-types`, the media types
-    /// that leave under their own name.
+    /// Reads `framing`, the framing of responses whose media type does not determine it, and `media-types`, the media
+    /// types that leave under their own name.
     fn media_types(&mut self) -> MediaTypes {
         let framing = self.fields.choice("framing", &[("lines", Framing::Lines), ("csv", Framing::Rows)]);
         let mut listed = Vec::new();
@@ -481,7 +481,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
 fn check_subject_only_in_path(sets: &[LocatedMapping<'_>]) {
     for located in sets {
         let (set, places) = (&located.mapping, &located.places);
-        // An optional id can be absent, and then names nobody.
+        // An optional id can be absent, and an absent id names nobody.
         let is_in_record = |source: &SubjectSource| !source.path.starts_with('{') && !source.optional;
         if set.subjects.iter().any(is_in_record) {
             continue;

@@ -113,7 +113,8 @@ pub struct UpstreamSection {
     pub timeout: Duration,
     /// Time between two chunks of the response's body.
     pub idle_timeout: Duration,
-    /// Time that the whole body of a response is waited for, without the time in which its recipient accepts no data.
+    /// Maximum time spent waiting for the whole body of a response. Time in which the recipient accepts no data does
+    /// not count.
     pub body_timeout: Duration,
     /// True if a connection can serve more than one request.
     pub reuse: bool,

@@ -1,7 +1,7 @@
 //! The scenes as `curl` commands to paste into a shell, and the shell variables that the commands use.
 //!
-//! It renders and sends nothing. Invariant: the commands use the variables of [`AccessDetails::variables`] alone, so
-//! that they are short, and their lines fit a terminal of 80 columns.
+//! The module only renders text: it sends nothing. Invariant: the commands use the variables of
+//! [`AccessDetails::variables`] alone, so that they are short, and their lines fit a terminal of 80 columns.
 
 use std::fmt::{self, Write as _};
 

@@ -34,7 +34,7 @@ const MEMBERS: [&str; 21] = [
     "/internal_score",
 ];
 
-/// Characters of a column: four of them and the gaps fit a terminal of 80 columns.
+/// Characters of a column: four columns and their gaps fit a terminal of 80 characters.
 const MEMBER: usize = 19;
 const VALUE: usize = 18;
 

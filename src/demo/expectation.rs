@@ -1,7 +1,7 @@
 //! The expected response to a request of the demonstration, in words for a reader and as checks for the program.
 //!
-//! Pure: a response is a value here, however it was received. Invariant: every expectation has a status, so a
-//! refusal never passes for a release.
+//! The module does no I/O: a response is a value here. Invariant: every expectation has a status, so a refusal never
+//! passes for a release.
 
 use std::fmt::Write as _;
 
@@ -81,7 +81,7 @@ pub(super) struct Expectation {
 }
 
 impl Expectation {
-    /// Expects a release: status 200 and a complete JSON body. `content` says in words what it holds.
+    /// Expects a release: status 200 and a complete JSON body. `content` describes the body in words.
     pub(super) fn released(content: &'static str) -> Expectation {
         Expectation { status: 200, problem: None, content, claims: Vec::new() }
     }
@@ -207,7 +207,7 @@ impl Expectation {
 }
 
 impl Claim {
-    /// Describes how the response violates the claim; `None` if it does not.
+    /// Describes the violation of the claim by the response; `None` if it does not.
     fn violation(&self, response: &ReceivedResponse, json: &Value) -> Option<String> {
         match self {
             Claim::Equals(pointer, value) => {

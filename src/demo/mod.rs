@@ -21,8 +21,8 @@ use std::io::{self, Write};
 use self::environment::Environment;
 use self::scenes::sections;
 
-/// Runs the demonstration until `ended` is ready: prints what it starts, one record before and after, and commands to
-/// paste.
+/// Runs the demonstration until `ended` is ready: prints each step of the start, one record before and after, and
+/// commands to paste.
 ///
 /// # Errors
 /// In words, for the person at the terminal, if something does not start or the output cannot be written.
@@ -79,8 +79,8 @@ fn heading(text: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{text}\n{}\n", "-".repeat(text.len()))
 }
 
-/// Sends the requests of every scene and prints a table of expected and received responses to `out`, and what it starts
-/// to `err`. Returns true if all responses are as expected.
+/// Sends the requests of every scene and prints a table of expected and received responses to `out`, and the steps of
+/// the start to `err`. Returns true if all responses are as expected.
 ///
 /// # Errors
 /// In words, for the person at the terminal, if something does not start or the output cannot be written.

@@ -17,7 +17,7 @@ pub(super) mod cast {
     pub(in crate::demo) const NEVER_ASKED: u32 = 2;
     /// Gave consent and withdrew it.
     pub(in crate::demo) const WITHDRAWN: u32 = 3;
-    /// The data were erased.
+    /// Had the data erased.
     pub(in crate::demo) const ERASED: u32 = 4;
     /// The data are restricted while an objection is examined.
     pub(in crate::demo) const RESTRICTED: u32 = 5;
@@ -39,9 +39,9 @@ pub(super) mod cast {
     pub(in crate::demo) const NO_PHONE: u32 = 13;
     /// Withdraws the consent between two requests.
     pub(in crate::demo) const CHANGING: u32 = 14;
-    /// Stands near the end of the list, and withdraws the consent while the list is being read.
+    /// Is near the end of the list, and withdraws the consent while the list is being read.
     pub(in crate::demo) const LEAVING: u32 = 9_990;
-    /// Stands next in the list, and does not withdraw.
+    /// Is next in the list, and does not withdraw.
     pub(in crate::demo) const STAYING: u32 = 9_991;
 
     pub(super) const NAMES: &[(u32, &str, &str)] = &[

@@ -1,4 +1,4 @@
-//! Admission: whether anything may leave at all, before the upstream is called.
+//! Admission: decides, before the upstream is called, if anything may leave at all.
 //!
 //! It depends on the recipient, the purpose, the route and the cited case, never on a data subject. The verdict of each
 //! factor is kept for the log.
@@ -14,7 +14,7 @@ use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
 use crate::ledger::Case;
 use crate::vocabulary::{CategoryId, Form, Operation};
 
-/// The factors that the policy decides on, in the order in which it asks, and the denials of each.
+/// The factors that the policy decides on, in the order of its checks, and the denials of each factor.
 const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
     ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
     ("agreement", &[Denial::AgreementNotInForce]),
@@ -27,14 +27,14 @@ const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
 pub(super) struct Admission {
     /// The categories and forms that may leave.
     pub(super) release: Arc<Admitted>,
-    /// The operation that may be carried out, where it is another than `disclose`.
+    /// The operation that may be carried out, if it is another than `disclose`.
     pub(super) operation: Option<Admitted>,
-    /// The case that the request cites, where it is in force for this recipient and purpose.
+    /// The case that the request cites, if it is in force for this recipient and purpose.
     pub(super) case: Option<CitedCase>,
 }
 
 impl DeclaredExchange {
-    /// Returns the case that the request cites, where it is in force for this recipient and purpose. Any other `case` is
+    /// Returns the case that the request cites, if it is in force for this recipient and purpose. Any other `case` is
     /// only recorded.
     fn cited_case(&self) -> Option<(Arc<Case>, CitedCase)> {
         let id = self.purpose.declaration.as_ref()?.case.as_deref()?;
@@ -47,7 +47,7 @@ impl DeclaredExchange {
         Some((case, cited))
     }
 
-    /// Asks the policy, factor by factor.
+    /// Evaluates the policy, factor by factor.
     pub(super) fn weigh_admission(&mut self, route: &Route) -> Result<Admission, Refusal> {
         let (case, cited) = self.cited_case().unzip();
         let (context, decisions, factors) =
@@ -65,7 +65,7 @@ impl DeclaredExchange {
         };
         let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let admitted = decisions.admit(&asking, classes);
-        // The pack checks one factor after the other: those before the one that refuses have agreed.
+        // The pack checks one factor after the other: the factors before the refusing one permitted the exchange.
         for (factor, denials) in FACTORS_OF_ADMISSION {
             if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
                 return factors.weigh(factor, Err(denied(*denial)));
@@ -80,14 +80,14 @@ impl DeclaredExchange {
     }
 }
 
-/// Checks the query: the route lists every parameter, and the values where it lists values. A parameter may disclose only
-/// categories that the recipient may see in clear.
+/// Checks the query: the route must list every parameter, and the value if it lists values. A parameter may disclose
+/// only categories that the recipient may see in clear.
 ///
 /// # Errors
 /// The [`Rejection`] of the first parameter that does not pass.
 pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Rejection> {
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
-    // To some origins `;` ends a parameter.
+    // Some origins treat `;` as the end of a parameter.
     if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
         return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
     }
@@ -99,8 +99,8 @@ pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitt
         let categories: &[CategoryId] = match parameter {
             QueryParameter::Any(categories) => categories,
             QueryParameter::Listed(values) => {
-                // Of two values one origin takes the first, another the last, and a third joins them to a value that is not
-                // listed.
+                // If a parameter occurs twice, one origin takes the first value, another the last, and a third joins
+                // both to a value that is not listed.
                 if once.contains(&name.as_str()) {
                     let detail = "A parameter whose values the route lists is sent once, with one of them.";
                     return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));

@@ -34,7 +34,7 @@ impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
     /// Takes a permit for a holder, without waiting.
     ///
     /// # Errors
-    /// [`LimitReached`] where there is none.
+    /// [`LimitReached`] if there is none.
     pub fn acquire(self: &Arc<Self>, holder: &K) -> Result<ConcurrencyPermit<K>, LimitReached> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| LimitReached::Total)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! Cross-origin requests of web pages (the CORS protocol of the Fetch standard), answered from the route's configuration.
 //!
-//! A route that lists origins lets their pages send requests and read responses and refusals. This grants no data: each
-//! request still needs its credential and purpose. Invariants: the upstream is never asked about origins, and its own
-//! CORS headers never leave; no response allows any origin (`*`) or the browser's own credentials.
+//! A route that lists origins lets their pages send requests and read responses and refusals. This gives no access to
+//! data: each request still needs its credential and purpose. Invariants: the upstream never receives a preflight, and
+//! its own CORS headers never leave; no response allows any origin (`*`) or the browser's own credentials.
 
 use std::num::NonZeroU32;
 
@@ -14,7 +14,7 @@ use crate::exchange::request_head;
 /// Maximum number of preflights per second, of all callers together.
 pub const MAX_PREFLIGHTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
 
-/// Response headers of the gateway that a page can read, beside those that every page can.
+/// Response headers of the gateway that a page can read, beside those that every page can read.
 static EXPOSED: [HeaderName; 3] = [
     HeaderName::from_static("data-purpose-applied"),
     HeaderName::from_static("data-purpose-controller"),

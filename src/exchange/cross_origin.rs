@@ -15,7 +15,7 @@ use super::route::{Route, Routes};
 /// Seconds for which a browser may cache the response to a preflight. No browser caches longer than two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// True for a preflight: a browser asks whether a page may send another request.
+/// True for a preflight: a browser asks if a page may send another request.
 pub(crate) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && asked_method(parts).is_some() && origin(parts).is_some()
 }
@@ -37,12 +37,12 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
 #[derive(Clone, Debug)]
 pub(crate) struct CrossOrigin {
     route: Arc<Route>,
-    /// The origin, where the route lists it.
+    /// The origin, if the route lists it.
     origin: Option<HeaderValue>,
 }
 
 impl CrossOrigin {
-    /// Finds the route; `None` where it lists no origins.
+    /// Finds the route; `None` if it lists no origins.
     pub(crate) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
         let asked = if is_preflight(parts) { asked_method(parts) } else { None };
         let origin = origin(parts);
@@ -69,7 +69,8 @@ impl CrossOrigin {
         ]))
     }
 
-    /// Writes on a response or a refusal which origin may read it, in place of the upstream's own CORS headers.
+    /// Adds the header with the origin that may read a response or a refusal, in place of the upstream's own CORS
+    /// headers.
     pub(crate) fn mark(&self, head: &mut HeaderMap) {
         let of_upstream: Vec<HeaderName> =
             head.keys().filter(|name| is_about_origins(name)).cloned().collect();

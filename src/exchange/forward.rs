@@ -21,7 +21,7 @@ impl AdmittedExchange {
         &self.routing.matched.route.upstream
     }
 
-    /// Most bytes of the request's body.
+    /// Maximum bytes of the request's body.
     pub fn max_request_body(&self) -> usize {
         self.routing.matched.route.max_request_body
     }
@@ -37,7 +37,7 @@ impl AdmittedExchange {
         let mut head = Request::new(());
         *head.method_mut() = parts.method.clone();
         if parts.method == Method::HEAD && route.depends_on_body() {
-            // Only its body tells whether GET would be refused.
+            // The upstream is called with GET: only the body of the response tells if a GET would be refused.
             *head.method_mut() = Method::GET;
         }
         *head.uri_mut() = parts.uri.clone();
@@ -53,7 +53,7 @@ impl AdmittedExchange {
     }
 
     /// Decides right before the call whether the upstream may be called. An operation other than `disclose` is judged
-    /// with what the ledger knows at this moment about the people that the path names.
+    /// by the present state in the ledger of the people that the path names.
     ///
     /// # Errors
     /// The [`Rejection`]: the upstream is not called.
@@ -82,7 +82,7 @@ impl AdmittedExchange {
         let of_route = mapping.map_or(UnknownSubject::Withhold, |mapping| mapping.unknown_subject);
         let operation_kind = matched.route.operation(&self.context.method);
         let unknown_subject = ledger_policy::unknown_subject_for(operation_kind, of_route);
-        // Which fields may leave is not asked here.
+        // No field leaves by this decision, so no class is personal.
         let terms = RouteTerms { unknown_subject, personal: &[] };
         let named = mapping.map_or_else(PathIdentities::default, |mapping| {
             mapping.plan.path_identities(&matched.parameters)
@@ -92,7 +92,7 @@ impl AdmittedExchange {
         policy.permits_operation(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
     }
 
-    /// Counts a call of the upstream by the status of its response; `None` where there was no response.
+    /// Counts a call of the upstream by the status of its response; `None` if there was no response.
     pub fn count_call(&self, status: Option<StatusCode>) {
         let class = match status.map(|status| status.as_u16() / 100) {
             None => "error",

@@ -1,7 +1,8 @@
-//! The grant of one exchange: what both directions of it rest on until the end.
+//! The grant of one exchange, on which request and response rest until the end.
 //!
-//! It is made when the intent is on record. It holds who asked, for what, on which route and under which policy, and the
-//! open entry of the log. Invariant: nothing leaves unless [`Grant::may_leave`] and [`Grant::hand_out`] agree right before.
+//! It is made when the intent is recorded. It holds the requester, the purpose, the route, the policy and the open
+//! entry of the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
+//! [`Grant::hand_out`] permit this.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -25,18 +26,18 @@ use crate::scrub::Forms;
 #[derive(Debug)]
 pub(crate) struct CitedCase {
     pub(crate) id: Arc<str>,
-    /// A change of the case concerns the response like a change of a person in it.
+    /// A change of the case invalidates decisions of the response, like a change of a person in it.
     pub(crate) fingerprint: Fingerprint,
 }
 
 impl CitedCase {
-    /// Returns the case where it is in force at this moment.
+    /// Returns the case if it is in force at this moment.
     pub(crate) fn in_force(&self, ledger: &Ledger, now: Timestamp) -> Option<Arc<Case>> {
         ledger.case(&self.id).filter(|case| case.is_in_force(now))
     }
 }
 
-/// The permission to release one response, and what it was given for.
+/// The permission to release one response, and the facts that it was given for.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(super) context: ExchangeContext,
@@ -52,9 +53,9 @@ pub(crate) struct Grant {
     entry: Mutex<OpenEntry>,
     /// Counts the exchange as under way.
     _permit: ConcurrencyPermit<Arc<str>>,
-    /// The instant at which what the grant rests on ends, and the refusal from then on.
+    /// The end of the agreement, the policy version or the credential, and the refusal from then on.
     ends: Option<(Timestamp, Refusal)>,
-    /// The recipient in the ledger: its suspension concerns the response like a change of a person.
+    /// The recipient in the ledger: its suspension invalidates decisions of the response, like a change of a person.
     recipient_fingerprint: Fingerprint,
 }
 
@@ -88,7 +89,7 @@ impl Grant {
         &self.requester.recipient.name
     }
 
-    /// The forms that fields leave in. Pseudonyms are the recipient's own, and the epoch's.
+    /// The forms that fields leave in. Pseudonyms differ by recipient and by epoch of the pseudonyms.
     pub(super) fn forms(&self) -> Forms {
         let ExchangeContext { shared, snapshot, .. } = &self.context;
         shared.pseudonyms.epoch(snapshot.pseudonym_epoch.as_deref()).for_recipient(self.recipient())
@@ -98,20 +99,21 @@ impl Grant {
     pub(super) fn policy(&self, now: Timestamp) -> Option<LedgerPolicy<'_>> {
         let scrubbing = self.route().scrubbing.as_ref()?;
         let ledger = &self.context.shared.ledger;
-        // Looked up for each chunk: a case can end while the response is on its way.
+        // Looked up for each chunk: a case can end while the response is in transfer.
         let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
         let terms = RouteTerms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
         let identity = &self.requester.caller.identity;
         Some(LedgerPolicy::new(ledger, &self.admitted, identity, terms, case, now))
     }
 
-    /// The epoch of the ledger, to be noted before records are judged.
+    /// The epoch of the ledger, which is read before records are judged.
     pub(super) fn epoch(&self) -> Epoch {
         self.context.shared.ledger.epoch()
     }
 
-    /// Runs `leave` unless somebody in this window has changed since the epoch (a withdrawal, an objection, …), or a
-    /// consent or the cited case has ended by itself. No such change is acknowledged while `leave` runs.
+    /// Runs `leave` unless the state of somebody in this window has changed since the epoch (a withdrawal, an
+    /// objection, …), or a consent or the cited case has ended by itself. No such change is acknowledged while `leave`
+    /// runs.
     pub(super) fn hand_out<T>(
         &self,
         since: Epoch,
@@ -128,7 +130,7 @@ impl Grant {
     }
 
     /// Checks that something may leave at this moment: the ledger works, the recipient is not suspended, and its
-    /// agreement, its credential and the policy still hold. A response that may have no end is `endless`: a reload ends it.
+    /// agreement, its credential and the policy still hold. A reload ends a response that may have no end (`endless`).
     ///
     /// # Errors
     /// The [`Refusal`] that cuts the response.
@@ -157,7 +159,7 @@ impl Grant {
         })
     }
 
-    /// True if a response of which something is withheld is withheld as a whole.
+    /// True if a response with a withheld field is withheld as a whole.
     pub(super) fn is_all_or_nothing(&self) -> bool {
         self.route().scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing)
     }
@@ -177,7 +179,7 @@ impl Grant {
         recorded
     }
 
-    /// Queues the record of a window; `None` where the exchange is closed.
+    /// Queues the record of a window; `None` if the exchange is closed.
     fn append(
         &self,
         window: &WindowSummary,
@@ -196,7 +198,7 @@ impl Grant {
         entry.get().map(|entry| self.context.shared.log.window(entry, &record))
     }
 
-    /// Takes the open entry of the log; `None` where the exchange is closed.
+    /// Takes the open entry of the log; `None` if the exchange is closed.
     pub(super) fn take_entry(&self) -> Option<Entry> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -204,7 +206,7 @@ impl Grant {
     /// Closes the exchange on the log as refused, unless it is closed.
     pub(super) fn close_refused(&self, refusal: Refusal) {
         let Some(entry) = self.take_entry() else { return };
-        // As the recipient is told: it can read its own decisions.
+        // The log gets the refusal that the recipient receives, because the recipient can read its own decisions.
         let hides = self.route().hide_existence;
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.context.shared.log.close_detached(entry, Outcome::Refused(refusal.code()));
@@ -223,7 +225,7 @@ impl Grant {
         refused
     }
 
-    /// The value of the header that names whom people ask about entrusted data, where the response has one.
+    /// The value of the header with the contact for entrusted data, if the response has this header.
     pub(super) fn controller(&self) -> Option<http::HeaderValue> {
         super::refuse::controller(self.route(), &self.routing.decisions, Some(self.purpose.id))
     }
@@ -240,7 +242,7 @@ impl Grant {
         if window.withheld_records > 0 {
             records("withheld").inc_by(window.withheld_records);
         }
-        // Rare, and resolving a label costs time.
+        // These counts are rare, and resolving a label costs time, so zeros are skipped.
         for (metric, counted) in [
             (&metrics.unknown_subjects, window.unknown_subjects),
             (&metrics.minor_records, window.minors),
@@ -313,7 +315,7 @@ fn ends(admitted: &AdmittedExchange) -> Option<(Timestamp, Refusal)> {
     let AdmittedExchange { context, requester: Requester { recipient, caller }, routing, .. } = admitted;
     let agreement = recipient.agreement_ends(context.today()).map(|end| (end, Refusal::AgreementNotInForce));
     let versions = context.snapshot.packs.get(routing.matched.route.pack);
-    // A recipient that comes back is decided on by the next version.
+    // The response is cut when the next version comes into force; that version decides on the recipient's next request.
     let version = versions.and_then(|versions| versions.changes_after(context.now));
     let version = version.map(|end| (end, Refusal::Overloaded));
     let credential = caller.valid_until.map(|end| (end, Refusal::CredentialInvalid));

@@ -1,4 +1,4 @@
-//! The intent of an exchange on the disclosure log: what is about to happen, before it happens.
+//! The intent of an exchange: the record of a disclosure on the log before it happens.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::decision::Decisions;
 use crate::disclosure::{Entry, Intent, LogError, Outcome, Verdict};
 use crate::vocabulary::PurposeId;
 
-/// The verdict of each factor that an admission depends on, in the order in which they were asked.
+/// The verdict of each factor of an admission, in the order of evaluation.
 #[derive(Clone, Debug)]
 pub(super) struct Factors(Vec<(&'static str, Verdict)>);
 
@@ -20,7 +20,7 @@ impl Default for Factors {
 }
 
 impl Factors {
-    /// Notes the verdict of one factor and hands the result on.
+    /// Records the verdict of one factor and returns the result.
     pub(super) fn weigh<T>(
         &mut self,
         factor: &'static str,
@@ -60,7 +60,8 @@ pub(super) fn intent<'a>(
     }
 }
 
-/// An entry of the log that is not closed. Dropped, it closes as aborted: the recipient went away.
+/// An entry of the log that is not closed. If it is dropped, the exchange closes as aborted, because the recipient went
+/// away.
 #[derive(Debug)]
 pub struct OpenEntry {
     shared: Arc<SharedState>,
@@ -93,7 +94,7 @@ impl Drop for OpenEntry {
 /// The intent is not on record.
 #[derive(Debug)]
 pub struct IntentError(
-    /// The entry where it was queued and is not durable.
+    /// The entry, if it was queued but is not durable.
     pub(super) Option<OpenEntry>,
 );
 

@@ -1,6 +1,7 @@
-//! The policy that the scrubber asks about each record: the ledger is looked up, the pack decides, the summary counts.
+//! The policy that the scrubber calls for each record: it looks the subjects up in the ledger, asks the pack, and
+//! counts the fields in a summary.
 //!
-//! Access evaluations use the same policy. Invariant: a decision is the same wherever it is asked for.
+//! Access evaluations use the same policy. Invariant: exchanges and access evaluations get the same decision.
 
 use std::sync::{Arc, LazyLock};
 
@@ -39,8 +40,8 @@ pub(crate) fn legal_reference(case: Option<&Case>) -> LegalReference {
     case.map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories)))
 }
 
-/// Returns the treatment of unknown subjects under an operation. `no-facts` is about disclosure: it permits nobody to change
-/// or destroy the record of an unknown person.
+/// Returns the treatment of unknown subjects under an operation. `no-facts` applies to disclosing and collecting: it
+/// does not permit altering or destroying the record of an unknown person.
 pub(crate) fn unknown_subject_for(operation: Operation, of_route: UnknownSubject) -> UnknownSubject {
     match operation {
         Operation::Disclose | Operation::Collect => of_route,
@@ -48,7 +49,7 @@ pub(crate) fn unknown_subject_for(operation: Operation, of_route: UnknownSubject
     }
 }
 
-/// The terms of a route for its records, beside the policy.
+/// The settings of a route for its records, in addition to the policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouteTerms<'e> {
     /// The treatment of subjects that the ledger does not know.
@@ -65,7 +66,7 @@ pub(crate) struct LedgerPolicy<'e> {
     identity: &'e Identity,
     terms: RouteTerms<'e>,
     now: Timestamp,
-    /// The cited case, where it is in force at this moment.
+    /// The cited case, if it is in force at this moment.
     case: Option<Arc<Case>>,
     summary: WindowSummary,
     /// Counts that are added to the summary at the end.
@@ -75,8 +76,8 @@ pub(crate) struct LedgerPolicy<'e> {
     cache: SmallVec<[CachedPermit; 1]>,
 }
 
-/// The permit for a person that the ledger knows. Most people are in one of a few states, which the ledger shares: the same
-/// state under the same facts gives the same permit.
+/// The permit for a person that the ledger knows. Most people are in one of a few states, which the ledger shares. The
+/// same state under the same facts yields the same permit.
 #[derive(Debug)]
 struct CachedPermit {
     subject: Arc<Subject>,
@@ -126,8 +127,8 @@ impl<'e> LedgerPolicy<'e> {
         self.summary.valid_until
     }
 
-    /// True if the admitted operation may be carried out on the people that the path names. Each of several accounts has to
-    /// permit it.
+    /// True if the admitted operation may be carried out on the people that the path names. If the path names several
+    /// accounts, each has to permit the operation.
     pub(crate) fn permits_operation(&mut self, named: &PathIdentities) -> bool {
         match &named.controllers {
             PathIds::None => self.permits_operation_on(&named.subjects, None, &RecordFacts::default()),
@@ -273,7 +274,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
             let WindowSummary { subjects, released_subjects, .. } = &mut self.summary;
             released_subjects.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
-        // Counted once for each record, whichever of its people it concerns.
+        // Each of these properties is counted once for each record, even if it concerns several of its people.
         let OverdueData { minor, closed_account, retention } = self.overdue;
         self.summary.minors += u64::from(minor);
         self.summary.closed_accounts += u64::from(closed_account);

@@ -1,4 +1,4 @@
-//! The media type of an upstream's response: how its texts are framed, and under which name they leave.
+//! The media type of an upstream's response: the framing of its texts, and the name under which they leave.
 //!
 //! A media type is free text, and an API could put a person's name into it. Invariant: the field is read and never copied.
 //! A response leaves under a name of the lists here or of the route's own list; any other JSON leaves as
@@ -105,7 +105,7 @@ const OTHERS: [&str; 26] = [
 /// The media type of texts that can be scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaType {
-    /// How the texts are framed in the body.
+    /// The framing of the texts in the body.
     pub framing: Framing,
     /// The name in the lists of this module.
     name: Option<&'static str>,
@@ -154,11 +154,11 @@ impl MediaType {
             match name.trim().to_ascii_lowercase().as_str() {
                 "charset" => match value.to_ascii_lowercase().as_str() {
                     "utf-8" | "utf8" => media_type.has_utf8_charset = true,
-                    // A subset of UTF-8. Other bytes of the body are checked as UTF-8 anyway.
+                    // ASCII is a subset of UTF-8, and all bytes of the body are checked as UTF-8.
                     "us-ascii" | "ascii" => {}
                     _ => return Err(UpstreamFault::Charset),
                 },
-                // Kubernetes: one object a line.
+                // A watch of Kubernetes has one object per line.
                 "stream" => is_watch = value.eq_ignore_ascii_case("watch"),
                 _ => {}
             }
@@ -190,13 +190,13 @@ impl MediaType {
     }
 }
 
-/// Returns the name of the lists that equals this one.
+/// Returns the equal name in the lists of this module.
 fn known(essence: &str) -> Option<&'static str> {
     let lists: [&[&'static str]; 5] = [&JSON, &LINES, &SEQUENCES, &[EVENTS], &OTHERS];
     lists.into_iter().flatten().copied().find(|known| *known == essence)
 }
 
-/// Returns how the texts of a media type (in lower case) are framed; `None` if it is not JSON.
+/// Returns the framing of the texts of a media type (in lower case); `None` if it is not JSON.
 fn framing(essence: &str) -> Option<Framing> {
     let subtype = match essence.strip_prefix("application/") {
         Some(subtype) => subtype,

@@ -1,20 +1,20 @@
 //! One exchange: one request and its response, from the request head to the last byte that leaves.
 //!
 //! This module decides; it does not transport. It knows heads, bytes and time, but no tower service, no body trait and
-//! no socket. A *door* (today the tower layer in `crate::layer`) drives it in four calls:
+//! no socket. A *driver* (today the tower layer in `crate::layer`) does the I/O and runs an exchange in four steps:
 //!
 //! 1. [`begin`] takes the request head. It returns the response of an exchange that ends here, or the head that goes on
 //!    to the upstream together with an [`AdmittedExchange`].
-//! 2. While the door calls the upstream, it awaits [`AdmittedExchange::record_intent`]. Right before the call it asks
-//!    [`AdmittedExchange::authorize_call`].
+//! 2. While the driver calls the upstream, it awaits [`AdmittedExchange::record_intent`]. Right before the call, it
+//!    calls [`AdmittedExchange::authorize_call`].
 //! 3. [`AdmittedExchange::record`] yields the [`RecordedExchange`], whose [`RecordedExchange::respond`] takes the
-//!    upstream's response head and returns the head that leaves and how the body is treated.
+//!    upstream's response head and returns the head that leaves and the treatment of the body.
 //! 4. A body that is scrubbed goes through a [`flow::BodyFlow`].
 //!
-//! The phases of an exchange are types. Each consumes the one before and owns what is established by then; the request
-//! goes down [`ReceivedExchange::proceed`] from the first to the last. A phase that refuses yields a
-//! [`RefusedExchange`], which becomes a response in one place (`refuse`). Invariant: there is no other way out than a
-//! refusal or a grant.
+//! The phases of an exchange are types. Each consumes the previous phase and owns the facts established so far;
+//! [`ReceivedExchange::proceed`] runs them in order. A phase that refuses yields a [`RefusedExchange`], which becomes a
+//! response in one place (`refuse`). Invariant: a response of the upstream leaves only through a grant, or a refusal
+//! replaces it.
 
 mod admission;
 pub mod caller;
@@ -84,7 +84,7 @@ pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_reci
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::Transfer;
 
-/// How an exchange goes on after its request head.
+/// The next step of an exchange after its request head.
 pub enum ExchangeStart {
     /// The exchange ends here: this is its response.
     Answered(Response<Bytes>),
@@ -102,7 +102,7 @@ impl Debug for ExchangeStart {
     }
 }
 
-/// Begins an exchange with the head of a request. `has_body` tells whether content follows the head.
+/// Begins an exchange with the head of a request. `has_body` is true if content follows the head.
 pub async fn begin(shared: &Arc<SharedState>, parts: &Parts, has_body: bool) -> ExchangeStart {
     let received = ReceivedExchange::new(Arc::clone(shared), parts);
     if cross_origin::is_preflight(parts) {
@@ -125,11 +125,11 @@ pub(crate) struct ExchangeContext {
     began: Instant,
     now: Timestamp,
     method: Method,
-    /// Present where the route lists the origins whose pages may ask.
+    /// Present if the route lists the origins whose pages may send requests.
     cross_origin: Option<CrossOrigin>,
 }
 
-/// Names the decision alone.
+/// Prints the id of the decision alone.
 impl Debug for ExchangeContext {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExchangeContext").field("decision", &self.decision).finish_non_exhaustive()
@@ -148,25 +148,25 @@ impl ExchangeContext {
     }
 }
 
-/// Who asks.
+/// The requester: a recipient, and the caller that its credentials identify.
 #[derive(Clone, Debug)]
 pub(crate) struct Requester {
     pub(crate) recipient: Arc<Recipient>,
     pub(crate) caller: Caller,
 }
 
-/// Where a request goes: its route, and the version of the policy that decides on it.
+/// The destination of a request: its route, and the version of the policy that decides on it.
 #[derive(Debug)]
 pub(crate) struct Routing {
     pub(crate) matched: MatchedRoute,
     pub(crate) decisions: Arc<Decisions>,
 }
 
-/// The purpose that counts for an exchange, and how it was declared.
+/// The purpose of an exchange, and its declaration.
 #[derive(Clone, Debug)]
 pub(crate) struct DeclaredPurpose {
     pub(crate) id: PurposeId,
-    /// `None` where the purpose is that of a locked credential.
+    /// `None` if the purpose is that of a locked credential.
     pub(crate) declaration: Option<Declaration>,
     /// The verdict of each factor so far.
     factors: Factors,
@@ -216,7 +216,7 @@ pub struct AdmittedExchange {
     routing: Routing,
     purpose: DeclaredPurpose,
     admission: Admission,
-    /// How much of what is withheld the recipient is told in a trailer.
+    /// The detail in which a trailer reports withheld fields to the recipient.
     report: WithheldReport,
     permit: ConcurrencyPermit<Arc<str>>,
 }
@@ -250,7 +250,7 @@ impl ReceivedExchange {
         Ok(ExchangeStart::Forward(Box::new(admitted), head))
     }
 
-    /// Refuses what is ambiguous.
+    /// Refuses an ambiguous request.
     fn screen(self, parts: &Parts, has_body: bool) -> Result<ScreenedExchange, Box<RefusedExchange>> {
         let screened = screen::screen(parts, &self.context.listener.authorities)
             .and_then(|()| screen::screen_body(&parts.method, has_body));
@@ -260,8 +260,8 @@ impl ReceivedExchange {
         }
     }
 
-    /// Answers a browser that asks whether a page may send a request. A preflight carries no credential, and what it
-    /// learns stands in the route's configuration.
+    /// Answers a preflight, in which a browser asks if a page may send a request. A preflight carries no credential,
+    /// and its response discloses only the route's configuration.
     fn answer_preflight(mut self, parts: &Parts, has_body: bool) -> Response<Bytes> {
         let cross_origin = self.context.cross_origin.take();
         match self.permit_preflight(cross_origin, parts, has_body) {
@@ -292,7 +292,7 @@ impl ReceivedExchange {
 }
 
 impl ScreenedExchange {
-    /// Identifies the recipient by its credentials, and holds it to its rate.
+    /// Identifies the recipient by its credentials, and applies its rate limit.
     fn identify(self, parts: &Parts) -> Result<IdentifiedExchange, Box<RefusedExchange>> {
         let ScreenedExchange { context } = self;
         let requester = match find_requester(&context, parts) {
@@ -317,7 +317,7 @@ fn find_requester(context: &ExchangeContext, parts: &Parts) -> Result<Requester,
     Ok(Requester { recipient: Arc::clone(recipient), caller })
 }
 
-/// Counts one request against the recipient's rate. Returns the wait in seconds where it exceeds the rate.
+/// Counts one request against the recipient's rate. Returns the wait in seconds if it exceeds the rate.
 fn seconds_until_permitted(recipient: &Recipient) -> Option<u32> {
     let rate = recipient.rate.as_ref()?;
     let early = rate.check().err()?;
@@ -332,7 +332,7 @@ impl IdentifiedExchange {
         refused
     }
 
-    /// Answers with what the recipient asks about itself. The pages hold nobody's personal data.
+    /// Answers with a page about the recipient itself. The pages hold no personal data.
     async fn answer_page(self, page: Page) -> Result<Response<Bytes>, Box<RefusedExchange>> {
         let content = match self.page_content(page).await {
             Ok(content) => content,
@@ -399,7 +399,8 @@ impl RoutedExchange {
         refused
     }
 
-    /// Establishes the purpose that counts: the declared one, which a locked credential must agree with or replaces.
+    /// Establishes the purpose: the declared one, which must equal the purpose of a locked credential. Without a
+    /// declaration, it is the purpose of the locked credential.
     fn declare_purpose(self, headers: &HeaderMap) -> Result<DeclaredExchange, Box<RefusedExchange>> {
         let mut factors = Factors::default();
         let (declaration, read) = self.read_purpose(headers);
@@ -470,15 +471,15 @@ impl DeclaredExchange {
         has_body: bool,
     ) -> Result<(Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
         let route = Arc::clone(&self.routing.matched.route);
-        // The purpose is known by now, so that the refusal of a person's own request names whom to ask (P-3b).
+        // The purpose is known by now, so the refusal of a person's own request can name the contact (P-3b).
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
         let admission = self.weigh_admission(&route)?;
         admission::screen_query(&route, parts.uri.query(), &admission.release)?;
         let shared = &self.context.shared;
         shared.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
-        // The intent is written while the upstream is called. Where none can be written, the upstream is not called.
+        // The intent is written while the upstream is called. If the log is not healthy, the upstream is not called.
         shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
-        // Last: a request that is refused takes no permit.
+        // The permit is taken last, so a refused request takes none.
         let permit = self.context.listener.acquire(&self.requester.recipient.name)?;
         Ok((admission, permit))
     }
@@ -505,7 +506,8 @@ impl AdmittedExchange {
     }
 }
 
-/// Returns a new ULID. It tells when the exchange began. Without randomness only its time distinguishes it.
+/// Returns a new ULID. Its first part is the time at which the exchange began. If no random bits are available, only
+/// this time distinguishes it.
 fn decision_id(now: Timestamp) -> String {
     let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()

@@ -1,8 +1,8 @@
 //! The request path: matched and forwarded as the same bytes, or refused.
 //!
-//! Proxies that normalise and origins disagree on the meaning of a path, and the difference is a way around a rule
-//! (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling: a character that may stand raw stands
-//! raw, any other is percent-encoded with upper-case digits (RFC 3986, 6.2.2).
+//! Proxies that normalise paths disagree with origins on the meaning of a path, and an attacker can bypass a rule
+//! through the difference (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling: a character
+//! that may be raw is raw, and any other is percent-encoded with upper-case digits (RFC 3986, 6.2.2).
 
 use std::fmt::{self, Display, Formatter};
 
@@ -16,7 +16,7 @@ pub enum PathError {
     Relative,
     /// It has an empty segment, `.` or `..`.
     Segment,
-    /// Two hexadecimal digits do not follow a `%`.
+    /// A `%` is not followed by two hexadecimal digits.
     Digits,
     /// This byte must be percent-encoded.
     Raw(u8),
@@ -95,10 +95,10 @@ pub fn screen(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Checks that a route's pattern has paths that [`screen`] accepts.
+/// Checks that [`screen`] accepts the paths of a route's pattern.
 ///
 /// # Errors
-/// The [`PathError`] of what stands outside its `{parameters}`.
+/// The [`PathError`] of the text outside its `{parameters}`.
 pub fn screen_pattern(pattern: &str) -> Result<(), PathError> {
     let mut path = String::with_capacity(pattern.len());
     let mut rest = pattern;
@@ -111,7 +111,7 @@ pub fn screen_pattern(pattern: &str) -> Result<(), PathError> {
     screen(&path)
 }
 
-/// Decodes the percent-encoding of a segment; `None` where the result is not UTF-8.
+/// Decodes the percent-encoding of a segment; `None` if the result is not UTF-8.
 pub fn meaning(segment: &str) -> Option<String> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }

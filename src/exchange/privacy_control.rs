@@ -1,4 +1,4 @@
-//! The Global Privacy Control (`Sec-GPC: 1`): sent by a data subject itself, it is an objection to marketing where the
+//! The Global Privacy Control (`Sec-GPC: 1`): sent by a data subject itself, it is an objection to marketing if the
 //! policy pack enables it (G-4d). From any other caller it says nothing about the people whose data is requested.
 //!
 //! A browser sends it with every request. So a later choice of the person (lifting the objection, consenting) outweighs it.

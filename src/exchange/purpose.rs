@@ -1,6 +1,6 @@
 //! The purpose header: one RFC 9651 item, parsed once.
 //!
-//! It does not know the vocabulary: whether a purpose exists is decided later.
+//! The module does not know the vocabulary; unknown purposes are refused later.
 
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Item, Parser};
@@ -20,13 +20,13 @@ pub const PREFETCH_HEADERS: [HeaderName; 3] = [
 /// The purpose as the recipient declared it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
-    /// The name, alias or IRI of a purpose. The vocabulary may not have it.
+    /// The name, alias or IRI of a purpose. The vocabulary may lack it.
     pub purpose: String,
     /// An order or ticket number, or the id of a disclosure case.
     pub case: Option<String>,
 }
 
-/// Reads the declaration; `None` where the header is absent.
+/// Reads the declaration; `None` if the header is absent.
 ///
 /// # Errors
 /// [`Refusal::PurposeMalformed`] for more than one field, a list, an item of another type, and a value that is too long or

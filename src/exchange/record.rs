@@ -12,7 +12,7 @@ impl AdmittedExchange {
     /// as durable as configured.
     ///
     /// # Errors
-    /// [`IntentError`] where the log does not take the record; pass it to [`AdmittedExchange::record`].
+    /// [`IntentError`] if the log does not take the record; pass it to [`AdmittedExchange::record`].
     pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
         let AdmittedExchange { context, requester, routing, purpose, .. } = self;
         let intent = intent(
@@ -35,7 +35,7 @@ impl AdmittedExchange {
     /// Goes on to the next phase with the outcome of [`AdmittedExchange::record_intent`].
     ///
     /// # Errors
-    /// [`RefusedExchange`] where there is no intent on record: nothing may leave.
+    /// [`RefusedExchange`] if there is no intent on record: nothing may leave.
     pub fn record(
         self,
         intent: Result<OpenEntry, IntentError>,

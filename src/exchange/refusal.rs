@@ -1,7 +1,7 @@
 //! Refusals: the reason for which an exchange ends without the data, its status and its problem document (RFC 9457).
 //!
-//! A refusal is a value, not an error. Everything unknown ends in one. Invariant: a refusal holds no subject, no field and
-//! no rule about anybody.
+//! A refusal is a value, not an error. Everything unknown is refused. Invariant: a refusal holds no subject, no field
+//! and no rule about anybody.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ macro_rules! refusals {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refusal {
             $($(#[$doc])* #[doc = concat!($title, ": `", $code, "`, status ", stringify!($status), ".")] $variant,)+
-            /// The upstream answered with this 4xx or 5xx; its body and reason stay behind.
+            /// The upstream answered with this 4xx or 5xx; its body and reason phrase are not forwarded.
             UpstreamRefused(StatusCode),
         }
 
@@ -141,11 +141,11 @@ pub struct Problem<'a> {
 }
 
 impl Refusal {
-    /// The refusals because of the upstream, which alerts count by upstream.
+    /// The refusals caused by the upstream. Alerts count them by upstream.
     pub const OF_UPSTREAM: [Refusal; 3] =
         [Refusal::UpstreamUnreachable, Refusal::UpstreamTimeout, Refusal::UpstreamUnreadable];
 
-    /// True where the problem document names the purposes that the recipient may use.
+    /// True if the problem document names the purposes that the recipient may use.
     pub(crate) fn is_about_purpose(self) -> bool {
         matches!(
             self,
@@ -156,7 +156,7 @@ impl Refusal {
         )
     }
 
-    /// Seconds after which a new attempt makes sense, where it does.
+    /// Seconds after which a new attempt makes sense; `None` if it makes none.
     pub fn retry_after(self) -> Option<u32> {
         matches!(
             self,
@@ -169,11 +169,11 @@ impl Refusal {
         .then_some(1)
     }
 
-    /// Returns the refusal on a route that hides what exists: a denied record looks like an absent one.
+    /// Returns the refusal on a route that hides existence: a denied record looks like an absent one.
     #[must_use]
     pub fn hiding_existence(self) -> Refusal {
         match self {
-            // A body that cannot be read exists.
+            // An unreadable body would disclose that the record exists.
             Refusal::SubjectWithheld | Refusal::UpstreamUnreadable => Refusal::NotFound,
             Refusal::UpstreamRefused(
                 StatusCode::FORBIDDEN
@@ -192,7 +192,7 @@ impl Refusal {
         matches!(self, Refusal::RequestMalformed | Refusal::BodyTooLarge | Refusal::RequestTimeout)
     }
 
-    /// Returns the problem document. `permitted_purposes` are the purposes of the recipient itself, where the refusal is
+    /// Returns the problem document. `permitted_purposes` are the purposes of the recipient itself, if the refusal is
     /// about the purpose.
     pub fn problem<'a>(
         self,

@@ -1,4 +1,4 @@
-//! The one place that turns a refused exchange into a response: counted, on record, and told as a problem document.
+//! Turns a refused exchange into a response, in one place: counts it, records it, and writes the problem document.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::disclosure::Outcome;
 use crate::finding::suggestion;
 use crate::vocabulary::PurposeId;
 
-/// The response header that names whom people ask about data that a customer entrusted (P-3b).
+/// The response header with the contact for data that a customer entrusted (P-3b).
 pub(super) const CONTROLLER: HeaderName = HeaderName::from_static("data-purpose-controller");
 
-/// An exchange that ended in a refusal: why, and what had been established by then.
+/// An exchange that ended in a refusal: the reason, and the facts established before.
 #[derive(Debug)]
 pub struct RefusedExchange {
     context: ExchangeContext,
@@ -54,7 +54,7 @@ impl RefusedExchange {
         })
     }
 
-    /// Counts and records the refusal, and returns the response that tells it.
+    /// Counts and records the refusal, and returns its response.
     pub fn into_response(mut self: Box<Self>) -> Response<Bytes> {
         self.report_upstream_fault();
         let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
@@ -62,7 +62,7 @@ impl RefusedExchange {
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);
         self.record(refusal);
-        // A hidden record is not disclosed by a delay either.
+        // A `Retry-After` must not disclose a hidden record either.
         let retry_after = self.rejection.retry_after.filter(|_| refusal != Refusal::NotFound);
         let retry_after = retry_after.or(refusal.retry_after());
         let mut response = Response::new(Bytes::from(self.problem(refusal, retry_after)));
@@ -71,7 +71,7 @@ impl RefusedExchange {
         response
     }
 
-    /// Tells the operator about a fault of the upstream.
+    /// Logs a fault of the upstream for the operator.
     fn report_upstream_fault(&self) {
         let Some(route) = &self.route else { return };
         let refusal = self.rejection.refusal;
@@ -130,7 +130,8 @@ impl RefusedExchange {
         }
     }
 
-    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
+    /// Returns the contact for a refused recipient; for data that a customer entrusted, the contact of the customers
+    /// (P-3b).
     fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
         let manifest = decisions.pack().manifest();
         let route = self.route.as_deref();
@@ -189,7 +190,8 @@ impl RefusedExchange {
             milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: 0,
         });
-        // Debug only: anybody can cause it. `refusals_total` and the access log count it for operators.
+        // The level is debug, because anybody can cause a refusal. `refusals_total` and the access log count refusals
+        // for operators.
         tracing::debug!(%decision, route, recipient, purpose, code = refusal.code(), "refused");
     }
 
@@ -211,7 +213,7 @@ impl RefusedExchange {
     }
 }
 
-/// The value of [`CONTROLLER`] where the response has one. It depends on route and purpose alone, so it discloses
+/// The value of [`CONTROLLER`] if the response has one. It depends on route and purpose alone, so it discloses
 /// nothing about anybody.
 pub(super) fn controller(
     route: &Route,
@@ -222,7 +224,7 @@ pub(super) fn controller(
     concerns_entrusted_data(route, decisions, purpose).then(|| item(contact))?
 }
 
-/// True if somebody asks about themselves on a route that maps data which customers entrusted.
+/// True if a person requests their own data on a route that maps data entrusted by customers.
 fn concerns_entrusted_data(route: &Route, decisions: &Decisions, purpose: Option<PurposeId>) -> bool {
     let vocabulary = decisions.pack().vocabulary();
     let request = vocabulary.well_known().data_subject_request;
@@ -234,7 +236,7 @@ fn concerns_entrusted_data(route: &Route, decisions: &Decisions, purpose: Option
     mapped.any(|&category| vocabulary.is_service_data(category))
 }
 
-/// A text as an RFC 9651 Item: a String, or a Display String where it is not ASCII.
+/// A text as an RFC 9651 Item: a String, or a Display String if it is not ASCII.
 fn item(text: &str) -> Option<HeaderValue> {
     let is_string = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let mut value = String::with_capacity(text.len() + 3);

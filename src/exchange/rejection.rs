@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::Refusal;
 use super::upstream_fault::{ResponseError, UpstreamFault};
 
-/// A refusal with everything that its response or the operator's log tells beyond the reason. None of it holds a value
-/// of the request.
+/// A refusal with the details that its response or the operator's log adds to the reason. No detail holds a value of
+/// the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The reason.
@@ -27,7 +27,7 @@ impl Rejection {
         Rejection { detail: Some(detail.into()), ..Rejection::from(refusal) }
     }
 
-    /// [`Refusal::RequestMalformed`], with what is wrong and how to write it.
+    /// [`Refusal::RequestMalformed`], with the mistake and its correction.
     pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
         Rejection::new(Refusal::RequestMalformed, detail)
     }

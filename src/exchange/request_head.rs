@@ -1,7 +1,7 @@
 //! The request head that goes on to the upstream: an allow-list, and the gateway's own fields about the connection.
 //!
-//! It does not decide whether the request goes on. Invariant: no credential, no declared purpose and no field that
-//! overrides the decision reaches an upstream.
+//! The module does not decide if the request is forwarded. Invariant: no credential, no declared purpose and no field
+//! that overrides the decision reaches an upstream.
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
@@ -30,7 +30,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Conditions and codings: they would apply to the body that the upstream has, not to the one that leaves.
+/// Fields with conditions and codings, which would apply to the upstream's body and not to the body that leaves.
 const CONDITIONS: [HeaderName; 8] = [
     RANGE,
     IF_RANGE,
@@ -42,7 +42,8 @@ const CONDITIONS: [HeaderName; 8] = [
     ACCEPT_RANGES,
 ];
 
-/// Fields that override method, path or host: an origin that follows one of them does something else than was decided.
+/// Fields that override method, path or host: an origin that follows one of them executes another request than the one
+/// decided on.
 static OVERRIDES: [HeaderName; 10] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
@@ -77,11 +78,11 @@ static OF_A_PROXY: [HeaderName; 12] = [
     HeaderName::from_static("ssl-client-cert"),
 ];
 
-/// Prefixes of the names of such fields.
+/// Prefixes of the names of further fields that only a proxy may write.
 const PREFIXES_OF_A_PROXY: [&str; 2] = ["x-forwarded-", "x-ssl-client-"];
 
-/// Request fields that are forwarded to every upstream. Any other field is dropped unless the route lists it: how an origin
-/// would read it is unknown.
+/// Request fields that are forwarded to every upstream. Any other field is dropped unless the route lists it: its
+/// effect on an origin is unknown.
 pub static ALWAYS_FORWARDED: [HeaderName; 8] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
@@ -105,8 +106,8 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }
 
-/// Returns a predicate: true for a field of this head that ends at this proxy, also because `Connection` names it
-/// (RFC 9110, 7.6.1).
+/// Returns a predicate that is true for a field of this head that ends at this proxy, including the fields that
+/// `Connection` names (RFC 9110, 7.6.1).
 pub fn ends_here(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
     let nominated: Vec<&str> = headers
         .get_all(CONNECTION)
@@ -120,7 +121,7 @@ pub fn ends_here(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
     }
 }
 
-/// Returns why a route cannot list a recipient's field to be forwarded; `None` where it can.
+/// Returns the reason why a route cannot list a recipient's field to be forwarded; `None` if it can.
 pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option<&'static str> {
     let is_purpose = |name: &str| name.starts_with("data-purpose") || name.starts_with("x-data-purpose");
     let text = name.as_str();
@@ -162,7 +163,8 @@ pub fn forwarded(parts: &Parts, listed: &[HeaderName], purpose_header: &HeaderNa
     forwarded
 }
 
-/// Tells the upstream for whom the gateway asks: `Forwarded` (RFC 7239) and its predecessors `X-Forwarded-*`.
+/// Adds the fields that tell the upstream on whose behalf the gateway sends the request: `Forwarded` (RFC 7239) and its
+/// predecessors `X-Forwarded-*`.
 fn add_forwarded(parts: &Parts, head: &mut HeaderMap) {
     let mut elements: Vec<String> = Vec::with_capacity(3);
     let mut add = |name: HeaderName, value: &str, element: String| {

@@ -1,4 +1,5 @@
-//! The response: the upstream's head judged, the head that leaves instead, and how the body is treated.
+//! The response: judges the upstream's head, builds the head that leaves instead, and chooses the treatment of the
+//! body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use super::{Refusal, Rejection, request_head};
 /// The response header that names the purpose of the release and the decision.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
 
-/// A response that hides whether something exists leaves at a multiple of this time after the request: many times the
-/// difference between a record that is withheld and one that does not exist.
+/// A response that hides existence leaves at a multiple of this time after the request. The time is many times the
+/// difference in duration between a withheld record and one that does not exist.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Phase 7: the intent is on record. The exchange waits for the upstream's response head.
@@ -32,26 +33,26 @@ pub struct RecordedExchange {
     grant: Arc<Grant>,
 }
 
-/// The head that leaves, and how the body is treated.
+/// The head that leaves, and the treatment of the body.
 #[derive(Debug)]
 pub struct ResponseHead {
     /// Status and headers.
     pub head: Response<()>,
-    /// How the door treats the upstream's body.
+    /// The treatment of the upstream's body by the driver.
     pub body: BodyTreatment,
 }
 
-/// How a door treats the body of an upstream's response.
+/// The treatment of the body of an upstream's response by the driver.
 #[derive(Debug)]
 pub enum BodyTreatment {
-    /// No body leaves. The door drains the upstream's body, then calls [`RecordedExchange::close`].
+    /// No body leaves. The driver drains the upstream's body, then calls [`RecordedExchange::close`].
     Empty,
-    /// The body cannot be scrubbed. If it turns out to be empty, as with [`BodyTreatment::Empty`]; otherwise the exchange
-    /// is refused for this fault.
+    /// The body cannot be scrubbed. If it turns out to be empty, the treatment is that of [`BodyTreatment::Empty`];
+    /// otherwise the exchange is refused for this fault.
     OnlyIfEmpty(UpstreamFault),
-    /// The body is scrubbed. Where that fails before anything has left, the door gives the flow up
-    /// ([`BodyFlow::refuse`]) and refuses the exchange. For a `HEAD` request nothing of the body leaves: the door scrubs the
-    /// first window, then closes the flow.
+    /// The body is scrubbed. If scrubbing fails before anything has left, the driver abandons the flow
+    /// ([`BodyFlow::refuse`]) and refuses the exchange. For a `HEAD` request nothing of the body leaves: the driver
+    /// scrubs the first window, then closes the flow.
     Scrub(Box<BodyFlow>),
     /// The body passes unread.
     PassThrough(Box<Transfer>),
@@ -67,12 +68,12 @@ impl RecordedExchange {
         self.grant.context.method == Method::HEAD
     }
 
-    /// Longest wait for the next chunk of the upstream's body.
+    /// Maximum wait for the next chunk of the upstream's body.
     pub fn idle_timeout(&self) -> Duration {
         self.grant.route().upstream_idle_timeout
     }
 
-    /// Judges the head of the upstream's response. `length` is the exact length of its body, where that is known.
+    /// Judges the head of the upstream's response. `length` is the exact length of the body, if it is known.
     ///
     /// # Errors
     /// The [`Rejection`] to pass to [`RecordedExchange::refuse`].
@@ -116,7 +117,7 @@ impl RecordedExchange {
                 }
             }
             ResponseKind::Unreadable(fault) if is_read => BodyTreatment::OnlyIfEmpty(fault),
-            // A media type tells that GET would have a body.
+            // A media type shows that the response to GET would have a body.
             ResponseKind::Unreadable(UpstreamFault::NoMediaType) | ResponseKind::Empty => {
                 BodyTreatment::Empty
             }
@@ -125,12 +126,12 @@ impl RecordedExchange {
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
     }
 
-    /// On a route that is not personal the body passes unread, under a new head and framed anew.
+    /// Passes the body unread on a route that is not personal, under a new head and with new framing.
     fn respond_unread(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, ResponseError> {
         response::screen(upstream)?;
         let mut head = response::unread_head(&upstream.headers);
         head.insert(VIA, request_head::via(upstream.version));
-        // The one length that counts is the one by which the body was read.
+        // The length is that of the body as it is read, and not the upstream's own field.
         if let Some(length) = length.filter(|length| *length > 0) {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -141,7 +142,8 @@ impl RecordedExchange {
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
     }
 
-    /// Adds what every response has: purpose and decision, the controller, and who may read it.
+    /// Adds the fields of every response: purpose and decision, the controller's contact, and the origin that may read
+    /// it.
     fn finish_head(&self, status: StatusCode, mut head: HeaderMap) -> Response<()> {
         let Grant { context, purpose_name, .. } = &*self.grant;
         // `customer-support;decision="01J…"`.
@@ -165,8 +167,8 @@ impl RecordedExchange {
         Transfer::new(Arc::clone(&self.grant), false).close();
     }
 
-    /// Refuses the exchange. Where the route hides what exists, waits for the next tick: judging a record takes longer than
-    /// learning that there is none, and a recipient that asks often enough could tell the two apart.
+    /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than
+    /// finding that there is none, and a recipient that repeats the request often enough could distinguish the two.
     pub async fn refuse(&self, rejection: Rejection) -> Response<Bytes> {
         let hides = self.grant.route().hide_existence;
         let is_hidden = hides && rejection.refusal.hiding_existence() == Refusal::NotFound;

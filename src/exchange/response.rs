@@ -1,7 +1,7 @@
-//! The head of the upstream's response: how it is judged, and the new head that leaves instead.
+//! The head of the upstream's response: its judgement, and the new head that leaves instead.
 //!
-//! It does not read the body. Invariant: of the upstream's head only an allow-list is forwarded. hyper would even re-emit
-//! the upstream's reason phrase, which can name a person.
+//! The module does not read the body. Invariant: of the upstream's head only an allow-list is forwarded. hyper would
+//! even re-emit the upstream's reason phrase, which can name a person.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
@@ -18,7 +18,7 @@ use crate::exchange::media_type::{MediaType, MediaTypes};
 use crate::exchange::request_head;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
-/// Longest `Retry-After` that is passed on, in seconds: a day.
+/// Maximum `Retry-After` that is passed on, in seconds: a day.
 const MAX_RETRY_AFTER: i64 = 86_400;
 /// Maximum number of languages of one response.
 const MAX_LANGUAGES: usize = 3;
@@ -37,13 +37,13 @@ pub enum ResponseKind {
 /// Judges the head of a response on a personal route.
 ///
 /// # Errors
-/// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status that stands for no whole
-/// response.
+/// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status of a response that is not
+/// whole.
 pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, ResponseError> {
     let status = parts.status;
     screen(parts)?;
     if status == StatusCode::PRECONDITION_FAILED || status == StatusCode::RANGE_NOT_SATISFIABLE {
-        // The conditions were removed from the request, so this answers a question that nobody asked.
+        // The conditions were removed from the request, so this status does not belong to the request that was sent.
         return Err(UpstreamFault::Status(status.as_u16()).into());
     }
     if status.is_client_error() || status.is_server_error() {
@@ -60,7 +60,7 @@ pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, Respo
     Ok(readable(&parts.headers, route).unwrap_or_else(ResponseKind::Unreadable))
 }
 
-/// Checks what a response needs on any route.
+/// Checks the requirements of a response on any route.
 ///
 /// # Errors
 /// The [`UpstreamFault`]: a status below 200 or beyond 599 is not that of a final response, and a body in a transfer coding
@@ -175,7 +175,7 @@ fn is_language(tag: &str) -> bool {
     LANGUAGES.split_ascii_whitespace().any(|known| known == language) && parts.next().is_none()
 }
 
-/// Returns the upstream's `Retry-After` in seconds, where it is within a day.
+/// Returns the upstream's `Retry-After` in seconds, if it is within a day.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

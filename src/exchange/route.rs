@@ -1,6 +1,6 @@
 //! Routes and recipients, compiled at load and immutable.
 //!
-//! They hold no credentials and no policy: a route refers to a pack, a credential to a recipient.
+//! Neither holds credentials or a policy: a route refers to a pack, and a credential refers to a recipient.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
@@ -23,7 +23,7 @@ use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
-/// The treatment of a response of which something is withheld.
+/// The treatment of a response with withheld fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnWithheld {
     /// The rest leaves.
@@ -35,7 +35,7 @@ pub enum OnWithheld {
     },
 }
 
-/// The mapping of a route: how its responses are scrubbed, and whom its path names.
+/// The mapping of a route: the plan for scrubbing its responses, and the people that its path names.
 #[derive(Debug)]
 pub struct Scrubbing {
     /// The compiled plan of the scrubber.
@@ -46,11 +46,11 @@ pub struct Scrubbing {
     pub personal: Vec<bool>,
     /// The treatment of subjects that the ledger does not know.
     pub unknown_subject: UnknownSubject,
-    /// The treatment of a response of which something is withheld.
+    /// The treatment of a response with withheld fields.
     pub on_withheld: OnWithheld,
     /// The bounds of the scrubber.
     pub limits: Limits,
-    /// The mapped fields, as recipients are told them.
+    /// The mapped fields, as the pages for recipients list them.
     pub fields: Vec<MappedField>,
     /// The mapping as the configuration has it.
     pub records: Vec<RecordMapping>,
@@ -68,7 +68,7 @@ pub struct MappedField {
 }
 
 impl Scrubbing {
-    /// True if a response of which something is withheld is withheld as a whole.
+    /// True if a response with a withheld field is withheld as a whole.
     pub fn is_all_or_nothing(&self) -> bool {
         matches!(self.on_withheld, OnWithheld::Deny { .. })
     }
@@ -86,7 +86,7 @@ impl Scrubbing {
         let is_personal = |category: &CategoryId| vocabulary.has_owner(*category);
         let sets: Vec<Vec<CategoryId>> =
             plan.classes().iter().map(|class| class.categories.clone()).collect();
-        // Unclassified fields can be personal where they leave.
+        // Unclassified fields can be personal if they leave.
         let unclassified = plan.releases_unclassified();
         let personal = sets.iter();
         let personal =
@@ -126,11 +126,11 @@ pub struct Route {
     pub pattern: String,
     /// The purposes that it serves, each with its children; `None`: all purposes.
     pub purposes: Option<Vec<PurposeId>>,
-    /// The operation, where it does not follow from the method.
+    /// The operation, if it does not follow from the method.
     pub operation: Option<Operation>,
     /// The mapping of a personal route; `None`: responses pass unread.
     pub scrubbing: Option<Scrubbing>,
-    /// The mapping of a route that is not personal: it tells only whom the path of a request names.
+    /// The mapping of a route that is not personal: it only finds the people that the path of a request names.
     pub path_mapping: Option<Scrubbing>,
     /// The rules for the media types of its responses.
     pub media_types: MediaTypes,
@@ -146,7 +146,7 @@ pub struct Route {
     pub forward_purpose: bool,
     /// True if a DELETE may have a body.
     pub delete_body: bool,
-    /// The rules for cross-origin requests, where the route lists origins.
+    /// The rules for cross-origin requests, if the route lists origins.
     pub cors: Option<Cors>,
     /// Maximum bytes of a request's body.
     pub max_request_body: usize,
@@ -176,7 +176,7 @@ impl Route {
         })
     }
 
-    /// Returns the mapping, whether responses are scrubbed or pass unread.
+    /// Returns the mapping of a personal route, or the path mapping of another route.
     pub fn mapping(&self) -> Option<&Scrubbing> {
         self.scrubbing.as_ref().or(self.path_mapping.as_ref())
     }
@@ -188,7 +188,7 @@ impl Route {
         PathNames { subject, controller }
     }
 
-    /// Tells the operator why a response of the upstream does not leave, within the limit of the route.
+    /// Logs the reason why a response of the upstream does not leave, within the route's limit of log lines.
     pub(crate) fn warn(&self, fault: UpstreamFault, decision: &str) {
         let Some(count) = self.fault_log.admit() else { return };
         tracing::warn!(
@@ -202,7 +202,7 @@ impl Route {
         );
     }
 
-    /// True if the body of the upstream's response decides about the head that leaves.
+    /// True if the head that leaves depends on the body of the upstream's response.
     pub(crate) fn depends_on_body(&self) -> bool {
         let scrubbing = self.scrubbing.as_ref();
         scrubbing.is_some_and(|scrubbing| scrubbing.is_all_or_nothing() || self.hide_existence)
@@ -215,12 +215,12 @@ impl Route {
     }
 
     fn serves(&self, method: &Method) -> bool {
-        // HEAD is answered as GET would be.
+        // HEAD is served wherever GET is.
         self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
     }
 }
 
-/// How much a recipient is told about withheld fields.
+/// The detail in which withheld fields are reported to a recipient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithheldReport {
     /// Nothing.
@@ -243,9 +243,9 @@ pub struct Recipient {
     pub without_agreement: Arc<RecipientFacts>,
     /// The agreement with the recipient.
     pub agreement: Option<Agreement>,
-    /// How much it is told about withheld fields.
+    /// The detail in which withheld fields are reported to it.
     pub report: WithheldReport,
-    /// The rate limit of its requests, where it has one.
+    /// The rate limit of its requests, if it has one.
     pub rate: Option<DefaultDirectRateLimiter>,
 }
 
@@ -291,7 +291,7 @@ impl Recipient {
 pub struct Routes {
     all: Vec<Arc<Route>>,
     by_path: matchit::Router<usize>,
-    /// The routes of one pattern, by the slot that `by_path` leads to.
+    /// The routes of each pattern. `by_path` maps a path to its slot here.
     slots: Vec<Vec<Arc<Route>>>,
     slot_of: HashMap<String, usize>,
     /// True if a route lists origins.
@@ -326,7 +326,7 @@ impl Routes {
     /// Adds a route.
     ///
     /// # Errors
-    /// [`Unroutable`] where an earlier route serves the same requests or the pattern is malformed.
+    /// [`Unroutable`] if an earlier route serves the same requests or the pattern is malformed.
     pub fn add(&mut self, route: Arc<Route>) -> Result<(), Unroutable> {
         let slot = match self.slot_of.get(&route.pattern) {
             Some(slot) => *slot,
@@ -365,8 +365,8 @@ impl Routes {
         self.all.iter()
     }
 
-    /// Returns the route that decides which origins may send a request: the one that serves it or, where none does, one at
-    /// this path that lists the origin. `None` where that route lists no origins.
+    /// Returns the route that decides which origins may send a request: the route that serves the request; if there is
+    /// none, a route at this path that lists the origin. `None` if that route lists no origins.
     pub fn cross_origin_route(
         &self,
         path: &str,
@@ -386,7 +386,7 @@ impl Routes {
         }
     }
 
-    /// Returns the methods that a path serves, as the value of `Allow`; empty where no route has the path.
+    /// Returns the methods that a path serves, as the value of `Allow`; empty if no route has the path.
     pub fn allowed_methods(&self, path: &str) -> String {
         let Ok(matched) = self.by_path.at(path) else { return String::new() };
         let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
@@ -398,7 +398,7 @@ impl Routes {
     /// Finds the route for a screened path and a method.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`]; [`Refusal::RequestMalformed`] where a
+    /// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`]; [`Refusal::RequestMalformed`] if a
     /// parameter does not decode to UTF-8.
     pub fn find(&self, path: &str, method: &Method) -> Result<MatchedRoute, Refusal> {
         let matched = self.by_path.at(path).map_err(|_| Refusal::NotFound)?;

@@ -24,7 +24,7 @@ pub(super) fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Reject
     screen_message(parts, authorities)
 }
 
-/// Checks everything except the method.
+/// Checks a request head, except its method.
 ///
 /// # Errors
 /// The [`Rejection`] of the first thing that is not accepted: the length of the target, the size of the header, the
@@ -51,7 +51,8 @@ fn screen_fields(headers: &HeaderMap) -> Result<(), Rejection> {
     if headers.keys().any(|name| name.as_str().contains('_')) {
         return Err(Rejection::malformed("The name of a header field has no `_`: write `-`."));
     }
-    // HTTP/1.1 strips them. HTTP/2 calls such a message malformed (RFC 9113, 8.2.1), but the library accepts it.
+    // HTTP/1.1 parsers strip leading and trailing blanks. HTTP/2 calls such a message malformed (RFC 9113, 8.2.1), but
+    // the library accepts it.
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let has_blanks = |value: &HeaderValue| {
         let value = value.as_bytes();
@@ -90,7 +91,7 @@ pub(super) fn screen_body(method: &Method, has_body: bool) -> Result<(), Rejecti
 ///
 /// # Errors
 /// [`Refusal::RequestMalformed`] for the body of a DELETE that the route does not expect, and for a body in a content
-/// coding where the route does not forward `Content-Encoding`.
+/// coding if the route does not forward `Content-Encoding`.
 pub(super) fn screen_content(
     parts: &Parts,
     has_body: bool,
@@ -133,8 +134,8 @@ pub(super) fn authority(parts: &Parts) -> Option<&str> {
     parts.uri.authority().map(Authority::as_str).or_else(host)
 }
 
-/// Accepts exactly one authority, the same in the target and in `Host`, and one that is served where authorities are
-/// listed.
+/// Accepts exactly one authority, the same in the target and in `Host`. If the listener lists authorities, it must be
+/// one of them.
 fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next().map(HeaderValue::to_str).transpose().map_err(|_| Refusal::RequestMalformed)?;
@@ -167,8 +168,8 @@ fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal
     if ours { Ok(()) } else { Err(Refusal::AuthorityNotServed) }
 }
 
-/// True if this can be the name or the address of a host. RFC 3986 allows more characters. No name has them, and in
-/// `X-Forwarded-Host` and `Forwarded` the upstream would read them as a list or a quotation.
+/// True if this can be the name or the address of a host. RFC 3986 allows more characters. No host name has these
+/// characters, and in `X-Forwarded-Host` and `Forwarded` the upstream would read them as a list or a quotation.
 fn is_host(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match address {

@@ -51,7 +51,7 @@ impl Snapshot {
 pub struct Versions {
     /// Sorted by effective date.
     all: Vec<Arc<Decisions>>,
-    /// The number of versions that have begun. A clock that is set back brings no earlier version back.
+    /// The number of versions that have begun. If the clock is set back, no earlier version comes into force again.
     begun: AtomicUsize,
 }
 
@@ -62,7 +62,8 @@ impl Versions {
         Versions { all, begun: AtomicUsize::new(0) }
     }
 
-    /// Returns the version in force at this instant or at the latest instant asked for so far; `None` before the first.
+    /// Returns the version in force at this instant, or at the latest instant of any earlier call; `None` before the
+    /// first version.
     pub fn in_force(&self, now: Timestamp) -> Option<&Arc<Decisions>> {
         let has_begun = |version: &Arc<Decisions>| version.pack().manifest().effective_from() <= now;
         let by_now = self.all.iter().rposition(has_begun).map_or(0, |latest| latest + 1);

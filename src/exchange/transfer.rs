@@ -1,7 +1,7 @@
-//! The account of one response on its way: bytes, waits, the report of what was withheld, and the end.
+//! The account of one response in transfer: bytes, waits, the report on withheld fields, and the outcome.
 //!
-//! Invariant: each granted response ends once, as released, aborted or refused. A transfer that is dropped without an end
-//! closes as aborted: the recipient went away.
+//! Invariant: each granted response ends once, as released, aborted or refused. A transfer that is dropped before it
+//! ends closes as aborted, because the recipient went away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::disclosure::Outcome;
 use crate::log_limit::LogLimit;
 use crate::vocabulary::Form;
 
-/// The trailer that tells how much was withheld.
+/// The trailer that reports withheld records and fields.
 pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
 
-/// One granted response on its way to the recipient.
+/// One granted response in transfer to the recipient.
 pub struct Transfer {
     pub(super) grant: Arc<Grant>,
     /// True if the response may have no end.
@@ -34,7 +34,7 @@ pub struct Transfer {
     waited: Duration,
     /// Bytes that have left.
     sent: u64,
-    /// Counted chunk by chunk, so resolved once.
+    /// These counters are resolved once, because bytes are counted for each chunk.
     bytes_in: IntCounter,
     bytes_out: IntCounter,
 }
@@ -61,7 +61,7 @@ impl Transfer {
         }
     }
 
-    /// Longest wait for the next chunk of the upstream's body.
+    /// Maximum wait for the next chunk of the upstream's body.
     pub fn idle_timeout(&self) -> Duration {
         self.grant.route().upstream_idle_timeout
     }
@@ -82,7 +82,7 @@ impl Transfer {
     /// Counts a wait for the upstream.
     ///
     /// # Errors
-    /// [`UpstreamFault::BodyTimeout`] where all waits together are too long. A response that may have no end has no such
+    /// [`UpstreamFault::BodyTimeout`] if all waits together are too long. A response that may have no end has no such
     /// bound.
     pub fn waited(&mut self, time: Duration) -> Result<(), UpstreamFault> {
         self.waited = self.waited.saturating_add(time);
@@ -117,7 +117,7 @@ impl Transfer {
         }
     }
 
-    /// The trailer that tells how much was withheld.
+    /// The trailer that reports withheld records and fields.
     pub(super) fn trailer(&self) -> Option<HeaderMap> {
         let value = self.withheld.value(self.grant.report, self.grant.route().scrubbing.as_ref())?;
         Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))

@@ -8,7 +8,7 @@ use crate::exchange::Refusal;
 use crate::exchange::flow::decode::ContentCoding;
 use crate::scrub::Unreadable;
 
-/// Reason for which there is no response, or none that can be scrubbed.
+/// Reason for which there is no response, or no response that can be scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
     /// No upstream has the name that the route names.
@@ -37,14 +37,14 @@ pub enum UpstreamFault {
     InterimAnswers,
     /// A transfer coding other than `chunked` alone.
     TransferCoding,
-    /// A status that stands for no whole response: a redirect, a partial response, the result of a condition, a number
+    /// A status of a response that is not whole: a redirect, a partial response, the result of a condition, a number
     /// beyond 599.
     Status(u16),
     /// The head names no media type.
     NoMediaType,
     /// The head names two media types.
     TwoMediaTypes,
-    /// A media type that is not JSON; its name where that is known.
+    /// A media type that is not JSON; its name if that is known.
     MediaType(Option<&'static str>),
     /// Characters that are not UTF-8.
     Charset,
@@ -63,7 +63,7 @@ pub enum UpstreamFault {
 }
 
 impl UpstreamFault {
-    /// Returns the refusal that the recipient is told.
+    /// Returns the refusal that the recipient receives.
     pub fn refusal(self) -> Refusal {
         match self {
             UpstreamFault::NoUpstream
@@ -137,9 +137,9 @@ impl fmt::Display for UpstreamFault {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the answer was cut: {}", .refusal.code())]
 pub struct ResponseError {
-    /// The refusal that the recipient is told, where nothing has left yet.
+    /// The refusal that the recipient receives if nothing has left yet.
     pub refusal: Refusal,
-    /// The fault for the operator's log, where the upstream is the reason.
+    /// The fault for the operator's log, if the upstream is the reason.
     pub fault: Option<UpstreamFault>,
 }
 

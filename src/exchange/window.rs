@@ -20,7 +20,7 @@ pub(crate) struct ReleaseCount {
     pub(crate) fields: u64,
 }
 
-/// Maximum number of permits whose fields are counted apart before they are added to the summary.
+/// Maximum number of permits whose fields are counted separately before they are added to the summary.
 const MAX_PERMITS: usize = 4;
 
 /// Counts of fields by permit and class. Consecutive records share few permits.
@@ -28,7 +28,7 @@ const MAX_PERMITS: usize = 4;
 pub(crate) struct FieldCounts(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
 
 impl FieldCounts {
-    /// Counts fields under their permit. One permit too many moves the counts of the oldest into the summary.
+    /// Counts fields under their permit. Beyond [`MAX_PERMITS`], the counts of the oldest permit move into the summary.
     pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], summary: &mut WindowSummary) {
         let known = self.0.iter_mut().find(|(known, _)| known.is_same_instance(permit));
         if let Some((_, counts)) = known {
@@ -51,7 +51,7 @@ impl FieldCounts {
 pub(crate) struct WindowSummary {
     /// Number of records.
     pub(crate) records: u64,
-    /// Records with personal fields of which none left.
+    /// Records whose personal fields were all withheld.
     pub(crate) withheld_records: u64,
     /// Records without a usable subject, or with one that the ledger does not know.
     pub(crate) unknown_subjects: u64,
@@ -69,7 +69,7 @@ pub(crate) struct WindowSummary {
     pub(crate) subjects: Vec<Fingerprint>,
     /// Controllers whose instructions were looked up: their changes concern the window too.
     pub(crate) controllers: Vec<Fingerprint>,
-    /// The subjects of whom something personal may leave.
+    /// The subjects of records from which a personal field may leave.
     pub(crate) released_subjects: Vec<Fingerprint>,
 }
 
@@ -125,7 +125,7 @@ impl WindowSummary {
             || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
-    /// Returns every subject that was looked up once: a list may be about one person.
+    /// Returns the subjects that were looked up, each once: all records of a list may be about one person.
     pub(crate) fn distinct_subjects(&self) -> Cow<'_, [Fingerprint]> {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
@@ -135,7 +135,7 @@ impl WindowSummary {
         self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
     }
 
-    /// Returns those people of whom nothing personal leaves.
+    /// Returns the people in whose records every personal field is withheld.
     pub(crate) fn withheld_subjects(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
         let released: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
         people.iter().filter(|subject| !released.contains(subject)).copied().collect()

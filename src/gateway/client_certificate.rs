@@ -10,12 +10,12 @@ use crate::exchange::caller::{CertificateName, PeerCertificate};
 /// Returns the subject alternative names of a verified client certificate (never its common name) and the earliest end
 /// of validity in `chain`, which begins with the client's own certificate.
 ///
-/// A certificate that does not parse has no names and has ended, so it identifies nobody.
+/// A certificate that does not parse counts as expired and as one without names, so it identifies nobody.
 pub(super) fn peer_names(chain: &[CertificateDer<'_>], now: Timestamp) -> PeerCertificate {
     let unreadable = || PeerCertificate { valid_until: Some(Timestamp::MIN), ..PeerCertificate::default() };
     let Some((own, issuers)) = chain.split_first() else { return unreadable() };
     let Ok((_, own)) = X509Certificate::from_der(own) else { return unreadable() };
-    // An issuer that has ended took no part in the verification.
+    // An expired issuer certificate took no part in the verification.
     let issuers = issuers.iter().filter_map(|issuer| Some(end(&X509Certificate::from_der(issuer).ok()?.1)));
     let until = issuers.filter(|end| *end > now).chain([end(&own)]).min();
     PeerCertificate { names: names(&own).into(), valid_until: until }

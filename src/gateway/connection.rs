@@ -24,7 +24,7 @@ use crate::config::{ClientAuthority, TlsServer};
 
 /// Time for a request's head to arrive, from the connection or from the previous request on.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Time in which a recipient has to accept at least one byte of what is written.
+/// Time in which a recipient has to accept at least one byte of the written data.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
 
 /// Maximum wait before the wall clock is read again, as it may be set meanwhile.
@@ -61,7 +61,7 @@ pub(super) struct CloseConditions {
     pub(super) stop: watch::Receiver<bool>,
     /// End of the client certificate.
     pub(super) until: Option<Timestamp>,
-    /// TLS configuration of the listener, which says whose client certificates are accepted now.
+    /// TLS configuration of the listener, with the authority whose client certificates are accepted now.
     pub(super) tls: Option<watch::Receiver<TlsServer>>,
     /// Authority whose client certificates were accepted when the connection began.
     pub(super) authority: Option<ClientAuthority>,

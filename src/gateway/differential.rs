@@ -1,6 +1,5 @@
-//! A decision is the same wherever it is asked: for random people, what an access evaluation says of a
-//! category is compared with what the gate did with the same field of the same person's record, as the
-//! disclosure log has it.
+//! Compares access evaluations with exchanges over random people: the evaluation of a category must equal the release
+//! of the same field of the same person's record in the disclosure log.
 //!
 //! `PURPOSEGATE_DIFFERENTIAL=100000` runs so many comparisons instead of a few thousand.
 
@@ -35,7 +34,7 @@ use crate::ledger::{Batch, Ledger, VocabularyTerms};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
-/// Comparisons where the environment asks for no other number.
+/// Default number of comparisons.
 const COMPARISONS: usize = 5000;
 /// Categories of one record that are asked for.
 const ASKED_AT_ONCE: usize = 10;
@@ -181,7 +180,7 @@ fn event(dice: &mut Xorshift, words: &TestTerms, person: u64) -> Value {
     event
 }
 
-/// Everybody's history; of some people nothing is known, and some only ever refuse.
+/// Everybody's history. Some people have no events, and some have only refusals.
 fn histories(dice: &mut Xorshift, words: &TestTerms) -> String {
     let mut lines = String::new();
     for person in 0..PEOPLE {
@@ -205,7 +204,7 @@ fn histories(dice: &mut Xorshift, words: &TestTerms) -> String {
     lines
 }
 
-/// An upstream that has every category of whoever its path names.
+/// An upstream that has every category of the person that its path names.
 #[derive(Clone)]
 struct Api(Arc<Vec<String>>);
 
@@ -274,7 +273,7 @@ async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Sh
     ledger
         .import(lines.as_bytes(), batch, Timestamp::now(), |line| taken += usize::from(line.outcome.is_ok()))
         .await;
-    // A word that some event does not go with is no loss.
+    // Some lines are rejected, because their words do not fit their kind of event.
     assert!(taken * 10 > all * 7, "{taken} of {all} lines were taken");
     let log =
         Log::open(&folder.join("audit"), &keys, Durability::Batched, Duration::from_secs(1 << 30)).unwrap();
@@ -324,7 +323,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
         let route = dice.word(&["plain", "open", "backup"]);
         let (method, operation) =
             if dice.one_in(3) { (Method::PUT, "alter") } else { (Method::GET, "disclose") };
-        // A few whom nobody has told anything about.
+        // A few people have no events.
         let person = format!("p-{}", dice.below(PEOPLE + 40));
         let account = format!("a-{}", dice.below(5));
         let case = format!("C-{}", dice.of(&words.recipients).trim_start_matches("r-"));

@@ -45,7 +45,7 @@ const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
-/// Maximum number of unsent bytes in the kernel's buffer. A withdrawal cannot stop them any more.
+/// Maximum number of unsent bytes in the kernel's buffer. A withdrawal cannot recall them.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
 
@@ -209,7 +209,7 @@ impl Connection {
 }
 
 fn tune(stream: &TcpStream) {
-    // Both are optimizations, so errors are ignored.
+    // Both socket options are optimizations, so errors are ignored.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);

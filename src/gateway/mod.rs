@@ -1,6 +1,6 @@
 //! The process that serves: binds sockets over an assembled configuration, reloads it, and drains at the end.
 //!
-//! It decides nothing about exchanges: each request goes to the layer over the state that [`crate::assembly`] made.
+//! It decides nothing about exchanges: the layer handles each request, with the state that [`crate::assembly`] made.
 //! Invariants: a reload that fails changes nothing ([`reload`]); after a stop no connection is accepted, and exchanges
 //! under way end within the drain time.
 
@@ -42,16 +42,16 @@ use crate::layer::PurposeLayer;
 /// Time between two searches for outdated files of the access log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Why a gateway does not start.
+/// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Keys, ledger, logs or policies.
+    /// Keys, ledger, logs or policies cannot be assembled.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
-    /// A certificate or key of a listener.
+    /// A certificate or key of a listener cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
-    /// A socket, most likely because its port is in use or privileged.
+    /// A socket cannot be bound, most likely because its port is in use or privileged.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The configured address.

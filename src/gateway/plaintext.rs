@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 /// First bytes of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A TCP stream that is reset if it is dropped in the middle of a response without a length. To HTTP/1.0 such a response
-/// ends with the connection, so a response that is cut must not close it regularly.
+/// A TCP stream that is reset if it is dropped in the middle of a response without a length. In HTTP/1.0 the end of the
+/// connection is the end of such a response, so a cut response must not close the connection regularly.
 #[derive(Debug)]
 pub(super) struct PlaintextStream {
     stream: TcpStream,

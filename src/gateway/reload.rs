@@ -1,7 +1,7 @@
 //! Reloads the configuration of a running gateway.
 //!
-//! Invariant: a reload that fails changes nothing. So everything that can fail comes first, and last of it the
-//! ledger, which remembers the policies as in force.
+//! Invariant: a reload that fails changes nothing. So every step that can fail comes first. The last of these steps
+//! makes the ledger remember the policies as in force.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,14 +71,14 @@ impl Reloader {
             certificate.send_replace(server);
         }
         export_certificate_ends(&shared.metrics, &config.listeners);
-        // Before the snapshot: its routes name these upstreams.
+        // The upstreams are replaced before the snapshot, whose routes name them.
         upstreams.replace(&config.upstreams);
         assembly::apply(shared, config);
         Ok(())
     }
 }
 
-/// The settings that only a restart applies, to tell when a reload finds one changed.
+/// The settings that only a restart applies. A reload compares them to report a change.
 #[derive(Debug)]
 pub(super) struct RestartOnly {
     listeners: Vec<ListenerSection>,

@@ -1,7 +1,7 @@
 //! Reads the rest of a body that does not leave, within bounds, so that its connection can be used again.
 //!
-//! A connection whose body is dropped before its end is closed. Then a refusal would cost the next request more than a
-//! release, and so disclose what it is to hide.
+//! A connection whose body is dropped before its end is closed. The request after a refusal would then take longer than
+//! the request after a release, and the difference would disclose what the refusal hides.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use http_body_util::BodyExt;
 
 use crate::exchange::upstream_fault::UpstreamFault;
 
-/// Most bytes that are read.
+/// Maximum number of bytes that are read.
 const MAX_DRAINED: usize = 64 * 1024;
-/// Longest time that is spent. A body that takes longer is closed.
+/// Maximum time that is spent. The connection of a body that takes longer is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(250);
 
 /// Reads a body to its end, within bounds.

@@ -1,4 +1,4 @@
-//! The tower door: a layer that runs an exchange around any service.
+//! The tower adapter: a layer that runs an exchange around any service.
 //!
 //! The gateway puts it in front of a pool of upstreams; an application can put it in front of its own handlers. It moves
 //! heads and bodies between tower and `crate::exchange` and keeps the time. It decides nothing about a request, and it
@@ -53,8 +53,8 @@ impl<S> Layer<S> for PurposeLayer {
 
 /// A service whose every response went through an exchange.
 ///
-/// The inner service may fail with any error. One that is (a box of) an [`UpstreamFault`] tells its cause; any other is
-/// answered as an upstream that cannot be reached. The service itself never fails: each refusal is a response.
+/// The inner service may fail with any error. An error that is an [`UpstreamFault`], or a box of one, names the cause;
+/// any other error is answered as an unreachable upstream. The service itself never fails: each refusal is a response.
 #[derive(Clone, Debug)]
 pub struct PurposeService<S> {
     shared: Arc<SharedState>,
@@ -74,7 +74,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // The inner service is asked when the exchange gets that far: a refusal needs none.
+        // The inner service is polled when the exchange calls it, because a refusal does not need it.
         Poll::Ready(Ok(()))
     }
 
@@ -104,7 +104,7 @@ where
     let body = RequestBody::new(body, admitted.max_request_body(), admitted.request_timeout());
     let mut forwarded = head.map(|()| body);
     forwarded.extensions_mut().insert(Destination(Arc::clone(admitted.upstream())));
-    // The write of the intent takes no time of its own: the upstream is called meanwhile.
+    // The upstream is called while the intent is written, so the write adds no latency.
     let (intent, called) = tokio::join!(admitted.record_intent(), call(inner, forwarded, &admitted));
     let recorded = match admitted.record(intent) {
         Ok(recorded) => recorded,

@@ -1,6 +1,6 @@
 //! The request body on its way to the upstream: bounded in size and time, without trailers.
 //!
-//! It does not read the content.
+//! The layer does not read the content.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -13,12 +13,12 @@ use tokio::time::Sleep;
 
 use crate::exchange::Refusal;
 
-/// True if content follows a request head. There is none where its length is known to be 0.
+/// True if content follows a request head. A body whose length is known to be 0 is no content.
 pub fn has_body(body: &impl Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
 
-/// The reason for which the request's own body ends the exchange; set when it does.
+/// The reason for which the request's body ends the exchange. The cell is set when that happens.
 pub type RequestBodyFailure = Arc<OnceLock<Refusal>>;
 
 /// The body exceeded a bound or ended early. The reason is in the [`RequestBodyFailure`].
@@ -54,7 +54,7 @@ impl<B: Body> RequestBody<B> {
         RequestBody { inner: None, left: 0, deadline: None, failure: RequestBodyFailure::default() }
     }
 
-    /// Returns the place of the reason, should this body end the exchange.
+    /// Returns the cell for the reason, which is set if this body ends the exchange.
     pub fn failure(&self) -> RequestBodyFailure {
         Arc::clone(&self.failure)
     }

@@ -37,7 +37,8 @@ impl ResponseBody {
         ResponseBody::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    /// A body that passes unread. The exchange closes when the body has been taken; dropped before, it closes as aborted.
+    /// A body that passes unread. The exchange closes when the whole body was taken. If the body is dropped before, the
+    /// exchange closes as aborted.
     pub(super) fn passing<U>(body: U, mut transfer: Box<Transfer>) -> ResponseBody
     where
         U: Body<Data = Bytes> + Send + 'static,

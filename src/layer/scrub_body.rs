@@ -18,7 +18,7 @@ use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 /// leaves.
 ///
 /// # Errors
-/// [`ResponseError`] where nothing may leave; then the upstream's body is drained.
+/// [`ResponseError`] if nothing may leave; then the upstream's body is drained.
 pub(super) async fn scrub<U>(
     upstream: U,
     flow: Box<BodyFlow>,
@@ -123,7 +123,7 @@ where
                 }
             }
         });
-        // Often a chunk is here already, and there is nothing to time.
+        // Often a chunk has already arrived, and no timer is needed.
         if let Poll::Ready(next) = futures_util::poll!(next.as_mut()) {
             return next;
         }
@@ -142,7 +142,7 @@ where
     /// Returns the next bytes to leave; `None` at the end of the body.
     async fn next(&mut self) -> Result<Option<Bytes>, ResponseError> {
         if std::mem::take(&mut self.has_handed_out) {
-            // A window is much to write at once: other exchanges get in between.
+            // Writing a whole window takes long, so other exchanges run in between.
             tokio::task::yield_now().await;
         }
         loop {
@@ -157,8 +157,8 @@ where
         }
     }
 
-    /// Hands out the body frame by frame. The exchange closes when the last frame was taken; dropped before, it closes as
-    /// aborted.
+    /// Hands out the body frame by frame. The exchange closes when the last frame was taken. If the body is dropped
+    /// before, the exchange closes as aborted.
     fn into_body(self) -> ResponseBody
     where
         U: Send + 'static,

@@ -1,4 +1,4 @@
-//! The upstream of a request, as the layer tells it to the service behind it.
+//! The upstream of a request, which the layer names to the inner service.
 
 use std::sync::Arc;
 

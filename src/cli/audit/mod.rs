@@ -130,7 +130,7 @@ pub(super) fn run(
                 Ok(subject) => subject,
                 Err(why) => return unusable(&why, err),
             };
-            // The log holds the identifier of the purpose, which an argument may give by another name.
+            // The log holds the id of the purpose; the argument may be an alias.
             let purpose = purpose.as_ref().map(|given| {
                 let vocabulary = configured.map(|configured| &*configured.vocabulary);
                 let known = vocabulary.and_then(|known| Some((known, known.declared_purpose(given).ok()?)));
@@ -139,7 +139,7 @@ pub(super) fn run(
             let filter = ExchangeFilter { recipient: recipient.clone(), purpose, subject, since: *since };
             show(folder, &filter, configured, decision.as_deref(), *format, out, err)
         }
-        // It reads packs and no log, see [`processing`].
+        // This verb reads packs and no log, see [`processing`].
         AuditVerb::Processing { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(folder, *since, out, err),
     }

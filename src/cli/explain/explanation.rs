@@ -51,7 +51,7 @@ pub(super) struct RecordExplanation {
     pub path: String,
     /// Their numbers in the file, from 1; empty without a file.
     pub numbers: Vec<usize>,
-    /// The people they are about, and whether the ledger knows them.
+    /// The people that the records are about, and their status in the ledger.
     pub person: String,
     pub fields: Vec<FieldExplanation>,
     /// Unknown facts, and how they count.

@@ -277,7 +277,7 @@ impl AnswerExplainer<'_> {
         }
     }
 
-    /// Returns the changes for the first person because of whom the class is withheld.
+    /// Returns the changes for the first person whose state withholds the class.
     fn changes_for_subject(
         &self,
         decision: &RecordDecision,

@@ -9,7 +9,7 @@ use crate::keys::{Fingerprint, Fingerprints, Keys};
 use crate::ledger::{self, Archive, Case, Entity, PolicyMemory};
 use crate::vocabulary::SubjectId;
 
-/// The ledger. One that does not exist yet knows nobody.
+/// The ledger. A ledger that does not exist yet knows nobody.
 pub(super) struct LedgerFacts {
     opened: Option<(Archive, Fingerprints)>,
 }

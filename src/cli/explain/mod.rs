@@ -1,5 +1,5 @@
-//! `explain`: explains why a field leaves a route or not, with the configuration and the ledger as they are, or why it did
-//! in an exchange of the disclosure log.
+//! `explain`: explains why a field leaves a route or not, by the present configuration and ledger, or why it left or
+//! not in an exchange of the disclosure log.
 //!
 //! It changes nothing, and prints neither a value of a record nor the id of a person.
 

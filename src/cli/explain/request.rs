@@ -1,6 +1,7 @@
 //! Explains a request as if it were made now: resolves the names in the arguments, and lists the refusals.
 //!
-//! Each refusal is assumed to be avoided before the next one is looked for, so that all of them are reported at once.
+//! After each refusal the explanation assumes that it is avoided and continues, so that all refusals are reported at
+//! once.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `policy new`: writes a policy pack that releases nothing personal, as a start for an own one.
+//! `policy new`: writes a policy pack that releases nothing personal, as a starting point for the operator's own pack.
 //!
 //! Invariant: an existing file is never overwritten.
 

@@ -85,7 +85,7 @@ fn nothing_of(number: u32, content: &'static str) -> Expectation {
     without_identity(Expectation::released(content), &person(number)).present("/status").absent("/name")
 }
 
-/// People of whom nothing leaves, not even for support.
+/// Scenes with people whose personal data are withheld, even for support.
 fn nothing_personal() -> Vec<Scene> {
     let unsupported = |title, clause, number, content| {
         let request = customer(number, ServiceDesk, "customer-support");

@@ -1,7 +1,7 @@
 //! The caller of a request: a recipient, identified by API key, signed token or client certificate.
 //!
-//! It holds hashes of keys, public keys of issuers and names of certificates, never a key that could be presented.
-//! Invariant: all credentials of one request name the same recipient and the same person.
+//! The registry holds hashes of keys, public keys of issuers and names of certificates, never a key that could be
+//! presented. Invariant: all credentials of one request name the same recipient and the same person.
 
 mod signature;
 pub mod token;
@@ -28,7 +28,7 @@ pub struct Caller {
     pub recipient: usize,
     /// The one purpose that the credential is locked to.
     pub locked_purpose: Option<PurposeId>,
-    /// Who the caller is beyond the recipient's name.
+    /// The persons and the controller that the credential names.
     pub identity: Identity,
     /// The end of the credential's validity, if it has one.
     pub valid_until: Option<Timestamp>,
@@ -46,7 +46,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Combines the identities of two credentials; `None` where they contradict each other.
+    /// Combines the identities of two credentials; `None` if they contradict each other.
     fn combine(self, other: Identity) -> Option<Identity> {
         fn either<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
             let agree = one.is_none() || other.is_none() || one == other;
@@ -60,7 +60,8 @@ impl Identity {
     }
 }
 
-/// A name of a client certificate. The type is part of it: an authority for DNS names may not issue URIs.
+/// A name of a client certificate. The type is part of the name, so that an authority for DNS names cannot issue a URI
+/// that identifies a recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CertificateName {
     /// A URI, such as a SPIFFE id.
@@ -106,22 +107,22 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// No credential yet. A token is accepted where one of these issuers signed it.
+    /// A set without keys and certificates, which accepts tokens of the issuers in `tokens`.
     pub fn new(tokens: Tokens) -> Credentials {
         Credentials { tokens, ..Credentials::default() }
     }
 
-    /// Registers the pattern of a recipient's tokens. Returns the earlier caller where it was registered before.
+    /// Registers the pattern of a recipient's tokens. Returns the caller of an earlier registration, if there is one.
     pub fn register_token(&mut self, pattern: TokenPattern) -> Option<Caller> {
         self.tokens.register(pattern)
     }
 
-    /// Registers the hash of a key. Returns the earlier caller where it was registered before.
+    /// Registers the hash of a key. Returns the caller of an earlier registration, if there is one.
     pub fn register_key(&mut self, hash: KeyHash, caller: Caller) -> Option<Caller> {
         self.keys.insert(hash, caller)
     }
 
-    /// Registers the name of a certificate. Returns the earlier caller where it was registered before.
+    /// Registers the name of a certificate. Returns the caller of an earlier registration, if there is one.
     pub fn register_certificate(&mut self, name: CertificateName, caller: Caller) -> Option<Caller> {
         self.certificates.insert(name, caller)
     }
@@ -129,8 +130,8 @@ impl Credentials {
     /// Identifies the caller by all credentials of a request.
     ///
     /// # Errors
-    /// [`Refusal::CredentialMissing`] where there is none; [`Refusal::CredentialInvalid`] where one is unknown or has ended,
-    /// or two disagree. A verified certificate that is not registered counts as none.
+    /// [`Refusal::CredentialMissing`] if there is none; [`Refusal::CredentialInvalid`] if one is unknown or has
+    /// ended, or two disagree. A verified certificate that is not registered is no credential.
     pub fn identify(
         &self,
         headers: &HeaderMap,
@@ -143,7 +144,7 @@ impl Credentials {
         }
         if let Some(PeerCertificate { names, valid_until: until }) = peer {
             if until.is_some_and(|until| until <= now) {
-                // The certificate was valid when the connection began.
+                // The certificate was valid when the connection began, and has expired since.
                 return Err(Refusal::CredentialInvalid);
             }
             for named in names.iter().filter_map(|name| self.certificates.get(name)) {
@@ -153,7 +154,7 @@ impl Credentials {
         caller.ok_or(Refusal::CredentialMissing)
     }
 
-    /// Identifies a presented text: as a registered key, whatever it looks like, or else as a token.
+    /// Identifies a presented credential: as a registered key of any form, or else as a token.
     fn identify_text(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
         if let Some(known) = self.keys.get(&hash(presented)) {
             return Ok(known.clone());
@@ -163,11 +164,11 @@ impl Credentials {
     }
 }
 
-/// Combines two credentials of one request, which must name the same recipient. A purpose that one is locked to locks
-/// both.
+/// Combines two credentials of one request, which must name the same recipient. If one of them is locked to a purpose,
+/// both are.
 ///
 /// # Errors
-/// [`Refusal::CredentialInvalid`] where they disagree.
+/// [`Refusal::CredentialInvalid`] if they disagree.
 pub(super) fn combine(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
     let Some(earlier) = earlier else { return Ok(named) };
     let locks_agree = earlier.locked_purpose.is_none()

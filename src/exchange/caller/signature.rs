@@ -1,7 +1,7 @@
 //! The signatures of tokens, verified by the same cryptography as TLS.
 //!
-//! It uses public keys only and cannot sign. `jsonwebtoken` reads the token and makes sure that key and algorithm belong
-//! together; ring verifies.
+//! The module uses public keys only and cannot sign. `jsonwebtoken` reads the token and makes sure that key and
+//! algorithm belong together; ring verifies.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};

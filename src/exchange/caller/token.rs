@@ -1,8 +1,8 @@
 //! Signed tokens (JWT, RFC 7519): verifies the signature and finds the recipient whose claims a token has.
 //!
-//! It holds public keys and patterns of claims. A token is valid only for the audience it was made for and until it
-//! expires (RFC 8725, 3.8 to 3.10); a token without an expiry is invalid. Invariant: a token that fits the patterns of two
-//! recipients identifies neither.
+//! The module holds public keys and patterns of claims. A token is valid only for the audience it was made for and
+//! until it expires (RFC 8725, 3.8 to 3.10); a token without an expiry is invalid. Invariant: a token that fits the
+//! patterns of two recipients identifies neither.
 
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -88,7 +88,7 @@ impl Issuer {
     /// Returns the claims of a token that this issuer signed for this audience and that is valid now.
     fn claims(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        // Critical extensions must be understood (RFC 7515, 4.1.11); none is.
+        // A verifier must understand every critical extension (RFC 7515, 4.1.11); this one understands none.
         if header.crit.is_some() {
             return None;
         }
@@ -191,7 +191,7 @@ impl IdentityClaim {
     }
 }
 
-/// Reads an id: a text or a whole number, where `1` is `"1"`. An empty text is none.
+/// Reads an id from a string or a whole number: the number `1` is the id `"1"`. An empty string is no id.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -209,7 +209,7 @@ impl TokenPattern {
         })
     }
 
-    /// Returns the caller with the identity that the claims name; `None` where a required claim is missing.
+    /// Returns the caller with the identity that the claims name; `None` if a required claim is missing.
     fn caller(&self, issuer: &str, claims: &Map<String, Value>) -> Option<Caller> {
         let read = |claim: &Option<IdentityClaim>| match claim {
             None => Some(None),
@@ -221,7 +221,7 @@ impl TokenPattern {
         };
         let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
         let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);
-        // An expiry beyond the calendar is no end.
+        // A token whose expiry lies beyond the range of `Timestamp` does not end.
         let until = Timestamp::from_second(end).ok();
         Some(Caller { identity, valid_until: until, ..self.caller.clone() })
     }
@@ -235,12 +235,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// These issuers, without a pattern yet.
+    /// Tokens of these issuers, without a pattern.
     pub fn new(issuers: Vec<Issuer>) -> Tokens {
         Tokens { issuers, patterns: Vec::new() }
     }
 
-    /// Registers the pattern of a recipient's tokens. Returns the earlier caller where it was registered before.
+    /// Registers the pattern of a recipient's tokens. Returns the caller of an earlier registration, if there is one.
     pub fn register(&mut self, pattern: TokenPattern) -> Option<Caller> {
         let alike = |known: &&TokenPattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
         let earlier = self.patterns.iter().find(alike).map(|known| known.caller.clone());
@@ -251,13 +251,14 @@ impl Tokens {
     /// Identifies the caller by a token.
     ///
     /// # Errors
-    /// [`Refusal::CredentialInvalid`] where the token is not valid here and now, or fits no recipient or several.
+    /// [`Refusal::CredentialInvalid`] if the token is not valid for this audience at this time, or fits no recipient
+    /// or several.
     pub fn identify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
         #[derive(Deserialize)]
         struct Issued {
             iss: String,
         }
-        // Only to find the key: the claims that count are read after the signature is verified.
+        // The unverified `iss` only selects the issuer; the claims are read after the signature is verified.
         let claimed: Issued =
             jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| Refusal::CredentialInvalid)?;
         let issuer = self.issuers.iter().position(|issuer| issuer.url == claimed.iss);

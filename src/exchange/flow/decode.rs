@@ -27,7 +27,7 @@ impl ContentCoding {
     /// Returns the coding of this name; `None` for an unknown one or a list.
     pub fn parse(name: &str) -> Option<ContentCoding> {
         match name.trim().to_ascii_lowercase().as_str() {
-            // Some origins name a coding where there is none.
+            // Some origins name a coding although the body has none.
             "identity" | "none" | "" => Some(ContentCoding::Identity),
             "gzip" | "x-gzip" => Some(ContentCoding::Gzip),
             "deflate" => Some(ContentCoding::Deflate),
@@ -55,7 +55,7 @@ const MAX_RATIO: u64 = 100;
 const FREE_EXPANSION: u64 = 1 << 20;
 /// Maximum bytes that may come out of one input, whatever came before: all of them are held at once.
 const MAX_OUTPUT_AT_ONCE: u64 = 8 << 20;
-/// Largest zstd window, as a power of two (8 MiB: what RFC 8878 asks decoders to support).
+/// Largest zstd window, as a power of two (8 MiB: the size that RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The body does not decode, or expands beyond the bound.
@@ -119,7 +119,7 @@ impl Decoder {
     /// A decoder for this coding.
     ///
     /// # Errors
-    /// [`Undecodable`] where the decompressor cannot be set up.
+    /// [`Undecodable`] if the decompressor cannot be set up.
     pub fn new(coding: ContentCoding) -> Result<Decoder, Undecodable> {
         let inner = match coding {
             ContentCoding::Identity => Inner::Identity,
@@ -148,7 +148,7 @@ impl Decoder {
         self.read
     }
 
-    /// True if bytes come out as they went in, so that the caller need not copy them.
+    /// True if the output equals the input, so that the caller need not copy it.
     pub fn is_identity(&self) -> bool {
         matches!(self.inner, Inner::Identity)
     }

@@ -1,16 +1,18 @@
-//! One body in one direction: bytes in, bytes that may leave out. It is the only way from the upstream's bytes to the
-//! recipient.
+//! The flow of one response body: it takes the upstream's bytes and returns the bytes that may leave. On a personal
+//! route it is the only way from the upstream's bytes to the recipient.
 //!
-//! The flow is driven by a door, which pushes bytes as they come and waits for nothing:
+//! A driver (see [`crate::exchange`]) reads the upstream's body and calls the flow:
 //!
-//! 1. While [`BodyFlow::wants_more`], push ([`BodyFlow::push`], [`BodyFlow::resume`], [`BodyFlow::finish`]). The bytes are
-//!    decoded, scrubbed and gathered in a window. The door closes the window early after [`BodyFlow::window_time`].
+//! 1. While [`BodyFlow::wants_more`], push ([`BodyFlow::push`], [`BodyFlow::resume`], [`BodyFlow::finish`]). The bytes
+//!    are decoded, scrubbed and gathered in a window. The driver closes the window early after
+//!    [`BodyFlow::window_time`].
 //! 2. [`BodyFlow::record`] puts the window on the disclosure log before any of it leaves.
-//! 3. [`BodyFlow::hand_out`] returns the window part by part. Right before a part leaves, the ledger is asked whether
-//!    somebody in it has changed since it was judged. If so, the same input is scrubbed again.
+//! 3. [`BodyFlow::hand_out`] returns the window part by part. Right before a part leaves, the ledger is asked if the
+//!    state of somebody in it has changed since it was judged. If so, the same input is scrubbed again.
 //!
-//! The flow has no timers and does not read: waiting, deadlines and draining are the door's. Invariants: no byte of a
-//! record leaves that was judged on facts no longer in force when it left; chunk boundaries do not matter.
+//! The flow has no timers and does not read: the driver waits, keeps the deadlines and drains. Invariants: a byte of a
+//! record leaves only while the facts that it was judged on are in force; chunk boundaries have no effect on the
+//! output.
 
 pub mod decode;
 mod part;
@@ -32,26 +34,26 @@ use super::upstream_fault::{ResponseError, UpstreamFault};
 use super::window::WindowSummary;
 use crate::scrub::{Framing, Scrubber};
 
-/// Most bytes of a window.
+/// Maximum bytes of a window.
 const MAX_WINDOW: usize = 1 << 20;
-/// Longest time that scrubbed bytes wait for their window to fill.
+/// Maximum time that scrubbed bytes wait for their window to fill.
 const WINDOW_TIME: Duration = Duration::from_millis(20);
-/// Longest time that the head of a response waits until something of its document is decided.
+/// Maximum time that the head of a response waits for the first decision about its document.
 const HEAD_TIME: Duration = Duration::from_secs(1);
-/// Bytes after which a part is closed: the ledger is asked again before the next one leaves.
+/// Bytes after which a part is closed: the ledger is asked again before the next part leaves.
 pub const PART_SIZE: usize = 64 * 1024;
-/// Most bytes that are handed out at once, of a part that one large record makes larger. A recipient that reads byte by
-/// byte leaves no more beyond recall.
+/// Maximum bytes that are handed out at once, from a part that one large record makes larger than [`PART_SIZE`]. It
+/// bounds the bytes that cannot be recalled from a connection whose recipient reads slowly.
 const MAX_HANDED_OUT: usize = 2 * PART_SIZE;
 /// Coded bytes that are decoded at a time.
 const CODED_SLICE: usize = 16 * 1024;
 
-/// How a body is read.
+/// The framing, decoder and delimitation of a body.
 #[derive(Debug)]
 pub(super) struct Framed {
     pub(super) framing: Framing,
     pub(super) decoder: Decoder,
-    /// True if something tells where the body ends.
+    /// True if a length, chunks or a coding tell where the body ends.
     pub(super) has_length: bool,
 }
 
@@ -68,17 +70,17 @@ struct Gathered {
 pub struct BodyFlow {
     transfer: Transfer,
     on_withheld: OnWithheld,
-    /// Bytes of one record that are held until it is whole, at most.
+    /// Maximum bytes of one record that are held until it is whole.
     max_held: usize,
     decoder: Decoder,
-    /// Bytes that were pushed and are not decoded yet: they may become many more.
+    /// Bytes that were pushed and are not decoded yet: decoding may expand them.
     coded: Bytes,
     scrubber: Scrubber,
     parts: VecDeque<WindowPart>,
     gathered: Gathered,
     /// True after the end of the body.
     finished: bool,
-    /// True while nothing of a document has come.
+    /// True until the first byte of the document arrives.
     empty: bool,
     /// True while nothing of the response has left, not even its head.
     is_first_window: bool,
@@ -114,8 +116,8 @@ impl BodyFlow {
         }
     }
 
-    /// Gives the flow up before anything has left. The exchange is on the log as refused; the door answers with
-    /// [`RecordedExchange::refuse`](super::RecordedExchange::refuse).
+    /// Abandons the flow before anything has left, and closes the exchange on the log as refused. The driver then
+    /// answers with [`RecordedExchange::refuse`](super::RecordedExchange::refuse).
     pub fn refuse(self, error: ResponseError) {
         self.transfer.grant.close_refused(error.refusal);
     }
@@ -129,20 +131,21 @@ impl BodyFlow {
     pub fn wants_more(&self) -> bool {
         let bound = match self.on_withheld {
             OnWithheld::Deny { max_body } => max_body.saturating_add(1),
-            // As long as nothing can leave, a refusal can still take the place of the response.
+            // While nothing can leave, a refusal can still replace the response.
             OnWithheld::Strip if self.holds_head() => MAX_WINDOW.saturating_add(self.max_held),
             OnWithheld::Strip => MAX_WINDOW,
         };
         !self.finished && self.gathered() < bound
     }
 
-    /// Bytes of the window that went in or came out, whichever are more: both are held until they leave.
+    /// The bytes that went into the window or the bytes that came out, whichever number is larger: both are held until
+    /// they leave.
     pub fn gathered(&self) -> usize {
         self.gathered.read.max(self.gathered.written)
     }
 
-    /// The time after which the door closes the window though it has room, from the moment on at which this value changed;
-    /// `None` as long as it waits for more.
+    /// The time after which the driver closes the window even if it has room, counted from the last change of this
+    /// value; `None` while the window has no deadline.
     pub fn window_time(&self) -> Option<Duration> {
         match self.on_withheld {
             OnWithheld::Deny { .. } => None,
@@ -152,8 +155,8 @@ impl BodyFlow {
         }
     }
 
-    /// True if all that was read of the response is held so far, most likely as part of one record. The head of a response
-    /// that may have no end is not held: its recipient waits for it.
+    /// True if all bytes read so far are held, most likely as part of one record; then the head is held too. The head
+    /// of a response that may have no end is not held, because its recipient waits for it.
     fn holds_head(&self) -> bool {
         self.is_first_window && !self.transfer.is_endless() && self.parts.iter().all(WindowPart::is_held)
     }
@@ -163,21 +166,21 @@ impl BodyFlow {
         self.finished
     }
 
-    /// Scrubs the next bytes of the body. `last` tells that the body ends with them, where the door knows.
+    /// Scrubs the next bytes of the body. `last` is true if the driver knows that the body ends with these bytes.
     ///
-    /// A chunk in a content coding is decoded in slices: as long as [`BodyFlow::has_coded`], [`BodyFlow::resume`] goes on
-    /// with it.
+    /// A chunk in a content coding is decoded in slices: while [`BodyFlow::has_coded`] is true, [`BodyFlow::resume`]
+    /// decodes the next slice.
     ///
     /// # Errors
-    /// [`ResponseError`] where the body cannot be read.
+    /// [`ResponseError`] if the body cannot be read.
     pub fn push(&mut self, chunk: Bytes, last: bool) -> Result<(), ResponseError> {
         if self.decoder.is_identity() {
-            // The length says when the body ends: nothing else need be awaited.
+            // `last` tells that the body has ended, so the driver need not wait for an end of stream.
             self.finished = last;
             self.transfer.received(chunk.len());
             return self.scrub(chunk, last);
         }
-        // A decoder has to be asked for its own end.
+        // Only the decoder knows if the coded body is complete: `finish` asks it.
         self.coded = chunk;
         self.resume()
     }
@@ -187,7 +190,7 @@ impl BodyFlow {
         !self.coded.is_empty()
     }
 
-    /// Decodes and scrubs the next slice of what was pushed.
+    /// Decodes and scrubs the next slice of the pushed bytes.
     ///
     /// # Errors
     /// As [`BodyFlow::push`].
@@ -201,7 +204,7 @@ impl BodyFlow {
         Ok(())
     }
 
-    /// Scrubs what is left when the body ends. A body of no bytes is no document: it leaves as empty as it came.
+    /// Scrubs the rest when the body ends. An empty body is no document, and leaves as an empty body.
     ///
     /// # Errors
     /// As [`BodyFlow::push`].
@@ -228,7 +231,7 @@ impl BodyFlow {
     fn scrub(&mut self, input: Bytes, last: bool) -> Result<(), ResponseError> {
         self.empty &= input.is_empty();
         let judged_at = self.transfer.grant.epoch();
-        // Held input is one part, however much it is: each part keeps the scrubber before it.
+        // Held input is one part, even if it is large, because each part keeps a copy of the scrubber.
         if !self.parts.back().is_some_and(WindowPart::has_room) {
             self.parts.push_back(WindowPart::new(&self.scrubber, input.len(), judged_at));
         }
@@ -239,11 +242,13 @@ impl BodyFlow {
         Ok(())
     }
 
-    /// Puts the window on the disclosure log and begins the next one. After this, [`BodyFlow::hand_out`] returns it.
+    /// Records the window on the disclosure log and begins the next one. After this, [`BodyFlow::hand_out`] returns the
+    /// recorded window.
     ///
     /// # Errors
-    /// [`Refusal::AuditUnavailable`] where the record cannot be written. On a route that denies: an error where the body is
-    /// not whole or too long, and [`Refusal::SubjectWithheld`] where a field of a subject is withheld.
+    /// [`Refusal::AuditUnavailable`] if the record cannot be written. On a route with `withheld = "deny"`: an error
+    /// if the body is not whole or too long, and [`Refusal::SubjectWithheld`] if a field of a subject is
+    /// withheld.
     pub async fn record(&mut self) -> Result<(), ResponseError> {
         let gathered = self.gathered();
         (self.gathered, self.is_first_window) = (Gathered::default(), false);
@@ -273,7 +278,7 @@ impl BodyFlow {
     /// Returns the next bytes of the recorded window that may leave now; `None` after the last ones.
     ///
     /// # Errors
-    /// [`ResponseError`] where nothing more may leave: the response is cut.
+    /// [`ResponseError`] if nothing more may leave: the response is cut.
     pub async fn hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
         while let Some(mut part) = self.parts.pop_front() {
             let output = loop {

@@ -26,9 +26,9 @@ pub(super) struct WindowPart {
     output: Vec<u8>,
     /// The rest of the output once some of it has left.
     rest: Bytes,
-    /// The account that is on record. Changes of the people in it concern this part.
+    /// The summary on the log. A change of a person in it makes it necessary to scrub this part again.
     summary: WindowSummary,
-    /// The account of the last scrub, where that was not the first.
+    /// The summary of the last scrub, if the part was scrubbed again.
     rescrubbed: Option<WindowSummary>,
     judged_at: Epoch,
     /// True if the part before was scrubbed again: this output continues a state that no longer holds.
@@ -36,7 +36,7 @@ pub(super) struct WindowPart {
 }
 
 impl WindowPart {
-    /// An empty part that begins where the scrubber stands.
+    /// An empty part that begins at the scrubber's present state.
     pub(super) fn new(scrubber: &Scrubber, capacity: usize, judged_at: Epoch) -> WindowPart {
         WindowPart {
             before: Box::new(scrubber.clone()),
@@ -95,8 +95,8 @@ impl WindowPart {
         Ok(self.output.len() - before)
     }
 
-    /// Returns the next bytes that leave; `None` where the part has to be scrubbed again, as somebody in it has changed
-    /// since it was judged.
+    /// Returns the next bytes that leave; `None` if the part has to be scrubbed again, because the state of somebody
+    /// in it has changed since it was judged.
     pub(super) fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
         if self.is_stale {
             return Ok(None);
@@ -119,8 +119,8 @@ impl WindowPart {
         Ok(bytes)
     }
 
-    /// Scrubs the input again under what is known now. Records the part again where more would leave than is on record.
-    /// Returns the scrubber after it.
+    /// Scrubs the input again under the facts now in force. Records the part again if more would leave than is
+    /// recorded. Returns the scrubber at the end of the part.
     pub(super) async fn scrub_again(&mut self, grant: &Grant) -> Result<Scrubber, ResponseError> {
         if self.has_rest() {
             // The beginning of the part has left.

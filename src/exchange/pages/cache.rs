@@ -20,7 +20,7 @@ pub(super) struct PageKey {
     pub(super) packs: Vec<Option<Arc<str>>>,
 }
 
-/// Cache of the pages of purposes. Making a page asks the policy about every category of every route.
+/// Cache of the pages of purposes. Making a page evaluates the policy for every category of every route.
 #[derive(Debug, Default)]
 pub struct PurposePages(Mutex<HashMap<PageKey, Arc<OnceLock<Bytes>>>>);
 

@@ -1,9 +1,9 @@
 //! The opt-out link of every marketing e-mail (P-6b): one click, no credential (RFC 8058).
 //!
-//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing. It is in force when the
-//! response leaves. Reading the body of the `POST` is the door's. Invariants: only that `POST` changes anything (mail
-//! scanners follow links); the page for an unreadable link names whom to contact; no response discloses whether the person
-//! is known.
+//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing. It is in force when
+//! the response leaves. The driver reads the body of the `POST`. Invariants: only that `POST` changes anything (mail
+//! scanners follow links); the page for an unreadable link names the contact; no response discloses if the person is
+//! known.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub(crate) fn is_opt_out_path(path: &str) -> bool {
     path.starts_with(PATH)
 }
 
-/// How a request for an opt-out link goes on.
+/// The next step of a request for an opt-out link.
 pub(crate) enum OptOutStep {
     /// The exchange ends with this response.
     Answered(Response<Bytes>),
@@ -92,7 +92,7 @@ fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
 }
 
 impl OptOutPost {
-    /// Returns the response, after the body has been read or could not be.
+    /// Returns the response, after the body was read or the read failed.
     pub(crate) async fn finish(self, shared: &SharedState, body: Result<Bytes, Refusal>) -> Response<Bytes> {
         self.record(shared, body).await.unwrap_or_else(|refusal| refused(shared, refusal))
     }
@@ -107,12 +107,12 @@ impl OptOutPost {
             return Err(Refusal::RequestMalformed);
         }
         record_objection(shared, self.person.clone(), OBJECTION, || shared.opt_out.check_rate()).await?;
-        // The same page if the objection was recorded before: others may hold the link.
+        // The page is the same if the objection was recorded before, because others may hold the link.
         Ok(page(StatusCode::OK, DONE, false))
     }
 }
 
-/// Returns the purpose that the objections are to.
+/// Returns the purpose that the objections apply to.
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: nothing can be recorded.

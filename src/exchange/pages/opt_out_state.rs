@@ -10,14 +10,14 @@ use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::keys::OptOutLinks;
 use crate::vocabulary::SubjectId;
 
-/// Maximum number of objections whose body is awaited at a time. They need no credential, so they have a limit apart from
-/// the exchanges of recipients.
+/// Maximum number of objections whose body is awaited at a time. Objections need no credential, so they have a limit of
+/// their own, separate from that of exchanges.
 const MAX_POSTS: usize = 256;
-/// Maximum number of these for one link: the holder of one link keeps nobody else from objecting.
+/// Maximum number of awaited objections for one link, so that the holder of one link cannot keep others from objecting.
 const MAX_POSTS_PER_LINK: usize = 4;
 
-/// Maximum number of objections recorded per second, and in one burst. Only readable links of people who have not objected
-/// yet count, so a flood of other requests keeps nobody from objecting.
+/// Maximum number of objections recorded per second, and in one burst. Only readable links of people who have not
+/// objected yet count, so a flood of other requests cannot keep others from objecting.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// The state of the opt-out links: their keys and limits.

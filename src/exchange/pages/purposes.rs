@@ -1,7 +1,7 @@
 //! Pages about the recipient itself: its purposes, the fields that it would receive, and its own decisions.
 //!
-//! They read no personal data and disclose nothing about another recipient. How much was withheld is told only as far as
-//! the registration says.
+//! The pages contain no personal data and disclose nothing about another recipient. The recipient's registration
+//! determines the detail in which they report withheld fields.
 
 use std::sync::Arc;
 
@@ -64,8 +64,8 @@ pub(crate) fn purposes_page(
         .get(key, || Bytes::from(purposes(snapshot, recipient, facts, locked, decisions).to_string()))
 }
 
-/// Returns the recipient's purposes and, by route and purpose, the fields that it would receive, each in the most revealing
-/// form: the state of a person can only reduce it. A locked credential is told its one purpose.
+/// Returns the recipient's purposes and, by route and purpose, the fields that it would receive, each in the most
+/// revealing form: the state of a person can only reduce it. A locked credential receives its one purpose only.
 fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
@@ -91,7 +91,7 @@ fn purposes(
                 operation,
                 exporter_region: Arc::clone(&snapshot.exporter_region),
                 upstream_backup: route.upstream_is_backup,
-                // A case permits what it names; this page cites none.
+                // A case could permit more, but the page cites no case.
                 legal_reference: LegalReference::None,
             };
             // Methods that would be refused are not listed.
@@ -134,14 +134,14 @@ fn purposes(
     json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
 }
 
-/// True if the operation is not refused for every data subject.
+/// True if the operation may be permitted for some data subject.
 fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest, route: &Route) -> bool {
     let scrubbing = route.scrubbing.as_ref();
     let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
     foresight.carries_out(asking, classes, route.path_names()) == Ok(true)
 }
 
-/// Returns the fields of a route that can leave, each in its most revealing form; `None` where its responses pass unread.
+/// Returns the fields of a route that can leave, each in its most revealing form; `None` if its responses pass unread.
 fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
     let lacks_subject = |field: &&MappedField| {
         field.without_subject && field.categories.iter().any(|category| words.has_owner(*category))
@@ -155,11 +155,11 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
     Some(fields.collect())
 }
 
-/// Returns one of the recipient's own decisions, as far as the registration tells it.
+/// Returns one of the recipient's own decisions, in the detail that its registration permits.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for a decision that does not exist or is another recipient's; [`Refusal::Overloaded`] where too
-/// many are looked up at a time; [`Refusal::AuditUnavailable`] where the log cannot be read.
+/// [`Refusal::NotFound`] for a decision that does not exist or is another recipient's; [`Refusal::Overloaded`] if too
+/// many are looked up at a time; [`Refusal::AuditUnavailable`] if the log cannot be read.
 pub(crate) async fn decision_page(
     shared: &SharedState,
     snapshot: &Snapshot,
@@ -167,7 +167,7 @@ pub(crate) async fn decision_page(
     id: String,
 ) -> Result<Value, Refusal> {
     let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    // A response does not wait for its closing record. A recipient that asks for the decision has seen the response's end.
+    // A response ends before its closing record is written. A recipient that has seen the end expects the record.
     shared.log.flush().await;
     let folder = shared.log.folder().to_owned();
     let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
@@ -209,7 +209,7 @@ fn decision_json(
     let categories = record.get("categories").and_then(Value::as_object).unwrap_or(&none);
     let is_removed = |entry: &Value| entry.get("form") == Some(&json!(Form::Removed));
     for (category, entries) in categories {
-        // By form alone: the number of reasons for withholding discloses something about the people.
+        // Fields are counted by form alone, because counts by reason would disclose something about the people.
         let mut counted: Vec<(&Value, u64)> = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
             if category == DisclosedCategory::UNCLASSIFIED && is_removed(entry) {

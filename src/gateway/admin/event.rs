@@ -30,7 +30,7 @@ impl AdminApi {
         }
     }
 
-    /// Returns what the ledger holds about a person.
+    /// Returns the state of a person in the ledger.
     pub(super) async fn subject(&self, subject: SubjectId) -> Result<AdminResponse, AdminProblem> {
         let state = self.read_ledger(move |archive| archive.show(&subject, None, Timestamp::now())).await?;
         state.map(|state| ok(&Value::Object(state))).ok_or_else(AdminProblem::not_found)

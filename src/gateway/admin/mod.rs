@@ -1,4 +1,5 @@
-//! The admin API: health, metrics, the ledger's events, data subjects, cases, access evaluations, and what is loaded.
+//! The admin API: health, metrics, the ledger's events, data subjects, cases, access evaluations, and the loaded
+//! configuration.
 //!
 //! It has no authentication of its own, so it is bound to the loopback only, and pages of other sites are refused.
 //! Every wait, body and number of connections has a bound.
@@ -202,9 +203,9 @@ impl AdminApi {
         Ok(response)
     }
 
-    /// Returns what the disclosure log has about a decision.
+    /// Returns the record of a decision in the disclosure log.
     async fn decision(&self, id: &str) -> Result<AdminResponse, AdminProblem> {
-        // An exchange does not wait for its closing record; a caller who has seen its end can expect it.
+        // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
         self.shared.log.flush().await;
         let (folder, id) = (self.shared.log.folder().to_owned(), id.to_owned());
         let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;

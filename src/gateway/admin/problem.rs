@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{AdminResponse, response};
 use crate::ledger::{self, AppendError};
 
-/// Why the admin API cannot do what a request asks for.
+/// The reason why the admin API cannot serve a request.
 #[derive(Debug)]
 pub(super) struct AdminProblem {
     status: StatusCode,

@@ -16,7 +16,8 @@ use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport}
 use crate::vocabulary::SubjectId;
 
 impl AdminApi {
-    /// Lists who received what about a person, without disclosures that are still confidential.
+    /// Lists the disclosures about a person: recipients and categories, without disclosures that are still
+    /// confidential.
     pub(super) async fn disclosures(&self, person: SubjectId) -> Result<AdminResponse, AdminProblem> {
         let disclosures: Vec<Disclosure> =
             self.read_log(person, |sources, _, now| report::disclosures(sources, now)).await?;

@@ -18,8 +18,8 @@ use crate::ledger::Case;
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
-/// One question about one person and one category, as an exchange asks it of each record. About an operation other
-/// than `disclose` it is the question that an exchange asks if its path names the person and the account.
+/// One question about one person and one category, which an exchange asks for each record. For an operation other than
+/// `disclose`, it is the question that an exchange asks if its path names the person and the account.
 pub(super) struct AccessEvaluation<'q> {
     shared: &'q SharedState,
     decisions: &'q Decisions,
@@ -104,7 +104,8 @@ impl<'q> AccessEvaluation<'q> {
             facts: &RecordFacts::default(),
         };
         let permit = policy.record_permit(&record);
-        // If no person is named, the question is about every category of persons.
+        // An operation on a category about no person is evaluated for every category of a person: one that is permitted
+        // suffices.
         let mut releases = permit.releases().iter();
         let released = releases.find(|release| release.form != Form::Removed).or(permit.releases().first());
         let release = released.cloned().ok_or(Denial::NoRulePermits)?;

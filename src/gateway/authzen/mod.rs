@@ -1,12 +1,12 @@
-//! OpenID AuthZEN 1.0: answers if a recipient may receive a data category for a purpose, or may carry out another
+//! OpenID AuthZEN 1.0: decides if a recipient may receive a data category for a purpose, or may carry out another
 //! operation on it.
 //!
 //! The subject of a request is a recipient by its configured name, the action a purpose, the resource a data category
-//! of the person in `resource.properties`. The caller is trusted as far as every caller of the admin listener is. No
-//! personal data is read or disclosed, so nothing is logged.
+//! of the person in `resource.properties`. The caller is trusted like every caller of the admin listener. No personal
+//! data is read or disclosed, so nothing is logged.
 //!
-//! Invariants: [`evaluation`] asks the same policy as the exchange does, for each record or before the upstream is
-//! called, so the two cannot differ; a name that is not configured is denied.
+//! Invariants: [`evaluation`] calls the same policy as an exchange does for each record (for an operation: before the
+//! upstream is called), so the two decisions cannot differ; a name that is not configured is denied.
 
 mod evaluation;
 
@@ -69,7 +69,7 @@ struct BatchOptions {
     evaluations_semantic: BatchSemantics,
 }
 
-/// The evaluation after which a batch ends.
+/// The condition after which a batch ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum BatchSemantics {
@@ -84,10 +84,10 @@ enum BatchSemantics {
 #[error("{0}")]
 pub(super) struct MalformedRequest(String);
 
-/// Why a request has no evaluation.
+/// The reason why a request has no evaluation.
 enum Unresolved {
     Malformed(MalformedRequest),
-    /// It names something that is not configured; the denial says what.
+    /// The configuration cannot resolve the request; the denial states the reason.
     Denied(Value),
 }
 
