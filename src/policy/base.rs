@@ -65,8 +65,7 @@ impl Base {
         BUILT_IN.iter().map(|base| Arc::new(Base::from(base))).collect()
     }
 
-    /// Returns the manifest and the rules: the sources that findings point at and that enter the revision of a
-    /// pack.
+    /// Returns the manifest and the rules: findings refer to these sources, and the digest of a pack covers them.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
         [&self.manifest].into_iter().chain(&self.rules)
     }

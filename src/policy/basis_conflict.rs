@@ -1,8 +1,9 @@
-//! One legal basis per release: a withdrawal of consent must not be answered by another basis.
+//! Rejects packs that could release the same data on consent and on another legal basis.
 //!
-//! Where the same category could be released to the same kind for the same purpose on consent and on another
-//! basis, a withdrawal would change nothing, and asking for the consent would have been unfair (EDPB Guidelines
-//! 05/2020, 122 f.). The check evaluates the rules: a rule that never applies conflicts with none.
+//! Suppose that two permits release the same category to the same kind for the same purpose, one on consent and
+//! one on another basis. A withdrawal of consent would then change nothing, and asking for the consent would have
+//! been unfair (EDPB Guidelines 05/2020, 122 f.). The check evaluates the rules, so a rule that never applies
+//! conflicts with no other.
 
 use std::collections::HashMap;
 
@@ -38,7 +39,8 @@ pub(super) fn basis_conflicts(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Fi
     found.into_iter().filter_map(|(pair, point)| finding(rulebook, words, pair, point)).collect()
 }
 
-/// Pairs of permits of one cell of which the first rests on consent and the second on another basis.
+/// Returns the pairs of permits of one cell. The first permit of a pair rests on consent, the second on another
+/// basis.
 fn pairs(
     rulebook: &Rulebook,
     kind: KindId,

@@ -1,8 +1,8 @@
 //! The Cedar model of a vocabulary: schema, entities and requests.
 //!
 //! `principal` is a recipient of some kind, `action` the purpose, `resource` the data category, `context` the
-//! facts. All of it is generated from the vocabulary, so a rule that names anything else does not load. The rules
-//! are not part of the model.
+//! facts. Schema and entities are generated from the vocabulary, so a rule with any other name does not load. The
+//! rules are not part of the model.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -36,7 +36,8 @@ impl CedarModel {
     /// Generates schema and entities of a vocabulary.
     ///
     /// # Errors
-    /// The message of Cedar if the vocabulary yields no schema, which is a defect of this program.
+    /// Returns Cedar's message if Cedar rejects the generated schema or entities. That would be a bug in this
+    /// program.
     pub(super) fn new(vocabulary: &Vocabulary) -> Result<CedarModel, String> {
         let (schema, _) =
             Schema::from_cedarschema_str(&schema(vocabulary)).map_err(|error| error.to_string())?;

@@ -2,9 +2,9 @@
 //!
 //! Each condition is evaluated by Cedar for every combination of the facts that it compares, which gives a truth
 //! table. The tables are then combined by Cedar's own rule: a permit releases unless a forbid applies. The search
-//! fixes one fact after the other and stops as soon as the outcome is determined (three-valued logic: true,
-//! false, unknown). So it covers every combination without visiting each. It does not model evaluation errors:
-//! the context is strict, so there are none.
+//! fixes one fact after the other and stops as soon as the outcome is determined (three-valued logic: true, false,
+//! unknown). So the search covers every combination without visiting each. Evaluation errors are not modelled: the
+//! context is strict, so there are none.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ pub struct CellEvaluator<'a> {
     interned_tables: HashSet<Arc<TruthTable>>,
 }
 
-/// A condition, and those parts of the request that it mentions.
+/// Key of a truth table: a condition, and the parts of the request that the condition mentions.
 type TableKey = (RuleIndex, usize, Option<KindId>, Option<PurposeId>, Option<CategoryId>, Option<Operation>);
 
 /// The value of one condition for every combination of its facts.
@@ -43,7 +43,7 @@ pub(super) type CellKey = Vec<(RuleIndex, SmallVec<[Form; 4]>, Vec<usize>)>;
 /// An evaluated cell. The default one releases nothing.
 #[derive(Clone, Debug, Default)]
 pub struct EvaluatedCell {
-    /// Forbids first: they determine most outcomes.
+    /// The rules, forbids first: a forbid determines most outcomes.
     pub(super) rules: Vec<EvaluatedRule>,
     pub(super) forms: SmallVec<[Form; 4]>,
 }
@@ -58,7 +58,7 @@ pub(super) struct EvaluatedRule {
     pub(super) conditions: SmallVec<[Arc<TruthTable>; 4]>,
 }
 
-/// A partial assignment: facts of which some are fixed. The others can have any value.
+/// A partial assignment of the facts: some are fixed, the others can have any value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Circumstances {
     /// Values of the facts; only those of fixed facts count.
@@ -72,7 +72,8 @@ pub struct Circumstances {
 pub struct CellOutcome {
     /// Form in which the category is released.
     pub form: Form,
-    /// The first permit that releases it; if it is withheld, the first forbid that applies, if any.
+    /// For a released category, the first permit that releases it. For a withheld one, the first forbid that
+    /// applies, if there is one.
     pub rule: Option<RuleIndex>,
 }
 
@@ -159,7 +160,7 @@ impl<'a> CellEvaluator<'a> {
         EvaluatedCell::new(rules)
     }
 
-    /// Evaluates every rule that reaches a point, even if no permit does.
+    /// Evaluates every rule that reaches a point, even if none of them is a permit.
     pub(super) fn full_cell(
         &mut self,
         operation: Operation,
@@ -206,7 +207,8 @@ impl<'a> CellEvaluator<'a> {
         let Some(rule) = self.rulebook.rule(at) else { return false };
         let evaluated = self.rule(at, rule, point, operation);
         let forms = evaluated.forms.clone();
-        // Treated as the only permit, the rule applies wherever it releases something.
+        // The rule is evaluated as if it were the only permit. It then applies exactly where it releases
+        // something.
         let alone = EvaluatedRule { is_permit: true, ..evaluated };
         EvaluatedCell { rules: vec![alone], forms }.releasing_circumstances().is_some()
     }
@@ -413,7 +415,8 @@ impl EvaluatedCell {
         let mut open = None;
         let mut permitted: Option<&EvaluatedRule> = None;
         let mut permit_open = None;
-        // Permits before the one that holds: if they rest on another basis, the verdict would name that one.
+        // Undecided permits before the first permit that holds. If one of them holds as well and has another
+        // basis, the verdict names that basis.
         let mut bases: SmallVec<[(Option<Basis>, Fact); 4]> = SmallVec::new();
         for rule in &self.rules {
             match (rule.truth(form, known), rule.is_permit) {
@@ -439,7 +442,7 @@ impl EvaluatedCell {
         }
     }
 
-    /// Returns the values of a fact that lead to different results, one for each class of equivalent values.
+    /// Groups the values of a fact that lead to equal results, and returns one value of each group.
     fn distinguishing_values(&self, fact: Fact) -> Vec<u8> {
         let mut classes: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
         let mask = FactSet::of(fact);
@@ -466,8 +469,8 @@ enum FormOutcome {
     DependsOn(Fact),
 }
 
-/// Visits every outcome that the cells can have together. They share the facts, except for those that each is
-/// given.
+/// Visits every combination of outcomes that the cells can have. The cells share all facts except those given for
+/// a single cell.
 ///
 /// # Errors
 /// Returns the value with which the visitor stopped.
@@ -494,11 +497,11 @@ pub fn outcomes<B>(
     visit(start, &settled)
 }
 
-/// Returns the values that lead to different results in any of the cells.
+/// Returns at least one value of a fact for each group of values that lead to equal results in every cell.
 fn values(inputs: &[CellInput<'_>], fact: Fact) -> Vec<u8> {
     if let [only] = inputs {
         return only.cell.distinguishing_values(fact);
     }
-    // Two values are equivalent only if they are so in every cell; trying all values is simpler.
+    // Two values are equivalent only if they lead to equal results in every cell. Trying all values is simpler.
     (0..u8::try_from(fact.values().len()).unwrap_or(0)).collect()
 }

@@ -1,8 +1,8 @@
 //! Coverage of a pack: clauses without rules or scenarios, rules without effect, categories that are never
 //! released.
 //!
-//! The check evaluates the rules of a loaded pack. It does not run the scenarios; the caller passes in what they
-//! show.
+//! The check evaluates the rules of a loaded pack. It does not run the scenarios; the caller passes in their
+//! results.
 
 use super::cell_evaluator::CellEvaluator;
 use super::facts::Fact;
@@ -31,11 +31,10 @@ pub struct ScenarioCoverage<'s> {
     pub rules: Vec<RuleIndex>,
 }
 
-/// Returns a finding for everything that is not covered; an empty list means full coverage. `without_effect` are
-/// the rules without effect, see [`crate::decision::mutation::without_effect`].
+/// Returns a finding for each gap in the coverage; an empty list means full coverage. `without_effect` are the
+/// rules without effect, see [`crate::decision::mutation::without_effect`].
 ///
-/// Citations of clauses and conflicts of bases are not checked here: a pack that violates these rules does not
-/// load.
+/// Missing citations and conflicts of legal bases are not reported here: a pack that has one does not load.
 pub fn uncovered(
     pack: &Pack,
     scenarios: &[ScenarioCoverage<'_>],
@@ -51,7 +50,7 @@ pub fn uncovered(
             let (words, label) = ("is a permit that a prohibition always overrides", "releases nothing");
             findings.push(at_rule(rule, "permit-always-prohibited", words, label, PROHIBITED));
         } else if without_effect.contains(&at) && !pack.is_of_base(rule) {
-            // A rule of a base may matter only for what another pack releases.
+            // A rule of a base may have an effect only in another pack that extends the base.
             let (words, label) = ("has no effect", "without it, the same is released");
             findings.push(at_rule(rule, "rule-without-effect", words, label, WITHOUT_EFFECT));
         }
@@ -75,17 +74,15 @@ fn keys(pack: &Pack) -> Vec<Finding> {
             "key-without-rule",
             format!("`{key}` has no effect: no rule reads the fact that it defines"),
         )
-        .hint(format!(
-            "add a forbid for what is then to be withheld: `when {{ … context.{} … }}`",
-            fact.name()
-        ))
+        .hint(format!("add a forbid that then withholds data: `when {{ … context.{} … }}`", fact.name()))
     };
     unread.map(finding).collect()
 }
 
 const DEAD: &str = "its conditions contradict each other, or exclude everything in its scope";
 const PROHIBITED: &str = "remove it, or add an exception to the prohibition: `policy explain` names it";
-const WITHOUT_EFFECT: &str = "other rules decide the same: remove it, or let it cover what they do not";
+const WITHOUT_EFFECT: &str =
+    "other rules give the same results: remove it, or extend it to data that they do not cover";
 
 fn at_rule(rule: &Rule, code: &'static str, words: &str, label: &str, hint: &str) -> Finding {
     let place = rule.location();
@@ -186,8 +183,8 @@ fn applies(pack: &Pack, evaluator: &mut CellEvaluator<'_>, at: RuleIndex) -> boo
     })
 }
 
-/// Reports categories that are never released and not listed as such, and categories that are listed and can be
-/// released. Of categories that have others below them, only those that are released are reported.
+/// Reports leaf categories that are never released although `never-released` does not list them. Also reports
+/// categories, leaf or not, that `never-released` lists and that can be released.
 fn categories(pack: &Pack, evaluator: &mut CellEvaluator<'_>) -> Vec<Finding> {
     let words = pack.vocabulary();
     let tree = words.categories();

@@ -1,8 +1,8 @@
 //! Turns the text of a rule into a [`Rule`]: parses it, desugars it, and splits it into its conditions.
 //!
 //! Everything that a rule means is expressed in Cedar. The meaning of annotations (`@basis` above all) is written
-//! into the rule's conditions before validation, so that explanation, coverage and mutation tests examine what is
-//! evaluated.
+//! into the rule's conditions before validation, so that explanation, coverage and mutation tests examine the rule
+//! that is evaluated.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct RuleDraft {
     conditions: Vec<(Value, Mentions)>,
 }
 
-/// Reads the rules of one pack and reports what is wrong with them.
+/// Reads the rules of one pack and reports their mistakes.
 #[derive(Debug)]
 pub(super) struct RuleReader<'a> {
     pub(super) vocabulary: &'a Vocabulary,
@@ -174,7 +174,8 @@ impl RuleReader<'_> {
         }
     }
 
-    /// Collects what the rule mentions as it is written. Returns `None` if a name in it does not exist.
+    /// Collects the variables and facts that the rule mentions before it is desugared. Returns `None` if a name in
+    /// the rule does not exist.
     fn inspect(&mut self, policy: &Policy, place: &RuleLocation) -> Option<Mentions> {
         let json = policy.to_json().ok()?;
         let mut flaws = Vec::new();
@@ -283,7 +284,7 @@ impl RuleReader<'_> {
         self.report("permit-in-base", &words, &draft.rule.location, None, hint);
     }
 
-    /// Reports an error of Cedar with its own label and help text.
+    /// Reports an error of Cedar, with Cedar's label and help text.
     pub(super) fn report_cedar_error(&mut self, error: &(dyn Diagnostic + 'static), place: &RuleLocation) {
         let label = error.labels().and_then(|mut labels| labels.next());
         let span = label.as_ref().map(|label| label.offset()..label.offset() + label.len());
@@ -306,8 +307,8 @@ impl RuleReader<'_> {
 }
 
 impl RuleDraft {
-    /// Evaluates the conditions that depend on no variable fact into the rule's reach, and keeps the others as
-    /// conditions.
+    /// Compiles the draft. Conditions that compare no fact other than the operation and the form are evaluated and
+    /// become part of the rule's reach. The others remain conditions.
     pub(super) fn compile(self, model: &CedarModel, words: &Vocabulary) -> Rule {
         let RuleDraft { mut rule, conditions } = self;
         for (condition, mentions) in conditions {
@@ -336,17 +337,16 @@ fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
     (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_HINT.to_owned()))
 }
 
-/// Adds conditions to a permit for what its annotations and its omissions mean:
+/// Adds the conditions that a permit's annotations and omissions imply:
 ///
 /// - a permit that does not mention the operation applies to `disclose` only;
 /// - a permit that does not mention the form applies to `clear` only;
-/// - `consent` needs the person's consent and no objection (GDPR Art. 6(1)(a), 7(3));
-/// - `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)); for purposes that the vocabulary
-///   marks
-///   `yields-only-to-upheld`, only to one that was upheld;
-/// - `not-personal` excludes personal data and service data.
+/// - the basis `consent` requires the person's consent and no objection (GDPR Art. 6(1)(a), 7(3));
+/// - the bases `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)); for purposes that the
+///   vocabulary marks `yields-only-to-upheld`, they yield only to an upheld objection;
+/// - the basis `not-personal` excludes personal data and service data.
 ///
-/// A forbid stays as it is.
+/// A forbid is returned unchanged.
 fn desugar(
     text: &str,
     effect: Effect,

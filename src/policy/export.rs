@@ -1,7 +1,7 @@
 //! Export of a pack for other Cedar tools: the generated schema, the rules as they are evaluated, the entities.
 //!
-//! Editors, validators and analysers understand Cedar but not this program. They get exactly what the gateway
-//! evaluates: the meaning of annotations is written out as conditions, and the rules of the base are included.
+//! Editors, validators and analysers understand Cedar but not this program. The export contains the rules exactly
+//! as the gateway evaluates them: annotations are desugared to conditions, and the rules of the base are included.
 //! Invariant: the rules validate strictly against the schema, and the entities conform to it.
 
 use std::fmt::Write as _;
@@ -25,7 +25,8 @@ impl CedarFiles {
     /// Generates the files of a pack.
     ///
     /// # Errors
-    /// The message of Cedar if the entities cannot be written, which is a defect of this program.
+    /// Returns Cedar's message if the entities cannot be generated or written. That would be a bug in this
+    /// program.
     pub fn of(pack: &Pack) -> Result<CedarFiles, String> {
         let heading = heading(pack);
         let entities = CedarModel::new(pack.vocabulary())?.entities;

@@ -1,5 +1,5 @@
-//! Analysis of a rule's conditions in Cedar's JSON form: splits them into single conditions and collects what
-//! each mentions.
+//! Analysis of a rule's conditions in Cedar's JSON form: splits them into single conditions and collects the
+//! variables and facts that each mentions.
 //!
 //! The module knows the shape of expressions. It does not evaluate them.
 
@@ -20,7 +20,8 @@ pub(super) struct Mentions {
 /// A mistake in an expression that Cedar itself would accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// `context` as a whole: the facts that decide, and hence the key of the decision cache, would be unknown.
+    /// `context` is used as a whole: the facts that the rule compares, and hence the key of the decision cache,
+    /// would be unknown.
     WholeContext,
     /// A fact is compared with a value that it never has.
     UnknownValue { fact: Fact, word: String },
@@ -67,8 +68,7 @@ pub(super) fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value
 /// Finds categories that a forbid covers without those below them: `resource == Category::"x"` in its scope, or
 /// in a condition that must hold (a `when`, or a negation in an `unless`).
 ///
-/// In an exception (`unless { resource == … }`) the comparison is the strict reading: the categories below stay
-/// forbidden.
+/// In an exception (`unless { resource == … }`) the comparison is no mistake: the categories below stay forbidden.
 pub(super) fn without_descendants(forbid: &Value) -> Vec<Flaw> {
     let mut found = Vec::new();
     if let Some(scope) = forbid.get("resource")
@@ -101,7 +101,7 @@ fn required_categories(expression: &Value, wanted: bool, found: &mut Vec<String>
         required_categories(left, wanted, found);
         required_categories(right, wanted, found);
     } else if let Some(branches) = expression.get("if-then-else").and_then(Value::as_object) {
-        // The condition of an `if` can matter in either direction.
+        // The forbid may require either result of the `if` condition, so both are examined.
         let test = branches.get("if");
         test.into_iter().for_each(|test| required_categories(test, !wanted, found));
         branches.values().for_each(|branch| required_categories(branch, wanted, found));
@@ -123,7 +123,7 @@ pub(super) fn probe(condition: &Value) -> Value {
     })
 }
 
-/// Returns what an expression mentions, and adds its mistakes to `flaws`.
+/// Returns the variables and facts that an expression mentions, and adds its mistakes to `flaws`.
 pub(super) fn inspect(expression: &Value, vocabulary: &Vocabulary, flaws: &mut Vec<Flaw>) -> Mentions {
     let mut mentions = Mentions::default();
     walk(expression, vocabulary, &mut mentions, flaws);

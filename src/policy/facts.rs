@@ -242,7 +242,7 @@ pub(super) const RELATION: &str = "relation";
 /// The subject's consent to the purpose (`context.consent`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsentFact {
-    /// The subject never decided about it.
+    /// No applicable statement about the purpose is recorded.
     None = 0,
     /// Consent was given.
     Given = 1,
@@ -250,7 +250,7 @@ pub enum ConsentFact {
     Refused = 2,
     /// Consent was withdrawn.
     Withdrawn = 3,
-    /// Consent was given for a time that is over.
+    /// Consent was given for a period that has ended.
     Expired = 4,
 }
 
@@ -273,9 +273,9 @@ pub enum AccountFact {
     Open = 0,
     /// The account is closed.
     Closed = 1,
-    /// Closed for longer than the first period: the service data are to be deleted.
+    /// Closed for longer than the first period: the deletion of the service data is due.
     PurgeDue = 2,
-    /// Closed for longer than the second period: the service data should be gone.
+    /// Closed for longer than the second period: the deletion of the service data is overdue.
     PurgeOverdue = 3,
 }
 
@@ -284,7 +284,7 @@ pub enum AccountFact {
 pub struct Facts(u64);
 
 impl Facts {
-    /// Returns these facts with one of them set to the value of this number.
+    /// Returns these facts with one fact set to the value with this number.
     #[must_use]
     pub const fn with(self, fact: Fact, value: u8) -> Facts {
         let (at, bits) = fact.bit_range();

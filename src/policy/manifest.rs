@@ -1,6 +1,6 @@
 //! The manifest of a pack or a base (`pack.toml`): titles, dates, clauses and periods.
 //!
-//! The module reads and checks the manifest. It does not know what the rules say.
+//! The module reads and checks the manifest. It does not know the rules.
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
@@ -25,14 +25,14 @@ pub struct Manifest {
     pub version: String,
     /// Day on which this version was announced.
     pub announced: Date,
-    /// Day (UTC) from the start of which this version is in force.
+    /// Day on which this version takes effect, at 00:00 UTC.
     pub effective: Date,
-    /// Number of business days between announcement and effect of a version that discloses more (P-14); 0 if the
-    /// document promises none.
+    /// Minimum number of business days between the announcement of a version that discloses more and its effective
+    /// date (P-14); 0 if the document promises no notice.
     pub notice_business_days: u32,
     /// Holidays: days that are not business days although they fall on Monday to Friday.
     pub holidays: Vec<Date>,
-    /// Contact for refused recipients and for persons.
+    /// Contact named to refused recipients and to data subjects.
     pub contact: String,
     /// Contact for persons whose data a customer entrusted to the service: the customer is the controller.
     pub controller_contact: Option<String>,
@@ -48,8 +48,8 @@ pub struct Manifest {
     pub never_released: Vec<CategoryId>,
     /// Age in years from which a person is no longer a minor.
     pub of_age: u8,
-    /// Periods after the closing of an account: after the first its service data are to be deleted, after the
-    /// second they should be gone. None, one or two periods, ascending.
+    /// Periods after the closing of an account. After the first, the deletion of its service data is due; after
+    /// the second, it is overdue. There are at most two periods, in ascending order.
     pub account_closed_after: Vec<SignedDuration>,
     /// Maximum time for which the gateway's own access log may be kept, if the document limits it.
     pub access_log_limit: Option<SignedDuration>,
@@ -65,19 +65,19 @@ const OF_AGE_RANGE: RangeInclusive<u8> = 1..=30;
 const MAX_ACCOUNT_PERIODS: usize = 2;
 
 /// How the gateway treats signals that browsers send. `DNT` cannot be switched on: it has no accepted meaning, so
-/// a pack that sets it does not load.
+/// a pack that sets it to `true` does not load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// True if `Sec-GPC: 1` from the person is recorded as an objection to `marketing`.
     pub global_privacy_control: bool,
 }
 
-/// A legal basis that rules may name, and where the document claims it.
+/// A legal basis that rules may name, with the pack's description of it.
 #[derive(Clone, Debug)]
 pub struct StatedBasis {
     /// The legal basis.
     pub basis: Basis,
-    /// Where the document claims it.
+    /// The pack's description of the basis, which reports show.
     pub title: String,
 }
 
@@ -92,7 +92,7 @@ pub enum Enforcement {
     LeftAlone,
 }
 
-/// One promise of the document, in our words.
+/// One promise of the document, in the words of the pack.
 #[derive(Clone, Debug)]
 pub struct Clause {
     /// Id that rules and scenarios cite.
@@ -226,7 +226,7 @@ fn read(
     (manifest, vocabulary)
 }
 
-/// The manifest of a base: the parts that a pack that extends it takes over.
+/// The parts of a base's manifest that an extending pack inherits.
 #[derive(Debug)]
 struct BaseManifest {
     clauses: Vec<Clause>,

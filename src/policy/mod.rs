@@ -1,9 +1,9 @@
 //! Policy packs: the Cedar rules of one published privacy policy, with its manifest and vocabulary.
 //!
-//! Pure: the module takes texts and returns a pack or findings. It knows rules and the facts that they compare.
-//! It does not know whose facts these are or how they were established. Invariant: a pack that loads has passed
-//! Cedar's strict validation in the form in which it is evaluated, and every rule that releases something has a
-//! legal basis and cites a clause.
+//! Pure: the module takes texts and returns a pack or findings. It knows rules and the facts that they compare. It
+//! does not know whose facts these are or how they were established. Invariants: Cedar has validated every rule of
+//! a loaded pack strictly, in the desugared form that is evaluated. Every permit has a legal basis and cites a
+//! clause.
 
 mod base;
 mod basis_conflict;

@@ -110,8 +110,8 @@ impl Pack {
         &self.vocabulary
     }
 
-    /// Returns the categories that a field must be judged by: its own, and those below them that are never
-    /// released, since the field may contain them.
+    /// Returns the categories by which a field must be judged: its own categories, and every category below one of
+    /// them that is never released, since the field may contain such data.
     pub fn judged_categories(&self, field: &[CategoryId]) -> Vec<CategoryId> {
         let tree = self.vocabulary.categories();
         let may_hold = |never: &&CategoryId| {
@@ -155,7 +155,8 @@ impl Pack {
     /// one that this program contains.
     ///
     /// # Errors
-    /// Everything that is wrong with it: this program may be stricter than the one that stored it.
+    /// Everything that is wrong with the stored pack: this version of the program may be stricter than the version
+    /// that stored the pack.
     pub fn from_text(text: &str) -> Result<Pack, Vec<Finding>> {
         let StoredPack { files, base } = serde_json::from_str(text).map_err(|error| {
             vec![Finding::error("no-policy-pack", format!("this is not a stored pack: {error}"))]
@@ -190,7 +191,8 @@ impl Pack {
     }
 }
 
-/// Returns BLAKE3 over names and texts, in the order of the names, those of the base last.
+/// Returns the BLAKE3 hash over the names and texts of files: those of the pack in the order of their names, then
+/// those of the base.
 fn digest(files: &[Source], base: Option<&Base>) -> blake3::Hash {
     let mut files = files.to_vec();
     files.sort_by_key(|file| file.name().rsplit('/').next().map(str::to_owned));
@@ -213,7 +215,7 @@ fn rulebook(
         Err(error) => {
             findings.push(Finding::error(
                 "bad-vocabulary",
-                format!("the vocabulary makes no Cedar schema: {error}"),
+                format!("Cedar rejects the schema of the vocabulary: {error}"),
             ));
             return None;
         }

@@ -1,8 +1,8 @@
-//! The reach of a rule: the kinds, purposes, categories, operations and forms to which it can apply, for any
-//! facts.
+//! The reach of a rule: the kinds, purposes, categories, operations and forms to which it can apply, for some
+//! values of the facts.
 //!
-//! A rule's scope and the conditions that mention none of the other facts are evaluated once, when the pack is
-//! loaded.
+//! The reach is evaluated once, when the pack is loaded: from the rule's scope, and from its conditions that
+//! compare no fact other than the operation and the form.
 
 use cedar_policy::PolicySet;
 use serde_json::Value;
@@ -15,10 +15,10 @@ use crate::vocabulary::{CategoryId, Form, Group, KindId, Operation, PurposeId, T
 /// Forms that are tried for a disclosure, most revealing first.
 pub const RELEASING_FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
 
-/// A point at which rules are evaluated, without the facts: who, why, which data, which operation, in which form.
+/// A point at which rules are evaluated, without the facts: kind, purpose, category, operation and form.
 pub(super) type Coordinates = (KindId, PurposeId, CategoryId, Operation, Form);
 
-/// The kinds, purposes, categories, operations and forms to which a rule can apply, for any facts.
+/// The kinds, purposes, categories, operations and forms to which a rule can apply, for some values of the facts.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     pub(super) kinds: Vec<bool>,
@@ -61,7 +61,8 @@ impl Reach {
         }
     }
 
-    /// Restricts the reach to where a condition holds. The condition must mention nothing but these five.
+    /// Restricts the reach to the points at which a condition holds. The condition must mention nothing except
+    /// kind, purpose, category, operation and form.
     pub(super) fn narrow(
         &mut self,
         probe: &PolicySet,
@@ -139,7 +140,7 @@ impl Reach {
     }
 }
 
-/// Reasons why a rule cannot apply to a disclosure, for any facts.
+/// Reasons why a rule cannot apply to a disclosure, whatever the facts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The recipient kind.
@@ -150,7 +151,7 @@ pub struct Mismatch {
     pub category: bool,
     /// The operation.
     pub operation: bool,
-    /// A combination of these, or of one of these with the form.
+    /// A combination of several of them, or of one of them with the form.
     pub joint: bool,
 }
 
@@ -207,7 +208,7 @@ fn is_member<I: PartialEq>(groups: &[Group<I>], name: &str, term: I) -> bool {
     groups.iter().any(|group| group.name == name && group.members.contains(&term))
 }
 
-/// Returns for each term of a tree whether a scope constraint admits it.
+/// Returns one boolean for each term of a tree: true if a scope constraint admits the term.
 fn members<I: TermId>(
     constraint: Option<&Value>,
     tree: &Tree<I>,

@@ -31,7 +31,7 @@ pub struct Rule {
     pub basis: Option<Basis>,
     /// Permit or forbid.
     pub effect: Effect,
-    /// The rule as Cedar evaluates it, including the conditions that were added to what the pack says.
+    /// The desugared rule, as Cedar evaluates it: the text of the pack with the implied conditions added.
     pub text: String,
     pub(super) reach: Reach,
     /// The conditions on the facts, all of which must hold.
@@ -82,22 +82,22 @@ impl Rule {
         &self.conditions
     }
 
-    /// True if the rule can apply to recipients of a kind.
+    /// Returns a predicate that is true for the kinds of recipients to which the rule can apply.
     pub fn kinds(&self) -> impl Fn(KindId) -> bool {
         |kind| self.reach.kinds.get(kind.index()).copied().unwrap_or(false)
     }
 
-    /// True if the rule can apply to a purpose.
+    /// Returns a predicate that is true for the purposes to which the rule can apply.
     pub fn purposes(&self) -> impl Fn(PurposeId) -> bool {
         |purpose| self.reach.purposes.get(purpose.index()).copied().unwrap_or(false)
     }
 
-    /// True if the rule can apply to a category.
+    /// Returns a predicate that is true for the categories to which the rule can apply.
     pub fn categories(&self) -> impl Fn(CategoryId) -> bool {
         |category| self.reach.categories.get(category.index()).copied().unwrap_or(false)
     }
 
-    /// Returns why the rule cannot apply to a disclosure, for any facts.
+    /// Returns the reasons why the rule cannot apply to a disclosure at a point, whatever the facts are.
     pub fn mismatch(&self, point: (KindId, PurposeId, CategoryId)) -> Mismatch {
         self.reach.mismatch(point)
     }
@@ -107,7 +107,7 @@ impl Rule {
         &self.location
     }
 
-    /// True if the rule can apply to an operation.
+    /// Returns a predicate that is true for the operations to which the rule can apply.
     pub fn operations(&self) -> impl Fn(Operation) -> bool {
         |operation| self.reach.operations.get(operation as usize).copied().unwrap_or(false)
     }
@@ -122,7 +122,7 @@ impl Rule {
         self.reach.holds(point)
     }
 
-    /// True if the rule applies there for some facts and some form.
+    /// True if the rule applies at this point for some facts and some form.
     pub(super) fn reaches_any_form(
         &self,
         (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),

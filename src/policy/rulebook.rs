@@ -1,8 +1,8 @@
 //! The rules of a pack, sliced by recipient kind, purpose, category and operation, and their evaluation.
 //!
 //! The slices, called cells, are computed once, when the pack is loaded (Cedar's term is policy slicing).
-//! Invariant: a rule that a cell leaves out could not have applied to it for any facts, so evaluating the cell is
-//! evaluating the pack.
+//! Invariant: a rule that a cell omits cannot apply to the cell, whatever the facts are. So evaluating the cell
+//! gives the same result as evaluating the whole pack.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl RuleVerdict {
 }
 
 impl Cell {
-    /// Returns the rules that can apply here.
+    /// Returns the rules that can apply to the cell.
     pub fn rules(&self) -> &[RuleIndex] {
         &self.rules
     }
@@ -89,7 +89,7 @@ impl Cell {
         self.is_uniform
     }
 
-    /// True if nothing is released here, for any facts.
+    /// True if the cell releases nothing, whatever the facts are.
     pub fn never_releases(&self) -> bool {
         self.forms.is_empty()
     }
@@ -185,7 +185,7 @@ impl Rulebook {
         self.cells.get(self.cell_index(operation, point)?).map(Arc::as_ref)
     }
 
-    /// Returns the index of that cell in [`Rulebook::cells`].
+    /// Returns the index in [`Rulebook::cells`] of the cell that [`Rulebook::cell_for`] returns.
     pub fn cell_index(
         &self,
         operation: Operation,
@@ -205,7 +205,8 @@ impl Rulebook {
         self.table.get(at).filter(|_| known).copied()
     }
 
-    /// Returns the most revealing form in which some rule could release this category, for any facts.
+    /// Returns the most revealing form in which some rule could release this category, for some values of the
+    /// facts.
     pub fn most_revealing_form(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
         let forms =
             self.cell(kind, purpose, category).filter(|cell| !cell.never_releases()).map(|cell| &cell.forms);
@@ -217,7 +218,7 @@ impl Rulebook {
         self.row(kind, purpose, operation).is_some_and(|row| row.can_permit)
     }
 
-    /// Returns the facts that decide about any of these categories for this kind, purpose and operation.
+    /// Returns the facts on which the results for these categories depend, for this kind, purpose and operation.
     pub fn mask(
         &self,
         kind: KindId,
@@ -230,8 +231,8 @@ impl Rulebook {
         masks.fold(FactSet::EMPTY, FactSet::union)
     }
 
-    /// Evaluates the rules for a disclosure. The result is the first form, from clear downwards, that a satisfied
-    /// rule permits.
+    /// Evaluates the rules for a disclosure. The forms are tried from the most revealing one; the result is the
+    /// first form in which Cedar permits the release.
     ///
     /// If Cedar cannot evaluate a rule, the category is withheld.
     pub fn judge(&self, kind: KindId, purpose: PurposeId, category: CategoryId, facts: Facts) -> RuleVerdict {
@@ -301,7 +302,7 @@ impl Rulebook {
         (0..).zip(&self.rules).filter(move |(_, rule)| !rule.is_permit() && rule.reaches(point))
     }
 
-    /// True if one condition holds; one that Cedar cannot evaluate does not.
+    /// True if a condition holds. A condition that Cedar cannot evaluate counts as unmet.
     pub(super) fn holds(
         &self,
         condition: &Condition,
@@ -381,7 +382,8 @@ impl RowInterner {
 }
 
 impl CellInterner {
-    /// Starts with these cells. Those that contain one rule keep their indices and are not reused.
+    /// Starts with these cells. Cells that contain the rule at position `at` keep their indices, but are not
+    /// reused.
     fn without(list: &[Arc<Cell>], at: RuleIndex) -> CellInterner {
         let usable = (0..).zip(list).filter(|(_, cell)| !cell.rules.contains(&at));
         let known = usable.map(|(number, cell)| ((cell.rules.clone(), cell.forms.clone()), number));
@@ -398,7 +400,7 @@ impl CellInterner {
         let here = |rule: &Rule| is_open && rule.reaches_any_form(point);
         let chosen = || rules.iter().filter(|(_, rule)| here(rule));
         let members: Vec<RuleIndex> = chosen().map(|(at, _)| *at).collect();
-        // The same rules can apply to other forms elsewhere.
+        // At another point, the same rules can apply to other forms, so the forms are part of the key.
         let key = (members, forms);
         if let Some(&known) = self.known.get(&key) {
             return known;
@@ -420,7 +422,7 @@ impl CellInterner {
     }
 }
 
-/// Returns the forms that some permit releases there and that no unconditional forbid withholds.
+/// Returns the forms that some permit releases at a point and that no unconditional forbid withholds.
 fn permitted(
     rules: &[(RuleIndex, &Rule)],
     (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),

@@ -1,9 +1,9 @@
-//! Versions of one pack: which is in force, and whether a new one respects the notice period of the one before
-//! (P-14).
+//! Versions of one pack: finds the version in force, and checks that a new version respects the notice period that
+//! the previous version promises (P-14).
 //!
-//! A version that discloses or permits more needs the notice that the version in force promises, in business
-//! days. [`super::diff`] evaluates whether it does. The module does not read the clock, and does not know when a
-//! version became known to the gateway: both are passed in.
+//! A version that discloses or permits more needs the notice that the version in force promises, in business days.
+//! [`super::diff`] finds out if a version discloses or permits more. The module does not read the clock, and does
+//! not know when a version became known to the gateway: both are passed in.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::manifest::Manifest;
 use super::pack::Pack;
 use crate::finding::Finding;
 
-/// Returns the version in force at an instant, of versions in the order of their effective dates; `None` before
-/// the first.
+/// Returns the version in force at `now`. `versions` must be in the order of their effective dates. Returns `None`
+/// before the first one takes effect.
 pub fn in_force<V>(versions: &[V], pack: impl Fn(&V) -> &Pack, now: Timestamp) -> Option<&V> {
     versions.iter().rev().find(|version| pack(version).manifest().effective_from() <= now)
 }
@@ -48,14 +48,13 @@ pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) 
     found
 }
 
-/// Returns why a version must not replace the one in force, judged by the dates in its manifest. The first
-/// version of a pack replaces none.
+/// Returns a finding if a version must not replace the one in force, judged by the dates in its manifest.
 pub fn notice_finding(in_force: &Pack, next: &Pack) -> Option<Finding> {
     let Manifest { announced, effective, .. } = next.manifest();
     Notice { announced: *announced, effective: *effective }.finding(in_force, next)
 }
 
-/// The days between which notice of a version is given.
+/// The notice period of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notice {
     /// Day on which the version was announced.
@@ -65,12 +64,14 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Returns why a version must not replace the one in force, whose manifest promises the notice period.
+    /// Returns a finding if a version must not replace the one in force, whose manifest promises the notice
+    /// period.
     ///
     /// A version that only discloses less may take effect at once.
     pub fn finding(self, in_force: &Pack, next: &Pack) -> Option<Finding> {
         let (promised, manifest) = (in_force.manifest(), next.manifest());
-        // A version that is already in force cannot announce a change of itself, whatever its dates say.
+        // A version with the effective date of the version in force, or an earlier one, gives no notice, whatever
+        // its dates say.
         let is_later = manifest.effective > promised.effective;
         let ahead =
             if is_later { business_days(self.announced, self.effective, &promised.holidays) } else { 0 };
@@ -94,7 +95,7 @@ impl Notice {
     }
 }
 
-/// Counts the Mondays to Fridays from one day up to, but not including, another, without holidays.
+/// Counts the business days from `from` up to, but not including, `to`: Mondays to Fridays that are not holidays.
 pub fn business_days(from: Date, to: Date, holidays: &[Date]) -> u32 {
     let mut days = 0;
     let mut day = from;

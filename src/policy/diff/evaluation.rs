@@ -30,7 +30,7 @@ struct CellDifference {
 struct DifferenceKind {
     old: Form,
     new: Form,
-    /// The bases, if the forms are equal.
+    /// The old and the new basis; set only if the forms are equal.
     bases: Option<(Option<Basis>, Option<Basis>)>,
     cause: DecidingRule,
 }
@@ -93,7 +93,7 @@ fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<TermPair<I>> {
     of_new.chain(only_old).collect()
 }
 
-/// Compares two packs. Caches the comparisons of cells, which most points share.
+/// Compares two packs. Caches the comparisons of cells: most points share a few pairs of cells.
 struct PackComparison<'p> {
     packs: [&'p Pack; 2],
     evaluators: [CellEvaluator<'p>; 2],
@@ -126,7 +126,7 @@ impl<'p> PackComparison<'p> {
     }
 }
 
-/// Evaluates the cell of a point. A term that the version does not have releases nothing.
+/// Evaluates the cell of a point. If the version lacks one of the terms, the cell releases nothing.
 fn evaluate(
     evaluator: &mut CellEvaluator<'_>,
     operation: Operation,
@@ -162,7 +162,8 @@ fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<C
     found
 }
 
-/// Returns how two outcomes differ, and which rule causes it.
+/// Returns the kind of the difference between two outcomes, with the rule that causes it. Returns `None` if they
+/// do not differ.
 fn difference_kind(
     [old, new]: [&Pack; 2],
     before: CellOutcome,
@@ -176,7 +177,8 @@ fn difference_kind(
     let (pack, rule, role) = match after.form.cmp(&before.form) {
         std::cmp::Ordering::Equal if old_basis == new_basis => return None,
         std::cmp::Ordering::Equal => (new, after.rule, Role::RestsOn),
-        // A prohibition that applied before would still have withheld it, whatever the new version permits.
+        // If a prohibition of the old version had stayed, it would still withhold the category, whatever the new
+        // version permits. So its removal is the cause.
         std::cmp::Ordering::Less => match before.rule.filter(|_| before.form == Form::Removed) {
             Some(forbid) => (old, Some(forbid), Role::WithheldBefore),
             None => (new, after.rule, Role::ReleasesNow),

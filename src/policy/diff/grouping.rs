@@ -33,7 +33,7 @@ pub struct ChangeLine {
     /// The kind of the change.
     #[serde(flatten)]
     pub how: ChangeKind,
-    /// The simplest circumstances under which any of them changes; empty if they change under all.
+    /// The simplest circumstances under which one of the results changes; empty if they change under all.
     pub when: String,
 }
 
@@ -58,12 +58,13 @@ pub struct ChangeKind {
 type TermNames = BTreeSet<String>;
 /// The categories of one kind of change, by recipient kind and purpose.
 type ChangedTerms = BTreeMap<String, BTreeMap<String, TermNames>>;
-/// Sort key of a group: more before less, then the position of its rule.
+/// Sort key of a group: false if it discloses or permits more, then the position of its rule, then the rule.
 type GroupKey<'c> = (bool, usize, &'c DecidingRule);
 /// The changes of one group by their kind, each with its simplest circumstances.
 type ChangesByKind<'c> = BTreeMap<ChangeKind, (ChangedTerms, &'c str)>;
 
-/// Groups the changes by rule: more before less, then in the order of the rules in their packs.
+/// Groups the changes by rule. Groups that disclose or permit more come first. Otherwise, the order is that of the
+/// rules in their packs.
 pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<RuleChanges> {
     let mut by_cause: BTreeMap<GroupKey<'_>, ChangesByKind<'_>> = BTreeMap::new();
     for change in changes {
@@ -92,7 +93,7 @@ pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<RuleChan
     by_cause.into_iter().map(group).collect()
 }
 
-/// Measures circumstances: the number of facts, then the length of the text.
+/// Sort key for circumstances, simplest first: the number of facts, then the length of the text.
 fn plainness(when: &str) -> (usize, usize) {
     (when.matches('=').count(), when.len())
 }
@@ -129,7 +130,8 @@ fn lines(table: &ChangedTerms, how: &ChangeKind, when: &str, words: &Vocabulary)
     lines
 }
 
-/// Returns the fewest names that stand for exactly these: a name stands for the term with everything below it.
+/// Returns the shortest list of names that stands for exactly these terms. A name stands for its term with
+/// everything below it.
 pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String> {
     let has = |id: I| names.contains(tree.name(id));
     let whole = |id: I| tree.ids().filter(|&inner| tree.within(inner, id)).all(has);
@@ -143,7 +145,7 @@ pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String
             folded.push(format!("{} (alone)", tree.name(id)));
         }
     }
-    // Terms that only the other version has.
+    // Terms that this tree lacks, because only the other version has them.
     folded.extend(names.iter().filter(|name| tree.find(name).is_none()).cloned());
     folded
 }

@@ -29,7 +29,7 @@ pub struct Difference {
     pub groups: Vec<RuleChanges>,
     /// Number of changes and settings that disclose or permit more.
     pub more: usize,
-    /// Number of all others.
+    /// Number of all other changes and settings.
     pub less: usize,
 }
 
@@ -113,8 +113,8 @@ impl Change {
     }
 }
 
-/// Ranks a basis by the control that it gives to the person: consent can be withdrawn, processing for a
-/// legitimate interest objected to (GDPR Art. 7(3), 21(1)). Bases of equal rank are nevertheless different
+/// Ranks a basis by the control that it gives to the person: consent can be withdrawn, and a person can object to
+/// processing for a legitimate interest (GDPR Art. 7(3), 21(1)). Bases of equal rank are nevertheless different
 /// promises.
 fn degree_of_control(basis: Option<Basis>) -> u8 {
     match basis {

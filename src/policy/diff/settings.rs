@@ -1,5 +1,5 @@
-//! Compares two versions outside their rules: keys of the manifest and the vocabulary, as far as they change what
-//! is disclosed or done.
+//! Compares the settings of two versions: keys of the manifest, and properties of the vocabulary. The rules are
+//! compared by evaluation, in another module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,7 +84,8 @@ pub(super) fn setting_changes(old: &Pack, new: &Pack) -> Vec<SettingChange> {
 }
 
 fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
-    // Full destructuring: a new key does not compile until somebody decides whether it changes what is disclosed.
+    // Full destructuring: after a key is added to `Manifest`, this does not compile until somebody decides how to
+    // compare it.
     let Manifest {
         base,
         title: _,
@@ -108,7 +109,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
     } = new;
     let extends = |base: &Option<Arc<Base>>| base.as_ref().map_or("nothing", |base| &base.name).to_owned();
     let (before, after) = (extends(&old.base), extends(base));
-    // The rules of another base are compared by evaluation as well.
+    // If the base changes, its rules are compared by evaluation as well.
     found.compare("extends", before, after, String::clone, old.base.is_some());
     let is_longer_limit = is_longer(old.access_log_limit, *access_log_limit);
     let limit = |period: &Option<SignedDuration>| period.map_or("no limit".to_owned(), days);
@@ -151,7 +152,8 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
     found.compare("controller-contact", &old.controller_contact, controller_contact, written, false);
 }
 
-/// Adds the holidays that the new version no longer lists: notice periods become shorter.
+/// Adds the holidays that the new version no longer lists: each of them becomes a business day, so notice periods
+/// end earlier.
 fn dropped_holidays(found: &mut SettingChanges, old: &[Date], new: &[Date], effective: Date) {
     // Holidays before the new version takes effect no longer matter.
     let future = old.iter().filter(|day| **day >= effective);
@@ -161,7 +163,7 @@ fn dropped_holidays(found: &mut SettingChanges, old: &[Date], new: &[Date], effe
     }
 }
 
-/// True if a limit is higher than another; no limit is the highest.
+/// True if the new limit is longer than the old one. No limit counts as the longest.
 fn is_longer(old: Option<SignedDuration>, new: Option<SignedDuration>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => new > old,
@@ -211,8 +213,8 @@ fn never_released(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     differ(added, new.vocabulary(), ["not listed", "listed"], false);
 }
 
-/// Compares regions. A country that joins others under a label is in the same region as they are (more); one that
-/// stands for itself again is not (less).
+/// Compares regions. A country that gets a label is in the same region as the other countries with that label,
+/// which discloses more. A country that loses its label is a region of its own, which discloses less.
 fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     let countries: BTreeSet<&str> = old.regions().countries().chain(new.regions().countries()).collect();
     for country in countries {
@@ -244,8 +246,8 @@ fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabu
             let (was, is) = covers(other);
             lost |= was && !is;
             gained |= is && !was;
-            // A later consent to a covered purpose ends the objection; consent to a purpose above is given more
-            // readily.
+            // A later consent to a covered purpose ends the objection. If an ancestor is newly covered, consent to
+            // that broader purpose suffices, and people give it more readily.
             above |= is && !was && new.purposes().within(*after, other.2);
         }
         if lost || gained {
@@ -280,7 +282,8 @@ fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabu
     }
     for (name, before, after) in in_both(old.relations(), new.relations()) {
         let (was, is) = (old.is_bound_only(before), new.is_bound_only(after));
-        // A relation that holds less often permits less, but forbids less as well.
+        // A relation that holds less often makes permits apply less often, and prohibitions as well. So either
+        // change counts as more.
         found.flag("vocabulary.relations.bound-only", &name, was, is, true);
     }
 }

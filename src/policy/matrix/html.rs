@@ -30,8 +30,8 @@ dt:target, dt:target + dd { background: #fff3a8; }
 }
 ";
 
-/// Returns the page. Each entry links to the first clause that its rule cites; its title names rule, basis and
-/// condition.
+/// Returns the page. Each entry links to the first clause that its rule cites. The `title` attribute of the link
+/// names rule, basis and condition.
 pub fn html(matrix: &Matrix) -> String {
     let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n");
@@ -43,8 +43,8 @@ pub fn html(matrix: &Matrix) -> String {
         escaped(&matrix.version)
     );
     page.push_str("<p class=\"key\"><span class=\"C\">C</span>clear<span class=\"M\">M</span>masked");
-    page.push_str("<span class=\"G\">G</span>generalised<span class=\"P\">P</span>pseudonymised<span>*</span>only where something holds<span>°</span>not all that is below it</p>\n");
-    page.push_str("<p>A title says what a letter with * needs, and which categories below its own do not leave as it does (°). ");
+    page.push_str("<span class=\"G\">G</span>generalised<span class=\"P\">P</span>pseudonymised<span>*</span>only under a condition<span>°</span>not all that is below it</p>\n");
+    page.push_str("<p>The title of a letter names its condition (*), and the categories below its own that leave otherwise (°). ");
     let _ = writeln!(page, "Left out: {}</p>", escaped(&matrix.left_out));
     for section in &matrix.sections {
         write_section(&mut page, section);

@@ -1,6 +1,6 @@
 //! The matrix of a pack: everything that it releases or permits, by recipient kind, purpose and data category.
 //!
-//! It is computed by evaluation, and rendered as text ([`table`]) or as a page ([`html`]).
+//! The matrix is computed by evaluation, and rendered as text ([`table`]) or as a page ([`html`]).
 
 mod html;
 mod table;
@@ -37,7 +37,7 @@ pub struct Matrix {
 pub struct MatrixSection {
     /// Recipient kinds.
     pub kinds: Vec<String>,
-    /// The categories that are released to them for any purpose, without those that are not personal.
+    /// The personal and service-data categories that these kinds receive or may process, for at least one purpose.
     pub categories: Vec<String>,
     /// One row for each purpose and set of operations.
     pub rows: Vec<Row>,
@@ -67,8 +67,8 @@ pub struct MatrixEntry {
     pub rules: Vec<String>,
     /// Clauses that these rules cite.
     pub clauses: Vec<String>,
-    /// The facts about person and request that it needs, with every alternative; empty if it is released unless a
-    /// prohibition applies.
+    /// The facts about the person and the request that the release requires, with every alternative. Empty if the
+    /// category is released unless a prohibition applies.
     pub needs: String,
     /// Categories below this one whose entry differs.
     pub except: Vec<String>,
@@ -198,7 +198,7 @@ fn entries(
     entries
 }
 
-/// Returns the outermost categories below one whose entry differs from its own.
+/// Returns the outermost categories below `category` whose entry differs from that of `category`.
 fn except(
     tree: &Tree<CategoryId>,
     category: CategoryId,
@@ -244,8 +244,8 @@ fn entry(
     })
 }
 
-/// Returns the most revealing form in which something is released, and each minimal set of facts under which it
-/// is.
+/// Returns the most revealing form in which the cell can release its category, and each minimal set of facts that
+/// leads to this form.
 fn alternatives(cell: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     let mut best = Form::Removed;
     let mut found: Vec<Circumstances> = Vec::new();
@@ -267,12 +267,12 @@ fn alternatives(cell: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     (best != Form::Removed).then_some((best, found))
 }
 
-/// True if every fact that one set of circumstances fixes is fixed to the same value in the other.
+/// True if `whole` fixes every fact that `part` fixes, to the same value.
 fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
     part.fixed.is_subset(whole.fixed) && part.facts.masked(part.fixed) == whole.facts.masked(part.fixed)
 }
 
-/// Describes the facts that all alternatives need, then those that each needs besides: `same region;
+/// Describes the facts that all alternatives need, then the further facts of each alternative: `same region;
 /// service-signup or product-download`.
 fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
     let describe = |circumstances: &Circumstances| circumstances.describe(words).replace(" = true", "");

@@ -13,7 +13,7 @@ const MIN_WIDTH: usize = 40;
 pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
     let mut lines = WrappedText { text: String::new(), width: width.max(MIN_WIDTH) };
     lines.wrap("", &format!("{}, version {}", matrix.title, matrix.version));
-    lines.wrap("", "C clear, M masked, G generalised, P pseudonymised; `if` says what has to hold.");
+    lines.wrap("", "C clear, M masked, G generalised, P pseudonymised; `if` introduces the condition.");
     lines.wrap("", &format!("Left out: {}", matrix.left_out));
     for section in &matrix.sections {
         lines.text.push('\n');
@@ -36,7 +36,7 @@ pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
     lines.text
 }
 
-/// Merges rows with equal content in the place of the first, and collects their purposes.
+/// Merges rows with equal content at the position of the first one, and collects their purposes.
 fn together(rows: &[Row]) -> Vec<(Vec<&str>, &Row)> {
     let mut together: Vec<(Vec<&str>, &Row)> = Vec::new();
     for row in rows {

@@ -1,8 +1,8 @@
-//! Compares a pack with its mutants: what does a change of one rule do to disclosures and operations?
+//! Compares a pack with its mutants: finds the effect of a change of one rule on disclosures and operations.
 //!
 //! The comparison is complete over the vocabulary and the facts: every point that either version of the rule
-//! reaches is searched. Results can differ only where the two versions of the rule differ, so the search fixes
-//! the facts of the changed rule first, and continues only where they do.
+//! reaches is searched. Results can differ only where the two versions of the rule differ, so the search fixes the
+//! facts of the changed rule first, and continues only where the versions differ.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -20,11 +20,11 @@ use super::super::rulebook::RuleIndex;
 use super::Mutant;
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
-/// A field as it is evaluated: the least revealing form of its categories applies.
+/// A field and its categories. The field gets the least revealing of the forms of its categories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedField {
-    /// Its categories, each with the facts that follow from the field itself: first those that a mapping names,
-    /// then those that the field may contain besides.
+    /// The categories, each with the facts that follow from the field itself. The categories that a mapping names
+    /// come first, then those that the field may also contain.
     pub categories: Vec<(CategoryId, Circumstances)>,
     /// Number of categories that a mapping names.
     pub named: usize,
@@ -55,7 +55,7 @@ pub struct Comparison<'a> {
     pack: &'a Pack,
     fields: &'a [JudgedField],
     evaluator: CellEvaluator<'a>,
-    /// Index of the cell of each category among the distinct ones, by request.
+    /// For each request, the index in `distinct_cells` of the cell of each category.
     cells: HashMap<RequestKey, Vec<usize>>,
     distinct_cells: Vec<Arc<EvaluatedCell>>,
     indices: HashMap<CellKey, usize>,
@@ -82,8 +82,8 @@ struct CellPairs {
 /// Index of the cell in the old pack, and the forms and conditions of the rule in the new one.
 type CellPairKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
 
-/// One request: for each category the index of its pair of cells (`None` if nothing is released in either
-/// version), and for each version whether it permits anything at all.
+/// The cells of one request. `pair_indices` holds the index of each category's pair of cells, or `None` if neither
+/// version releases anything. `permits_any` is true for each version that permits anything at all.
 struct RequestCells {
     request: RequestKey,
     pair_indices: Vec<Option<usize>>,
@@ -137,7 +137,7 @@ impl<'a> Comparison<'a> {
                 let mut search = PairSearch { pairs: pairs.collect(), values: HashMap::new() };
                 let mut found = Vec::new();
                 let mut leaf = |circumstances, forms: [Form; 2]| {
-                    // A version that permits nothing refuses.
+                    // A version that permits nothing refuses the request.
                     let result = |(form, &permits_any)| if permits_any { form } else { Form::Removed };
                     let mut forms = forms.into_iter().zip(permits_any).map(result);
                     let (Some(old), Some(new)) = (forms.next(), forms.next()) else { return };
@@ -177,7 +177,7 @@ impl<'a> Comparison<'a> {
                     let request = (operation, kind, purpose);
                     let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     let is_changed = concerned(old) || concerned(new);
-                    // The response to an operation is evaluated as a disclosure: if none is possible, the
+                    // The response to an operation is evaluated as a disclosure. If no disclosure is possible, the
                     // operation is refused.
                     let permits_any = [pack, mutated].map(|pack| {
                         let is_possible = |operation| pack.rulebook().can_permit(kind, purpose, operation);
@@ -205,7 +205,7 @@ impl<'a> Comparison<'a> {
         requests
     }
 
-    /// Returns the index of each category's cell among the distinct ones.
+    /// Returns the index in `distinct_cells` of each category's cell.
     fn cells(&mut self, request: RequestKey) -> &[usize] {
         let Comparison { pack, evaluator, cells, distinct_cells, indices, .. } = self;
         let (operation, kind, purpose) = request;
@@ -223,7 +223,8 @@ impl<'a> Comparison<'a> {
 }
 
 impl CellPairs {
-    /// Returns the index of the pair of a cell and the same cell with the changed rule; `None` if nothing is released in either version.
+    /// Returns the index of the pair of a cell and the same cell with the changed rule. Returns `None` if neither
+    /// version releases anything.
     fn intern(
         &mut self,
         at: RuleIndex,
@@ -250,7 +251,7 @@ impl CellPairs {
 }
 
 impl CellPair {
-    /// True if nothing is released in either version.
+    /// True if neither version releases anything.
     fn never_releases(&self) -> bool {
         self.old.forms.is_empty() && self.new.forms.is_empty()
     }
@@ -299,7 +300,7 @@ impl PairSearch<'_> {
         }
     }
 
-    /// Returns whether the two versions of the rule differ.
+    /// Compares the two versions of the rule under the known facts.
     fn divergence(&self, known: Circumstances) -> Divergence {
         let mut parts = Divergence::Never;
         for (pair, given) in &self.pairs {
@@ -324,8 +325,7 @@ impl PairSearch<'_> {
         parts
     }
 
-    /// Returns the values of a fact that lead to different results in some cell, one for each class of equivalent
-    /// values.
+    /// Groups the values of a fact that lead to equal results in every cell, and returns one value of each group.
     fn values(&mut self, fact: Fact) -> Vec<u8> {
         let pairs = &self.pairs;
         let sorted = || {
@@ -349,11 +349,13 @@ impl PairSearch<'_> {
     }
 }
 
-/// Tells if two versions of a rule differ under some circumstances.
+/// The result of comparing two versions of a rule under partly known facts.
 enum Divergence {
-    /// They never differ.
+    /// The versions do not differ, whatever the unknown facts are.
     Never,
+    /// The versions differ.
     Here,
+    /// The result depends on this unknown fact.
     DependsOn(Fact),
 }
 

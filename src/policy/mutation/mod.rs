@@ -1,8 +1,8 @@
-//! Mutation testing of packs: every single change of a rule that an editor could make by mistake.
+//! Mutation testing of packs: generates every single change of a rule that an editor could make by mistake.
 //!
-//! A mutant is made from the rule as it is written and loaded as the pack is, so that the meaning of `@basis` and
-//! of omissions is added to the changed rule as well. [`comparison`] finds out what a change does to disclosures
-//! and operations. Which tests notice it is not known here.
+//! A mutant is made from the rule's source text and then loaded like the pack, so the changed rule is desugared as
+//! well. [`comparison`] finds the effect of a change on disclosures and operations. The module does not know which
+//! tests detect a change.
 
 pub mod comparison;
 mod operators;

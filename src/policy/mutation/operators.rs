@@ -68,8 +68,8 @@ fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     all
 }
 
-/// Returns the entities directly above the one that is named: its parent and its groups. `None` stands for any
-/// entity, if it has neither.
+/// Returns the entities directly above the named one: its parent and its groups. If it has neither, returns one
+/// `None`, which stands for any entity.
 fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
     let text = |key| entity.get(key).and_then(Value::as_str).unwrap_or_default();
     let (of, id) = (text("type"), text("id"));
