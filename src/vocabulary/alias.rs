@@ -1,4 +1,5 @@
-//! Names of other vocabularies for a purpose, and legal bases that are declared as a purpose by mistake.
+//! Resolves the declared purpose: accepts names of other vocabularies, and recognises a legal basis that is
+//! declared as a purpose by mistake.
 
 use super::{Basis, PurposeId, Vocabulary};
 
@@ -10,7 +11,7 @@ const PD: &str = "https://w3id.org/dpv/pd#";
 pub enum NotAPurpose {
     /// The text is a legal basis. A recipient declares its purpose, not the legal ground.
     LegalBasis(Basis),
-    /// The text is not known at all.
+    /// The text names neither a purpose nor a legal basis.
     Unknown,
 }
 

@@ -25,12 +25,12 @@ const MAX_MILLISECONDS: i64 = 253_402_300_800_000;
 /// Offset of the first place on Earth to reach a date.
 const EARLIEST_ZONE: Offset = Offset::constant(14);
 
-/// The end of something.
+/// An end date, as a record states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndTime {
     /// The earliest instant that the text can mean.
     At(Timestamp),
-    /// It does not end: the text is in the year 9999.
+    /// There is no end: the date is in the year 9999.
     Never,
 }
 
@@ -71,7 +71,8 @@ pub fn latest_birth_date(text: &str) -> Option<Date> {
     }
 }
 
-/// Returns when something ended. Returns `None` if the text is unreadable or the date was never set.
+/// Returns the earliest end that a text can mean. Returns `None` if the text is unreadable or the date was never
+/// set.
 pub fn earliest_end(text: &str) -> Option<EndTime> {
     let reading = ParsedDate::of(text)?;
     if reading.year() == NEVER {
@@ -80,8 +81,8 @@ pub fn earliest_end(text: &str) -> Option<EndTime> {
     reject_unset(reading.earliest()?).map(EndTime::At)
 }
 
-/// Returns when something ended, given as Unix time in seconds (up to the year 2100) or milliseconds. Returns
-/// `None` if the number is out of range, its unit is unclear, or the date was never set.
+/// Returns the end that a Unix time means, in seconds (up to the year 2100) or in milliseconds. Returns `None` if
+/// the number is out of range, its unit is unclear, or the date was never set.
 pub fn end_at_unix_time(number: i64) -> Option<EndTime> {
     match number {
         NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(EndTime::Never),
@@ -89,7 +90,7 @@ pub fn end_at_unix_time(number: i64) -> Option<EndTime> {
     }
 }
 
-/// Returns the earliest instant at which something was created. Returns `None` if the text is unreadable or the
+/// Returns the earliest time of creation that a text can mean. Returns `None` if the text is unreadable or the
 /// date was never set.
 pub fn earliest_creation(text: &str) -> Option<Timestamp> {
     match earliest_end(text)? {
@@ -98,7 +99,7 @@ pub fn earliest_creation(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// Returns when something was created, given as Unix time as in [`end_at_unix_time`].
+/// Returns the time of creation that a Unix time means, read as in [`end_at_unix_time`].
 pub fn creation_at_unix_time(number: i64) -> Option<Timestamp> {
     match end_at_unix_time(number)? {
         EndTime::At(at) => Some(at),
@@ -106,8 +107,8 @@ pub fn creation_at_unix_time(number: i64) -> Option<Timestamp> {
     }
 }
 
-/// Parses the instant at which something expires (RFC 3339). The year 9999 is the last instant that can be
-/// represented.
+/// Parses the instant at which something expires (RFC 3339). An instant in the year 9999 that cannot be
+/// represented is read as the last one that can.
 pub fn expiry(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);

@@ -158,8 +158,8 @@ impl Vocabulary {
         self.traits.yields_only_to_upheld.iter().any(|&at| self.purposes.within(purpose, at))
     }
 
-    /// True if an objection to `objected` covers `purpose`: one below it, or one that `objection-also-covers`
-    /// lists (an objection to `marketing` covers `prospecting`).
+    /// True if an objection to `objected` covers `purpose`: if `purpose` is within `objected`, or within a purpose
+    /// that `objection-also-covers` lists for it (an objection to `marketing` covers `prospecting`).
     pub fn objection_covers(&self, objected: PurposeId, purpose: PurposeId) -> bool {
         self.purposes.within(purpose, objected)
             || self
@@ -169,7 +169,7 @@ impl Vocabulary {
                 .any(|&(at, also)| self.purposes.within(at, objected) && self.purposes.within(purpose, also))
     }
 
-    /// True if a person can refuse this category by itself.
+    /// True if a person can refuse the disclosure of this category alone.
     pub fn is_optional(&self, category: CategoryId) -> bool {
         self.traits.optional.iter().any(|&at| self.categories.within(category, at))
     }
@@ -190,7 +190,7 @@ impl Vocabulary {
     }
 
     /// True if operations other than `disclose` are evaluated for a category (P-0c): personal data and service
-    /// data. That a person published something does not tell who may change it.
+    /// data. Published data are not included: publication does not say who may change the data.
     pub fn governs_operations(&self, category: CategoryId) -> bool {
         self.is_personal(category) || self.is_service_data(category)
     }

@@ -1,7 +1,8 @@
-//! Normalization of ids: the rule by which several spellings of one person in one namespace yield one id.
+//! Normalization of ids: several spellings of one id in one namespace yield the same id, by the rule of the
+//! namespace.
 //!
-//! Invariants: an id that a rule returned is returned unchanged or rejected when it is read again. A text that is
-//! empty, too long or does not match the pattern is not an id. Errors never contain the id.
+//! Invariants: if an id that a rule returned is read again, the rule returns it unchanged or rejects it. A text
+//! that is empty, too long or does not match the pattern is not an id. Errors never contain the id.
 
 use std::borrow::Cow;
 
@@ -78,7 +79,7 @@ impl IdRule {
         Ok(IdRule { normalise, extract })
     }
 
-    /// True if every id that is not empty or too long is accepted as it is spelled.
+    /// True if the rule accepts every id of a valid length as it is spelled.
     pub fn is_exact(&self) -> bool {
         self.normalise == Normalization::default() && self.extract.is_none()
     }
@@ -96,7 +97,7 @@ impl IdRule {
     /// Returns the id that a spelling stands for.
     ///
     /// # Errors
-    /// [`IdError`]; also if the extracted part would be read as yet another id.
+    /// [`IdError`]; also if reading the extracted id again would yield a different id.
     pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, IdError> {
         let id = self.apply(spelled)?;
         if self.extract.is_some() && *id != *spelled && matches!(self.apply(&id), Ok(again) if again != id) {
@@ -105,8 +106,8 @@ impl IdRule {
         Ok(SmolStr::new(id))
     }
 
-    /// Returns the id that a spelling from before this rule stands for. A text that does not match the pattern is
-    /// taken as an id that was already extracted, so that nothing that was recorded is lost.
+    /// Returns the id for a spelling that was recorded before this rule was configured. A text that does not match
+    /// the pattern is taken as an id that was already extracted, so that no recorded statement is lost.
     pub(super) fn read_recorded(&self, spelled: &str) -> SmolStr {
         if let Ok(id) = self.read(spelled) {
             return id;

@@ -92,7 +92,7 @@ pub fn country_hint(text: &str) -> &'static str {
     }
 }
 
-/// True if a text that is not accepted as the EEA was probably meant as it.
+/// True if a text that is not accepted as the EEA probably means the EEA.
 fn may_mean_eea(text: &str) -> bool {
     let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     ["eu", "eea", "europe", "europeanunion", "europeaneconomicarea"].contains(&letters.as_str())

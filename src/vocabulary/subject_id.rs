@@ -1,7 +1,7 @@
-//! The identity of a data subject or a controller: one type wherever it enters the gateway.
+//! The identity of a data subject or a controller. All inputs of the gateway yield this one type.
 //!
 //! Invariant: only an [`IdReader`] makes a [`SubjectId`], so the rule of the namespace is always applied, and two
-//! spellings of one person are equal wherever they were read.
+//! spellings of one id yield equal values wherever they were read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,8 +80,8 @@ impl IdReader {
         Ok(SubjectId { namespace: self.namespace.clone(), id })
     }
 
-    /// Returns the id that a spelling stands for which was recorded under an earlier rule, in the ledger or in a
-    /// link. A text that does not match the pattern is taken as an id that was already extracted.
+    /// Returns the id for a spelling that was recorded under an earlier rule, in the ledger or in a link. A text
+    /// that does not match the pattern is taken as an id that was already extracted.
     pub fn read_recorded(&self, spelled: &str) -> SubjectId {
         let id = self.rule.as_ref().map_or_else(|| SmolStr::new(spelled), |rule| rule.read_recorded(spelled));
         SubjectId { namespace: self.namespace.clone(), id }
@@ -101,7 +101,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Takes the rules by the names of their namespaces; `default` is the default one.
+    /// Creates the namespaces from their names and rules. The name `default` stands for the default namespace.
     pub fn new(rules: impl IntoIterator<Item = (Arc<str>, IdRule)>) -> Namespaces {
         let mut namespaces = Namespaces::default();
         for (name, rule) in rules.into_iter().filter(|(_, rule)| !rule.is_exact()) {

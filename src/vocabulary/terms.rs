@@ -77,7 +77,7 @@ terms!(
 );
 
 terms!(
-    /// Where data came from. Without other information, they came from the person.
+    /// The origin of data. Without other information, the person provided them.
     #[derive(Default)]
     Origin {
         /// The person provided them.

@@ -106,7 +106,8 @@ impl VocabularyDraft {
     }
 
     /// Reports added categories that would make a group contain both personal data and data about nobody.
-    /// Prohibitions make exceptions for such groups, which would then apply to personal data as well.
+    /// Prohibitions make exceptions for groups of data about nobody. For a mixed group, the exception would apply
+    /// to personal data as well.
     fn report_mixed_groups(&self, known: usize, document: &Document<'_>) {
         let is_personal =
             |at: u16| self.categories.is_below(at, PERSONAL) || self.categories.is_below(at, SERVICE_DATA);

@@ -1,8 +1,8 @@
 //! The terms of the standard vocabulary that the program itself refers to, resolved once per vocabulary.
 //!
-//! Code that needs one of these terms takes its id from here and never looks a name up while it serves a
-//! request. It holds ids only: which rules apply to a term is no concern of this module. Invariant: the
-//! standard vocabulary has every term named here (tested below), and a pack can remove none.
+//! Code that needs one of these terms takes its id from here, so that it looks up no name while it serves a
+//! request. The module does not know which rules apply to a term. Invariant: the standard vocabulary has every
+//! term named here (tested below), and a pack can remove none.
 
 use super::{CategoryId, PurposeId, TermId, Tree};
 
