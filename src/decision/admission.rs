@@ -49,7 +49,7 @@ impl RecipientFacts {
 /// A request, as far as it is known before the upstream is called.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
-    /// Who asks.
+    /// The recipient.
     pub recipient: Arc<RecipientFacts>,
     /// The purpose that the request declares.
     pub purpose: PurposeId,
@@ -64,8 +64,8 @@ pub struct AdmissionRequest {
 }
 
 impl AdmissionRequest {
-    /// Returns the request without the obstacle that this denial is about, or `None` if no rule would permit it
-    /// either.
+    /// Returns a copy of the request without the cause of this denial, for example with the recipient registered
+    /// for the purpose. Returns `None` for [`Denial::NoRulePermits`].
     #[must_use]
     pub fn without_obstacle(&self, denial: Denial) -> Option<AdmissionRequest> {
         let mut recipient = RecipientFacts::clone(&self.recipient);
@@ -108,7 +108,7 @@ impl LegalReference {
     }
 }
 
-/// Why a request is refused before the upstream is called, in the order of the checks.
+/// The reason why a request is refused before the upstream is called, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {
     /// The recipient is not registered for the purpose.
@@ -168,7 +168,7 @@ pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denia
     {
         return Err(Denial::LegalReferenceMissing);
     }
-    // The answer is judged as a disclosure, so a rule for the operation alone is not enough.
+    // The response is judged as a disclosure, so a rule that permits only the operation is not enough.
     let possible = |operation| pack.rulebook().can_permit(recipient.kind, request.purpose, operation);
     if !possible(request.operation) || !possible(Operation::Disclose) {
         return Err(Denial::NoRulePermits);

@@ -1,8 +1,8 @@
 //! Decides about each record of an admitted exchange.
 //!
-//! The policies are evaluated once for each combination of facts. The facts that decide are packed into a key, and
-//! the outcome is cached under it. The key holds exactly the facts that the rules of the slice compare, read off the
-//! rules themselves. Invariant: a cached decision equals the one that a fresh evaluation would make.
+//! The rules are evaluated once for each combination of facts, and the outcome is cached. The key of the cache
+//! holds exactly the facts that the rules of the slice compare; this set of facts is derived from the rules.
+//! Invariant: a cached decision equals the one that a fresh evaluation would make.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 pub(super) const MAX_CACHED_DECISIONS: usize = 8192;
 /// Maximum number of slices. Recipients, purposes and routes are configured, so this is not reached in practice.
 const MAX_SLICES: usize = 4096;
-/// One in so many uses of a cached decision is compared with a fresh evaluation.
+/// Number of uses of cached decisions, per thread, of which one is compared with a fresh evaluation.
 const CHECK_INTERVAL: u32 = 1000;
 
 /// Decides by one policy pack and caches decisions.
@@ -65,10 +65,10 @@ pub(super) struct Slice {
     record_facts: FactSet,
     /// The facts that the rules compare and that differ by category.
     category_facts: FactSet,
-    /// Decisions by the facts that decide.
+    /// The cached decisions, by the facts on which they depend.
     cache: DashMap<DecisionKey, Permit>,
-    /// Decisions about records without a known subject, by the facts of the request: two recipients of one kind may
-    /// differ in theirs.
+    /// Decisions about records without a known subject, by the facts of the request, which can differ between two
+    /// recipients of one kind.
     no_subject_cache: DashMap<(Facts, Reason), Permit>,
     /// Decisions about operations on a person who is not named, by the known facts.
     pub(super) unnamed_cache: DashMap<Circumstances, bool>,
@@ -116,8 +116,8 @@ impl Decisions {
         Ok(self.admitted(request, self.slice(request, request.operation, classes)))
     }
 
-    /// Like [`Decisions::admit_operation`], or [`Decisions::admit`] for `disclose`, for a single question: no slice
-    /// is cached.
+    /// Admits a request like [`Decisions::admit_operation`], or for `disclose` like [`Decisions::admit`], but
+    /// caches no slice. Meant for a single question.
     ///
     /// # Errors
     /// The denial, if the request is refused.
@@ -139,8 +139,8 @@ impl Decisions {
         }
     }
 
-    /// Returns a function that gives the most revealing form in which each category could leave, whoever it is about.
-    /// It returns the same as [`Admitted::best`] without an exchange, and caches nothing.
+    /// Returns a function from a category to the most revealing form in which it could leave, whatever is known
+    /// about the person. It returns the same as [`Admitted::best`] without an exchange, and caches nothing.
     ///
     /// # Errors
     /// The denial, if the request would be refused.
@@ -207,7 +207,8 @@ impl Slice {
             _route_classes: of_route,
             unclassified,
             categories,
-            // The origin of the record as a whole stays in: only categories that differ from it are overrides.
+            // The origin of the record as a whole remains part of the key, since overrides hold only the
+            // categories that differ from it.
             record_facts: mask.difference(fixed),
             category_facts: mask.difference(mask.difference(per_category)),
             classes,
@@ -217,12 +218,12 @@ impl Slice {
         }
     }
 
-    /// The facts that decide, for the record as a whole or for one category.
+    /// Returns the facts on which decisions depend, for the record as a whole or for one category.
     pub(super) fn mask(&self) -> FactSet {
         self.record_facts.union(self.category_facts)
     }
 
-    /// Reduces everything known about a record to the facts that decide here.
+    /// Returns the key of a record: the known facts, reduced to those on which decisions of this slice depend.
     pub(super) fn key(
         &self,
         pack: &Pack,
@@ -235,7 +236,7 @@ impl Slice {
         }
     }
 
-    /// Decides about every class, with a reason for what is withheld.
+    /// Decides about every class, with a reason for each withheld class.
     fn decide(&self, pack: &Pack, key: &DecisionKey) -> Permit {
         let permit = self.evaluate(pack, key);
         match key.without_refusals() {
@@ -292,8 +293,8 @@ impl Slice {
         self.operation == Operation::Disclose || pack.vocabulary().governs_operations(category)
     }
 
-    /// An unclassified field leaves only because the operator said so, hence without a legal basis, and only if no
-    /// prohibition applies to personal data in general.
+    /// Decides about unclassified fields. They leave because the operator configured it, hence without a legal
+    /// basis, and only if no prohibition applies to personal data in general.
     fn release_unclassified(&self, pack: &Pack, category: CategoryId, facts: Facts) -> ClassRelease {
         let prohibitions = pack.rulebook().prohibitions(self.kind, self.purpose, category, facts);
         let never = NEVER_UNCLASSIFIED.into_iter().any(|fact| facts.get(fact) != 0);
@@ -313,7 +314,8 @@ impl DecisionKey {
         own.map_or(self.facts, |(_, own)| self.facts.overlay(*own, per_category))
     }
 
-    /// Returns the facts of a person who refuses nothing, or `None` if this person refuses nothing.
+    /// Returns the key as if the person had not refused, withdrawn, objected or opted out. Returns `None` if the
+    /// person did none of these.
     fn without_refusals(&self) -> Option<DecisionKey> {
         let refuses = |fact| self.facts.get(fact) != 0;
         let consent = self.facts.get(Fact::Consent);
@@ -388,7 +390,7 @@ fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
 
 impl Admitted {
     /// Decides what one record about one person may disclose. `known` is `None` if the ledger does not know the
-    /// person. Every door uses this function.
+    /// person. The gateway, the explanations and the offline commands use this function, so they decide alike.
     ///
     /// A record about several people is judged for each of them, and [`Permit::strictest`] of the permits applies.
     pub fn judge_person(
@@ -470,7 +472,8 @@ impl Admitted {
         let subject = subject.unwrap_or(&somebody);
         let categories = &self.slice.categories;
         let found = OverdueData::of(&self.pack, &self.request, subject, controller, record, categories, now);
-        // Some purposes may use data beyond their retention period, and the person may see them.
+        // Rules can permit a use beyond the retention period, for example the person's own request. So data are
+        // reported as past retention only if their age makes the decision stricter.
         let judge = |created| {
             let record = RecordFacts { created, ..RecordFacts::default() };
             self.judge_as_read(subject, controller, &record, relationship, now)
@@ -483,12 +486,13 @@ impl Admitted {
     }
 
     /// Decides about a record without a subject: personal data, service data and published data are withheld; data
-    /// about no person leave as the rules say.
+    /// about no person leave in the form that the rules permit.
     pub fn no_subject(&self) -> Permit {
         self.judge_without_subject(Reason::NoSubject)
     }
 
-    /// Decides about a record without a known subject, and states `reason` for what is withheld.
+    /// Decides about a record without a known subject, with `reason` for each class that is withheld on this
+    /// ground.
     fn judge_without_subject(&self, reason: Reason) -> Permit {
         let facts = self.request.request_facts();
         if let Some(known) = self.slice.no_subject_cache.get(&(facts, reason)) {

@@ -20,8 +20,8 @@ impl Classes {
         Classes { sets: sets.into(), release_unclassified }
     }
 
-    /// Returns the empty class list, for answers that pass unread. It is static because slices are keyed by its
-    /// address.
+    /// Returns the empty class list, for responses that are forwarded unread. It is static because slices are
+    /// keyed by its address.
     pub fn unread() -> &'static Classes {
         static UNREAD: LazyLock<Classes> = LazyLock::new(|| Classes::new(Vec::new(), false));
         &UNREAD
@@ -38,9 +38,9 @@ pub(super) fn with_service_data(pack: &Pack, class: &[CategoryId]) -> bool {
     class.iter().any(|&category| pack.vocabulary().is_service_data(category))
 }
 
-/// Returns the classes for which an operation is evaluated: those of the route, or every category of a person if none
-/// of the route's is personal or service data. Unmapped data may be changed as well, and published data still belong
-/// to a person.
+/// Returns the classes for which an operation is evaluated: those of the route. If none of these is personal or
+/// service data, returns every personal and service-data category as a class of its own: the operation may change
+/// unmapped data, and published data still belong to a person.
 pub(super) fn operation_classes(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
     let vocabulary = pack.vocabulary();
     let decides = |category: &CategoryId| vocabulary.governs_operations(*category);

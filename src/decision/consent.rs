@@ -1,8 +1,8 @@
 //! Derives the effective consent and objection for one purpose and one recipient from a person's consents, refusals
 //! and objections.
 //!
-//! GDPR Art. 6(1)(a), 7(3), 21. It handles purposes and the order of events, and does not know what a rule makes of
-//! the outcome. Invariant: an event that is not known to be later is taken as earlier if that discloses less.
+//! GDPR Art. 6(1)(a), 7(3), 21. The module handles purposes and the order of events, and does not know how rules
+//! use the result. Invariant: an event that is not known to be later is taken as earlier if that discloses less.
 
 use jiff::Timestamp;
 
@@ -49,9 +49,9 @@ impl<'a> EffectiveConsent<'a> {
         }
     }
 
-    /// Returns the effective objection to a purpose. A refusal or withdrawal of consent also counts as an objection,
-    /// raised at that time and towards its addressees: the data of a person who says no are not used on another legal
-    /// basis.
+    /// Returns the effective objection to a purpose. A refusal or withdrawal of consent also counts as an
+    /// objection, with the same time and the same addressees: the data of a person who refuses are not used on
+    /// another legal basis.
     pub(super) fn objection(&self, purpose: PurposeId) -> ObjectionFact {
         let level = |objection: &Objection| match objection.upheld {
             true => ObjectionFact::Upheld,
@@ -87,7 +87,7 @@ impl<'a> EffectiveConsent<'a> {
         self.grants().any(|grant| purposes.within(purpose, grant.purpose) && !self.is_ended(grant, purpose))
     }
 
-    /// True if a refusal or withdrawal ends a consent where it is used for a purpose.
+    /// True if a refusal or withdrawal ends a consent as far as the consent covers `purpose`.
     fn is_ended(&self, grant: &Consent, purpose: PurposeId) -> bool {
         let purposes = self.vocabulary.purposes();
         self.refusals().any(|refusal| {
@@ -95,8 +95,8 @@ impl<'a> EffectiveConsent<'a> {
                 // A refusal of the consent's own purpose, or of an ancestor, ends earlier consents.
                 !is_later(grant.order, refusal.order)
             } else {
-                // A refusal of a more specific purpose is never overridden by a consent above it, only by a later one
-                // to the same purpose.
+                // A consent to an ancestor never overrides a refusal of a more specific purpose. Only a later
+                // consent to exactly that purpose does.
                 purposes.within(refusal.purpose, grant.purpose)
                     && purposes.on_same_branch(refusal.purpose, purpose)
                     && !self.is_revoked(refusal)

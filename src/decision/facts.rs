@@ -71,7 +71,7 @@ impl RequestFacts {
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
-            // Until a person's location is known, the person may be in the EEA.
+            // A person whose location is unknown may be in the EEA.
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, request.upstream_backup);
         let exporter_in_eea = may_overlap_eea(&request.exporter_region);
@@ -299,19 +299,19 @@ fn is_under_age(born: Date, of_age: u8, now: Timestamp) -> bool {
     (today.year() - i16::from(of_age), today.month(), today.day()) < (born.year(), born.month(), born.day())
 }
 
-/// Data that the upstream should no longer hold, whatever may leave of them.
+/// The kinds of data that the upstream should no longer hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverdueData {
     /// True if the person is a minor (G-ch).
     pub minor: bool,
     /// True if the account has been closed for longer than the pack's second period (G-4b).
     pub closed_account: bool,
-    /// True if some category is older than its retention period (P-8, G-3f).
+    /// True if data of some category are older than its retention period (P-8, G-3f).
     pub retention: bool,
 }
 
 impl OverdueData {
-    /// Adds what was found about another person of the same record.
+    /// Merges the overdue data of another person of the same record.
     pub fn merge(&mut self, other: OverdueData) {
         let OverdueData { minor, closed_account, retention } = other;
         self.minor |= minor;
@@ -339,8 +339,8 @@ impl OverdueData {
     }
 }
 
-/// Returns the state of the controller's account. If the ledger and the record disagree, the longer closed state
-/// counts. A closing date that cannot be read counts as long ago.
+/// Returns the state of the controller's account. If the ledger and the record disagree, the longer time since the
+/// closing counts. A closing date that cannot be read counts as longer ago than every period.
 fn account_state(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
     let after = &pack.manifest().account_closed_after;
     let closed = |closed: Timestamp| account_state_after(now.duration_since(closed), after);
@@ -376,7 +376,7 @@ fn is_purge_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, 
         || matches!(record.account_closed, Extracted::Known(closed) if overdue(closed))
 }
 
-/// Returns the origin of one category; of several possible ones, the one that permits least.
+/// Returns the origin of one category. If several origins are possible, returns the one that permits least.
 fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: CategoryId) -> Origin {
     let tree = pack.vocabulary().categories();
     let named = subject.origins.by_category.iter();
@@ -396,7 +396,8 @@ fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: Catego
     all.max_by_key(|origin| restrictiveness(*origin)).unwrap_or(Origin::Referral)
 }
 
-/// How much an origin restricts the use of data: data from a referral may be used only to answer one request (G-2c).
+/// Ranks origins by how much they restrict the use of data: data from a referral may be used only to answer one
+/// request (G-2c).
 const fn restrictiveness(origin: Origin) -> u8 {
     match origin {
         Origin::Referral => 2,

@@ -1,9 +1,9 @@
 //! Decides whether an operation other than `disclose` is carried out, before the upstream is called (P-0c).
 //!
-//! At that time only the person or account in the request's path is known, and what the ledger knows about them; the
-//! request's body is not judged. An operation is carried out if the facts permit it on at least one class of the
-//! route that is personal or service data. Invariant: an operation that a rule permits only on the recipient's own
-//! data, or on its own account, is carried out only if the path names that person or account.
+//! At that time, only the person or account that the request's path names is known, with their state in the
+//! ledger. The request's body is not judged. An operation is carried out if the facts permit it on at least one
+//! class of the route that is personal or service data. Invariant: an operation that a rule permits only on the
+//! recipient's own data, or on its own account, is carried out only if the path names that person or account.
 
 use std::ops::ControlFlow;
 
@@ -28,7 +28,7 @@ pub struct PathNames {
     pub controller: bool,
 }
 
-/// The account in a path that names no person.
+/// The account that a path names if it names no person.
 #[derive(Clone, Copy, Debug)]
 pub struct NamedAccount<'a> {
     /// The state of the account's controller.
@@ -46,9 +46,10 @@ impl Admitted {
 
     /// True if the operation is carried out although the path names no person.
     ///
-    /// Rules that require the person's own data do not count and, without an account, neither do those that require
-    /// the account's own data. Other requirements on a person, such as a relation or a consent, are left open because
-    /// nobody can tell; nothing is assumed to prohibit the operation.
+    /// Rules that permit only the recipient's own data do not count. Without an account, rules that permit only
+    /// the data of the recipient's own account do not count either. Other requirements on the person, such as a
+    /// relation or a consent, count as met, because the person is unknown. The person is assumed to have made no
+    /// statement that prohibits the operation.
     pub fn carries_out_on_unnamed(&self, account: Option<NamedAccount<'_>>, now: Timestamp) -> bool {
         let nobody = Controller::default();
         let about = RecordContext {
@@ -83,7 +84,8 @@ impl Admitted {
     }
 }
 
-/// Predicts which operations can be carried out on somebody. It caches what it has asked of the rules.
+/// Predicts which operations can be carried out on at least one person or account. Caches the evaluated
+/// conditions.
 #[derive(Debug)]
 pub struct OperationForecast<'a> {
     pack: &'a Pack,
@@ -96,10 +98,11 @@ impl<'a> OperationForecast<'a> {
         OperationForecast { pack, search: CellEvaluator::new(pack.rulebook()) }
     }
 
-    /// True if an operation can be carried out on somebody, on a route with these classes. `disclose` always can.
+    /// True if an operation can be carried out on at least one person or account, on a route with these classes.
+    /// Always true for `disclose`.
     ///
     /// # Errors
-    /// The denial, if the request would be refused whoever it is about.
+    /// The denial, if the request would be refused for every person.
     pub fn carries_out(
         &mut self,
         request: &AdmissionRequest,
@@ -122,7 +125,7 @@ impl<'a> OperationForecast<'a> {
         }
         if !names.controller {
             fixed = fixed.union([Fact::OwnAccount, Fact::Account].into_iter().collect());
-            // Without an account a person is judged without instructions.
+            // If the path names a person but no account, no instruction applies.
             if names.subject {
                 fixed = fixed.union(FactSet::of(Fact::Instructed));
             }
@@ -136,7 +139,7 @@ impl<'a> OperationForecast<'a> {
 
 const ACCOUNT_FACTS: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
 
-/// The facts that a rule can require of a person, except that the data are the recipient's own.
+/// Returns the facts that a rule can require of a person, except `own_data`.
 fn open_person_facts() -> FactSet {
     let asks = |fact: &Fact| matches!(fact, Fact::Consent | Fact::SameRegion | Fact::Relation(_));
     Fact::all(MAX_RELATIONS).filter(asks).collect()
@@ -146,7 +149,7 @@ fn every_fact() -> FactSet {
     Fact::all(MAX_RELATIONS).collect()
 }
 
-/// True if some class can be permitted, whatever the unknown facts are.
+/// True if some values of the unknown facts permit at least one class.
 fn is_possible(
     search: &mut CellEvaluator<'_>,
     pack: &Pack,

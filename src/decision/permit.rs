@@ -10,7 +10,7 @@ use crate::vocabulary::{Basis, Form};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub u16);
 
-/// Why a class of fields is withheld.
+/// The reason why a class of fields is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -20,7 +20,8 @@ pub enum Reason {
     NoSubject,
     /// The ledger does not know the person, or knows only refusals.
     UnknownSubject,
-    /// A mapped fact of the record is present but unreadable; without it a rule would release.
+    /// A mapped fact of the record is present but unreadable. If the fact were absent, a rule would release the
+    /// class.
     Unreadable,
     /// The person refused, withdrew, objected or opted out, and nothing else prevents the release.
     Refused,
@@ -61,10 +62,10 @@ impl Reason {
 pub struct ClassRelease {
     /// The form; [`Form::Removed`] if nothing leaves.
     pub form: Form,
-    /// The legal basis; absent if nothing leaves, and for unclassified fields, which leave only because the operator
-    /// said so.
+    /// The legal basis; absent if nothing leaves, and for unclassified fields, which leave only because the
+    /// operator configured it.
     pub basis: Option<Basis>,
-    /// Why nothing leaves; absent if something does.
+    /// The reason why nothing leaves; absent if something leaves.
     pub reason: Option<Reason>,
     /// Ids of the rules that decided: permits if something leaves, prohibitions if nothing does.
     pub rules: Arc<[Arc<str>]>,
@@ -141,7 +142,7 @@ impl Permit {
         &self.releases
     }
 
-    /// True if both are the same permit or clones of it. Compares pointers only.
+    /// True if both are clones of one permit. Compares pointers only.
     pub fn is_same_instance(&self, other: &Permit) -> bool {
         Arc::ptr_eq(&self.releases, &other.releases)
     }

@@ -32,7 +32,8 @@ pub struct Scenario {
     /// Retention periods of the scenario's file.
     retention: Option<RetentionPeriods>,
     expected: ExpectedResult,
-    /// True or false if an operation other than `disclose` is expected to be carried out or not.
+    /// For an operation other than `disclose`: true if it is expected to be carried out. `None` without an
+    /// expectation.
     carried_out: Option<bool>,
 }
 
@@ -94,7 +95,7 @@ impl Scenario {
     /// Reads a file of scenarios for a pack.
     ///
     /// # Errors
-    /// Findings for everything that is not understood.
+    /// A finding for each key or value that is unknown or invalid.
     pub fn read(source: &Source, pack: &Pack) -> Result<Vec<Scenario>, Vec<Finding>> {
         let document = Document::parse(source);
         let mut root = document.root("a file of scenarios");
@@ -121,7 +122,7 @@ impl Scenario {
         differences
     }
 
-    /// Returns one class for each field that is expected to leave or not.
+    /// Returns one class for each field about which the scenario has an expectation.
     fn classes(&self) -> Classes {
         let sets: Vec<Vec<CategoryId>> = match &self.expected {
             ExpectedResult::Refused(_) => Vec::new(),
@@ -138,7 +139,7 @@ impl Scenario {
         }
     }
 
-    /// Checks whether the operation is carried out. A refusal counts as not carried out.
+    /// Compares the outcome of the operation with the expectation. A refusal counts as not carried out.
     fn run_operation(&self, decisions: &Decisions) -> Option<UnmetExpectation> {
         let expected = self.carried_out?;
         let ScenarioFacts { subject, controller, record, relationship } = &self.facts;
@@ -210,8 +211,8 @@ impl Scenario {
         }
     }
 
-    /// True if the scenario shows what a rule permits or where it ends: it is about the rule's kinds or purposes, or
-    /// expects that somebody else does not receive the rule's categories.
+    /// True if the scenario shows the effect or the limit of a rule: it concerns one of the rule's kinds or
+    /// purposes, or it expects that another recipient does not receive the rule's categories.
     pub fn is_near(&self, rule: &Rule, vocabulary: &Vocabulary) -> bool {
         rule.kinds()(self.request.recipient.kind)
             || rule.purposes()(self.request.purpose)

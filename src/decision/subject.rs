@@ -44,7 +44,7 @@ pub struct Consent {
     pub to: Addressee,
     /// The statement.
     pub status: ConsentStatus,
-    /// A given consent expires at this instant.
+    /// The instant at which a given consent expires.
     pub until: Option<Timestamp>,
     /// Rank among this subject's events, oldest first; `None` if no times are known.
     pub order: Option<u32>,
@@ -60,7 +60,8 @@ pub struct Objection {
     pub purpose: PurposeId,
     /// True if the objection was upheld.
     pub upheld: bool,
-    /// Rank among this subject's events; `None` if no times are known. It then prevails over any consent.
+    /// Rank among this subject's events. `None` if no times are known: the objection then prevails over any
+    /// consent.
     pub order: Option<u32>,
 }
 
@@ -73,7 +74,7 @@ pub struct Relation {
     pub recipient: Option<Arc<str>>,
 }
 
-/// Where the subject's data came from.
+/// The origins of the subject's data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origins {
     /// The origin of every category that `by_category` does not name.
@@ -113,7 +114,7 @@ pub struct Subject {
     pub region: Option<Arc<str>>,
     /// Relations.
     pub relations: Vec<Relation>,
-    /// Where the data came from.
+    /// The origin or origins of the data.
     pub origins: Origins,
     /// True if there is explicit consent to transfers to third countries, with evidence.
     pub transfer_consent: bool,
@@ -137,7 +138,7 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// How records are treated whose subject the ledger does not know.
+/// The treatment of records whose subject the ledger does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownSubject {
     /// Nothing personal of the record leaves.

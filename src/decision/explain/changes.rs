@@ -1,4 +1,4 @@
-//! Finds what would have to change for a withheld field to leave.
+//! Finds changes that would let a withheld field leave.
 //!
 //! The decision is evaluated again with one fact changed, then with two, until something leaves. Hence the named
 //! changes are sufficient, and none of the changes named together can be omitted.
@@ -20,10 +20,10 @@ const MAX_TOGETHER: usize = 4;
 const MAX_TRIALS: usize = 4096;
 /// Maximum number of alternatives in an answer.
 const MAX_ALTERNATIVES: usize = 6;
-/// The kind of change for another mapping.
+/// The kind of a change of the mapping.
 const MAPPING: &str = "mapping";
 
-/// One thing that would have to change.
+/// One required change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequiredChange {
     /// The kind of change: `consent`, `agreement`, `relation`, …
@@ -39,13 +39,13 @@ impl RequiredChange {
     }
 }
 
-/// The alternatives for something to leave.
+/// Alternatives: sets of changes, each of which would let a field leave or an operation be carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequiredChanges {
     /// The alternatives, each with all the changes that it needs; empty if nothing is known to suffice.
     #[serde(rename = "changes", skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Vec<RequiredChange>>,
-    /// Why no change would suffice.
+    /// The reason why no change would suffice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub never: Option<String>,
 }
@@ -56,7 +56,7 @@ impl RequiredChanges {
         RequiredChanges { alternatives: vec![vec![RequiredChange::new(what, text)]], never: None }
     }
 
-    /// Creates an answer that no change would suffice, with the reason.
+    /// Creates an answer which states that no change would suffice, and the reason.
     pub fn never(why: impl Into<String>) -> RequiredChanges {
         RequiredChanges { alternatives: Vec::new(), never: Some(why.into()) }
     }
@@ -77,8 +77,9 @@ impl RequiredChanges {
         RequiredChanges { alternatives, never: None }
     }
 
-    /// Ranks answers by effort: changed facts first, fewer before more; then another mapping; then nothing that is
-    /// known to suffice; then that nothing would.
+    /// Sort key by effort, least first: answers that only change facts, fewest first; answers that change the
+    /// mapping; answers without a change that is known to suffice; answers which state that no change would
+    /// suffice.
     pub(super) fn effort(&self) -> (bool, bool, bool, usize) {
         let mapping = self.alternatives.iter().flatten().any(|change| change.what == MAPPING);
         let fewest = self.alternatives.iter().map(Vec::len).min().unwrap_or(usize::MAX);
@@ -98,8 +99,8 @@ impl RequiredChanges {
     }
 }
 
-/// Returns what would have to change for a field with these categories to leave, or for the operation to be carried
-/// out on it. Empty if that is so already.
+/// Returns the changes that would let a field with these categories leave, or let the operation be carried out on
+/// it. The result is empty if no change is needed.
 pub(super) fn changes(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -136,8 +137,8 @@ pub(super) fn leaves(
 /// Suffix for an operation that is explained for some categories only.
 pub(super) const OF_THESE_CATEGORIES: &str = " of these categories";
 
-/// Explains why no fact lets any of these classes leave, or lets the operation be carried out on any of them, and for
-/// which other purposes rules do. `of` is the suffix of the operation.
+/// Explains why none of these classes can leave whatever the facts are, or why the operation can be carried out on
+/// none of them. Names the purposes for which rules permit it. `of` is the suffix of the operation.
 pub(super) fn why_never(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -255,8 +256,8 @@ impl<'a> Trial<'a> {
         Vec::new()
     }
 
-    /// Returns the single changes that may help, for the facts that decide here. Changes of the same fact are
-    /// adjacent.
+    /// Returns the single changes that may help, for the facts on which the decision depends. Changes of the same
+    /// fact are adjacent.
     fn steps(&self) -> Vec<(Fact, u8)> {
         let facts = self.slice.mask().facts();
         let usable = facts.filter(|fact| self.is_changeable(*fact));
@@ -294,7 +295,7 @@ impl<'a> Trial<'a> {
         can_all_leave(self.pack, self.request, self.operation, purpose, categories)
     }
 
-    /// Suggests a narrower category if the field could leave but for a descendant that is never released.
+    /// Suggests a narrower category if only a descendant that is never released keeps the field from leaving.
     fn narrower(&self) -> Option<RequiredChanges> {
         if !self.can_all_leave(self.request.purpose, self.class) {
             return None;
@@ -305,7 +306,7 @@ impl<'a> Trial<'a> {
         let closed = held.filter(|category| !self.can_all_leave(self.request.purpose, &[**category]));
         let closed: Vec<String> = closed.map(|category| format!("`{}`", tree.name(*category))).collect();
         let text = format!(
-            "a narrower category in the mapping: what is mapped may hold {}, and no rule releases that here",
+            "a narrower category in the mapping: the field may contain {}, and no rule releases that here",
             closed.join(", ")
         );
         Some(RequiredChanges::one(MAPPING, text))
@@ -329,14 +330,14 @@ impl<'a> Trial<'a> {
                 format!("a new consent of the person to `{purpose}` ({present})")
             }
             Fact::Objection => format!(
-                "the person's no to `{purpose}` taken back (lifted, overridden with a recorded reason, or a later consent)"
+                "the person's objection to (or refusal of) `{purpose}` lifted or overridden with a recorded reason, or a later consent"
             ),
             Fact::OptedOut => "the person's opt-out of this recipient lifted".to_owned(),
             Fact::Restricted => "the restriction of the person's data lifted".to_owned(),
             Fact::ConsentedSinceRestriction => {
                 format!("a new consent of the person to `{purpose}`, after the restriction began")
             }
-            Fact::Erased => "no erasure of the person's data (an erasure is not taken back)".to_owned(),
+            Fact::Erased => "no erasure of the person's data (an erasure cannot be undone)".to_owned(),
             Fact::Minor => "a person who is of age".to_owned(),
             Fact::LeavesEea => "a recipient in the EEA: its `country` or `region`".to_owned(),
             Fact::SameRegion => {
@@ -349,7 +350,7 @@ impl<'a> Trial<'a> {
             }
             Fact::TransferConsent => "the person's explicit consent to the transfer".to_owned(),
             Fact::Origin => format!("data that come from the person (origin now: {})", now.value_name(fact)),
-            Fact::Refused => "the person's refusal of this category taken back".to_owned(),
+            Fact::Refused => "the person's refusal of this category lifted".to_owned(),
             Fact::Instructed => format!("the controller's instruction for `{purpose}`"),
             Fact::Account => format!("the controller's account open (it is {})", now.value_name(fact)),
             Fact::PastRetention => "a record within its retention period".to_owned(),

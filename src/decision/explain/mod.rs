@@ -1,4 +1,4 @@
-//! Explains why a category leaves, or what is missing for it to leave.
+//! Explains why a category leaves, or why it is withheld.
 //!
 //! Explanations are found by evaluation: each condition of a rule is evaluated by itself, as Cedar runs it.
 
@@ -22,7 +22,7 @@ use super::subject::{Extracted, RecordFacts, Subject};
 use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Regions};
 
-/// Maximum number of rules named that would have released a withheld category.
+/// Maximum number of permits that are named as nearest to releasing a withheld category.
 const MAX_NEAREST: usize = 3;
 
 /// Explains what one recipient receives about one person.
@@ -35,11 +35,10 @@ pub struct Explanation {
     /// The problem code, if the request is refused before any data are considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<&'static str>,
-    /// Why the request is refused, and what would have to change.
+    /// The reason why the request is refused, and the required changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<DenialExplanation>,
-    /// For an operation other than `disclose`: whether it is carried out on the described person, and what would have
-    /// to change.
+    /// For an operation other than `disclose`: the outcome for the described person, and the required changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationExplanation>,
     /// One explanation for each category.
@@ -65,7 +64,8 @@ pub struct OperationExplanation {
 pub struct CategoryOutcome {
     /// The category's name.
     pub category: String,
-    /// A descendant that decides instead: a field of the category may hold it, and the pack never releases it.
+    /// A descendant that decides instead: a field of the category may contain data of the descendant, which the
+    /// pack never releases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_hold: Option<String>,
     /// The form in which the category leaves.
@@ -77,10 +77,10 @@ pub struct CategoryOutcome {
     pub clauses: Vec<String>,
     /// The rules that decided: permits if the category leaves, prohibitions if it is withheld.
     pub rules: Vec<String>,
-    /// If the category is withheld: the rules that would have released it, and what each lacked.
+    /// If the category is withheld: the permits that are nearest to releasing it, each with its unmet conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearest: Vec<NearestRule>,
-    /// If the category is withheld: what would have to change.
+    /// If the category is withheld: the required changes.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }
@@ -130,8 +130,8 @@ impl<'a> Question<'a> {
         explanation
     }
 
-    /// Explains a field that holds all of these categories. Returns the nearest permits for its withheld categories,
-    /// and what would have to change.
+    /// Explains a field that holds all of these categories. Returns the nearest permits for its withheld
+    /// categories, and the required changes.
     pub fn explain_class(&self, class: &[CategoryId]) -> (Vec<NearestRule>, RequiredChanges) {
         let changes = self.changes(Operation::Disclose, class);
         let explained = self.explain_without_changes(class).categories.into_iter();
@@ -144,9 +144,9 @@ impl<'a> Question<'a> {
         (nearest, changes)
     }
 
-    /// Returns what would have to change for the request's operation to be carried out on a route with these classes
-    /// of fields. One class suffices; the answer with the least effort is returned. It is empty if the rules permit
-    /// the operation already.
+    /// Returns the changes that would let the request's operation be carried out on a route with these classes of
+    /// fields. One permitted class suffices, so the answer with the least effort is returned. The answer is empty
+    /// if the rules already permit the operation.
     pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> RequiredChanges {
         let operation = self.request.operation;
         let decides = |category: &&CategoryId| self.pack.vocabulary().governs_operations(**category);
@@ -232,7 +232,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Explains these categories for one request about one person, without what would have to change.
+/// Explains these categories for one request about one person, without the required changes.
 pub fn explain_only(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -289,9 +289,9 @@ impl CategoryEvaluation<'_> {
         }
     }
 
-    /// Returns the permits for this kind and purpose that lack the fewest conditions. If there are none, returns
-    /// those for this kind and another purpose, or for this purpose and another kind. Other rules are about other
-    /// recipients and would not help.
+    /// Returns the permits for this kind and purpose with the fewest unmet conditions. If there are none, returns
+    /// permits for this kind and another purpose, or for this purpose and another kind. All other permits concern
+    /// other recipients and other purposes, so they are not named.
     fn nearest(&self) -> Vec<NearestRule> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
         let permits = permits.map(|rule| (rule.mismatch(self.point()), rule));

@@ -66,7 +66,8 @@ pub fn no_rule_permits(
 ) -> (String, RequiredChanges) {
     let (vocabulary, rulebook) = (pack.vocabulary(), pack.rulebook());
     let is_possible = |purpose: PurposeId, operation| rulebook.can_permit(kind, purpose, operation);
-    // If the operation itself could be permitted, nothing in its answer could be disclosed.
+    // If rules can permit the operation itself, the request is refused because nothing in the response could be
+    // disclosed.
     let missing = match is_possible(purpose, operation) {
         true => Operation::Disclose,
         false => operation,

@@ -2,9 +2,9 @@
 
 use crate::vocabulary::{TermId, Tree};
 
-/// Names a set of terms by its outermost members: `marketing` instead of all its descendants, and `service-provision`
-/// but `invoicing` if a descendant is not in the set. A group whose members are all in the set stands for them.
-/// Returns `None` for the empty set.
+/// Names a set of terms by its outermost members. A term stands for all its descendants (`marketing`); descendants
+/// that are not in the set follow after "but" (`service-provision` but `invoicing`). A group whose members are all
+/// in the set stands for these members. Returns `None` for the empty set.
 pub(super) fn list_terms<'g, I: TermId + 'g>(
     tree: &Tree<I>,
     set: impl Fn(I) -> bool,
@@ -12,7 +12,7 @@ pub(super) fn list_terms<'g, I: TermId + 'g>(
 ) -> Option<String> {
     let (mut names, mut grouped) = (Vec::new(), Vec::new());
     for (name, members) in groups.filter(|(_, members)| members.iter().all(|&member| set(member))) {
-        // A group within one that is already named adds nothing.
+        // A group is skipped if the named groups already contain all its members.
         if members.iter().all(|member| grouped.contains(member)) {
             continue;
         }

@@ -47,7 +47,7 @@ impl Explanation {
             let done = if *carried_out { "is carried out" } else { "is not carried out" };
             let _ = match self.refused {
                 Some(_) => writeln!(text, "`{name}` {done}:"),
-                None => writeln!(text, "`{name}` {done}; what comes back is judged as `disclose`:"),
+                None => writeln!(text, "`{name}` {done}; the response is judged as `disclose`:"),
             };
             if let Some(changes) = changes.to_text() {
                 let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
@@ -90,13 +90,14 @@ fn block(text: &mut String, shared: &BlockKey<'_>, categories: &str, refused: Op
         None => writeln!(text, "{head}"),
     };
     if let Some(held) = may_hold {
-        let _ = writeln!(text, "{:13}   may hold `{held}`, which is judged with it", "");
+        let _ = writeln!(text, "{:13}   may contain `{held}`, which is judged with it", "");
     }
     if !rules.is_empty() {
         let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
         let _ = writeln!(text, "{:13}   {verb} {} [{}]", "", rules.join(", "), clauses.join(", "));
     }
-    // Rules that lack several conditions are about other recipients: one of them is enough.
+    // If every named rule has several unmet conditions, the rules are about other recipients, and one of them
+    // suffices as an example.
     let shown = if nearest.iter().all(|near| near.lacks.len() > 1) { 1 } else { nearest.len() };
     for near in nearest.iter().take(shown) {
         let lacks = match refused {

@@ -1,9 +1,9 @@
 //! Mutation testing of a pack: finds the changes of its rules that no scenario detects, and writes a scenario for
 //! each.
 //!
-//! A mutant that changes what leaves, or what is carried out, is detected by a scenario that passes on the pack and
-//! fails on the mutant. Every written scenario is checked to do so before it is returned. Combinations of facts that
-//! no exchange can have do not count as a difference.
+//! A mutant that changes what leaves, or what is carried out, is detected by a scenario that passes on the pack
+//! and fails on the mutant. Each scenario is run on the pack and on the mutant to verify this before it is
+//! returned. Combinations of facts that no exchange can have do not count as a difference.
 
 mod witness;
 
@@ -56,7 +56,7 @@ pub struct Survivor {
     pub scenario: Option<String>,
 }
 
-/// Tests mutants one after another, and caches what it has evaluated of the pack.
+/// Tests mutants one after another, and caches the evaluated cells of the pack.
 #[derive(Debug)]
 pub struct MutantRunner<'a> {
     trials: &'a MutationTest<'a>,
@@ -146,7 +146,7 @@ impl MutationTest<'_> {
         difference: &comparison::MutantDifference<'_>,
     ) -> Option<String> {
         let clause = self.pack.rulebook().rule(mutant.at)?.clauses.first()?;
-        // An operation's answer is judged separately, so its form may be any.
+        // The response to an operation is judged separately, so every form is tried.
         let forms: &[Form] = match difference.operation {
             Operation::Disclose => &[difference.old],
             _ => Form::ALL,
@@ -181,7 +181,7 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
         let facts = |category| {
             let known = own(category, with_service_data);
             match beside == Some(category) {
-                // A statement about one category by name does not apply to the service data.
+                // These facts are stated for single categories, so the service data have the default values.
                 true => [Fact::Origin, Fact::Refused, Fact::PastRetention]
                     .into_iter()
                     .fold(known, |known, fact| known.with(fact, 0)),
@@ -200,8 +200,8 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
     all
 }
 
-/// Returns the rules of a pack that can be removed without changing what leaves or what is carried out, for all
-/// facts.
+/// Returns the rules of a pack that can be removed without an effect on any disclosure or operation, whatever the
+/// facts are.
 pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let fields = fields(pack);
     let mut comparison = Comparison::new(pack, &fields);
@@ -238,9 +238,9 @@ fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> b
     let consented_since = is(Fact::ConsentedSinceRestriction, 1);
     // A refusal or a withdrawal counts as an objection.
     let refusal_objects = !(refused && is(Fact::Objection, ObjectionFact::None as u8));
-    // A refusal ends a consent since the restriction, and there is none without a restriction.
+    // A refusal ends a consent since the restriction. Without a restriction there is no such consent.
     let consent_is_valid = !(consented_since && (refused || is(Fact::Restricted, 0)));
-    // An account can be due for purging only if the pack has periods for it.
+    // An account can be due for purging only if the pack sets `account-closed-after`.
     let periods = &pack.manifest().account_closed_after;
     let has_period = [AccountFact::PurgeDue, AccountFact::PurgeOverdue]
         .into_iter()

@@ -45,7 +45,7 @@ fn field_name(pack: &Pack, field: &JudgedField) -> String {
     named.map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
 }
 
-/// Returns the category that a person can refuse and that is related to this one.
+/// Returns a category on the same branch that a person can refuse; preferably this one.
 pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId> {
     let vocabulary = pack.vocabulary();
     let tree = vocabulary.categories();
@@ -53,8 +53,8 @@ pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId>
     optional.min_by_key(|&id| id != category)
 }
 
-/// Returns the text of a scenario that expects the pack's outcome of the operation, and that the field leaves in this
-/// form. Returns `None` if no key brings a fact about.
+/// Returns the text of a scenario. It expects the pack's outcome of the operation, and that the field leaves in
+/// this form. Returns `None` if no key of a scenario can state one of the facts.
 pub(super) fn scenario(
     pack: &Pack,
     clause: &str,
@@ -114,8 +114,8 @@ struct ScenarioKeys {
 }
 
 impl ScenarioKeys {
-    /// Returns the keys of a scenario that brings about the facts of a difference, or `None` if no key
-    /// brings one of them about.
+    /// Returns the keys of a scenario that state the facts of a difference, or `None` if no key can state one of
+    /// them.
     fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<ScenarioKeys> {
         let kind = pack.vocabulary().kinds().name(difference.kind);
         let facts = difference.circumstances.facts;
@@ -136,7 +136,7 @@ impl ScenarioKeys {
         Some(keys)
     }
 
-    /// Adds the keys that bring about one fact. Returns `None` if no key does.
+    /// Adds the keys that state one fact. Returns `None` if no key can state it.
     fn add_fact(&mut self, pack: &Pack, difference: &MutantDifference<'_>, fact: Fact) -> Option<()> {
         let vocabulary = pack.vocabulary();
         let purpose = vocabulary.purposes().name(difference.purpose);
@@ -146,7 +146,7 @@ impl ScenarioKeys {
         let category = vocabulary.categories().name(first);
         let flag = format!("{} = true", fact.name().replace('_', "-"));
         match fact {
-            // These follow from the question or from the two locations.
+            // These facts follow from the request or from the two locations.
             Fact::Form | Fact::Operation | Fact::WithServiceData | Fact::LeavesEea | Fact::SameRegion => {}
             Fact::Consent => {
                 self.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.value_name(fact)));
@@ -217,7 +217,7 @@ impl ScenarioKeys {
         if recipient_abroad {
             self.recipient.push(abroad.clone());
         }
-        // A person in the EEA is not in the region of a recipient abroad anyway.
+        // A person in the EEA is never in the region of a recipient abroad, so the default suffices then.
         if (recipient_abroad && together) || (!recipient_abroad && apart) {
             self.subject.push(abroad);
         }

@@ -1,6 +1,6 @@
 //! Reads the terms of scenarios and of `policy explain` from a TOML document.
 //!
-//! Invariant: a word that is not understood is a finding, never a default.
+//! Invariant: an unknown word yields a finding, never a default value.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct ScenarioReader<'a> {
     pack: &'a Pack,
     vocabulary: &'a Vocabulary,
     document: &'a Document<'a>,
-    /// The time from which days ago are counted.
+    /// The time from which numbers of days are counted back.
     now: Timestamp,
 }
 
@@ -90,7 +90,7 @@ impl<'a> ScenarioReader<'a> {
         None
     }
 
-    /// Reads `recipient`. The default is a recipient in the EEA that is registered for the purpose it asks for.
+    /// Reads `recipient`. The default is a recipient in the EEA that is registered for the declared purpose.
     pub fn recipient(
         &self,
         mut fields: Fields<'_>,
@@ -127,7 +127,8 @@ impl<'a> ScenarioReader<'a> {
         })
     }
 
-    /// Reads `country` and `region`: the EEA if neither is stated, no region if one cannot be read.
+    /// Reads `country` and `region`. The default is the EEA. If one of the two is stated and cannot be read, both are
+    /// unknown.
     fn place(&self, fields: &mut Fields<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let country = fields.text("country").map(|text| region::country(text.value).map(Arc::from));
         let region = fields.text("region").map(|text| self.vocabulary.regions().label(text.value));
