@@ -1,6 +1,6 @@
-//! Reads a TOML file and reports everything in it that is not understood.
+//! Reads a TOML file and reports every key and every value that no reader accepts.
 //!
-//! It belongs to no stratum: it handles keys, types and places in the text, and does not know what they mean.
+//! The module belongs to no stratum: it handles keys, types and places in the text, and does not interpret them.
 //! Invariant: a key that no reader asked for is a finding, and one mistake never hides another.
 
 use std::cell::RefCell;
@@ -90,7 +90,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Adds the finding that a name is not a known one. The hint is the nearest known name, or else `otherwise`.
+    /// Adds a finding about an unknown name. The hint is the nearest known name, or else `otherwise`.
     pub fn find_unknown<'n>(
         &self,
         code: &'static str,
@@ -109,9 +109,9 @@ impl<'a> Document<'a> {
         self.findings.borrow().iter().any(|(_, finding)| finding.is_error())
     }
 
-    /// Returns all findings in the order of the file. A warning named by an `allow` is acknowledged. An `allow` that
-    /// acknowledges nothing is itself a warning, unless the file has an error, which could hide the warning that it
-    /// names.
+    /// Returns all findings in the order of the file. A warning named by an `allow` is acknowledged. An `allow`
+    /// that acknowledges nothing yields a warning. If the file has an error, it yields none, because the error
+    /// could hide the warning that the `allow` names.
     pub fn into_findings(self) -> Vec<Finding> {
         let (top, source) = (self.top(), self.source);
         let (mut findings, scopes) = (self.findings.into_inner(), self.scopes.into_inner());
@@ -186,12 +186,13 @@ impl<'d> Fields<'d> {
         Some(Item { document: self.document, name: key.to_owned(), value })
     }
 
-    /// Reads a text. Returns `None` if the key is absent or, with a finding, if the value is not a text.
+    /// Reads a text. Returns `None` if the key is absent. If the value is not a text, adds a finding and returns
+    /// `None`.
     pub fn text(&mut self, key: &'static str) -> Option<At<&'d str>> {
         self.value(key)?.text()
     }
 
-    /// Reads a text; it is a finding if the key is absent.
+    /// Reads a text, and adds a finding if the key is absent.
     pub fn needed_text(&mut self, key: &'static str) -> Option<At<&'d str>> {
         if !self.table.contains_key(key) {
             self.missing(key);
@@ -486,7 +487,8 @@ impl<'d> Item<'d> {
     }
 }
 
-/// Parses `2027-06-30` and nothing else: a time of day or a zone would be dropped silently.
+/// Parses a date exactly like `2027-06-30`. The date parser alone would accept a time of day or a zone and drop it
+/// silently.
 fn full_date(text: &str) -> Option<Date> {
     let is_date = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     is_date.then(|| text.parse().ok())?

@@ -1,6 +1,6 @@
 //! Findings: the diagnostics about files that are loaded, such as configuration and policy packs.
 //!
-//! It belongs to no stratum: it handles text and spans, and does not know what they mean.
+//! The module belongs to no stratum: it handles text and spans, and does not interpret them.
 
 mod codes;
 
@@ -37,7 +37,7 @@ impl Source {
     }
 }
 
-/// One thing that is wrong with a file, or worth knowing about it, with its place and a hint.
+/// An error or a warning about a file, with its location and a hint.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Finding {
@@ -62,7 +62,7 @@ struct SourceLocation {
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// The file loads, but something in it can never work or is surprising.
+    /// The file loads, but a part of it can never take effect or is probably unintended.
     Warning,
     /// A warning that an `allow` acknowledges: it is counted but not printed.
     Acknowledged,
@@ -83,7 +83,7 @@ pub struct FindingReport<'f> {
     pub line: Option<usize>,
     /// Column in characters, counted from 1.
     pub column: Option<usize>,
-    /// How to correct it.
+    /// The hint: how to correct the mistake.
     pub hint: Option<&'f str>,
 }
 
@@ -129,7 +129,7 @@ impl Finding {
         self
     }
 
-    /// Sets the hint: how to correct it.
+    /// Sets the hint: how to correct the mistake.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Finding {
         self.hint = Some(hint.into());
@@ -204,8 +204,8 @@ impl Diagnostic for Finding {
 
 /// Maximum number of names in a hint.
 const MAX_NEAR: usize = 5;
-/// Maximum length in bytes of a word for which near names are searched. The search takes time, and a request may
-/// cause it.
+/// Maximum length in bytes of a word for which near names are searched. A request can trigger the search, so its
+/// cost is bounded.
 const MAX_MISSPELT: usize = 64;
 
 /// Returns a hint that suggests the nearest of the `known` names for an unknown word, if there is one.
@@ -218,17 +218,18 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
     })
 }
 
-/// Returns the nearest of the `known` names to a misspelt word; the first of several.
+/// Returns the `known` name that is nearest to a misspelt word. If several are equally near, returns the first.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     near_matches(word, known).into_iter().next()
 }
 
-/// Returns the `known` names that a misspelt word may mean. Only the best kind of similarity counts:
+/// Returns the `known` names that a misspelt word may mean. The kinds of similarity are tried in this order; the
+/// first one that matches counts:
 ///
 /// * another spelling (`Customer_Support`);
 /// * a typing error (at most one in three letters);
 /// * one of the name's parts (`partner` for `business-partner`);
-/// * more than the name's parts (`email-address` for `email`);
+/// * all of the name's parts and more (`email-address` for `email`);
 /// * a typing error in one of the parts (`reseller` for `reselling-partner`).
 fn near_matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     if word.len() > MAX_MISSPELT {
@@ -265,7 +266,8 @@ fn near_matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec
     nearest.map(|(_, name)| name).take(MAX_NEAR).collect()
 }
 
-/// Minimum length in bytes of a hyphenated part that is compared with a misspelt word: short parts resemble anything.
+/// Minimum length in bytes of a hyphenated part that is compared with a misspelt word: short parts resemble too
+/// many words.
 const MIN_PART: usize = 6;
 
 /// Returns the distance between a word and the nearest long part of a name, if it is small.

@@ -1,5 +1,5 @@
-//! Codes of all findings. They are stable: `allow` and programs rely on them, and `docs/findings.md` explains each. A
-//! test keeps code, lists and document consistent.
+//! Codes of all findings. They are stable: `allow` and programs rely on them, and `docs/findings.md` explains
+//! each. A test checks that the code, these lists and the document agree.
 
 /// Codes of errors. An error keeps a file from loading and cannot be acknowledged.
 pub const ERRORS: &[&str] = &[
@@ -121,7 +121,7 @@ pub const ERRORS: &[&str] = &[
     "wrong-type",
 ];
 
-/// Codes of warnings. An `allow` in the table that a warning is about acknowledges it.
+/// Codes of warnings. A warning is acknowledged by an `allow` in the table that the warning is about.
 pub const WARNINGS: &[&str] = &[
     "administrator-without-token",
     "agreement-ended",
