@@ -1,8 +1,8 @@
 //! The access log: one line for each exchange, for the operators of the gateway. It is off unless configured.
 //!
 //! A line contains configured names, an outcome and figures, but no path, query, address, subject or personal value
-//! (P-7c). Each day has its own file. Files older than the retention period are removed, except by a clock that has
-//! jumped ([`crate::retention`]).
+//! (P-7c). Each day has its own file. Files older than the retention period are removed. A long jump of the clock does
+//! not make a file older ([`crate::retention`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ use crate::retention;
 /// A finished exchange.
 #[derive(Debug, Serialize)]
 pub struct AccessLogLine<'a> {
-    /// When the exchange ended.
+    /// End of the exchange.
     pub time: Timestamp,
     /// The decision's id.
     pub decision: &'a str,
@@ -52,7 +52,7 @@ struct DailyFiles {
 }
 
 impl AccessLog {
-    /// Opens the log in this folder, which keeps lines for so many days, today included.
+    /// Opens the log in this folder. It keeps the lines of `days` days, today included.
     ///
     /// # Errors
     /// If the folder cannot be created or nothing can be written there.
@@ -63,8 +63,8 @@ impl AccessLog {
         Ok(AccessLog { to: Some(daily) })
     }
 
-    /// Appends a line. A line that cannot be written is dropped with a warning: what left is recorded in the
-    /// disclosure log, without which nothing leaves.
+    /// Appends a line. A line that cannot be written is dropped with a warning. No disclosure goes unrecorded: the
+    /// disclosure log records every disclosure, and nothing personal leaves without it.
     pub fn write(&self, line: &AccessLogLine<'_>) {
         let Some(daily) = &self.to else { return };
         let mut text = serde_json::to_vec(line).unwrap_or_default();
@@ -77,7 +77,7 @@ impl AccessLog {
         }
     }
 
-    /// Removes expired files. Call it periodically, since nothing may be written for days.
+    /// Removes expired files. Call it periodically, because an idle gateway may write no line for days.
     pub fn prune(&self, now: Timestamp) {
         if let Some(daily) = &self.to
             && let Err(error) = daily.prune(day(now))

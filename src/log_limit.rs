@@ -1,4 +1,5 @@
-//! Bounds on log lines that anybody can cause: so many in a period, with a count of those that were left out.
+//! Rate limits for log lines that anybody can cause: a maximum number of lines in a period. The next line states how
+//! many events happened since the previous line.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub struct LogLimit {
 struct LimitState {
     /// The start of the current period.
     began: Option<Instant>,
-    /// Lines written in it.
+    /// Lines written in the current period.
     lines: u32,
     /// Events since the last line.
     events: u64,
@@ -31,18 +32,19 @@ impl Default for LogLimit {
 }
 
 impl LogLimit {
-    /// One line in ten seconds.
+    /// Returns a limit of one line in ten seconds.
     pub const fn new() -> LogLimit {
         LogLimit::per_period(1, PERIOD)
     }
 
-    /// At most `max_lines` lines in each period. A period begins with the first line after the one before.
+    /// Returns a limit of `max_lines` lines in each period. A period begins with the first event after the end of the
+    /// previous period.
     pub const fn per_period(max_lines: u32, period: Duration) -> LogLimit {
         LogLimit { max_lines, period, state: Mutex::new(LimitState { began: None, lines: 0, events: 0 }) }
     }
 
-    /// Counts an event. Returns the number of events since the last line, this one included, where a line may be
-    /// written now.
+    /// Counts an event. If a line may be written now, returns the number of events since the last line, this one
+    /// included; otherwise `None`.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

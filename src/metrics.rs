@@ -103,8 +103,8 @@ metrics! {
 }
 
 impl Metrics {
-    /// Creates at 0 every counter on which an alert rests, so that its first event is an increase. Counters are
-    /// created by code, by upstream and by route, never for all combinations.
+    /// Creates every counter that an alert uses with the value 0, so that its first event is an increase. Counters are
+    /// created for each code, each upstream and each route, never for all combinations.
     pub fn start_at_zero<'n>(
         &self,
         codes: impl Iterator<Item = &'n str>,
@@ -115,7 +115,7 @@ impl Metrics {
             self.policy_reload.with_label_values(&[outcome]);
         }
         for code in codes {
-            // With an empty recipient: alerts sum over recipients.
+            // The label `recipient` stays empty, because alerts sum over recipients.
             self.refusals.with_label_values(&[code, ""]);
         }
         for (upstream, code) in upstreams {

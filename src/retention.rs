@@ -15,8 +15,8 @@ pub fn longest_gap(retention: SignedDuration) -> SignedDuration {
     (retention / 2).clamp(DAY * 2, DAY * 7)
 }
 
-/// Returns the index of the newest file that began at least `retention` ago. The files are given by the time at which
-/// each began, in order.
+/// Returns the index of the newest file that began at least `retention` ago. `begun` holds the start times of the
+/// files, oldest first.
 pub fn newest_past(begun: &[Timestamp], now: Timestamp, retention: SignedDuration) -> Option<usize> {
     let longest = longest_gap(retention);
     let (mut passed, mut later) = (SignedDuration::ZERO, now);

@@ -19,7 +19,7 @@ pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// are valid for more than 825 days.
 const MAX_VALID_DAYS: i32 = 825;
 
-/// Why certificates cannot be created.
+/// An error that keeps certificates from being created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
     /// A certificate or key cannot be generated.

@@ -1,8 +1,8 @@
 //! Reads from the log what was disclosed about one person (right of access, G-6.8a; GDPR Art. 15(1)(c)).
 //!
-//! It reveals nothing about anybody else: other people in an answer are only counted. Invariant: the result never
-//! says less than was disclosed. The log counts by window, so for a long list the result holds what left about those
-//! people of the window about whom anything left.
+//! It reveals nothing about anybody else: other people in an answer are only counted. Invariant: the result contains at
+//! least everything that was disclosed about the person. It may contain more, because the log records categories by
+//! window: a category counts as disclosed about every person in the window about whom anything left.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::vocabulary::Basis;
 /// An exchange that disclosed something about the person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccountedExchange {
-    /// When the exchange began.
+    /// Start of the exchange.
     pub time: Timestamp,
     /// The decision's id.
     pub decision: String,
@@ -29,9 +29,10 @@ pub struct AccountedExchange {
     /// The case that the request cited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
-    /// The categories that left in the windows about the person.
+    /// The categories that left in the windows in which something about the person left.
     pub categories: BTreeSet<AccountedCategory>,
-    /// Number of people about whom something left in the same window; the categories are those of all of them.
+    /// Number of people about whom something left in the same window: the largest such number of the exchange's
+    /// windows. The categories are those of all these people.
     pub people: usize,
 }
 
@@ -88,7 +89,7 @@ pub fn accounting(
                 let ended = open.remove(&decision).filter(|_| !outcome.starts_with("refused"));
                 disclosed.extend(ended.and_then(OpenExchange::into_accounted));
             }
-            // The previous process died: what it had recorded may have left.
+            // The previous process died. The data of its open exchanges count as disclosed, because they may have left.
             LoggedRecord::Start => disclosed
                 .extend(std::mem::take(&mut open).into_values().filter_map(OpenExchange::into_accounted)),
             LoggedRecord::Refusal(_) | LoggedRecord::Other => {}

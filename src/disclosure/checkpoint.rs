@@ -1,4 +1,5 @@
-//! Checkpoints: short statements with which a copy of the log can be checked later without keeping the log.
+//! Checkpoints: the length and the last chain value of a log. A later state of the log can be checked against a
+//! checkpoint without a copy of the earlier state.
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
 
-/// Why a log cannot be read.
+/// An error that keeps a log from being read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The folder or a segment cannot be read.
@@ -89,7 +89,7 @@ pub fn fold(
                     emit_matching(exchange)?;
                 }
             }
-            // The process that would have closed them has died.
+            // The process that would have closed the open exchanges has died.
             LoggedRecord::Start => abort_all(&mut open, &mut emit_matching)?,
             LoggedRecord::Other => {}
         }
@@ -164,7 +164,7 @@ fn collect_exchange(
                 exchange.outcome = Some(outcome);
                 return Ok(());
             }
-            // The process that would have closed it has died.
+            // The process that would have closed the exchange has died.
             (LoggedRecord::Start, Some(exchange)) => {
                 exchange.outcome = Some("aborted".to_owned());
                 return Ok(());
@@ -267,7 +267,7 @@ pub(super) struct CategoryRecord {
     pub(super) category: String,
     pub(super) form: String,
     pub(super) basis: Option<String>,
-    /// Why it was withheld; absent in logs of version 0.1.0.
+    /// Reason for which the category was withheld; absent in logs of version 0.1.0.
     pub(super) reason: Option<String>,
     pub(super) rules: Vec<String>,
     pub(super) clauses: Vec<String>,
@@ -406,8 +406,8 @@ impl FoldedExchange {
             mut factors,
             ..
         } = intent;
-        // The factor `subjects`: whether the facts about people let something personal of their records leave. The
-        // members of `categories` say so by category.
+        // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
+        // of `categories` state the same by category.
         let subject_verdict = match outcome.as_deref() {
             Some("refused:subject-withheld") => Some("refuses"),
             _ if subjects.is_empty() => None,

@@ -1,9 +1,10 @@
 //! The head of the log: a small file next to its folder that states how far the log is durable.
 //!
-//! A log whose last records or files were removed while no process wrote it looks like a log that never had them. The
-//! head shows that it did. It is not proof, since whoever can remove the records can remove the head, and nothing
-//! waits for it. It is written when records become durable, and synced when a segment begins and when the log is
-//! closed. After a power failure it may lag behind the log, and it is never ahead of it.
+//! If the last records or files of a log are removed while no process writes it, the rest looks like a complete log.
+//! The head shows that records are missing. It is not proof: whoever can remove the records can also remove the head.
+//! No record waits until the head is durable. The head is written when records become durable, and synced when a
+//! segment begins and when the log is closed. After a power failure it may lag behind the log, and it is never ahead of
+//! it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};

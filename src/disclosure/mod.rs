@@ -4,7 +4,8 @@
 //! contains no disclosed value and no id of a person: data subjects are recorded under keyed pseudonyms.
 //!
 //! Invariants:
-//! * With `before-release` a record is durable when its future resolves, and nothing it describes leaves before.
+//! * With the durability `before-release`, a record is durable when its future resolves, and no data that the record
+//!   describes leave earlier.
 //! * While records cannot be written, none is acknowledged. After a failure that may have lost a record, none is
 //!   acknowledged again.
 //! * A record that was changed, removed, moved or inserted is found by verification.
@@ -50,7 +51,7 @@ use crate::log_limit::LogLimit;
 use object_writer::RecordBody;
 use writer::{WriteJob, Writer};
 
-/// When a record counts as written.
+/// The condition under which a record counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The record survives a power failure.
@@ -59,12 +60,12 @@ pub enum Durability {
     Batched,
 }
 
-/// The log cannot accept records at the moment, or any more.
+/// An error of a log that cannot accept records, for the moment or for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the disclosure log cannot be written")]
 pub struct LogError;
 
-/// Why a log cannot be opened. The messages name files and record numbers.
+/// An error that keeps a log from being opened. The messages name files and record numbers.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
     /// Another process holds the lock of this folder.
@@ -188,7 +189,7 @@ pub struct QueuedRecord {
 }
 
 impl QueuedRecord {
-    /// Returns when the record is as durable as configured.
+    /// Waits until the record is as durable as configured.
     ///
     /// # Errors
     /// [`LogError`] if the record may not be durable.
@@ -283,7 +284,7 @@ impl Log {
         self.append(record::window(&entry.decision, Timestamp::now(), window, &entry.pseudonyms))
     }
 
-    /// Records how an exchange ended, and returns when the record is as durable as configured.
+    /// Records how an exchange ended, and waits until the record is as durable as configured.
     ///
     /// # Errors
     /// [`LogError`]: the exchange stays open in the log.
@@ -319,7 +320,7 @@ impl Log {
         }
     }
 
-    /// Returns when every record that was queued before is durable.
+    /// Waits until every record that was queued before this call is durable.
     pub async fn flush(&self) {
         let (acknowledge, done) = oneshot::channel();
         let job = WriteJob { acknowledge: Some(acknowledge), ..WriteJob::default() };
@@ -328,23 +329,23 @@ impl Log {
         }
     }
 
-    /// The pseudonyms under which the log records data subjects.
+    /// Returns the pseudonyms under which the log records data subjects.
     pub fn pseudonyms(&self) -> &SubjectPseudonyms {
         &self.pseudonyms
     }
 
-    /// True if records can be written. False after a failure that may have lost a record, and until a lossless
-    /// failure is over.
+    /// True if records can be written. False while a failure that loses nothing lasts, and for good after a failure
+    /// that may have lost a record.
     pub fn healthy(&self) -> bool {
         self.state.is_writable()
     }
 
-    /// Number of records written since the log was opened: intents, windows, closings and refusals.
+    /// Returns the number of records written since the log was opened: intents, windows, closings and refusals.
     pub fn records_written(&self) -> u64 {
         self.state.written.load(Ordering::Relaxed)
     }
 
-    /// The folder of the log.
+    /// Returns the folder of the log.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -1,7 +1,7 @@
 //! Writes the members of a record, except its number and its chain.
 //!
 //! Each exchange writes three records, which consist mostly of member names and words that need no escaping.
-//! `serde_json` would examine every byte of both.
+//! `serde_json` would check every byte of them for escaping, so this module writes them itself.
 
 use std::fmt::Write as _;
 

@@ -21,7 +21,7 @@ use crate::vocabulary::{Basis, Form, Operation};
 pub struct Intent<'a> {
     /// The decision's id, a ULID.
     pub decision: String,
-    /// When the request arrived.
+    /// Time at which the request arrived.
     pub time: Timestamp,
     /// The recipient's configured name.
     pub recipient: Arc<str>,
@@ -80,7 +80,7 @@ pub struct Window<'a> {
     pub categories: Vec<DisclosedCategory<'a>>,
 }
 
-/// In which form fields of one category left, or why they were withheld.
+/// The form in which fields of one category left, or the reason for which they were withheld.
 #[derive(Clone, Debug)]
 pub struct DisclosedCategory<'a> {
     /// Its name in the vocabulary, or [`DisclosedCategory::UNCLASSIFIED`].
@@ -89,7 +89,7 @@ pub struct DisclosedCategory<'a> {
     pub form: Form,
     /// The legal basis; absent if the fields were withheld or unclassified.
     pub basis: Option<Basis>,
-    /// Why the fields were withheld.
+    /// Reason for which the fields were withheld.
     pub reason: Option<Reason>,
     /// Ids of the rules that decided.
     pub rules: Arc<[Arc<str>]>,
@@ -100,11 +100,11 @@ pub struct DisclosedCategory<'a> {
 }
 
 impl DisclosedCategory<'_> {
-    /// Takes the place of a category for fields that nothing classifies.
+    /// Name in place of a category, for fields that no mapping classifies.
     pub const UNCLASSIFIED: &'static str = "unclassified";
 }
 
-/// How an exchange ended.
+/// The outcome of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The answer was sent completely.

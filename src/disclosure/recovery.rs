@@ -1,8 +1,8 @@
 //! Finds where an existing log ends when a process opens it.
 //!
-//! Repairs only what a crash leaves: an incomplete last line is cut off, and a segment without one
-//! complete record is removed. Invariant: a log that is inconsistent in any other way is not continued,
-//! since what is appended to a broken log proves nothing.
+//! Repairs only what a crash leaves: an incomplete last line is cut off, and a segment without one complete record is
+//! removed. Invariant: a log that is inconsistent in any other way is not continued, since records that are appended to
+//! a broken chain prove nothing.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
         torn_bytes += scan.torn_bytes;
         match scan.end {
             Some(_) => break (last, scan),
-            // Not even its first record is complete: the process died while it started the segment.
+            // The segment has no complete record: the process died while it began the segment.
             None => std::fs::remove_file(&last.path).map_err(io("repaired"))?,
         }
     };
@@ -63,7 +63,7 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
     for segment in segments {
         let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: segment.first };
         let opening = segment::read_header(&segment).map_err(|_| broken())?;
-        // Logs of version 0.1.0 do not contain it.
+        // Logs of version 0.1.0 do not identify the pseudonym key.
         known_key = opening.pseudonym_key.or(known_key);
         closed.push_back((segment, opening.time));
     }

@@ -1,7 +1,7 @@
 //! The segment files of the log: their names, headers and lines, and the lock of their folder.
 //!
 //! A segment is named after the number of its first record, `00000000000000000042.jsonl`. It begins with a header
-//! record that states the log's id, the chain so far and why the segment was started.
+//! record that states the log's id, the chain value before it, and the reason for which the segment was started.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
@@ -37,7 +37,7 @@ pub(super) struct SegmentHeader {
     pub(super) format: u32,
     /// The chain value before this record.
     pub(super) previous: String,
-    /// Why the segment was started: [`SegmentHeader::START`] or [`SegmentHeader::ROTATION`].
+    /// Reason for which the segment was started: [`SegmentHeader::START`] or [`SegmentHeader::ROTATION`].
     pub(super) why: String,
     /// True if the previous segment ended without a stop record, because the process died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -45,8 +45,8 @@ pub(super) struct SegmentHeader {
     /// Bytes of an incomplete last line that were cut off when the log was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) torn_bytes: Option<u64>,
-    /// The content of the log's head, if the folder does not contain that state: the end of the log, or all of it,
-    /// was removed while no process wrote it.
+    /// The checkpoint in the log's head, if the log in the folder ends before it or differs from it: the end of the
+    /// log, or all of it, was removed while no process wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<Checkpoint>,
     /// Identifies the key of the pseudonyms that recipients receive, without revealing it.
@@ -130,7 +130,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 pub(super) trait SegmentFile: Send {
     /// Appends bytes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Returns when everything written survives a power failure.
+    /// Waits until everything written survives a power failure.
     fn sync(&mut self) -> io::Result<()>;
     /// Removes everything beyond this length in bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;

@@ -1,8 +1,8 @@
 //! Verifies a log offline: every file in its folder, every record and the chain.
 //!
-//! Accidental damage is found without a key. With the log's key, a log that somebody rewrote as a whole is found,
-//! too. A removed or replaced end is found with a checkpoint printed earlier, with the head next to the folder, and
-//! by what the log recorded itself when it was opened again.
+//! Accidental damage is found without a key. With the log's key, a log that somebody rewrote as a whole is found, too.
+//! A removed or replaced end is found with a checkpoint printed earlier, with the head next to the folder, and with the
+//! header record that the log wrote when it was opened again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -75,7 +75,7 @@ const HEAD: &str = "the head next to the folder";
 struct KnownState<'c> {
     at: &'c Checkpoint,
     name: &'static str,
-    /// True once its last record was read.
+    /// True after the last record of this state was read.
     reached: bool,
 }
 
@@ -89,7 +89,7 @@ struct LogVerifier<'c> {
     expected: Option<(u64, Chain)>,
     /// Missing records, as `begin -> (end, the chain before the end)`.
     missing: BTreeMap<u64, (u64, String)>,
-    /// `below -> previous` of each record that states which records were removed.
+    /// The recorded removals of expired records, as `below -> previous` (see the members of a `cut` record).
     cuts: BTreeMap<u64, String>,
     stopped: bool,
 }

@@ -33,24 +33,24 @@ use crate::retention;
 /// Size in bytes at which a segment is closed; it is also closed at the end of the UTC day.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// How long written records may wait for a sync if nobody waits for them.
+/// Maximum time between a write and its sync if no sender waits for the records.
 pub(super) const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the thread sleeps between batches if nobody waits for records: waking it for each record costs more than
-/// writing it.
+/// Time for which the thread sleeps between batches if no sender waits for records. Waking the thread for each record
+/// costs more than writing the record.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Maximum number of bytes in one write.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How often the thread of an idle log checks whether the day is over.
+/// Interval at which the thread of an idle log checks whether the day is over.
 const IDLE_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// How long the thread waits before the first retry of a failed write; the wait doubles up to [`MAX_RETRY_WAIT`].
+/// Time before the first retry of a failed write. It doubles with each retry, up to [`MAX_RETRY_WAIT`].
 const RETRY_WAIT: Duration = Duration::from_millis(250);
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
-/// Free space in bytes that the disk must have before the log continues; with less it would stop again at once.
+/// Free space in bytes that the disk must have before the log continues; with less, the log would stop again at once.
 const MIN_ROOM: usize = 256 << 10;
 
 /// Creates a segment's file.
@@ -93,7 +93,7 @@ pub(super) struct Writer {
     /// The file that states how far the log is durable.
     head: Head,
     pseudonym_key: String,
-    /// True if most records are waited for, so that each batch is written at once.
+    /// True if senders wait for most records, so that each batch is written at once.
     sync_each_write: bool,
 }
 
@@ -120,11 +120,11 @@ struct StopRecord {
 struct ResumeRecord {
     kind: &'static str,
     time: Timestamp,
-    /// When the pause began; no record was acknowledged in between.
+    /// Start of the pause. No record was acknowledged between this time and the time of this record.
     since: Timestamp,
 }
 
-/// Why a write failed.
+/// A failed write: one that can be retried, or one that cannot.
 enum WriteFailure {
     /// The write was undone and everything before it is intact: it can be retried.
     RolledBack(io::Error),
@@ -210,7 +210,7 @@ impl Writer {
         );
         let mut stopped = waiting.iter().any(|job| job.stop);
         acknowledge(waiting, Err(LogError));
-        // Jobs that were queued before their senders saw the failure.
+        // The remaining jobs were queued before their senders saw the failure.
         while !stopped {
             let Ok(job) = queue.recv() else { return };
             stopped = job.stop;
@@ -231,7 +231,7 @@ impl Writer {
             let jobs = match self.write(&jobs, is_idle) {
                 Ok(()) => jobs,
                 Err(WriteFailure::Permanent(error)) => return Err((error, jobs)),
-                // No record is affected: the next one retries.
+                // No record is affected. The next write rotates the segment if that is still due.
                 Err(WriteFailure::RolledBack(_)) if is_idle => continue,
                 Err(WriteFailure::RolledBack(error)) => self.pause(error, jobs, queue, state)?,
             };
@@ -256,9 +256,9 @@ impl Writer {
         }
     }
 
-    /// Waits until the log can be written again. Until then every record that somebody waits for is refused. The
-    /// other records describe what has already happened; they are kept, and are in the log when this function returns
-    /// them.
+    /// Waits until the log can be written again. Until then every record that a sender waits for is refused. The other
+    /// records describe events that have already happened; they are kept. When this function returns, it has written
+    /// the kept records to the log.
     fn pause(
         &mut self,
         error: io::Error,
@@ -272,8 +272,8 @@ impl Writer {
             "the disclosure log cannot be written: nothing personal leaves until it can be written again"
         );
         let since = (self.clock)();
-        // The kept records are bounded by the queue: its size, the size of the queue of refusals, and one closing
-        // record for each exchange that was in progress.
+        // The number of kept records is bounded by the sizes of the queue and of the queue of refusals, and by one
+        // closing record for each open exchange.
         let mut kept = refuse_waited_for(jobs);
         let mut wait = RETRY_WAIT;
         loop {
@@ -303,7 +303,7 @@ impl Writer {
         }
     }
 
-    /// Continues the log with a record that says so.
+    /// Continues the log: writes a `resume` record, then the kept records.
     fn resume(&mut self, since: Timestamp, kept: &[WriteJob]) -> Result<(), WriteFailure> {
         self.rotate_if_due()?;
         let room = vec![b' '; MIN_ROOM];
@@ -415,7 +415,7 @@ impl Writer {
         self.append_durably(&CutRecord { kind: "cut", time: now, below, previous: &previous })?;
         for (segment, _) in self.closed.drain(..expired) {
             if let Err(error) = std::fs::remove_file(&segment.path) {
-                // It is recorded as removed and does no harm.
+                // A segment that remains does no harm: the log records its removal.
                 tracing::warn!(%error, segment = segment.first, "an expired segment of the disclosure log could not be deleted");
             }
         }
@@ -455,7 +455,8 @@ fn retention_of(retention: Duration) -> SignedDuration {
     SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX)
 }
 
-/// Warns if the clock is implausible, so that time does not count towards the retention.
+/// Warns if the clock is so far ahead of the log, or behind it, that the time in between does not count towards
+/// retention.
 fn warn_about_clock(before: Timestamp, now: Timestamp, retention: SignedDuration) {
     let ahead = now.duration_since(before);
     let days = ahead.as_hours() / 24;

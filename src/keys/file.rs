@@ -1,6 +1,6 @@
 //! The key file on disk: permissions, format, atomic creation.
 //!
-//! The checks of permissions are those of Unix. This file does not know what the keys are for.
+//! Permissions are checked as on Unix. This module does not know what the keys are for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -20,7 +20,8 @@ pub(super) fn read(path: &Path) -> Result<Keys, KeysError> {
         ErrorKind::NotFound => KeysError::Missing(path.to_owned()),
         _ => io(path, "open", source),
     })?;
-    // From the open file, not from the path, so that the file that is checked is the file that is read.
+    // The metadata come from the open file, not from the path, so that the file that is checked is the file that is
+    // read.
     let metadata = file.metadata().map_err(|source| io(path, "examine", source))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -45,7 +46,7 @@ pub(super) fn create(path: &Path, keys: &Keys) -> Result<(), KeysError> {
         Err(source) if source.kind() != ErrorKind::AlreadyExists => Err(source),
         _ => File::open(&folder)?.sync_all(),
     });
-    // Also after a failure: no second copy of the keys may remain.
+    // The temporary file is removed after a failure, too, so that no second copy of the keys remains.
     let removed = std::fs::remove_file(&beside);
     written.and(removed).map_err(|source| io(path, "create", source))
 }
@@ -54,7 +55,10 @@ fn write(path: &Path, keys: &Keys) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let hex = |key: &[u8; 32]| blake3::Hash::from_bytes(*key).to_hex();
     writeln!(file, "{HEADING}")?;
-    writeln!(file, "# Back this file up, apart from the ledger and the disclosure log that rest on it.")?;
+    writeln!(
+        file,
+        "# Back this file up in another place than the ledger and the disclosure log, which depend on it."
+    )?;
     writeln!(file, "pseudonym = {}", hex(&keys.pseudonym))?;
     writeln!(file, "ledger = {}", hex(&keys.ledger))?;
     writeln!(file, "log = {}", hex(&keys.log))?;

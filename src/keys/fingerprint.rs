@@ -1,8 +1,8 @@
 //! Short keyed hashes that replace ids of people: fingerprints in memory, pseudonyms in the disclosure log.
 //!
 //! Keyed BLAKE3 over a prefix-free encoding, cut to 96 bits: among 100 million people, two share a fingerprint with a
-//! probability of about 6e-14, and an entry of the index stays at 16 bytes. Neither can be computed from an id without
-//! the key, so a list of candidate ids does not reveal who is in a log.
+//! probability of about 6e-14, and an entry of the index stays at 16 bytes. Without the key, neither a fingerprint nor
+//! a pseudonym can be computed from an id, so a list of candidate ids does not reveal who is in a log.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -106,7 +106,8 @@ impl Fingerprints {
         self.of(Domain::Subject, namespace, spelled)
     }
 
-    /// Returns the fingerprint of an actor, one of a recipient's own people. The namespace is the issuer of their token.
+    /// Returns the fingerprint of an actor: an individual who acts for a recipient. The namespace is the issuer of the
+    /// actor's token.
     pub fn actor(&self, actor: &ActorId) -> Fingerprint {
         self.of(Domain::Actor, Some(&actor.issuer), &actor.id)
     }

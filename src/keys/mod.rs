@@ -107,7 +107,7 @@ impl Keys {
         file::read(path)
     }
 
-    /// Returns new keys that are in no file, for data that end with the process.
+    /// Returns new keys that are in no file, for data that are lost when the process ends.
     ///
     /// # Errors
     /// [`KeysError::Random`].

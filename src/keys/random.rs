@@ -1,5 +1,5 @@
-//! Random bits for ids and salts, fetched from the system in blocks, because one system call for each costs more than its
-//! use. Keys do not come from here.
+//! Random bits for ids and salts. They are fetched from the system in blocks, because a system call for each value
+//! would cost more than the use of the value. Keys are not generated here.
 
 use std::cell::RefCell;
 

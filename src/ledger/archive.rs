@@ -173,8 +173,8 @@ impl Archive {
         history.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
     }
 
-    /// Returns the state of a data subject as JSON, now or as it was at `at`: the members of a scenario's `subject`, and
-    /// `position`. `None`: the ledger did not know the person (at that time).
+    /// Returns the state of a data subject as JSON, now or as it was at `at`: the members of a scenario's `subject`,
+    /// and `position`. Returns `None` if the ledger has no events about the person up to that time.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -244,7 +244,7 @@ impl Archive {
         Ok(case::json(id, history.iter().map(|past| &past.event), now, self.terms()))
     }
 
-    /// Returns what is in force of a case, or `None` if no case is registered under this id.
+    /// Returns a registered case, or `None` if no case is registered under this id.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -266,7 +266,7 @@ impl Archive {
         Ok(fold::suspended(history.iter().map(|past| &past.event)))
     }
 
-    /// Returns the cases that must not be mentioned to the people they name yet.
+    /// Returns the cases that must not yet be mentioned to the people they name.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -306,7 +306,8 @@ impl Archive {
     }
 
     /// Passes every event to `each`, all events of one entity in a row. `None` stands for an event that grants nothing
-    /// any more (see `read`). Stops when `each` returns `false`, or at an event that cannot be read, which it returns.
+    /// any more (see `read`). Stops when `each` returns `false`. Also stops at the first event that cannot be read, and
+    /// returns it.
     pub(super) fn scan(
         &self,
         mut each: impl FnMut(&Entity, Option<Event>) -> bool,
@@ -336,7 +337,7 @@ impl Archive {
                 break;
             }
             let events = self.history(entity)?.into_iter().map(|past| Some(past.event));
-            // An entity without readable events is known all the same.
+            // The ledger still knows an entity whose events cannot be read.
             let mut events = events.peekable();
             let unread = events.peek().is_none().then_some(None);
             go_on = unread.into_iter().chain(events).all(|event| each(entity, event));
@@ -344,8 +345,8 @@ impl Archive {
         Ok(unreadable)
     }
 
-    /// Reads a stored event. Returns `None` for an event that only grants, in terms that the vocabulary no longer has:
-    /// it grants nothing. An event that can withhold must be readable.
+    /// Reads a stored event. Returns `None` for an event that only grants and uses a term that the vocabulary no longer
+    /// has: such an event grants nothing. An event that can withhold must be readable.
     fn read(&self, stored: &StoredEvent, kind: EntityKind) -> Result<Option<Event>, UnreadableEvent> {
         let error = match event_json::parse_stored(stored.event.as_bytes(), kind, self.terms()) {
             // Stored events always have `at`; the fallback cannot occur.

@@ -1,7 +1,7 @@
 //! Disclosure cases: the data that an authority may receive, the people they are about, and the end (P-4, G-4c).
 //!
-//! A case is registered once and never changed. It is in force from the second approval, by another person than the
-//! first, until it ends. Invariant: contradictory events (two different registrations, an approval without a
+//! A case is registered once and never changed. Two different people must approve it. It is in force from the second
+//! approval until it ends. Invariant: contradictory events (two different registrations, an approval without a
 //! registration) put nothing in force.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use crate::vocabulary::{CategoryId, PurposeId};
 /// The number of different people who must approve a case.
 pub const APPROVALS: usize = 2;
 
-/// A registered case, in the form that decisions about records need: people are fingerprints.
+/// A registered case, in the form that decisions about records use: fingerprints stand for people.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Case {
     /// The configured name of the authority.
@@ -150,10 +150,11 @@ pub(super) fn fold<'e>(
     })
 }
 
-/// A case that must not be mentioned to the people it names yet.
+/// A case that must not yet be mentioned to the people it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfidentialCase {
-    /// Recipient and purpose of the case. `None` if the registration cannot be read; the case is confidential then.
+    /// Recipient and purpose of the case. `None` if the case has no readable registration; it is then confidential for
+    /// every recipient and purpose.
     of: Option<(Arc<str>, PurposeId)>,
 }
 
@@ -172,8 +173,8 @@ impl ConfidentialCase {
         })
     }
 
-    /// True if a disclosure that cites the case relied on it. Citing alone proves nothing: any recipient can send the id
-    /// of a case.
+    /// True if a disclosure to this recipient, for this purpose, that cites the case can have relied on it. The
+    /// citation alone proves nothing: any recipient can send the id of a case.
     pub fn covers(&self, recipient: &str, purpose: &str, terms: &dyn TermLookup) -> bool {
         self.of.as_ref().is_none_or(|(named, wide)| {
             let purpose = terms.purpose(purpose);

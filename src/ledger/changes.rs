@@ -44,7 +44,7 @@ impl Changes {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// True if one of these entities has changed since `since`, or may have.
+    /// True if one of these entities has changed since `since`, or if the list no longer reaches back to `since`.
     pub(super) fn changed_since<'f>(
         &self,
         since: Epoch,
@@ -63,8 +63,8 @@ impl Changes {
         concerned.into_iter().any(|fingerprint| changed.contains(fingerprint))
     }
 
-    /// Runs `leave` unless one of these entities has changed since `since`. A change is not acknowledged (see
-    /// [`Changes::wait_for_hand_outs`]) while a `leave` runs that was permitted before it.
+    /// Runs `leave` unless [`Changes::changed_since`] is true. No change is acknowledged before every `leave` that
+    /// started before the change has returned (see [`Changes::wait_for_hand_outs`]).
     pub(super) fn hand_out<'f, T>(
         &self,
         since: Epoch,
@@ -75,7 +75,7 @@ impl Changes {
         (!self.changed_since(since, concerned)).then(leave)
     }
 
-    /// Waits for every `leave` that was permitted before the latest change.
+    /// Waits until every `leave` that started before the latest change has returned.
     pub(super) fn wait_for_hand_outs(&self) {
         drop(self.handing_out.write().unwrap_or_else(PoisonError::into_inner));
     }

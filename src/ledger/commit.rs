@@ -1,8 +1,8 @@
 //! The thread that makes events durable. All waiting events become one transaction (group commit).
 //!
-//! Invariant: an event is acknowledged after it is on disk, then in memory, and then every window under way has left.
-//! After the first failure nothing is acknowledged any more: the content of the disk after a failed fsync is unknown,
-//! and a retry would only hide that.
+//! Invariant: an event is acknowledged only after three steps, in this order: the event is on disk; it is in force in
+//! memory; no window that was decided on the earlier state is still being handed out. After the first failure nothing
+//! is acknowledged any more: the content of the disk after a failed fsync is unknown, and a retry would only hide that.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Events that contradict the recorded ones. They are refused, so that the sender learns of the mistake.
 //!
-//! Pure. This check helps people; safety does not depend on it. The fold gives such an event no effect that grants.
+//! Pure. This check only informs senders; safety does not depend on it, because the fold does not let such an event
+//! grant anything.
 
 use super::event::Event;
 use super::kinds::EventKind;

@@ -17,7 +17,7 @@ pub struct EventDraft {
     pub kind: EventKind,
     /// The time from which the event counts; `None`: the time at which the ledger accepts it.
     pub at: Option<Timestamp>,
-    /// How the event came about.
+    /// Evidence of how the event came about.
     pub provenance: Provenance,
 }
 
@@ -34,7 +34,7 @@ pub struct Event {
     pub kind: EventKind,
     /// The time from which the event counts.
     pub at: Timestamp,
-    /// How the event came about.
+    /// Evidence of how the event came about.
     pub provenance: Provenance,
 }
 

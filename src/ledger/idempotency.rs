@@ -31,7 +31,8 @@ pub(super) struct Idempotency {
 pub(super) enum KeySource {
     /// The header `Idempotency-Key`. A repetition is the same message, sent again.
     Sender,
-    /// The line of an import. A repetition states the same again, so the last one of several facts counts.
+    /// The line of an import. A repetition is a new statement with the same content, so that of several facts the last
+    /// line counts.
     Line,
 }
 
@@ -101,7 +102,7 @@ pub(super) fn must_record_again(
         (EventEffect::Mixed, EventKind::Fact { facts } | EventKind::Correction { facts }) => {
             match once.source {
                 KeySource::Line => changes(event),
-                // The same message again: it counts as far as it is certain to withhold.
+                // The same message, sent again: only the facts that are certain to withhold count.
                 KeySource::Sender => {
                     let facts = facts.certain_to_withhold();
                     facts != FactPatch::default()

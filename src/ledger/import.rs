@@ -22,7 +22,7 @@ use super::kinds::EventEffect;
 use super::outcome::{Acknowledgement, AppendError};
 use super::terms::TermLookup;
 
-/// The prefix of the names of batches that are files. The digest of the file follows, if it has one.
+/// The prefix of the names of batches that are files. The digest of the file follows; a pipe has none.
 pub const FILE_BATCH: &str = "purposegate-import";
 
 /// The maximum number of lines that wait for the disk.
@@ -36,7 +36,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Batch<'b> {
     /// The number of the first line.
     pub from: u64,
-    /// An idempotency key, or [`FILE_BATCH`].
+    /// An idempotency key, or a name with the prefix [`FILE_BATCH`].
     pub name: Option<&'b str>,
     /// True to also record events about recipients and namespaces that the configuration does not have. An export may
     /// name former ones.
@@ -88,7 +88,8 @@ impl Ledger {
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
         let mut working = Instant::now();
         for (line, text) in (batch.from..).zip(text.split(|byte| *byte == b'\n')) {
-            // Lines that do not parse never wait: without this, millions of them would occupy a worker for seconds.
+            // A line that does not parse does not wait for a receipt. Without this yield, millions of such lines would
+            // occupy a worker for seconds.
             if working.elapsed() > MAX_WORK {
                 tokio::task::yield_now().await;
                 working = Instant::now();
@@ -137,7 +138,8 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
     LineResult { line, outcome: outcome.map_err(LineError::from) }
 }
 
-/// Returns the key that identifies a line (see the module's documentation), or `None` if the line is a new one each time.
+/// Returns the key that identifies a line (see the module's documentation), or `None` if every repetition of the line
+/// is recorded as a new event.
 fn line_key(
     number: u64,
     text: &[u8],

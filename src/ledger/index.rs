@@ -174,7 +174,7 @@ impl Index {
     }
 }
 
-/// The states of people, each once, by number. The number of a state without people is reused.
+/// The distinct states of people, by number. A number is reused when no person has its state any more.
 #[derive(Default)]
 struct States {
     slots: Vec<Slot>,

@@ -119,7 +119,7 @@ macro_rules! kinds {
 kinds! {
     /// The person was shown a version of the privacy notice (P-6g). This is not a consent.
     Notice = "notice", Subject, Neutral;
-    /// The person consented. With `until`, the consent ends by itself.
+    /// The person consented. With `until`, the consent ends at that time without another event.
     ConsentGiven = "consent-given", Subject, Permissive { purpose: PurposeId, to: Addressee, until: Option<Timestamp> };
     /// The person refused to consent.
     ConsentRefused = "consent-refused", Subject, Restrictive { purpose: PurposeId, to: Addressee };
@@ -196,8 +196,8 @@ impl EventKind {
     }
 
     /// True if the event proves that the person exists: they were shown a notice, consented, stand in a relation, or
-    /// live somewhere. Refusals, their withdrawal, and facts that only withhold do not. Nothing is disclosed about an
-    /// unknown person, and an event that only withholds must not change that.
+    /// live somewhere. Refusals, the withdrawal of refusals, and facts that only withhold do not prove it. Nothing is
+    /// disclosed about an unknown person, so an event that only withholds must not make a person known.
     pub(super) fn makes_known(&self) -> bool {
         match self {
             EventKind::Notice | EventKind::ConsentGiven { .. } | EventKind::Relation { .. } => true,

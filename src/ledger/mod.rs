@@ -167,8 +167,8 @@ impl Ledger {
 
 /// Recording.
 impl Ledger {
-    /// Records an event. Returns when the event is durable and in force, and when every window that was being handed
-    /// out on the earlier state has left (see [`Ledger::hand_out`]).
+    /// Records an event. Returns when the event is durable and in force, and when no window that was decided on the
+    /// earlier state is still being handed out (see [`Ledger::hand_out`]).
     ///
     /// Cancel safety: after the first `.await` the event is queued; dropping the future does not cancel it.
     ///
@@ -189,7 +189,7 @@ impl Ledger {
     /// longer has. A person who follows an opt-out link cannot correct its namespace, and the objection counts again
     /// if the namespace comes back.
     ///
-    /// Cancel safety: as of [`Ledger::append`].
+    /// Cancel safety: the same as for [`Ledger::append`].
     ///
     /// # Errors
     /// [`AppendError`].
@@ -252,8 +252,8 @@ impl Ledger {
         Ok(receipt)
     }
 
-    /// Accepts the loss of the events up to `until` for good: their positions are not used again, and no more
-    /// warnings mention them. Writes to the disk.
+    /// Records that the operator accepts the loss of the events up to `until`: later events get later positions, and no
+    /// warning mentions the lost events again. Writes to the disk.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot record it.
@@ -294,15 +294,15 @@ impl Ledger {
 
 /// Reading what is in force.
 impl Ledger {
-    /// Returns what is in force about a person, and the fingerprint that [`Ledger::hand_out`] takes. The state is
-    /// `None` if the ledger does not know the person.
+    /// Returns the state in force of a person, and the fingerprint that [`Ledger::hand_out`] takes. The state is `None`
+    /// if the ledger does not know the person.
     pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
         let fingerprint = self.core.fingerprints.subject(subject);
         (fingerprint, self.core.index.subject(fingerprint))
     }
 
-    /// Returns what is in force about a controller, and its fingerprint. The state is `None` if the ledger does not
-    /// know the controller.
+    /// Returns the state in force of a controller, and the controller's fingerprint. The state is `None` if the ledger
+    /// does not know the controller.
     pub fn controller(&self, controller: &SubjectId) -> (Fingerprint, Option<Arc<Controller>>) {
         let fingerprint = self.core.fingerprints.controller(controller);
         (fingerprint, self.core.index.controller(fingerprint))
@@ -313,7 +313,7 @@ impl Ledger {
         self.core.index.is_suspended(recipient)
     }
 
-    /// Returns what is in force of a case, or `None` if no case is registered under this id.
+    /// Returns a registered case, or `None` if no case is registered under this id.
     pub fn case(&self, id: &str) -> Option<Arc<Case>> {
         self.core.index.case(id)
     }
@@ -328,9 +328,9 @@ impl Ledger {
         self.core.index.subject_count()
     }
 
-    /// True if a person has decided otherwise since a browser's signal last objected for them: they lifted the
-    /// objection, or consented. The signal is then no objection any more. `channel` distinguishes the signal's
-    /// objections from others.
+    /// True if a person lifted the objection that the signal of their browser (Global Privacy Control) last recorded,
+    /// or consented after it, and has not objected or refused since. The signal then no longer counts as an objection.
+    /// `channel` is the channel of the objections that the signal records.
     ///
     /// # Errors
     /// [`AppendError::Unavailable`] if the store cannot be read.
@@ -359,7 +359,8 @@ impl Ledger {
     }
 }
 
-/// Handing out windows of an answer while the state may change.
+/// Handing out an answer while the state may change. An answer leaves in windows, which are sections whose records are
+/// decided and logged together.
 impl Ledger {
     /// Returns the fingerprints that [`Ledger::hand_out`] takes.
     pub fn fingerprints(&self) -> &Fingerprints {
@@ -371,7 +372,8 @@ impl Ledger {
         self.core.changes.epoch()
     }
 
-    /// True if a change that can withhold has happened to one of these entities since `since`, or may have.
+    /// True if the state of one of these entities may have changed since `since` so that less may be disclosed. Also
+    /// true without such a change if `since` is older than the latest changes in memory.
     pub fn changed_since<'f>(
         &self,
         since: Epoch,
@@ -380,8 +382,8 @@ impl Ledger {
         self.core.changes.changed_since(since, concerned)
     }
 
-    /// Runs `leave`, which hands out a window, unless a change that can withhold has happened to one of these entities
-    /// since `since`. Returns `None` in that case; the window must be decided again. No such change is acknowledged
+    /// Runs `leave`, which hands out a window, unless [`Ledger::changed_since`] is true. In that case `leave` does not
+    /// run, the result is `None`, and the window must be decided again. No change that can withhold is acknowledged
     /// while `leave` runs, so `leave` must be short and must not block.
     pub fn hand_out<'f, T>(
         &self,

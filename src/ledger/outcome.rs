@@ -49,7 +49,7 @@ pub enum AppendError {
     /// The event contradicts the events on record.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The event's time is later than the sender's clock may be ahead of ours.
+    /// The event's time is further ahead of our clock than the tolerance for senders' clocks.
     #[error("`at` lies in the future")]
     Future,
     /// The idempotency key belongs to an event with other content.

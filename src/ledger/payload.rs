@@ -36,15 +36,15 @@ pub struct FactPatch {
     pub minor: Option<bool>,
     /// True if the person consents to transfers to third countries (GDPR Art. 49(1)(a)).
     pub transfer_consent: Option<bool>,
-    /// Origin of every category that `origin_of` does not list at the same time or later.
+    /// Origin of all data about the person. It replaces the origins that earlier events gave to single categories.
     pub origin: Option<Origin>,
-    /// Origins of single categories.
+    /// Origins of single categories. They take precedence over an `origin` of an earlier event.
     pub origin_of: Vec<(CategoryId, Origin)>,
 }
 
 impl FactPatch {
-    /// Returns, for each fact that the event mentions, the value that discloses less than both the old and
-    /// the new one: a minor, no consent to a transfer, an unknown place, data from somebody else.
+    /// Returns, for each fact that the event mentions, a value that discloses no more than the old value and no more
+    /// than the new one: a minor, no consent to a transfer, an unknown place, data from somebody else.
     pub(super) fn most_restrictive(&self) -> FactPatch {
         let unknown = |patch: &Patch<Arc<str>>| match patch {
             Patch::Unchanged => Patch::Unchanged,
@@ -162,9 +162,9 @@ impl fmt::Debug for Registration {
 pub struct Approver(pub Arc<str>);
 
 impl Approver {
-    /// True if the name consists of characters that cannot be confused: two approvals must come from two
-    /// people, and look-alike letters of another alphabet, or invisible characters, would make two names of
-    /// one person. Only new events are checked; recorded ones are accepted as they are.
+    /// True if the name consists of characters that cannot be confused: two approvals must come from two people, and
+    /// look-alike letters of another alphabet, or invisible characters, would let one person approve under two names.
+    /// Only new events are checked; recorded ones are accepted as they are.
     pub(super) fn has_distinct_characters(&self) -> bool {
         let is_distinct = |byte: u8| byte.is_ascii_alphanumeric() || b"._@- ".contains(&byte);
         let name = self.0.trim_ascii();

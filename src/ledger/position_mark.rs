@@ -2,8 +2,8 @@
 //! disclosure log are lost together.
 //!
 //! The mark is written after an event is durable, so it is never ahead of the ledger. After a loss of power it may be
-//! behind, which weakens the check but causes no false alarm. If it cannot be written (keys on a read-only volume), the
-//! disclosure log remains as a witness.
+//! behind, which weakens the check but causes no false alarm. If it cannot be written (keys on a read-only volume),
+//! only the disclosure log reveals a loss.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

@@ -1,6 +1,7 @@
 //! Requests of data subjects that the controller must answer (P-5; GDPR Art. 12(3)).
 //!
-//! Pure. Invariant: a request has no effect on disclosures. A person with requests only stays unknown.
+//! Pure. Invariant: a request has no effect on disclosures. A person who has sent only requests stays unknown to the
+//! ledger.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -57,7 +58,7 @@ impl OpenRequest {
     }
 }
 
-/// Returns the requests that the events of one person leave open. A repeated request is due when the first one was.
+/// Returns the requests that the events of one person leave open. A repetition does not change when the request is due.
 pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e Event>) -> Vec<OpenRequest> {
     let mut open: Vec<OpenRequest> = Vec::new();
     for event in in_order(events.into_iter().filter(|event| is_request(event))) {

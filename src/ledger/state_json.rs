@@ -60,7 +60,8 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
     shown
 }
 
-/// Returns the member of `consents` that shows a consent: its purpose, with its addressee, and its status.
+/// Returns a consent as a member of the JSON object `consents`: the name is the purpose with the addressee, the value
+/// is the status.
 fn consent_json(consent: &Consent, now: Timestamp, terms: &dyn TermLookup) -> (String, Value) {
     let to = match &consent.to {
         Addressee::Anyone => None,
@@ -78,7 +79,7 @@ fn consent_json(consent: &Consent, now: Timestamp, terms: &dyn TermLookup) -> (S
     (bound(terms.purpose_name(consent.purpose), to), Value::from(status))
 }
 
-/// Returns a name, bound to a recipient or a qualifier if there is one: `marketing:acme`.
+/// Returns a name, followed by the name of its addressee if there is one: `marketing:acme`.
 fn bound(name: &str, to: Option<&str>) -> String {
     match to {
         Some(to) => format!("{name}:{to}"),

@@ -78,8 +78,8 @@ pub trait TermLookup: Send + Sync {
     /// purposes that count as direct marketing (G-6.8f; GDPR Art. 21(2), (3)).
     fn objection_is_absolute(&self, purpose: PurposeId) -> bool;
 
-    /// Returns a digest that is equal for two vocabularies if every id means the same term, at the same place of its
-    /// tree, and every spelling of an id means the same person.
+    /// Returns a digest that is equal for two vocabularies if every id of a term means the same term at the same place
+    /// in its tree, and every spelling of a person's id means the same person.
     fn digest(&self) -> [u8; 32];
 }
 

@@ -46,7 +46,7 @@ impl std::fmt::Debug for ReportSources<'_> {
     }
 }
 
-/// Why a report cannot be compiled.
+/// An error that keeps a report from being compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The ledger cannot be read.
@@ -65,7 +65,7 @@ pub struct SubjectReport {
     /// The namespace of the id, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// When the report was compiled.
+    /// Time at which the report was compiled.
     pub made: Timestamp,
     /// The contact of each pack.
     pub contacts: BTreeSet<String>,
@@ -79,7 +79,7 @@ pub struct SubjectReport {
     pub processing: Vec<Processing>,
     /// The retention period of each category that has one.
     pub retention: Vec<RetentionPeriod>,
-    /// Who received which data, oldest first.
+    /// The disclosures, oldest first.
     pub disclosures: Vec<Disclosure>,
 }
 
@@ -115,9 +115,9 @@ pub struct Processing {
     pub categories: Vec<TitledTerm>,
     /// The kinds of recipients.
     pub recipients: Vec<TitledTerm>,
-    /// Where the data come from.
+    /// Origin of the data.
     pub origin: String,
-    /// How long the data are kept.
+    /// Retention of the data, in the words of the record of processing.
     pub retention: String,
     /// Transfers to third countries.
     pub transfers: String,

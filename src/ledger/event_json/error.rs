@@ -42,7 +42,7 @@ pub enum EventError {
     /// The event has no namespace, and the configuration has no ids in the default one.
     #[error("`namespace` is missing: all ids of the configuration are in `{known}`")]
     NamespaceMissing { known: String },
-    /// The event is about another kind of entity than the one that was asked for.
+    /// The event is about another kind of entity than its kind of event requires.
     #[error(
         "a `{kind}` event is about a {expected}, not about a {actual}",
         expected = expected.name(),

@@ -6,7 +6,7 @@ use super::error::EventError;
 use crate::ledger::terms::TermLookup;
 use crate::vocabulary::{IdError, MAX_ID_BYTES, SubjectId};
 
-/// The maximum length of the id of a disclosure case, in bytes. A header cites it.
+/// The maximum length of the id of a disclosure case, in bytes. Requests cite the id in a header.
 pub(super) const MAX_CASE_BYTES: usize = 128;
 
 /// Reads the id of a person or controller by the rule of its namespace.

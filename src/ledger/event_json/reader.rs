@@ -51,7 +51,7 @@ impl MemberReader {
         MemberReader { stored: true, ..self }
     }
 
-    /// Sets the member `kind`. If the event has one, it must be equal.
+    /// Sets the member `kind`. An event that has this member already must have the same value.
     pub(in crate::ledger) fn with_kind(mut self, kind: &str) -> Result<MemberReader, EventError> {
         match self.text("kind")? {
             Some(given) if given != kind => {

@@ -38,7 +38,7 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn T
     for event in in_order(events) {
         match &event.kind {
             EventKind::Instruction { purpose } => instructions.push(*purpose),
-            // Like a withdrawal: at the purpose and below it.
+            // Ends the instructions for the purpose and those below it, as a withdrawal does with consents.
             EventKind::InstructionEnded { purpose } => {
                 instructions.retain(|instructed| !terms.purpose_within(*instructed, *purpose));
             }
@@ -61,8 +61,8 @@ pub(in crate::ledger) fn suspended<'a>(events: impl IntoIterator<Item = &'a Even
     })
 }
 
-/// True if a person has decided otherwise since a signal last objected for them (see
-/// [`crate::ledger::Ledger::has_overridden_signal`]).
+/// True if a person has lifted the last objection that a signal recorded, or has consented after it, and has not
+/// objected or refused since (see [`crate::ledger::Ledger::has_overridden_signal`]).
 pub(in crate::ledger) fn has_overridden_signal<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     purpose: PurposeId,
@@ -202,7 +202,8 @@ impl<'n> SubjectFold<'n> {
             }
             EventKind::Objection { purpose } => self.object(*purpose, false, at),
             EventKind::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
-            // A refusal of consent is no objection, so this does not lift it. Only a consent replaces a refusal.
+            // A refusal of consent is not an objection, so lifting an objection does not lift the refusal. Only a
+            // consent replaces a refusal.
             EventKind::ObjectionLifted { purpose } => self.end_objections(*purpose),
             EventKind::ObjectionOverridden { purpose } => {
                 self.end_objections(*purpose);
@@ -370,8 +371,9 @@ impl<'n> SubjectFold<'n> {
         }
     }
 
-    /// Returns the purposes that are open although processing is restricted (G-6.8d). The list cannot express addressees
-    /// and ends, so it only contains purposes of consents to anyone without an end.
+    /// Returns the purposes that the person consented to after processing was restricted (G-6.8d). The list can express
+    /// neither an addressee nor an end, so it contains only purposes of consents that are given to anyone and do not
+    /// end.
     fn since_restriction(&self) -> Vec<PurposeId> {
         let Some(restricted) = self.restricted else { return Vec::new() };
         let open = self.consents.iter().filter(|said| {

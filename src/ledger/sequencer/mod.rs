@@ -96,8 +96,8 @@ impl Sequencer {
         self.by_key.get(key)
     }
 
-    /// Accepts an event: gives it a time and a position, and puts in force what it withholds. `history` reads the durable
-    /// events of the entity; it is called if none of its events is waiting.
+    /// Accepts an event: gives it a time and a position, and puts in force what it withholds. `history` reads the
+    /// durable events of the entity; it is called only if no event of the entity is waiting.
     pub(in crate::ledger) fn accept(
         &mut self,
         live: &LiveState<'_>,
@@ -137,8 +137,8 @@ impl Sequencer {
     }
 }
 
-/// Folds the events of an entity and puts the result in force. If the change can withhold, it is announced after it is
-/// in force, so that a decision on the earlier state never counts as having seen it.
+/// Folds the events of an entity and puts the result in force. A change that can withhold increments the epoch only
+/// after it is in force. Otherwise a decision on the earlier state could have the epoch of the new one.
 pub(in crate::ledger) fn put_in_force<'e>(
     live: &LiveState<'_>,
     entity: &Entity,

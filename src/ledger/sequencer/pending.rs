@@ -1,4 +1,4 @@
-//! The events of one entity while some of them are on their way to the disk.
+//! The events of one entity while some of them wait for the disk.
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
@@ -85,9 +85,13 @@ impl PendingEntity {
 
     /// Returns the time from which an event reported now counts.
     ///
-    /// Clocks differ. A refusal with a time of about now, or later, counts after everything that is recorded, and no
-    /// grant lies ahead of our own clock. If our clock was wrong before, so that recorded events lie ahead of it, only
-    /// the order of the reports is known.
+    /// An event without a time counts from `now`, and after everything that is recorded. A time after `now` becomes
+    /// `now`, so that no grant lies ahead of our own clock.
+    ///
+    /// Clocks differ. Therefore a restrictive event that is not older than [`CLOCK_TOLERANCE`] counts after everything
+    /// that is recorded. If recorded events lie ahead of our clock, their times prove no order: a recent fact then
+    /// counts after everything that is recorded. So does every restrictive event if they lie ahead by more than the
+    /// tolerance.
     fn time(&self, kind: &EventKind, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let Some(at) = at else { return self.after_all(now) };
         let is_about_now = now.duration_since(at) <= CLOCK_TOLERANCE;

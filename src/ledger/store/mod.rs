@@ -57,8 +57,8 @@ impl std::fmt::Debug for StoredEvent {
     }
 }
 
-/// An entity by the id that a store has for it: the id as it was when the event was recorded. An earlier rule of
-/// the namespace may have normalized it differently. `Debug` prints the type's name only.
+/// An entity under its stored id: the id as the rules of that time normalized it when the event was recorded. The
+/// present rules of the namespace may normalize it differently. `Debug` prints the type's name only.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StoredEntity {
     /// Kind of the entity.
@@ -164,7 +164,7 @@ pub trait Store: Send + Sync {
         key: &IdempotencyDigest,
     ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError>;
 
-    /// Checks, as far as a cheap look can tell, that everything that was stored is still there. A file can be
+    /// Checks that everything that was stored is still there, as far as this is possible at low cost. A file can be
     /// removed, replaced or restored from a backup under a running process.
     ///
     /// # Errors

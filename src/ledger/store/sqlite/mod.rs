@@ -255,7 +255,8 @@ impl FileGuard {
         }
     }
 
-    /// Updates the summary after an append. Fails if the files were removed meanwhile: the append is lost then.
+    /// Updates the summary after an append. Fails if the files were removed or replaced during the append, because the
+    /// append is then lost.
     fn note_append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         if let Some(last) = batch.last() {
             let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
@@ -281,7 +282,7 @@ impl Store for SqliteStore {
 
     fn check_intact(&self) -> Result<(), StoreError> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        // Keeps this process from writing meanwhile.
+        // The lock keeps this process from writing during the check.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         guard.check()
     }
@@ -412,7 +413,7 @@ impl Store for SqliteStore {
         let read = || {
             let last = |query| reader.query_row(query, [], |row| position(row, 0));
             let last_event = last("SELECT coalesce(max(position), 0) FROM events")?;
-            // A file of an earlier version that is only read lacks the table.
+            // A file of an earlier version lacks the table if it is opened read-only, because it is not upgraded then.
             if reader.query_row(has_accepted, [], |row| row.get::<_, i64>(0))? == 0 {
                 return Ok(last_event);
             }
