@@ -1,11 +1,12 @@
 //! Compiles the queries of a plan to one deterministic automaton over names and positions.
 //!
-//! A state says everything that the names and positions on the way from the root can say about a node: which record
-//! begins there, which class it has, which captures select it, and whether a query goes on below. The automaton cannot
-//! decide conditions (filters, and positions counted from the end). If a condition applies to the children of a node, the
-//! state has an *anchor*, from which [`super::evaluate`] continues over the held value. Below the anchor, everything that
-//! the condition may select is carried along as *maybe*. Invariant: everything that is not *maybe* is exact. A *maybe*
-//! only widens (a value is held, a class is enumerated) and never decides.
+//! A state holds everything that follows from the names and positions on the path from the root to a node: the record
+//! that begins there, the class, and the captures that select the node. It also holds a mark if a query continues
+//! below. The automaton cannot decide conditions (filters, and positions counted from the end). If a condition
+//! applies to the children of a node, the state has an *anchor*, from which [`super::evaluate`] continues over the
+//! held value. Below the anchor, every selection that depends on the condition is marked *maybe*. Invariant: a
+//! selection that is not *maybe* is exact. A *maybe* selection only causes more work (a value is held, a class is
+//! enumerated); it never decides about a node.
 //!
 //! The automaton is built once, when a plan is compiled. The subset construction is eager and bounded.
 
@@ -25,7 +26,7 @@ const MAX_CELLS: usize = 1 << 21;
 #[derive(Clone, Debug)]
 pub(super) struct Automaton {
     names: NameIndex,
-    /// Positions up to this one have a column each. All later positions share one.
+    /// The number of positions that have a column each. All later positions share one column.
     last_index: u32,
     /// The number of columns.
     width: usize,
@@ -104,8 +105,8 @@ impl Automaton {
 
 /// The names that queries contain, numbered.
 ///
-/// This is a hash table of its own because the hash of a name is known already when it is looked up, from the check for
-/// duplicates.
+/// This is a separate hash table, because the check for duplicates has already computed the hash of a name that is
+/// looked up.
 #[derive(Clone, Debug, Default)]
 struct NameIndex {
     count: usize,
@@ -156,9 +157,10 @@ fn probes(hash: u64, slots: usize) -> impl Iterator<Item = usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Thread {
     at: QueryPosition,
-    /// A condition on the way was not decided.
+    /// True if a condition on the path to the node is undecided.
     maybe: bool,
-    /// The thread only stayed in a descendant segment, so the node need not be on the path to a selected node.
+    /// True if the last step stayed in a descendant segment, so that the node need not be on the path to a selected
+    /// node.
     stayed: bool,
 }
 
@@ -270,7 +272,7 @@ impl AutomatonBuilder<'_> {
         self.queries.get(usize::from(at.query))
     }
 
-    /// Returns the next segment of a thread, and whether names and positions alone decide it.
+    /// Returns the next segment of a thread, and true if names and positions alone decide it.
     fn segment(&self, at: QueryPosition) -> Option<(&QuerySegment, bool)> {
         let query = self.query(at)?;
         let segment = query.segments.get(usize::from(at.segment))?;
@@ -293,8 +295,8 @@ impl AutomatonBuilder<'_> {
         stay.into_iter().chain(go)
     }
 
-    /// Returns the threads of a node: those that reached it, and those that a record beginning there starts. They are
-    /// sorted, and a thread that is implied by another is left out.
+    /// Returns the threads of a node, sorted: those that reached it, and those of the record that begins there, if
+    /// any. A thread that is implied by another thread is left out.
     fn close(&self, reached: impl Iterator<Item = Thread>) -> Vec<Thread> {
         let mut all: BTreeSet<Thread> = BTreeSet::new();
         let mut open: Vec<Thread> = reached.collect();
@@ -356,7 +358,7 @@ impl AutomatonBuilder<'_> {
     }
 }
 
-/// True if a selector selects the child of a step, or may do so if a condition holds.
+/// True if a selector selects the child that a step leads to, or if it does so under a condition.
 fn may_select(selector: &Selector, step: Step<'_>) -> bool {
     match step {
         Step::Name(name) => match selector {

@@ -1,8 +1,8 @@
 //! Classes: the distinct sets of data categories that nodes of a body can have.
 //!
 //! A permit gives one form for each class, so the classes are enumerated when a plan is compiled. Invariant: every
-//! class a node can have is in the table, or is covered by a class of the table with a superset of its
-//! categories, which is stricter. A permit over the table therefore says something about every node.
+//! class a node can have is in the table, or is covered by a class of the table with a superset of its categories,
+//! which is stricter. A permit for the classes of the table therefore covers every node.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::state::{State, StateId};
 use crate::decision::ClassId;
 use crate::vocabulary::CategoryId;
 
-/// The greatest number of classes of one plan. A permit holds a release for each.
+/// The greatest number of classes of one plan. A permit holds a `ClassRelease` for each.
 const MAX_CLASSES: usize = 2048;
 /// The greatest number of conditional fields of one state whose combinations are all enumerated.
 const MAX_COMBINED: usize = 8;
@@ -36,7 +36,7 @@ pub(super) struct ClassTable {
     ids: HashMap<Vec<CategoryId>, ClassId>,
     /// The class with all categories of the mapping, for sets that are not in the table.
     fallback: ClassId,
-    /// For each state the class that its unconditional fields make.
+    /// For each state, the class that its unconditional fields give to a node.
     of_states: Vec<Option<ClassId>>,
 }
 
@@ -62,13 +62,13 @@ impl ClassTable {
         &self.classes
     }
 
-    /// Returns the class that the unconditional fields of a state make.
+    /// Returns the class that the unconditional fields of a state give to a node.
     #[inline(always)]
     pub(super) fn of_state(&self, state: StateId) -> Option<ClassId> {
         self.of_states.get(state.0 as usize).copied().flatten()
     }
 
-    /// Returns the class of a node in this state that the queries `evaluated` select as well.
+    /// Returns the class of a node in this state if the queries `evaluated` select the node as well.
     pub(super) fn of_node(
         &self,
         roles: &[QueryRole],
@@ -97,9 +97,10 @@ pub(super) fn union<'a>(sets: impl Iterator<Item = &'a [CategoryId]>) -> Vec<Cat
     all
 }
 
-/// Enumerates the classes of all states: the unconditional fields of a state, united with combinations of its
-/// conditional ones. Up to [`MAX_COMBINED`] conditional fields are combined in every way. More of them are
-/// combined one by one, in pairs, and all together; every other combination counts as all together.
+/// Enumerates the classes of all states: the categories of a state's unconditional fields, united with those of a
+/// combination of its conditional fields. For up to [`MAX_COMBINED`] conditional fields, every combination is
+/// enumerated. For more, only single fields, pairs, and all fields together are enumerated; a node with any other
+/// combination has the class of all fields together.
 fn enumerate_classes(states: &[State], roles: &[QueryRole]) -> Vec<Class> {
     let mut list = ClassList::default();
     let mut seen = HashSet::new();
@@ -121,7 +122,7 @@ fn enumerate_classes(states: &[State], roles: &[QueryRole]) -> Vec<Class> {
 struct ClassList {
     classes: Vec<Class>,
     known: HashSet<Vec<CategoryId>>,
-    /// At least one class did not fit.
+    /// True if at least one class did not fit.
     full: bool,
 }
 
@@ -162,7 +163,7 @@ impl ClassList {
         }
     }
 
-    /// Ends the list, with the class of `all` categories if others did not fit.
+    /// Ends the list. Adds the class of `all` categories if a class did not fit.
     fn finish(mut self, all: Vec<CategoryId>) -> Vec<Class> {
         if self.full && !self.known.contains(&all) {
             self.classes.push(Class { categories: all });

@@ -1,9 +1,9 @@
 //! Caches decisions by the shape of a record: the states and the nesting of its nodes.
 //!
-//! Records of a list differ in their values and rarely in their shape. If nothing but the shape and the forms
-//! decides (no condition, no text search), the edits are the same for every record of that shape. A cached decision
-//! holds states and node numbers, and no values. Invariant: shapes are compared as a whole, so a decision is reused
-//! only for a record of exactly the same shape.
+//! Records of a list differ in their values and rarely in their shape. If the edits depend only on the shape and the
+//! forms (no condition, no text search), they are the same for every record of that shape. A cached decision holds
+//! states and node numbers, and no values. Invariant: shapes are compared as a whole, so a decision is reused only
+//! for a record of exactly the same shape.
 
 use super::edit::Edit;
 use super::node_table::Node;
@@ -11,17 +11,17 @@ use super::state::StateId;
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
-/// The greatest number of decisions of one plan. Records of further shapes are decided each time.
+/// The greatest number of cached decisions of one plan. Records of any other shape are decided anew each time.
 const MAX_DECISIONS: usize = 16;
 /// The greatest number of nodes of a record whose decision is cached.
 const MAX_NODES: usize = 512;
 
-/// Everything besides the shape that a decision depends on.
+/// Everything that a decision depends on, apart from the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheKey<'a> {
     /// The class that the record inherits from the container around it.
     pub(super) class: ClassId,
-    /// The record is the whole document.
+    /// True if the record is the whole document.
     pub(super) is_document: bool,
     /// The form of each class.
     pub(super) forms: &'a [Form],
@@ -38,7 +38,7 @@ pub(super) struct ShapeDecision {
     /// The number of fields of each class.
     pub(super) counts: Box<[u32]>,
     pub(super) edits: Box<[Edit]>,
-    /// The record is kept.
+    /// True if the record is kept.
     pub(super) keep: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Edits: the places where the bytes that leave differ from the bytes that came.
+//! Edits: the differences between the bytes that leave and the bytes that arrived.
 //!
-//! Edits name nodes and not byte offsets, so that a cached decision applies its edits to every value of the same
-//! shape. Between two edits the bytes are copied.
+//! An edit refers to nodes, not to byte offsets, so that the edits of a cached decision apply to every value of the
+//! same shape. Between two edits the bytes are copied.
 
 use super::node_table::HeldJson;
 use crate::decision::ClassId;
@@ -10,7 +10,8 @@ use crate::vocabulary::Form;
 /// One difference. Edits are listed in the order of the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
-    /// A child is removed: the bytes from the edge to its end, so its comma and its name as well.
+    /// A child is removed: all bytes from the edge to the end of the child, including the comma and the name before
+    /// it.
     Omit { from: TokenEdge, node: u32 },
     /// The comma after the edge is removed, because no child is written before it.
     DropComma { from: TokenEdge },
@@ -57,8 +58,8 @@ pub(super) struct EditFrame {
     pub(super) next: u32,
     /// The end of the last child, or of the opening bracket.
     pub(super) child_end: TokenEdge,
-    /// No child was visited yet.
+    /// True until the first child is visited.
     pub(super) first: bool,
-    /// At least one child is written.
+    /// True if at least one child is written.
     pub(super) written: bool,
 }

@@ -1,5 +1,5 @@
-//! Embedded JSON: a string that holds a JSON text is replaced by the value of that text before anything is decided
-//! about either.
+//! Embedded JSON: a string that holds a JSON text is replaced by the value of that text before the action on the
+//! string or the value is decided.
 //!
 //! Paths then continue below the string as if the value stood in its place, conditions see the value, and the value
 //! has the string's class. For example `{"a":"[1,2]","b":0}` is expanded to `{"a":[1,2],"b":0}`: node 1 was the
@@ -18,10 +18,11 @@ use super::node_table::{EmbeddedValue, HeldJson, Node, NodeTable};
 use super::state::StateId;
 use super::unreadable::BodyFault;
 
-/// The greatest depth of JSON in strings in JSON in strings.
+/// The greatest nesting depth of embedded JSON: JSON in a string of JSON in a string, and so on.
 const MAX_LEVELS: u8 = 4;
 
-/// The number of times that conditions are evaluated again after strings turned out not to be JSON.
+/// The number of rounds in which a condition can keep a string expanded. In a later round, only strings that are
+/// embedded JSON without a condition stay expanded.
 const MAX_ROUNDS: u32 = 4;
 
 /// The greatest number of strings of one held value that are decoded. Further ones count as undecodable.
@@ -43,8 +44,9 @@ impl ExpandedValue {
     /// Expands a held value. Returns `None` if none of its strings can be JSON.
     ///
     /// Conditions see the expanded values, even those of strings that the conditions themselves select. The result is
-    /// therefore found by iteration: all strings that may be JSON are expanded first, then those that no condition
-    /// selects are taken back. Strings inside expanded values are expanded only if a condition selects them.
+    /// therefore found by iteration: all strings that may be JSON are expanded first, then the expansion of strings
+    /// that no condition selects is undone. Strings inside expanded values are expanded only if a condition selects
+    /// them.
     ///
     /// # Errors
     /// Returns [`BodyFault::TooCostly`] if evaluating the conditions takes too long.
@@ -85,8 +87,9 @@ impl ExpandedValue {
             let held = self.held();
             let selected = HeldValue { held, ..value }.embedded_by_condition()?;
             let strings = selected.into_iter().filter(|&at| held.is_unread_string(at));
-            // A string outside of expanded values was taken back above: conditions select it only while it is not
-            // expanded. It is undecodable, and so is one that is too deep.
+            // The expansion of a selected string outside of expanded values was undone by `expand`: conditions select
+            // the string only while it is not expanded. Such a string counts as undecodable, and so does a string
+            // that is nested too deep.
             let (inner, undecodable): (Vec<u32>, Vec<u32>) =
                 strings.partition(|&at| level > 0 && held.is_embedded(at));
             if inner.is_empty() && undecodable.is_empty() {
@@ -107,7 +110,8 @@ impl ExpandedValue {
     }
 }
 
-/// Changes of node numbers: nodes after the node on the left move by the number on the right. Sorted by node.
+/// Changes of node numbers, as pairs of a node and a shift, sorted by node. The shift applies to the nodes after that
+/// node, up to the next pair.
 #[derive(Debug, Default)]
 struct NodeShifts(Vec<(u32, i64)>);
 
@@ -122,7 +126,7 @@ impl NodeShifts {
 
 /// A decoded string, and the value that replaces it.
 struct DecodedString {
-    /// The node, and the bytes, of the string.
+    /// The node of the string, and the offsets of its bytes.
     node: u32,
     start: u32,
     end: u32,
@@ -148,7 +152,7 @@ impl<'a> StringDecoder<'a> {
         self.expand_strings(held, strings, MAX_LEVELS)
     }
 
-    /// Replaces these strings of a value by the values that they spell.
+    /// Replaces these strings of a value by the JSON values that they hold.
     fn expand_strings(&mut self, held: HeldJson<'_>, strings: &[u32], levels: u8) -> ExpandedValue {
         let mut decoded: Vec<DecodedString> = Vec::new();
         let mut undecodable = Vec::new();
@@ -171,19 +175,19 @@ impl<'a> StringDecoder<'a> {
         Splicer::new(held, &decoded).splice(&undecodable)
     }
 
-    /// Returns the value that a string spells; `None` if it spells no readable JSON text.
+    /// Returns the JSON value that a string holds, or `None` if the string holds no readable JSON text.
     fn decode(&mut self, string: &[u8], state: StateId, levels: u8) -> Option<ExpandedValue> {
         self.strings_left = self.strings_left.checked_sub(1)?;
         let levels = levels.checked_sub(1)?;
         let mut text = Vec::with_capacity(string.len());
         let is_paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
-        // Half of a surrogate pair is no character.
+        // A text with a lone surrogate is not UTF-8.
         std::str::from_utf8(&text).ok().filter(|_| is_paired)?;
         let from = lex::space(&text, 0);
         let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
         let text = text.get(from..to)?;
         let mut table = (self.read_text)(state, text)?;
-        // If the whole text is a string, that string is the value, unless it seems to be JSON encoded twice.
+        // If the text is itself a string, it is decoded again only if it seems to hold JSON.
         if !spells_json(text) {
             table.json_strings.retain(|&inside| inside != 0);
         }
@@ -196,7 +200,7 @@ impl<'a> StringDecoder<'a> {
     }
 }
 
-/// True if a JSON text is a string that seems to spell a container or another string.
+/// True if a JSON text is a string that seems to hold a container or another string as JSON.
 fn spells_json(text: &[u8]) -> bool {
     let [b'"', inside @ .., b'"'] = text else { return false };
     let mut denoted = Vec::with_capacity(inside.len());
@@ -204,14 +208,14 @@ fn spells_json(text: &[u8]) -> bool {
     matches!(denoted.get(lex::space(&denoted, 0)), Some(b'{' | b'[' | b'"'))
 }
 
-/// Writes a value anew, with decoded strings replaced by their values.
+/// Rebuilds a value in which decoded strings are replaced by their values.
 struct Splicer<'a> {
     held: HeldJson<'a>,
     strings: &'a [DecodedString],
     shifts: NodeShifts,
     table: NodeTable,
     bytes: Vec<u8>,
-    /// Up to this offset the bytes of `held` are written or replaced.
+    /// The offset up to which the bytes of `held` are written or replaced.
     copied: usize,
 }
 
@@ -235,7 +239,7 @@ impl<'a> Splicer<'a> {
         ExpandedValue { table: self.table, bytes: self.bytes, shifts: self.shifts }
     }
 
-    /// Returns the new position of a byte. No such byte is inside of a replaced string.
+    /// Returns the new offset of a byte that is not inside of a replaced string.
     fn offset(&self, offset: u32) -> u32 {
         let before = self.strings.partition_point(|string| string.end <= offset);
         let last = before.checked_sub(1).and_then(|last| self.strings.get(last));
@@ -279,7 +283,7 @@ impl<'a> Splicer<'a> {
         let duplicates = inner.duplicates.iter().map(|&(name, object)| (first + name, first + object));
         table.duplicates.extend(duplicates);
         table.undecodable.extend(inner.undecodable.iter().map(|&inside| first + inside));
-        // A string whose value was itself embedded in a string counts as one value that was quoted more often.
+        // If the text of the string was itself a string, the result is one value that was quoted several times.
         let (times, deeper) = match inner.embedded.split_first() {
             Some((root, deeper)) if root.node == 0 => (root.times, deeper),
             Some(_) | None => (0, inner.embedded.as_slice()),
@@ -291,11 +295,12 @@ impl<'a> Splicer<'a> {
         table.embedded.extend(deeper);
     }
 
-    /// Adds what the original table says about nodes that are not replaced.
+    /// Adds the entries of the original table about nodes that are not replaced.
     fn merge_lists(&mut self, undecodable: &[u32]) {
         let (original, strings, shifts) = (self.held.table, self.strings, &self.shifts);
         let table = &mut self.table;
-        // A capture of a replaced string captures its value, whose table has it already.
+        // A capture that selects a replaced string selects its value instead. The table of the value holds that
+        // capture already.
         let is_replaced = |node: u32| strings.binary_search_by_key(&node, |string| string.node).is_ok();
         let captures = original.captures.iter().filter(|(_, node)| !is_replaced(*node));
         table.captures.extend(captures.map(|&(query, node)| (query, shifts.apply(node))));

@@ -12,8 +12,8 @@ use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Limits, Unreadable};
 /// The greatest reconnection time that leaves, in milliseconds: one hour. A greater number could encode other data.
 const MAX_RETRY: u32 = 3_600_000;
 
-/// Data that is not JSON and leaves as it is, if an event has no other data: empty data, which keeps a connection open, and
-/// the end of a stream in OpenAI's API and similar ones.
+/// Data that is not JSON and leaves as it is, if an event has no other data: empty data, which keeps a connection
+/// open, and the marker that ends a stream in OpenAI's API and similar APIs.
 const PLAIN_DATA: [&[u8]; 2] = [b"", b"[DONE]"];
 
 /// An event that is not dispatched yet.
@@ -36,9 +36,9 @@ pub(super) struct EventStream {
     taken: u64,
     /// The line that is not complete yet.
     line: Vec<u8>,
-    /// The last line ended with a carriage return, so a line feed that follows belongs to it.
+    /// True if the last line ended with a carriage return, so that a line feed that follows belongs to it.
     returned: bool,
-    /// At least one line was complete.
+    /// True if at least one line was complete.
     begun: bool,
     event: PendingEvent,
 }

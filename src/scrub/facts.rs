@@ -1,7 +1,8 @@
 //! Reads subject ids and facts for rules from the values of a record.
 //!
 //! The module does not guess. An id is a string or an integer, and a fact has one of the spellings that
-//! [`crate::vocabulary`] reads. Any other value is unreadable, which counts as the value that discloses less.
+//! [`crate::vocabulary`] reads. Any other value is unreadable, and an unreadable fact counts as the value under which
+//! less is disclosed.
 
 use std::sync::Arc;
 
@@ -24,13 +25,14 @@ pub(super) fn id(value: &[u8], ids: &IdReader) -> Option<SubjectId> {
     ids.read(std::str::from_utf8(&denoted).ok()?).ok()
 }
 
-/// True for an integer without fraction and exponent. `1.0`, `1e3` and `-0` have the value of an integer but are no ids.
+/// True if a number is written without a fraction and an exponent. `1.0`, `1e3` and `-0` have the value of an integer
+/// but are no ids.
 fn is_plain_integer(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     value != b"-0" && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Stores one fact. `None` stands for several values that claim the fact, which makes it unreadable.
+/// Stores one fact. `None` means that it is unclear which value counts; the fact is then unreadable.
 pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, regions: &Regions) {
     match key {
         FactKey::Country => {

@@ -1,8 +1,8 @@
 //! The tokens of JSON, scanned in place.
 //!
-//! The functions do not know where a token stands in a document. Each takes the bytes that are here, and says whether
-//! the token is whole, may continue, or is malformed. Nothing is copied or allocated, except for strings with
-//! escapes that are decoded. The bytes are known to be UTF-8.
+//! The functions do not know where a token stands in a document. Each takes the bytes that have arrived, and returns
+//! one of three results: the token is whole, may continue, or is malformed. Nothing is copied or allocated, except
+//! for strings with escapes that are decoded. The bytes are known to be UTF-8.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +26,7 @@ pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// Returns the first offset from `at` on whose byte is not white space.
+/// Returns the first offset, starting with `at`, whose byte is not white space.
 #[inline(always)]
 pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
     // Usually there is no white space.
@@ -36,8 +36,8 @@ pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Returns one bit for each byte that is a quote, a backslash or a control character. The vectors are those of `wide`,
-/// because the standard library has none without `unsafe`.
+/// Returns one bit for each byte that is a quote, a backslash or a control character. Uses the vectors of the `wide`
+/// crate, because those of the standard library need `unsafe`.
 #[inline(always)]
 fn special(bytes: [u8; 16]) -> u32 {
     let bytes = u8x16::from(bytes);
@@ -97,7 +97,7 @@ fn escape(bytes: &[u8], at: usize) -> Scan {
     }
 }
 
-/// Scans a number. It is whole only if the byte after it is here, or if `last` says that there is none.
+/// Scans a number. It is whole only if the byte after it has arrived, or if `last` is true and no byte follows.
 #[inline(always)]
 pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
     let mut at = start;
@@ -107,7 +107,7 @@ pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
         }
         at
     };
-    // Returns the end of at least one digit, or the result of the scan if there is none.
+    // Returns the end of a run of one or more digits, or the result of the scan if there is no digit.
     let some_digits = |from: usize| {
         let end = digits(from);
         if end > from {
@@ -174,8 +174,8 @@ fn literally(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
 
 /// Decodes the text between the quotes of a well-formed string.
 ///
-/// Half of a surrogate pair, which JSON can spell and UTF-8 cannot, is decoded to three bytes as in WTF-8. Returns false
-/// if there is one.
+/// A lone surrogate, which a JSON escape can denote but UTF-8 cannot encode, is decoded to three bytes as in WTF-8.
+/// Returns false if the text has one.
 pub(super) fn unescape(spelled: &[u8], into: &mut Vec<u8>) -> bool {
     let mut paired = true;
     let mut at = 0;
@@ -221,7 +221,8 @@ pub(super) fn denoted(inner: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// Quotes the JSON text in `out` from `from` on as a string, `times` times.
+/// Replaces the JSON text that begins at the offset `from` of `out` by a JSON string that holds it, and repeats this
+/// `times` times.
 pub(super) fn quote(out: &mut Vec<u8>, from: usize, times: u8) {
     for _ in 0..times {
         let text = out.split_off(from);
@@ -240,7 +241,8 @@ pub(super) fn quote(out: &mut Vec<u8>, from: usize, times: u8) {
     }
 }
 
-/// Returns the offset after the comma that follows `at`, white space aside; `at` if no comma follows.
+/// Returns the offset after the comma that follows `at`, possibly after white space. Returns `at` if no comma
+/// follows.
 pub(super) fn after_comma(bytes: &[u8], at: usize) -> usize {
     let comma = space(bytes, at);
     if bytes.get(comma) == Some(&b',') { comma + 1 } else { at }
@@ -264,7 +266,7 @@ fn code_point(spelled: &[u8], at: usize) -> (u32, usize) {
     }
 }
 
-/// Appends a code point. Returns false if it is half of a surrogate pair.
+/// Appends a code point. Returns false if it is a surrogate.
 fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
     match char::from_u32(point) {
         Some(char) => {
@@ -300,8 +302,8 @@ pub(super) fn hash(name: &[u8]) -> u64 {
         let wide = u128::from(a) * u128::from(b);
         wide as u64 ^ (wide >> 64) as u64
     };
-    // A name shorter than a word is read as two overlapping halves, or byte by byte. Together with the length, two
-    // different short names never give the same input.
+    // A name shorter than a word is read as two overlapping halves, or byte by byte. Two different short names of the
+    // same length never give the same input, and the length is mixed in below.
     let half = |at: usize| {
         name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
     };

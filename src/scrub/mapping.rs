@@ -77,7 +77,8 @@ pub struct SubjectSource {
     pub path: String,
     /// Normalises and validates the ids.
     pub ids: IdReader,
-    /// If true, `null` or an absent id means that there is no such person (`assignee: null`), rather than an unknown one.
+    /// True if `null` or an absent id means that there is no such person (`assignee: null`). If false, it means that
+    /// there is an unknown person.
     pub optional: bool,
 }
 
@@ -105,7 +106,7 @@ pub struct FieldMapping {
     pub path: String,
     /// The data categories. All of them must be permitted. An empty list does not load.
     pub categories: Vec<CategoryId>,
-    /// A string there holds a JSON text, and is treated as the value of that text.
+    /// True if a selected string holds a JSON text. It is treated as the value of that text.
     pub embedded: bool,
 }
 
@@ -166,7 +167,7 @@ pub struct Mapping {
     /// In values of these categories, or of categories below them, personal identifiers (an e-mail address, a telephone
     /// number) are replaced by a marker.
     pub redact: Vec<CategoryId>,
-    /// A value that a record withholds is withheld wherever the record repeats it.
+    /// True if a value that a record withholds is withheld wherever the record repeats it.
     pub withhold_echoes: bool,
     /// The way in which the answer declares redactions.
     pub redaction: Redaction,

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-/// The greatest number of names that are searched one by one. Larger objects have a set.
+/// The greatest number of names of an object that are compared one by one. The names of a larger object are put in a
+/// hash set.
 const MAX_LINEAR: usize = 48;
 
 /// The names of one object: their place in the list of all names, and a summary that usually suffices to tell that a

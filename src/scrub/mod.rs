@@ -5,7 +5,7 @@
 //! record leaves only under the permit of the innermost record that contains it; a fault stops the body, and no byte of
 //! the failing record leaves.
 //!
-//! The way of one record's bytes through the files:
+//! The path of one record's bytes through the modules:
 //!
 //! ```text
 //!  at load    Mapping (mapping) ──> plan/builder ──> record_set, query ──> automaton (state), class ──> Plan (plan)
@@ -33,22 +33,25 @@
 //!            bytes that may leave
 //! ```
 //!
-//! If a record has the shape of an earlier one and nothing but its shape and its permit decides, the decision comes
-//! from the `decision_cache`, and only the edits are applied.
+//! If the decision about a record depends only on its shape and its permit, it is kept in the `decision_cache`. For a
+//! later record of the same shape and with the same forms, only the cached edits are applied.
 //!
 //! # Vocabulary
 //!
-//! - *record*: a node that belongs to data subjects. A *record set* is all records of one path of the mapping.
+//! - *record*: a node that is about one data subject or several. A *record set* is all records of one path of the
+//!   mapping.
 //! - *field*: a path of the mapping with data categories. A *capture* is a path from which an id or a fact is read.
 //! - *class*: a distinct set of data categories. A permit gives each class a form: clear, masked, generalised,
 //!   pseudonymised or removed.
-//! - *state*: everything that names and positions say about a node. *Maybe*: what a condition has yet to decide.
+//! - *state*: everything that follows from the names and positions on the path to a node. *Maybe*: a property of a
+//!   node that a condition has yet to decide.
 //! - *held value*: a value that is buffered until it is whole, because its decision depends on all of it.
 //! - *node table*: the nodes of a held value in document order, as offsets in its bytes.
 //! - *skeleton*: containers on the path to records. They are kept even if they are empty.
 //! - *pending*: a container outside of records that is kept only if something in it is kept.
 //! - *prefix*: the comma, name and colon before a member's value. *Shape*: the states and nesting of a value's nodes.
-//! - *action*: what happens to a node (keep, transform, rewrite, drop). *Edit*: what that changes in the bytes.
+//! - *action*: what happens to a node (keep, transform, rewrite, drop). *Edit*: the change of the bytes that an
+//!   action needs.
 //! - *echo*: another occurrence of a withheld value in the same record.
 
 mod actions;

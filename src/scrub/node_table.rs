@@ -39,7 +39,7 @@ pub(super) struct EmbeddedValue {
     pub(super) node: u32,
     /// The original string as it was spelled, with its quotes.
     pub(super) string: Box<[u8]>,
-    /// The number of strings around the value, each of which is the whole text of the one around it.
+    /// The number of times that the value is quoted: more than once if the text of a string is itself a string.
     pub(super) times: u8,
 }
 
@@ -86,7 +86,7 @@ impl<'a> HeldJson<'a> {
         self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
-    /// Returns the string in which a node was embedded; `None` if it was not.
+    /// Returns the string in which a node was embedded; `None` if the node was not embedded.
     pub(super) fn string_around(&self, at: u32) -> Option<&'a EmbeddedValue> {
         let embedded = &self.table.embedded;
         if embedded.is_empty() {

@@ -9,15 +9,16 @@ use std::cmp::Ordering;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decimal {
     negative: bool,
-    /// Significant digits as characters, without zeros at either end; empty for zero.
+    /// Significant digits in ASCII, without zeros at either end; empty for zero.
     digits: Vec<u8>,
-    /// The value is `0.digits × 10^point`. An exponent out of range saturates: two such numbers are equal if their digits
-    /// are.
+    /// The value is `0.digits × 10^point`. An exponent out of range saturates: two such numbers are equal if their
+    /// digits are equal.
     point: i64,
 }
 
 impl Decimal {
-    /// Reads a number in the grammar of JSON. Rust's spelling of doubles (`1e5`) is part of that grammar.
+    /// Reads a number in the grammar of JSON. The texts to which Rust formats doubles (`1e5`) are within that
+    /// grammar.
     pub(super) fn read(text: &[u8]) -> Option<Decimal> {
         let (negative, text) = match text.split_first()? {
             (b'-', rest) => (true, rest),
@@ -58,7 +59,7 @@ impl Decimal {
         Decimal { negative: false, digits, point }
     }
 
-    /// Returns the value as an integer, if it is one and fits.
+    /// Returns the value if it is an integer within the range of `i64`.
     pub(super) fn integer(&self) -> Option<i64> {
         if self.digits.is_empty() {
             return Some(0);
@@ -85,7 +86,7 @@ fn read_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Half of the range, so that adding the length of a text cannot overflow.
+    // The bound is half of the range, so that adding the length of a text cannot overflow.
     let size = digits
         .iter()
         .try_fold(0i64, |sum, digit| sum.checked_mul(10)?.checked_add(i64::from(digit - b'0')))

@@ -75,7 +75,8 @@ impl Plan {
         identities
     }
 
-    /// Returns whether the mapping takes data subjects, and whether it takes controllers, from the path.
+    /// Returns two booleans: true if the mapping takes data subjects from the path, and true if it takes controllers
+    /// from it.
     pub fn identifies_by_path(&self) -> (bool, bool) {
         let is_parameter = |source: &IdSource| matches!(source.origin, IdOrigin::Parameter(_));
         let subjects = self.sets.iter().any(|set| set.subjects.iter().any(is_parameter));

@@ -12,13 +12,13 @@ pub struct Record<'a> {
     /// type, or under a duplicate name. Nothing personal leaves then.
     pub subjects: Option<&'a [SubjectId]>,
     /// The controller that the record names. `None` if the mapping has no path for it, if nothing is there, or if
-    /// there is not exactly one id. In the last case the facts say that the account's closing is unreadable.
+    /// there is not exactly one id. In the last case [`RecordFacts::account_closed`] is unreadable.
     pub controller: Option<&'a SubjectId>,
     /// The facts in the record that rules may depend on.
     pub facts: &'a RecordFacts,
 }
 
-/// Decides what each record may disclose, and keeps the account of what left.
+/// Decides what each record may disclose, and accounts for the fields that left.
 pub trait RecordPolicy {
     /// Returns the permit for one record. Called once per record, when the record is whole.
     fn record_permit(&mut self, record: &Record<'_>) -> Permit;

@@ -1,13 +1,13 @@
 //! The record sets of a compiled mapping, and the role that each of its queries has.
 //!
-//! A record set says which nodes are records, where their subjects, controller and facts are found, and which
-//! fields they have. It holds numbers of queries; the [`Plan`](super::plan::Plan) holds the queries.
+//! A record set says which nodes are records, where their subjects, controller and facts are found, and which fields
+//! they have. It refers to queries by number; the [`Plan`](super::plan::Plan) holds the queries.
 
 use super::mapping::FactKey;
 use super::query::Anchor;
 use crate::vocabulary::{CategoryId, IdReader};
 
-/// The purpose of a query in a mapping.
+/// The role of a query in a mapping.
 #[derive(Clone, Debug)]
 pub(super) enum QueryRole {
     /// Each node that it selects is a record of the set with this number.
@@ -40,7 +40,7 @@ pub(super) struct Capture {
     pub(super) query: u16,
     /// The node that the query starts from.
     pub(super) anchor: Anchor,
-    /// The query selects at most one node, unless an object has a duplicate name.
+    /// True if the query selects at most one node, unless an object has a duplicate name.
     pub(super) singular: bool,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct IdSource {
     pub(super) origin: IdOrigin,
     /// Normalises and validates the ids.
     pub(super) ids: IdReader,
-    /// If true, an absent id or `null` means that there is no such person. Otherwise it means that there is one
+    /// True if an absent id or `null` means that there is no such person. If false, it means that there is a person
     /// whose id is unknown.
     pub(super) optional: bool,
-    /// For an optional source: the proper prefixes of the id's path, the longest last. An object on the way
-    /// that has no id stands for an unknown person.
+    /// For an optional source: the proper prefixes of the id's path, the longest last. An object that these select
+    /// and that has no id stands for an unknown person.
     pub(super) ancestors: Vec<Capture>,
-    /// Each node that the last of `ancestors` selects holds at most one id.
+    /// True if each node that the last of `ancestors` selects holds at most one id.
     pub(super) one_each: bool,
 }
 
@@ -79,8 +79,8 @@ pub(super) struct TableHeader {
     /// Selects the nodes that hold one table each, with its header and its rows. `None` if the document has one
     /// table only.
     pub(super) tables: Option<Capture>,
-    /// The number of path segments that can select several headers within one of `tables`, if the rows can
-    /// spread over several tables there as well. Such headers cannot be assigned to tables.
+    /// The number of segments of the header's path that can select several nodes within one of `tables`, if the path
+    /// of the rows has such segments as well; otherwise zero. Those headers cannot be assigned to rows.
     pub(super) scattered: usize,
 }
 
@@ -93,8 +93,9 @@ pub(super) struct RecordSet {
     pub(super) facts: Vec<(FactKey, Capture)>,
     /// Queries of the role [`QueryRole::Field`] that start at the record.
     pub(super) fields: Vec<u16>,
-    /// Captures are evaluated from each record and not found by the automaton. True if a condition is involved,
-    /// or if a record can lie within another record of the same set.
+    /// True if captures are evaluated from each record instead of being found by the automaton. This is so if a
+    /// condition is involved, if a record can be inside of another record of the same set, or if the automaton would
+    /// be too large.
     pub(super) evaluated: bool,
 }
 

@@ -9,20 +9,20 @@ use regex::{Regex, RegexBuilder};
 /// Bound on the bytes of a compiled pattern. Repetitions of repetitions multiply its size.
 const MAX_COMPILED_BYTES: usize = 10 << 20;
 
-/// Bound on the bytes of a pattern from a document, which may have another one in each record.
+/// Bound on the bytes of a compiled pattern that comes from the document. Each record may have a different pattern.
 const MAX_COMPUTED_BYTES: usize = 1 << 15;
 
 /// Bound on the bytes of the matcher's cache, for each pattern and thread.
 const MAX_CACHE_BYTES: usize = 1 << 18;
 
-/// The compiled pattern exceeds its bound.
+/// The error that a compiled pattern exceeds its bound.
 pub(super) struct TooLarge;
 
 /// Compiles a pattern for a whole string (`match`) or a part of it (`search`). Returns `None` if the pattern is no
 /// I-Regexp.
 ///
 /// # Errors
-/// If the compiled pattern exceeds [`MAX_COMPILED_BYTES`].
+/// Returns an error if the compiled pattern exceeds [`MAX_COMPILED_BYTES`].
 pub(super) fn compile(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
     build(pattern, whole, MAX_COMPILED_BYTES)
 }

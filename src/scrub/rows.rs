@@ -1,9 +1,9 @@
 //! Comma-separated values with a header (RFC 4180): the table is parsed, and written again.
 //!
-//! The module does not interpret a row. It is given a function that scrubs one text: an object of the row's strings, by
-//! the names in the header. Invariants: nothing of a table leaves except the names of listed columns and the values
-//! that the scrubbed object of a row has for them; a withheld value leaves an empty field, so that later columns keep
-//! their positions. A column is identified by its name, never by its position.
+//! The module does not interpret a row. It is given a function that scrubs one JSON text: an object whose members are
+//! the fields of the row, under the names in the header. Invariants: nothing of a table leaves except the names of
+//! listed columns and the values that the scrubbed object of a row has for them; a withheld value leaves an empty
+//! field, so that later columns keep their positions. A column is identified by its name, never by its position.
 
 use serde_json::{Map, Value};
 
@@ -27,7 +27,7 @@ enum FieldState {
 #[derive(Clone, Debug)]
 struct Column {
     name: String,
-    /// The column leaves.
+    /// True if the column leaves.
     leaves: bool,
 }
 
@@ -47,13 +47,13 @@ pub(super) struct Rows {
     fields: Vec<Vec<u8>>,
     /// The columns; `None` before the header was read.
     columns: Option<Vec<Column>>,
-    /// The body has no known length, so its end may be a broken connection.
+    /// True if the body has no known length, so that its end may be a broken connection.
     unknown_length: bool,
 }
 
 impl Rows {
-    /// Declares that the end of the body may be a broken connection. A row then counts only with its line break, because
-    /// the beginning of a number could be another person's id.
+    /// Declares that the end of the body may be a broken connection. A last row without a line break is then refused,
+    /// because it may be cut: the beginning of an id could be another person's id.
     pub(super) fn set_unknown_length(&mut self) {
         self.unknown_length = true;
     }
@@ -62,8 +62,8 @@ impl Rows {
     /// that may leave. Only `listed` columns leave; all columns leave if that is `None`.
     ///
     /// # Errors
-    /// Returns an error if this is not a table, if a row is longer than the bound or has not as many fields as the
-    /// header, and the errors of `scrub`.
+    /// Returns an error if this is not a table, if a row is longer than the bound or does not have as many fields as
+    /// the header, and the errors of `scrub`.
     pub(super) fn feed(
         &mut self,
         chunk: &[u8],
@@ -189,7 +189,7 @@ impl Rows {
                 let text = Value::Object(row).to_string();
                 scrub(text.as_bytes(), &mut scrubbed)
                     .map_err(|unreadable| Unreadable { at: self.at, ..unreadable })?;
-                // The object of a row that is removed as a whole is empty.
+                // If the row is removed as a whole, every field is empty.
                 let left: Map<String, Value> = serde_json::from_slice(&scrubbed).unwrap_or_default();
                 let leaving = columns.iter().filter(|column| column.leaves);
                 write_row(
@@ -233,7 +233,7 @@ impl Rows {
     }
 }
 
-/// Returns the column that a path of a mapping selects: `@.name` or `@['name']`. A row is the record.
+/// Returns the column that a path of a mapping selects: `@.name` or `@['name']`. In a table, each row is a record.
 pub(super) fn selected_column(path: &str) -> Option<String> {
     let path = path.strip_prefix('@').or_else(|| path.strip_prefix('$'))?;
     let quoted =

@@ -32,11 +32,11 @@ pub struct Scrubber {
     limits: Limits,
     /// The bytes that are not decided yet.
     bytes: Vec<u8>,
-    /// The number of bytes of the body before those.
+    /// The number of bytes of the body before `bytes`.
     base: u64,
-    /// Up to this offset the bytes are known to be UTF-8.
+    /// The offset up to which the bytes are known to be UTF-8.
     checked: usize,
-    /// A byte order mark may come, because no byte of the body was read.
+    /// True if a byte order mark may come, because no byte of the body was read yet.
     may_be_marked: bool,
     walk: Walk,
     /// The parser of the event stream, if the body is one.
@@ -153,7 +153,7 @@ impl Scrubber {
         self.process(&[], true, &mut PermitForms(policy), out)
     }
 
-    /// Takes the next bytes. `last` says that the body ends with them.
+    /// Takes the next bytes. `last` is true if the body ends with them.
     pub(super) fn process<A: FormPolicy>(
         &mut self,
         chunk: &[u8],
@@ -182,7 +182,7 @@ impl Scrubber {
         policy: &mut A,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        // An event at the end of the body that no empty line ends is never dispatched.
+        // The end of the body needs no treatment: an event is dispatched only by the empty line that ends it.
         let result = events.feed(chunk, &self.plan.options.events, &self.limits, out, |text, out| {
             self.for_text().process(text, true, policy, out)
         });
@@ -231,7 +231,7 @@ impl Scrubber {
         result
     }
 
-    /// Walks over the bytes that are here.
+    /// Walks over the bytes that have arrived.
     fn advance<A: FormPolicy>(
         &mut self,
         last: bool,
@@ -260,7 +260,7 @@ impl Scrubber {
         Ok(())
     }
 
-    /// Checks the new bytes to be UTF-8, up to a character that is not whole yet.
+    /// Checks that the new bytes are UTF-8. An incomplete character at their end is checked with the next bytes.
     fn check_utf8(&mut self) -> Result<(), Unreadable> {
         let fresh = self.bytes.get(self.checked..).unwrap_or_default();
         match simdutf8::compat::from_utf8(fresh) {

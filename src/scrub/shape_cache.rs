@@ -22,9 +22,10 @@ const MAX_ENTRIES: usize = 512;
 /// The greatest number of entries of a tree that is shared with later bodies. A larger one has objects of many kinds,
 /// which are unlikely to come again.
 const MAX_SHARED_ENTRIES: usize = 128;
-/// The greatest number of cached members of one object. Each new name is compared with all before it.
+/// The greatest number of cached members of one object. Each new name is compared with all earlier names of the
+/// object.
 const MAX_MEMBERS: u8 = 64;
-/// The greatest number of prefixes that are compared in one place.
+/// The greatest number of prefixes that are compared at one place in the tree.
 const MAX_ALTERNATIVES: usize = 4;
 /// The greatest length, in bytes, of a cached prefix.
 const MAX_PREFIX: usize = 32;
@@ -65,7 +66,7 @@ pub(super) struct ShapePath {
     last: u32,
     /// The first entry to compare with the next member.
     next: u32,
-    /// All members of the object so far are in the tree.
+    /// True if all members of the object so far are in the tree.
     pub(super) cached: bool,
 }
 
@@ -107,7 +108,8 @@ pub(super) struct ShapeCache {
     pub(super) decisions: DecisionCache,
 }
 
-/// The cache that bodies of one plan start with. It holds states of that plan, so it is useless for other plans.
+/// The cache that the walk over each body of one plan starts with. It holds states of that plan, so it is useless for
+/// other plans.
 #[derive(Debug, Default)]
 pub(super) struct SharedShapes(ArcSwap<ShapeCache>);
 
@@ -129,7 +131,8 @@ impl SharedShapes {
 }
 
 impl ShapeCache {
-    /// Returns the path of an object inside of a container: in the last member of an object, or in an array.
+    /// Returns the path of a new object inside of a container: inside of the last member if the container is an
+    /// object, or inside of an array.
     #[inline(always)]
     pub(super) fn child_path(&self, path: &ShapePath, array: bool) -> ShapePath {
         match (path.cached, array) {

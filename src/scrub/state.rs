@@ -1,7 +1,7 @@
-//! The states of a plan's automaton: everything that names and positions on the way from the root say about a
-//! node.
+//! The states of a plan's automaton. A state holds everything that follows from the names and positions on the path
+//! from the root to a node.
 //!
-//! The states are data. [`super::automaton`] builds them and moves between them.
+//! The module holds only data. [`super::automaton`] builds the states and moves between them.
 
 /// The number of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +17,12 @@ pub(super) enum RecordStart {
     None,
     /// A record of this set.
     Of(usize),
-    /// Several sets claim the node, so the record has no usable subject.
+    /// Several record sets select the node, so the record has no usable subject.
     Disputed,
 }
 
 impl RecordStart {
-    /// Adds the claim of another set.
+    /// Adds a record set that selects the node.
     pub(super) fn and(self, set: usize) -> RecordStart {
         match self {
             RecordStart::None => RecordStart::Of(set),
@@ -32,7 +32,7 @@ impl RecordStart {
     }
 }
 
-/// A query, and how many of its segments led to a node.
+/// A query, and the number of its segments that are matched on the path to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct QueryPosition {
     pub(super) query: u16,
@@ -49,25 +49,25 @@ pub(super) struct State {
     pub(super) maybe_fields: Vec<u16>,
     /// Captures that select the node.
     pub(super) captures: Vec<u16>,
-    /// Positions of queries whose next segment is a condition. They have to be evaluated from here.
+    /// Positions of queries whose next segment is a condition. The rest of each query is evaluated from this node.
     pub(super) anchors: Vec<QueryPosition>,
-    /// The node has to be held whole.
+    /// True if the node has to be held until it is whole.
     pub(super) held: bool,
-    /// A string here is, or may be, embedded JSON.
+    /// True if a string in this state is embedded JSON.
     pub(super) embedded: bool,
-    /// The node is part of the document's skeleton: it is on the path to records, so it stays as an empty
+    /// True if the node is part of the document's skeleton: it is on the path to records, so it stays as an empty
     /// container even if no record is in it.
     pub(super) skeleton: bool,
-    /// A query goes on below the node.
+    /// True if a query continues below the node.
     pub(super) relevant_below: bool,
 }
 
 /// The properties of a state that are read for every node, in one machine word.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StateFlags {
-    /// No field selects the node, no record begins there, and it is not part of the skeleton.
+    /// True if no field selects the node, no record begins there, and it is not part of the skeleton.
     pub(super) plain: bool,
-    /// At least one capture selects the node.
+    /// True if at least one capture selects the node.
     pub(super) captures: bool,
     /// See [`State::embedded`].
     pub(super) embedded: bool,

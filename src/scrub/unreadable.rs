@@ -11,7 +11,7 @@ pub enum BodyFault {
     Malformed,
     /// The bytes are not UTF-8, which RFC 8259, section 8.1, requires between systems.
     NotUtf8,
-    /// A member's name contains half of a surrogate pair. Parsers replace it in different ways.
+    /// A member's name contains a lone surrogate, which parsers replace in different ways.
     LoneSurrogate,
     /// An object has two members of the same name. Parsers disagree about which of them counts.
     DuplicateName,
@@ -83,7 +83,7 @@ pub struct Limits {
     pub depth: usize,
     /// The greatest length, in characters, of a number.
     pub number: usize,
-    /// The greatest length, in bytes, of a member's name as it is spelled.
+    /// The greatest length, in bytes, of a member's name as it is spelled, with its quotes.
     pub name: usize,
     /// The greatest number of members of an object whose names are checked for duplicates.
     pub members: usize,
@@ -109,7 +109,8 @@ pub enum Framing {
     Document,
     /// One JSON text per line (NDJSON). A line may be empty.
     Lines,
-    /// Each JSON text between a record separator and a line feed (`application/json-seq`, RFC 7464).
+    /// JSON texts, each of which stands between a record separator and a line feed (`application/json-seq`, RFC
+    /// 7464).
     Sequence,
     /// Server-sent events whose data is JSON (`text/event-stream`, HTML standard, 9.2).
     Events,

@@ -1,4 +1,4 @@
-//! Filters: conditions on a node, in three-valued logic where names are duplicates.
+//! Evaluates filters, which are conditions on a node. If an object has duplicate names, three-valued logic applies.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -25,7 +25,7 @@ pub(super) struct FilterScope {
 }
 
 impl<'a> Evaluation<'a> {
-    /// True if a filter holds for a node, or if it is uncertain and counts as holding.
+    /// True if a filter holds for a node, or if its result is uncertain and counts as true.
     pub(super) fn holds(&self, filter: &Filter, scope: FilterScope) -> EvalResult<bool> {
         if self.on_duplicate == OnDuplicateName::Impossible {
             return self.can_be(filter, scope, true);
@@ -39,7 +39,7 @@ impl<'a> Evaluation<'a> {
         if is_uncertain && self.on_duplicate == OnDuplicateName::Unreadable {
             return Err(BodyFault::DuplicateName);
         }
-        // A filter around this one is uncertain as well.
+        // If this filter is nested in another filter, the result of that filter is uncertain as well.
         self.uncertain.set(outer || (is_uncertain && around > 0));
         Ok(holds || is_uncertain)
     }
@@ -56,7 +56,7 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// True if the result of a filter can be `wanted`, for some choice of an occurrence of each duplicate name.
+    /// True if the result of a filter is `wanted` for some choice of one occurrence of each duplicate name.
     fn can_be(&self, filter: &Filter, scope: FilterScope, wanted: bool) -> EvalResult<bool> {
         self.charge_node()?;
         match filter {
@@ -72,7 +72,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// True if the result can be `wanted` for at least one filter of the list (`one`), or for all of them.
+    /// True if the result can be `wanted` for at least one filter of the list, if `one` is true, or for all filters
+    /// of the list, if `one` is false.
     fn any_or_all(&self, list: &[Filter], scope: FilterScope, wanted: bool, one: bool) -> EvalResult<bool> {
         for filter in list {
             if self.can_be(filter, scope, wanted)? == one {
@@ -88,8 +89,9 @@ impl<'a> Evaluation<'a> {
         if self.on_duplicate == OnDuplicateName::Impossible {
             return self.walk(&path.segments, from, scope.root, distinct);
         }
-        // For a singular path, each occurrence of its last name is what one recipient sees. If an earlier name is a
-        // duplicate, or if the path is not singular, the selected nodes do not say what one recipient sees.
+        // If only the last name of a singular path is a duplicate, each selected node is the value that some
+        // recipient sees. If an earlier name is a duplicate, or if the path is not singular, the selected nodes can
+        // mix values that different recipients see.
         let exact = path.segments.iter().all(QuerySegment::is_singular);
         let before =
             path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
@@ -105,14 +107,15 @@ impl<'a> Evaluation<'a> {
         Ok(nodes)
     }
 
-    /// Marks a result that combines several occurrences as uncertain: no recipient sees it.
+    /// Marks a result as uncertain if it combines several occurrences of a name: no recipient sees such a result.
     fn mark_combined(&self, nodes: usize, path: &Path) {
         if nodes > 1 && path.segments.iter().all(QuerySegment::is_singular) {
             self.uncertain.set(true);
         }
     }
 
-    /// Returns the values of an operand: none for the RFC's Nothing, several for a duplicate name.
+    /// Returns the values of an operand: no value for the special result `Nothing` (RFC 9535, 2.4.1), several values
+    /// if a name is a duplicate.
     fn values<'v>(&'v self, operand: &'v Operand, scope: FilterScope) -> EvalResult<Vec<Value<'v>>> {
         Ok(match operand {
             Operand::String(text) => vec![Value::String(Cow::Borrowed(text.as_bytes()))],
@@ -165,7 +168,7 @@ impl<'a> Evaluation<'a> {
 
     fn length(&self, value: &Value<'_>) -> EvalResult<Option<usize>> {
         Ok(match value {
-            // The number of characters: the bytes that do not continue a character.
+            // The number of characters is the number of bytes that are not UTF-8 continuation bytes.
             Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
             Value::Array(at) | Value::Object(at) => {
                 self.check_duplicates(*at)?;
@@ -271,7 +274,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// True if values are equal one by one.
+    /// True if each value equals the value at the same position of the other list.
     fn pairwise(&self, ones: &[u32], others: &[u32]) -> EvalResult<bool> {
         for (one, other) in ones.iter().zip(others) {
             if !self.equal(&self.value(*one)?, &self.value(*other)?)? {
@@ -310,7 +313,7 @@ enum Value<'v> {
 impl Value<'_> {
     fn string(&self) -> Option<&str> {
         match self {
-            // Half of a surrogate pair is not a character, and no pattern matches it.
+            // A text with a lone surrogate is not UTF-8, so no pattern matches it.
             Value::String(text) => std::str::from_utf8(text).ok(),
             Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(..) | Value::Object(..) => None,
         }

@@ -1,14 +1,14 @@
 //! Evaluates RFC 9535 queries over a held value, for the parts of a query that the automaton cannot decide from names
 //! and positions.
 //!
-//! The module does not know the purpose of a selected node. It follows the RFC, with one extension for objects with
+//! The module does not know the role of a selected node. It follows the RFC, with one extension for objects with
 //! duplicate names, which the RFC does not define. A recipient sees one occurrence or the other, so a condition on a
 //! duplicate name is evaluated in three-valued logic: it holds for all occurrences, for none, or it is uncertain.
-//! [`OnDuplicateName`] says what an uncertain condition means. For a removal it holds. For a mapping the value is
-//! unreadable, because either result could disclose more than the other.
+//! [`OnDuplicateName`] gives the treatment of an uncertain condition. In a removal the condition holds. In a mapping
+//! the body is unreadable, because either result could disclose more than the other.
 //!
-//! The cost of an evaluation is counted and bounded, because filters inside of filters over descendants can take time in
-//! powers of the value's size.
+//! The cost of an evaluation is counted and bounded, because the time for filters that are nested over descendants
+//! can grow as a power of the value's size.
 
 mod filter;
 mod slice;
@@ -47,11 +47,12 @@ pub(super) struct Evaluation<'a> {
     on_duplicate: OnDuplicateName,
     /// The cost so far.
     cost: Cell<u64>,
-    /// The number of filters that are being evaluated, one inside of the other.
+    /// The current nesting depth of filters.
     nested: Cell<u32>,
-    /// A selected name occurred more than once in its object.
+    /// True if a selected name occurred more than once in its object.
     repeated: Cell<bool>,
-    /// The current filter depends on duplicate names in a way that is not computed, so both results are possible.
+    /// True if both results of the current filter are possible, because it depends on duplicate names in a way that
+    /// is not computed.
     uncertain: Cell<bool>,
 }
 
@@ -220,7 +221,8 @@ impl<'a> Evaluation<'a> {
         self.held.name(node).map(denoted)
     }
 
-    /// True if a member has this name. An escape is longer than the character that it denotes.
+    /// True if a member has this name. Lengths are compared first, because an escape is longer than the character
+    /// that it denotes.
     fn is_named(&self, node: &Node, name: &[u8]) -> bool {
         let Some(spelled) = self.held.name(node) else { return false };
         match spelled.len().cmp(&name.len()) {

@@ -45,9 +45,9 @@ fn year(text: &str) -> Option<&str> {
     dated.then_some(year)
 }
 
-/// Returns the year of a Unix time in seconds, or in milliseconds for numbers that would lie beyond the year 5138 in
-/// seconds. A number of four digits is a year already. A number that may be a date without hyphens is ambiguous and
-/// hidden whole.
+/// Returns the year of a Unix time. A number counts as seconds, or as milliseconds if it would be later than the year
+/// 5138 in seconds. A number of four digits is itself a year. A number that may be a date without hyphens is
+/// ambiguous, and hidden whole.
 fn year_of_instant(text: &str) -> Option<String> {
     let number: i64 = text.parse().ok()?;
     if text.len() == 8 && jiff::civil::Date::strptime("%Y%m%d", text).is_ok() {

@@ -1,7 +1,7 @@
 //! The form `masked`: somebody who knows the value recognises it, and nobody else learns it.
 //!
 //! At least half of the characters are hidden, and never fewer than four. A shorter value is hidden whole. Hidden
-//! characters become `***` whatever their number, so that the length is hidden as well.
+//! characters become `***`, regardless of their number, so that the length is hidden as well.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,8 @@ pub(super) fn is_text(kind: ValueKind, number: &[u8]) -> bool {
     matches!(kind, ValueKind::Phone | ValueKind::Card) && number.iter().all(u8::is_ascii_digit)
 }
 
-/// Writes `j***@example.org`. A local part of one letter is hidden whole. The domain stays: the form is defined so.
+/// Writes `j***@example.org`. A local part of one letter is hidden whole. The domain stays, by the definition of this
+/// form.
 fn email(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
@@ -81,7 +82,7 @@ fn initials(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     (shown > 0 && shown <= max_shown(letters)).then_some(())
 }
 
-/// Returns how many of the characters may be shown.
+/// Returns the number of characters that may be shown.
 fn max_shown(characters: usize) -> usize {
     (characters / 2).min(characters.saturating_sub(MIN_HIDDEN))
 }

@@ -21,7 +21,7 @@ use super::lex::{self, Scan};
 use crate::vocabulary::Form;
 use pseudonym::RecipientKey;
 
-/// Replaces a string that is hidden whole.
+/// The text that replaces a string that is hidden whole.
 const HIDDEN: &str = "***";
 
 /// The context of a value that its forms depend on.
@@ -46,7 +46,7 @@ impl Forms {
         Forms::default()
     }
 
-    /// Returns the form that is possible in place of this one: without a key, removal instead of a pseudonym.
+    /// Returns the form that can be made in place of this one: without a key, `Removed` instead of `Pseudonymised`.
     pub(super) fn feasible(&self, form: Form) -> Form {
         match form {
             Form::Pseudonymised if self.key.is_none() => Form::Removed,
@@ -106,8 +106,8 @@ impl Forms {
         }
     }
 
-    /// Writes a container in which every scalar changes. The tokenizer has validated the text before; at a token
-    /// that is not valid all the same, writing stops.
+    /// Writes a container in which every scalar changes. The tokenizer validated the text earlier. If a token is
+    /// invalid nevertheless, writing stops there.
     fn write_within(&self, form: Form, context: ValueContext<'_>, value: &[u8], out: &mut Vec<u8>) {
         let part_of_address = form == Form::Generalised && context.kind == ValueKind::Address;
         // For each open container: true if it is an object, and true if a child was written.
@@ -170,7 +170,7 @@ impl Forms {
     }
 }
 
-/// Writes a scalar that `text` or `number` changes. Hides a value that they return `None` for.
+/// Writes a scalar that `text` or `number` changes. Hides the value if they return `None`.
 fn write_changed(
     value: &[u8],
     text: impl Fn(&str, &mut JsonStringWriter<'_>) -> Option<()>,

@@ -1,4 +1,4 @@
-//! The form `pseudonymised`: one recipient receives the same pseudonym for the same value.
+//! The form `pseudonymised`: for one recipient, equal values of a category have the same pseudonym.
 //!
 //! A pseudonym is the keyed BLAKE3 hash (a PRF under a secret key) of the category and the decoded value, under a key
 //! derived for the recipient. Two recipients that join their data have no pseudonym in common. A new key or another
@@ -7,7 +7,7 @@
 use std::fmt;
 
 const PREFIX: &[u8; 3] = b"pn_";
-/// Characters of the encoded hash: 130 bits.
+/// The number of characters of the encoded hash, which hold 130 bits.
 const CHARACTERS: usize = 26;
 const LENGTH: usize = PREFIX.len() + CHARACTERS;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";

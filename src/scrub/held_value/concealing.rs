@@ -96,7 +96,8 @@ impl HeldValue<'_> {
         range.zip(nodes.unwrap_or_default())
     }
 
-    /// True if a member's name contains a match. A name of the mapping is not a value.
+    /// True if a member's name contains a match. A name that the mapping contains is not searched, because it is not
+    /// a value.
     fn name_discloses(
         &self,
         node: &Node,

@@ -1,8 +1,7 @@
 //! The pass over the nodes of a held value that decides the action on each of them.
 //!
 //! A node gets a class (its own, or that of its container), the class gets a form from the permit of the innermost
-//! record, and the form gives the action. Invariant: no node has an action before the permit that it stands under is
-//! known.
+//! record, and the form gives the action. Invariant: no node has an action before the permit that covers it is known.
 
 use smallvec::SmallVec;
 
@@ -26,11 +25,12 @@ struct OpenContainer {
     node: u32,
     /// The first node after the container.
     end: u32,
-    /// The class of nodes in it that have none of their own.
+    /// The class of the nodes in it that have no class of their own.
     class: ClassId,
-    /// The number of records that contain its children, itself included. The permit of the last one holds.
+    /// The number of records that contain its children; the container counts if it is a record. The permit for the
+    /// innermost of these records applies.
     record_count: usize,
-    /// The container is kept.
+    /// True if the container is kept.
     kept: bool,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::scrub) struct ValueDecision {
     /// The edits that the actions need.
     pub(super) edits: Vec<Edit>,
     pub(super) edit_stack: Vec<EditFrame>,
-    /// The decision depends on more than the value's shape and the forms, so it is not cached.
+    /// True if the decision depends on more than the value's shape and the forms, so that it is not cached.
     pub(super) depends_on_content: bool,
     /// The counts of fields of the record that ended last.
     pub(super) last_counts: Vec<u32>,
@@ -76,7 +76,7 @@ impl ValueDecision {
     }
 }
 
-/// The properties of a node that its action follows from.
+/// The properties of a node from which its action follows.
 #[derive(Clone, Copy)]
 struct NodeFacts<'a> {
     at: u32,
@@ -85,13 +85,13 @@ struct NodeFacts<'a> {
     own_class: Option<ClassId>,
     /// The node's own class, or its container's.
     class: ClassId,
-    /// The number of records that contain the node, itself included.
+    /// The number of records that contain the node; the node counts if it is a record.
     records: usize,
     /// The index of the class in the lists of the innermost record's forms and counts.
     index: usize,
-    /// The node is a container whose children are in the table.
+    /// True if the node is a container whose children are in the table.
     has_children: bool,
-    /// The node is part of the document's skeleton, if it is a container.
+    /// True if the node is part of the document's skeleton, provided that it is a container.
     may_be_skeleton: bool,
 }
 
@@ -175,7 +175,7 @@ impl<'p, A: FormPolicy> DecisionPass<'p, A> {
             may_be_skeleton: self.may_be_skeleton(at, node, own_class, start),
         };
         let form = if is_undecodable {
-            // The permit is requested all the same: the document's is part of the account.
+            // The permit is requested nevertheless: the counts of the document are reported together with its permit.
             self.permitted_form(&facts, decision);
             Form::Removed
         } else {
@@ -298,13 +298,13 @@ impl<'p, A: FormPolicy> DecisionPass<'p, A> {
         }
     }
 
-    /// Returns the form of a node: its class's, except for the parts of an address.
+    /// Returns the form of a node. It is the form of its class, except for the parts of a generalised address.
     #[inline(always)]
     fn form(&mut self, facts: &NodeFacts<'_>, decision: &mut ValueDecision) -> Form {
         match self.permitted_form(facts, decision) {
             Form::Generalised if facts.own_class.is_none() => {
                 decision.depends_on_content = true;
-                // The children of a container that are not in the table are told apart when it is written.
+                // Children that are not in the table get their forms when the container is written.
                 let is_closed = !facts.has_children && self.value.is_container(facts.node);
                 if is_closed { Form::Generalised } else { self.address_part_form(facts) }
             }
@@ -324,8 +324,8 @@ impl<'p, A: FormPolicy> DecisionPass<'p, A> {
         }
     }
 
-    /// True if a node, provided that it is a container, is kept whatever it contains: the document, a record, or a
-    /// container on the path to records.
+    /// True if a node is kept even if nothing in it is kept, provided that it is a container. Such a node is the
+    /// document, a record, or on the path to records.
     #[inline(always)]
     fn may_be_skeleton(&self, at: u32, node: &Node, own_class: Option<ClassId>, start: RecordStart) -> bool {
         let is_document = self.value.placement.is_document && at == 0 && own_class.is_none();

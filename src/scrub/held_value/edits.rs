@@ -1,7 +1,7 @@
 //! Turns the actions on nodes into edits of the bytes, and applies the edits.
 //!
 //! The module decides nothing. A kept member owns the comma before it, unless it is the first that is kept; white
-//! space before a member is removed with it.
+//! space before a removed member is removed as well.
 
 use smallvec::SmallVec;
 
@@ -90,7 +90,7 @@ impl HeldValue<'_> {
         }
     }
 
-    /// Returns the edit of a value without open children.
+    /// Returns the edit of a node whose children are not visited.
     fn value_edit(&self, at: u32, action: NodeAction) -> Option<Edit> {
         match action {
             NodeAction::Keep if self.held.string_around(at).is_some() => Some(Edit::KeepString { node: at }),
@@ -118,7 +118,7 @@ impl HeldValue<'_> {
 struct OpenString {
     /// The offset in the output where the text begins.
     from: usize,
-    /// The text differs from the original.
+    /// True if the text differs from the original.
     changed: bool,
 }
 
@@ -128,7 +128,7 @@ struct EditWriter<'a> {
     held: HeldJson<'a>,
     decision: &'a ValueDecision,
     out: &'a mut Vec<u8>,
-    /// Up to this offset the bytes of the value are written or removed.
+    /// The offset up to which the bytes of the value are written or removed.
     done: usize,
     /// The embedded containers that are open, the innermost last.
     strings: SmallVec<[OpenString; 4]>,
@@ -177,7 +177,7 @@ impl EditWriter<'_> {
         }
     }
 
-    /// Copies the bytes up to this offset that are neither written nor removed.
+    /// Copies the bytes before this offset that are not yet written or removed.
     #[inline]
     fn copy_to(&mut self, to: usize) {
         self.out.extend_from_slice(self.held.bytes.get(self.done..to).unwrap_or_default());

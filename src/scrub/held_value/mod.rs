@@ -1,5 +1,5 @@
-//! A value that was held until it was whole: a permit is requested for each of its records, and what may leave is
-//! written.
+//! Scrubs a value that was held until it was whole: requests a permit for each of its records, and writes the part
+//! that may leave.
 //!
 //! The module does not know about chunks, nor about the bytes around the value. It works in three steps: a pass over
 //! the nodes decides the action on each ([`decision`]), a second pass lists the edits that these actions
@@ -33,7 +33,7 @@ use super::unreadable::BodyFault;
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
-/// The route's plan, and what is the same for the whole exchange.
+/// The plan of the route, and the forms and path parameters of the exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RouteContext<'a> {
     pub(super) plan: &'a Plan,
@@ -58,7 +58,7 @@ pub(super) struct Placement<'a> {
     pub(super) conditions: &'a [QueryPosition],
     /// The value's name or position in its container.
     pub(super) key: MemberKey<'a>,
-    /// The value is the whole document.
+    /// True if the value is the whole document.
     pub(super) is_document: bool,
 }
 
@@ -73,8 +73,9 @@ pub(super) struct HeldValue<'a> {
 impl HeldValue<'_> {
     /// Decides what leaves of the value, reports the counts of each record to the policy, and writes the result.
     ///
-    /// `write_prefix` is called once before the value is written. Its argument says whether anything of the value
-    /// is kept; it writes the comma and the name before the value, or their replacement.
+    /// `write_prefix` is called once before the value is written. Its argument is true if any part of the value is
+    /// kept. It writes the comma and the name before the value; if nothing is kept, it removes them or writes a
+    /// placeholder instead.
     ///
     /// # Errors
     /// Returns an error if evaluating the plan's conditions takes too long, if a table's columns differ from the
@@ -121,8 +122,8 @@ impl HeldValue<'_> {
         Ok(())
     }
 
-    /// Returns the root and the record that begins there, if the actions can depend only on the value's shape and
-    /// on the forms of its permit.
+    /// Returns the root and the record that begins there, if a cached decision may apply to the value: neither the
+    /// plan nor a string with JSON makes the actions depend on the content.
     fn cacheable_root(&self) -> Option<(&Node, RecordStart)> {
         let (plan, table) = (self.route.plan, self.held.table);
         let ignores_content = !(plan.evaluates || plan.conceals || plan.options.lists_redactions);
@@ -156,7 +157,7 @@ impl HeldValue<'_> {
         let actions = &mut decision.actions;
         let answer = lists_redactions.then(|| RdapAnswer::repair(plan, self.held, actions));
         if plan.conceals {
-            // Words of the document's format are not values that a record withholds.
+            // Words of the document's format are not searched for, because they are not personal values.
             self.conceal(decision, if lists_redactions { rdap::is_word } else { |_| false })?;
         }
         if let Some(answer) = answer {

@@ -16,7 +16,7 @@ pub(in crate::scrub) struct OutsideRecords<V> {
 }
 
 impl<V> OutsideRecords<V> {
-    /// Creates the counts for so many classes.
+    /// Creates the counts for this number of classes.
     pub(in crate::scrub) fn new(classes: usize) -> OutsideRecords<V> {
         OutsideRecords { permit: None, forms: Vec::new(), counts: vec![0; classes] }
     }

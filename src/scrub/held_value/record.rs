@@ -1,4 +1,4 @@
-//! Reads from a record who its data subjects and its controller are, and its facts, and requests its permit.
+//! Reads the data subjects, the controller and the facts of a record, and requests its permit.
 //!
 //! Invariant: an ambiguous value is never resolved by a guess. If a duplicate name makes it unclear which value
 //! counts, the record has no usable subject, or the fact is unreadable.
@@ -59,7 +59,7 @@ impl HeldValue<'_> {
         let controller = match (accounts, controllers.as_slice()) {
             (IdPresence::Present, [only]) => Some(only),
             (IdPresence::Absent, _) => None,
-            // An unknown account may be a closed one.
+            // An unknown controller may have closed its account.
             (IdPresence::Present | IdPresence::Unclear, _) => {
                 facts.account_closed = Extracted::Unreadable;
                 None
@@ -76,7 +76,7 @@ enum IdPresence {
     Present,
     /// Nothing or `null` is there.
     Absent,
-    /// Something is there that is not an id, or not a single one.
+    /// An id is missing or invalid, or it is unclear which value counts.
     Unclear,
 }
 
@@ -104,7 +104,7 @@ impl RecordLookup<'_> {
         Ok(usable.then_some(subjects))
     }
 
-    /// Returns the ids of the record's controller. A usable record has one at most.
+    /// Returns the ids of the record's controller. A usable record has at most one.
     fn controllers(&self, set: usize) -> Result<(IdPresence, Ids), BodyFault> {
         let mut controllers = Ids::new();
         let Some(source) = &self.set.controller else { return Ok((IdPresence::Absent, controllers)) };
@@ -165,9 +165,9 @@ impl RecordLookup<'_> {
         Ok(IdPresence::Present)
     }
 
-    /// True if every object on the path to the ids of an optional source has an id; `ids` is the number of ids
-    /// found. An object without an id stands for an unknown person, and so does any other value in the place of
-    /// such an object.
+    /// True if every object on the path to the ids of an optional source has an id; `ids` is the number of ids found.
+    /// An object without an id stands for an unknown person, and so does any value in its place that is neither an
+    /// object, an array nor `null`.
     fn has_ids(&self, source: &IdSource, ids: usize) -> Result<bool, BodyFault> {
         let mut nodes = Nodes::new();
         for (number, ancestor) in source.ancestors.iter().enumerate() {
@@ -206,7 +206,8 @@ impl RecordLookup<'_> {
         };
         let is_row =
             self.first_byte(self.at) == Some(b'[') && children(self.at).count() == header.names.len();
-        // One plural segment may select the names of one header. Several lists cannot be told apart.
+        // One plural segment may select the names of a single header. Several headers that are lists cannot be
+        // assigned to tables.
         let is_assignable = header.scattered <= usize::from(!is_list);
         if is_clear && is_assignable && !nodes.is_empty() && has_names && is_row {
             Ok(())
@@ -273,7 +274,7 @@ impl RecordLookup<'_> {
             return Ok(false);
         }
         if self.set.evaluated {
-            // A condition may have read the other occurrence, wherever it is.
+            // A condition may have read any occurrence of any duplicate name below `from`.
             let inside = from..table.node(from).map_or(0, |node| node.next);
             return Ok(table.duplicates.iter().any(|(_, parent)| inside.contains(parent)));
         }

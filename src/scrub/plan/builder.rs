@@ -8,13 +8,13 @@ use crate::scrub::query::{self, Anchor, MappingFault, Query, QuerySegment};
 use crate::scrub::record_set::{Capture, IdOrigin, IdSource, QueryRole, RecordSet, TableHeader};
 use crate::vocabulary::CategoryId;
 
-/// The part of a plan that follows from its paths.
+/// The part of a plan that is compiled from the paths of the mapping.
 pub(super) struct CompiledQueries {
     pub(super) queries: Vec<Query>,
     pub(super) roles: Vec<QueryRole>,
     pub(super) sets: Vec<RecordSet>,
     pub(super) automaton: Automaton,
-    /// A query reads the document from the root, so the document has to be held.
+    /// True if a query reads the document from the root, so that the document has to be held.
     pub(super) reads_document: bool,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct PlanBuilder {
     queries: Vec<Query>,
     roles: Vec<QueryRole>,
     sets: Vec<RecordSet>,
-    /// Queries that start at the root, captures aside.
+    /// Queries that start at the root, except captures.
     document_queries: Vec<u16>,
     errors: Vec<MappingError>,
     reads_document: bool,
@@ -168,7 +168,7 @@ impl PlanBuilder {
         }
     }
 
-    /// Reads a path of the record set. In a table, the first name of a relative path is a column's.
+    /// Reads a path of the record set. In a table, the first name of a relative path is the name of a column.
     fn read(&self, path: &str) -> Result<(Anchor, Query), MappingFault> {
         let (anchor, mut query) = query::read(path)?;
         if anchor == Anchor::Record && !self.columns.is_empty() {
@@ -178,8 +178,8 @@ impl PlanBuilder {
     }
 
     /// Returns a capture of the nodes that hold one table each, if there can be several, and the value of
-    /// [`TableHeader::scattered`]. These nodes are the longest common prefix of the paths to the rows and to the
-    /// header.
+    /// [`TableHeader::scattered`]. The path to these nodes is the longest common prefix of the paths to the rows and
+    /// to the header.
     fn tables(&mut self, rows: &Query, header: Capture) -> (Option<Capture>, usize) {
         let Some(columns) = self.queries.get(usize::from(header.query)).cloned() else { return (None, 0) };
         // The last segment selects the rows of one table.
@@ -235,7 +235,7 @@ impl PlanBuilder {
     fn capture(&mut self, path: &str) -> Option<Capture> {
         match self.read(path) {
             Ok((anchor, query)) => {
-                // The node may stand anywhere in the document, before the record or after it.
+                // The node may be anywhere in the document, even after the record, so the document is held.
                 self.reads_document |= anchor == Anchor::Document;
                 let singular = query.is_singular();
                 Some(Capture { query: self.add_query(query, QueryRole::Capture, anchor), anchor, singular })

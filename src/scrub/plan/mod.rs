@@ -1,8 +1,8 @@
 //! The plan of a route: its mapping, compiled before the first byte of a body.
 //!
-//! A plan holds the queries, the automaton that follows them, the classes that nodes can have, and the options of
-//! the mapping. It knows nothing of data subjects, permits and bytes. Compiling reports every mistake of a mapping,
-//! all of them at once.
+//! A plan holds the queries, the automaton that follows them, the classes that nodes can have, and the options of the
+//! mapping. It knows nothing of data subjects, permits and bytes. Compiling reports all mistakes of a mapping at
+//! once.
 
 mod builder;
 
@@ -22,7 +22,7 @@ use super::state::{State, StateId};
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Regions, Vocabulary};
 
-/// A path of a mapping that does not load.
+/// The error about a path of a mapping that does not load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappingError {
     /// The path as it is written.
@@ -50,9 +50,9 @@ pub(super) struct PlanOptions {
     pub(super) events: Vec<String>,
     /// The columns of a CSV table that may leave: those that a path of the mapping names.
     pub(super) columns: Vec<String>,
-    /// A value that a record withholds is withheld wherever the record repeats it.
+    /// True if a value that a record withholds is withheld wherever the record repeats it.
     pub(super) withholds_echoes: bool,
-    /// The document lists what was redacted in it (RFC 9537).
+    /// True if the document lists its redactions (RFC 9537).
     pub(super) lists_redactions: bool,
 }
 
@@ -62,7 +62,7 @@ impl PlanOptions {
         let lists_redactions = mapping.redaction == Redaction::Rfc9537;
         PlanOptions {
             unclassified: mapping.unclassified,
-            // The list of redactions says that a removed value is absent.
+            // The list of redactions declares that a removed value is absent, so it has no placeholder.
             removed_as: if lists_redactions { RemovedAs::Omit } else { mapping.removed_as },
             duplicate_keys: mapping.duplicate_keys,
             on_duplicate: match mapping.duplicate_keys {
@@ -94,7 +94,7 @@ impl PlanOptions {
 /// Properties of a plan's classes that depend on the vocabulary, by class.
 #[derive(Debug, Default)]
 struct ClassProperties {
-    /// The category that the forms of the class's values go by, and its kind.
+    /// For each class, the kind and the category that determine the forms of its values.
     kinds: Vec<(ValueKind, Arc<str>)>,
     /// True if values of the class are searched for personal identifiers.
     redacts: Vec<bool>,
@@ -121,15 +121,15 @@ pub struct Plan {
     pub(super) sets: Vec<RecordSet>,
     pub(super) automaton: Automaton,
     pub(super) options: PlanOptions,
-    /// The whole document is held, because a query reads it from the root.
+    /// True if the whole document is held: a query reads it from the root, or it lists its redactions.
     pub(super) holds_document: bool,
-    /// Queries are evaluated over held values.
+    /// True if queries are evaluated over held values.
     pub(super) evaluates: bool,
-    /// Every node of a held value is put in its table, even where no query goes on.
+    /// True if every node of a held value is put in its table, even below nodes where no query continues.
     pub(super) indexes_all: bool,
-    /// A condition may decide that a string is embedded JSON.
+    /// True if a condition may decide that a string is embedded JSON.
     pub(super) may_embed: bool,
-    /// Kept text is searched: for personal identifiers, for echoes of withheld values, or for both.
+    /// True if kept text is searched: for personal identifiers, for echoes of withheld values, or for both.
     pub(super) conceals: bool,
     /// The regions that facts of records can name.
     pub(super) regions: Regions,
@@ -222,18 +222,18 @@ impl Plan {
         self.classes.all()
     }
 
-    /// Returns the class that the unconditional fields of a state make.
+    /// Returns the class that the unconditional fields of a state give to a node.
     #[inline(always)]
     pub(super) fn state_class(&self, state: StateId) -> Option<ClassId> {
         self.classes.of_state(state)
     }
 
-    /// Returns the class of a node in this state that the queries `evaluated` select as well.
+    /// Returns the class of a node in this state if the queries `evaluated` select the node as well.
     pub(super) fn class_of(&self, state: &State, evaluated: impl Iterator<Item = u16>) -> ClassId {
         self.classes.of_node(&self.roles, state, evaluated)
     }
 
-    /// Returns the kind of a value, by which its forms are made.
+    /// Returns the context of a value, from which its forms are made.
     pub(super) fn value_context<'a>(&'a self, class: ClassId, name: Option<&'a [u8]>) -> ValueContext<'a> {
         match self.properties.kinds.get(usize::from(class.0)) {
             Some((kind, category)) => ValueContext { kind: *kind, category, name },
@@ -257,10 +257,10 @@ impl Plan {
     }
 }
 
-/// Returns the kind and the category that the forms of a class's values go by: the first category that has a kind
-/// or inherits one, otherwise the first category. So `email` next to `service-data` is masked as an e-mail
-/// address, and has the same pseudonym as elsewhere. A class with two different kinds has none, so its values are
-/// masked whole.
+/// Returns the kind and the category that determine the forms of a class's values. The category is the first one that
+/// has a kind or inherits one, otherwise the first category. For example, a value with the categories `email` and
+/// `service-data` is masked as an e-mail address, and has the same pseudonym as a value that is only `email`. A class
+/// with two different kinds has the kind `Other`, so a masked value is hidden whole.
 fn value_kind(class: &Class, vocabulary: &Vocabulary) -> (ValueKind, Arc<str>) {
     let tree = vocabulary.categories();
     let kind = |category: CategoryId| {

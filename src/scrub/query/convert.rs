@@ -14,15 +14,15 @@ use crate::scrub::regexp;
 /// Parses the text of a query.
 ///
 /// # Errors
-/// If the parser refuses the text, or accepts something that is not RFC 9535.
+/// Returns an error if the parser refuses the text, or if the text is not RFC 9535.
 pub(super) fn parse(text: &str) -> Result<Query, MappingFault> {
     let query = parse_json_path(&prepare(text)?)
         .map_err(|error| MappingFault::Syntax(parser_expectation(&error.to_string())))?;
     Ok(Query { segments: segments(query.segments)? })
 }
 
-/// Returns the last line of the parser's message, which says what it expected. The lines before draw the query with
-/// a caret under it.
+/// Returns the last line of the parser's message, which says what it expected. The lines before it show the query
+/// with a caret under the error.
 fn parser_expectation(message: &str) -> String {
     let told = message.lines().rev().find_map(|line| line.trim().strip_prefix("= "));
     told.unwrap_or(message).trim().to_owned()

@@ -1,10 +1,11 @@
 //! RFC 9535 queries: parsed by `jsonpath-rust`, checked against the RFC, and converted into the types that the
 //! scrubber evaluates.
 //!
-//! The module does not know documents. It uses the parser of the crate only: its evaluator selects nothing for
-//! `$[?@[?@>1]]`, so that a rule about privacy would fail open. The parser accepts a few queries that are not RFC 9535
-//! (`count`, `length` and `value` as tests, `length` of a query that can select several nodes, functions of its own);
-//! [`convert`] refuses them. The parser also trims names and rounds numbers; [`text`] prevents both.
+//! The module does not know documents. It uses only the parser of the crate. The evaluator of the crate selects
+//! nothing for `$[?@[?@>1]]`, so a removal with such a query would fail open. The parser accepts a few queries that
+//! are not RFC 9535 (`count`, `length` and `value` as tests, `length` of a query that can select several nodes,
+//! functions of its own); [`convert`] refuses them. The parser also trims names and rounds numbers; [`text`] prevents
+//! both.
 
 mod convert;
 mod text;
@@ -20,11 +21,12 @@ use super::number::Decimal;
 /// Bound on the bytes of a query. Parsing time grows with its length.
 pub(super) const MAX_LENGTH: usize = 1024;
 
-/// Bound on the brackets and parentheses that are open at once. Parsing time more than doubles with each function in a
-/// filter in a function.
+/// Bound on the brackets and parentheses that are open at once. Parsing time more than doubles with each level of
+/// functions and filters that are nested in each other.
 const MAX_OPEN_BRACKETS: usize = 12;
 
-/// Greatest index that is matched by counting elements. A greater index needs the held array.
+/// The greatest index that the automaton matches by counting elements. A greater index is treated as a condition,
+/// which is evaluated over held values.
 const MAX_COUNTED_INDEX: i64 = 255;
 
 type QueryResult<T> = Result<T, MappingFault>;
@@ -95,7 +97,7 @@ pub(super) struct Query {
 /// One segment of a query (RFC 9535, 2.5).
 #[derive(Clone, Debug)]
 pub(super) struct QuerySegment {
-    /// Selects from the node and all its descendants, not only from the node.
+    /// True if the segment selects from the node and all its descendants, false if only from the node.
     pub(super) descendant: bool,
     pub(super) selectors: Vec<Selector>,
 }
@@ -140,7 +142,7 @@ pub(super) enum ComparisonOperator {
 /// A query within a filter.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
-    /// Starts at the root of the query's argument (`$`) instead of the current node (`@`).
+    /// True if the query starts at the root of the argument (`$`), false if at the current node (`@`).
     pub(super) absolute: bool,
     pub(super) segments: Vec<QuerySegment>,
 }
@@ -179,7 +181,7 @@ pub(super) enum Anchor {
 /// Reads a path of a mapping: `$…` or `@…`. A path that begins with `@` is a query whose argument is the record.
 ///
 /// # Errors
-/// The reason why the path does not load.
+/// Returns the reason why the path does not load.
 pub(super) fn read(text: &str) -> Result<(Anchor, Query), MappingFault> {
     if text.len() > MAX_LENGTH {
         return Err(MappingFault::TooLong);
@@ -197,8 +199,8 @@ pub(super) fn read(text: &str) -> Result<(Anchor, Query), MappingFault> {
     }
 }
 
-/// True if a path selects elements of a row by their positions: elements of the record itself, or of each element of a
-/// list.
+/// True if a path selects elements of a row by their positions. A row is the record itself, or an element that a
+/// wildcard selects.
 pub fn selects_by_position(path: &str) -> bool {
     let Ok((anchor, query)) = read(path) else { return false };
     let by_position = |segment: &QuerySegment| {
@@ -222,7 +224,8 @@ pub fn tests_existence(text: &str) -> bool {
         match filter {
             Filter::Any(all) | Filter::All(all) => all.iter().any(tests),
             Filter::Exists(path) => !path.segments.is_empty() && filters(&path.segments).next().is_none(),
-            // A negated test selects less where the member is present, and so releases less.
+            // A negated test does not hold if the member is present, so the presence of the member does not select
+            // anything.
             Filter::Not(_) | Filter::Compare(..) | Filter::Matches { .. } => false,
         }
     }

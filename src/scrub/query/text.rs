@@ -5,7 +5,7 @@
 
 use super::{MappingFault, QueryResult};
 
-/// Digits of a number that a double always represents. The parser keeps numbers as doubles.
+/// The greatest number of significant digits that a double always preserves. The parser keeps numbers as doubles.
 pub(super) const MAX_DIGITS: usize = 15;
 /// Greatest integer up to which a double represents every integer (RFC 9535, 2.1; RFC 7493, 2.2).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -94,11 +94,12 @@ pub(super) fn max_open_brackets(text: &str) -> usize {
     max
 }
 
-/// Returns the query with brackets around each name that the parser would trim: in RFC 9535, white space beyond ASCII is
-/// a letter like any other.
+/// Returns the query with brackets around each name that the parser would trim: in RFC 9535, white space beyond ASCII
+/// is an ordinary character of a name.
 ///
 /// # Errors
-/// If the query has a number that the parser would round, or letters beyond ASCII outside of names and strings.
+/// Returns an error if the query has a number that the parser would round, or letters beyond ASCII outside of names
+/// and strings.
 pub(super) fn prepare(text: &str) -> QueryResult<String> {
     let mut respelled = String::with_capacity(text.len());
     let mut copied = 0;
@@ -129,7 +130,7 @@ pub(super) fn prepare(text: &str) -> QueryResult<String> {
     Ok(respelled + text.get(copied..).unwrap_or_default())
 }
 
-/// True if a double represents this number and no other number of as many digits.
+/// True if no other number with as many digits has the same nearest double.
 fn is_exact(number: &str) -> bool {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let significant = mantissa.trim_start_matches(['0', '.']);

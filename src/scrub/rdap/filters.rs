@@ -1,8 +1,8 @@
 //! JSONPath filters that select the elements of an answer that are dropped or have moved.
 //!
-//! The index of such an element would select another element of the redacted answer, or none (RFC 9537, 5.1).
-//! A filter holds only listed words: names and kinds of a jCard's properties, and roles. An element that these do
-//! not distinguish from its siblings has no filter.
+//! The index of such an element would select another element of the redacted answer, or none (RFC 9537, 5.1). A
+//! filter holds only words of the lists in [`super::words`]: names and kinds of a jCard's properties, and roles. An
+//! element that these do not distinguish from its siblings has no filter.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -50,7 +50,7 @@ impl AnswerTree<'_> {
         let has_moved =
             |at: u32| positions.get(at as usize).is_some_and(|position| position.before != position.after);
         let elements: Vec<_> = self.held.children(list).map(|(at, _)| (at, candidates(at))).collect();
-        // How many elements each candidate selects, and how many of these stay.
+        // The number of elements that each candidate selects, and the number of these that stay.
         let mut counts = BTreeMap::new();
         for (at, candidates) in &elements {
             for filter in candidates {
@@ -69,8 +69,8 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Returns `?(@[0]=='tel')`, and a filter that tests the kind as well. The parentheses are for older readers of
-    /// JSONPath, which require them.
+    /// Returns `?(@[0]=='tel')`, and a filter that tests the kind as well. The parentheses are for older
+    /// implementations of JSONPath, which require them.
     fn by_name(&self, property: u32) -> Vec<String> {
         let parts = self.elements(property);
         let is_property = |name: &[u8]| CardProperty::named(name).is_some();
@@ -86,8 +86,8 @@ impl AnswerTree<'_> {
     /// Returns `?(@.roles[0]=='registrant')`.
     fn by_role(&self, entity: u32, actions: &Actions) -> Vec<String> {
         let roles = self.member(entity, b"roles").map(|(roles, _)| self.elements(roles)).unwrap_or_default();
-        // A path must not disclose a role that is withheld for its own class. A role that is dropped with its
-        // entity is what identifies that entity.
+        // A path must not disclose a role that is withheld because of a class of its own. A role that is dropped only
+        // with its entity may be disclosed, because it identifies the dropped entity.
         let class = |at: u32| actions.classes.get(at as usize);
         let is_disclosed =
             |role: &&u32| actions.keeps(**role) || (!actions.keeps(entity) && class(**role) == class(entity));
@@ -95,7 +95,7 @@ impl AnswerTree<'_> {
         role.map(|role| format!("?(@.roles[0]=='{role}')")).into_iter().collect()
     }
 
-    /// Returns the content of a string if it is a word of a list.
+    /// Returns the content of a string if it is a listed word.
     fn listed_word(&self, at: u32, is_listed: impl Fn(&[u8]) -> bool) -> Option<String> {
         String::from_utf8(self.string(at)).ok().filter(|text| is_listed(text.as_bytes()))
     }

@@ -1,8 +1,8 @@
-//! Keeps the contacts of an answer valid jCards (RFC 7095), whatever is withheld of them.
+//! Repairs the contacts of an answer, so that they remain valid jCards (RFC 7095) no matter which parts are withheld.
 //!
-//! Of a property that is withheld, at most its name and its type stay, with an empty value: both are words of a
-//! list. Elements of a jCard's arrays mean something by their position, so no array closes up where an element is
-//! dropped.
+//! At most the name and the type of a withheld property stay, with an empty value; both are listed words. The meaning
+//! of an element in a property depends on its position, so each dropped value or component of a kept property is
+//! replaced by an empty one.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub(super) const EMPTY: &str = "\"\"";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PropertyNode {
     pub(super) node: u32,
-    /// `None` if it has no field name.
+    /// `None` if the property has no field name.
     pub(super) property: Option<CardProperty>,
     pub(super) role: ContactRole,
 }
@@ -92,7 +92,7 @@ impl AnswerTree<'_> {
         actions: &mut Actions,
     ) {
         let (&[name, parameters, kind, ref values @ ..], Some(property)) = (parts, property) else {
-            // No property, or one without a field name: it is dropped if any part of it is withheld.
+            // This is no property, or a property without a field name. It is dropped if any part of it is withheld.
             if actions.keeps(node) && !parts.iter().all(|part| actions.keeps(*part)) {
                 self.drop(node, actions);
             }
@@ -138,7 +138,7 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Changes the type `uri` to `text` if a value of the property changes: the new value is no URI.
+    /// Changes the type `uri` to `text` if a value of the property changes, because the new value is no URI.
     pub(super) fn retype(&self, property: u32, actions: &mut Actions) {
         let parts = self.children(property);
         let &[_, _, kind, ref values @ ..] = parts.as_slice() else { return };
@@ -149,7 +149,8 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Keeps the parameters that only name a kind, and drops those that change or have members.
+    /// Keeps the parameter `type` if it holds only listed kinds. Drops every other parameter that is withheld or
+    /// changed, or that is not a scalar.
     fn repair_parameters(&self, parameters: u32, actions: &mut Actions) {
         if self.begins(parameters) != Some(b'{') {
             return self.replace(parameters, "{}", actions);
@@ -168,7 +169,8 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Keeps a component of a generalised address, unless something else than generalisation withholds it.
+    /// Keeps a component of a generalised address. Empties it if it is not a scalar, or if it is withheld for another
+    /// reason.
     fn keep_component(&self, at: u32, actions: &mut Actions) {
         let is_generalised = actions.generalises(at);
         if !self.is_scalar(at) || !(is_generalised || actions.keeps(at)) {
@@ -193,7 +195,7 @@ impl AnswerTree<'_> {
         actions.rewrite(at, text.to_owned());
     }
 
-    /// Replaces a value by an empty one; of a structured value, each component.
+    /// Replaces a value by an empty string, or each component of a structured value.
     fn empty(&self, at: u32, actions: &mut Actions) {
         let components = self.children(at);
         if self.begins(at) == Some(b'[') && !components.is_empty() {
@@ -204,7 +206,7 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Replaces by empty values a value that is dropped, or its components that are.
+    /// Replaces a dropped value by an empty value, and each dropped component of any other value.
     fn fill_places(&self, value: u32, actions: &mut Actions) {
         if actions.drops(value) {
             return self.empty(value, actions);

@@ -12,7 +12,8 @@ pub(super) struct NodePosition {
     /// The number of earlier siblings before redaction, and after it.
     pub(super) before: u32,
     pub(super) after: u32,
-    /// The mapping contains every member name on the path to the node, so that the path discloses none.
+    /// True if the mapping contains every member name on the path to the node, so that the path discloses no other
+    /// name.
     pub(super) has_mapped_path: bool,
 }
 
@@ -21,7 +22,7 @@ impl AnswerTree<'_> {
     pub(super) fn positions(&self, parents: &[u32], actions: &Actions) -> Vec<NodePosition> {
         let mut positions = vec![NodePosition { has_mapped_path: true, ..NodePosition::default() }];
         positions.resize(self.held.table.nodes.len(), NodePosition::default());
-        // How many children of each container were counted so far, before redaction and after it.
+        // The number of children of each container that were counted so far, before redaction and after it.
         let mut counts = vec![(0, 0); positions.len()];
         for (at, node) in (0..).zip(&self.held.table.nodes).skip(1) {
             let parent = parents.get(at as usize).copied().unwrap_or(0);

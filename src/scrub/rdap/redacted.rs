@@ -1,7 +1,8 @@
 //! Lists the redacted fields of an answer in its member `redacted` (RFC 9537).
 //!
-//! Changes no other action, except that the type of a changed URI becomes `text`. A field that no path of the
-//! mapping classifies is dropped without an entry. A path holds only member names that the mapping contains.
+//! Apart from that member and `rdapConformance`, the module changes actions in one case only: the type of a changed
+//! URI becomes `text`. A field that no path of the mapping classifies is dropped without an entry. A path holds only
+//! member names that the mapping contains.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -43,7 +44,7 @@ impl AnswerTree<'_> {
         }
     }
 
-    /// Writes entries into the objects that list them, and the conformance into the topmost object.
+    /// Writes entries into the objects that list them, and `rdapConformance` into the topmost object.
     fn write_entries(&self, entries: BTreeMap<u32, Vec<String>>, actions: &mut Actions) {
         let own = format!("\"{}\"", words::CONFORMANCE);
         let both = format!("\"{}\",{own}", words::BASE_CONFORMANCE);
@@ -89,9 +90,9 @@ struct EntryCollector<'a> {
     filters: &'a Filters,
     /// The entries as JSON, by the objects that list them.
     entries: BTreeMap<u32, Vec<String>>,
-    /// All entries so far: equal ones are listed once.
+    /// All entries so far, because equal entries are listed only once.
     unique: HashSet<String>,
-    /// How many fields have an entry, including those with equal entries.
+    /// The number of fields that have an entry. Fields with equal entries are counted separately.
     fields: usize,
 }
 
@@ -240,7 +241,7 @@ impl EntryCollector<'_> {
     }
 
     /// Adds an entry about the parameter `label`, which may hold a whole address (RFC 6350, 6.3.1). It has an entry
-    /// besides those of the components because it may hold another address.
+    /// of its own, besides those of the components, because it may hold another address.
     fn add_label(&mut self, role: ContactRole, parameters: u32) {
         let label = self.tree.member(parameters, b"label").map(|(label, _)| label);
         let Some(label) = label.filter(|label| self.tree.begins(*label) == Some(b'"')) else { return };
@@ -290,7 +291,7 @@ impl EntryCollector<'_> {
         }
     }
 
-    /// True if a value held nothing but empty strings and empty arrays before redaction.
+    /// True if a value held only empty strings and empty arrays before redaction.
     fn was_empty(&self, at: u32) -> bool {
         let held = self.tree.held;
         let next = held.table.node(at).map_or(at, |node| node.next);

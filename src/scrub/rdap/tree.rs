@@ -1,4 +1,4 @@
-//! Access to the nodes of an answer by what JSON calls them: members, elements, strings.
+//! Access to the nodes of an answer in terms of JSON: members, elements, strings.
 
 use crate::scrub::lex::{denoted, unquoted};
 use crate::scrub::node_table::{HeldJson, Node};
@@ -38,7 +38,7 @@ impl<'a> AnswerTree<'a> {
         if self.begins(at) == Some(b'[') { self.children(at) } else { Vec::new() }
     }
 
-    /// Returns the first byte of a value, which says its JSON type.
+    /// Returns the first byte of a value, which determines its JSON type.
     pub(super) fn begins(&self, at: u32) -> Option<u8> {
         self.held.table.node(at).and_then(|node| self.held.text(node).first().copied())
     }

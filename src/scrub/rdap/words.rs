@@ -58,8 +58,8 @@ impl ContactRole {
         }
     }
 
-    /// Returns the name of a field of this contact. The registered names are those of the fields that ICANN has
-    /// registries redact.
+    /// Returns the name of a field of this contact. The names that IANA has registered are those of the fields that
+    /// ICANN requires registries to redact.
     pub(super) fn field(self, field: &str) -> FieldName {
         let name = format!("{} {field}", self.prefix());
         let registered = match self {
@@ -170,8 +170,8 @@ impl CardProperty {
         })
     }
 
-    /// True if a withheld property stays with an empty value (ICANN, RDAP response profile): a jCard without `fn`
-    /// is invalid, and an address keeps the components that may leave in their places.
+    /// True if a withheld property stays with an empty value (ICANN, RDAP response profile): a jCard without `fn` is
+    /// invalid, and the components of an address that may leave keep their positions.
     pub(super) fn stays_empty(self) -> bool {
         match self {
             CardProperty::Name | CardProperty::Address => true,
@@ -215,7 +215,7 @@ pub(super) fn is_value_type(text: &[u8]) -> bool {
     TYPES.contains(&text)
 }
 
-/// True if the string is a word that jCards are made of. Such a word is no personal value, wherever it occurs.
+/// True if the string is a word of the jCard format. Such a word is never a personal value.
 pub(in crate::scrub) fn is_word(text: &[u8]) -> bool {
     matches!(text, b"vcard" | b"version")
         || is_value_type(text)

@@ -1,8 +1,8 @@
 //! Reads one escape at the beginning of a text: percent-encoding (RFC 3986, 2.1), an escape of JSON
 //! (RFC 8259, 7) or of a programming language, or a character reference of HTML.
 //!
-//! The module does not know the format of the text: whatever can be read as an escape is one. Of the named
-//! references of HTML it knows those of signs that occur in addresses, of spaces and of Latin-1 letters.
+//! The module does not know the format of the text: everything that can be read as an escape is decoded. Of the named
+//! references of HTML it knows only those for signs that occur in addresses, for spaces and for Latin-1 letters.
 
 /// Bytes of the longest known reference name.
 const MAX_NAME: usize = 21;
@@ -85,7 +85,7 @@ fn language_escape(text: &[u8]) -> Option<(char, usize)> {
             }
             let count = hexadecimal(rest, 6);
             let space = usize::from(rest.get(count).is_some_and(u8::is_ascii_whitespace));
-            // A single digit is a reference to a group, as in `\9`.
+            // A single digit is taken for a group reference of a regular expression, such as `\9`.
             Some((sign(rest.get(..count).filter(|digits| digits.len() > 1)?, 16)?, 1 + count + space))
         }
         _ => None,

@@ -1,9 +1,9 @@
 //! Finds personal identifiers in free text: e-mail addresses, phone numbers, IP addresses, card numbers and
 //! bank accounts.
 //!
-//! The module does not know where the text comes from. It finds too much rather than too little: an order number
-//! that looks like a phone number is lost, but an identifier that is not found is disclosed. Its time is linear in
-//! the length of the text.
+//! The module does not know where the text comes from. It finds too much rather than too little: an order number that
+//! looks like a phone number is lost, but an identifier that is not found is disclosed. The search takes time linear
+//! in the length of the text.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -35,8 +35,8 @@ pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// True for a letter or digit of an address, in any script. Around numbers only ASCII letters count as part of a
-/// word, because quotation marks beyond ASCII and scripts without spaces may stand there.
+/// True if the byte belongs to a letter or digit of an address, in any script. Around numbers only ASCII letters
+/// count as part of a word, because quotation marks beyond ASCII and scripts without spaces may stand there.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
@@ -69,7 +69,7 @@ pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
         }
         let domain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'_');
         let mut end = run(text, at + 1, domain);
-        // Mail folds lines, so a line break may stand beside the sign.
+        // Mail software folds lines, so a line break may stand beside the `@`.
         let (name, first) = (before_break(text, at), after_break(text, at + 1));
         let folded = first..run(text, first, domain);
         if (name < at || first > at + 1) && slice(text, folded.clone()).contains(&b'.') {
@@ -158,7 +158,8 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
 /// and dots. If a word touches the run, the run may include letters of that word.
 fn v6(run: &[u8], word_before: bool, word_after: bool) -> Option<Range<usize>> {
     let mut range = 0..run.len();
-    // A final full stop or colon belongs to the sentence, two colons to the address.
+    // A final full stop or a final single colon is punctuation of the sentence. Two final colons belong to the
+    // address.
     while range.len() > 1 && matches!(slice(run, range.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
         range.end -= 1;
     }
@@ -200,7 +201,7 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
     for four in groups.windows(4) {
         let (Some(first), Some(last)) = (four.first(), four.last()) else { continue };
         let spelled = std::str::from_utf8(slice(text, first.start..last.end)).unwrap_or_default();
-        // The parser refuses leading zeros, but readers do not.
+        // The parser refuses leading zeros, but other programs accept them.
         let groups = spelled.split('.').map(str::parse::<u8>);
         let address = spelled.parse::<IpAddr>().is_ok() || groups.clone().all(|group| group.is_ok());
         if address && groups.count() == 4 {
@@ -327,12 +328,13 @@ fn slice_of(chain: &[Range<usize>], from: usize) -> &[Range<usize>] {
     chain.get(from..).unwrap_or_default()
 }
 
-/// Returns how many groups form a date or a time of day with a fraction. These are not phone numbers.
+/// Returns the number of groups that form a date or a time of day with a fraction. Dates and times are not phone
+/// numbers.
 fn instant_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     date_length(text, chain).or_else(|| time_length(text, chain))
 }
 
-/// Returns 4 if four groups form a time of day with a fraction: `10:30:00.123456`, `10:30:00,123`.
+/// Returns 4 if the first four groups form a time of day with a fraction: `10:30:00.123456`, `10:30:00,123`.
 fn time_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     let [hour, minute, second, fraction, ..] = chain else { return None };
     let is_below = |group: &Range<usize>, bound: u8| {
@@ -349,7 +351,7 @@ fn time_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     (is_time && is_spelled && fraction.len() <= 9).then_some(4)
 }
 
-/// Returns 3 if three groups form a date: `2026-11-22`, `22.11.2026`, `11/22/2026`.
+/// Returns 3 if the first three groups form a date: `2026-11-22`, `22.11.2026`, `11/22/2026`.
 fn date_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     let [a, b, c, ..] = chain else { return None };
     let separator = |one: &Range<usize>, other: &Range<usize>| match slice(text, one.end..other.start) {
@@ -365,7 +367,7 @@ fn date_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
         _ => return None,
     };
     let day_and_month = (1..=31).contains(&one) && (1..=31).contains(&other) && one.min(other) <= 12;
-    // Earlier and later years are not taken for dates: a phone number may look like one.
+    // Groups with an earlier or later year do not count as a date, because they may be a phone number.
     (same && day_and_month && (1900..=2100).contains(&year)).then_some(3)
 }
 

@@ -16,7 +16,7 @@ use super::unreadable::BodyFault;
 use normalize::NormalizedText;
 use value_echo::{EchoSearcher, WithheldValues};
 
-/// Replaces each match.
+/// The text that replaces each match.
 pub(super) const MARKER: &str = "[redacted]";
 
 /// Collects the values that a record withholds.
@@ -44,7 +44,7 @@ impl SearchTerms {
     /// Builds the search for these values.
     ///
     /// # Errors
-    /// [`BodyFault::TooCostly`] if the values are too many.
+    /// Returns [`BodyFault::TooCostly`] if there are too many values.
     pub(super) fn redactor(self) -> Result<TextRedactor, BodyFault> {
         Ok(TextRedactor { echo: self.withheld.searcher()?, found: Vec::new() })
     }
@@ -59,7 +59,7 @@ pub(super) struct TextRedactor {
 
 impl TextRedactor {
     /// Returns the scalar with its matches replaced, or `None` if it has no match. A number that matches becomes
-    /// `null`. With `redacts`, personal identifiers match as well.
+    /// `null`. If `redacts` is true, personal identifiers match as well.
     ///
     /// # Errors
     /// [`BodyFault::TooCostly`] if the search has too many matches.
@@ -101,7 +101,7 @@ impl TextRedactor {
                 self.found.push(0..denoted.len());
             }
             if normalized.bytes() != denoted {
-                // Text that decodes to something else may be an identifier as it is spelled.
+                // A text that normalisation changes may be an identifier in its original spelling.
                 identifiers::find(denoted, &mut self.found);
             }
             let from = self.found.len();

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::escapes;
 
-/// Bound on encodings within encodings.
+/// Bound on the levels of nested encodings that are undone.
 const MAX_ENCODINGS: usize = 6;
 
 /// A normalised text.
@@ -19,9 +19,9 @@ pub(super) struct NormalizedText<'a> {
     bytes: Cow<'a, [u8]>,
     /// The range of the original text that each byte came from. `None` if the text did not change.
     origins: Option<Vec<Range<u32>>>,
-    /// An escape was undone.
+    /// True if an escape was undone.
     decoded: bool,
-    /// There are more encodings than [`MAX_ENCODINGS`], so the content is unknown.
+    /// True if there are more encodings than [`MAX_ENCODINGS`], so that the content is unknown.
     opaque: bool,
 }
 

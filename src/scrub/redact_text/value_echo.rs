@@ -1,10 +1,10 @@
 //! Searches the text that a record releases for the values that the record withholds.
 //!
-//! The module does not know the categories of the values. A value is searched for as a whole, in normalised
-//! text and without regard to case. Short values are not searched for, because they would match everywhere. A
-//! value needs a weight of four and a number one of six, where an ASCII letter or digit weighs one and any
-//! other character two (Chinese names have few characters). A value lighter than eight matches only as a word
-//! of its own.
+//! The module does not know the categories of the values. A value is searched for as a whole, in normalised text and
+//! without regard to case. Short values are not searched for, because they would match everywhere. A value is
+//! searched for only if its weight is at least four, or at least six if it is a number. An ASCII letter or digit has
+//! the weight one, and a character beyond ASCII the weight two (Chinese names have few characters). A value whose
+//! weight is below eight matches only as a whole word.
 
 use std::ops::Range;
 
@@ -19,8 +19,8 @@ const MIN_WEIGHT: usize = 4;
 const MIN_NUMBER_WEIGHT: usize = 6;
 /// Least weight of a value that also matches within words.
 const MIN_WEIGHT_WITHIN_WORDS: usize = 8;
-/// Bytes of a value that are compared. Where text begins like a longer value, everything to the end of the text
-/// counts as the match.
+/// The greatest number of bytes of a value that are compared. If a text contains these first bytes of a longer value,
+/// the match extends to the end of the text.
 const MAX_COMPARED_BYTES: usize = 64;
 /// Bound on the bytes of all values of a record.
 const MAX_BYTES: usize = 1 << 18;
@@ -30,9 +30,9 @@ const MAX_MATCHES: usize = 1 << 20;
 /// Properties of one value.
 #[derive(Debug)]
 struct WithheldValue {
-    /// It matches within words as well.
+    /// True if the value matches within words as well.
     within_words: bool,
-    /// It was cut to [`MAX_COMPARED_BYTES`].
+    /// True if the value was cut to [`MAX_COMPARED_BYTES`].
     is_prefix: bool,
 }
 
@@ -61,10 +61,10 @@ impl WithheldValues {
         self.values.push(WithheldValue { within_words: weight >= MIN_WEIGHT_WITHIN_WORDS, is_prefix });
     }
 
-    /// Builds the searcher. There is none without values.
+    /// Builds the searcher, or returns `None` if there are no values.
     ///
     /// # Errors
-    /// [`BodyFault::TooCostly`] if the values exceed [`MAX_BYTES`].
+    /// Returns [`BodyFault::TooCostly`] if the values exceed [`MAX_BYTES`].
     pub(super) fn searcher(self) -> Result<Option<EchoSearcher>, BodyFault> {
         if self.texts.is_empty() {
             return Ok(None);
@@ -77,7 +77,7 @@ impl WithheldValues {
     }
 }
 
-/// Returns the weight of a text: one for each ASCII letter or digit, two for each other character beyond ASCII.
+/// Returns the weight of a text: one for each ASCII letter or digit, two for each character beyond ASCII.
 fn weight(text: &[u8]) -> usize {
     let chars = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
     chars.map(|char| if char.is_ascii() { usize::from(char.is_ascii_alphanumeric()) } else { 2 }).sum()
@@ -92,10 +92,10 @@ pub(super) struct EchoSearcher {
 }
 
 impl EchoSearcher {
-    /// Adds the range of each match. A text that is encoded more often than the bound matches whole.
+    /// Adds the range of each match. If a text has more encodings than the bound, the whole text is a match.
     ///
     /// # Errors
-    /// [`BodyFault::TooCostly`] if there are more than [`MAX_MATCHES`].
+    /// Returns [`BodyFault::TooCostly`] if there are more than [`MAX_MATCHES`].
     pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
         let normalized = NormalizedText::folded(denoted);
         if normalized.is_opaque() {

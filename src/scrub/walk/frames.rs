@@ -28,7 +28,7 @@ pub(super) struct Frame {
     pub(super) index: u64,
     /// The members so far, as a path in the shape cache.
     pub(super) shape_path: ShapePath,
-    /// The names so far, once the members left the shape cache.
+    /// The names so far, if the object is no longer followed in the shape cache.
     pub(super) names: ObjectNames,
 }
 

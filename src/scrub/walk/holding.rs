@@ -12,7 +12,7 @@ use crate::scrub::lex::denoted;
 use crate::scrub::node_table::{HeldJson, Node};
 use crate::scrub::unreadable::BodyFault;
 
-/// The number of nodes for which the table has room at first.
+/// The initial capacity of the table, in nodes.
 const INITIAL_NODES: usize = 48;
 
 /// The value that is held.
@@ -27,7 +27,8 @@ pub(super) struct Holding {
 }
 
 impl Walk {
-    /// Adds the value at `at` to the table. Returns its node, and whether its content has to be added as well.
+    /// Adds the value at `at` to the table. Returns the number of its node, and true if its content has to be added
+    /// as well.
     #[inline(always)]
     pub(super) fn index_node<A: FormPolicy>(
         &mut self,

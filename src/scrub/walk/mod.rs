@@ -1,9 +1,10 @@
 //! The walk over the bytes of a body. It checks them against RFC 8259 and decides everything as early as possible.
 //!
-//! Outside of held values the document streams: kept bytes are copied, removed bytes are skipped, and only a container
-//! that is kept if something in it is kept waits, as the few bytes that open it ([`outside`]). A value that has to be
-//! whole before it is decided, usually a record, is held and handed to [`super::held_value`] ([`holding`]). The
-//! walk keeps no other bytes. Invariant: no byte is written before the permit that it stands under is known.
+//! Outside of held values the document is streamed: kept bytes are copied, and removed bytes are skipped. A container
+//! that is kept only if something in it is kept is pending: the few bytes that open it are buffered ([`outside`]). A
+//! value that has to be whole before it is decided, usually a record, is held and handed to [`super::held_value`]
+//! ([`holding`]). The walk buffers no other bytes. Invariant: no byte is written before the permit that covers it is
+//! known.
 //!
 //! [`Expect`] is the state of the tokenizer:
 //!
@@ -96,15 +97,15 @@ pub(super) struct Walk {
     framing: Framing,
     /// The state of the document's root.
     root: StateId,
-    /// The document is put in a table and never decided.
+    /// True if the document is only put in a table, and no action is decided.
     index_only: bool,
-    /// Duplicate names are refused everywhere. Otherwise names are compared in indexed objects only.
+    /// True if duplicate names are refused everywhere. If false, names are compared in indexed objects only.
     refuses_duplicates: bool,
     expect: Expect,
     at: usize,
-    /// The offset up to which the string at `at` was scanned; zero if it was not.
+    /// The offset up to which the string at `at` was scanned; zero if no part of it was scanned.
     scanned: usize,
-    /// The part of a name that was scanned contains an escape.
+    /// True if the scanned part of the current name contains an escape.
     escaped: bool,
     frames: Frames,
     stream: StreamWriter,
@@ -114,7 +115,7 @@ pub(super) struct Walk {
     name_start: usize,
     /// The state of the member with that name.
     member_state: StateId,
-    /// The name occurred before in its object.
+    /// True if that name occurred earlier in its object.
     duplicate: bool,
     /// The hash of the name, while its prefix may have to be added to the shape cache.
     new_name: Option<u64>,
@@ -130,7 +131,8 @@ pub(super) struct Walk {
 
 type WalkResult<T> = Result<T, BodyFault>;
 
-/// An offset, and the token that is expected there. `None` if more bytes have to come; the walk is suspended then.
+/// An offset, and the token that is expected there. `None` if more bytes have to come, in which case the walk is
+/// suspended.
 type NextToken = Option<(usize, Expect)>;
 
 impl Walk {
@@ -208,7 +210,8 @@ impl Walk {
         }
     }
 
-    /// Reads all of `bytes`, whose first byte is number `base` of the body. `last` says that no more bytes will come.
+    /// Reads all of `bytes`, whose first byte has the offset `base` in the body. `last` is true if no more bytes will
+    /// come.
     pub(super) fn run<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -231,11 +234,11 @@ impl Walk {
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
-    /// Reads token after token until the bytes end. A member passes straight through the loop: name, colon, value,
-    /// comma.
+    /// Reads token after token until the bytes end. The steps of the loop follow the order of a member, so one
+    /// iteration reads one member: comma, name, colon, value.
     ///
-    /// The offset and the expected token are local variables here. In fields of `self`, each token would wait for
-    /// the stores of the one before.
+    /// The offset and the expected token are local variables here. If they were fields of `self`, each token would
+    /// wait for the stores of the token before it.
     fn read<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -244,8 +247,8 @@ impl Walk {
     ) -> WalkResult<()> {
         let mut at = self.at;
         let mut expect = self.expect;
-        // The end of the previous value or opening bracket, if it is in these bytes. The prefix of the next
-        // member starts here, and so may a run.
+        // The end of the previous value or opening bracket, if it is in these bytes. The prefix of the next member
+        // starts here. A run may start here as well.
         let mut prefix_start = usize::MAX;
         loop {
             if prefix_start == at {

@@ -1,4 +1,4 @@
-//! Names of members: reads them, compares them where duplicates matter, and adds them to the shape cache.
+//! Reads the names of members, compares them where duplicates matter, and adds their prefixes to the shape cache.
 
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl Walk {
         }
     }
 
-    /// Stops following the innermost container in the shape cache. Its names are compared one by one from here.
+    /// Stops following the innermost container in the shape cache. Its further names are compared one by one.
     fn leave_cache(&mut self) {
         let was_cached = std::mem::replace(&mut self.frames.top_mut().shape_path.cached, false);
         if !was_cached || !self.compares_names() {

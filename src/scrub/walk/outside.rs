@@ -1,4 +1,4 @@
-//! Values outside of everything held: decides whether they are held, opened, or kept or removed as a whole.
+//! Decides about each value outside of held values: it is held, opened, or kept or removed as a whole.
 
 use super::frames::Mode;
 use super::stream::StreamFrame;
@@ -17,8 +17,8 @@ pub(super) struct StreamedValue {
 }
 
 impl Walk {
-    /// Decides about a value outside of everything held, which ends at `end` if it is a whole scalar. Returns `None`
-    /// if more bytes have to come.
+    /// Decides about a value outside of held values. `end` is its end if it is a whole scalar. Returns `None` if more
+    /// bytes have to come.
     #[inline(never)]
     pub(super) fn begin_value<A: FormPolicy>(
         &mut self,
@@ -103,7 +103,8 @@ impl Walk {
         }
     }
 
-    /// Continues in the middle of the string that was just scanned. It is not whole, and need not be.
+    /// Returns the offset up to which an incomplete string was scanned, and the token that continues it. A streamed
+    /// string need not be whole.
     pub(super) fn suspend_string(&mut self) -> (usize, Expect) {
         (std::mem::take(&mut self.scanned), Expect::InString)
     }
@@ -120,7 +121,7 @@ impl Walk {
         }
     }
 
-    /// Ends the streamed value, if it is the value that ends here.
+    /// Ends the streamed value, if the value that ends at `end` is the streamed one.
     pub(super) fn end_streamed(&mut self, end: usize) {
         let depth = self.frames.depth();
         if let Some(streamed) = self.streamed.take_if(|streamed| streamed.depth == depth) {
@@ -128,7 +129,7 @@ impl Walk {
         }
     }
 
-    /// Writes the decided bytes, and checks the number of those that are kept.
+    /// Writes the decided bytes, and checks the number of bytes that stay buffered.
     pub(super) fn write_and_check<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -148,7 +149,7 @@ impl Walk {
         self.check_kept(bytes.len(), &context.limits)
     }
 
-    /// Checks that the bytes before `end` that have to be kept are within the bound.
+    /// Checks that the number of bytes before `end` that have to stay buffered is within the bound.
     pub(super) fn check_kept(&mut self, end: usize, limits: &Limits) -> WalkResult<()> {
         let kept_from = match (self.holding, self.streamed) {
             (Some(holding), _) => holding.start,

@@ -1,10 +1,10 @@
 //! Runs: the fast path for consecutive scalar members or elements that are decided at once.
 //!
 //! A run ends before the first value that is not the ordinary case: a container, a value that is not whole or is
-//! malformed, a member whose prefix is not in the shape cache (or is too close to the end of the bytes to be compared),
-//! or a value whose class does not decide alone. [`Walk::read`] continues there as if there had been no run. So a
-//! run never reads anything differently from [`Walk::read`]. Containers that end directly after a run are closed in
-//! the same way as there.
+//! malformed, a member whose prefix is not in the shape cache (or is too close to the end of the bytes to be
+//! compared), or a value that its class alone does not decide. [`Walk::read`] continues there as if there had been no
+//! run. So a run never reads anything differently from [`Walk::read`]. Containers that end directly after a run are
+//! closed as in [`Walk::read`].
 
 use super::frames::Mode;
 use super::{Expect, Walk, WalkContext, WalkResult};

@@ -1,8 +1,8 @@
-//! Writes the part of the document that streams: outside of held values, member by member.
+//! Writes the streamed part of the document, which is outside of held values, member by member.
 //!
 //! Kept bytes are not written at once. They are copied together when something is removed, when a value was held, or
 //! when the bytes end. A container that is kept only if something in it is kept is *pending* until then: its comma,
-//! name and bracket wait in a buffer.
+//! name and bracket are buffered.
 
 use crate::decision::ClassId;
 use crate::scrub::lex;
@@ -11,11 +11,11 @@ use crate::scrub::mapping::RemovedAs;
 /// A container whose children are decided one by one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamFrame {
-    /// The class of nodes in it that have none of their own.
+    /// The class of the nodes in it that have no class of their own.
     pub(super) class: ClassId,
-    /// No child was visited yet.
+    /// True until the first child is visited.
     pub(super) first: bool,
-    /// At least one child is written.
+    /// True if at least one child is written.
     pub(super) written: bool,
     /// The container's opening, if it is pending.
     pub(super) pending: Option<PendingOpening>,
@@ -28,21 +28,21 @@ pub(super) struct PendingOpening {
     prefix: usize,
     /// The offset of the bracket.
     bracket: usize,
-    /// The container around it had a written child before.
+    /// True if the enclosing container had a written child before this one.
     written: bool,
 }
 
 /// The writer's state. Offsets are those of the walk.
 #[derive(Clone, Debug)]
 pub(super) struct StreamWriter {
-    /// The open containers whose children are decided one by one. They are the outermost ones.
+    /// The open containers whose children are decided one by one. All other open containers are inside of these.
     frames: Vec<StreamFrame>,
     /// The openings of pending containers.
     pending: Vec<u8>,
     /// The end of the last child of the innermost container, or of its opening bracket.
     pub(super) child_end: usize,
-    /// Up to this offset the bytes are written or removed. From here to `child_end` they are kept and not yet
-    /// written.
+    /// The offset up to which the bytes are written or removed. The bytes from here to `child_end` are kept and not
+    /// yet written.
     written_to: usize,
     removed_as: RemovedAs,
 }
@@ -52,12 +52,13 @@ impl StreamWriter {
         StreamWriter { frames: Vec::new(), pending: Vec::new(), child_end: 0, written_to: 0, removed_as }
     }
 
-    /// Returns the class of nodes in the innermost container that have none of their own; `None` for the document.
+    /// Returns the class of the nodes in the innermost container that have no class of their own; `None` for the
+    /// document.
     pub(super) fn class(&self) -> Option<ClassId> {
         self.frames.last().map(|frame| frame.class)
     }
 
-    /// Returns the number of bytes that wait in pending openings.
+    /// Returns the number of buffered bytes of pending openings.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending.len()
     }
@@ -174,7 +175,7 @@ impl StreamWriter {
     fn begin_child(&mut self, bytes: &[u8]) {
         let Some(frame) = self.frames.last_mut() else { return };
         if !frame.written && !frame.first {
-            // The first child that is written: the comma before it separates nothing.
+            // No earlier child is written, so the comma before this child is skipped.
             self.written_to = lex::after_comma(bytes, self.child_end);
         }
         frame.first = false;

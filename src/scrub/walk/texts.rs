@@ -12,7 +12,7 @@ pub(super) enum Gap {
     None,
     /// A line feed.
     LineFeed,
-    /// In a sequence: the record separator that the next text needs.
+    /// A record separator, which must precede each text of a sequence.
     RecordSeparator,
 }
 
@@ -36,8 +36,8 @@ impl Walk {
         }
     }
 
-    /// If each line is a text: reads up to the last line feed, line by line. A text that spans lines is refused,
-    /// because a recipient that splits lines would find other texts.
+    /// Reads up to the last line feed, line by line, if each line is a text. Refuses a text that spans lines, because
+    /// a recipient that splits at line feeds would find other texts.
     pub(super) fn run_lines<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -59,8 +59,8 @@ impl Walk {
         Ok(())
     }
 
-    /// True if the scalar at `at`, a whole text of a sequence, is followed by a line feed. Without it the scalar may
-    /// have been cut short (RFC 7464, 2.4).
+    /// True if the scalar at `at`, which is a whole text of a sequence, is followed by a line feed; false if more
+    /// bytes have to come. A scalar without the line feed may have been cut short (RFC 7464, 2.4), so it is refused.
     pub(super) fn is_ended_by_line_feed(&mut self, bytes: &[u8], at: usize, last: bool) -> WalkResult<bool> {
         let rest = bytes.get(at..).unwrap_or_default();
         match memchr::memchr2(b'\n', RECORD_SEPARATOR, rest) {
@@ -71,7 +71,7 @@ impl Walk {
         }
     }
 
-    /// Reads what comes between texts, or the rest of a streamed string.
+    /// Reads the bytes between two texts, or the rest of a streamed string.
     #[cold]
     pub(super) fn read_rarely(&mut self, bytes: &[u8], at: usize, expect: Expect) -> WalkResult<NextToken> {
         if expect == Expect::InString {
@@ -99,7 +99,8 @@ impl Walk {
         while let Some(&byte) = bytes.get(at) {
             match byte {
                 b'\n' if self.gap == Gap::None => self.gap = Gap::LineFeed,
-                // A text that no line feed ended may have been cut short (RFC 7464, 2.4).
+                // Between texts a separator counts only after a line feed: a text without one may have been cut short
+                // (RFC 7464, 2.4).
                 RECORD_SEPARATOR if self.framing == Framing::Sequence && (first || self.gap != Gap::None) => {
                     self.gap = Gap::RecordSeparator;
                 }
