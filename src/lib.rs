@@ -1,6 +1,36 @@
 //! purposegate: a reverse proxy that lets personal data leave only to a known recipient, for a
 //! declared purpose, on a legal basis that allows it at that moment.
 //!
+//! # Use
+//!
+//! The `purposegate` command serves the gateway. An application puts [`layer::PurposeLayer`] around its own service
+//! instead; `examples/axum.rs` is a whole application. The cargo features `gateway`, `cli`, `demo` and `sqlite`, all on by
+//! default, add what their names say.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//! use std::path::Path;
+//!
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use purposegate::layer::PurposeLayer;
+//! use purposegate::layer::request_body::RequestBody;
+//! use purposegate::{assembly, config};
+//! use tower::Layer;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (loaded, findings) = config::load_for_layer(Path::new("purposegate.toml"));
+//! # #[cfg(feature = "sqlite")]
+//! let state = assembly::assemble(loaded.ok_or_else(|| format!("{findings:?}"))?)?;
+//! let records = tower::service_fn(async |_: Request<RequestBody<Full<bytes::Bytes>>>| {
+//!     Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(b"{}"))))
+//! });
+//! # #[cfg(feature = "sqlite")]
+//! let service = PurposeLayer::new(state).layer(records);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Lexicon
 //!
 //! One word per thing: types, policy packs, metrics, logs and problem codes use the same word.

@@ -15,6 +15,28 @@ use crate::ledger::entity::{Entity, EntityKind};
 use crate::ledger::policy_memory::PolicyMemory;
 
 /// A [`Store`] that keeps its events in memory.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use purposegate::keys::Keys;
+/// use purposegate::ledger::store::memory::MemoryStore;
+/// use purposegate::ledger::{Ledger, VocabularyTerms, parse_line};
+/// use purposegate::vocabulary::{Namespaces, Vocabulary};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let terms = VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::new(Namespaces::default()));
+/// let ledger = Ledger::with_store(Arc::new(MemoryStore::new()), &Keys::random()?, Arc::new(terms))?;
+/// let line = br#"{"subject": "42", "kind": "objection", "purpose": "marketing"}"#;
+/// let (person, event) = parse_line(line, ledger.terms())?;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let acknowledged = ledger.append(&person, event, None, jiff::Timestamp::now()).await?;
+/// assert!(acknowledged.changed);
+/// # Ok::<(), purposegate::ledger::AppendError>(())
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct MemoryStore {
     contents: Mutex<MemoryContents>,
