@@ -421,9 +421,11 @@ impl Service<Request<OutgoingBody>> for Upstreams {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<OutgoingBody>) -> Self::Future {
-        let destination = request.extensions().get::<Destination>();
-        let upstream = destination.and_then(|Destination(name)| self.0.load().get(name).cloned());
+    fn call(&mut self, mut request: Request<OutgoingBody>) -> Self::Future {
+        let destination = request.extensions_mut().remove::<Destination>();
+        let upstream = destination.and_then(|Destination(name)| self.0.load().get(&name).cloned());
+        // Nothing that the listener knows of the recipient's connection concerns the connection to the upstream.
+        request.extensions_mut().clear();
         Box::pin(async move {
             let upstream = upstream.ok_or(UpstreamFault::NoUpstream)?;
             let request = upstream.retarget(request).ok_or(UpstreamFault::NoUpstream)?;

@@ -103,6 +103,8 @@ where
     };
     let body = RequestBody::new(body, admitted.max_request_body(), admitted.request_timeout());
     let mut forwarded = head.map(|()| body);
+    // Values that the application's own router and layers attached, such as axum's path parameters.
+    *forwarded.extensions_mut() = parts.extensions;
     forwarded.extensions_mut().insert(Destination(Arc::clone(admitted.upstream())));
     // The upstream is called while the intent is written, so the write adds no latency.
     let (intent, called) = tokio::join!(admitted.record_intent(), call(inner, forwarded, &admitted));
