@@ -13,6 +13,11 @@ pub(super) fn scenes() -> Vec<Scene> {
     vec![between_two_requests(), during_a_response()]
 }
 
+/// Name and e-mail of a person who has not withdrawn yet. Without it, an absence later would show nothing.
+fn contact_of(who: &SamplePerson) -> Expectation {
+    Expectation::released("name and e-mail").equals("/name", who.name()).equals("/email", who.email())
+}
+
 fn withdrawal_of(who: &SamplePerson) -> SceneEvent {
     SceneEvent { subject: who.id(), event: sample_events::withdrawal() }
 }
@@ -20,15 +25,12 @@ fn withdrawal_of(who: &SamplePerson) -> SceneEvent {
 fn between_two_requests() -> Scene {
     let mirela = person(cast::CHANGING);
     let marketing = || customer(cast::CHANGING, ServiceDesk, "direct-marketing");
-    let before = Expectation::released("name and e-mail")
-        .equals("/name", mirela.name())
-        .equals("/email", mirela.email());
     let after = Expectation::released("nothing personal");
     scene(
         "A withdrawal is in force with its acknowledgement",
         "G-6.5b",
         [
-            SceneStep::Request(marketing(), before),
+            SceneStep::Request(marketing(), contact_of(&mirela)),
             SceneStep::Event(withdrawal_of(&mirela)),
             SceneStep::Request(marketing(), without_identity(after, &mirela).present("/status")),
         ],
@@ -48,11 +50,17 @@ fn during_a_response() -> Scene {
     scene(
         "Somebody near the end of a list of 10,000 withdraws while it is being read",
         "",
-        [SceneStep::RequestWithEvent {
-            request: list.with_credential(ServiceDesk).with_purpose("direct-marketing"),
-            after: READ_BEFORE_WITHDRAWAL,
-            event: withdrawal_of(&leaving),
-            expected,
-        }],
+        [
+            SceneStep::Request(
+                customer(cast::LEAVING, ServiceDesk, "direct-marketing"),
+                contact_of(&leaving),
+            ),
+            SceneStep::RequestWithEvent {
+                request: list.with_credential(ServiceDesk).with_purpose("direct-marketing"),
+                after: READ_BEFORE_WITHDRAWAL,
+                event: withdrawal_of(&leaving),
+                expected,
+            },
+        ],
     )
 }
