@@ -162,7 +162,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::exchange::flow::tests::{House, KEY};
+    use crate::exchange::flow::tests::{KEY, TestState};
 
     fn request() -> Request<Full<Bytes>> {
         let request = Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
@@ -178,8 +178,8 @@ mod tests {
         S::Future: Send,
         U: Body<Data = Bytes> + Send + 'static,
     {
-        let house = House::new("").await;
-        let mut service = PurposeLayer::new(Arc::clone(&house.shared)).layer(inner);
+        let state = TestState::new("").await;
+        let mut service = PurposeLayer::new(Arc::clone(&state.shared)).layer(inner);
         let response = service.ready().await.unwrap().call(request()).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -10,9 +10,9 @@
 //! 3. [`BodyFlow::hand_out`] returns the window part by part. Right before a part leaves, the ledger is asked if the
 //!    state of somebody in it has changed since it was judged. If so, the same input is scrubbed again.
 //!
-//! The flow has no timers and does not read: the driver waits, keeps the deadlines and drains. Invariants: a byte of a
-//! record leaves only while the facts that it was judged on are in force; chunk boundaries have no effect on the
-//! output.
+//! The flow has no timers and does not read: the driver waits, keeps the deadlines and drains. Invariants, whatever the
+//! order in which a driver calls: a byte leaves only after its window is on the log, and only while the facts that it was
+//! judged on are in force; nothing leaves after an error. Chunk boundaries have no effect on the output.
 
 pub mod decode;
 mod part;
@@ -77,7 +77,11 @@ pub struct BodyFlow {
     coded: Bytes,
     scrubber: Scrubber,
     parts: VecDeque<WindowPart>,
+    /// Number of parts at the front that are on the disclosure log. Only these leave.
+    recorded: usize,
     gathered: Gathered,
+    /// The error of an earlier call. After it nothing more leaves, whatever the driver calls.
+    failed: Option<ResponseError>,
     /// True after the end of the body.
     finished: bool,
     /// True until the first byte of the document arrives.
@@ -108,7 +112,9 @@ impl BodyFlow {
             scrubber: if has_length { scrubber } else { scrubber.of_unknown_length() },
             // Most bodies are one part.
             parts: VecDeque::with_capacity(1),
+            recorded: 0,
             gathered: Gathered::default(),
+            failed: None,
             finished: false,
             empty: true,
             is_first_window: true,
@@ -224,22 +230,33 @@ impl BodyFlow {
         &mut self,
         decode: impl FnOnce(&mut Decoder) -> Result<Vec<u8>, Undecodable>,
     ) -> Result<Vec<u8>, ResponseError> {
-        decode(&mut self.decoder)
-            .map_err(|Undecodable| UpstreamFault::Undecodable(self.decoder.coding()).into())
+        decode(&mut self.decoder).map_err(|Undecodable| {
+            let error = ResponseError::from(UpstreamFault::Undecodable(self.decoder.coding()));
+            self.failed = Some(error);
+            error
+        })
     }
 
     fn scrub(&mut self, input: Bytes, last: bool) -> Result<(), ResponseError> {
         self.empty &= input.is_empty();
         let judged_at = self.transfer.grant.epoch();
         // Held input is one part, even if it is large, because each part keeps a copy of the scrubber.
-        if !self.parts.back().is_some_and(WindowPart::has_room) {
+        let is_open = self.parts.len() > self.recorded && self.parts.back().is_some_and(WindowPart::has_room);
+        if !is_open {
             self.parts.push_back(WindowPart::new(&self.scrubber, input.len(), judged_at));
         }
         let Some(part) = self.parts.back_mut() else { return Ok(()) };
         self.gathered.read += input.len();
         let policy = self.transfer.grant.policy(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
-        self.gathered.written += part.scrub(&mut self.scrubber, policy, input, last)?;
+        let written = part.scrub(&mut self.scrubber, policy, input, last).inspect_err(|error| {
+            self.failed = Some(*error);
+        })?;
+        self.gathered.written += written;
         Ok(())
+    }
+
+    fn check_usable(&self) -> Result<(), ResponseError> {
+        self.failed.map_or(Ok(()), Err)
     }
 
     /// Records the window on the disclosure log and begins the next one. After this, [`BodyFlow::hand_out`] returns the
@@ -250,6 +267,11 @@ impl BodyFlow {
     /// if the body is not whole or too long, and [`Refusal::SubjectWithheld`] if a field of a subject is
     /// withheld.
     pub async fn record(&mut self) -> Result<(), ResponseError> {
+        self.check_usable()?;
+        self.try_record().await.inspect_err(|error| self.failed = Some(*error))
+    }
+
+    async fn try_record(&mut self) -> Result<(), ResponseError> {
         let gathered = self.gathered();
         (self.gathered, self.is_first_window) = (Gathered::default(), false);
         let grant = &self.transfer.grant;
@@ -262,17 +284,21 @@ impl BodyFlow {
             }
         }
         let mut together = WindowSummary::default();
-        let window = match self.parts.front() {
-            Some(only) if self.parts.len() == 1 => only.summary(),
+        let mut parts = self.parts.iter().skip(self.recorded);
+        let window = match (parts.next(), parts.len()) {
+            (Some(only), 0) => only.summary(),
             _ => {
-                self.parts.iter().for_each(|part| together.merge(part.summary().clone()));
+                let parts = self.parts.iter().skip(self.recorded);
+                parts.for_each(|part| together.merge(part.summary().clone()));
                 &together
             }
         };
-        if self.parts.iter().all(WindowPart::is_held) && window.records == 0 {
-            return Ok(());
+        let is_held = self.parts.iter().skip(self.recorded).all(WindowPart::is_held);
+        if !is_held || window.records > 0 {
+            grant.record(window).await?;
         }
-        Ok(grant.record(window).await?)
+        self.recorded = self.parts.len();
+        Ok(())
     }
 
     /// Returns the next bytes of the recorded window that may leave now; `None` after the last ones.
@@ -280,7 +306,14 @@ impl BodyFlow {
     /// # Errors
     /// [`ResponseError`] if nothing more may leave: the response is cut.
     pub async fn hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
-        while let Some(mut part) = self.parts.pop_front() {
+        self.check_usable()?;
+        self.try_hand_out().await.inspect_err(|error| self.failed = Some(*error))
+    }
+
+    async fn try_hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
+        while self.recorded > 0 {
+            let Some(mut part) = self.parts.pop_front() else { break };
+            self.recorded -= 1;
             let output = loop {
                 match part.leave(&mut self.transfer)? {
                     Some(output) => break output,
@@ -289,6 +322,7 @@ impl BodyFlow {
             };
             if part.has_rest() {
                 self.parts.push_front(part);
+                self.recorded += 1;
             }
             if !output.is_empty() {
                 return Ok(Some(output));
@@ -349,22 +383,22 @@ subject = "@.id"
 "#;
 
     /// The state of a gateway with one route, in a folder of its own. `p-1` and `p-2` consent to marketing.
-    pub(crate) struct House {
+    pub(crate) struct TestState {
         _folder: TempDir,
         pub(crate) shared: Arc<SharedState>,
     }
 
-    impl House {
-        pub(crate) async fn new(keys_of_route: &str) -> House {
+    impl TestState {
+        pub(crate) async fn new(keys_of_route: &str) -> TestState {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("purposegate.toml");
             std::fs::write(&file, configuration(keys_of_route)).unwrap();
             let (config, findings) = config::load(&file);
             let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
-            let house = House { _folder: folder, shared: assemble(config).unwrap() };
-            house.tell("p-1", "consent-given").await;
-            house.tell("p-2", "consent-given").await;
-            house
+            let state = TestState { _folder: folder, shared: assemble(config).unwrap() };
+            state.tell("p-1", "consent-given").await;
+            state.tell("p-2", "consent-given").await;
+            state
         }
 
         async fn tell(&self, subject: &str, kind: &str) {
@@ -435,10 +469,10 @@ subject = "@.id"
 
     #[tokio::test]
     async fn chunk_boundaries_do_not_matter() {
-        let house = House::new("").await;
+        let state = TestState::new("").await;
         for (coding, body) in [("identity", BODY.as_bytes().to_vec()), ("gzip", gzip(BODY))] {
             for size in [1, 7, body.len()] {
-                let left = scrubbed(house.flow(coding).await, &body, size).await.unwrap();
+                let left = scrubbed(state.flow(coding).await, &body, size).await.unwrap();
                 assert_eq!(String::from_utf8(left).unwrap(), BODY, "{coding} in chunks of {size}");
             }
         }
@@ -446,11 +480,11 @@ subject = "@.id"
 
     #[tokio::test]
     async fn a_withdrawal_between_push_and_hand_out_takes_effect() {
-        let house = House::new("").await;
-        let mut flow = house.flow("identity").await;
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
         flow.push(Bytes::from_static(BODY.as_bytes()), true).unwrap();
         flow.record().await.unwrap();
-        house.tell("p-1", "consent-withdrawn").await;
+        state.tell("p-1", "consent-withdrawn").await;
         let left = flow.hand_out().await.unwrap().unwrap();
         let left = String::from_utf8(left.to_vec()).unwrap();
         assert!(!left.contains("Ada") && left.contains("Ben"), "{left}");
@@ -458,10 +492,37 @@ subject = "@.id"
     }
 
     #[tokio::test]
+    async fn nothing_leaves_before_its_window_is_on_the_log() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        let (first, second) = BODY.as_bytes().split_at(45);
+        flow.push(Bytes::from_static(first), false).unwrap();
+        assert_eq!(flow.hand_out().await.unwrap(), None, "nothing is recorded yet");
+        flow.record().await.unwrap();
+        flow.push(Bytes::from_static(second), true).unwrap();
+        let left = flow.hand_out().await.unwrap().unwrap();
+        assert!(left.len() <= first.len(), "only the recorded part leaves");
+        assert_eq!(flow.hand_out().await.unwrap(), None);
+        flow.record().await.unwrap();
+        let rest = flow.hand_out().await.unwrap().unwrap();
+        assert_eq!([left, rest].concat(), BODY.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_after_an_error() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        flow.push(Bytes::from_static(&BODY.as_bytes()[..45]), false).unwrap();
+        flow.record().await.unwrap();
+        flow.push(Bytes::from_static(b"}]}"), true).unwrap_err();
+        assert!(flow.record().await.is_err() && flow.hand_out().await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_body_that_ends_without_a_byte_leaves_empty() {
-        let house = House::new("").await;
+        let state = TestState::new("").await;
         for coding in ["identity", "gzip"] {
-            let mut flow = house.flow(coding).await;
+            let mut flow = state.flow(coding).await;
             flow.finish().unwrap();
             assert!(!flow.wants_more() && flow.is_finished());
             flow.record().await.unwrap();
@@ -471,27 +532,27 @@ subject = "@.id"
 
     #[tokio::test]
     async fn an_unreadable_rest_is_an_error_after_what_came_before() {
-        let house = House::new("").await;
-        let mut flow = house.flow("identity").await;
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
         flow.push(Bytes::from_static(br#"{"items": [{"id": "p-1", "name": "Ada"}, "#), false).unwrap();
         let error = flow.push(Bytes::from_static(b"}]}"), true).unwrap_err();
         assert!(matches!(error.fault, Some(UpstreamFault::Body(_))), "{error:?}");
         let truncated = gzip(BODY);
         let truncated = &truncated[..truncated.len() - 5];
-        let error = scrubbed(house.flow("gzip").await, truncated, 3).await.unwrap_err();
+        let error = scrubbed(state.flow("gzip").await, truncated, 3).await.unwrap_err();
         assert!(matches!(error.fault, Some(UpstreamFault::Undecodable(_))), "{error:?}");
     }
 
     #[tokio::test]
     async fn a_route_that_denies_releases_all_or_nothing_up_to_its_bound() {
-        let house = House::new("withheld = \"deny\"\nmax-deny-body = \"1KiB\"\n").await;
-        let left = scrubbed(house.flow("identity").await, BODY.as_bytes(), 10).await.unwrap();
+        let state = TestState::new("withheld = \"deny\"\nmax-deny-body = \"1KiB\"\n").await;
+        let left = scrubbed(state.flow("identity").await, BODY.as_bytes(), 10).await.unwrap();
         assert_eq!(left, BODY.as_bytes());
         let long = format!("{}{}", " ".repeat(1024), BODY);
-        let error = scrubbed(house.flow("identity").await, long.as_bytes(), 100).await.unwrap_err();
+        let error = scrubbed(state.flow("identity").await, long.as_bytes(), 100).await.unwrap_err();
         assert_eq!(error.fault, Some(UpstreamFault::TooLong(1024)));
-        house.tell("p-2", "consent-withdrawn").await;
-        let error = scrubbed(house.flow("identity").await, BODY.as_bytes(), 10).await.unwrap_err();
+        state.tell("p-2", "consent-withdrawn").await;
+        let error = scrubbed(state.flow("identity").await, BODY.as_bytes(), 10).await.unwrap_err();
         assert_eq!(error.refusal, Refusal::SubjectWithheld);
     }
 }
