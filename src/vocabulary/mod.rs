@@ -186,13 +186,21 @@ impl Vocabulary {
 
     /// True if data of a category belong to somebody: to a person, or to the customer who entrusted them.
     pub fn has_owner(&self, category: CategoryId) -> bool {
-        self.governs_operations(category) || self.categories.within(category, self.well_known.published)
+        self.governs_operations(category) || self.may_be_within(category, self.well_known.published)
     }
 
     /// True if operations other than `disclose` are evaluated for a category (P-0c): personal data and service
     /// data. Published data are not included: publication does not say who may change the data.
     pub fn governs_operations(&self, category: CategoryId) -> bool {
-        self.is_personal(category) || self.is_service_data(category)
+        let roots = [self.well_known.personal, self.well_known.service_data];
+        roots.into_iter().any(|root| self.may_be_within(category, root))
+    }
+
+    /// True if a category is within a root, or if the vocabulary lacks the root: if it is not known whose the data are,
+    /// they count as somebody's.
+    fn may_be_within(&self, category: CategoryId, root: CategoryId) -> bool {
+        let has_root = self.categories.within(root, root);
+        !has_root || self.categories.within(category, root)
     }
 
     /// True if a recipient of this kind receives nothing without an agreement in force.
@@ -309,5 +317,14 @@ mod tests {
             "social-profile",
         ];
         assert_eq!(optional, expected);
+    }
+
+    #[test]
+    fn without_the_roots_every_category_counts_as_somebodys() {
+        let mut vocabulary = Vocabulary::standard();
+        let plain = vocabulary.categories().find("non-personal").unwrap();
+        assert!(!vocabulary.governs_operations(plain) && !vocabulary.has_owner(plain));
+        vocabulary.well_known.personal = CategoryId::from_position(u16::MAX);
+        assert!(vocabulary.governs_operations(plain) && vocabulary.has_owner(plain));
     }
 }
