@@ -160,17 +160,31 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn history(&self, entity: &Entity) -> Result<Vec<PastEvent>, StoreError> {
-        let mut events = Vec::new();
-        for spelling in self.stored_as(entity) {
-            events.extend(self.store.history(&spelling)?);
+        Ok(self.histories(&[entity])?.pop().flatten().unwrap_or_default())
+    }
+
+    /// Returns the durable events about each entity, in the order in which they were recorded. `None` for an entity
+    /// without any. The list of an entity is empty if none of its events can be read.
+    pub(super) fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
+        let spelled: Vec<Vec<StoredEntity>> = entities.iter().map(|entity| self.stored_as(entity)).collect();
+        let mut stored = self.store.histories(&spelled.concat())?.into_iter();
+        let mut histories = Vec::with_capacity(entities.len());
+        for (entity, spellings) in entities.iter().zip(&spelled) {
+            let mut events: Vec<StoredEvent> = stored.by_ref().take(spellings.len()).flatten().collect();
+            if events.is_empty() {
+                histories.push(None);
+                continue;
+            }
+            events.sort_by_key(|stored| stored.position);
+            let history = events.into_iter().filter_map(|stored| {
+                let event = self.read(&stored, entity.kind()).transpose()?;
+                let StoredEvent { position, id, recorded, event: _ } = stored;
+                Some(event.map(|event| PastEvent { id, position, recorded, event }))
+            });
+            let history: Result<_, _> = history.collect();
+            histories.push(Some(history.map_err(|error| StoreError::new("reading a history", error))?));
         }
-        events.sort_by_key(|stored| stored.position);
-        let history = events.into_iter().filter_map(|stored| {
-            let event = self.read(&stored, entity.kind()).transpose()?;
-            let StoredEvent { position, id, recorded, event: _ } = stored;
-            Some(event.map(|event| PastEvent { id, position, recorded, event }))
-        });
-        history.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+        Ok(histories)
     }
 
     /// Returns the state of a data subject as JSON, now or as it was at `at`: the members of a scenario's `subject`,

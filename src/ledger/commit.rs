@@ -1,8 +1,9 @@
 //! The thread that makes events durable. All waiting events become one transaction (group commit).
 //!
-//! Invariant: an event is acknowledged only after three steps, in this order: the event is on disk; it is in force in
-//! memory; no window that was decided on the earlier state is still being handed out. After the first failure nothing
-//! is acknowledged any more: the content of the disk after a failed fsync is unknown, and a retry would only hide that.
+//! Invariant: an event is acknowledged only after three steps, in this order: the event is durable; it is in force in
+//! memory; no window that was decided on the earlier state is still being handed out. After the first failure of a disk
+//! nothing is acknowledged any more: its content after a failed fsync is unknown, and a retry would only hide that. After
+//! the failure of a server, the events of the transaction are not acknowledged, and what became of them is read back.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::LedgerCore;
 use super::outcome::{Acknowledgement, AppendError};
-use super::store::NewEvent;
+use super::sequencer::AcceptedReport;
+use super::store::{Appended, EventRow, StoreError};
 
 /// The maximum number of events that wait for the disk. The sequencer blocks when the queue is full.
 pub(super) const MAX_JOBS: usize = 4096;
@@ -18,12 +20,14 @@ pub(super) const MAX_JOBS: usize = 4096;
 /// The maximum number of events in a transaction.
 const MAX_BATCH: usize = 1024;
 
-/// An event that waits for the disk, or the repetition of a recorded event. The acknowledgement of a repetition waits in
-/// the same queue, so that it does not overtake that of the first event.
+/// Maximum number of times that an append is tried again because other gateways have appended too much meanwhile.
+const MAX_CATCH_UPS: usize = 8;
+
+/// An accepted report that waits for the disk. The repetition of a recorded event waits in the same queue, so that its
+/// acknowledgement does not overtake that of the first event.
 pub(super) struct CommitJob {
-    /// `None` for a repetition.
-    pub(super) event: Option<NewEvent>,
-    pub(super) acknowledgement: Acknowledgement,
+    /// `None` only while the report is accepted anew.
+    pub(super) accepted: Option<AcceptedReport>,
     pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
@@ -42,19 +46,38 @@ pub(super) fn run(core: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>) 
 }
 
 fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
-    let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.event.take()).collect();
-    let outcome = match (core.has_failed(), batch.is_empty()) {
-        (true, _) => Err(()),
-        (false, true) => Ok(()),
-        (false, false) => core.archive.store().append(&batch).map_err(|error| {
-            core.fail(&error);
-        }),
+    let appended = match core.has_failed() {
+        true => Err(()),
+        false => append(core, &mut jobs).map_err(|error| core.fail(&error)),
     };
-    if outcome.is_ok() {
-        core.after_commit(&batch);
+    match &appended {
+        Ok(rows) => core.after_commit(&jobs, rows),
+        Err(()) => core.abandon(&jobs),
     }
-    for CommitJob { acknowledgement, acknowledge, .. } in jobs {
+    for CommitJob { accepted, acknowledge } in jobs {
+        let answer = accepted.filter(|_| appended.is_ok()).map(|accepted| accepted.acknowledgement());
         // The sender may have gone away; the event stays recorded.
-        let _ = acknowledge.send(outcome.map(|()| acknowledgement).map_err(|()| AppendError::Unavailable));
+        let _ = acknowledge.send(answer.ok_or(AppendError::Unavailable));
     }
+}
+
+/// Appends the events of the jobs and returns their rows. Jobs that turn out to be refused are answered and removed.
+fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>, StoreError> {
+    for _ in 0..MAX_CATCH_UPS {
+        let mut rows = Vec::new();
+        let known = core.sequencer().known();
+        let appended = core.archive.store().append(&known, &mut |tail| {
+            let (sequenced, refused) = core.sequence(jobs, &tail)?;
+            rows.clone_from(&sequenced);
+            for (CommitJob { acknowledge, .. }, error) in refused {
+                let _ = acknowledge.send(Err(core.refuse(error)));
+            }
+            Ok(sequenced)
+        })?;
+        match appended {
+            Appended::Durable => return Ok(rows),
+            Appended::Behind => core.catch_up()?,
+        }
+    }
+    Err(StoreError::transient("appending events", "other gateways append faster than this one can follow"))
 }

@@ -1,10 +1,11 @@
 //! State that the ledger's handle and its threads share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::archive::Archive;
 use super::changes::Changes;
+use super::commit::CommitJob;
 use super::entity::Entity;
 use super::event::Event;
 use super::index::Index;
@@ -12,8 +13,8 @@ use super::known_namespaces::KnownNamespaces;
 use super::known_recipients::KnownRecipients;
 use super::outcome::LedgerOpenError;
 use super::position_mark::PositionMark;
-use super::sequencer::{LiveState, Sequencer, put_in_force};
-use super::store::{NewEvent, Position, Store, StoreError};
+use super::sequencer::{AcceptError, LiveState, Sequencer, put_in_force};
+use super::store::{Continuation, EventRow, LedgerTail, MAX_MISSED, Position, Store, StoreError};
 use super::terms::TermLookup;
 use crate::keys::{Fingerprints, Keys};
 
@@ -39,17 +40,17 @@ impl LedgerCore {
         keys: &Keys,
         terms: Arc<dyn TermLookup>,
     ) -> Result<LedgerCore, LedgerOpenError> {
-        let last = store.last_position()?;
+        let known = store.history_end()?;
         let core = LedgerCore {
             archive: Archive::new(store, terms)?,
             fingerprints: keys.fingerprints(),
             index: Index::new(),
             changes: Changes::new(),
-            sequencer: Mutex::new(Sequencer::new(last)),
+            sequencer: Mutex::new(Sequencer::new(known)),
             known_recipients: KnownRecipients::default(),
             known_namespaces: KnownNamespaces::default(),
             mark: OnceLock::new(),
-            durable: AtomicU64::new(last.0),
+            durable: AtomicU64::new(known.position.0),
             failed: AtomicBool::new(false),
         };
         core.fold_all()?;
@@ -95,8 +96,12 @@ impl LedgerCore {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Stops recording for good. The first failure is logged.
+    /// Stops recording for good, unless the failure is transient. The first failure is logged.
     pub(super) fn fail(&self, error: &StoreError) {
+        if error.transient {
+            tracing::warn!(error = error as &dyn std::error::Error, "the ledger's store does not answer");
+            return;
+        }
         if !self.failed.swap(true, Ordering::SeqCst) {
             tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
         }
@@ -110,16 +115,67 @@ impl LedgerCore {
         }
     }
 
+    /// Returns the sequencer, which all changes of the state in force go through.
+    pub(super) fn sequencer(&self) -> MutexGuard<'_, Sequencer> {
+        self.sequencer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Determines the rows to append: applies what others appended, then gives the jobs their positions.
+    pub(super) fn sequence(
+        &self,
+        jobs: &mut Vec<CommitJob>,
+        tail: &LedgerTail,
+    ) -> Result<(Vec<EventRow>, Vec<(CommitJob, AcceptError)>), StoreError> {
+        let mut sequencer = self.sequencer();
+        self.apply(&mut sequencer, &tail.missed)?;
+        sequencer.sequence(&self.live_state(), jobs, tail.last, self)
+    }
+
+    /// Puts events that others appended in force.
+    fn apply(&self, sequencer: &mut Sequencer, rows: &[EventRow]) -> Result<(), StoreError> {
+        if rows.is_empty() && !sequencer.has_unsettled() {
+            return Ok(());
+        }
+        let namespaces = self.archive.terms().namespaces();
+        let events: Vec<_> =
+            rows.iter().map(|row| (row.entity.entity(namespaces), row.stored.clone())).collect();
+        sequencer.apply(&self.live_state(), &events, self)
+    }
+
+    /// Follows the ledger to its end.
+    pub(super) fn catch_up(&self) -> Result<(), StoreError> {
+        loop {
+            let known = self.sequencer().known();
+            match self.archive.store().follow(&known, MAX_MISSED)? {
+                Continuation::Continues { events, .. } if events.is_empty() => return Ok(()),
+                Continuation::Continues { events, .. } => {
+                    let mut sequencer = self.sequencer();
+                    self.apply(&mut sequencer, &events)?;
+                    self.durable.store(sequencer.known().position.0, Ordering::SeqCst);
+                }
+                Continuation::Diverges { .. } => {
+                    let problem = "its history is another one than before";
+                    return Err(StoreError::transient("following the ledger", problem));
+                }
+            }
+        }
+    }
+
     /// Completes a batch that is durable: puts what it grants in force, then publishes the position, then waits for
     /// the windows that are being handed out.
-    pub(super) fn after_commit(&self, batch: &[NewEvent]) {
-        let mut sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
-        sequencer.mark_durable(&self.live_state(), batch);
+    pub(super) fn after_commit(&self, jobs: &[CommitJob], rows: &[EventRow]) {
+        let mut sequencer = self.sequencer();
+        sequencer.mark_durable(&self.live_state(), jobs, rows);
+        let known = sequencer.known().position;
         drop(sequencer);
-        if let Some(last) = batch.last() {
-            self.durable.store(last.stored.position.0, Ordering::SeqCst);
-            self.write_mark(last.stored.position);
+        if self.durable.swap(known.0, Ordering::SeqCst) != known.0 {
+            self.write_mark(known);
         }
         self.changes.wait_for_hand_outs();
+    }
+
+    /// Completes a batch whose append failed.
+    pub(super) fn abandon(&self, jobs: &[CommitJob]) {
+        self.sequencer().abandon(&self.live_state(), jobs);
     }
 }

@@ -19,7 +19,8 @@ pub(super) enum EntityState {
         known: Option<Box<Subject>>,
         requests: Vec<OpenRequest>,
     },
-    Controller(Controller),
+    /// `None`: the ledger does not know the controller.
+    Controller(Option<Controller>),
     Recipient {
         suspended: bool,
     },
@@ -41,9 +42,19 @@ impl EntityState {
                 known: (!request::are_all_requests(events.clone()))
                     .then(|| Box::new(fold::subject(events, terms))),
             },
-            Entity::Controller(_) => EntityState::Controller(fold::controller(events, terms)),
+            Entity::Controller(_) => EntityState::Controller(Some(fold::controller(events, terms))),
             Entity::Recipient(_) => EntityState::Recipient { suspended: fold::suspended(events) },
             Entity::Case(_) => EntityState::Case(case::fold(events, fingerprints)),
+        }
+    }
+
+    /// Returns the state of an entity without any event.
+    pub(super) fn nothing(entity: &Entity) -> EntityState {
+        match entity {
+            Entity::Subject(_) => EntityState::Subject { known: None, requests: Vec::new() },
+            Entity::Controller(_) => EntityState::Controller(None),
+            Entity::Recipient(_) => EntityState::Recipient { suspended: false },
+            Entity::Case(_) => EntityState::Case(None),
         }
     }
 

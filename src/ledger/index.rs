@@ -65,7 +65,10 @@ impl Index {
         match (entity, in_force) {
             (Entity::Subject(person), EntityState::Subject { known, requests }) => {
                 self.put_requests(person, requests);
-                known.is_some_and(|subject| self.put_subject(fingerprint, *subject))
+                match known {
+                    Some(subject) => self.put_subject(fingerprint, *subject),
+                    None => self.remove_subject(fingerprint),
+                }
             }
             (_, EntityState::Controller(controller)) => self.put_controller(fingerprint, controller),
             (Entity::Recipient(name), EntityState::Recipient { suspended }) => {
@@ -93,7 +96,17 @@ impl Index {
         before != Some(number)
     }
 
-    fn put_controller(&self, fingerprint: Fingerprint, controller: Controller) -> bool {
+    /// Makes a person unknown. Returns true if the person was known.
+    fn remove_subject(&self, fingerprint: Fingerprint) -> bool {
+        let before = self.subjects.remove(&fingerprint);
+        if let Some((_, number)) = before {
+            self.states_mut(|states| states.release(number));
+        }
+        before.is_some()
+    }
+
+    fn put_controller(&self, fingerprint: Fingerprint, controller: Option<Controller>) -> bool {
+        let Some(controller) = controller else { return self.controllers.remove(&fingerprint).is_some() };
         let controller = Arc::new(controller);
         let before = self.controllers.insert(fingerprint, Arc::clone(&controller));
         before != Some(controller)

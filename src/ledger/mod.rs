@@ -69,7 +69,8 @@ pub use state_json::{controller_json, subject_json};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
-    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
+    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
@@ -78,8 +79,8 @@ use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
 use crate::vocabulary::{PurposeId, SubjectId};
 use idempotency::{Idempotency, KeySource};
-use sequencer::CLOCK_TOLERANCE;
 use sequencer::thread::QueuedReport;
+use sequencer::{CLOCK_TOLERANCE, EventReport};
 
 /// A ledger that is open. Made once per process; all methods may be called from any task.
 pub struct Ledger {
@@ -247,8 +248,8 @@ impl Ledger {
         }
         let queue = self.queue.as_ref().ok_or(AppendError::Unavailable)?;
         let (acknowledge, receipt) = oneshot::channel();
-        let report = QueuedReport { entity: entity.clone(), draft, idempotency, now, acknowledge };
-        queue.send(report).await.map_err(|_| AppendError::Unavailable)?;
+        let report = EventReport { entity: entity.clone(), draft, idempotency, now };
+        queue.send(QueuedReport { report, acknowledge }).await.map_err(|_| AppendError::Unavailable)?;
         Ok(receipt)
     }
 

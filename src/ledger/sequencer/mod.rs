@@ -1,28 +1,35 @@
-//! The sequencer: gives events their positions and times, and orders their effects while they wait for the disk.
+//! The sequencer: gives events their times and their order, and orders their effects while they wait for the store.
 //!
-//! Invariants: an event that withholds is in force before it is durable, one that grants only afterwards; positions
-//! are given in the order in which events reach the committer; the state in force is always the fold of the durable
-//! events and of the withholding parts of the waiting ones; a refusal reported now counts after everything that is
-//! recorded, whatever the clocks of earlier senders said.
+//! Invariants: an event that withholds is in force before it is durable, one that grants only afterwards; events are
+//! appended in the order in which they were accepted; the state in force is always the fold of the durable events that are
+//! known here and of the withholding parts of the waiting ones; a refusal reported now counts after everything that is
+//! recorded, whatever the clocks of earlier senders said. Where other gateways append to the same ledger, an acceptance that
+//! rests on a history which has grown since is repeated before the event is appended.
 
 mod pending;
 pub(in crate::ledger) mod thread;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::keys::{Fingerprint, Fingerprints};
+use crate::ledger::archive::PastEvent;
 use crate::ledger::changes::Changes;
+use crate::ledger::commit::CommitJob;
 use crate::ledger::conflict::Conflict;
 use crate::ledger::entity::Entity;
 use crate::ledger::entity_state::EntityState;
 use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::index::Index;
-use crate::ledger::store::{IdempotencyDigest, NewEvent, Position, RequestDigest, StoreError, StoredEvent};
+use crate::ledger::outcome::Acknowledgement;
+use crate::ledger::store::{
+    EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, StoreError, StoredEvent,
+};
 use crate::ledger::terms::TermLookup;
 use pending::PendingEntity;
+pub(in crate::ledger) use pending::WaitingEvent;
 
 /// The time by which a sender's clock may be ahead of ours.
 pub(in crate::ledger) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -35,30 +42,41 @@ pub(in crate::ledger) struct LiveState<'l> {
     pub(in crate::ledger) fingerprints: &'l Fingerprints,
 }
 
-/// The last position given, and the entities with events that wait for the disk.
+/// The history that is known here, and the entities with reports under way.
 #[derive(Default)]
 pub(in crate::ledger) struct Sequencer {
-    last: Position,
+    known: KnownHistory,
     pending: HashMap<Entity, PendingEntity>,
     /// The waiting events with an idempotency key.
-    by_key: HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>,
+    by_key: HashMap<IdempotencyDigest, (WaitingEvent, RequestDigest)>,
+    /// Entities whose last append ended without an answer: their events may be durable or not.
+    unsettled: HashSet<Entity>,
 }
 
 /// An event that a sender reports.
-pub(in crate::ledger) struct EventReport<'r> {
-    pub(in crate::ledger) entity: &'r Entity,
+#[derive(Clone)]
+pub(in crate::ledger) struct EventReport {
+    pub(in crate::ledger) entity: Entity,
     pub(in crate::ledger) draft: EventDraft,
-    /// The idempotency key, and the event that was recorded under it before.
-    pub(in crate::ledger) idempotency: Option<(Idempotency, Option<StoredEvent>)>,
+    pub(in crate::ledger) idempotency: Option<Idempotency>,
     pub(in crate::ledger) now: Timestamp,
 }
 
-/// The result of accepting a report.
+/// The result of accepting a report. It holds until events of another gateway about the entity become known.
+#[derive(Clone)]
 pub(in crate::ledger) enum Acceptance {
     /// A new event, which the committer makes durable.
-    New { event: NewEvent, changed: bool },
+    New { event: WaitingEvent, changed: bool },
     /// The repetition of a recorded event. It is not recorded again.
-    Repeated(StoredEvent),
+    Repeated(WaitingEvent),
+}
+
+/// A report with its acceptance.
+pub(in crate::ledger) struct AcceptedReport {
+    report: EventReport,
+    acceptance: Acceptance,
+    /// The version of the entity's durable history that the acceptance rests on.
+    basis: u64,
 }
 
 /// An error that keeps a report from being accepted.
@@ -68,6 +86,8 @@ pub(in crate::ledger) enum AcceptError {
     Store(StoreError),
     /// The event contradicts the recorded ones.
     Conflict(Conflict),
+    /// The idempotency key belongs to an event with other content.
+    KeyReused,
 }
 
 impl From<StoreError> for AcceptError {
@@ -82,57 +102,236 @@ impl From<Conflict> for AcceptError {
     }
 }
 
-impl Sequencer {
-    /// Returns a sequencer whose first event follows `last`.
-    pub(in crate::ledger) fn new(last: Position) -> Sequencer {
-        Sequencer { last, ..Sequencer::default() }
+impl AcceptedReport {
+    /// Returns the acknowledgement. Complete once the event, or the one that it repeats, is durable.
+    pub(in crate::ledger) fn acknowledgement(&self) -> Acknowledgement {
+        let (event, repeated, changed) = match &self.acceptance {
+            Acceptance::New { event, changed } => (event, false, *changed),
+            Acceptance::Repeated(event) => (event, true, false),
+        };
+        Acknowledgement { event: event.id, position: event.position(), repeated, changed }
     }
 
-    /// Returns the waiting event with this idempotency key.
-    pub(in crate::ledger) fn find_repeated(
+    /// Returns the event that is to be appended; `None` for a repetition.
+    fn new_event(&self) -> Option<&WaitingEvent> {
+        match &self.acceptance {
+            Acceptance::New { event, .. } => Some(event),
+            Acceptance::Repeated(_) => None,
+        }
+    }
+}
+
+/// Read access to what is durable, for the sequencer.
+pub(in crate::ledger) trait DurableEvents {
+    /// Returns the durable events of each entity, ordered by position. `None` for an entity without any.
+    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError>;
+
+    /// Returns the durable event that was recorded under the key or one of its former forms.
+    fn find_repeated(
         &self,
-        key: &IdempotencyDigest,
-    ) -> Option<&(StoredEvent, RequestDigest)> {
-        self.by_key.get(key)
+        idempotency: &Idempotency,
+    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError>;
+}
+
+impl Sequencer {
+    /// Returns a sequencer that knows this history.
+    pub(in crate::ledger) fn new(known: KnownHistory) -> Sequencer {
+        Sequencer { known, ..Sequencer::default() }
     }
 
-    /// Accepts an event: gives it a time and a position, and puts in force what it withholds. `history` reads the
-    /// durable events of the entity; it is called only if no event of the entity is waiting.
+    /// Returns the history that is known and in force here.
+    pub(in crate::ledger) fn known(&self) -> KnownHistory {
+        self.known
+    }
+
+    /// Accepts a report: gives the event a time, and puts in force what it withholds. The event gets its position when it
+    /// is appended.
     pub(in crate::ledger) fn accept(
         &mut self,
         live: &LiveState<'_>,
-        report: EventReport<'_>,
-        history: impl FnOnce() -> Result<Vec<Event>, StoreError>,
-    ) -> Result<Acceptance, AcceptError> {
-        let entity = report.entity;
-        let mut pending = match self.pending.remove(entity) {
+        report: EventReport,
+        durable: &dyn DurableEvents,
+    ) -> Result<AcceptedReport, AcceptError> {
+        let first = self.find_repeated(&report, durable)?;
+        let mut pending = match self.pending.remove(&report.entity) {
             Some(pending) => pending,
-            None => PendingEntity::new(history()?),
+            None => PendingEntity::new(durable.histories(&[&report.entity])?.pop().flatten()),
         };
-        let acceptance = pending.accept(live, report, Position(self.last.0 + 1));
+        let accepted = pending.accept(live, &report, first);
+        let basis = pending.basis();
+        if accepted.is_ok() {
+            pending.begin();
+        }
         if !pending.is_settled() {
-            self.pending.insert(entity.clone(), pending);
+            self.pending.insert(report.entity.clone(), pending);
         }
-        if let Ok(Acceptance::New { event, .. }) = &acceptance {
-            self.last = event.stored.position;
-            if let Some((key, request)) = event.idempotency {
-                self.by_key.insert(key, (event.stored.clone(), request));
-            }
+        let acceptance = accepted?;
+        if let (Acceptance::New { event, .. }, Some(idempotency)) = (&acceptance, &report.idempotency)
+            && let Some((key, request)) = event.idempotency
+        {
+            debug_assert_eq!((key, request), (idempotency.key, idempotency.request));
+            self.by_key.insert(key, (event.clone(), request));
         }
-        Ok(acceptance?)
+        Ok(AcceptedReport { report, acceptance, basis })
     }
 
-    /// Puts in force what a batch grants, once the batch is durable.
-    pub(in crate::ledger) fn mark_durable(&mut self, live: &LiveState<'_>, batch: &[NewEvent]) {
-        for event in batch {
-            if let Some((key, _)) = &event.idempotency {
-                self.by_key.remove(key);
+    /// Returns the event that was recorded, or waits, under the idempotency key of a report.
+    fn find_repeated(
+        &self,
+        report: &EventReport,
+        durable: &dyn DurableEvents,
+    ) -> Result<Option<WaitingEvent>, AcceptError> {
+        let Some(idempotency) = &report.idempotency else { return Ok(None) };
+        let known = match self.by_key.get(&idempotency.key) {
+            Some((waiting, request)) => Some((waiting.clone(), *request)),
+            None => durable
+                .find_repeated(idempotency)?
+                .map(|(stored, request)| (WaitingEvent::durable(stored), request)),
+        };
+        match known {
+            Some((_, request)) if request != idempotency.request => Err(AcceptError::KeyReused),
+            known => Ok(known.map(|(event, _)| event)),
+        }
+    }
+
+    /// Accepts a report again if events of others about its entity became known since.
+    fn renew(
+        &mut self,
+        live: &LiveState<'_>,
+        accepted: AcceptedReport,
+        durable: &dyn DurableEvents,
+    ) -> Result<AcceptedReport, AcceptError> {
+        let is_current = self
+            .pending
+            .get(&accepted.report.entity)
+            .is_some_and(|pending| pending.basis() == accepted.basis);
+        if is_current {
+            return Ok(accepted);
+        }
+        self.finish(live, &accepted, None);
+        self.accept(live, accepted.report, durable)
+    }
+
+    /// Ends a report: its event is durable at a position, or is not appended (`None`).
+    fn finish(&mut self, live: &LiveState<'_>, accepted: &AcceptedReport, position: Option<Position>) {
+        let entity = &accepted.report.entity;
+        let event = accepted.new_event();
+        if let Some((key, _)) = event.and_then(|event| event.idempotency) {
+            self.by_key.remove(&key);
+        }
+        let Some(pending) = self.pending.get_mut(entity) else { return };
+        if let Some(event) = event {
+            match position {
+                Some(position) => pending.mark_durable(live, entity, event.id, position),
+                None => pending.drop_waiting(event.id),
             }
-            let Some(pending) = self.pending.get_mut(&event.entity) else { continue };
-            pending.mark_durable(live, &event.entity, event.stored.position);
-            if pending.is_settled() {
-                self.pending.remove(&event.entity);
+        }
+        pending.end();
+        if pending.is_settled() {
+            self.pending.remove(entity);
+        }
+    }
+
+    /// Gives the accepted reports their positions, right before they are appended. Reports whose entity has events of
+    /// others since are accepted again; those that fail then are returned with their error. Returns the rows to append.
+    pub(in crate::ledger) fn sequence(
+        &mut self,
+        live: &LiveState<'_>,
+        jobs: &mut Vec<CommitJob>,
+        last: Position,
+        durable: &dyn DurableEvents,
+    ) -> Result<(Vec<EventRow>, Vec<(CommitJob, AcceptError)>), StoreError> {
+        let (mut rows, mut kept, mut failed) = (Vec::new(), Vec::with_capacity(jobs.len()), Vec::new());
+        let mut next = last.0;
+        for mut job in jobs.drain(..) {
+            let Some(accepted) = job.accepted.take() else { continue };
+            match self.renew(live, accepted, durable) {
+                Ok(accepted) => {
+                    if let Some(event) = accepted.new_event() {
+                        next += 1;
+                        rows.push(event.row(&accepted.report.entity, Position(next)));
+                    }
+                    job.accepted = Some(accepted);
+                    kept.push(job);
+                }
+                Err(error) => failed.push((job, error)),
             }
+        }
+        *jobs = kept;
+        Ok((rows, failed))
+    }
+
+    /// Completes reports whose events are durable: puts in force what they grant.
+    pub(in crate::ledger) fn mark_durable(
+        &mut self,
+        live: &LiveState<'_>,
+        jobs: &[CommitJob],
+        rows: &[EventRow],
+    ) {
+        let mut rows_left = rows.iter();
+        for accepted in jobs.iter().filter_map(|job| job.accepted.as_ref()) {
+            let position = accepted.new_event().and_then(|event| {
+                let row = rows_left.next()?;
+                event.set_position(row.stored.position);
+                Some(row.stored.position)
+            });
+            self.finish(live, accepted, position);
+        }
+        if let Some(last) = rows.last() {
+            self.advance(&last.stored);
+        }
+    }
+
+    /// Ends reports whose append failed. Their events may be durable all the same. Whatever they withhold stays in force
+    /// until the entity is read again.
+    pub(in crate::ledger) fn abandon(&mut self, live: &LiveState<'_>, jobs: &[CommitJob]) {
+        for accepted in jobs.iter().filter_map(|job| job.accepted.as_ref()) {
+            if accepted.new_event().is_some() {
+                self.unsettled.insert(accepted.report.entity.clone());
+            }
+            self.finish(live, accepted, None);
+        }
+    }
+
+    /// Puts events of others in force, and what is durable of the entities whose append had no answer.
+    ///
+    /// # Errors
+    /// If the store cannot be read; the events are not known then, and are applied again with the next ones.
+    pub(in crate::ledger) fn apply(
+        &mut self,
+        live: &LiveState<'_>,
+        events: &[(Entity, StoredEvent)],
+        durable: &dyn DurableEvents,
+    ) -> Result<(), StoreError> {
+        let known = self.known.position;
+        let new = events.iter().filter(|(_, stored)| stored.position > known);
+        let touched: HashSet<&Entity> = new.map(|(entity, _)| entity).chain(&self.unsettled).collect();
+        let touched: Vec<&Entity> = touched.into_iter().collect();
+        let histories = durable.histories(&touched)?;
+        for (entity, history) in touched.iter().zip(histories) {
+            match (self.pending.get_mut(*entity), history) {
+                (Some(pending), history) => pending.replace_durable(live, entity, history),
+                (None, Some(history)) => {
+                    put_in_force(live, entity, history.iter().map(|past| &past.event), true);
+                }
+                (None, None) => forget(live, entity),
+            }
+        }
+        self.unsettled.clear();
+        if let Some((_, last)) = events.last() {
+            self.advance(last);
+        }
+        Ok(())
+    }
+
+    /// True if the state of some entities is not settled since an append had no answer.
+    pub(in crate::ledger) fn has_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    fn advance(&mut self, last: &StoredEvent) {
+        if last.position > self.known.position {
+            self.known = KnownHistory::ending_with(last);
         }
     }
 }
@@ -149,6 +348,15 @@ pub(in crate::ledger) fn put_in_force<'e>(
     let state = EntityState::fold(entity, events, live.terms, live.fingerprints);
     let changed = live.index.put(entity, fingerprint, state);
     if changed && withholds {
+        live.changes.push(fingerprint);
+    }
+}
+
+/// Removes an entity from the state in force: nothing about it is durable after all. The epoch counts that as a change:
+/// for a person that the ledger does not know, less may be released.
+fn forget(live: &LiveState<'_>, entity: &Entity) {
+    let fingerprint = fingerprint(live.fingerprints, entity);
+    if live.index.put(entity, fingerprint, EntityState::nothing(entity)) {
         live.changes.push(fingerprint);
     }
 }

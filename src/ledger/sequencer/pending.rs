@@ -1,9 +1,12 @@
 //! The events of one entity while some of them wait for the disk.
 
+use std::sync::{Arc, OnceLock};
+
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
 use super::{Acceptance, CLOCK_TOLERANCE, EventReport, LiveState, put_in_force};
+use crate::ledger::archive::PastEvent;
 use crate::ledger::conflict::{self, Conflict};
 use crate::ledger::entity::Entity;
 use crate::ledger::entity_state::EntityState;
@@ -11,71 +14,172 @@ use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::event_json;
 use crate::ledger::idempotency;
 use crate::ledger::kinds::{EventEffect, EventKind};
-use crate::ledger::store::{NewEvent, Position, StoredEvent};
+use crate::ledger::store::{EventRow, IdempotencyDigest, Position, RequestDigest, StoredEntity, StoredEvent};
 
-/// An entity with events that wait for the disk.
+/// An event that waits for the store, or that became durable while a report about it was under way.
+#[derive(Clone)]
+pub(in crate::ledger) struct WaitingEvent {
+    pub(in crate::ledger) id: Ulid,
+    pub(super) idempotency: Option<(IdempotencyDigest, RequestDigest)>,
+    recorded: Timestamp,
+    json: Arc<str>,
+    /// Shared with the repetitions of the event; set when the event is durable.
+    position: Arc<OnceLock<Position>>,
+}
+
+impl WaitingEvent {
+    /// Returns an event that is durable.
+    pub(super) fn durable(stored: StoredEvent) -> WaitingEvent {
+        WaitingEvent {
+            id: stored.id,
+            idempotency: None,
+            recorded: stored.recorded,
+            json: Arc::from(stored.event),
+            position: Arc::new(OnceLock::from(stored.position)),
+        }
+    }
+
+    /// Returns the position of the event, or zero while it is not durable.
+    pub(super) fn position(&self) -> Position {
+        self.position.get().copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_position(&self, position: Position) {
+        // Set once: an event is appended once.
+        let _ = self.position.set(position);
+    }
+
+    /// Returns the row to append at a position.
+    pub(super) fn row(&self, entity: &Entity, position: Position) -> EventRow {
+        let stored =
+            StoredEvent { position, id: self.id, recorded: self.recorded, event: self.json.to_string() };
+        EventRow { entity: StoredEntity::of(entity), stored, idempotency: self.idempotency }
+    }
+}
+
+/// An entity with reports under way.
 pub(super) struct PendingEntity {
-    durable: Vec<Event>,
-    waiting: Vec<(Position, Event)>,
+    durable: Vec<PastEvent>,
+    /// True if the store has events about the entity. They may all be unreadable, which leaves `durable` empty.
+    known: bool,
+    waiting: Vec<(Ulid, Event)>,
+    /// Number of reports under way.
+    reports: usize,
+    /// The number of times that the durable history was replaced.
+    basis: u64,
 }
 
 impl PendingEntity {
-    pub(super) fn new(durable: Vec<Event>) -> PendingEntity {
-        PendingEntity { durable, waiting: Vec::new() }
+    /// Returns an entity with these durable events; `None` if the store has none.
+    pub(super) fn new(durable: Option<Vec<PastEvent>>) -> PendingEntity {
+        let known = durable.is_some();
+        let durable = durable.unwrap_or_default();
+        PendingEntity { durable, known, waiting: Vec::new(), reports: 0, basis: 0 }
     }
 
-    /// True if no event waits for the disk.
+    /// True if no report is under way.
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.is_empty()
+        self.reports == 0
     }
 
-    /// Accepts an event at a position, and puts in force what the event withholds.
+    /// Returns the version of the durable history.
+    pub(super) fn basis(&self) -> u64 {
+        self.basis
+    }
+
+    /// Counts a report as under way.
+    pub(super) fn begin(&mut self) {
+        self.reports += 1;
+    }
+
+    /// Counts a report as ended.
+    pub(super) fn end(&mut self) {
+        self.reports = self.reports.saturating_sub(1);
+    }
+
+    /// Accepts a report, and puts in force what its event withholds. `first` is the event that was recorded under its
+    /// idempotency key before.
     pub(super) fn accept(
         &mut self,
         live: &LiveState<'_>,
-        report: EventReport<'_>,
-        position: Position,
+        report: &EventReport,
+        first: Option<WaitingEvent>,
     ) -> Result<Acceptance, Conflict> {
-        let EventReport { entity, draft: EventDraft { kind, at, provenance }, idempotency, now } = report;
-        let at = self.time(&kind, at, now);
+        let EventReport { entity, draft, idempotency, now } = report;
+        let EventDraft { kind, at, provenance } = draft.clone();
+        let at = self.time(&kind, at, *now);
         let event = Event { kind, at, provenance };
         let before = self.state(live, entity, None);
         let with = |event: &Event| self.state(live, entity, Some(event));
-        let idempotency = match idempotency {
-            Some((idempotency, Some(first))) => {
-                if !idempotency::must_record_again(&idempotency, &event, &before, with) {
+        let idempotency = match (idempotency, first) {
+            (Some(idempotency), Some(first)) => {
+                if !idempotency::must_record_again(idempotency, &event, &before, with) {
                     return Ok(Acceptance::Repeated(first));
                 }
                 // The key stays with the first event.
                 None
             }
-            Some((idempotency, None)) => Some((idempotency.key, idempotency.request)),
-            None => None,
+            (idempotency, _) => {
+                idempotency.as_ref().map(|idempotency| (idempotency.key, idempotency.request))
+            }
         };
         conflict::check(&event.kind, self.recorded())?;
         let changed = with(&event) != before;
         let json = serde_json::Value::Object(event_json::write(&event, live.terms)).to_string();
-        let stored = StoredEvent { position, id: Ulid::generate(), recorded: now, event: json };
+        let id = Ulid::generate();
         let withholds = event.withholding_part().is_some();
-        self.waiting.push((position, event));
+        self.waiting.push((id, event));
         if withholds {
             self.put_in_force(live, entity, true);
         }
-        Ok(Acceptance::New { event: NewEvent { entity: entity.clone(), stored, idempotency }, changed })
+        let event =
+            WaitingEvent { id, idempotency, recorded: *now, json: Arc::from(json), position: Arc::default() };
+        Ok(Acceptance::New { event, changed })
     }
 
-    /// Moves the event at a position from the waiting to the durable events, and puts the new state in force.
-    pub(super) fn mark_durable(&mut self, live: &LiveState<'_>, entity: &Entity, position: Position) {
-        let waiting = self.waiting.iter().position(|(waiting, _)| *waiting == position);
-        let event = waiting.map(|index| self.waiting.remove(index).1);
-        let withholds = event.as_ref().is_some_and(withholds);
-        self.durable.extend(event);
+    /// Moves an event from the waiting to the durable ones, and puts the new state in force.
+    pub(super) fn mark_durable(
+        &mut self,
+        live: &LiveState<'_>,
+        entity: &Entity,
+        id: Ulid,
+        position: Position,
+    ) {
+        // Absent if the event was read back from the store before its append had returned.
+        let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else { return };
+        let (_, event) = self.waiting.remove(index);
+        self.known = true;
+        let withholds = withholds(&event);
+        self.durable.push(PastEvent { id, position, recorded: event.at, event });
         self.put_in_force(live, entity, withholds);
+    }
+
+    /// Removes an event that is not appended. Its withholding part stays in force until the state is next put in force.
+    pub(super) fn drop_waiting(&mut self, id: Ulid) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+    }
+
+    /// Replaces the durable events by those that the store has now, and puts the new state in force.
+    pub(super) fn replace_durable(
+        &mut self,
+        live: &LiveState<'_>,
+        entity: &Entity,
+        durable: Option<Vec<PastEvent>>,
+    ) {
+        self.known = durable.is_some();
+        self.durable = durable.unwrap_or_default();
+        self.waiting.retain(|(id, _)| !self.durable.iter().any(|past| past.id == *id));
+        self.basis += 1;
+        if self.known || !self.waiting.is_empty() {
+            self.put_in_force(live, entity, true);
+        } else {
+            super::forget(live, entity);
+        }
     }
 
     /// Returns all recorded events, durable or not.
     fn recorded(&self) -> impl Iterator<Item = &Event> + Clone {
-        self.durable.iter().chain(self.waiting.iter().map(|(_, event)| event))
+        self.durable.iter().map(|past| &past.event).chain(self.waiting.iter().map(|(_, event)| event))
     }
 
     /// Returns the state that will be in force once all recorded events, and `event`, are durable.
@@ -133,10 +237,11 @@ impl PendingEntity {
     /// Puts the durable events in force, together with the withholding parts of the waiting ones.
     fn put_in_force(&self, live: &LiveState<'_>, entity: &Entity, withholds: bool) {
         let early: Vec<_> = self.waiting.iter().filter_map(|(_, event)| event.withholding_part()).collect();
-        if early.is_empty() && self.durable.is_empty() {
+        if early.is_empty() && !self.known {
             return;
         }
-        put_in_force(live, entity, self.durable.iter().chain(&early), withholds);
+        let durable = self.durable.iter().map(|past| &past.event);
+        put_in_force(live, entity, durable.chain(&early), withholds);
     }
 }
 

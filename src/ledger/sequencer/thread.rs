@@ -1,31 +1,27 @@
 //! The thread that runs the sequencer: it takes reports from the queue and passes them on to the committer.
 //!
 //! It reads the store (histories, idempotency keys). The runtime's workers must not do that: on a slow disk, all
-//! exchanges of the worker would wait. Invariant: events reach the committer in the order of their positions.
+//! exchanges of the worker would wait. Invariant: events reach the committer in the order in which they were accepted.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{AcceptError, Acceptance, EventReport, Sequencer, fingerprint};
+use super::{AcceptError, AcceptedReport, DurableEvents, EventReport, fingerprint};
+use crate::ledger::archive::PastEvent;
 use crate::ledger::commit::CommitJob;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
-use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::outcome::{Acknowledgement, AppendError};
-use crate::ledger::store::{StoreError, StoredEvent};
+use crate::ledger::store::{RequestDigest, StoreError, StoredEvent};
 
 /// The maximum number of reports in the queue. Senders wait when it is full.
 pub(in crate::ledger) const MAX_REPORTS: usize = 4096;
 
-/// A reported event with the channel for its acknowledgement.
+/// A report with the channel for its acknowledgement.
 pub(in crate::ledger) struct QueuedReport {
-    pub(in crate::ledger) entity: Entity,
-    pub(in crate::ledger) draft: EventDraft,
-    pub(in crate::ledger) idempotency: Option<Idempotency>,
-    pub(in crate::ledger) now: Timestamp,
+    pub(in crate::ledger) report: EventReport,
     pub(in crate::ledger) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
@@ -35,77 +31,41 @@ pub(in crate::ledger) fn run(
     mut reports: mpsc::Receiver<QueuedReport>,
     jobs: &mpsc::Sender<CommitJob>,
 ) {
-    while let Some(QueuedReport { entity, draft, idempotency, now, acknowledge }) = reports.blocking_recv() {
-        let (event, acknowledgement) = match core.accept(&entity, draft, idempotency, now) {
-            Ok(Acceptance::New { event, changed }) => {
-                let acknowledgement = acknowledgement(&event.stored, false, changed);
-                (Some(event), acknowledgement)
+    while let Some(QueuedReport { report, acknowledge }) = reports.blocking_recv() {
+        match core.accept(report) {
+            Ok(accepted) => {
+                let job = CommitJob { accepted: Some(accepted), acknowledge };
+                if jobs.blocking_send(job).is_err() {
+                    return;
+                }
             }
-            Ok(Acceptance::Repeated(stored)) => (None, acknowledgement(&stored, true, false)),
             Err(error) => {
                 // The sender may have gone away.
                 let _ = acknowledge.send(Err(error));
-                continue;
             }
-        };
-        if jobs.blocking_send(CommitJob { event, acknowledgement, acknowledge }).is_err() {
-            return;
         }
     }
-}
-
-fn acknowledgement(stored: &StoredEvent, repeated: bool, changed: bool) -> Acknowledgement {
-    Acknowledgement { event: stored.id, position: stored.position, repeated, changed }
 }
 
 impl LedgerCore {
     /// Passes one report to the sequencer.
-    fn accept(
-        &self,
-        entity: &Entity,
-        draft: EventDraft,
-        idempotency: Option<Idempotency>,
-        now: Timestamp,
-    ) -> Result<Acceptance, AppendError> {
+    fn accept(&self, report: EventReport) -> Result<AcceptedReport, AppendError> {
         if self.has_failed() {
             return Err(AppendError::Unavailable);
         }
-        let mut sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
-        let idempotency = match idempotency {
-            None => None,
-            Some(idempotency) => {
-                let first = self.find_repeated(&sequencer, &idempotency)?;
-                Some((idempotency, first))
-            }
-        };
-        // Every entity with durable events is in the index.
-        let history = || match self.is_known(entity) {
-            true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
-            false => Ok(Vec::<Event>::new()),
-        };
-        let report = EventReport { entity, draft, idempotency, now };
-        sequencer.accept(&self.live_state(), report, history).map_err(|error| match error {
-            AcceptError::Store(error) => self.fail_reading(&error),
-            AcceptError::Conflict(conflict) => conflict.into(),
-        })
+        let accepted = self.sequencer().accept(&self.live_state(), report, self);
+        accepted.map_err(|error| self.refuse(error))
     }
 
-    /// Returns the event that was recorded under the same idempotency key.
-    fn find_repeated(
-        &self,
-        sequencer: &Sequencer,
-        idempotency: &Idempotency,
-    ) -> Result<Option<StoredEvent>, AppendError> {
-        let pending = sequencer.find_repeated(&idempotency.key);
-        let mut known = pending.map(|(stored, request)| (stored.clone(), *request));
-        for key in [&idempotency.key].into_iter().chain(&idempotency.former) {
-            if known.is_none() {
-                known = self.archive.store().find_repeated(key).map_err(|error| self.fail_reading(&error))?;
+    /// Returns the answer to a report that cannot be accepted.
+    pub(in crate::ledger) fn refuse(&self, error: AcceptError) -> AppendError {
+        match error {
+            AcceptError::Store(error) => {
+                self.fail(&error);
+                AppendError::Unavailable
             }
-        }
-        match known {
-            Some((_, request)) if request != idempotency.request => Err(AppendError::KeyReused),
-            known => Ok(known.map(|(stored, _)| stored)),
+            AcceptError::Conflict(conflict) => conflict.into(),
+            AcceptError::KeyReused => AppendError::KeyReused,
         }
     }
 
@@ -122,10 +82,24 @@ impl LedgerCore {
             Entity::Recipient(_) | Entity::Case(_) => true,
         }
     }
+}
 
-    /// Stops the ledger: a store that cannot be read has failed like one that cannot be written.
-    fn fail_reading(&self, error: &StoreError) -> AppendError {
-        self.fail(error);
-        AppendError::Unavailable
+impl DurableEvents for LedgerCore {
+    /// An entity that the index does not know is not looked up where this process is the only writer.
+    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
+        let is_only_writer = self.archive.store().shared().is_none();
+        match entities {
+            [entity] if is_only_writer && !self.is_known(entity) => Ok(vec![None]),
+            entities => self.archive.histories(entities),
+        }
+    }
+
+    fn find_repeated(
+        &self,
+        idempotency: &Idempotency,
+    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
+        let keys: Vec<_> = [idempotency.key].into_iter().chain(idempotency.former.iter().copied()).collect();
+        let mut known = self.archive.store().find_repeated(&keys)?;
+        Ok(keys.iter().find_map(|key| known.remove(key)))
     }
 }

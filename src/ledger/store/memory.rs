@@ -3,15 +3,17 @@
 //! It behaves like the durable stores, except that its events end with the process.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::{
-    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
+    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
-use crate::ledger::entity::{Entity, EntityKind};
+use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 
 /// A [`Store`] that keeps its events in memory.
@@ -39,12 +41,14 @@ use crate::ledger::policy_memory::PolicyMemory;
 /// ```
 #[derive(Default)]
 pub struct MemoryStore {
+    /// Held during an append, so that the events of others are complete.
+    writing: Mutex<()>,
     contents: Mutex<MemoryContents>,
 }
 
 #[derive(Default)]
 struct MemoryContents {
-    events: BTreeMap<Position, NewEvent>,
+    events: BTreeMap<Position, EventRow>,
     by_entity: HashMap<StoredEntity, Vec<Position>>,
     by_key: HashMap<IdempotencyDigest, Position>,
     /// The last position that was accepted as lost.
@@ -70,42 +74,93 @@ impl MemoryStore {
 }
 
 impl MemoryContents {
-    fn append(&mut self, batch: &[NewEvent]) -> Result<(), StoreError> {
-        self.check_unique(batch)?;
-        for event in batch {
-            let position = event.stored.position;
-            self.by_entity.entry(StoredEntity::of(&event.entity)).or_default().push(position);
-            self.by_key.extend(event.idempotency.map(|(key, _)| (key, position)));
-            self.events.insert(position, event.clone());
+    fn append(&mut self, rows: Vec<EventRow>) -> Result<(), StoreError> {
+        self.check_unique(&rows)?;
+        for row in rows {
+            let position = row.stored.position;
+            self.by_entity.entry(row.entity.clone()).or_default().push(position);
+            self.by_key.extend(row.idempotency.map(|(key, _)| (key, position)));
+            self.events.insert(position, row);
         }
         Ok(())
     }
 
-    /// Checks that no other event has the position or the idempotency key of one in the batch.
-    fn check_unique(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
-        let (mut positions, mut keys) = (HashSet::new(), HashSet::new());
-        let is_unique = batch.iter().all(|event| {
-            let (position, key) = (event.stored.position, event.idempotency.map(|(key, _)| key));
-            let is_new_key = |key| !self.by_key.contains_key(&key) && keys.insert(key);
-            !self.events.contains_key(&position) && positions.insert(position) && key.is_none_or(is_new_key)
-        });
+    /// Checks that the positions continue those of the store, and that no idempotency key is taken.
+    fn check_unique(&self, rows: &[EventRow]) -> Result<(), StoreError> {
+        let mut keys = HashSet::new();
+        let continues =
+            (self.end().position.0 + 1..).zip(rows).all(|(next, row)| row.stored.position.0 == next);
+        let is_unique = rows
+            .iter()
+            .filter_map(|row| row.idempotency)
+            .all(|(key, _)| !self.by_key.contains_key(&key) && keys.insert(key));
         let taken = || StoreError::new("appending events", "a position or an idempotency key is taken");
-        is_unique.then_some(()).ok_or_else(taken)
+        (continues && is_unique).then_some(()).ok_or_else(taken)
+    }
+
+    fn end(&self) -> KnownHistory {
+        let last = self.events.last_key_value().map(|(_, row)| KnownHistory::ending_with(&row.stored));
+        let last = last.unwrap_or_default();
+        KnownHistory { position: last.position.max(self.accepted), ..last }
+    }
+
+    /// Returns the events after a known history, at most `limit`; `None` if the history is another one.
+    fn after(&self, known: &KnownHistory, limit: usize) -> Option<Vec<EventRow>> {
+        let is_known = known
+            .last_event
+            .is_none_or(|(position, id)| self.events.get(&position).is_some_and(|row| row.stored.id == id));
+        let later = (Bound::Excluded(known.position), Bound::Unbounded);
+        let events = || self.events.range(later).take(limit).map(|(_, row)| row.clone()).collect();
+        (is_known && known.position <= self.end().position).then(events)
     }
 }
 
 impl Store for MemoryStore {
-    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
-        self.contents().append(batch)
+    fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (missed, last) = {
+            let contents = self.contents();
+            (contents.after(known, MAX_MISSED + 1), contents.end().position)
+        };
+        match missed {
+            Some(missed) if missed.len() <= MAX_MISSED => {
+                let rows = sequence(LedgerTail { last, missed })?;
+                self.contents().append(rows)?;
+                Ok(Appended::Durable)
+            }
+            _ => Ok(Appended::Behind),
+        }
     }
 
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
+    fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
         let contents = self.contents();
-        let positions = contents.by_entity.get(entity).map_or(&[][..], Vec::as_slice);
-        let events = positions.iter().filter_map(|position| contents.events.get(position));
-        let mut history: Vec<_> = events.map(|event| event.stored.clone()).collect();
-        history.sort_by_key(|stored| stored.position);
-        Ok(history)
+        let head = contents.end().position;
+        Ok(match contents.after(known, limit) {
+            Some(events) => Continuation::Continues { head, events },
+            None => Continuation::Diverges { head },
+        })
+    }
+
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+        let contents = self.contents();
+        let history = |entity: &StoredEntity| {
+            let positions = contents.by_entity.get(entity).map_or(&[][..], Vec::as_slice);
+            let rows = positions.iter().filter_map(|position| contents.events.get(position));
+            rows.map(|row| row.stored.clone()).collect()
+        };
+        Ok(entities.iter().map(history).collect())
+    }
+
+    fn find_repeated(
+        &self,
+        keys: &[IdempotencyDigest],
+    ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError> {
+        let contents = self.contents();
+        let found = keys.iter().filter_map(|key| {
+            let row = contents.events.get(contents.by_key.get(key)?)?;
+            Some((*key, (row.stored.clone(), row.idempotency?.1)))
+        });
+        Ok(found.collect())
     }
 
     fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
@@ -129,12 +184,8 @@ impl Store for MemoryStore {
             (entity.kind.name(), entity.namespace.as_deref().map(str::to_owned), entity.id.clone())
         };
         // A copy: `each` may ask the store for histories.
-        let mut events: Vec<_> = self
-            .contents()
-            .events
-            .values()
-            .map(|event| (StoredEntity::of(&event.entity), event.stored.clone()))
-            .collect();
+        let mut events: Vec<_> =
+            self.contents().events.values().map(|row| (row.entity.clone(), row.stored.clone())).collect();
         events.sort_by_cached_key(|(entity, stored)| (sort_key(entity), stored.position));
         for (entity, stored) in events {
             if !each(&entity, stored) {
@@ -144,19 +195,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn find_repeated(
-        &self,
-        key: &IdempotencyDigest,
-    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
-        let contents = self.contents();
-        let event = contents.by_key.get(key).and_then(|position| contents.events.get(position));
-        Ok(event.and_then(|event| Some((event.stored.clone(), event.idempotency?.1))))
-    }
-
-    fn last_position(&self) -> Result<Position, StoreError> {
-        let contents = self.contents();
-        let last = contents.events.last_key_value().map(|(position, _)| *position);
-        Ok(last.unwrap_or_default().max(contents.accepted))
+    fn history_end(&self) -> Result<KnownHistory, StoreError> {
+        Ok(self.contents().end())
     }
 
     fn accept_history(&self, until: Position, _now: Timestamp) -> Result<(), StoreError> {
@@ -186,8 +226,8 @@ impl Store for MemoryStore {
         let contents = self.contents();
         let mut recipients = BTreeSet::new();
         for event in contents.events.values() {
-            if let Entity::Recipient(name) = &event.entity {
-                recipients.insert(Arc::clone(name));
+            if event.entity.kind == EntityKind::Recipient {
+                recipients.insert(Arc::from(event.entity.id.as_str()));
             }
             let json: Option<serde_json::Value> = serde_json::from_str(&event.stored.event).ok();
             let named = json.as_ref().and_then(|json| json.get("recipient")?.as_str());

@@ -4,13 +4,14 @@
 //! in `store/tests.rs`. A store does not read the events that it keeps, except for the recipients they name.
 
 pub mod memory;
+pub mod shared;
 #[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use ulid::Ulid;
 use super::entity::{Entity, EntityKind};
 use super::policy_memory::PolicyMemory;
 use crate::vocabulary::Namespaces;
+use shared::SharedStore;
 
 /// The position of an event in the ledger. The first event has position 1; positions have no gaps, except where
 /// an operator accepted the loss of events.
@@ -101,52 +103,141 @@ impl std::fmt::Debug for StoredEntity {
     }
 }
 
-/// An event to append, with its position.
+/// An event with everything that a store keeps about it.
 #[derive(Clone, Debug)]
-pub struct NewEvent {
-    /// The entity that the event is about.
-    pub entity: Entity,
-    /// The event as it is to be stored.
+pub struct EventRow {
+    /// The entity that the event is about, under the id that the event was recorded with.
+    pub entity: StoredEntity,
+    /// The event itself.
     pub stored: StoredEvent,
     /// The idempotency key that the event is recorded under, and the digest of the request.
     pub idempotency: Option<(IdempotencyDigest, RequestDigest)>,
 }
 
-/// The failure of a store. After a failed append the content of the disk is unknown, so the ledger stops.
+/// The part of the ledger that a reader knows: everything up to a position. The id of the last event tells two histories
+/// with the same positions apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownHistory {
+    /// Last position that the reader knows.
+    pub position: Position,
+    /// Position and id of the last event up to `position`; `None` if there is no event. It is before `position` where the
+    /// positions in between were accepted as lost.
+    pub last_event: Option<(Position, Ulid)>,
+}
+
+impl KnownHistory {
+    /// Returns the history that ends with this event.
+    pub fn ending_with(event: &StoredEvent) -> KnownHistory {
+        KnownHistory { position: event.position, last_event: Some((event.position, event.id)) }
+    }
+}
+
+/// The events after a known history.
+#[derive(Clone, Debug)]
+pub enum Continuation {
+    /// The known history is the beginning of the store's.
+    Continues {
+        /// Last position of the store at the moment of reading.
+        head: Position,
+        /// The events after the known history, ordered by position. If there are more than the reader asked for, the
+        /// rest is missing, and the last event is before `head`.
+        events: Vec<EventRow>,
+    },
+    /// The store's history ends before the known one, or has another event in its place: the store was put back to an
+    /// older state.
+    Diverges {
+        /// Last position of the store.
+        head: Position,
+    },
+}
+
+/// The end of the ledger while an append keeps other writers out.
+#[derive(Clone, Debug)]
+pub struct LedgerTail {
+    /// Last position. The first event to append gets the next one.
+    pub last: Position,
+    /// The events that other writers appended after the known history, ordered by position.
+    pub missed: Vec<EventRow>,
+}
+
+/// Determines the events to append, given the end of the ledger.
+pub type Sequencing<'s> = dyn FnMut(LedgerTail) -> Result<Vec<EventRow>, StoreError> + 's;
+
+/// The outcome of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The events are durable.
+    Durable,
+    /// Nothing was appended: more than [`MAX_MISSED`] events were missed, or the history diverges. The writer follows the
+    /// ledger first and tries again.
+    Behind,
+}
+
+/// Maximum number of missed events that an append passes to its sequencing.
+pub const MAX_MISSED: usize = 4096;
+
+/// The failure of a store.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger's store failed while {doing}")]
 pub struct StoreError {
     /// The operation that failed, as a participle: "appending events".
     pub doing: &'static str,
+    /// True if the operation may succeed later: a server cannot be reached, or ended a transaction. It is unknown then
+    /// whether an append became durable. False if the store is lost to this process: after a failed write to a disk, its
+    /// content is unknown, and a retry would only hide that.
+    pub transient: bool,
     /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl StoreError {
-    /// Returns the failure of an operation.
+    /// Returns the failure of an operation after which the store is lost to this process.
     pub fn new(
         doing: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> StoreError {
-        StoreError { doing, source: source.into() }
+        StoreError { doing, transient: false, source: source.into() }
+    }
+
+    /// Returns the failure of an operation that may succeed later.
+    pub fn transient(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError { doing, transient: true, source: source.into() }
     }
 }
 
 /// A durable, append-only store of events, with a record of the policies that were in force.
 ///
 /// All methods block, so the runtime's workers do not call them. Readers may run beside an append; they see what
-/// was durable before it. The ledger calls [`Store::append`] from one thread, with ascending positions.
+/// was durable before it.
 ///
 /// # Errors
-/// Every method returns [`StoreError`] if the database fails. The ledger then stops recording for good.
+/// Every method returns [`StoreError`] if the database fails.
 #[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
 pub trait Store: Send + Sync {
-    /// Appends all events of a batch or none. When this returns `Ok`, the batch survives a loss of power.
-    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError>;
+    /// Appends events at the end of the ledger, all or none. When this returns [`Appended::Durable`], they survive a loss
+    /// of power.
+    ///
+    /// No other writer appends from the moment at which the store reads the end of the ledger until the events are durable
+    /// or the append fails. Between the two, `sequence` is called once with the end of the ledger. It returns the events,
+    /// numbered without gaps from the position after [`LedgerTail::last`]; no events are a success. Its error ends the
+    /// append, and nothing is appended. `sequence` may read the store.
+    fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError>;
 
-    /// Returns the events of one entity, ordered by position.
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError>;
+    /// Returns the events after `known`, at most `limit`.
+    fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError>;
+
+    /// Returns the events of each entity, ordered by position.
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError>;
+
+    /// Returns the events that were recorded under these idempotency keys, with the digests of their requests.
+    fn find_repeated(
+        &self,
+        keys: &[IdempotencyDigest],
+    ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError>;
 
     /// Returns the ids of all entities of a kind, in one namespace, that have events. Ordered by id.
     fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError>;
@@ -155,14 +246,8 @@ pub trait Store: Send + Sync {
     fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError>;
 
     /// Passes every event to `each`, all events of one entity in a row and ordered by position. Stops when `each`
-    /// returns `false`.
+    /// returns `false`. `each` may read the store.
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError>;
-
-    /// Returns the event that was recorded under an idempotency key, with the digest of its request.
-    fn find_repeated(
-        &self,
-        key: &IdempotencyDigest,
-    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError>;
 
     /// Checks that everything that was stored is still there, as far as this is possible at low cost. A file can be
     /// removed, replaced or restored from a backup under a running process.
@@ -173,8 +258,8 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Returns the last durable position, or the last position that was accepted as lost if that is later.
-    fn last_position(&self) -> Result<Position, StoreError>;
+    /// Returns the history that the store has.
+    fn history_end(&self) -> Result<KnownHistory, StoreError>;
 
     /// Records that the events up to `until` are lost for good. Later positions follow `until`.
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
@@ -188,4 +273,10 @@ pub trait Store: Send + Sync {
 
     /// Returns the recipients that any event names or is about.
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError>;
+
+    /// Returns the means by which several gateways use this store together. `None` if this process is the only writer,
+    /// so that it knows everything that is recorded.
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
 }

@@ -16,14 +16,36 @@ pub(super) fn subject(namespace: Option<&str>, id: &str) -> Entity {
     Entity::Subject(Namespaces::default().reader(namespace).read(id).unwrap())
 }
 
-pub(super) fn new_event(entity: Entity, position: u64, key: Option<IdempotencyDigest>) -> NewEvent {
+pub(super) fn new_event(entity: Entity, position: u64, key: Option<IdempotencyDigest>) -> EventRow {
     let stored = StoredEvent {
         position: Position(position),
         id: Ulid::from_parts(position, 7),
         recorded: Timestamp::from_second(1_700_000_000).unwrap(),
         event: format!("{{\"n\":{position}}}"),
     };
-    NewEvent { entity, stored, idempotency: key.map(|key| (key, [9; 16])) }
+    EventRow { entity: StoredEntity::of(&entity), stored, idempotency: key.map(|key| (key, [9; 16])) }
+}
+
+/// Appends rows as a writer that knows the whole history.
+pub(super) fn put(store: &dyn Store, rows: &[EventRow]) -> Result<(), StoreError> {
+    let known = store.history_end()?;
+    let appended = store.append(&known, &mut |tail| {
+        assert_eq!((tail.last, tail.missed.len()), (known.position, 0));
+        Ok(rows.to_vec())
+    })?;
+    assert_eq!(appended, Appended::Durable);
+    Ok(())
+}
+
+pub(super) fn last(store: &dyn Store) -> Position {
+    store.history_end().unwrap().position
+}
+
+pub(super) fn repeated(store: &dyn Store, key: IdempotencyDigest) -> Option<Position> {
+    store.find_repeated(&[key]).unwrap().get(&key).map(|(stored, request)| {
+        assert_eq!(*request, [9; 16]);
+        stored.position
+    })
 }
 
 /// Policies with one version, at one place.
@@ -41,7 +63,7 @@ pub(super) fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&
 }
 
 pub(super) fn positions(store: &dyn Store, entity: &Entity) -> Vec<u64> {
-    let history = store.history(&StoredEntity::of(entity)).unwrap();
+    let history = store.histories(&[StoredEntity::of(entity)]).unwrap().pop().unwrap();
     history.iter().map(|stored| stored.position.0).collect()
 }
 
@@ -49,21 +71,19 @@ pub(super) fn positions(store: &dyn Store, entity: &Entity) -> Vec<u64> {
 fn appended_events_are_found_by_entity_namespace_and_idempotency_key() {
     for_each_store(|store| {
         let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
-        assert_eq!(store.last_position().unwrap(), Position(0));
-        store
-            .append(&[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
+        assert_eq!(last(store), Position(0));
+        put(store, &[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
             .unwrap();
-        store.append(&[new_event(alice.clone(), 3, None)]).unwrap();
-        assert_eq!(store.last_position().unwrap(), Position(3));
+        put(store, &[new_event(alice.clone(), 3, None)]).unwrap();
+        assert_eq!(last(store), Position(3));
         assert_eq!(positions(store, &alice), [1, 3]);
         assert_eq!(positions(store, &crm_alice), [2]);
         assert!(positions(store, &subject(None, "bob")).is_empty());
         assert_eq!(store.entity_ids(EntityKind::Subject, None).unwrap(), ["alice"]);
         assert_eq!(store.entity_ids(EntityKind::Subject, Some("crm")).unwrap(), ["alice"]);
         assert!(store.entity_ids(EntityKind::Controller, None).unwrap().is_empty());
-        let (stored, request) = store.find_repeated(&[3; 16]).unwrap().unwrap();
-        assert_eq!((stored.position, request), (Position(1), [9; 16]));
-        assert!(store.find_repeated(&[4; 16]).unwrap().is_none());
+        assert_eq!(repeated(store, [3; 16]), Some(Position(1)));
+        assert_eq!(repeated(store, [4; 16]), None);
         store.check_intact().unwrap();
     });
 }
@@ -75,7 +95,7 @@ fn a_scan_groups_the_events_of_an_entity_and_stops_on_request() {
         let entities = [&bob, &alice, &case, &alice, &bob];
         let batch: Vec<_> =
             (1..).zip(entities).map(|(n, entity)| new_event(entity.clone(), n, None)).collect();
-        store.append(&batch).unwrap();
+        put(store, &batch).unwrap();
         let mut seen: Vec<(StoredEntity, Vec<u64>)> = Vec::new();
         store
             .scan(&mut |entity, stored| {
@@ -106,11 +126,11 @@ fn a_scan_groups_the_events_of_an_entity_and_stops_on_request() {
 fn a_batch_is_stored_whole_or_not_at_all() {
     for_each_store(|store| {
         let alice = subject(None, "alice");
-        store.append(&[new_event(alice.clone(), 1, Some([3; 16]))]).unwrap();
+        put(store, &[new_event(alice.clone(), 1, Some([3; 16]))]).unwrap();
         // The second event repeats a position, or an idempotency key.
         for second in [new_event(alice.clone(), 1, None), new_event(alice.clone(), 3, Some([3; 16]))] {
-            assert!(store.append(&[new_event(alice.clone(), 2, None), second]).is_err());
-            assert_eq!(store.last_position().unwrap(), Position(1));
+            assert!(put(store, &[new_event(alice.clone(), 2, None), second]).is_err());
+            assert_eq!(last(store), Position(1));
             assert_eq!(positions(store, &alice), [1]);
         }
     });
@@ -119,11 +139,11 @@ fn a_batch_is_stored_whole_or_not_at_all() {
 #[test]
 fn positions_follow_an_accepted_loss() {
     for_each_store(|store| {
-        store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
+        put(store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
         store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(store.last_position().unwrap(), Position(20));
-        store.append(&[new_event(subject(None, "alice"), 21, None)]).unwrap();
-        assert_eq!(store.last_position().unwrap(), Position(21));
+        assert_eq!(last(store), Position(20));
+        put(store, &[new_event(subject(None, "alice"), 21, None)]).unwrap();
+        assert_eq!(last(store), Position(21));
     });
 }
 
@@ -150,8 +170,96 @@ fn recipients_are_found_wherever_an_event_names_one() {
         let mut named = new_event(subject(None, "alice"), 1, None);
         named.stored.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
         let about = new_event(Entity::Recipient(Arc::from("globex")), 2, None);
-        store.append(&[named, about, new_event(subject(None, "bob"), 3, None)]).unwrap();
+        put(store, &[named, about, new_event(subject(None, "bob"), 3, None)]).unwrap();
         let recipients: Vec<_> = store.recipients().unwrap().into_iter().collect();
         assert_eq!(recipients, [Arc::from("acme"), Arc::from("globex")]);
+    });
+}
+
+/// Returns the positions of the events after a known history, or `None` if the histories diverge.
+fn followed(store: &dyn Store, known: &KnownHistory, limit: usize) -> Option<Vec<u64>> {
+    match store.follow(known, limit).unwrap() {
+        Continuation::Continues { head, events } => {
+            assert_eq!(head, last(store));
+            Some(events.iter().map(|row| row.stored.position.0).collect())
+        }
+        Continuation::Diverges { head } => {
+            assert_eq!(head, last(store));
+            None
+        }
+    }
+}
+
+#[test]
+fn a_reader_follows_the_events_in_order_from_any_known_history() {
+    for_each_store(|store| {
+        let nothing = KnownHistory::default();
+        assert_eq!(followed(store, &nothing, 10), Some(vec![]));
+        for n in 1..=5 {
+            put(store, &[new_event(subject(None, &format!("p{n}")), n, Some([n as u8; 16]))]).unwrap();
+        }
+        assert_eq!(followed(store, &nothing, 10), Some(vec![1, 2, 3, 4, 5]));
+        assert_eq!(followed(store, &nothing, 2), Some(vec![1, 2]));
+        let Continuation::Continues { events, .. } = store.follow(&nothing, 3).unwrap() else { panic!() };
+        let known = KnownHistory::ending_with(&events[2].stored);
+        assert_eq!(followed(store, &known, 10), Some(vec![4, 5]));
+        let third = new_event(subject(None, "p3"), 3, Some([3; 16]));
+        assert_eq!((events[2].entity.clone(), events[2].idempotency), (third.entity, third.idempotency));
+        assert_eq!(events[2].stored.event, third.stored.event);
+        store.accept_history(Position(9), Timestamp::UNIX_EPOCH).unwrap();
+        let end = store.history_end().unwrap();
+        assert_eq!((end.position, followed(store, &end, 10)), (Position(9), Some(vec![])));
+        put(store, &[new_event(subject(None, "late"), 10, None)]).unwrap();
+        assert_eq!(followed(store, &end, 10), Some(vec![10]));
+        assert_eq!(followed(store, &known, 10), Some(vec![4, 5, 10]));
+    });
+}
+
+#[test]
+fn a_history_that_ends_earlier_or_has_another_event_diverges() {
+    for_each_store(|store| {
+        put(store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
+        put(store, &[new_event(subject(None, "alice"), 2, None)]).unwrap();
+        let ahead = KnownHistory { position: Position(3), last_event: None };
+        assert_eq!(followed(store, &ahead, 10), None);
+        let other =
+            KnownHistory { position: Position(2), last_event: Some((Position(2), Ulid::from_parts(1, 1))) };
+        assert_eq!(followed(store, &other, 10), None);
+        let mut called = false;
+        let appended = store.append(&other, &mut |_| {
+            called = true;
+            Ok(Vec::new())
+        });
+        assert_eq!((appended.unwrap(), called), (Appended::Behind, false));
+    });
+}
+
+#[test]
+fn a_writer_gets_the_events_that_it_missed_and_can_end_its_append() {
+    for_each_store(|store| {
+        for n in 1..=3 {
+            put(store, &[new_event(subject(None, "alice"), n, None)]).unwrap();
+        }
+        let Continuation::Continues { events, .. } = store.follow(&KnownHistory::default(), 1).unwrap()
+        else {
+            panic!()
+        };
+        let known = KnownHistory::ending_with(&events[0].stored);
+        let mut missed = Vec::new();
+        let refused = store.append(&known, &mut |tail| {
+            missed = tail.missed.iter().map(|row| row.stored.position.0).collect();
+            Err(StoreError::new("testing", "the sequencing fails"))
+        });
+        assert!(refused.is_err());
+        assert_eq!((missed, last(store)), (vec![2, 3], Position(3)));
+        let appended = store.append(&known, &mut |tail| {
+            assert_eq!(tail.last, Position(3));
+            Ok(vec![new_event(subject(None, "bob"), 4, None)])
+        });
+        assert_eq!((appended.unwrap(), last(store)), (Appended::Durable, Position(4)));
+        assert_eq!(store.append(&known, &mut |_| Ok(Vec::new())).unwrap(), Appended::Durable);
+        assert_eq!(last(store), Position(4), "an append of nothing changes nothing");
+        let gap = store.append(&known, &mut |_| Ok(vec![new_event(subject(None, "bob"), 6, None)]));
+        assert!(gap.is_err(), "positions have no gaps");
     });
 }

@@ -134,29 +134,25 @@ async fn a_full_disk_stops_the_ledger_for_good_and_withdrawals_stay_in_force() {
 #[tokio::test]
 async fn a_ledger_with_unknown_terms_opens_only_if_they_only_grant() {
     let disk = Arc::new(Disk::default());
-    let entry = |position, event: &str| NewEvent {
-        entity: person("alice"),
-        stored: StoredEvent {
+    let put = |position, event: &str| {
+        let stored = StoredEvent {
             position: Position(position),
             id: Ulid::generate(),
             recorded: now(),
             event: event.to_owned(),
-        },
-        idempotency: None,
+        };
+        let row = EventRow { entity: StoredEntity::of(&person("alice")), stored, idempotency: None };
+        let known = disk.history_end().unwrap();
+        disk.append(&known, &mut |_| Ok(vec![row.clone()])).unwrap();
     };
-    disk.append(&[entry(
-        1,
-        r#"{"kind":"consent-given","purpose":"cold-calls","at":"2026-01-01T00:00:00Z"}"#,
-    )])
-    .unwrap();
+    put(1, r#"{"kind":"consent-given","purpose":"cold-calls","at":"2026-01-01T00:00:00Z"}"#);
     let ledger = over(&disk);
     assert!(
         ledger.subject(&id("alice")).1.unwrap().consents.is_empty(),
         "a grant for an unknown purpose grants nothing"
     );
     drop(ledger);
-    disk.append(&[entry(2, r#"{"kind":"objection","purpose":"cold-calls","at":"2026-01-01T00:00:00Z"}"#)])
-        .unwrap();
+    put(2, r#"{"kind":"objection","purpose":"cold-calls","at":"2026-01-01T00:00:00Z"}"#);
     let error = Ledger::with_store(disk, &keys(), Arc::new(Fixture)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("position 2") && text.contains("cold-calls"), "{text}");

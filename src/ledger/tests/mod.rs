@@ -7,7 +7,7 @@ mod clocks;
 mod durability;
 mod import;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -94,22 +94,30 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
-        let mut state = self.state.lock().unwrap();
-        state.waiting = true;
-        self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |state| state.blocked).unwrap();
-        state.waiting = false;
-        if state.full {
-            return Err(StoreError::new("appending events", "no space left on device"));
-        }
-        self.store.append(batch)?;
-        self.commits.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+    fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
+        self.store.append(known, &mut |tail| {
+            let rows = sequence(tail)?;
+            let mut state = self.state.lock().unwrap();
+            state.waiting = true;
+            self.changed.notify_all();
+            let mut state = self.changed.wait_while(state, |state| state.blocked).unwrap();
+            state.waiting = false;
+            if state.full {
+                return Err(StoreError::new("appending events", "no space left on device"));
+            }
+            if !rows.is_empty() {
+                self.commits.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(rows)
+        })
     }
 
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
-        self.store.history(entity)
+    fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
+        self.store.follow(known, limit)
+    }
+
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+        self.store.histories(entities)
     }
 
     fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
@@ -126,13 +134,13 @@ impl Store for Disk {
 
     fn find_repeated(
         &self,
-        key: &IdempotencyDigest,
-    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
-        self.store.find_repeated(key)
+        keys: &[IdempotencyDigest],
+    ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError> {
+        self.store.find_repeated(keys)
     }
 
-    fn last_position(&self) -> Result<Position, StoreError> {
-        self.store.last_position()
+    fn history_end(&self) -> Result<KnownHistory, StoreError> {
+        self.store.history_end()
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {

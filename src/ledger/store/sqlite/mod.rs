@@ -12,7 +12,7 @@ mod files;
 mod policies;
 mod schema;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ use ulid::Ulid;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
-    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
+    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
@@ -257,10 +258,10 @@ impl FileGuard {
 
     /// Updates the summary after an append. Fails if the files were removed or replaced during the append, because the
     /// append is then lost.
-    fn note_append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
-        if let Some(last) = batch.last() {
+    fn note_append(&self, rows: &[EventRow]) -> Result<(), StoreError> {
+        if let Some(last) = rows.last() {
             let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-            contents.events += batch.len() as u64;
+            contents.events += rows.len() as u64;
             contents.last = Some(last.stored.id.to_string());
         }
         self.files.remember().map_err(|lost| StoreError::new("checking its files", lost))
@@ -268,16 +269,44 @@ impl FileGuard {
 }
 
 impl Store for SqliteStore {
-    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
+    fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(guard) = &self.guard {
             guard.check()?;
         }
-        insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))?;
-        match &self.guard {
-            Some(guard) => guard.note_append(batch),
-            None => Ok(()),
+        let failed = |source| StoreError::new("appending events", source);
+        let end = end(&writer).map_err(failed)?;
+        // This process is the only writer, so it knows the end unless the caller is new.
+        let missed = match end == *known {
+            true => Some(Vec::new()),
+            false => after(&writer, known, &end, MAX_MISSED + 1).map_err(failed)?,
+        };
+        let Some(missed) = missed.filter(|missed| missed.len() <= MAX_MISSED) else {
+            return Ok(Appended::Behind);
+        };
+        let rows = sequence(LedgerTail { last: end.position, missed })?;
+        if rows.is_empty() {
+            return Ok(Appended::Durable);
         }
+        check_continuous(end.position, &rows)?;
+        insert(&mut writer, &rows).map_err(failed)?;
+        match &self.guard {
+            Some(guard) => guard.note_append(&rows),
+            None => Ok(()),
+        }?;
+        Ok(Appended::Durable)
+    }
+
+    fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Continuation> {
+            let end = end(&reader)?;
+            Ok(match after(&reader, known, &end, limit)? {
+                Some(events) => Continuation::Continues { head: end.position, events },
+                None => Continuation::Diverges { head: end.position },
+            })
+        };
+        read().map_err(|source| StoreError::new("reading the latest events", source))
     }
 
     fn check_intact(&self) -> Result<(), StoreError> {
@@ -288,7 +317,7 @@ impl Store for SqliteStore {
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
-        let behind = self.last_position()?;
+        let behind = self.history_end()?.position;
         let position = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer
@@ -335,15 +364,20 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading which recipients are named", source))
     }
 
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<StoredEvent>> {
-            let (sort, namespace, id) = key(entity);
+        let read = || -> rusqlite::Result<Vec<Vec<StoredEvent>>> {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event FROM events
                  WHERE sort = ?1 AND namespace = ?2 AND id = ?3 ORDER BY position",
             )?;
-            query.query_map(params![sort, namespace, id], |row| stored_event(row, 0))?.collect()
+            let mut histories = Vec::with_capacity(entities.len());
+            for entity in entities {
+                let (sort, namespace, id) = key(entity);
+                let events = query.query_map(params![sort, namespace, id], |row| stored_event(row, 0))?;
+                histories.push(events.collect::<rusqlite::Result<_>>()?);
+            }
+            Ok(histories)
         };
         read().map_err(|source| StoreError::new("reading a history", source))
     }
@@ -395,49 +429,105 @@ impl Store for SqliteStore {
 
     fn find_repeated(
         &self,
-        key: &IdempotencyDigest,
-    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
+        keys: &[IdempotencyDigest],
+    ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || {
+        let read = || -> rusqlite::Result<_> {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event, asked FROM events WHERE once = ?1",
             )?;
-            query.query_row([key.as_slice()], |row| Ok((stored_event(row, 0)?, row.get(4)?))).optional()
+            let mut found = HashMap::new();
+            for key in keys {
+                let known = query
+                    .query_row([key.as_slice()], |row| Ok((stored_event(row, 0)?, row.get(4)?)))
+                    .optional()?;
+                found.extend(known.map(|known| (*key, known)));
+            }
+            Ok(found)
         };
         read().map_err(|source| StoreError::new("looking up an idempotency key", source))
     }
 
-    fn last_position(&self) -> Result<Position, StoreError> {
+    fn history_end(&self) -> Result<KnownHistory, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_accepted = "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'";
-        let read = || {
-            let last = |query| reader.query_row(query, [], |row| position(row, 0));
-            let last_event = last("SELECT coalesce(max(position), 0) FROM events")?;
-            // A file of an earlier version lacks the table if it is opened read-only, because it is not upgraded then.
-            if reader.query_row(has_accepted, [], |row| row.get::<_, i64>(0))? == 0 {
-                return Ok(last_event);
-            }
-            Ok(last_event.max(last("SELECT coalesce(max(until), 0) FROM accepted")?))
-        };
-        read().map_err(|source: rusqlite::Error| StoreError::new("reading the last position", source))
+        end(&reader).map_err(|source| StoreError::new("reading the last position", source))
     }
 }
 
-fn insert(writer: &mut Connection, batch: &[NewEvent]) -> rusqlite::Result<()> {
+/// Returns the history that the file has.
+fn end(connection: &Connection) -> rusqlite::Result<KnownHistory> {
+    let last_event = connection
+        .prepare_cached("SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1")?
+        .query_row([], |row| Ok((position(row, 0)?, event_id(row, 1)?)))
+        .optional()?;
+    let last = last_event.map_or(Position(0), |(position, _)| position);
+    // A file of an earlier version lacks the table if it is opened read-only, because it is not upgraded then.
+    let has_accepted: i64 = connection
+        .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'")?
+        .query_row([], |row| row.get(0))?;
+    let accepted = match has_accepted {
+        0 => Position(0),
+        _ => connection
+            .prepare_cached("SELECT coalesce(max(until), 0) FROM accepted")?
+            .query_row([], |row| position(row, 0))?,
+    };
+    Ok(KnownHistory { position: last.max(accepted), last_event })
+}
+
+/// Returns the events after a known history, at most `limit`; `None` if the file's history is another one.
+fn after(
+    connection: &Connection,
+    known: &KnownHistory,
+    end: &KnownHistory,
+    limit: usize,
+) -> rusqlite::Result<Option<Vec<EventRow>>> {
+    let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
+    if let Some((position, id)) = known.last_event {
+        let found = connection
+            .prepare_cached("SELECT event_id FROM events WHERE position = ?1")?
+            .query_row([number(position)], |row| event_id(row, 0))
+            .optional()?;
+        if found != Some(id) {
+            return Ok(None);
+        }
+    }
+    if known.position > end.position {
+        return Ok(None);
+    }
+    let mut query = connection.prepare_cached(
+        "SELECT sort, namespace, id, position, event_id, recorded, event, once, asked FROM events
+         WHERE position > ?1 ORDER BY position LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = query.query_map(params![number(known.position), limit], |row| {
+        let idempotency = row.get::<_, Option<IdempotencyDigest>>(7)?.zip(row.get(8)?);
+        Ok(EventRow { entity: same_or_next(None, row)?, stored: stored_event(row, 3)?, idempotency })
+    })?;
+    rows.collect::<rusqlite::Result<_>>().map(Some)
+}
+
+/// Checks that the rows continue the positions of the file.
+fn check_continuous(last: Position, rows: &[EventRow]) -> Result<(), StoreError> {
+    let mut numbered = (last.0 + 1..).zip(rows);
+    let is_continuous = numbered.all(|(next, row)| row.stored.position.0 == next);
+    let gap = || StoreError::new("appending events", "their positions do not continue those of the file");
+    is_continuous.then_some(()).ok_or_else(gap)
+}
+
+fn insert(writer: &mut Connection, rows: &[EventRow]) -> rusqlite::Result<()> {
     let transaction = writer.transaction()?;
     {
         let mut insert = transaction.prepare_cached(
             "INSERT INTO events (sort, namespace, id, position, event_id, recorded, event, once, asked)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for NewEvent {
+        for EventRow {
             entity,
             stored: StoredEvent { position, id: event_id, recorded, event },
             idempotency: once,
-        } in batch
+        } in rows
         {
-            let entity = StoredEntity::of(entity);
-            let (sort, namespace, id) = key(&entity);
+            let (sort, namespace, id) = key(entity);
             let (once, asked) =
                 once.as_ref().map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip();
             let (event_id, recorded) = (event_id.to_string(), recorded.to_string());
@@ -487,15 +577,21 @@ fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
     u64::try_from(found).map(Position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, found))
 }
 
+fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
+    Ulid::from_string(row.get_ref(column)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}
+
 /// Reads the columns position, event_id, recorded and event, which begin at column `first`.
 fn stored_event(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
     let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
-    let (id, recorded) = (row.get_ref(first + 1)?.as_str()?, row.get_ref(first + 2)?.as_str()?);
+    let recorded = row.get_ref(first + 2)?.as_str()?;
     Ok(StoredEvent {
         position: position(row, first)?,
-        id: Ulid::from_string(id).map_err(|error| unreadable(first + 1, error.into()))?,
+        id: event_id(row, first + 1)?,
         recorded: recorded.parse::<Timestamp>().map_err(|error| unreadable(first + 2, error.into()))?,
         event: row.get(first + 3)?,
     })

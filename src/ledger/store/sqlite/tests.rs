@@ -3,7 +3,7 @@
 use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_POLICIES};
 use super::*;
 use crate::ledger::entity::Entity;
-use crate::ledger::store::tests::{memory, new_event, positions, subject};
+use crate::ledger::store::tests::{last, memory, new_event, positions, put, repeated, subject};
 
 const CHECK: [u8; 16] = [1; 16];
 
@@ -14,20 +14,19 @@ fn stored_events_survive_a_reopen() {
     let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
     {
         let store = SqliteStore::open(&path, &CHECK).unwrap();
-        store
-            .append(&[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
+        put(&store, &[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
             .unwrap();
-        store.append(&[new_event(alice.clone(), 3, None)]).unwrap();
+        put(&store, &[new_event(alice.clone(), 3, None)]).unwrap();
     }
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    assert_eq!(store.last_position().unwrap(), Position(3));
+    assert_eq!(last(&store), Position(3));
     assert_eq!(positions(&store, &alice), [1, 3]);
     assert_eq!(positions(&store, &crm_alice), [2]);
     assert_eq!(store.entity_ids(EntityKind::Subject, None).unwrap(), ["alice"]);
     assert_eq!(store.entity_ids(EntityKind::Subject, Some("crm")).unwrap(), ["alice"]);
     assert!(store.entity_ids(EntityKind::Controller, None).unwrap().is_empty());
-    assert_eq!(store.find_repeated(&[3; 16]).unwrap().unwrap().0.position, Position(1));
-    assert!(store.find_repeated(&[4; 16]).unwrap().is_none());
+    assert_eq!(repeated(&store, [3; 16]), Some(Position(1)));
+    assert_eq!(repeated(&store, [4; 16]), None);
     let mut seen = Vec::new();
     store
         .scan(&mut |entity, kept| {
@@ -44,7 +43,7 @@ fn the_first_version_is_upgraded_to_accept_cases() {
     let path = folder.path().join("l.db");
     let (alice, case) = (subject(Some("crm"), "alice"), Entity::Case(Arc::from("C-7")));
     let before = [new_event(alice.clone(), 1, Some([3; 16])), new_event(subject(None, "bob"), 2, None)];
-    SqliteStore::open(&path, &CHECK).unwrap().append(&before).unwrap();
+    put(&SqliteStore::open(&path, &CHECK).unwrap(), &before).unwrap();
     let old = Connection::open(&path).unwrap();
     old.execute_batch(
         "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO new_events",
@@ -57,24 +56,18 @@ fn the_first_version_is_upgraded_to_accept_cases() {
     drop(old);
 
     let read = SqliteStore::open_read_only(&path, &CHECK).unwrap();
-    assert_eq!(
-        (read.history(&StoredEntity::of(&alice)).unwrap().len(), read.last_position().unwrap()),
-        (1, Position(2))
-    );
+    assert_eq!((positions(&read, &alice).len(), last(&read)), (1, Position(2)));
     drop(read);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[new_event(case.clone(), 3, None)]).unwrap();
+    put(&store, &[new_event(case.clone(), 3, None)]).unwrap();
     assert!(
-        store.append(&[new_event(case.clone(), 3, None)]).is_err(),
+        put(&store, &[new_event(case.clone(), 3, None)]).is_err(),
         "positions are unique, as before the upgrade"
     );
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    assert_eq!(
-        (store.last_position().unwrap(), store.history(&StoredEntity::of(&alice)).unwrap().len()),
-        (Position(3), 1)
-    );
-    assert_eq!(store.find_repeated(&[3; 16]).unwrap().unwrap().0.position, Position(1));
+    assert_eq!((last(&store), positions(&store, &alice).len()), (Position(3), 1));
+    assert_eq!(repeated(&store, [3; 16]), Some(Position(1)));
     assert_eq!(store.case_ids().unwrap(), [Arc::from("C-7")]);
 }
 
@@ -83,14 +76,14 @@ fn an_accepted_loss_survives_a_reopen_and_its_positions_are_not_reused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
+    put(&store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
     store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(store.last_position().unwrap(), Position(20));
+    assert_eq!(last(&store), Position(20));
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    assert_eq!(store.last_position().unwrap(), Position(20));
-    store.append(&[new_event(subject(None, "alice"), 21, None)]).unwrap();
-    assert_eq!(store.last_position().unwrap(), Position(21));
+    assert_eq!(last(&store), Position(20));
+    put(&store, &[new_event(subject(None, "alice"), 21, None)]).unwrap();
+    assert_eq!(last(&store), Position(21));
 }
 
 #[test]
@@ -101,7 +94,7 @@ fn policies_survive_a_reopen_and_times_of_first_sight_never_change() {
     assert!(store.policies().unwrap().is_empty());
     store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
     store.remember_policies(&memory(2, 150, None, None)).unwrap();
-    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
+    put(&store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
@@ -137,16 +130,16 @@ fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     let path = folder.path().join("l.db");
     let alice = subject(None, "alice");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[new_event(alice.clone(), 1, None)]).unwrap();
-    store.append(&[new_event(alice.clone(), 2, None)]).unwrap();
+    put(&store, &[new_event(alice.clone(), 1, None)]).unwrap();
+    put(&store, &[new_event(alice.clone(), 2, None)]).unwrap();
     // An older state of the ledger, in one file.
     let old = folder.path().join("old.db");
     let other = SqliteStore::open(&old, &CHECK).unwrap();
-    other.append(&[new_event(alice.clone(), 1, None)]).unwrap();
+    put(&other, &[new_event(alice.clone(), 1, None)]).unwrap();
     drop(other);
     meddle(&path, &old);
     let looked = store.check_intact();
-    let appended = store.append(&[new_event(alice, 3, None)]);
+    let appended = put(&store, &[new_event(alice, 3, None)]);
     assert_eq!(looked.is_err(), appended.is_err());
     appended.map_err(|error| error.source.to_string())
 }
@@ -205,7 +198,7 @@ fn an_append_to_a_file_that_was_overwritten_in_place_fails() {
 fn a_checkpoint_by_another_process_is_harmless() {
     append_after(|path, _| checkpoint(path)).unwrap();
     append_after(|path, _| {
-        assert_eq!(SqliteStore::open_read_only(path, &CHECK).unwrap().last_position().unwrap(), Position(2));
+        assert_eq!(last(&SqliteStore::open_read_only(path, &CHECK).unwrap()), Position(2));
     })
     .unwrap();
 }
@@ -226,11 +219,11 @@ fn a_ledger_in_use_can_be_read_but_not_written() {
     let path = folder.path().join("l.db");
     assert!(matches!(SqliteStore::open_read_only(&path, &CHECK), Err(FileError::Missing(_))));
     let (store, alice) = (SqliteStore::open(&path, &CHECK).unwrap(), subject(None, "alice"));
-    store.append(&[new_event(alice.clone(), 1, None)]).unwrap();
+    put(&store, &[new_event(alice.clone(), 1, None)]).unwrap();
     let beside = SqliteStore::open_read_only(&path, &CHECK).unwrap();
-    store.append(&[new_event(alice.clone(), 2, None)]).unwrap();
-    assert_eq!(beside.history(&StoredEntity::of(&alice)).unwrap().len(), 2);
-    assert!(beside.append(&[new_event(alice, 3, None)]).is_err());
+    put(&store, &[new_event(alice.clone(), 2, None)]).unwrap();
+    assert_eq!(positions(&beside, &alice).len(), 2);
+    assert!(put(&beside, &[new_event(alice, 3, None)]).is_err());
     assert!(matches!(SqliteStore::open_read_only(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
 }
 
@@ -267,7 +260,7 @@ fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
-    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
+    put(&store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);

@@ -1,0 +1,105 @@
+//! The coordination of gateways that share one store.
+//!
+//! Each gateway holds a lease. It decides on its own copy of the ledger only while its lease lasts, and the store renews a
+//! lease only for a gateway that has applied every event. So a gateway that cannot be reached stops by itself, and the
+//! writer of an event knows when every other gateway has applied it or has stopped.
+//!
+//! Invariants of every implementation: a renewal and an append exclude each other, so that an append is either visible to
+//! the renewal, which is then refused, or the renewal is visible to every later [`SharedStore::confirmed`]; a renewal
+//! is durable before it is answered; leases are measured on the store's clock here, and on each gateway's own clock there,
+//! and only the rates of the clocks have to agree, within [`CLOCK_DRIFT`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::{Position, StoreError};
+
+/// The factor by which the store considers a lease longer than the gateway does: clocks may differ in rate by 1 %.
+pub const CLOCK_DRIFT: f64 = 1.01;
+
+/// The longest lease. After a failover the store may not know all leases, so everybody waits this long.
+pub const MAX_LEASE: Duration = Duration::from_secs(30);
+
+/// A gateway as it registers with the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayDescription {
+    /// Id of the process, made at its start.
+    pub instance: Ulid,
+    /// Name of the gateway. Two processes with one name are an error of configuration that a warning reports.
+    pub name: Arc<str>,
+    /// Term of its leases: the `max-staleness` of its configuration.
+    pub lease: Duration,
+    /// Version of the program.
+    pub version: Arc<str>,
+    /// Digest of the rules by which ids are normalized. All gateways of a ledger have the same.
+    pub namespaces: [u8; 32],
+    /// Names of the recipients in its configuration.
+    pub recipients: Vec<Arc<str>>,
+    /// The policy packs in its configuration: title and revision.
+    pub packs: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// The answer to a request for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lease counts from the moment at which the gateway began to ask for events.
+    Renewed,
+    /// The store has events that the gateway has not applied.
+    Behind,
+    /// Events were lost, and nobody has accepted it yet. No gateway gets a lease.
+    HistoryLost {
+        /// Last position that is known to be lost.
+        until: Position,
+    },
+}
+
+/// A gateway on record, as the others see it.
+#[derive(Clone, Debug)]
+pub struct RegisteredGateway {
+    /// What it registered.
+    pub description: GatewayDescription,
+    /// Last position that it confirmed to have applied.
+    pub applied: Position,
+    /// Time of its last renewal, by the store's clock.
+    pub renewed: Timestamp,
+    /// True if its lease may still last.
+    pub live: bool,
+}
+
+/// A store that several gateways use at the same time.
+///
+/// # Errors
+/// Every method returns [`StoreError`] if the store fails or does not answer in time.
+#[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
+pub trait SharedStore: Send + Sync {
+    /// Records what a gateway is, without a lease. Repeated when its configuration changes.
+    fn register(&self, gateway: &GatewayDescription) -> Result<(), StoreError>;
+
+    /// Renews the lease of a registered gateway, provided that `applied` is the last position of the ledger and no loss of
+    /// events waits for acceptance.
+    ///
+    /// The gateway notes its own clock before it asks for the events that it applies; the lease counts from there. It
+    /// confirms `applied` only when every decision on an earlier state was handed out or dropped.
+    fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError>;
+
+    /// Ends the lease of a gateway that stops, so that nobody waits for it.
+    fn leave(&self, instance: Ulid) -> Result<(), StoreError>;
+
+    /// Returns the last position that is in force everywhere: every gateway has applied it, or its lease is over. Never
+    /// more than the last position of the ledger.
+    fn confirmed(&self) -> Result<Position, StoreError>;
+
+    /// Returns all gateways on record.
+    fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError>;
+
+    /// Reports that events up to `until` existed and are lost. From then on no gateway gets a lease until
+    /// [`Store::accept_history`](super::Store::accept_history), and later events get positions after `until`.
+    fn report_loss(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Blocks until another process may have appended events, or until the time is over. Events may also be appended
+    /// without ending the wait: it only saves time.
+    fn wait_for_events(&self, at_most: Duration);
+}
