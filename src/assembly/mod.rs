@@ -15,7 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogSection, Config};
+use crate::config::{AccessLogSection, AuditSection, Config};
 use crate::disclosure::Log;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
@@ -109,7 +109,8 @@ fn assemble_over(
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
-    let log = Log::open(&config.audit.directory, keys, config.audit.durability, config.audit.retention)?;
+    let AuditSection { directory, durability, retention } = &config.audit;
+    let log = Log::open(directory, keys, &config.name, *durability, *retention)?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {

@@ -5,6 +5,7 @@
 
 mod broad_categories;
 mod credential;
+mod deployment;
 pub(crate) mod descriptors;
 mod files;
 mod issuer;
@@ -33,6 +34,7 @@ pub use section::{
 };
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
+use self::deployment::DeploymentSection;
 use self::files::FileText;
 use self::pack::Packs;
 use crate::document::{Document, Fields};
@@ -65,6 +67,8 @@ pub struct Config {
     pub namespace_names: BTreeSet<Arc<str>>,
     /// Packs, the default one first. Each is a list of versions in the order of their effective dates.
     pub packs: Vec<Vec<Arc<Pack>>>,
+    /// Name of this gateway in log records and among the gateways of a ledger.
+    pub name: Arc<str>,
     /// Region that the gateway exports data from.
     pub exporter_region: Arc<str>,
     /// Header that carries the purpose of a request.
@@ -205,7 +209,7 @@ fn assemble<'d>(
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
     let mut packs = Packs::read(&mut main, Timestamp::now());
-    let exporter_region = section::exporter_region(&mut main, &packs.terms(0));
+    let DeploymentSection { name, exporter_region } = deployment::read(&mut main, &packs.terms(0));
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main, host);
     let admin = section::admin(&mut main);
@@ -248,6 +252,7 @@ fn assemble<'d>(
         namespaces,
         namespace_names,
         packs,
+        name,
         exporter_region,
         purpose_header,
         listeners,

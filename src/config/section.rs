@@ -1,4 +1,4 @@
-//! The sections about the process: deployment, listeners, admin, ledger, audit, access log, keys, upstreams.
+//! The sections about the process: listeners, admin, ledger, audit, access log, keys, upstreams.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -11,14 +11,12 @@ use http::{HeaderName, Uri};
 use super::descriptors::DescriptorBudget;
 use super::files::existing;
 use super::pack::Packs;
-use super::terms::PackTerms;
 use super::tls::{self, TlsError, TlsFiles, TlsServer};
 use super::{Host, PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request_head};
 use crate::finding::Finding;
-use crate::vocabulary::EEA;
 
 /// Hint for certificate files that do not exist.
 const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes development certificates";
@@ -157,22 +155,6 @@ impl UniqueNames {
         }
         owned
     }
-}
-
-pub(super) fn exporter_region(part: &mut Part<'_>, words: &PackTerms<'_>) -> Arc<str> {
-    let eea = || Arc::from(EEA);
-    let Some(mut fields) = part.fields.fields("deployment", "`[deployment]`") else { return eea() };
-    let written = fields.text("exporter-region");
-    fields.end();
-    let Some(written) = written else { return eea() };
-    let document = part.fields.document();
-    let Some(region) = words.region(document, &written) else { return eea() };
-    if *region == *EEA && written.value != EEA {
-        let finding = Finding::warning("exporter-in-eea", format!("`{}` counts as `{EEA}`", written.value));
-        let hint = "write `exporter-region = \"EEA\"`: rules about transfers know the EEA as a whole";
-        document.find(finding.label("lies in the EEA").hint(hint), written.at);
-    }
-    region
 }
 
 pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {

@@ -2,16 +2,16 @@
 //! the log's key that only the key's owner can compute.
 //!
 //! The hash needs no key, so anybody can check a log for accidental damage. A rewrite of the whole log is found only
-//! with the key, and a removed end only with a checkpoint kept elsewhere. A line is `{"n":NUMBER,BODY,"chain":"64
-//! hex","tag":"32 hex"}`.
+//! with the key, and a removed end only with a checkpoint kept elsewhere. A line is
+//! `{"n":NUMBER,BODY,"gateway":"NAME","chain":"64 hex","tag":"32 hex"}`.
 
 use super::object_writer::RecordBody;
 
 /// Length of `,"chain":"…","tag":"…"}`, without the line feed.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();
 
-/// Maximum number of bytes around the body of a line: number, seal and line feed.
-pub(super) const MAX_OVERHEAD: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
+/// Maximum number of bytes around the members of a line: number, seal and line feed.
+const MAX_OVERHEAD: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
 
 /// Hash over a record and all records before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,24 +44,46 @@ impl Chain {
     }
 }
 
-/// Appends a record as a sealed line and returns the chain value after it.
-pub(super) fn seal(
-    into: &mut Vec<u8>,
-    before: Chain,
-    number: u64,
-    body: &RecordBody,
-    key: &[u8; 32],
-) -> Chain {
-    let begin = into.len();
-    for part in [br#"{"n":"#, itoa::Buffer::new().format(number).as_bytes(), b",", body] {
-        into.extend_from_slice(part);
+/// Seals the records of one writer. Each record has the name of the writer's gateway as its last member, so that records
+/// can be attributed when the logs of several gateways are read together.
+pub(super) struct Sealer {
+    key: [u8; 32],
+    /// `,"gateway":"…"`.
+    gateway: Vec<u8>,
+}
+
+impl Sealer {
+    /// Creates a sealer with the key of the log's tags.
+    pub(super) fn new(key: [u8; 32], gateway: &str) -> Sealer {
+        Sealer { key, gateway: format!(",\"gateway\":{}", serde_json::Value::from(gateway)).into_bytes() }
     }
-    let chain = before.next(into.get(begin..).unwrap_or_default());
-    let (hex, tag) = (chain.0.to_hex(), chain.tag(key).to_hex());
-    for part in [",\"chain\":\"", hex.as_str(), "\",\"tag\":\"", shortened(&tag), "\"}\n"] {
-        into.extend_from_slice(part.as_bytes());
+
+    /// Returns the maximum length of a line without the body of its record.
+    pub(super) fn max_overhead(&self) -> usize {
+        MAX_OVERHEAD + self.gateway.len()
     }
-    chain
+
+    /// Appends a record as a sealed line and returns the chain value after it.
+    pub(super) fn seal(&self, into: &mut Vec<u8>, before: Chain, number: u64, body: &RecordBody) -> Chain {
+        let begin = into.len();
+        for part in [br#"{"n":"#, itoa::Buffer::new().format(number).as_bytes(), b",", body, &self.gateway] {
+            into.extend_from_slice(part);
+        }
+        let chain = before.next(into.get(begin..).unwrap_or_default());
+        let (hex, tag) = (chain.0.to_hex(), chain.tag(&self.key).to_hex());
+        for part in [",\"chain\":\"", hex.as_str(), "\",\"tag\":\"", shortened(&tag), "\"}\n"] {
+            into.extend_from_slice(part.as_bytes());
+        }
+        chain
+    }
+}
+
+#[cfg(test)]
+impl Sealer {
+    /// Creates a sealer of version 0.1.0, whose records do not name a gateway.
+    pub(super) fn without_gateway(key: [u8; 32]) -> Sealer {
+        Sealer { key, gateway: Vec::new() }
+    }
 }
 
 /// Returns the digits of a tag that are stored in a line.
@@ -109,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_sealed_line_parses_and_follows_only_its_predecessor() {
-        let key = [7; 32];
-        let mut lines = Vec::new();
-        let first = seal(&mut lines, Chain::BEGIN, 0, &br#""kind":"a""#.to_vec(), &key);
-        let second = seal(&mut lines, first, 1, &br#""kind":"b""#.to_vec(), &key);
+        let (key, mut lines) = ([7; 32], Vec::new());
+        let sealer = Sealer::new(key, "gate\"way");
+        let first = sealer.seal(&mut lines, Chain::BEGIN, 0, &br#""kind":"a""#.to_vec());
+        let second = sealer.seal(&mut lines, first, 1, &br#""kind":"b""#.to_vec());
         let lines: Vec<_> = lines.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect();
         let (one, two) = (SealedLine::parse(lines[0]).unwrap(), SealedLine::parse(lines[1]).unwrap());
         assert_eq!((one.number, two.number, two.chain), (0, 1, second));
@@ -121,13 +143,15 @@ mod tests {
         assert!(one.is_tagged(&key) && !one.is_tagged(&[8; 32]));
         let value: serde_json::Value = serde_json::from_slice(lines[1]).unwrap();
         assert_eq!((value["n"].as_u64(), value["kind"].as_str()), (Some(1), Some("b")));
+        assert_eq!(value["gateway"], "gate\"way");
+        assert!(lines.iter().all(|line| line.len() < sealer.max_overhead() + br#""kind":"a""#.len()));
     }
 
     #[test]
     fn every_changed_bit_is_detected() {
         let key = [7; 32];
         let mut line = Vec::new();
-        seal(&mut line, Chain::BEGIN, 12, &br#""kind":"a","x":"y""#.to_vec(), &key);
+        Sealer::new(key, "g").seal(&mut line, Chain::BEGIN, 12, &br#""kind":"a","x":"y""#.to_vec());
         line.pop();
         for at in 0..line.len() {
             for bit in 0..8 {

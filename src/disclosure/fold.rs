@@ -246,6 +246,8 @@ pub(super) struct IntentRecord {
     pub(super) position: u64,
     pub(super) factors: Map<String, Value>,
     pub(super) outcome: Option<String>,
+    /// Name of the gateway that wrote the record; absent in logs of version 0.1.0.
+    pub(super) gateway: Option<String>,
 }
 
 /// A window record.
@@ -404,7 +406,9 @@ impl FoldedExchange {
             operation,
             policy,
             mut factors,
-            ..
+            gateway,
+            position: _,
+            outcome: _,
         } = intent;
         // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
         // of `categories` state the same by category.
@@ -438,6 +442,7 @@ impl FoldedExchange {
             "withheld_subjects": withheld_subjects,
             "categories": categories.collect::<Map<_, _>>(),
             "factors": factors,
+            "gateway": gateway,
         })
     }
 }

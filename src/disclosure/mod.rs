@@ -204,29 +204,32 @@ impl QueuedRecord {
 }
 
 impl Log {
-    /// Opens the log in a folder, or begins a new one, and removes what is older than `retention`.
+    /// Opens the log in a folder, or begins a new one, and removes what is older than `retention`. Every record names the
+    /// gateway. A log that was written under another name is continued: it keeps the names of its earlier records.
     ///
     /// # Errors
     /// [`OpenLogError`]. An inconsistent log is not continued.
     pub fn open(
         folder: &Path,
         keys: &Keys,
+        gateway: &str,
         durability: Durability,
         retention: Duration,
     ) -> Result<Log, OpenLogError> {
-        Log::open_with(folder, keys, durability, retention, segment::create, Timestamp::now)
+        Log::open_with(folder, keys, gateway, durability, retention, segment::create, Timestamp::now)
     }
 
     fn open_with(
         folder: &Path,
         keys: &Keys,
+        gateway: &str,
         durability: Durability,
         retention: Duration,
         create: writer::Create,
         clock: writer::Clock,
     ) -> Result<Log, OpenLogError> {
-        let writer =
-            Writer::open(folder, keys, retention, create, clock, durability == Durability::BeforeRelease)?;
+        let prompt = durability == Durability::BeforeRelease;
+        let writer = Writer::open(folder, keys, gateway, retention, create, clock, prompt)?;
         let state = Arc::new(WriterState {
             failed: AtomicBool::new(false),
             paused: AtomicBool::new(false),

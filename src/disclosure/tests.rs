@@ -32,8 +32,10 @@ fn folder() -> Folder {
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+const GATEWAY: &str = "gateway-1";
+
 fn open(folder: &Path, keys: &Keys) -> Log {
-    Log::open(folder, keys, Durability::BeforeRelease, YEAR).unwrap()
+    Log::open(folder, keys, GATEWAY, Durability::BeforeRelease, YEAR).unwrap()
 }
 
 fn id(n: u64) -> String {
@@ -174,7 +176,7 @@ async fn the_records_of_an_exchange_are_folded_into_one() {
     let whole = &shown[0];
     assert_eq!(*whole, decision(folder.path(), &id(1), true).unwrap().unwrap());
     assert_eq!(whole["decision"], id(1));
-    assert_eq!(whole["outcome"], "released");
+    assert_eq!((&whole["outcome"], &whole["gateway"]), (&"released".into(), &GATEWAY.into()));
     assert_eq!(
         (&whole["records"], &whole["withheld_records"], &whole["position"]),
         (&4.into(), &2.into(), &9.into())
@@ -258,6 +260,28 @@ async fn acknowledged_records_survive_a_crash() {
 }
 
 #[tokio::test]
+async fn a_log_goes_on_under_another_name_and_every_record_names_its_writer() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    written(folder.path(), &keys).await;
+    let renamed = Log::open(folder.path(), &keys, "gateway-2", Durability::BeforeRelease, YEAR).unwrap();
+    exchange(&renamed, &keys, 7).await;
+    renamed.refused(&sample(&id(8)), "no-rule-permits");
+    drop(renamed);
+    let mut names = Vec::new();
+    export(folder.path(), None, |line| {
+        let line: Value = serde_json::from_slice(line)?;
+        names.push(line["gateway"].as_str().unwrap().to_owned());
+        Ok(())
+    })
+    .unwrap();
+    names.dedup();
+    assert_eq!(names, [GATEWAY, "gateway-2"]);
+    let of = |n| decision(folder.path(), &id(n), false).unwrap().unwrap()["gateway"].clone();
+    assert_eq!((of(1), of(7), of(8)), (GATEWAY.into(), "gateway-2".into(), "gateway-2".into()));
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_segment_without_a_complete_record_is_removed_at_the_next_start() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
@@ -272,7 +296,7 @@ async fn a_segment_without_a_complete_record_is_removed_at_the_next_start() {
 async fn a_log_has_one_writer_and_one_set_of_keys() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
-    let again = |keys: &Keys| Log::open(folder.path(), keys, Durability::Batched, YEAR).map(|_| ());
+    let again = |keys: &Keys| Log::open(folder.path(), keys, GATEWAY, Durability::Batched, YEAR).map(|_| ());
     assert!(matches!(again(&keys), Err(OpenLogError::InUse(_))));
     drop(log);
     assert!(matches!(again(&Keys::random().unwrap()), Err(OpenLogError::OtherKeys(_))));
@@ -286,21 +310,21 @@ async fn a_broken_log_is_not_continued() {
     let file = only_file(folder.path());
     let text = std::fs::read_to_string(&file).unwrap().replacen("acme", "acmE", 1);
     std::fs::write(&file, text).unwrap();
-    let error = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap_err();
+    let error = Log::open(folder.path(), &keys, GATEWAY, Durability::Batched, YEAR).unwrap_err();
     assert!(matches!(error, OpenLogError::Inconsistent { record: 1, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_folder_where_nothing_can_be_written_is_an_error() {
     let keys = Keys::random().unwrap();
-    let error = Log::open(Path::new("/proc/audit"), &keys, Durability::Batched, YEAR).unwrap_err();
+    let error = Log::open(Path::new("/proc/audit"), &keys, GATEWAY, Durability::Batched, YEAR).unwrap_err();
     assert!(matches!(error, OpenLogError::Io { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn batched_records_are_accepted_at_once_and_written_soon() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
-    let log = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap();
+    let log = Log::open(folder.path(), &keys, GATEWAY, Durability::Batched, YEAR).unwrap();
     for n in 0..50 {
         exchange(&log, &keys, n).await;
     }
@@ -309,7 +333,7 @@ async fn batched_records_are_accepted_at_once_and_written_soon() {
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
 }
 
-/// Version 0.1.0 wrote no reasons, no pseudonym key and no head.
+/// Version 0.1.0 wrote no reasons, no pseudonym key, no gateway and no head.
 #[tokio::test]
 async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
@@ -337,8 +361,9 @@ async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
         br#""kind":"stop","time":"2026-11-21T23:59:59.8Z""#.to_vec(),
     ];
     let (mut lines, mut link) = (Vec::new(), chain::Chain::BEGIN);
+    let sealer = chain::Sealer::without_gateway(keys.log_tags());
     for (number, body) in (0..).zip(&bodies) {
-        link = chain::seal(&mut lines, link, number, body, &keys.log_tags());
+        link = sealer.seal(&mut lines, link, number, body);
     }
     std::fs::write(folder.path().join(segment::file_name(0)), lines).unwrap();
 
@@ -346,7 +371,7 @@ async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
     let shown = decision(folder.path(), &id(1), false).unwrap().unwrap();
     let entry = |rules: &[&str], clauses: &[&str]| serde_json::json!({ "form": "removed", "basis": null, "rules": rules, "clauses": clauses, "fields": 1 });
     let entries = serde_json::json!([entry(&["erased"], &["G-6.8c", "G-3f"]), entry(&[], &[])]);
-    assert_eq!(shown["categories"]["email"], entries);
+    assert_eq!((&shown["categories"]["email"], &shown["gateway"]), (&entries, &Value::Null));
     let log = open(folder.path(), &keys);
     exchange(&log, &keys, 2).await;
     drop(log);
@@ -364,7 +389,7 @@ async fn another_pseudonym_key_is_refused() {
     let line = text.lines().find(|line| line.starts_with("pseudonym")).unwrap();
     std::fs::write(&file, text.replace(line, &format!("pseudonym = {}", "ab".repeat(32)))).unwrap();
     let exchanged = Keys::open(&file).unwrap();
-    let error = Log::open(folder.path(), &exchanged, Durability::Batched, YEAR).unwrap_err();
+    let error = Log::open(folder.path(), &exchanged, GATEWAY, Durability::Batched, YEAR).unwrap_err();
     assert!(matches!(error, OpenLogError::OtherPseudonyms(_)), "{error}");
     std::fs::write(&file, text).unwrap();
     drop(open(folder.path(), &Keys::open(&file).unwrap()));

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::chain::{self, Chain};
+use super::chain::{Chain, Sealer};
 use super::checkpoint::Checkpoint;
 use super::head::Head;
 use super::object_writer::{RecordBody, object_members};
@@ -80,7 +80,7 @@ pub(super) struct Writer {
     create: Create,
     clock: Clock,
     retention: SignedDuration,
-    tags: [u8; 32],
+    sealer: Sealer,
     log: String,
     chain: Chain,
     number: u64,
@@ -140,6 +140,7 @@ impl Writer {
     pub(super) fn open(
         folder: &Path,
         keys: &Keys,
+        gateway: &str,
         retention: Duration,
         create: Create,
         clock: Clock,
@@ -166,8 +167,8 @@ impl Writer {
             pseudonym_key: Some(pseudonym_key.clone()),
         };
         let segment = Segment { first: end.number, path: folder.join(segment::file_name(end.number)) };
-        let mut line = Vec::new();
-        let chain = chain::seal(&mut line, end.chain, end.number, &object_members(&opening), &tags);
+        let (sealer, mut line) = (Sealer::new(tags, gateway), Vec::new());
+        let chain = sealer.seal(&mut line, end.chain, end.number, &object_members(&opening));
         let file = create_segment(create, folder, &segment, &line).map_err(|failure| match failure {
             WriteFailure::RolledBack(source) | WriteFailure::Permanent(source) => io("written to")(source),
         })?;
@@ -180,7 +181,7 @@ impl Writer {
             create,
             clock,
             retention: retention_of(retention),
-            tags,
+            sealer,
             log: end.log,
             chain,
             number: end.number + 1,
@@ -330,10 +331,11 @@ impl Writer {
         &mut self,
         bodies: impl Iterator<Item = &'b RecordBody> + Clone,
     ) -> Result<(), WriteFailure> {
-        let mut lines = Vec::with_capacity(bodies.clone().map(|body| body.len() + chain::MAX_OVERHEAD).sum());
+        let overhead = self.sealer.max_overhead();
+        let mut lines = Vec::with_capacity(bodies.clone().map(|body| body.len() + overhead).sum());
         let (mut chain, mut number) = (self.chain, self.number);
         for body in bodies {
-            chain = chain::seal(&mut lines, chain, number, body, &self.tags);
+            chain = self.sealer.seal(&mut lines, chain, number, body);
             number += 1;
         }
         if lines.is_empty() {
@@ -384,7 +386,7 @@ impl Writer {
         };
         let segment = Segment { first: self.number, path: self.folder.join(segment::file_name(self.number)) };
         let mut line = Vec::new();
-        let chain = chain::seal(&mut line, self.chain, self.number, &object_members(&opening), &self.tags);
+        let chain = self.sealer.seal(&mut line, self.chain, self.number, &object_members(&opening));
         self.file = create_segment(self.create, &self.folder, &segment, &line)?;
         (self.chain, self.number, self.bytes) = (chain, self.number + 1, line.len() as u64);
         self.closed.push_back(std::mem::replace(&mut self.open, (segment, now)));

@@ -14,6 +14,7 @@ pub const ERRORS: &[&str] = &[
     "bad-event-type",
     "bad-expectation",
     "bad-facts",
+    "bad-gateway-name",
     "bad-header-name",
     "bad-id-pattern",
     "bad-identifier",

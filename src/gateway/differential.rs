@@ -275,8 +275,14 @@ async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Sh
         .await;
     // Some lines are rejected, because their words do not fit their kind of event.
     assert!(taken * 10 > all * 7, "{taken} of {all} lines were taken");
-    let log =
-        Log::open(&folder.join("audit"), &keys, Durability::Batched, Duration::from_secs(1 << 30)).unwrap();
+    let log = Log::open(
+        &folder.join("audit"),
+        &keys,
+        "gateway-1",
+        Durability::Batched,
+        Duration::from_secs(1 << 30),
+    )
+    .unwrap();
     let pseudonyms = Pseudonyms::new(keys.pseudonym());
     let opt_out = OptOut::new(keys.opt_out_links());
     let metrics = Metrics::new().unwrap();

@@ -90,6 +90,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first part that cannot be opened or bound.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
+        tracing::info!(gateway = &*config.name, version = env!("CARGO_PKG_VERSION"), "starting");
         let upstreams = Upstreams::new(&config.upstreams);
         let restart_only = RestartOnly::of(&config);
         let (file, drain) = (config.file.clone(), config.drain);

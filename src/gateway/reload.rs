@@ -81,6 +81,7 @@ impl Reloader {
 /// The settings that only a restart applies. A reload compares them to report a change.
 #[derive(Debug)]
 pub(super) struct RestartOnly {
+    name: Arc<str>,
     listeners: Vec<ListenerSection>,
     admin: AdminSection,
     ledger: LedgerSection,
@@ -93,6 +94,7 @@ pub(super) struct RestartOnly {
 impl RestartOnly {
     pub(super) fn of(config: &Config) -> RestartOnly {
         RestartOnly {
+            name: Arc::clone(&config.name),
             listeners: config.listeners.clone(),
             admin: config.admin.clone(),
             ledger: config.ledger.clone(),
@@ -106,6 +108,7 @@ impl RestartOnly {
     /// Returns the sections that differ from `other`.
     fn changed_sections(&self, other: &RestartOnly) -> impl Iterator<Item = &'static str> {
         let sections = [
+            ("deployment.name", self.name != other.name),
             ("listener", !self.listeners.iter().map(settings).eq(other.listeners.iter().map(settings))),
             ("admin", self.admin != other.admin),
             ("ledger", self.ledger != other.ledger),

@@ -178,6 +178,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "did you mean `exporter-region`?",
     ),
     ("[deployment]\nexporter-region = 1", "`exporter-region` must be a text", "quotation marks"),
+    ("[deployment]\nname = \"gateway 1\"", "this is not the name of a gateway", "letters, digits"),
+    ("[deployment]\nname = \"\"", "this is not the name of a gateway", "letters, digits"),
     ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener must be on the loopback", "127.0.0.1"),
     ("[admin]\naddress = \"localhost\"", "this is not an address", "IP address and a port"),
     ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),

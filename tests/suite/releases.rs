@@ -180,6 +180,7 @@ fn releases_are_logged_without_values() {
     assert_eq!(record["recipient"], "support");
     assert_eq!(record["purpose"], "customer-support");
     assert_eq!(record["case"], "C-77");
+    assert!(record["gateway"].as_str().is_some_and(|name| !name.is_empty()), "{record}");
     assert_eq!(record["route"], "customer");
     assert_eq!(record["outcome"], "released");
     assert_eq!(record["records"], 1);

@@ -388,7 +388,9 @@ mod tests {
     const DECISION: &str = "01KAM4X5QG0000000000000001";
 
     async fn log(folder: &Path, keys: &Keys) {
-        let log = Log::open(folder, keys, Durability::BeforeRelease, Duration::from_secs(1 << 30)).unwrap();
+        let log =
+            Log::open(folder, keys, "gateway-1", Durability::BeforeRelease, Duration::from_secs(1 << 30))
+                .unwrap();
         let intent = Intent {
             decision: DECISION.to_owned(),
             time: "2026-11-21T12:00:00Z".parse().unwrap(),

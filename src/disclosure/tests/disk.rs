@@ -60,7 +60,7 @@ fn over(disk: &Arc<Disk>, folder: &Path, keys: &Keys, durability: Durability) ->
         let file = std::fs::File::options().append(true).create_new(true).open(path)?;
         Ok(Box::new(DiskFile(disk, file)))
     }
-    Log::open_with(folder, keys, durability, YEAR, create, Timestamp::now).unwrap()
+    Log::open_with(folder, keys, GATEWAY, durability, YEAR, create, Timestamp::now).unwrap()
 }
 
 /// Polls until a condition holds, for conditions without a notification.
@@ -95,7 +95,7 @@ async fn records_are_acknowledged_when_durable_and_waiting_records_share_a_sync(
 async fn a_segment_file_that_was_moved_or_removed_accepts_no_record() {
     for (at, rename) in [(1, true), (2, false)] {
         let (folder, keys) = (folder(), Keys::random().unwrap());
-        let log = Log::open(folder.path(), &keys, Durability::BeforeRelease, YEAR).unwrap();
+        let log = Log::open(folder.path(), &keys, GATEWAY, Durability::BeforeRelease, YEAR).unwrap();
         let entry = intend(&log, sample(&id(at))).await.unwrap();
         let segment = segment::list_segments(folder.path()).unwrap().remove(0).path;
         if rename {
@@ -184,7 +184,8 @@ async fn a_segment_that_cannot_be_created_is_created_later() {
     let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
     let (folder, keys) = (folder(), Keys::random().unwrap());
     at("2026-01-01T23:59:00Z");
-    let log = Log::open_with(folder.path(), &keys, Durability::BeforeRelease, YEAR, create, clock).unwrap();
+    let log = Log::open_with(folder.path(), &keys, GATEWAY, Durability::BeforeRelease, YEAR, create, clock)
+        .unwrap();
     exchange(&log, &keys, 1).await;
     NO_FILES.store(true, Ordering::SeqCst);
     at("2026-01-02T00:00:01Z");

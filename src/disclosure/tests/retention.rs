@@ -19,9 +19,16 @@ async fn expired_segments_are_removed_and_the_rest_still_verifies() {
     };
     let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
     day(0);
-    let log =
-        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, segment::create, clock)
-            .unwrap();
+    let log = Log::open_with(
+        folder.path(),
+        &keys,
+        GATEWAY,
+        Durability::BeforeRelease,
+        ten_days,
+        segment::create,
+        clock,
+    )
+    .unwrap();
     exchange(&log, &keys, 0).await;
     let old = check(folder.path(), &keys, None).checkpoint.unwrap();
     for n in 1..=14 {
@@ -36,9 +43,16 @@ async fn expired_segments_are_removed_and_the_rest_still_verifies() {
     drop(log);
     for n in (16..=44).step_by(4) {
         day(n);
-        let log =
-            Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, segment::create, clock)
-                .unwrap();
+        let log = Log::open_with(
+            folder.path(),
+            &keys,
+            GATEWAY,
+            Durability::BeforeRelease,
+            ten_days,
+            segment::create,
+            clock,
+        )
+        .unwrap();
         exchange(&log, &keys, n as u64).await;
     }
     assert_eq!(segment::list_segments(folder.path()).unwrap().len(), 4, "of the days 32, 36, 40 and 44");
@@ -64,7 +78,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing() {
     };
     let open = || {
         let durability = Durability::BeforeRelease;
-        Log::open_with(folder.path(), &keys, durability, YEAR, segment::create, clock).unwrap()
+        Log::open_with(folder.path(), &keys, GATEWAY, durability, YEAR, segment::create, clock).unwrap()
     };
     day(0);
     let log = open();
