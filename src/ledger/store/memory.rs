@@ -106,9 +106,8 @@ impl MemoryContents {
 
     /// Returns the events after a known history, at most `limit`; `None` if the history is another one.
     fn after(&self, known: &KnownHistory, limit: usize) -> Option<Vec<EventRow>> {
-        let is_known = known
-            .last_event
-            .is_none_or(|(position, id)| self.events.get(&position).is_some_and(|row| row.stored.id == id));
+        let last = self.events.range(..=known.position).next_back();
+        let is_known = last.map(|(position, row)| (*position, row.stored.id)) == known.last_event;
         let later = (Bound::Excluded(known.position), Bound::Unbounded);
         let events = || self.events.range(later).take(limit).map(|(_, row)| row.clone()).collect();
         (is_known && known.position <= self.end().position).then(events)

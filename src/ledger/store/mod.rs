@@ -121,7 +121,7 @@ pub struct KnownHistory {
     /// Last position that the reader knows.
     pub position: Position,
     /// Position and id of the last event up to `position`; `None` if there is no event. It is before `position` where the
-    /// positions in between were accepted as lost.
+    /// positions in between were lost. A store that has another event there has another history.
     pub last_event: Option<(Position, Ulid)>,
 }
 

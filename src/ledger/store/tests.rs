@@ -190,6 +190,17 @@ fn followed(store: &dyn Store, known: &KnownHistory, limit: usize) -> Option<Vec
     }
 }
 
+/// Returns the position and id of the event at a position.
+fn followed_event(store: &dyn Store, position: u64) -> (Position, Ulid) {
+    match store.follow(&KnownHistory::default(), 10).unwrap() {
+        Continuation::Continues { events, .. } => {
+            let event = events.iter().find(|row| row.stored.position.0 == position).unwrap();
+            (event.stored.position, event.stored.id)
+        }
+        Continuation::Diverges { .. } => panic!(),
+    }
+}
+
 #[test]
 fn a_reader_follows_the_events_in_order_from_any_known_history() {
     for_each_store(|store| {
@@ -225,6 +236,12 @@ fn a_history_that_ends_earlier_or_has_another_event_diverges() {
         let other =
             KnownHistory { position: Position(2), last_event: Some((Position(2), Ulid::from_parts(1, 1))) };
         assert_eq!(followed(store, &other, 10), None);
+        // Positions that were lost there have events here.
+        let first = followed_event(store, 1);
+        let lost = KnownHistory { position: Position(2), last_event: Some(first) };
+        assert_eq!(followed(store, &lost, 10), None);
+        let nothing = KnownHistory { position: Position(1), last_event: None };
+        assert_eq!(followed(store, &nothing, 10), None);
         let mut called = false;
         let appended = store.append(&other, &mut |_| {
             called = true;

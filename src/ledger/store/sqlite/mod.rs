@@ -482,14 +482,14 @@ fn after(
     limit: usize,
 ) -> rusqlite::Result<Option<Vec<EventRow>>> {
     let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
-    if let Some((position, id)) = known.last_event {
-        let found = connection
-            .prepare_cached("SELECT event_id FROM events WHERE position = ?1")?
-            .query_row([number(position)], |row| event_id(row, 0))
-            .optional()?;
-        if found != Some(id) {
-            return Ok(None);
-        }
+    let last = connection
+        .prepare_cached(
+            "SELECT position, event_id FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1",
+        )?
+        .query_row([number(known.position)], |row| Ok((position(row, 0)?, event_id(row, 1)?)))
+        .optional()?;
+    if last != known.last_event {
+        return Ok(None);
     }
     if known.position > end.position {
         return Ok(None);
