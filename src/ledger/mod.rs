@@ -20,12 +20,16 @@ mod entity_state;
 mod event;
 mod event_json;
 mod fold;
+#[allow(dead_code, reason = "the thread of the follower is not there yet")]
+mod follower;
 mod idempotency;
 mod import;
 mod index;
 mod kinds;
 mod known_namespaces;
 mod known_recipients;
+#[allow(dead_code, reason = "the thread of the follower is not there yet")]
+mod lease;
 #[cfg(feature = "sqlite")]
 mod open_file;
 mod outcome;
@@ -60,6 +64,7 @@ pub use event_json::{
 pub use fold::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
+pub use lease::Freshness;
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
