@@ -3,6 +3,10 @@
 //! [`Store`] is all that the ledger needs of a database. A new backend implements this trait and passes the tests
 //! in `store/tests.rs`. A store does not read the events that it keeps, except for the recipients they name.
 
+#[allow(dead_code, reason = "no store coordinates gateways yet")]
+mod coordination;
+#[allow(dead_code, reason = "no store coordinates gateways yet")]
+mod lease_observer;
 pub mod memory;
 pub mod shared;
 #[cfg(feature = "sqlite")]

@@ -6,8 +6,9 @@
 //!
 //! Invariants of every implementation: a renewal and an append exclude each other, so that an append is either visible to
 //! the renewal, which is then refused, or the renewal is visible to every later [`SharedStore::confirmed`]; a renewal
-//! is durable before it is answered; leases are measured on the store's clock here, and on each gateway's own clock there,
-//! and only the rates of the clocks have to agree, within [`CLOCK_DRIFT`].
+//! is durable before it is answered; leases are measured on each gateway's own clock there, and on the own clock of the
+//! process that asks for [`SharedStore::confirmed`] here. Only the rates of the clocks have to agree, within
+//! [`CLOCK_DRIFT`]. Nothing rests on the clock of the store's server, which somebody may set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::{Position, StoreError};
+use super::{KnownHistory, LedgerTail, Position, StoreError};
 
-/// The factor by which the store considers a lease longer than the gateway does: clocks may differ in rate by 1 %.
+/// The factor by which others consider a lease longer than its gateway does: clocks may differ in rate by 1 %.
 pub const CLOCK_DRIFT: f64 = 1.01;
 
 /// The longest lease. After a failover the store may not know all leases, so everybody waits this long.
@@ -65,9 +66,12 @@ pub struct RegisteredGateway {
     pub applied: Position,
     /// Time of its last renewal, by the store's clock.
     pub renewed: Timestamp,
-    /// True if its lease may still last.
+    /// True if its lease may still last. For information: no barrier rests on it.
     pub live: bool,
 }
+
+/// Applies the events at the end of the ledger that a gateway has missed.
+pub type Application<'a> = dyn FnMut(LedgerTail) -> Result<(), StoreError> + 'a;
 
 /// A store that several gateways use at the same time.
 ///
@@ -75,28 +79,46 @@ pub struct RegisteredGateway {
 /// Every method returns [`StoreError`] if the store fails or does not answer in time.
 #[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
 pub trait SharedStore: Send + Sync {
-    /// Records what a gateway is, without a lease. Repeated when its configuration changes.
+    /// Records what a gateway is, without a lease. Repeated when its configuration changes, and after a failure, since a
+    /// server that failed may have lost it. A gateway that is on record keeps its lease, and the longer of both terms.
     fn register(&self, gateway: &GatewayDescription) -> Result<(), StoreError>;
 
     /// Renews the lease of a registered gateway, provided that `applied` is the last position of the ledger and no loss of
     /// events waits for acceptance.
     ///
     /// The gateway notes its own clock before it asks for the events that it applies; the lease counts from there. It
-    /// confirms `applied` only when every decision on an earlier state was handed out or dropped.
+    /// confirms `applied` only when every decision on an earlier state was handed out or dropped. A gateway that is not on
+    /// record is a transient error.
     fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError>;
+
+    /// Renews the lease of a registered gateway while no other writer can append, for a gateway that other writers always
+    /// overtake. `apply` gets the events after `known`, applies them and waits as for [`SharedStore::renew`]; then the lease
+    /// is renewed for [`LedgerTail::last`], in the same transaction.
+    ///
+    /// More than [`MAX_MISSED`](super::MAX_MISSED) events, or a history that diverges, are [`Renewal::Behind`], and `apply`
+    /// is not called. Nor is it while a loss waits for acceptance. Its error ends the renewal.
+    fn renew_excluding_writers(
+        &self,
+        instance: Ulid,
+        known: &KnownHistory,
+        apply: &mut Application<'_>,
+    ) -> Result<Renewal, StoreError>;
 
     /// Ends the lease of a gateway that stops, so that nobody waits for it.
     fn leave(&self, instance: Ulid) -> Result<(), StoreError>;
 
     /// Returns the last position that is in force everywhere: every gateway has applied it, or its lease is over. Never
-    /// more than the last position of the ledger.
+    /// more than the last position of the ledger. Zero while leases may last that a failover lost.
+    ///
+    /// A lease is over when this process has seen it for its term times [`CLOCK_DRIFT`] without a renewal.
     fn confirmed(&self) -> Result<Position, StoreError>;
 
     /// Returns all gateways on record.
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError>;
 
     /// Reports that events up to `until` existed and are lost. From then on no gateway gets a lease until
-    /// [`Store::accept_history`](super::Store::accept_history), and later events get positions after `until`.
+    /// [`Store::accept_history`](super::Store::accept_history), and later events get positions after `until`. A loss up to a
+    /// position that was accepted as lost before is not recorded again.
     fn report_loss(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
 
     /// Blocks until another process may have appended events, or until the time is over. Events may also be appended
