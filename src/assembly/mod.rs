@@ -178,9 +178,12 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
 fn register_recipients(ledger: &Ledger, config: &Config) {
     let names: Vec<Arc<str>> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
-    let unregistered = ledger.unregistered_recipients(&names);
-    ledger.set_recipients(names);
+    ledger.set_recipients(names.clone());
     ledger.set_namespaces(config.namespace_names.iter().cloned());
+    ledger.report_unregistered(names, warn_of_unregistered);
+}
+
+fn warn_of_unregistered(unregistered: &[Arc<str>]) {
     for name in unregistered.iter().take(MAX_LOGGED_RECIPIENTS) {
         tracing::warn!(
             recipient = &**name,

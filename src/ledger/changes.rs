@@ -44,6 +44,12 @@ impl Changes {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Adds a change that may concern everybody.
+    pub(super) fn push_everybody(&self) {
+        let beyond_the_list = MAX_REMEMBERED as u64 + 1;
+        self.epoch.fetch_add(beyond_the_list, Ordering::SeqCst);
+    }
+
     /// True if one of these entities has changed since `since`, or if the list no longer reaches back to `since`.
     pub(super) fn changed_since<'f>(
         &self,
@@ -115,6 +121,10 @@ mod tests {
         assert!(!changes.changed_since(before, &[bob]));
         changes.push(alice);
         assert!(changes.changed_since(before, &[bob]));
+
+        let before = changes.epoch();
+        changes.push_everybody();
+        assert!(changes.changed_since(before, &[bob]) && !changes.changed_since(changes.epoch(), &[bob]));
     }
 
     #[test]

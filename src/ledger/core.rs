@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::archive::Archive;
 use super::changes::Changes;
 use super::commit::CommitJob;
-use super::entity::Entity;
-use super::event::Event;
 use super::index::Index;
 use super::known_namespaces::KnownNamespaces;
 use super::known_recipients::KnownRecipients;
 use super::outcome::LedgerOpenError;
 use super::position_mark::PositionMark;
-use super::sequencer::{AcceptError, LiveState, Sequencer, put_in_force};
+use super::sequencer::{AcceptError, LiveState, Sequencer};
 use super::store::{Continuation, EventRow, LedgerTail, MAX_MISSED, Position, Store, StoreError};
 use super::terms::TermLookup;
+use super::warming::Warming;
 use crate::keys::{Fingerprints, Keys};
 
 /// The shared state of one ledger.
@@ -31,10 +30,12 @@ pub(super) struct LedgerCore {
     /// The last position that is durable and in force.
     durable: AtomicU64,
     failed: AtomicBool,
+    closing: AtomicBool,
+    pub(super) warming: Warming,
 }
 
 impl LedgerCore {
-    /// Reads everything that the store has and puts it in force.
+    /// Opens a ledger that reads people and controllers from the store as they are asked for.
     pub(super) fn load(
         store: Arc<dyn Store>,
         keys: &Keys,
@@ -52,28 +53,11 @@ impl LedgerCore {
             mark: OnceLock::new(),
             durable: AtomicU64::new(known.position.0),
             failed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            warming: Warming::default(),
         };
-        core.fold_all()?;
+        core.load_recipients_and_cases()?;
         Ok(core)
-    }
-
-    fn fold_all(&self) -> Result<(), LedgerOpenError> {
-        let live = self.live_state();
-        let mut group: Option<(Entity, Vec<Event>)> = None;
-        let fold = |group: Option<(Entity, Vec<Event>)>| {
-            if let Some((entity, events)) = group {
-                put_in_force(&live, &entity, events.iter(), false);
-            }
-        };
-        let unreadable = self.archive.scan(|entity, event| {
-            match &mut group {
-                Some((known, events)) if known == entity => events.extend(event),
-                _ => fold(group.replace((entity.clone(), event.into_iter().collect()))),
-            }
-            true
-        })?;
-        fold(group);
-        unreadable.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Returns the parts of the ledger that a new event changes before and after it is durable.
@@ -81,6 +65,7 @@ impl LedgerCore {
         LiveState {
             index: &self.index,
             changes: &self.changes,
+            warming: &self.warming,
             terms: self.archive.terms(),
             fingerprints: &self.fingerprints,
         }
@@ -102,9 +87,25 @@ impl LedgerCore {
             tracing::warn!(error = error as &dyn std::error::Error, "the ledger's store does not answer");
             return;
         }
-        if !self.failed.swap(true, Ordering::SeqCst) {
+        if !self.has_failed() {
             tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
         }
+        self.stop();
+    }
+
+    /// Stops recording for good.
+    pub(super) fn stop(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes the ledger's threads end.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// True once the ledger is being dropped.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Writes a position to the mark beside the key file.

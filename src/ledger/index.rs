@@ -96,6 +96,34 @@ impl Index {
         before != Some(number)
     }
 
+    /// Adds a person that was read from the store, unless an event has put the person in force meanwhile. Returns the state
+    /// in force.
+    pub(super) fn subject_or_put(&self, fingerprint: Fingerprint, subject: Subject) -> Arc<Subject> {
+        let number = self.states_mut(|states| states.share(subject.clone()));
+        let in_force = match self.subjects.entry(fingerprint) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                entry.insert(number);
+                return self.state(number).unwrap_or_else(|| Arc::new(subject));
+            }
+        };
+        self.states_mut(|states| states.release(number));
+        self.state(in_force).unwrap_or_else(|| Arc::new(subject))
+    }
+
+    /// Adds a controller like [`Index::subject_or_put`].
+    pub(super) fn controller_or_put(
+        &self,
+        fingerprint: Fingerprint,
+        controller: Controller,
+    ) -> Arc<Controller> {
+        Arc::clone(&self.controllers.entry(fingerprint).or_insert_with(|| Arc::new(controller)))
+    }
+
+    fn state(&self, number: u32) -> Option<Arc<Subject>> {
+        self.states.read().unwrap_or_else(PoisonError::into_inner).get(number)
+    }
+
     /// Makes a person unknown. Returns true if the person was known.
     fn remove_subject(&self, fingerprint: Fingerprint) -> bool {
         let before = self.subjects.remove(&fingerprint);

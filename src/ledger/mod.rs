@@ -41,6 +41,7 @@ mod sequencer;
 mod state_json;
 pub mod store;
 mod terms;
+mod warming;
 
 #[cfg(test)]
 mod tests;
@@ -107,7 +108,8 @@ impl std::fmt::Debug for Ledger {
 
 /// Opening, and the parts of the configuration that the ledger checks events against.
 impl Ledger {
-    /// Opens a ledger over any store: loads what is in force and starts the ledger's threads.
+    /// Opens a ledger over any store and starts the ledger's threads. What is in force is loaded into memory behind the
+    /// open ledger; people that are not in memory yet are read from the store. A small ledger is in memory when this returns.
     ///
     /// # Errors
     /// [`LedgerOpenError`].
@@ -130,8 +132,11 @@ impl Ledger {
                 Box::new(move |core| sequencer::thread::run(core, reports, &to_committer)),
             )?,
             start("ledger", Box::new(move |core| commit::run(core, jobs)))?,
+            start("ledger-warming", Box::new(warming::run))?,
         ];
-        Ok(Arc::new(Ledger { core, queue: Some(queue), threads }))
+        let ledger = Arc::new(Ledger { core, queue: Some(queue), threads });
+        ledger.core.warming.wait_in_foreground()?;
+        Ok(ledger)
     }
 
     /// Writes the present position, and each one acknowledged later, to a mark beside the key file. Only the first
@@ -153,10 +158,18 @@ impl Ledger {
         self.core.known_namespaces.set(names);
     }
 
-    /// Returns, in order, the recipients that the state in force names and that `configured` does not contain.
-    pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
-        let named = self.core.index.recipients();
-        named.into_iter().filter(|name| !configured.contains(name)).collect()
+    /// Passes to `report`, in order, the recipients that the state in force names and that `configured` does not contain.
+    /// Reports once everything is in memory: now, or later on a thread of the ledger.
+    pub fn report_unregistered(
+        &self,
+        configured: Vec<Arc<str>>,
+        report: impl FnOnce(&[Arc<str>]) + Send + 'static,
+    ) {
+        self.core.warming.once_complete(&self.core.index, move |index| {
+            let named = index.recipients();
+            let unregistered: Vec<_> = named.into_iter().filter(|name| !configured.contains(name)).collect();
+            report(&unregistered);
+        });
     }
 
     /// Returns the terms that the ledger was opened with.
@@ -304,14 +317,14 @@ impl Ledger {
     /// if the ledger does not know the person.
     pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
         let fingerprint = self.core.fingerprints.subject(subject);
-        (fingerprint, self.core.index.subject(fingerprint))
+        (fingerprint, self.core.subject(subject, fingerprint))
     }
 
     /// Returns the state in force of a controller, and the controller's fingerprint. The state is `None` if the ledger
     /// does not know the controller.
     pub fn controller(&self, controller: &SubjectId) -> (Fingerprint, Option<Arc<Controller>>) {
         let fingerprint = self.core.fingerprints.controller(controller);
-        (fingerprint, self.core.index.controller(fingerprint))
+        (fingerprint, self.core.controller(controller, fingerprint))
     }
 
     /// True if the recipient of this name is suspended.
@@ -329,7 +342,7 @@ impl Ledger {
         request::sort_by_due(self.core.index.requests())
     }
 
-    /// Returns the number of people that the ledger knows.
+    /// Returns the number of people that the ledger knows, as far as they are in memory.
     pub fn subject_count(&self) -> usize {
         self.core.index.subject_count()
     }
@@ -404,6 +417,7 @@ impl Ledger {
 impl Drop for Ledger {
     /// Makes the queued events durable and closes the store before it returns.
     fn drop(&mut self) {
+        self.core.close();
         self.queue = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();

@@ -28,6 +28,7 @@ use crate::ledger::store::{
     EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, StoreError, StoredEvent,
 };
 use crate::ledger::terms::TermLookup;
+use crate::ledger::warming::Warming;
 use pending::PendingEntity;
 pub(in crate::ledger) use pending::WaitingEvent;
 
@@ -38,6 +39,7 @@ pub(in crate::ledger) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::fr
 pub(in crate::ledger) struct LiveState<'l> {
     pub(in crate::ledger) index: &'l Index,
     pub(in crate::ledger) changes: &'l Changes,
+    pub(in crate::ledger) warming: &'l Warming,
     pub(in crate::ledger) terms: &'l dyn TermLookup,
     pub(in crate::ledger) fingerprints: &'l Fingerprints,
 }
@@ -338,24 +340,36 @@ impl Sequencer {
 
 /// Folds the events of an entity and puts the result in force. A change that can withhold increments the epoch only
 /// after it is in force. Otherwise a decision on the earlier state could have the epoch of the new one.
-pub(in crate::ledger) fn put_in_force<'e>(
+fn put_in_force<'e>(
     live: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(live.fingerprints, entity);
-    let state = EntityState::fold(entity, events, live.terms, live.fingerprints);
-    let changed = live.index.put(entity, fingerprint, state);
+    live.warming.touch(fingerprint);
+    let changed = load_state(live, entity, events);
     if changed && withholds {
         live.changes.push(fingerprint);
     }
+}
+
+/// Folds the events of an entity and puts the result in force, as the start of the ledger does. Returns true if the state
+/// changed.
+pub(in crate::ledger) fn load_state<'e>(
+    live: &LiveState<'_>,
+    entity: &Entity,
+    events: impl Iterator<Item = &'e Event> + Clone,
+) -> bool {
+    let state = EntityState::fold(entity, events, live.terms, live.fingerprints);
+    live.index.put(entity, fingerprint(live.fingerprints, entity), state)
 }
 
 /// Removes an entity from the state in force: nothing about it is durable after all. The epoch counts that as a change:
 /// for a person that the ledger does not know, less may be released.
 fn forget(live: &LiveState<'_>, entity: &Entity) {
     let fingerprint = fingerprint(live.fingerprints, entity);
+    live.warming.touch(fingerprint);
     if live.index.put(entity, fingerprint, EntityState::nothing(entity)) {
         live.changes.push(fingerprint);
     }

@@ -85,9 +85,10 @@ impl LedgerCore {
 }
 
 impl DurableEvents for LedgerCore {
-    /// An entity that the index does not know is not looked up where this process is the only writer.
+    /// An entity that the index does not know is not looked up where this process is the only writer and has loaded
+    /// everything.
     fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
-        let is_only_writer = self.archive.store().shared().is_none();
+        let is_only_writer = self.archive.store().shared().is_none() && self.warming.is_complete();
         match entities {
             [entity] if is_only_writer && !self.is_known(entity) => Ok(vec![None]),
             entities => self.archive.histories(entities),

@@ -25,7 +25,10 @@ async fn unknown_recipients_are_refused_unless_an_import_keeps_them() {
     drop(ledger);
     let ledger = over(&disk);
     let named = |configured: &[&str]| {
-        ledger.unregistered_recipients(&configured.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>())
+        let (tell, told) = std::sync::mpsc::channel();
+        let configured = configured.iter().map(|name| Arc::from(*name)).collect();
+        ledger.report_unregistered(configured, move |names| tell.send(names.to_vec()).unwrap());
+        told.recv().unwrap()
     };
     assert_eq!(named(&["globex"]), [Arc::from("acme-news"), Arc::from("initech")]);
     assert_eq!(named(&["acme-news", "initech"]), []);

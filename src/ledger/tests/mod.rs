@@ -6,6 +6,7 @@ mod case;
 mod clocks;
 mod durability;
 mod import;
+mod warming;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -70,6 +71,10 @@ struct DiskState {
     /// An append has arrived and waits.
     waiting: bool,
     full: bool,
+    /// A scan waits before its first event.
+    scan_blocked: bool,
+    /// Histories cannot be read for the time being.
+    unreadable: bool,
 }
 
 impl Disk {
@@ -117,6 +122,9 @@ impl Store for Disk {
     }
 
     fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+        if self.state.lock().unwrap().unreadable {
+            return Err(StoreError::transient("reading a history", "no answer"));
+        }
         self.store.histories(entities)
     }
 
@@ -129,7 +137,20 @@ impl Store for Disk {
     }
 
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
-        self.store.scan(each)
+        // The snapshot is taken before the wait.
+        let mut events = Vec::new();
+        self.store.scan(&mut |entity, stored| {
+            events.push((entity.clone(), stored));
+            true
+        })?;
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.scan_blocked).unwrap());
+        for (entity, stored) in events {
+            if !each(&entity, stored) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn find_repeated(

@@ -79,18 +79,10 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct FileGuard {
     files: LedgerFiles,
-    contents: Mutex<FileContents>,
+    /// The history that this process wrote.
+    written: Mutex<KnownHistory>,
     /// Held as long as the store is open.
     _lock: File,
-}
-
-/// A summary of the events in a file, to tell one state of the file from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileContents {
-    /// Number of events.
-    events: u64,
-    /// Id of the last event.
-    last: Option<String>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -127,14 +119,14 @@ impl SqliteStore {
             }
         }
         let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
-        let contents = summarise(&reader).map_err(sqlite("counting its events"))?;
+        let written = end(&reader).map_err(sqlite("reading its last position"))?;
         let files =
             LedgerFiles::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: writer.into(),
             reader: reader.into(),
-            guard: Some(FileGuard { files, contents: contents.into(), _lock: lock }),
+            guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
         })
     }
 
@@ -230,13 +222,6 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(reader)
 }
 
-fn summarise(reader: &Connection) -> rusqlite::Result<FileContents> {
-    let events: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
-    let last = "SELECT event_id FROM events ORDER BY position DESC LIMIT 1";
-    let last = reader.query_row(last, [], |row| row.get(0)).optional()?;
-    Ok(FileContents { events: u64::try_from(events).unwrap_or_default(), last })
-}
-
 impl FileGuard {
     /// Checks that the files still have the content that this process wrote.
     fn check(&self) -> Result<(), StoreError> {
@@ -244,10 +229,10 @@ impl FileGuard {
         match self.files.compare().map_err(lost)? {
             FileComparison::Unchanged => Ok(()),
             FileComparison::Written => {
-                let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+                let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
                 // A new connection: an old one may hold pages of the earlier content.
-                let found = open_reader(self.files.database()).and_then(|fresh| summarise(&fresh));
-                if found.is_ok_and(|found| found == *contents) {
+                let found = open_reader(self.files.database()).and_then(|fresh| end(&fresh));
+                if found.is_ok_and(|found| found.last_event == written.last_event) {
                     self.files.remember().map_err(lost)
                 } else {
                     Err(lost(LostFile::Restored(self.files.database().to_owned())))
@@ -256,13 +241,12 @@ impl FileGuard {
         }
     }
 
-    /// Updates the summary after an append. Fails if the files were removed or replaced during the append, because the
+    /// Notes the history after an append. Fails if the files were removed or replaced during the append, because the
     /// append is then lost.
     fn note_append(&self, rows: &[EventRow]) -> Result<(), StoreError> {
         if let Some(last) = rows.last() {
-            let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-            contents.events += rows.len() as u64;
-            contents.last = Some(last.stored.id.to_string());
+            *self.written.lock().unwrap_or_else(PoisonError::into_inner) =
+                KnownHistory::ending_with(&last.stored);
         }
         self.files.remember().map_err(|lost| StoreError::new("checking its files", lost))
     }

@@ -1,0 +1,101 @@
+//! A ledger that answers before everything is in memory.
+
+use super::*;
+
+/// Opens a ledger over the disk whose scan does not get on until [`Disk::unblock_scan`].
+fn over_blocked(disk: &Arc<Disk>) -> Arc<Ledger> {
+    disk.state.lock().unwrap().scan_blocked = true;
+    over(disk)
+}
+
+impl Disk {
+    fn unblock_scan(&self) {
+        self.state.lock().unwrap().scan_blocked = false;
+        self.changed.notify_all();
+    }
+}
+
+async fn prepared() -> Arc<Disk> {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    for name in ["alice", "bob", "carol"] {
+        append(&ledger, name, GIVE).await.unwrap().unwrap();
+    }
+    tell(&ledger, r#"{"controller":"c","kind":"instruction","purpose":"invoicing"}"#).await.unwrap();
+    tell(&ledger, r#"{"recipient":"acme","kind":"suspended"}"#).await.unwrap();
+    tell(&ledger, CASE).await.unwrap();
+    disk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_in_memory_yet_is_read_from_the_store() {
+    let disk = prepared().await;
+    let ledger = over_blocked(&disk);
+    assert_eq!(ledger.subject_count(), 0, "nobody is in memory");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
+    assert!(ledger.subject(&id("nobody")).1.is_none());
+    assert!(ledger.controller(&id("c")).1.is_some() && ledger.controller(&id("d")).1.is_none());
+    assert!(ledger.is_suspended("acme") && ledger.case("C-7").is_some(), "known from the start");
+    assert_eq!(ledger.subject_count(), 1, "an answer stays in memory");
+    disk.unblock_scan();
+    until(|| ledger.subject_count() == 3).await;
+    assert!(ledger.healthy());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_during_the_scan_is_not_undone_by_it() {
+    let disk = prepared().await;
+    let ledger = over_blocked(&disk);
+    assert_eq!(status(&ledger, "bob"), Some(ConsentStatus::Given));
+    for name in ["alice", "bob"] {
+        append(&ledger, name, WITHDRAW).await.unwrap().unwrap();
+    }
+    append(&ledger, "dora", GIVE).await.unwrap().unwrap();
+    disk.unblock_scan();
+    until(|| ledger.subject_count() == 4).await;
+    for (name, expected) in [
+        ("alice", ConsentStatus::Withdrawn),
+        ("bob", ConsentStatus::Withdrawn),
+        ("carol", ConsentStatus::Given),
+        ("dora", ConsentStatus::Given),
+    ] {
+        assert_eq!(status(&ledger, name), Some(expected), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_on_a_state_that_could_not_be_read() {
+    let disk = prepared().await;
+    let ledger = over_blocked(&disk);
+    disk.state.lock().unwrap().unreadable = true;
+    let epoch = ledger.epoch();
+    let (fingerprint, known) = ledger.subject(&id("alice"));
+    assert!(known.is_none());
+    assert_eq!(ledger.hand_out(epoch, &[fingerprint], || ()), None);
+    disk.state.lock().unwrap().unreadable = false;
+    let epoch = ledger.epoch();
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given), "the next attempt reads it");
+    assert_eq!(ledger.hand_out(epoch, &[fingerprint], || ()), Some(()));
+    disk.unblock_scan();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_dropped_during_the_scan_ends_it() {
+    let disk = prepared().await;
+    let ledger = over_blocked(&disk);
+    let dropped = tokio::task::spawn_blocking(move || drop(ledger));
+    disk.unblock_scan();
+    tokio::time::timeout(Duration::from_secs(10), dropped).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_that_only_the_ledger_names_are_reported_when_all_is_known() {
+    let disk = prepared().await;
+    let ledger = over_blocked(&disk);
+    let (tell, told) = std::sync::mpsc::channel();
+    ledger.report_unregistered(Vec::new(), move |names| tell.send(names.to_vec()).unwrap());
+    assert!(told.try_recv().is_err());
+    disk.unblock_scan();
+    let names = tokio::task::spawn_blocking(move || told.recv_timeout(Duration::from_secs(10)));
+    assert_eq!(names.await.unwrap().unwrap(), [Arc::from("acme"), Arc::from("court")]);
+}
