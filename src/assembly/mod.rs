@@ -8,6 +8,7 @@
 //! ([`history`]) and the notice of changes accepted the policies ([`notice`]); a reload that fails changes nothing.
 
 pub mod history;
+pub mod logs;
 pub mod notice;
 
 use std::sync::Arc;
@@ -109,7 +110,8 @@ fn assemble_over(
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
-    let AuditSection { directory, durability, retention } = &config.audit;
+    let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?;
+    let AuditSection { directory, durability, retention, logs: _ } = &config.audit;
     let log = Log::open(directory, keys, &config.name, *durability, *retention)?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
@@ -119,7 +121,7 @@ fn assemble_over(
     };
     let metrics = Metrics::new()?;
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    Ok(Arc::new(SharedState::new(
+    let shared = SharedState::new(
         snapshot(config),
         ledger,
         Arc::new(log),
@@ -127,7 +129,8 @@ fn assemble_over(
         Pseudonyms::new(keys.pseudonym()),
         access_log,
         OptOut::new(keys.opt_out_links()),
-    )))
+    );
+    Ok(Arc::new(shared.with_other_logs(other_logs)))
 }
 
 /// Replaces the routes, recipients, credentials and policies that decide on requests. Exchanges under way keep their

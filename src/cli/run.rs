@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::audit::{self, AuditVerb, LogLocation};
+use super::audit::{self, AuditVerb};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
 use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_causes};
@@ -82,6 +82,7 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let (config, mut findings) = config::load(&file.config);
     let now = Timestamp::now();
     findings.extend(config.iter().flat_map(|config| ledger::findings(config, now)));
+    findings.extend(config.iter().flat_map(audit::findings));
     let status = match &config {
         Some(_) if findings.iter().any(Finding::is_error) => ExitCode::from(EXIT_FINDINGS),
         Some(_) => ExitCode::SUCCESS,
@@ -145,7 +146,12 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
     let in_force =
         config.packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
     let packs: Vec<_> = in_force.map(Arc::clone).collect();
-    let log = subject::LogContext { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
+    let log = subject::LogContext {
+        folder: &config.audit.directory,
+        others: &config.audit.logs,
+        packs: &packs,
+        recipients: &recipients,
+    };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(subject::run(verb, &location(&config, admin), log, now, &mut out, &mut err))
 }
@@ -162,18 +168,15 @@ fn location(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
     }
 }
 
-/// Runs a verb of `audit`. A folder alone is enough, so that a copy of a log can be verified without a configuration.
+/// Runs a verb of `audit`. Folders alone are enough, so that a copy of a log can be verified without a configuration.
 fn run_audit(verb: &AuditVerb) -> ExitCode {
     if let AuditVerb::Processing { config, policy, format } = verb {
         return run_processing(config, policy.as_deref(), *format);
     }
-    let Some(LogLocation { folder, config }) = verb.log_location() else {
-        return ExitCode::from(EXIT_UNUSABLE);
-    };
-    let file = match (folder, config) {
-        (_, Some(file)) => Some(file.as_path()),
-        (None, None) => Some(Path::new("purposegate.toml")),
-        (Some(_), None) => None,
+    let Some(at) = verb.log_location() else { return ExitCode::from(EXIT_UNUSABLE) };
+    let file = match &at.config {
+        Some(file) => Some(file.as_path()),
+        None => at.folders.is_empty().then_some(Path::new("purposegate.toml")),
     };
     let mut configured = None;
     if let Some(file) = file {
@@ -184,15 +187,16 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
         };
         configured = Some((keys, config));
     }
-    let directory = configured.as_ref().map(|(_, config)| &config.audit.directory);
-    let Some(folder) = folder.as_ref().or(directory) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let configured = configured.as_ref().map(|(keys, config)| audit::AuditContext {
-        keys: keys.clone(),
+    let logs = match at.logs(configured.as_ref().map(|(keys, config)| (&config.audit, keys))) {
+        Ok(logs) => logs,
+        Err(why) => return fail(&why),
+    };
+    let configured = configured.as_ref().map(|(_, config)| audit::AuditContext {
         location: location(config, None),
         vocabulary: Arc::clone(&config.vocabulary),
     });
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(audit::run(verb, folder, configured.as_ref(), &mut out, &mut err))
+    finish(audit::run(verb, &logs, configured.as_ref(), &mut out, &mut err))
 }
 
 fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitCode {

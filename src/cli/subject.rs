@@ -16,6 +16,8 @@ use super::arguments::{EventDetails, SubjectArgs};
 use super::error::{CliError, VerbError, exit_status, unusable_error};
 use super::ledger_client::print_answer;
 use super::ledger_location::LedgerLocation;
+use crate::assembly::logs;
+use crate::config::GatewayLog;
 use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
@@ -91,10 +93,12 @@ pub(super) enum PageFormat {
     Html,
 }
 
-/// The disclosure log, and the configured packs and recipients that it names.
+/// The disclosure logs, and the configured packs and recipients that it names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogContext<'l> {
     pub(super) folder: &'l Path,
+    /// The logs of other gateways.
+    pub(super) others: &'l [GatewayLog],
     pub(super) packs: &'l [Arc<Pack>],
     pub(super) recipients: &'l [Arc<RecipientFacts>],
 }
@@ -188,14 +192,10 @@ fn write_report(
     let person = person.id(location)?;
     let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
     let archive = location.archive()?;
-    let sources = ReportSources {
-        archive: &archive,
-        log: log.folder,
-        people: &archive.fingerprints(&person, &keys.fingerprints()),
-        pseudonyms: &keys.subject_pseudonyms(),
-        packs: log.packs,
-        recipients: log.recipients,
-    };
+    let logs =
+        logs::of_all_gateways(log.folder, log.others, &keys).map_err(|error| unusable_error(&error))?;
+    let sources =
+        ReportSources { archive: &archive, logs: &logs, packs: log.packs, recipients: log.recipients };
     let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
     let report = report.ok_or_else(|| {
         CliError::Refused(
@@ -240,8 +240,12 @@ mod tests {
             namespaces: ["default", "crm"].map(Arc::from).to_vec(),
             admin: "127.0.0.1:9".parse().unwrap(),
         };
-        let log =
-            LogContext { folder: &audit, packs: &[crate::decision::testing::one_partner()], recipients: &[] };
+        let log = LogContext {
+            folder: &audit,
+            others: &[],
+            packs: &[crate::decision::testing::one_partner()],
+            recipients: &[],
+        };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &place, log, now, &mut out, &mut words).unwrap();

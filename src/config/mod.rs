@@ -29,8 +29,8 @@ use http::HeaderName;
 use jiff::Timestamp;
 
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, KeysSection, LedgerSection, ListenerSection, ListenerTls,
-    UpstreamSection,
+    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, LedgerSection, ListenerSection,
+    ListenerTls, UpstreamSection,
 };
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 

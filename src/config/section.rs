@@ -13,7 +13,7 @@ use super::files::existing;
 use super::pack::Packs;
 use super::tls::{self, TlsError, TlsFiles, TlsServer};
 use super::{Host, PURPOSE_HEADER, Part};
-use crate::disclosure::Durability;
+use crate::disclosure::{self, Durability};
 use crate::document::{At, Document, Fields};
 use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request_head};
 use crate::finding::Finding;
@@ -74,6 +74,17 @@ pub struct AuditSection {
     pub durability: Durability,
     /// Age at which whole segments are removed.
     pub retention: Duration,
+    /// The logs of other gateways, for reports.
+    pub logs: Vec<GatewayLog>,
+}
+
+/// An entry of `[audit] logs`: the log of another gateway, which this one only reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayLog {
+    /// Folder of the log.
+    pub path: PathBuf,
+    /// Path of its key file. `None`: the same keys as this gateway's.
+    pub key: Option<PathBuf>,
 }
 
 /// `[keys]`: the key file.
@@ -312,6 +323,7 @@ pub(super) fn audit(part: &mut Part<'_>) -> AuditSection {
         directory: part.folder.join("data/audit"),
         durability: Durability::BeforeRelease,
         retention: 400 * DAY,
+        logs: Vec::new(),
     };
     let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else { return audit };
     if let Some(directory) = fields.text("directory") {
@@ -320,8 +332,33 @@ pub(super) fn audit(part: &mut Part<'_>) -> AuditSection {
     let words = [("before-release", Durability::BeforeRelease), ("batched", Durability::Batched)];
     audit.durability = fields.choice("durability", &words).unwrap_or(audit.durability);
     audit.retention = fields.duration("retention").unwrap_or(audit.retention);
+    for fields in fields.tables("logs", "a log of another gateway") {
+        audit.logs.extend(gateway_log(part, fields, &audit));
+    }
     fields.end();
     audit
+}
+
+/// Reads an entry of `logs`. A folder that does not exist yet is no error: its gateway may start later.
+fn gateway_log(part: &Part<'_>, mut fields: Fields<'_>, audit: &AuditSection) -> Option<GatewayLog> {
+    let path = fields.needed_text("path");
+    let keys_hint = "the path of the key file under which the other gateway writes its log";
+    let key = fields.text("key").map(|key| existing(part, &key, keys_hint));
+    let document = fields.document();
+    fields.end();
+    let At { value: path, at } = path?;
+    let path = part.folder.join(path);
+    let mut known = [&audit.directory].into_iter().chain(audit.logs.iter().map(|log| &log.path));
+    if let Some(other) = known.find(|known| disclosure::overlapping([known.as_path(), &path]).is_some()) {
+        let words = format!("this folder and {} are the same, or one is in the other", other.display());
+        let hint = "`directory` is the log of this gateway; `logs` lists those of the others, each once";
+        document.find(Finding::error("logs-overlap", words).label("read twice").hint(hint), at);
+    }
+    match key {
+        Some(None) => None,
+        Some(key @ Some(_)) => Some(GatewayLog { path, key }),
+        None => Some(GatewayLog { path, key: None }),
+    }
 }
 
 pub(super) fn keys(part: &mut Part<'_>) -> KeysSection {

@@ -5,14 +5,14 @@
 //! window: a category counts as disclosed about every person in the window about whom anything left.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::fold::{IntentRecord, LoggedRecord, ReadError, WindowRecord, for_each_record, segments_since};
+use super::fold::{IntentRecord, LoggedRecord, ReadError, RecordReader, WindowRecord, segments_since};
 use super::record;
-use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
+use super::source::LogSource;
+use crate::keys::{Fingerprint, Pseudonym};
 use crate::vocabulary::Basis;
 
 /// An exchange that disclosed something about the person.
@@ -55,21 +55,19 @@ struct OpenExchange {
 }
 
 /// Returns everything that was disclosed about a person, oldest first. A person whose id has several spellings has
-/// one fingerprint for each.
+/// one fingerprint for each, made with [`LogSource::fingerprints`].
 ///
 /// # Errors
-/// [`ReadError`] if a segment cannot be read.
-pub fn accounting(
-    folder: &Path,
-    person: &[Fingerprint],
-    pseudonyms: &SubjectPseudonyms,
-) -> Result<Vec<AccountedExchange>, ReadError> {
+/// [`ReadError`] if a segment cannot be read, or if the person cannot be found in the log ([`LogSource::check`]).
+pub fn accounting(log: &LogSource, person: &[Fingerprint]) -> Result<Vec<AccountedExchange>, ReadError> {
+    log.check()?;
+    let pseudonyms = log.pseudonyms();
     // A person has a different pseudonym each day.
     let mut names: HashMap<String, Vec<Pseudonym>> = HashMap::new();
     let mut open: BTreeMap<String, OpenExchange> = BTreeMap::new();
     let mut disclosed: Vec<AccountedExchange> = Vec::new();
-    for_each_record(&segments_since(folder, None)?, |line| {
-        match line {
+    for record in RecordReader::new(segments_since(log.folder(), None)?) {
+        match record? {
             LoggedRecord::Intent(intent) => {
                 let exchange = OpenExchange { people: 0, categories: BTreeSet::new(), intent };
                 open.insert(exchange.intent.decision.clone(), exchange);
@@ -84,18 +82,17 @@ pub fn accounting(
                     exchange.add(window, names);
                 }
             }
-            LoggedRecord::Close { decision, outcome } => {
+            LoggedRecord::Close { decision, outcome, .. } => {
                 // A refused exchange disclosed nothing.
                 let ended = open.remove(&decision).filter(|_| !outcome.starts_with("refused"));
                 disclosed.extend(ended.and_then(OpenExchange::into_accounted));
             }
             // The previous process died. The data of its open exchanges count as disclosed, because they may have left.
-            LoggedRecord::Start => disclosed
+            LoggedRecord::Start { .. } => disclosed
                 .extend(std::mem::take(&mut open).into_values().filter_map(OpenExchange::into_accounted)),
             LoggedRecord::Refusal(_) | LoggedRecord::Other => {}
         }
-        Ok(())
-    })?;
+    }
     disclosed.extend(open.into_values().filter_map(OpenExchange::into_accounted));
     disclosed.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
     Ok(disclosed)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
 use super::record;
-use super::segment::{self, Segment, SegmentHeader, SegmentLine};
+use super::segment::{self, LineReader, Segment, SegmentHeader, SegmentLine};
 use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
 
@@ -30,6 +30,12 @@ pub enum ReadError {
     /// A line is not a record.
     #[error("{path} contains a line that is not a record: run `purposegate audit verify`", path = .0.display())]
     Unreadable(PathBuf),
+    /// People have other pseudonyms in the log.
+    #[error("{path} was written under other keys than those with which it is read: name its key file (`key` in `[audit] logs`)", path = .0.display())]
+    OtherKeys(PathBuf),
+    /// The folder of another gateway's log has no record.
+    #[error("{path} contains no disclosure log: is its file system mounted?", path = .0.display())]
+    Empty(PathBuf),
     /// The caller's output failed.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
@@ -47,70 +53,6 @@ pub struct ExchangeFilter {
     pub subject: Option<(Vec<Fingerprint>, SubjectPseudonyms)>,
     /// Only exchanges that began at or after this time.
     pub since: Option<Timestamp>,
-}
-
-/// Folds the exchanges in a log's folder and passes each to `emit`, in the order in which they ended.
-///
-/// An exchange without a closing record gets the outcome `aborted` if the process that began it has died. If the log
-/// is `running`, its outcome is `null`, since it may still end.
-///
-/// # Errors
-/// [`ReadError`]. Exchanges that were emitted before the error remain valid.
-pub fn fold(
-    folder: &Path,
-    filter: &ExchangeFilter,
-    running: bool,
-    mut emit: impl FnMut(Value) -> io::Result<()>,
-) -> Result<(), ReadError> {
-    let segments = segments_since(folder, filter.since)?;
-    let mut filter_state = FilterState { filter, pseudonyms: HashMap::new() };
-    let mut emit_matching = |exchange: FoldedExchange| {
-        if filter_state.matches(&exchange) {
-            emit(exchange.into_json()).map_err(ReadError::Output)
-        } else {
-            Ok(())
-        }
-    };
-    let mut open: BTreeMap<String, FoldedExchange> = BTreeMap::new();
-    for_each_record(&segments, |line| {
-        match line {
-            LoggedRecord::Intent(intent) => {
-                open.insert(intent.decision.clone(), FoldedExchange::new(intent));
-            }
-            LoggedRecord::Refusal(intent) => emit_matching(FoldedExchange::new(intent))?,
-            LoggedRecord::Window(window) => {
-                if let Some(exchange) = open.get_mut(&window.decision) {
-                    exchange.add_window(window);
-                }
-            }
-            LoggedRecord::Close { decision, outcome } => {
-                if let Some(mut exchange) = open.remove(&decision) {
-                    exchange.outcome = Some(outcome);
-                    emit_matching(exchange)?;
-                }
-            }
-            // The process that would have closed the open exchanges has died.
-            LoggedRecord::Start => abort_all(&mut open, &mut emit_matching)?,
-            LoggedRecord::Other => {}
-        }
-        Ok(())
-    })?;
-    if running {
-        open.into_values().try_for_each(emit_matching)
-    } else {
-        abort_all(&mut open, &mut emit_matching)
-    }
-}
-
-fn abort_all(
-    open: &mut BTreeMap<String, FoldedExchange>,
-    emit: &mut impl FnMut(FoldedExchange) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    for (_, mut exchange) in std::mem::take(open) {
-        exchange.outcome = Some("aborted".to_owned());
-        emit(exchange)?;
-    }
-    Ok(())
 }
 
 /// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more).
@@ -160,12 +102,12 @@ fn collect_exchange(
             (LoggedRecord::Window(window), Some(exchange)) if window.decision == id => {
                 exchange.add_window(window);
             }
-            (LoggedRecord::Close { decision, outcome }, Some(exchange)) if decision == id => {
+            (LoggedRecord::Close { decision, outcome, .. }, Some(exchange)) if decision == id => {
                 exchange.outcome = Some(outcome);
                 return Ok(());
             }
             // The process that would have closed the exchange has died.
-            (LoggedRecord::Start, Some(exchange)) => {
+            (LoggedRecord::Start { .. }, Some(exchange)) => {
                 exchange.outcome = Some("aborted".to_owned());
                 return Ok(());
             }
@@ -174,7 +116,7 @@ fn collect_exchange(
                 | LoggedRecord::Refusal(_)
                 | LoggedRecord::Window(_)
                 | LoggedRecord::Close { .. }
-                | LoggedRecord::Start
+                | LoggedRecord::Start { .. }
                 | LoggedRecord::Other,
                 _,
             ) => {}
@@ -222,10 +164,13 @@ pub(super) enum LoggedRecord {
     Window(WindowRecord),
     Close {
         decision: String,
+        time: Timestamp,
         outcome: String,
     },
     /// A process has begun to write.
-    Start,
+    Start {
+        time: Timestamp,
+    },
     /// Another record of the log about itself.
     Other,
 }
@@ -285,6 +230,7 @@ impl LoggedRecord {
         #[derive(Deserialize)]
         struct Closed {
             decision: String,
+            time: Timestamp,
             outcome: String,
         }
         Ok(match serde_json::from_slice::<RecordTag>(text)?.kind.as_str() {
@@ -292,37 +238,74 @@ impl LoggedRecord {
             "refusal" => LoggedRecord::Refusal(serde_json::from_slice(text)?),
             "window" => LoggedRecord::Window(serde_json::from_slice(text)?),
             "close" => {
-                let Closed { decision, outcome } = serde_json::from_slice(text)?;
-                LoggedRecord::Close { decision, outcome }
+                let Closed { decision, time, outcome } = serde_json::from_slice(text)?;
+                LoggedRecord::Close { decision, time, outcome }
             }
-            SegmentHeader::KIND
-                if serde_json::from_slice::<SegmentHeader>(text)?.why == SegmentHeader::START =>
-            {
-                LoggedRecord::Start
-            }
+            SegmentHeader::KIND => match serde_json::from_slice(text)? {
+                SegmentHeader { why, time, .. } if why == SegmentHeader::START => {
+                    LoggedRecord::Start { time }
+                }
+                SegmentHeader { .. } => LoggedRecord::Other,
+            },
             _ => LoggedRecord::Other,
         })
     }
 }
 
-/// Parses every complete line of the segments and passes it to `each`.
-pub(super) fn for_each_record(
-    segments: &[Segment],
-    mut each: impl FnMut(LoggedRecord) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    for segment in segments {
-        let io = |source| ReadError::Io { path: segment.path.clone(), source };
-        let mut lines = segment::read_lines(&segment.path).map_err(io)?;
-        // An incomplete last line was never acknowledged.
-        while let Some(SegmentLine::Complete(line)) = lines.next().map_err(io)? {
-            each(LoggedRecord::parse(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?)?;
+/// Reads the records of a log's segments, one after the other.
+pub(super) struct RecordReader {
+    segments: std::vec::IntoIter<Segment>,
+    open: Option<(PathBuf, LineReader)>,
+}
+
+impl RecordReader {
+    pub(super) fn new(segments: Vec<Segment>) -> RecordReader {
+        RecordReader { segments: segments.into_iter(), open: None }
+    }
+
+    /// Reads lines until one is wanted, and returns what `parse` makes of it. `None` at the end of the log.
+    pub(super) fn next_of<T>(
+        &mut self,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        parse: impl Fn(&[u8]) -> serde_json::Result<T>,
+    ) -> Option<Result<T, ReadError>> {
+        loop {
+            let (path, lines) = match &mut self.open {
+                Some(open) => open,
+                open => {
+                    let Segment { first: _, path } = self.segments.next()?;
+                    match segment::read_lines(&path) {
+                        Ok(lines) => open.insert((path, lines)),
+                        Err(source) => return Some(Err(ReadError::Io { path, source })),
+                    }
+                }
+            };
+            let is_over = match lines.next() {
+                Ok(Some(SegmentLine::Complete(line))) if is_wanted(line) => {
+                    return Some(parse(line).map_err(|_| ReadError::Unreadable(path.clone())));
+                }
+                Ok(Some(SegmentLine::Complete(_))) => false,
+                // An incomplete last line was never acknowledged.
+                Ok(Some(SegmentLine::Torn(_)) | None) => true,
+                Err(source) => return Some(Err(ReadError::Io { path: path.clone(), source })),
+            };
+            if is_over {
+                self.open = None;
+            }
         }
     }
-    Ok(())
+}
+
+impl Iterator for RecordReader {
+    type Item = Result<LoggedRecord, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_of(|_| true, LoggedRecord::parse)
+    }
 }
 
 /// An exchange, as far as its records have been read.
-struct FoldedExchange {
+pub(super) struct FoldedExchange {
     intent: IntentRecord,
     outcome: Option<String>,
     position: u64,
@@ -336,7 +319,7 @@ struct FoldedExchange {
 }
 
 impl FoldedExchange {
-    fn new(intent: IntentRecord) -> FoldedExchange {
+    pub(super) fn new(intent: IntentRecord) -> FoldedExchange {
         FoldedExchange {
             outcome: intent.outcome.clone(),
             position: intent.position,
@@ -350,7 +333,15 @@ impl FoldedExchange {
         }
     }
 
-    fn add_window(&mut self, window: WindowRecord) {
+    pub(super) fn decision(&self) -> &str {
+        &self.intent.decision
+    }
+
+    pub(super) fn with_outcome(self, outcome: String) -> FoldedExchange {
+        FoldedExchange { outcome: Some(outcome), ..self }
+    }
+
+    pub(super) fn add_window(&mut self, window: WindowRecord) {
         let WindowRecord {
             decision: _,
             position,
@@ -380,7 +371,7 @@ impl FoldedExchange {
         }
     }
 
-    fn into_json(self) -> Value {
+    pub(super) fn into_json(self) -> Value {
         let FoldedExchange {
             intent,
             outcome,
@@ -479,13 +470,17 @@ impl CategoryRecord {
 }
 
 /// An [`ExchangeFilter`] in use. It caches the person's pseudonyms, which differ each day.
-struct FilterState<'f> {
+pub(super) struct FilterState<'f> {
     filter: &'f ExchangeFilter,
     pseudonyms: HashMap<String, Vec<Pseudonym>>,
 }
 
-impl FilterState<'_> {
-    fn matches(&mut self, exchange: &FoldedExchange) -> bool {
+impl<'f> FilterState<'f> {
+    pub(super) fn new(filter: &'f ExchangeFilter) -> FilterState<'f> {
+        FilterState { filter, pseudonyms: HashMap::new() }
+    }
+
+    pub(super) fn matches(&mut self, exchange: &FoldedExchange) -> bool {
         let ExchangeFilter { recipient, purpose, subject, since } = self.filter;
         let intent = &exchange.intent;
         let is_selected = recipient.as_ref().is_none_or(|recipient| *recipient == intent.recipient)

@@ -18,10 +18,12 @@ mod checkpoint;
 mod fold;
 mod head;
 mod last_position;
+mod merge;
 mod object_writer;
 mod record;
 mod recovery;
 mod segment;
+mod source;
 mod verify;
 mod writer;
 
@@ -40,11 +42,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use accounting::{AccountedCategory, AccountedExchange, accounting};
 pub use checkpoint::Checkpoint;
-pub use fold::{ExchangeFilter, ReadError, decision, export, fold};
+pub use fold::{ExchangeFilter, ReadError, decision, export};
 pub use last_position::last_position;
+pub use merge::{LogSelection, RepeatedDecision, find_decision, fold, is_running, merge, repeated_decisions};
 pub use record::{DisclosedCategory, Intent, Outcome, Verdict, Window};
 pub use segment::in_use;
-pub use verify::{VerificationReport, verify};
+pub use source::{LogSource, overlapping, resolved};
+pub use verify::{VerificationReport, log_id, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
 use crate::log_limit::LogLimit;
@@ -152,17 +156,16 @@ impl WriterState {
 
 /// The open log of one gateway.
 pub struct Log {
-    folder: PathBuf,
+    source: LogSource,
     state: Arc<WriterState>,
     durability: Durability,
-    pseudonyms: SubjectPseudonyms,
     queue: Option<Sender<WriteJob>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Log").field("folder", &self.folder()).finish_non_exhaustive()
     }
 }
 
@@ -246,10 +249,9 @@ impl Log {
             })
             .map_err(OpenLogError::Thread)?;
         Ok(Log {
-            folder: folder.to_owned(),
+            source: LogSource::own(folder, keys),
             state,
             durability,
-            pseudonyms: keys.subject_pseudonyms(),
             queue: Some(queue),
             thread: Some(thread),
         })
@@ -266,7 +268,7 @@ impl Log {
         &self,
         intent: Intent<'_>,
     ) -> impl Future<Output = Result<(Entry, QueuedRecord), LogError>> + Send + use<> {
-        let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
+        let pseudonyms = self.pseudonyms().epoch(&record::epoch(intent.time));
         let queued = self.queue(record::intent(&intent, None, &pseudonyms));
         let decision = intent.decision;
         async move {
@@ -307,7 +309,7 @@ impl Log {
     /// Records an exchange that was refused before there was an intent, without waiting. If refusals arrive faster
     /// than they can be written, the surplus is dropped with a warning.
     pub fn refused(&self, intent: &Intent<'_>, code: &'static str) {
-        let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
+        let pseudonyms = self.pseudonyms().epoch(&record::epoch(intent.time));
         let body = record::intent(intent, Some(Outcome::Refused(code)), &pseudonyms);
         match Arc::clone(&self.state.refusal_room).try_acquire_many_owned(size_in_kib(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
@@ -334,7 +336,7 @@ impl Log {
 
     /// Returns the pseudonyms under which the log records data subjects.
     pub fn pseudonyms(&self) -> &SubjectPseudonyms {
-        &self.pseudonyms
+        self.source.pseudonyms()
     }
 
     /// True if records can be written. False while a failure that loses nothing lasts, and for good after a failure
@@ -350,7 +352,12 @@ impl Log {
 
     /// Returns the folder of the log.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.source.folder()
+    }
+
+    /// Returns the log as a source of reports.
+    pub fn source(&self) -> &LogSource {
+        &self.source
     }
 
     fn append(&self, body: RecordBody) -> impl Future<Output = Result<(), LogError>> + Send + use<> {

@@ -121,6 +121,13 @@ pub(super) fn read_header(segment: &Segment) -> io::Result<SegmentHeader> {
     }
 }
 
+/// True if a line is a record of this kind. Every record begins with its number and its kind, so this needs no parsing.
+pub(super) fn has_kind(line: &[u8], kind: &str) -> bool {
+    let after = memchr::memchr(b',', line).and_then(|at| line.get(at..));
+    let named = after.and_then(|after| after.strip_prefix(b",\"kind\":\""));
+    named.and_then(|named| named.strip_prefix(kind.as_bytes())).is_some_and(|rest| rest.starts_with(b"\""))
+}
+
 /// Makes the directory entries durable; without it a new file may be missing after a power failure.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

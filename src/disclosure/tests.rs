@@ -2,6 +2,7 @@
 
 mod disk;
 mod retention;
+mod several;
 mod tampering;
 
 use serde_json::Value;
@@ -135,7 +136,7 @@ async fn accounting_lists_what_left_in_the_windows_about_the_person() {
     log.window(&open, &of_alice).await.unwrap();
     log.flush().await;
 
-    let of = |name: &str| accounting(folder.path(), &[person(&keys, name)], log.pseudonyms()).unwrap();
+    let of = |name: &str| accounting(log.source(), &[person(&keys, name)]).unwrap();
     let (alice, bob, carol) = (of("alice"), of("bob"), of("carol"));
     let decisions =
         |list: &[AccountedExchange]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
@@ -143,7 +144,7 @@ async fn accounting_lists_what_left_in_the_windows_about_the_person() {
     assert_eq!(decisions(&bob), [id(1), id(4)], "aborted, it may have left; refused, it did not");
     assert_eq!((alice[0].people, alice[1].people, carol[0].people), (2, 1, 1));
     let spellings = [person(&keys, "alice"), person(&keys, "bob")];
-    let both = accounting(folder.path(), &spellings, log.pseudonyms()).unwrap();
+    let both = accounting(log.source(), &spellings).unwrap();
     assert_eq!(decisions(&both), [id(1), id(4), id(5)], "under any spelling, and each exchange once");
     let folded = decision(folder.path(), &id(5), true).unwrap().unwrap();
     assert_eq!(folded["subjects"].as_array().unwrap().len(), 2);

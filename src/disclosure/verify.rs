@@ -67,6 +67,12 @@ pub fn verify(
     Ok(check.finish())
 }
 
+/// Returns the random id of the log in a folder. `None` if no segment of it can be read.
+pub fn log_id(folder: &Path) -> Option<String> {
+    let segments = segment::list_segments(folder).ok()?;
+    segments.iter().find_map(|segment| Some(segment::read_header(segment).ok()?.log))
+}
+
 /// Names of the earlier states in findings.
 const CHECKPOINT: &str = "the checkpoint";
 const HEAD: &str = "the head next to the folder";
@@ -338,20 +344,15 @@ impl InternalRecord {
             below: u64,
             previous: String,
         }
-        // Every record begins with its number and its kind, so most records need no parsing.
-        let begins = |kind: &str| {
-            let after = line.iter().position(|byte| *byte == b',').and_then(|at| line.get(at..));
-            after.is_some_and(|after| after.starts_with(format!(",\"kind\":\"{kind}\"").as_bytes()))
-        };
-        if begins(SegmentHeader::KIND) {
+        if segment::has_kind(line, SegmentHeader::KIND) {
             return serde_json::from_slice(line).map_or(InternalRecord::Other, InternalRecord::Header);
         }
-        if begins("cut") {
+        if segment::has_kind(line, "cut") {
             return serde_json::from_slice(line).map_or(
                 InternalRecord::Other,
                 |CutMembers { below, previous }| InternalRecord::Cut { below, previous },
             );
         }
-        if begins("stop") { InternalRecord::Stop } else { InternalRecord::Other }
+        if segment::has_kind(line, "stop") { InternalRecord::Stop } else { InternalRecord::Other }
     }
 }

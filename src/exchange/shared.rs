@@ -1,17 +1,19 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::concurrency::{ConcurrencyLimit, ConcurrencyPermit, LimitReached};
 use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
-use crate::disclosure::Log;
+use crate::disclosure::{self, Log, LogSource, ReadError};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
@@ -72,6 +74,8 @@ pub struct SharedState {
     pub ledger: Arc<Ledger>,
     /// The disclosure log.
     pub log: Arc<Log>,
+    /// The disclosure logs of other gateways, which are only read.
+    pub other_logs: Vec<LogSource>,
     /// All metrics.
     pub metrics: Metrics,
     /// Bounds the decisions that recipients look up at a time: each look-up reads the log.
@@ -107,6 +111,7 @@ impl SharedState {
             snapshot,
             ledger,
             log,
+            other_logs: Vec::new(),
             metrics,
             lookups,
             pseudonyms,
@@ -115,6 +120,28 @@ impl SharedState {
             preflights,
             default_listener: Arc::default(),
         }
+    }
+
+    /// Adds the disclosure logs of other gateways.
+    #[must_use]
+    pub fn with_other_logs(self, other_logs: Vec<LogSource>) -> SharedState {
+        SharedState { other_logs, ..self }
+    }
+
+    /// Returns the exchange of a decision from the disclosure log, or else from those of other gateways: behind a load
+    /// balancer, another gateway may have made the decision.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the exchange may be in a log that cannot be read.
+    pub(crate) async fn logged_decision(&self, id: String) -> Result<Option<Value>, ReadError> {
+        // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
+        self.log.flush().await;
+        let own = self.log.folder().to_owned();
+        let others: Vec<PathBuf> = self.other_logs.iter().map(|log| log.folder().to_owned()).collect();
+        let folder = own.clone();
+        let look = move || disclosure::find_decision(&own, others.iter().map(PathBuf::as_path), &id);
+        let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
+        tokio::task::spawn_blocking(look).await.map_err(interrupted)?
     }
 
     /// Returns the listener that a request came through. Requests through no listener of the gateway share one context.

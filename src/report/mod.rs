@@ -7,7 +7,6 @@
 mod html;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,8 +16,7 @@ use serde_json::{Map, Value};
 pub use html::html;
 
 use crate::decision::RecipientFacts;
-use crate::disclosure::{self, AccountedExchange, ReadError};
-use crate::keys::{Fingerprint, SubjectPseudonyms};
+use crate::disclosure::{self, AccountedExchange, LogSource, ReadError};
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
 use crate::vocabulary::SubjectId;
@@ -28,12 +26,8 @@ use crate::vocabulary::{CategoryId, Vocabulary};
 pub struct ReportSources<'s> {
     /// The ledger.
     pub archive: &'s Archive,
-    /// The folder of the disclosure log.
-    pub log: &'s Path,
-    /// The person's fingerprints, one for each spelling of the id.
-    pub people: &'s [Fingerprint],
-    /// Converts fingerprints into the pseudonyms of the log.
-    pub pseudonyms: &'s SubjectPseudonyms,
+    /// The disclosure logs of all gateways that may have disclosed something about the person.
+    pub logs: &'s [LogSource],
     /// The policy packs that are in force.
     pub packs: &'s [Arc<Pack>],
     /// The registered recipients. The log may name others that are no longer registered.
@@ -170,7 +164,7 @@ pub fn report(
 ) -> Result<Option<SubjectReport>, ReportError> {
     let ReportSources { archive, packs, .. } = *sources;
     let state = archive.show(person, None, now)?;
-    let disclosures = disclosures(sources, now)?;
+    let disclosures = disclosures(person, sources, now)?;
     if state.is_none() && disclosures.is_empty() {
         return Ok(None);
     }
@@ -193,10 +187,22 @@ pub fn report(
 /// Returns what was disclosed about the person, except under cases that are still confidential.
 ///
 /// # Errors
-/// [`ReportError`].
-pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Disclosure>, ReportError> {
+/// [`ReportError`], also if one of several logs cannot be read: a report without it would be incomplete.
+pub fn disclosures(
+    person: &SubjectId,
+    sources: &ReportSources<'_>,
+    now: Timestamp,
+) -> Result<Vec<Disclosure>, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
-    let mut all = disclosure::accounting(sources.log, sources.people, sources.pseudonyms)?;
+    let mut all = Vec::new();
+    for log in sources.logs {
+        // One fingerprint for each spelling of the id.
+        let names = sources.archive.fingerprints(person, log.fingerprints());
+        all.extend(disclosure::accounting(log, &names)?);
+    }
+    all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
+    // Of a log and its copy, each exchange counts once.
+    all.dedup();
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.terms()))

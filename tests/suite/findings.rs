@@ -185,6 +185,18 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
     ("[ledger]\nmax-staleness = 2", "`max-staleness` must be a duration", "500ms"),
     (
+        "[audit]\nlogs = [{ path = \"data\" }]",
+        "are the same, or one is in the other",
+        "`directory` is the log of this gateway",
+    ),
+    (
+        "[audit]\nlogs = [{ path = \"b\" }, { path = \"c\" }, { path = \"c/../b/\" }]",
+        "are the same, or one is in the other",
+        "each once",
+    ),
+    ("[audit]\nlogs = [{ path = \"b\", key = \"none\" }]", "there is no file", "the key file"),
+    ("[audit]\nlogs = [{ folder = \"b\", path = \"c\" }]", "unknown key `folder`", "path"),
+    (
         "[audit]\ndurability = \"never\"",
         "`durability` cannot be `never`",
         "one of `before-release`, `batched`",

@@ -39,6 +39,7 @@ mod program;
 mod refusals;
 mod releases;
 mod requests;
+mod several_logs;
 mod snapshots;
 mod source;
 mod strata;

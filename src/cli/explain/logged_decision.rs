@@ -73,7 +73,7 @@ pub(super) fn explain(
             "this is not the id of a decision, which has 26 letters and digits, as in `Data-Purpose-Applied`";
         return Err(CliError::Unusable(words.to_owned()));
     };
-    let record = read_record(&ulid.to_string(), location)?.ok_or_else(|| {
+    let record = read_record(&ulid.to_string(), config, location)?.ok_or_else(|| {
         CliError::Refused(
             "the log has no decision with this id, or no longer: see `[audit] retention`".to_owned(),
         )
@@ -82,7 +82,7 @@ pub(super) fn explain(
 }
 
 /// Reads the record: from the gateway that writes the log, since the files may lack its end, or else from the files.
-fn read_record(id: &str, location: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
+fn read_record(id: &str, config: &Config, location: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
     let running = disclosure::in_use(location.log)
         .map_err(|error| CliError::Unusable(format!("{}: {error}", location.log.display())))?;
     if running
@@ -91,7 +91,8 @@ fn read_record(id: &str, location: &LedgerLocation<'_>) -> Result<Option<Value>,
     {
         return Ok(Some(record));
     }
-    disclosure::decision(location.log, id, running).map_err(|error| unusable_error(&error))
+    let others = config.audit.logs.iter().map(|log| &*log.path);
+    disclosure::find_decision(location.log, others, id).map_err(|error| unusable_error(&error))
 }
 
 /// The parts of the current configuration that a record names.

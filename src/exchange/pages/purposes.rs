@@ -14,7 +14,7 @@ use super::cache::PageKey;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
-use crate::disclosure::{self, DisclosedCategory};
+use crate::disclosure::DisclosedCategory;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
@@ -167,11 +167,10 @@ pub(crate) async fn decision_page(
     id: String,
 ) -> Result<Value, Refusal> {
     let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    // A response ends before its closing record is written. A recipient that has seen the end expects the record.
-    shared.log.flush().await;
-    let folder = shared.log.folder().to_owned();
-    let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
-    let found = found.ok().and_then(Result::ok).ok_or(Refusal::AuditUnavailable)?;
+    let found = shared.logged_decision(id).await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a disclosure log cannot be read");
+        Refusal::AuditUnavailable
+    })?;
     let record = found.filter(|record| record.get("recipient") == Some(&json!(&*recipient.name)));
     let record = record.ok_or(Refusal::NotFound)?;
     let route = record.get("route").and_then(Value::as_str);

@@ -32,7 +32,6 @@ use self::request::{AdminRequest, read_body};
 use super::acceptor::Acceptor;
 use super::authzen::{self, MalformedRequest};
 use super::connection::{HEAD_TIME, STALL_TIME};
-use crate::disclosure;
 use crate::exchange::SharedState;
 use crate::ledger::{self, AppendError, Entity};
 
@@ -203,16 +202,12 @@ impl AdminApi {
         Ok(response)
     }
 
-    /// Returns the record of a decision in the disclosure log.
+    /// Returns the record of a decision in the disclosure logs.
     async fn decision(&self, id: &str) -> Result<AdminResponse, AdminProblem> {
-        // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
-        self.shared.log.flush().await;
-        let (folder, id) = (self.shared.log.folder().to_owned(), id.to_owned());
-        let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
-        match found {
-            Ok(Ok(Some(record))) => Ok(ok(&record)),
-            Ok(Ok(None)) => Err(AdminProblem::not_found()),
-            Ok(Err(_)) | Err(_) => Err(AdminProblem::log_unavailable()),
+        match self.shared.logged_decision(id.to_owned()).await {
+            Ok(Some(record)) => Ok(ok(&record)),
+            Ok(None) => Err(AdminProblem::not_found()),
+            Err(error) => Err(AdminProblem::log_unreadable(&error)),
         }
     }
 }

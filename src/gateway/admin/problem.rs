@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{AdminResponse, response};
+use crate::disclosure::ReadError;
 use crate::ledger::{self, AppendError};
 
 /// The reason why the admin API cannot serve a request.
@@ -27,11 +28,13 @@ impl AdminProblem {
         AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", detail)
     }
 
-    pub(super) fn log_unavailable() -> AdminProblem {
+    /// Names the file: with several logs, an operator has to know which one cannot be read.
+    pub(super) fn log_unreadable(error: &ReadError) -> AdminProblem {
+        tracing::warn!(error = error as &dyn std::error::Error, "a disclosure log cannot be read");
         AdminProblem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "audit-unavailable",
-            "the disclosure log cannot be read",
+            format!("a disclosure log cannot be read: {error}"),
         )
     }
 

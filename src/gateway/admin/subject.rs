@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::problem::AdminProblem;
 use super::{AdminApi, AdminResponse, ok, response};
 use crate::decision::RecipientFacts;
+use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
 use crate::policy::Pack;
@@ -20,7 +21,7 @@ impl AdminApi {
     /// confidential.
     pub(super) async fn disclosures(&self, person: SubjectId) -> Result<AdminResponse, AdminProblem> {
         let disclosures: Vec<Disclosure> =
-            self.read_log(person, |sources, _, now| report::disclosures(sources, now)).await?;
+            self.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?;
         Ok(ok(&serde_json::to_value(disclosures).map_err(|_| report_unavailable())?))
     }
 
@@ -62,18 +63,17 @@ impl AdminApi {
         self.shared.log.flush().await;
         let shared = Arc::clone(&self.shared);
         let work = move || {
-            let SharedState { ledger, log, .. } = &*shared;
+            let SharedState { ledger, log, other_logs, .. } = &*shared;
             let snapshot = shared.snapshot();
             let now = Timestamp::now();
             let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));
             let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
             let recipients: Vec<Arc<RecipientFacts>> =
                 snapshot.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+            let logs: Vec<LogSource> = [log.source()].into_iter().chain(other_logs).cloned().collect();
             let sources = ReportSources {
                 archive: ledger.archive(),
-                log: log.folder(),
-                people: &ledger.archive().fingerprints(&person, ledger.fingerprints()),
-                pseudonyms: log.pseudonyms(),
+                logs: &logs,
                 packs: &packs,
                 recipients: &recipients,
             };
@@ -82,7 +82,7 @@ impl AdminApi {
         let read = tokio::task::spawn_blocking(work).await.map_err(|_| report_unavailable())?;
         read.map_err(|error| match error {
             ReportError::Ledger(error) => error.into(),
-            ReportError::Log(_) => AdminProblem::log_unavailable(),
+            ReportError::Log(error) => AdminProblem::log_unreadable(&error),
         })
     }
 }

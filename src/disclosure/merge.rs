@@ -1,0 +1,330 @@
+//! Reads the logs of several gateways as one, in the order of time.
+//!
+//! Each log is read once and in its own order; of each, one exchange waits for its turn. The memory that is needed depends
+//! on the exchanges that were under way at the same time, and not on the length of the logs.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use ulid::Ulid;
+
+use super::fold::{
+    ExchangeFilter, FilterState, FoldedExchange, LoggedRecord, ReadError, RecordReader, decision,
+    segments_since,
+};
+use super::segment;
+
+/// Number of decisions that are remembered to find one that another log has, too. Copies of a record have the same time,
+/// so a merge reads them close to each other.
+const MAX_RECENT: usize = 1 << 16;
+
+/// Maximum number of decisions in two logs that are reported.
+const MAX_REPEATED: usize = 100;
+
+/// A log, and the exchanges to select from it.
+#[derive(Clone, Debug)]
+pub struct LogSelection {
+    /// The folder of the log.
+    pub folder: PathBuf,
+    /// The exchanges to select. Logs under different keys name a person differently.
+    pub filter: ExchangeFilter,
+    /// True if a gateway writes the log.
+    pub running: bool,
+}
+
+/// A decision that two logs have on record. A decision is made by one gateway, so one of the logs, or a part of it, is a
+/// copy or an invention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatedDecision {
+    /// The decision's id.
+    pub decision: String,
+    /// The folders of the two logs.
+    pub folders: [PathBuf; 2],
+}
+
+impl fmt::Display for RepeatedDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, other] = &self.folders;
+        write!(f, "the decision {} is in two logs: {} and {}", self.decision, one.display(), other.display())
+    }
+}
+
+/// Folds the exchanges in a log's folder and passes each to `emit`, in the order in which they ended.
+///
+/// An exchange without a closing record gets the outcome `aborted` if the process that began it has died. If the log
+/// is `running`, its outcome is `null`, since it may still end.
+///
+/// # Errors
+/// [`ReadError`]. Exchanges that were emitted before the error remain valid.
+pub fn fold(
+    folder: &Path,
+    filter: &ExchangeFilter,
+    running: bool,
+    emit: impl FnMut(Value) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    merge(&[LogSelection { folder: folder.to_owned(), filter: filter.clone(), running }], emit).map(drop)
+}
+
+/// Does the same as [`fold`] for several logs. Exchanges of different logs are ordered by the time at which they ended;
+/// those of one log keep their order, whatever its clock said. Returns the decisions that two of the logs have.
+///
+/// # Errors
+/// [`ReadError`]. Exchanges that were emitted before the error remain valid.
+pub fn merge(
+    logs: &[LogSelection],
+    mut emit: impl FnMut(Value) -> io::Result<()>,
+) -> Result<Vec<RepeatedDecision>, ReadError> {
+    let readers = logs.iter().map(ExchangeReader::open).collect::<Result<Vec<_>, _>>()?;
+    let mut recent = RecentDecisions::new(logs.iter().map(|log| &*log.folder));
+    in_time_order(readers, |log, exchange: FoldedExchange| {
+        recent.add(exchange.decision(), log);
+        emit(exchange.into_json()).map_err(ReadError::Output)
+    })?;
+    Ok(recent.repeated)
+}
+
+/// Returns decisions that two of the logs have on record, at most 100.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn repeated_decisions(folders: &[&Path]) -> Result<Vec<RepeatedDecision>, ReadError> {
+    let readers = folders.iter().map(|folder| DecisionReader::open(folder)).collect::<Result<Vec<_>, _>>()?;
+    let mut recent = RecentDecisions::new(folders.iter().copied());
+    in_time_order(readers, |log, decision: String| {
+        recent.add(&decision, log);
+        Ok(())
+    })?;
+    Ok(recent.repeated)
+}
+
+/// Returns one exchange by its decision's id: from this gateway's log, or else from those of other gateways.
+///
+/// # Errors
+/// [`ReadError`] for a log that cannot be read, or that of another gateway that is empty, unless another log contains the
+/// exchange.
+pub fn find_decision<'p>(
+    own: &Path,
+    others: impl IntoIterator<Item = &'p Path>,
+    id: &str,
+) -> Result<Option<Value>, ReadError> {
+    let look_in = |folder: &Path| decision(folder, id, is_running(folder));
+    let mut outcome = look_in(own);
+    for folder in others {
+        if let Ok(Some(_)) = outcome {
+            break;
+        }
+        let found = match look_in(folder) {
+            Ok(None) => segments_since(folder, None).and_then(|segments| match segments.is_empty() {
+                true => Err(ReadError::Empty(folder.to_owned())),
+                false => Ok(None),
+            }),
+            found => found,
+        };
+        // The first error is kept unless a later log has the exchange.
+        if matches!(found, Ok(Some(_))) || outcome.is_ok() {
+            outcome = found;
+        }
+    }
+    outcome
+}
+
+/// True if a process writes the log in a folder, or if that cannot be found out.
+pub fn is_running(folder: &Path) -> bool {
+    segment::in_use(folder).unwrap_or(true)
+}
+
+/// Passes the items of all readers to `each`, with the number of their reader. The reader with the earliest item is next.
+fn in_time_order<T>(
+    mut readers: Vec<impl Iterator<Item = Result<(Timestamp, T), ReadError>>>,
+    mut each: impl FnMut(usize, T) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let first = readers.iter_mut().map(|reader| reader.next().transpose());
+    let mut heads = first.collect::<Result<Vec<_>, _>>()?;
+    let earliest = |heads: &[Option<(Timestamp, T)>]| {
+        let times = heads.iter().enumerate().filter_map(|(at, head)| Some((head.as_ref()?.0, at)));
+        times.min().map(|(_, at)| at)
+    };
+    while let Some(at) = earliest(&heads) {
+        let (Some(head), Some(reader)) = (heads.get_mut(at), readers.get_mut(at)) else { break };
+        let following = reader.next().transpose()?;
+        if let Some((_, item)) = std::mem::replace(head, following) {
+            each(at, item)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the selected exchanges of one log in the order in which they ended, each with the time of its end.
+struct ExchangeReader<'f> {
+    records: RecordReader,
+    filter: FilterState<'f>,
+    running: bool,
+    open: BTreeMap<String, FoldedExchange>,
+    /// Exchanges that ended and were not returned yet.
+    ended: VecDeque<(Timestamp, FoldedExchange)>,
+    /// The latest time that was read.
+    time: Timestamp,
+    at_end: bool,
+}
+
+impl<'f> ExchangeReader<'f> {
+    fn open(log: &'f LogSelection) -> Result<ExchangeReader<'f>, ReadError> {
+        let LogSelection { folder, filter, running } = log;
+        Ok(ExchangeReader {
+            records: RecordReader::new(segments_since(folder, filter.since)?),
+            filter: FilterState::new(filter),
+            running: *running,
+            open: BTreeMap::new(),
+            ended: VecDeque::new(),
+            time: Timestamp::MIN,
+            at_end: false,
+        })
+    }
+
+    fn read(&mut self, record: LoggedRecord) {
+        match record {
+            LoggedRecord::Intent(intent) => {
+                self.time = intent.time;
+                self.open.insert(intent.decision.clone(), FoldedExchange::new(intent));
+            }
+            LoggedRecord::Refusal(intent) => {
+                self.time = intent.time;
+                self.end(FoldedExchange::new(intent));
+            }
+            LoggedRecord::Window(window) => {
+                if let Some(exchange) = self.open.get_mut(&window.decision) {
+                    exchange.add_window(window);
+                }
+            }
+            LoggedRecord::Close { decision, time, outcome } => {
+                self.time = time;
+                if let Some(exchange) = self.open.remove(&decision) {
+                    self.end(exchange.with_outcome(outcome));
+                }
+            }
+            // The process that would have closed the open exchanges has died.
+            LoggedRecord::Start { time } => {
+                self.abort_open();
+                self.time = time;
+            }
+            LoggedRecord::Other => {}
+        }
+    }
+
+    fn abort_open(&mut self) {
+        for (_, exchange) in std::mem::take(&mut self.open) {
+            self.end(exchange.with_outcome("aborted".to_owned()));
+        }
+    }
+
+    fn end(&mut self, exchange: FoldedExchange) {
+        self.ended.push_back((self.time, exchange));
+    }
+
+    /// Ends the log: what is still open is under way, and comes after everything that has ended, or was aborted.
+    fn finish(&mut self) {
+        self.at_end = true;
+        if self.running {
+            let under_way = std::mem::take(&mut self.open).into_values();
+            self.ended.extend(under_way.map(|exchange| (Timestamp::MAX, exchange)));
+        } else {
+            self.abort_open();
+        }
+    }
+}
+
+impl Iterator for ExchangeReader<'_> {
+    type Item = Result<(Timestamp, FoldedExchange), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            while let Some((time, exchange)) = self.ended.pop_front() {
+                if self.filter.matches(&exchange) {
+                    return Some(Ok((time, exchange)));
+                }
+            }
+            if self.at_end {
+                return None;
+            }
+            match self.records.next() {
+                Some(Ok(record)) => self.read(record),
+                Some(Err(error)) => return Some(Err(error)),
+                None => self.finish(),
+            }
+        }
+    }
+}
+
+/// Reads the ids of the decisions of one log, each with the time at which its exchange began.
+struct DecisionReader {
+    records: RecordReader,
+}
+
+impl DecisionReader {
+    fn open(folder: &Path) -> Result<DecisionReader, ReadError> {
+        Ok(DecisionReader { records: RecordReader::new(segments_since(folder, None)?) })
+    }
+}
+
+impl Iterator for DecisionReader {
+    type Item = Result<(Timestamp, String), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        #[derive(Deserialize)]
+        struct BegunExchange {
+            time: Timestamp,
+            decision: String,
+        }
+        let begins = |line: &[u8]| segment::has_kind(line, "intent") || segment::has_kind(line, "refusal");
+        let read = |line: &[u8]| serde_json::from_slice(line);
+        let begun = self.records.next_of(begins, read)?;
+        Some(begun.map(|BegunExchange { time, decision }| (time, decision)))
+    }
+}
+
+/// Finds decisions that occur in two logs, as long as not too many others lie between.
+struct RecentDecisions {
+    folders: Vec<PathBuf>,
+    /// The log of each decision.
+    logs: HashMap<Ulid, usize>,
+    order: VecDeque<Ulid>,
+    repeated: Vec<RepeatedDecision>,
+}
+
+impl RecentDecisions {
+    fn new<'p>(folders: impl Iterator<Item = &'p Path>) -> RecentDecisions {
+        RecentDecisions {
+            folders: folders.map(Path::to_owned).collect(),
+            logs: HashMap::new(),
+            order: VecDeque::new(),
+            repeated: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, decision: &str, log: usize) {
+        if self.folders.len() < 2 {
+            return;
+        }
+        let Ok(id) = Ulid::from_string(decision) else { return };
+        match self.logs.insert(id, log) {
+            None => self.order.push_back(id),
+            Some(other) if other != log && self.repeated.len() < MAX_REPEATED => {
+                if let (Some(one), Some(two)) = (self.folders.get(other), self.folders.get(log)) {
+                    let folders = [one.clone(), two.clone()];
+                    self.repeated.push(RepeatedDecision { decision: decision.to_owned(), folders });
+                }
+            }
+            Some(_) => {}
+        }
+        if self.order.len() > MAX_RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.logs.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Gateways that read each other's disclosure logs (`[audit] logs`).
+
+use serde_json::{Value, json};
+
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
+use crate::gateway::{TestGateway, base, bearer};
+use crate::http::{self, Answer};
+use crate::upstream::Upstream;
+
+/// Starts two gateways with the same keys, each with a ledger and a log of its own. The second reads the log of the first.
+fn start_two() -> (Upstream, TestGateway, TestGateway) {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
+    let first = TestGateway::start(&format!("{config}[deployment]\nname = \"gateway-1\"\n"));
+    let data = first.folder.path().join("data");
+    let second = TestGateway::start(&format!(
+        "{config}[deployment]\nname = \"gateway-2\"\n[keys]\nfile = {:?}\n[audit]\nlogs = [{{ path = {:?} }}]\n",
+        data.join("keys"),
+        data.join("audit")
+    ));
+    for gateway in [&first, &second] {
+        gateway.record_event("p-1", NOTICE);
+    }
+    (upstream, first, second)
+}
+
+fn release(gateway: &TestGateway) -> String {
+    gateway.get("/customers/p-1", "support", "customer-support").decision()
+}
+
+#[test]
+fn decisions_of_another_gateway_are_found() {
+    let (_upstream, first, second) = start_two();
+    let (by_first, by_second) = (release(&first), release(&second));
+    first.wait_for_log("\"kind\":\"close\"");
+    let told = second.decision(&by_first);
+    assert_eq!((&told["decision"], &told["gateway"]), (&json!(by_first), &json!("gateway-1")));
+    assert_eq!(second.decision(&by_second)["gateway"], "gateway-2");
+    assert_eq!(first.get_admin(&format!("/v1/decisions/{by_second}")).status, 404, "it reads no other log");
+
+    let page = |recipient: &str| -> Answer {
+        let path = format!("/.well-known/data-purposes/decisions/{by_first}");
+        http::get(second.address, &path, &[&bearer(recipient)])
+    };
+    let own = page("support").json();
+    assert_eq!(own["decision"], json!(by_first));
+    assert!(own.get("gateway").is_none(), "{own}");
+    assert_eq!(page("reseller").status, 404, "another's");
+}
+
+#[test]
+fn a_report_has_the_disclosures_of_all_gateways_or_fails() {
+    let (_upstream, first, second) = start_two();
+    let decisions = [release(&first), release(&second), release(&first)];
+    let list = || second.get_admin("/v1/subjects/p-1/disclosures");
+    let told = |list: &Value| -> Vec<Value> {
+        list.as_array().unwrap().iter().map(|one| one["decision"].clone()).collect()
+    };
+    assert_eq!(told(&list().json()), decisions.clone().map(Value::from));
+    let report = second.get_admin("/v1/subjects/p-1/report").json();
+    assert_eq!(told(&report["disclosures"]), decisions.map(Value::from));
+
+    let (log, moved) = (first.folder.path().join("data/audit"), first.folder.path().join("moved"));
+    std::fs::rename(&log, moved).unwrap();
+    let unknown = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    for path in
+        ["/v1/subjects/p-1/disclosures", "/v1/subjects/p-1/report", &format!("/v1/decisions/{unknown}")]
+    {
+        let answer = second.get_admin(path);
+        assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("audit-unavailable")), "{path}");
+        assert!(answer.text().contains(log.to_str().unwrap()), "{}", answer.text());
+    }
+    // An empty folder may be a file system that is not mounted.
+    std::fs::create_dir(&log).unwrap();
+    assert_eq!(list().status, 503);
+    let own = release(&second);
+    assert_eq!(second.decision(&own)["decision"], json!(own), "its own log has it");
+}
