@@ -7,6 +7,7 @@
 //! Invariants: the state is returned only after the ledger's history was compared with its last known position
 //! ([`history`]) and the notice of changes accepted the policies ([`notice`]); a reload that fails changes nothing.
 
+pub mod gateways;
 pub mod history;
 pub mod logs;
 pub mod notice;

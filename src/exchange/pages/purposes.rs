@@ -17,6 +17,7 @@ use crate::decision::{
 use crate::disclosure::DisclosedCategory;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
+use crate::log_limit::LogLimit;
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
@@ -168,7 +169,14 @@ pub(crate) async fn decision_page(
 ) -> Result<Value, Refusal> {
     let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
     let found = shared.logged_decision(id).await.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a disclosure log cannot be read");
+        static UNREADABLE: LogLimit = LogLimit::new();
+        if let Some(count) = UNREADABLE.admit() {
+            tracing::warn!(
+                count,
+                error = &error as &dyn std::error::Error,
+                "a disclosure log cannot be read: a decision was not found"
+            );
+        }
         Refusal::AuditUnavailable
     })?;
     let record = found.filter(|record| record.get("recipient") == Some(&json!(&*recipient.name)));
