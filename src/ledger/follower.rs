@@ -27,7 +27,8 @@ const MIN_BACK_OFF: Duration = Duration::from_millis(20);
 /// The longest wait after a failure of the store, so that the gateway is back soon after the store is.
 const MAX_BACK_OFF: Duration = Duration::from_millis(320);
 
-/// The number of renewals in a row that other writers overtake before the next one keeps them out.
+/// The number of renewals in a row that other writers overtake before the next one keeps them out. Once half of the term has
+/// passed, a single one is enough.
 const MAX_OVERTAKEN: u32 = 3;
 
 /// The next step of the follower's thread. After a step that fails, the thread calls [`Follower::failed`].
@@ -52,14 +53,20 @@ pub(super) enum FollowerStep {
     /// Under a constant load of other writers an event would come between each [`FollowerStep::Follow`] and its
     /// [`FollowerStep::Renew`], and the gateway would lose its lease though it knows all but the last milliseconds.
     CatchUp(KnownHistory),
-    /// Report to the store that events were lost, then call [`Follower::loss_reported`].
+    /// Report to the store that events were lost, then call [`Follower::loss_reported`] with the history that it returns.
     ReportLoss {
         /// Last position that this gateway knew.
         until: Position,
     },
     /// Record the withholding events again that this gateway knows and the store does not, load the ledger anew, count every
     /// entity as changed, then call [`Follower::reloaded`].
+    ///
+    /// An event that is recorded again gets a new id. Two histories could otherwise end with the same event and differ before
+    /// it, after two losses.
     Reload,
+    /// Ask if the store's history continues this one, and apply nothing. If it does, call [`Follower::verified`]; if it
+    /// diverges, [`Follower::diverged`]: then the record of the loss was lost itself.
+    Verify(KnownHistory),
     /// Wait for events, at most for this time.
     Wait(Duration),
     /// Wait for this time: the store has failed.
@@ -74,8 +81,18 @@ pub(super) struct Generation(u64);
 /// The recovery from a lost history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recovery {
-    Report { until: Position },
-    Reload,
+    Report {
+        until: Position,
+    },
+    /// With the position up to which events were lost, and the history that ends with the record of it.
+    Reload {
+        until: Position,
+        report: KnownHistory,
+    },
+    Verify {
+        until: Position,
+        report: KnownHistory,
+    },
 }
 
 /// The next question to the store while there is nothing to recover.
@@ -99,6 +116,8 @@ pub(super) struct Follower {
     recovery: Option<Recovery>,
     question: Question,
     overtaken: u32,
+    /// True if the present renewal keeps other writers out.
+    keeps_out: bool,
     /// A wait before the next question.
     pause: Option<FollowerStep>,
     /// The wait after the latest failure. Zero after a success.
@@ -120,6 +139,7 @@ impl Follower {
             recovery: None,
             question: Question::Follow,
             overtaken: 0,
+            keeps_out: false,
             pause: None,
             back_off: Duration::ZERO,
             lost: None,
@@ -156,14 +176,17 @@ impl Follower {
         }
         match (self.recovery, self.question) {
             (Some(Recovery::Report { until }), _) => FollowerStep::ReportLoss { until },
-            (Some(Recovery::Reload), _) => FollowerStep::Reload,
+            (Some(Recovery::Reload { .. }), _) => FollowerStep::Reload,
+            (Some(Recovery::Verify { report, .. }), _) => FollowerStep::Verify(report),
             (None, Question::Renew) => FollowerStep::Renew { applied: self.known.position },
             (None, Question::Follow) => {
                 self.asked = now;
-                if self.overtaken < MAX_OVERTAKEN {
-                    FollowerStep::Follow(self.known)
-                } else {
+                let is_urgent = self.lease.is_older(self.lease.term() / 2, now);
+                self.keeps_out = self.overtaken >= if is_urgent { 1 } else { MAX_OVERTAKEN };
+                if self.keeps_out {
                     FollowerStep::CatchUp(self.known)
+                } else {
+                    FollowerStep::Follow(self.known)
                 }
             }
         }
@@ -188,7 +211,9 @@ impl Follower {
         if !complete {
             return;
         }
-        if self.confirmed != Some(self.known.position) || self.lease.is_due(self.asked) {
+        if self.confirmed != Some(self.known.position)
+            || self.lease.is_older(self.lease.term() / 4, self.asked)
+        {
             self.question = Question::Renew;
         } else {
             self.pause = Some(FollowerStep::Wait(POLL));
@@ -227,7 +252,7 @@ impl Follower {
             }
             Renewal::Behind => {
                 // After a renewal that kept writers out, so many events are missing that they are read in pages first.
-                self.overtaken = if self.overtaken < MAX_OVERTAKEN { self.overtaken + 1 } else { 0 };
+                self.overtaken = if self.keeps_out { 0 } else { self.overtaken + 1 };
             }
             Renewal::HistoryLost { until } => {
                 self.lease.end();
@@ -243,20 +268,34 @@ impl Follower {
         self.lease.end();
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed = None;
+        self.overtaken = 0;
         self.question = Question::Follow;
-        self.lost = Some(self.known.position);
-        self.recovery = Some(Recovery::Report { until: self.known.position });
+        let until = match self.recovery {
+            Some(Recovery::Verify { until, .. }) => until.max(self.known.position),
+            _ => self.known.position,
+        };
+        self.lost = Some(until);
+        self.recovery = Some(Recovery::Report { until });
     }
 
-    /// The store has the loss on record: no gateway gets a lease until somebody accepts it.
-    pub(super) fn loss_reported(&mut self) {
-        self.recovery = Some(Recovery::Reload);
+    /// The store has the loss on record, at the end of this history: no gateway gets a lease until somebody accepts it.
+    pub(super) fn loss_reported(&mut self, report: KnownHistory) {
+        if let Some(Recovery::Report { until }) = self.recovery {
+            self.recovery = Some(Recovery::Reload { until, report });
+        }
     }
 
-    /// The ledger is loaded anew up to `known`.
+    /// The ledger is loaded anew up to `known`. The next step finds out if the record of the loss is still there.
     pub(super) fn reloaded(&mut self, known: KnownHistory) {
+        if let Some(Recovery::Reload { until, report }) = self.recovery {
+            self.known = known;
+            self.recovery = Some(Recovery::Verify { until, report });
+        }
+    }
+
+    /// The record of the loss is still there. The next question finds out the same of the history that was loaded.
+    pub(super) fn verified(&mut self) {
         self.recovery = None;
-        self.known = known;
     }
 
     /// The step failed. The lease goes on: it only says what was known.
@@ -389,22 +428,27 @@ mod tests {
     #[test]
     fn a_refused_renewal_gives_no_lease_and_is_repeated_at_once() {
         let mut follower = registered(7);
-        poll(&mut follower, ms(10));
-        assert_eq!(follower.next(ms(10)), FollowerStep::Renew { applied: Position(7) });
+        renew(&mut follower, ms(0));
+        assert_eq!(follower.next(ms(5)), FollowerStep::Wait(POLL));
+        poll(&mut follower, ms(600));
+        assert_eq!(follower.next(ms(600)), FollowerStep::Renew { applied: Position(7) });
         follower.renewed(Position(7), Renewal::Behind);
-        assert_eq!(follower.lease().freshness(ms(11)), Freshness::Unknown);
-        assert_eq!(follower.next(ms(11)), FollowerStep::Follow(history(7)));
+        assert_eq!(follower.lease().freshness(ms(2000)), Freshness::Stale { age: TERM });
+        assert_eq!(follower.next(ms(601)), FollowerStep::Follow(history(7)));
     }
 
     #[test]
     fn a_gateway_that_is_always_overtaken_keeps_writers_out_once() {
         let mut follower = registered(7);
+        renew(&mut follower, ms(0));
+        assert_eq!(follower.next(ms(5)), FollowerStep::Wait(POLL));
+        assert!(follower.appended(follower.generation(), history(8)));
         for _ in 0..MAX_OVERTAKEN {
             poll(&mut follower, ms(10));
-            assert_eq!(follower.next(ms(10)), FollowerStep::Renew { applied: Position(7) });
-            follower.renewed(Position(7), Renewal::Behind);
+            assert_eq!(follower.next(ms(10)), FollowerStep::Renew { applied: Position(8) });
+            follower.renewed(Position(8), Renewal::Behind);
         }
-        assert_eq!(follower.next(ms(20)), FollowerStep::CatchUp(history(7)));
+        assert_eq!(follower.next(ms(20)), FollowerStep::CatchUp(history(8)));
         assert!(follower.appended(follower.generation(), history(30)));
         follower.renewed(Position(30), Renewal::Renewed);
         assert_eq!(follower.lease().freshness(ms(2019)), Freshness::Current);
@@ -414,13 +458,22 @@ mod tests {
     }
 
     #[test]
+    fn after_half_of_the_term_it_keeps_writers_out_at_the_second_attempt() {
+        let mut follower = registered(7);
+        renew(&mut follower, ms(0));
+        assert_eq!(follower.next(ms(5)), FollowerStep::Wait(POLL));
+        poll(&mut follower, ms(990));
+        assert_eq!(follower.next(ms(991)), FollowerStep::Renew { applied: Position(7) });
+        follower.renewed(Position(7), Renewal::Behind);
+        assert_eq!(follower.next(ms(1000)), FollowerStep::CatchUp(history(7)));
+    }
+
+    #[test]
     fn too_many_missing_events_are_read_in_pages_first() {
         let mut follower = registered(7);
-        for _ in 0..MAX_OVERTAKEN {
-            poll(&mut follower, ms(10));
-            assert_eq!(follower.next(ms(10)), FollowerStep::Renew { applied: Position(7) });
-            follower.renewed(Position(7), Renewal::Behind);
-        }
+        poll(&mut follower, ms(10));
+        assert_eq!(follower.next(ms(10)), FollowerStep::Renew { applied: Position(7) });
+        follower.renewed(Position(7), Renewal::Behind);
         assert_eq!(follower.next(ms(20)), FollowerStep::CatchUp(history(7)));
         follower.renewed(Position(7), Renewal::Behind);
         assert_eq!(follower.next(ms(21)), FollowerStep::Follow(history(7)));
@@ -444,16 +497,35 @@ mod tests {
         assert_eq!(follower.next(ms(223)), FollowerStep::Register);
         follower.registered();
         assert_eq!(follower.next(ms(224)), FollowerStep::ReportLoss { until: Position(9) });
-        follower.loss_reported();
+        let report = KnownHistory { position: Position(10), last_event: Some(event(6)) };
+        follower.loss_reported(report);
         assert_eq!(follower.next(ms(225)), FollowerStep::Reload);
-        follower.reloaded(history(10));
+        follower.reloaded(history(11));
+        assert_eq!(follower.next(ms(229)), FollowerStep::Verify(report));
+        follower.verified();
         poll(&mut follower, ms(230));
-        assert_eq!(follower.next(ms(231)), FollowerStep::Renew { applied: Position(10) });
-        follower.renewed(Position(10), Renewal::HistoryLost { until: Position(9) });
+        assert_eq!(follower.next(ms(231)), FollowerStep::Renew { applied: Position(11) });
+        follower.renewed(Position(11), Renewal::HistoryLost { until: Position(10) });
         assert_eq!(follower.next(ms(232)), FollowerStep::Wait(POLL));
         renew(&mut follower, ms(332));
         assert_eq!(follower.lost(), None);
         assert_eq!(follower.lease().freshness(ms(333)), Freshness::Current);
+    }
+
+    #[test]
+    fn a_report_that_is_lost_itself_is_repeated() {
+        let mut follower = registered(9);
+        assert_eq!(follower.next(ms(10)), FollowerStep::Follow(history(9)));
+        follower.diverged();
+        assert_eq!(follower.next(ms(11)), FollowerStep::ReportLoss { until: Position(9) });
+        let report = KnownHistory { position: Position(10), last_event: Some(event(6)) };
+        follower.loss_reported(report);
+        assert_eq!(follower.next(ms(12)), FollowerStep::Reload);
+        // Another failover: the report is lost, and the ledger that was loaded knows nothing of it.
+        follower.reloaded(history(7));
+        assert_eq!(follower.next(ms(13)), FollowerStep::Verify(report));
+        follower.diverged();
+        assert_eq!(follower.next(ms(14)), FollowerStep::ReportLoss { until: Position(9) });
     }
 
     #[test]

@@ -56,11 +56,11 @@ impl Lease {
         if age < self.term { Freshness::Current } else { Freshness::Stale { age } }
     }
 
-    /// True if so much of the term has passed that the lease is to be renewed.
-    pub(super) fn is_due(&self, now: Duration) -> bool {
+    /// True if the last moment of which everything is known is at least so long ago, or if there is none.
+    pub(super) fn is_older(&self, than: Duration, now: Duration) -> bool {
         match self.current_at.load(Ordering::SeqCst) {
             NO_LEASE => true,
-            current_at => now.saturating_sub(Duration::from_nanos(current_at)) >= self.term / 4,
+            current_at => now.saturating_sub(Duration::from_nanos(current_at)) >= than,
         }
     }
 
@@ -119,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_due_after_a_quarter_of_its_term() {
+    fn the_age_counts_from_the_question_too() {
         let lease = Lease::new(ms(2000));
-        assert!(lease.is_due(ms(0)));
+        assert!(lease.is_older(ms(500), ms(0)));
         lease.extend(ms(100));
-        assert!(!lease.is_due(ms(599)));
-        assert!(lease.is_due(ms(600)));
+        assert!(!lease.is_older(ms(500), ms(599)));
+        assert!(lease.is_older(ms(500), ms(600)));
     }
 
     #[test]

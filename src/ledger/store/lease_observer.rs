@@ -15,7 +15,7 @@ use ulid::Ulid;
 
 use super::Position;
 use super::coordination::{HistoryIdentity, LeaseOnRecord, LeaseTable};
-use super::shared::{CLOCK_DRIFT, MAX_LEASE};
+use super::shared::CLOCK_DRIFT;
 
 /// A gateway whose lease has not been renewed for this time is removed from the record.
 const REMOVE_AFTER: Duration = Duration::from_secs(3600);
@@ -28,14 +28,21 @@ struct SeenLease {
 }
 
 /// The leases that this process has seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::ledger) struct LeaseObserver {
+    /// The longest lease that a gateway may have: [`MAX_LEASE`](super::shared::MAX_LEASE).
+    longest_lease: Duration,
     /// The identity of the latest table, and the time of its first sight.
     identity: Option<(HistoryIdentity, Duration)>,
     seen: HashMap<Ulid, SeenLease>,
 }
 
 impl LeaseObserver {
+    /// Returns an observer that has seen nothing.
+    pub(in crate::ledger) fn new(longest_lease: Duration) -> LeaseObserver {
+        LeaseObserver { longest_lease, identity: None, seen: HashMap::new() }
+    }
+
     /// Returns the last position that is in force on every gateway that may hold a lease. Zero while leases may exist that
     /// are not on record.
     ///
@@ -59,7 +66,7 @@ impl LeaseObserver {
     /// [`Coordination::settle`](super::coordination::Coordination::settle) if the latest table had it unsettled.
     pub(in crate::ledger) fn settled(&self, now: Duration) -> Option<HistoryIdentity> {
         let (identity, since) = self.identity?;
-        (now.saturating_sub(since) >= longest(MAX_LEASE)).then_some(identity)
+        (now.saturating_sub(since) >= longest(self.longest_lease)).then_some(identity)
     }
 
     /// Returns the gateways that are gone, each with its last renewal, to be removed from the record.
@@ -98,6 +105,7 @@ fn longest(term: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::store::shared::MAX_LEASE;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -113,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_gateway_that_has_applied_least_decides() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         assert_eq!(observer.confirmed(ms(0), &table(9, &[lease(1, 8, 4), lease(2, 7, 4)])), Position(7));
         assert_eq!(observer.confirmed(ms(5), &table(9, &[lease(1, 9, 5), lease(2, 8, 5)])), Position(8));
         assert_eq!(observer.confirmed(ms(6), &table(9, &[lease(1, 9, 5)])), Position(9));
@@ -122,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_not_renewed_is_over_after_its_term_and_the_drift() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         let frozen = [lease(1, 9, 4), lease(2, 7, 4)];
         assert_eq!(observer.confirmed(ms(100), &table(9, &frozen)), Position(7));
         assert_eq!(observer.confirmed(ms(2119), &table(9, &frozen)), Position(7));
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_renewal_is_another_lease() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         assert_eq!(observer.confirmed(ms(0), &table(7, &[lease(1, 7, 4)])), Position(7));
         assert_eq!(observer.confirmed(ms(2100), &table(8, &[lease(1, 7, 5)])), Position(7));
         assert_eq!(observer.confirmed(ms(4119), &table(8, &[lease(1, 7, 5)])), Position(7));
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn after_the_connection_was_lost_leases_count_anew() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         let gone = table(8, &[lease(1, 7, 4)]);
         observer.confirmed(ms(0), &gone);
         assert_eq!(observer.confirmed(ms(2020), &gone), Position(8));
@@ -155,7 +163,7 @@ mod tests {
 
     #[test]
     fn after_a_failover_nothing_is_confirmed_until_every_lost_lease_is_over() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         let before = table(7, &[lease(1, 6, 4)]);
         observer.confirmed(ms(0), &before);
         assert_eq!(observer.confirmed(ms(2020), &before), Position(7));
@@ -166,7 +174,7 @@ mod tests {
         assert_eq!(observer.settled(ms(33_300)), Some(2));
         assert_eq!(observer.confirmed(ms(33_300), &after), Position(7));
         // Somebody else may have waited before; then only the leases on record count.
-        let mut late = LeaseObserver::default();
+        let mut late = LeaseObserver::new(MAX_LEASE);
         let settled = LeaseTable { settled: true, ..after };
         assert_eq!(late.confirmed(ms(0), &settled), Position(6));
         assert_eq!(late.confirmed(ms(2020), &settled), Position(7));
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_is_gone_for_an_hour_is_removed() {
-        let mut observer = LeaseObserver::default();
+        let mut observer = LeaseObserver::new(MAX_LEASE);
         observer.confirmed(ms(0), &table(7, &[lease(1, 7, 4), lease(2, 7, 9)]));
         observer.confirmed(ms(10), &table(7, &[lease(1, 7, 5), lease(2, 7, 9)]));
         assert_eq!(observer.gone(ms(3_599_999)), []);

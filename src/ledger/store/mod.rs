@@ -4,9 +4,9 @@
 //! in `store/tests.rs`. A store does not read the events that it keeps, except for the recipients they name.
 
 #[allow(dead_code, reason = "no store coordinates gateways yet")]
-mod coordination;
+pub(super) mod coordination;
 #[allow(dead_code, reason = "no store coordinates gateways yet")]
-mod lease_observer;
+pub(super) mod lease_observer;
 pub mod memory;
 pub mod shared;
 #[cfg(feature = "sqlite")]

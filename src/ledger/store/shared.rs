@@ -116,10 +116,13 @@ pub trait SharedStore: Send + Sync {
     /// Returns all gateways on record.
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError>;
 
-    /// Reports that events up to `until` existed and are lost. From then on no gateway gets a lease until
-    /// [`Store::accept_history`](super::Store::accept_history), and later events get positions after `until`. A loss up to a
-    /// position that was accepted as lost before is not recorded again.
-    fn report_loss(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
+    /// Reports that events up to `until` existed and are lost, and returns the history that ends with this record. From then
+    /// on no gateway gets a lease until [`Store::accept_history`](super::Store::accept_history).
+    ///
+    /// The record takes a position of its own, after `until` and after the last one, without an event: the loss of the record
+    /// itself is found as any other. That position is the one to accept. A loss up to a position that is on record as lost,
+    /// or was accepted, is not recorded again; then the present end of the history is returned.
+    fn report_loss(&self, until: Position, now: Timestamp) -> Result<KnownHistory, StoreError>;
 
     /// Blocks until another process may have appended events, or until the time is over. Events may also be appended
     /// without ending the wait: it only saves time.
