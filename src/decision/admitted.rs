@@ -21,7 +21,7 @@ use super::permit::{ClassId, ClassRelease, Permit, Reason};
 use super::subject::{Controller, Extracted, RecordFacts, Subject, UnknownSubject};
 use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
-use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
+use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Maximum number of cached decisions of one slice. A full cache is cleared.
 pub(super) const MAX_CACHED_DECISIONS: usize = 8192;
@@ -299,9 +299,10 @@ impl Slice {
         let prohibitions = pack.rulebook().prohibitions(self.kind, self.purpose, category, facts);
         let never = NEVER_UNCLASSIFIED.into_iter().any(|fact| facts.get(fact) != 0);
         let (rules, clauses) = cited(pack, &prohibitions);
+        let withheld = ClassRelease { rules, clauses, ..withheld(Reason::Prohibited) };
         match prohibitions.is_empty() && !never {
-            true => ClassRelease { form: Form::Clear, basis: None, reason: None, rules, clauses },
-            false => ClassRelease { rules, clauses, ..withheld(Reason::Prohibited) },
+            true => ClassRelease { form: Form::Clear, reason: None, ..withheld },
+            false => withheld,
         }
     }
 }
@@ -349,6 +350,7 @@ fn withheld(reason: Reason) -> ClassRelease {
     ClassRelease {
         form: Form::Removed,
         basis: None,
+        bases: BasisSet::default(),
         reason: Some(reason),
         rules: Arc::default(),
         clauses: Arc::default(),
@@ -385,7 +387,9 @@ fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
     let basis = bases.min_by_key(|&basis| (basis == Basis::NotPersonal, basis)).filter(|_| !removed);
     let reason = if at.is_empty() { Reason::NoRule } else { Reason::Prohibited };
     let (rules, clauses) = cited(pack, &at);
-    ClassRelease { form, basis, reason: removed.then_some(reason), rules, clauses }
+    let bases = verdicts.iter().map(|verdict| verdict.basis).collect::<Option<BasisSet>>();
+    let bases = bases.filter(|_| !removed).unwrap_or_default();
+    ClassRelease { form, basis, bases, reason: removed.then_some(reason), rules, clauses }
 }
 
 impl Admitted {
@@ -524,6 +528,25 @@ impl Admitted {
         best(&self.pack, &self.request, self.slice.kind, self.slice.purpose, category)
     }
 
+    /// Returns [`Admitted::best`] by the rules on one of these bases.
+    pub fn best_on(&self, bases: BasisSet, category: CategoryId) -> Form {
+        let Slice { kind, purpose, .. } = *self.slice;
+        let rulebook = self.pack.rulebook();
+        let form = |category| rulebook.most_revealing_form_on(bases, kind, purpose, category);
+        best_by(&self.pack, &self.request, category, form)
+    }
+
+    /// True if a rule on one of these bases could release a class that is about somebody, whatever is known about the
+    /// person.
+    pub fn can_rest_on(&self, bases: BasisSet) -> bool {
+        let about_people = bases.without(Basis::NotPersonal);
+        let releases = |bases, category: &CategoryId| self.best_on(bases, *category) != Form::Removed;
+        self.slice.classes.sets.iter().any(|set| {
+            set.iter().all(|category| releases(bases, category))
+                && set.iter().any(|category| releases(about_people, category))
+        })
+    }
+
     /// Returns [`Admitted::best`] of a class: the least revealing form of its categories.
     fn best_of_class(&self, class: ClassId) -> Form {
         let set = self.slice.classes.sets.get(usize::from(class.0));
@@ -564,9 +587,19 @@ fn best(
     purpose: PurposeId,
     category: CategoryId,
 ) -> Form {
+    let form = |category| pack.rulebook().most_revealing_form(kind, purpose, category);
+    best_by(pack, request_facts, category, form)
+}
+
+fn best_by(
+    pack: &Pack,
+    request_facts: &RequestFacts,
+    category: CategoryId,
+    form: impl Fn(CategoryId) -> Form,
+) -> Form {
     let best = |category| match request_facts.is_outside_case(pack.vocabulary(), category) {
         true => Form::Removed,
-        false => pack.rulebook().most_revealing_form(kind, purpose, category),
+        false => form(category),
     };
     pack.judged_categories(&[category]).into_iter().map(best).max().unwrap_or(Form::Removed)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::vocabulary::{Basis, Form};
+use crate::vocabulary::{Basis, BasisSet, Form};
 
 /// Index of one of a route's distinct sets of data categories, assigned when the route is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,11 +29,13 @@ pub enum Reason {
     Prohibited,
     /// No rule permits the release.
     NoRule,
+    /// The ledger is stale, and the release rests on another basis than those that do not need its latest events.
+    Stale,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::Unclassified,
         Reason::NoSubject,
         Reason::UnknownSubject,
@@ -41,6 +43,7 @@ impl Reason {
         Reason::Refused,
         Reason::Prohibited,
         Reason::NoRule,
+        Reason::Stale,
     ];
 
     /// Returns the name in logs and answers.
@@ -53,6 +56,7 @@ impl Reason {
             Reason::Refused => "refused",
             Reason::Prohibited => "prohibited",
             Reason::NoRule => "no-rule",
+            Reason::Stale => "stale",
         }
     }
 }
@@ -65,6 +69,9 @@ pub struct ClassRelease {
     /// The legal basis; absent if nothing leaves, and for unclassified fields, which leave only because the
     /// operator configured it.
     pub basis: Option<Basis>,
+    /// The bases of all categories of the class: `basis` names only one of them. Empty if nothing leaves, and for
+    /// unclassified fields.
+    pub bases: BasisSet,
     /// The reason why nothing leaves; absent if something leaves.
     pub reason: Option<Reason>,
     /// Ids of the rules that decided: permits if something leaves, prohibitions if nothing does.
@@ -93,6 +100,7 @@ impl Permit {
         let release = |&form| ClassRelease {
             form,
             basis: None,
+            bases: BasisSet::default(),
             reason: (form == Form::Removed).then_some(Reason::NoRule),
             rules: Arc::new([]),
             clauses: Arc::new([]),
@@ -130,6 +138,29 @@ impl Permit {
             false => release.clone(),
         });
         Permit::new(releases.collect())
+    }
+
+    /// Returns the permit without every release that rests on another basis than these, or on none.
+    #[must_use]
+    pub fn limited_to(&self, bases: BasisSet) -> Permit {
+        let is_kept = |release: &ClassRelease| {
+            release.form == Form::Removed || (!release.bases.is_empty() && release.bases.is_within(bases))
+        };
+        if self.releases().iter().all(is_kept) {
+            return self.clone();
+        }
+        let limited = |release: &ClassRelease| match is_kept(release) {
+            true => release.clone(),
+            false => ClassRelease {
+                form: Form::Removed,
+                basis: None,
+                bases: BasisSet::default(),
+                reason: Some(Reason::Stale),
+                rules: Arc::default(),
+                clauses: Arc::default(),
+            },
+        };
+        Permit::new(self.releases().iter().map(limited).collect())
     }
 
     /// Returns the form of a class. A class that the permit does not have is removed.

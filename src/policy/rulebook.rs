@@ -14,7 +14,7 @@ use super::cedar_model::{CedarModel, rule_position};
 use super::facts::{Fact, FactSet, Facts};
 use super::reach::{Mismatch, RELEASING_FORMS};
 use super::rule::{Condition, Rule};
-use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
 /// Position of a rule in its pack.
 pub type RuleIndex = u16;
@@ -211,6 +211,26 @@ impl Rulebook {
         let forms =
             self.cell(kind, purpose, category).filter(|cell| !cell.never_releases()).map(|cell| &cell.forms);
         forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
+    }
+
+    /// Returns the most revealing form in which a rule on one of these bases can release a category, whatever the facts
+    /// are.
+    pub fn most_revealing_form_on(
+        &self,
+        bases: BasisSet,
+        kind: KindId,
+        purpose: PurposeId,
+        category: CategoryId,
+    ) -> Form {
+        let cell = self.cell(kind, purpose, category).filter(|cell| !cell.never_releases());
+        let Some(cell) = cell else { return Form::Removed };
+        let permits = cell.rules().iter().filter_map(|&at| self.rule(at)).filter(|rule| rule.is_permit());
+        let permits: SmallVec<[&Rule; 4]> =
+            permits.filter(|rule| rule.basis.is_some_and(|basis| bases.contains(basis))).collect();
+        let reaches = |form: &&Form| {
+            permits.iter().any(|rule| rule.reaches((kind, purpose, category, Operation::Disclose, **form)))
+        };
+        cell.forms.iter().filter(reaches).min().copied().unwrap_or(Form::Removed)
     }
 
     /// True if some rule can permit something to this kind for this purpose and operation.

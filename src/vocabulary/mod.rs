@@ -20,7 +20,7 @@ pub use alias::{NotAPurpose, dpv_iri};
 pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
 pub use region::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
-pub use terms::{Basis, Form, Operation, Origin, Safeguard};
+pub use terms::{Basis, BasisSet, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 pub use well_known::WellKnown;
 

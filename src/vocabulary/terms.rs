@@ -62,6 +62,52 @@ terms!(
     }
 );
 
+/// A set of legal bases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BasisSet(u8);
+
+impl BasisSet {
+    /// Every basis.
+    pub const ALL: BasisSet = BasisSet::of(Basis::ALL);
+
+    /// Returns the set of these bases.
+    pub const fn of(bases: &[Basis]) -> BasisSet {
+        let (mut set, mut rest) = (0, bases);
+        while let [first, others @ ..] = rest {
+            set |= 1 << *first as u8;
+            rest = others;
+        }
+        BasisSet(set)
+    }
+
+    /// Returns the set without one basis.
+    #[must_use]
+    pub const fn without(self, basis: Basis) -> BasisSet {
+        BasisSet(self.0 & !(1 << basis as u8))
+    }
+
+    /// True if the set has this basis.
+    pub const fn contains(self, basis: Basis) -> bool {
+        self.0 & (1 << basis as u8) != 0
+    }
+
+    /// True if the set has no basis.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// True if `other` has every basis of this set.
+    pub const fn is_within(self, other: BasisSet) -> bool {
+        self.0 & !other.0 == 0
+    }
+}
+
+impl FromIterator<Basis> for BasisSet {
+    fn from_iter<I: IntoIterator<Item = Basis>>(bases: I) -> BasisSet {
+        bases.into_iter().fold(BasisSet::default(), |set, basis| BasisSet(set.0 | 1 << basis as u8))
+    }
+}
+
 terms!(
     /// The operation that a request performs on data. It follows from the HTTP method unless the route sets it.
     Operation {
@@ -116,3 +162,19 @@ terms!(
         BindingCorporateRules = "binding-corporate-rules",
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_bases_has_what_was_put_in_and_nothing_else() {
+        let set = BasisSet::of(&[Basis::Contract, Basis::NotPersonal]);
+        let has: Vec<Basis> = Basis::ALL.iter().copied().filter(|basis| set.contains(*basis)).collect();
+        assert_eq!(has, [Basis::Contract, Basis::NotPersonal]);
+        assert_eq!(set, has.into_iter().collect());
+        assert!(set.is_within(BasisSet::ALL) && !BasisSet::ALL.is_within(set));
+        assert_eq!(set.without(Basis::Contract), BasisSet::of(&[Basis::NotPersonal]));
+        assert!(BasisSet::default().is_empty() && !set.is_empty());
+    }
+}

@@ -15,6 +15,13 @@ const PUBLISHED: &str = "published";
 /// The purpose under which persons ask for their own data.
 const DATA_SUBJECT_REQUEST: &str = "data-subject-request";
 
+/// The purposes that the law requires, courts and authorities order, or somebody's life depends on.
+const LEGAL: &str = "legal";
+/// The purpose of keeping the service and its users safe.
+const SECURITY: &str = "security";
+/// The purpose of messages about a product that the person has.
+const SERVICE_COMMUNICATION: &str = "service-communication";
+
 /// Ids of the terms that the program itself refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct WellKnown {
@@ -26,6 +33,12 @@ pub struct WellKnown {
     pub published: CategoryId,
     /// `data-subject-request`: a person asks for, corrects or moves their own data.
     pub data_subject_request: PurposeId,
+    /// `legal`: legal obligations, court orders, law enforcement, legal claims and vital interests.
+    pub legal: PurposeId,
+    /// `security`: keeping the service and its users safe.
+    pub security: PurposeId,
+    /// `service-communication`: messages about a product that the person has.
+    pub service_communication: PurposeId,
 }
 
 impl WellKnown {
@@ -36,6 +49,9 @@ impl WellKnown {
             service_data: resolve(categories, SERVICE_DATA),
             published: resolve(categories, PUBLISHED),
             data_subject_request: resolve(purposes, DATA_SUBJECT_REQUEST),
+            legal: resolve(purposes, LEGAL),
+            security: resolve(purposes, SECURITY),
+            service_communication: resolve(purposes, SERVICE_COMMUNICATION),
         }
     }
 }
@@ -53,9 +69,26 @@ mod tests {
     #[test]
     fn the_standard_vocabulary_has_every_well_known_term() {
         let vocabulary = Vocabulary::standard();
-        let WellKnown { personal, service_data, published, data_subject_request } = vocabulary.well_known();
+        let WellKnown {
+            personal,
+            service_data,
+            published,
+            data_subject_request,
+            legal,
+            security,
+            service_communication,
+        } = vocabulary.well_known();
         let categories = [personal, service_data, published].map(|id| vocabulary.categories().name(id));
         assert_eq!(categories, [PERSONAL, SERVICE_DATA, PUBLISHED]);
-        assert_eq!(vocabulary.purposes().name(data_subject_request), DATA_SUBJECT_REQUEST);
+        let purposes = [data_subject_request, legal, security, service_communication];
+        let purposes = purposes.map(|id| vocabulary.purposes().name(id));
+        assert_eq!(purposes, [DATA_SUBJECT_REQUEST, LEGAL, SECURITY, SERVICE_COMMUNICATION]);
+    }
+
+    #[test]
+    fn a_vital_interest_is_a_legal_purpose() {
+        let vocabulary = Vocabulary::standard();
+        let vital = vocabulary.purposes().find("vital-interest").unwrap();
+        assert!(vocabulary.purposes().within(vital, vocabulary.well_known().legal));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::CURRENT_LEDGER;
 use super::decision_recorder::{RecordDecision, SubjectDecision, SubjectStatus};
 use super::explanation::{FieldExplanation, RecordExplanation, ReleaseExplanation};
 use crate::decision::{
@@ -225,7 +226,7 @@ impl AnswerExplainer<'_> {
             None => (Vec::new(), RequiredChanges::default()),
             Some(reason) => self.required_changes(reason, decision, set, class, categories),
         };
-        let ClassRelease { form, basis, reason, rules, clauses } = release;
+        let ClassRelease { form, basis, bases: _, reason, rules, clauses } = release;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(ToString::to_string).collect();
         let why = ReleaseExplanation {
             form: *form,
@@ -274,6 +275,7 @@ impl AnswerExplainer<'_> {
             Reason::Refused | Reason::Prohibited | Reason::NoRule => {
                 self.changes_for_subject(decision, class, categories)
             }
+            Reason::Stale => only("ledger", CURRENT_LEDGER.to_owned()),
         }
     }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use ulid::Ulid;
 
+use super::CURRENT_LEDGER;
 use super::explanation::{PolicyVersion, ReleaseExplanation};
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use super::request::pack_in_force;
@@ -266,6 +267,7 @@ impl<'c> DecisionContext<'c> {
             }
             Reason::Prohibited => self.changes_to_prohibitions(rules),
             Reason::NoRule => self.changes_to_permits(category),
+            Reason::Stale => RequiredChanges::one("ledger", CURRENT_LEDGER),
         }
     }
 

@@ -23,6 +23,9 @@ use super::error::{CliError, VerbError, exit_status, unusable_error};
 use super::ledger_location::LedgerLocation;
 use crate::config::Config;
 
+/// The change that would release a field that was withheld because the ledger was stale.
+const CURRENT_LEDGER: &str = "a gateway that knows the latest events of the ledger";
+
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {

@@ -16,7 +16,7 @@ use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
 use crate::exchange::{SharedState, Snapshot};
 use crate::ledger::Case;
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
-use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
+use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, Operation, SubjectId};
 
 /// One question about one person and one category, which an exchange asks for each record. For an operation other than
 /// `disclose`, it is the question that an exchange asks if its path names the person and the account.
@@ -219,6 +219,7 @@ fn release_without_rule(is_permitted: bool) -> ClassRelease {
     ClassRelease {
         form: if is_permitted { Form::Clear } else { Form::Removed },
         basis: None,
+        bases: BasisSet::default(),
         reason: (!is_permitted).then_some(Reason::NoRule),
         rules: Arc::default(),
         clauses: Arc::default(),
