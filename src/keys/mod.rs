@@ -14,6 +14,7 @@
 mod file;
 mod fingerprint;
 mod link;
+mod position;
 pub mod random;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub use fingerprint::{
     BuildFingerprintHasher, EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms,
 };
 pub use link::OptOutLinks;
+pub use position::PositionTokens;
 
 /// Contexts for domain separation (BLAKE3 `derive_key`): application, version, use. Changing a context makes everything
 /// that was stored under it unusable.
@@ -33,6 +35,7 @@ mod context {
     pub(super) const OPT_OUT_LINK: &str = "purposegate 2026 v1 opt-out links";
     pub(super) const OPT_OUT_NONCE: &str = "purposegate 2026 v1 opt-out nonces";
     pub(super) const PSEUDONYM_CHECK: &str = "purposegate 2026 v1 pseudonym key check";
+    pub(super) const POSITION_TOKEN: &str = "purposegate 2026 v1 ledger position tokens";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
@@ -146,6 +149,12 @@ impl Keys {
     pub fn opt_out_links(&self) -> OptOutLinks {
         let key = |context| blake3::derive_key(context, &self.ledger);
         OptOutLinks::new(key(context::OPT_OUT_LINK), key(context::OPT_OUT_NONCE))
+    }
+
+    /// Returns the authenticator that makes and reads the tokens of ledger positions. All gateways of one ledger have its
+    /// key, so each reads the tokens of the others.
+    pub fn position_tokens(&self) -> PositionTokens {
+        PositionTokens::new(blake3::derive_key(context::POSITION_TOKEN, &self.ledger))
     }
 
     /// Returns the key that authenticates the chain of the disclosure log.
