@@ -73,7 +73,7 @@ metrics! {
     ledger_subjects: IntGauge = "ledger_subjects" []
         "Subjects the ledger knows.";
     ledger_staleness: Gauge = "ledger_staleness_seconds" []
-        "Age of this gateway's copy of the ledger; 0 if it owns the ledger.";
+        "Age of this gateway's copy of the ledger while it is stale; 0 while it is not, +Inf if nothing is known.";
     withdrawal_effect: Histogram = "withdrawal_effect_seconds" []
         "Time from the receipt of a restrictive event to its effect in this gateway.";
     audit_records: IntCounter = "audit_records_total" []

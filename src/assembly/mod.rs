@@ -209,6 +209,7 @@ pub(crate) fn snapshot(config: Config) -> Snapshot {
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
         pseudonym_epoch: config.keys.pseudonym_epoch,
+        max_staleness: config.ledger.max_staleness,
         revision: config.revision,
         purpose_pages: PurposePages::default(),
     }

@@ -153,7 +153,7 @@ impl LedgerClient for DirectClient {
         })?;
         Ok(json!({
             "event": recorded.event.to_string(),
-            "position": recorded.position.0,
+            "position": self.ledger.position_token(recorded.position),
             "durable": true,
             "in_force": "here",
             "changed": recorded.changed,

@@ -14,6 +14,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::mapping::LocatedMapping;
+use super::stale;
 use super::terms::PackTerms;
 use super::{Config, ListenerSection, UpstreamSection};
 use crate::decision::{
@@ -82,6 +83,7 @@ pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, confi
             if let Some(route) = config.routes.iter().find(named) {
                 check_pack(&mut fields, config.packs.get(route.pack));
                 operations.check(&mut fields, route);
+                stale::check(&mut fields, route, config.ledger.max_staleness);
             }
         }
     }

@@ -17,6 +17,7 @@ mod recipient;
 mod request;
 mod route;
 mod section;
+mod stale;
 mod terms;
 mod tls;
 

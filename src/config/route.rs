@@ -12,6 +12,7 @@ use super::mapping::{LocatedMapping, PathPlace};
 use super::pack::Packs;
 use super::request;
 use super::section::{ConfiguredUpstreams, UniqueNames};
+use super::stale;
 use super::terms::PackTerms;
 use crate::document::{At, Document, Fields};
 use crate::exchange::cors::Cors;
@@ -160,6 +161,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let answer_headers = self.answer_headers();
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
+        let stale_for = stale::read(&mut self.fields);
         let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
         self.fields.end();
         let name = names.add(self.document, &name?);
@@ -187,6 +189,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             forward_purpose,
             delete_body,
             cors,
+            stale_for,
             max_request_body,
             fault_log: route::fault_log_limit(),
         })

@@ -189,6 +189,8 @@ pub(super) struct IntentRecord {
     pub(super) operation: String,
     pub(super) policy: String,
     pub(super) position: u64,
+    #[serde(default)]
+    pub(super) stale: bool,
     pub(super) factors: Map<String, Value>,
     pub(super) outcome: Option<String>,
     /// Name of the gateway that wrote the record; absent in logs of version 0.1.0.
@@ -200,6 +202,8 @@ pub(super) struct IntentRecord {
 pub(super) struct WindowRecord {
     pub(super) decision: String,
     pub(super) position: u64,
+    #[serde(default)]
+    pub(super) stale: bool,
     pub(super) records: u64,
     pub(super) withheld_records: u64,
     pub(super) categories: Vec<CategoryRecord>,
@@ -309,6 +313,8 @@ pub(super) struct FoldedExchange {
     intent: IntentRecord,
     outcome: Option<String>,
     position: u64,
+    /// True if something was released on what was last known, because the ledger was stale.
+    stale: bool,
     records: u64,
     withheld_records: u64,
     subjects: Vec<String>,
@@ -323,6 +329,7 @@ impl FoldedExchange {
         FoldedExchange {
             outcome: intent.outcome.clone(),
             position: intent.position,
+            stale: intent.stale,
             intent,
             records: 0,
             withheld_records: 0,
@@ -345,12 +352,14 @@ impl FoldedExchange {
         let WindowRecord {
             decision: _,
             position,
+            stale,
             records,
             withheld_records,
             categories,
             subjects,
             withheld_subjects,
         } = window;
+        self.stale |= stale;
         self.position = self.position.max(position);
         self.records += records;
         self.withheld_records += withheld_records;
@@ -376,6 +385,7 @@ impl FoldedExchange {
             intent,
             outcome,
             position,
+            stale,
             records,
             withheld_records,
             subjects,
@@ -400,6 +410,8 @@ impl FoldedExchange {
             gateway,
             position: _,
             outcome: _,
+            // Together with the windows: the exchange's own `stale`.
+            stale: _,
         } = intent;
         // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
         // of `categories` state the same by category.
@@ -414,7 +426,7 @@ impl FoldedExchange {
         let categories = categories
             .into_iter()
             .map(|(name, entries)| (name, entries.into_iter().map(CategoryRecord::into_json).collect()));
-        json!({
+        let mut folded = json!({
             "decision": decision,
             "time": time,
             "recipient": recipient,
@@ -434,7 +446,11 @@ impl FoldedExchange {
             "categories": categories.collect::<Map<_, _>>(),
             "factors": factors,
             "gateway": gateway,
-        })
+        });
+        if let (Some(folded), true) = (folded.as_object_mut(), stale) {
+            folded.insert("stale".to_owned(), true.into());
+        }
+        folded
     }
 }
 

@@ -72,6 +72,12 @@ impl ObjectWriter {
         self.0.push_str(itoa::Buffer::new().format(number));
     }
 
+    /// Writes a member with the value `true`.
+    pub(super) fn flag(&mut self, name: &'static str) {
+        self.name(name);
+        self.0.push_str("true");
+    }
+
     /// Writes a member with an object as its value.
     pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut ObjectWriter)) {
         self.name(name);

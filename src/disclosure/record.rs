@@ -41,6 +41,8 @@ pub struct Intent<'a> {
     pub policy: Arc<str>,
     /// The last ledger position that was in force.
     pub position: Position,
+    /// True if the exchange was admitted on what was last known, because the ledger was stale.
+    pub stale: bool,
     /// Each factor of the decision with its verdict.
     pub factors: Cow<'a, [(&'static str, Verdict)]>,
 }
@@ -68,6 +70,8 @@ impl Verdict {
 pub struct Window<'a> {
     /// The last ledger position that was in force.
     pub position: Position,
+    /// True if something of the window was judged on what was last known, because the ledger was stale.
+    pub stale: bool,
     /// Number of records in the window.
     pub records: u64,
     /// Number of records of which nothing personal left.
@@ -147,6 +151,7 @@ pub(super) fn intent(
         operation,
         policy,
         position,
+        stale,
         factors,
     } = intent;
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
@@ -166,6 +171,9 @@ pub(super) fn intent(
     members.word("operation", operation.name());
     members.text("policy", policy);
     members.number("position", position.0);
+    if *stale {
+        members.flag("stale");
+    }
     members.object("factors", |members| {
         for (name, verdict) in factors.iter() {
             members.word(name, verdict.name());
@@ -183,10 +191,20 @@ pub(super) fn window(
     window: &Window<'_>,
     pseudonyms: &EpochPseudonyms,
 ) -> RecordBody {
-    let Window { position, records, withheld_records, subjects, withheld_subjects: untouched, categories } =
-        window;
+    let Window {
+        position,
+        stale,
+        records,
+        withheld_records,
+        subjects,
+        withheld_subjects: untouched,
+        categories,
+    } = window;
     let mut members = ObjectWriter::begin_record("window", decision, time);
     members.number("position", position.0);
+    if *stale {
+        members.flag("stale");
+    }
     members.number("records", *records);
     members.number("withheld_records", *withheld_records);
     members.list("categories", categories, |members, left| {
@@ -238,6 +256,7 @@ pub(super) mod tests {
             operation: Operation::Disclose,
             policy: "one-partner-360@1".into(),
             position: Position(7),
+            stale: false,
             factors: vec![("registration", Verdict::Permits), ("route", Verdict::Permits)].into(),
         }
     }

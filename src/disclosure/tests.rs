@@ -60,6 +60,7 @@ fn intend(log: &Log, intent: Intent<'_>) -> impl Future<Output = Result<Entry, L
 fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
     Window {
         position: crate::ledger::Position(9),
+        stale: false,
         records: people.len() as u64,
         withheld_records: 1,
         withheld_subjects: Vec::new(),

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::grant::CitedCase;
 use super::route::{QueryParameter, Route};
+use super::stale::{Knowledge, WhileStale};
 use super::{DeclaredExchange, Refusal, Rejection, ledger_policy, path};
 use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
 use crate::ledger::Case;
@@ -31,6 +32,10 @@ pub(super) struct Admission {
     pub(super) operation: Option<Admitted>,
     /// The case that the request cites, if it is in force for this recipient and purpose.
     pub(super) case: Option<CitedCase>,
+    /// The knowledge of the ledger that the admission rests on.
+    pub(super) knowledge: Knowledge,
+    /// The releases that go on if the ledger becomes stale.
+    pub(super) while_stale: WhileStale,
 }
 
 impl DeclaredExchange {
@@ -49,6 +54,8 @@ impl DeclaredExchange {
 
     /// Evaluates the policy, factor by factor.
     pub(super) fn weigh_admission(&mut self, route: &Route) -> Result<Admission, Refusal> {
+        // First, because the checks below rest on the ledger, too: it knows suspensions and cases.
+        let (while_stale, knowledge) = self.judge_freshness(route)?;
         let (case, cited) = self.cited_case().unzip();
         let (context, decisions, factors) =
             (&self.context, &self.routing.decisions, &mut self.purpose.factors);
@@ -76,44 +83,81 @@ impl DeclaredExchange {
         let operation = (asking.operation != Operation::Disclose)
             .then(|| decisions.admit_operation(&asking, classes).map_err(denied))
             .transpose()?;
-        Ok(Admission { release, operation, case: cited })
+        if let (WhileStale::Contract(_), Knowledge::LastKnown(bases)) = (while_stale, knowledge)
+            && !release.can_rest_on(bases)
+        {
+            return Err(Refusal::LedgerStale);
+        }
+        Ok(Admission { release, operation, case: cited, knowledge, while_stale })
+    }
+
+    /// Returns the knowledge of the ledger on which the exchange may go on.
+    fn judge_freshness(&self, route: &Route) -> Result<(WhileStale, Knowledge), Refusal> {
+        let vocabulary = self.routing.decisions.pack().vocabulary();
+        let while_stale = WhileStale::of(route, self.purpose.id, vocabulary);
+        let freshness = self.context.shared.ledger.freshness();
+        let knowledge = match route.operation(&self.context.method) {
+            Operation::Disclose => while_stale.knowledge(freshness),
+            Operation::Collect | Operation::Alter | Operation::Destroy => {
+                while_stale.operation_knowledge(freshness)
+            }
+        };
+        Ok((while_stale, knowledge?))
     }
 }
 
-/// Checks the query: the route must list every parameter, and the value if it lists values. A parameter may disclose
-/// only categories that the recipient may see in clear.
-///
-/// # Errors
-/// The [`Rejection`] of the first parameter that does not pass.
-pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Rejection> {
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
-    // Some origins treat `;` as the end of a parameter.
-    if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
-        return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
-    }
-    let mut once: SmallVec<[&str; 4]> = SmallVec::new();
-    for written in query.split('&') {
-        let (name, value) = written.split_once('=').unwrap_or((written, ""));
-        let known = route.query.get_key_value(&decoded(name)?);
-        let (name, parameter) = known.ok_or(Refusal::QueryOnWithheldField)?;
-        let categories: &[CategoryId] = match parameter {
-            QueryParameter::Any(categories) => categories,
-            QueryParameter::Listed(values) => {
-                // If a parameter occurs twice, one origin takes the first value, another the last, and a third joins
-                // both to a value that is not listed.
-                if once.contains(&name.as_str()) {
-                    let detail = "A parameter whose values the route lists is sent once, with one of them.";
-                    return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));
+impl Admission {
+    /// Checks the query: the route must list every parameter, and the value if it lists values. A parameter may disclose
+    /// only categories that the recipient may see in clear.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first parameter that does not pass.
+    pub(super) fn screen_query(&mut self, route: &Route, query: Option<&str>) -> Result<(), Rejection> {
+        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+        // Some origins treat `;` as the end of a parameter.
+        if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
+            return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
+        }
+        let mut once: SmallVec<[&str; 4]> = SmallVec::new();
+        for written in query.split('&') {
+            let (name, value) = written.split_once('=').unwrap_or((written, ""));
+            let known = route.query.get_key_value(&decoded(name)?);
+            let (name, parameter) = known.ok_or(Refusal::QueryOnWithheldField)?;
+            let categories: &[CategoryId] = match parameter {
+                QueryParameter::Any(categories) => categories,
+                QueryParameter::Listed(values) => {
+                    // If a parameter occurs twice, one origin takes the first value, another the last, and a third joins
+                    // both to a value that is not listed.
+                    if once.contains(&name.as_str()) {
+                        let detail =
+                            "A parameter whose values the route lists is sent once, with one of them.";
+                        return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));
+                    }
+                    once.push(name);
+                    values.get(&decoded(value)?).ok_or(Refusal::QueryOnWithheldField)?
                 }
-                once.push(name);
-                values.get(&decoded(value)?).ok_or(Refusal::QueryOnWithheldField)?
-            }
-        };
-        if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
-            return Err(Refusal::QueryOnWithheldField.into());
+            };
+            categories.iter().try_for_each(|category| self.screen_queried(*category))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the recipient may see a category in clear. If it may see it on consent only, nothing leaves while the
+    /// ledger is stale: the records that the upstream selects tell about the category.
+    fn screen_queried(&mut self, category: CategoryId) -> Result<(), Refusal> {
+        if self.release.best(category) != Form::Clear {
+            return Err(Refusal::QueryOnWithheldField);
+        }
+        let bases = self.while_stale.bases();
+        if bases.is_empty() || self.release.best_on(bases, category) == Form::Clear {
+            return Ok(());
+        }
+        self.while_stale = WhileStale::Nothing;
+        match self.knowledge {
+            Knowledge::Current => Ok(()),
+            Knowledge::LastKnown(_) => Err(Refusal::LedgerStale),
         }
     }
-    Ok(())
 }
 
 /// Decodes a name or a value of a query as an origin does (`application/x-www-form-urlencoded`).

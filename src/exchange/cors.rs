@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::exchange::position::LEDGER_POSITION;
 use crate::exchange::request_head;
 
 /// Maximum number of preflights per second, of all callers together.
@@ -43,7 +44,13 @@ impl Cors {
         if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
             served.push(Method::HEAD.as_str());
         }
-        let own = [purpose_header.clone(), AUTHORIZATION, HeaderName::from_static("x-api-key"), CONTENT_TYPE];
+        let own = [
+            purpose_header.clone(),
+            AUTHORIZATION,
+            HeaderName::from_static("x-api-key"),
+            CONTENT_TYPE,
+            LEDGER_POSITION,
+        ];
         let sent = own.iter().chain(request_head::ALWAYS_FORWARDED.iter()).chain(request_headers);
         let read = EXPOSED.iter().chain(answer_headers).filter(|name| !is_about_origins(name));
         Cors {

@@ -72,6 +72,7 @@ impl AdmittedExchange {
         if !ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
+        let knowledge = self.admission.while_stale.operation_knowledge(ledger.freshness())?;
         if ledger.is_suspended(&self.requester.recipient.name) {
             return Err(Refusal::RecipientSuspended);
         }
@@ -83,7 +84,7 @@ impl AdmittedExchange {
         let operation_kind = matched.route.operation(&self.context.method);
         let unknown_subject = ledger_policy::unknown_subject_for(operation_kind, of_route);
         // No field leaves by this decision, so no class is personal.
-        let terms = RouteTerms { unknown_subject, personal: &[] };
+        let terms = RouteTerms { unknown_subject, personal: &[], knowledge };
         let named = mapping.map_or_else(PathIdentities::default, |mapping| {
             mapping.plan.path_identities(&matched.parameters)
         });

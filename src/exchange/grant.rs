@@ -4,6 +4,7 @@
 //! entry of the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
 //! [`Grant::hand_out`] permit this.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,12 +15,13 @@ use super::intent::OpenEntry;
 use super::ledger_policy::{LedgerPolicy, RouteTerms};
 use super::refuse::RefusedExchange;
 use super::route::{Route, Scrubbing, WithheldReport};
+use super::stale::{Knowledge, WhileStale};
 use super::window::{ReleaseCount, WindowSummary};
 use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing};
 use crate::decision::{Admitted, ClassId};
 use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
 use crate::keys::Fingerprint;
-use crate::ledger::{Case, Epoch, Ledger};
+use crate::ledger::{Case, Epoch, Freshness, Ledger};
 use crate::scrub::Forms;
 
 /// The case that an exchange rests on.
@@ -57,6 +59,10 @@ pub(crate) struct Grant {
     ends: Option<(Timestamp, Refusal)>,
     /// The recipient in the ledger: its suspension invalidates decisions of the response, like a change of a person.
     recipient_fingerprint: Fingerprint,
+    /// The releases that go on while the ledger is stale.
+    while_stale: WhileStale,
+    /// True once the log says of a response that passes unread that it leaves while the ledger is stale.
+    is_recorded_as_stale: AtomicBool,
 }
 
 impl Grant {
@@ -72,6 +78,8 @@ impl Grant {
             entry: Mutex::new(entry),
             _permit: permit,
             ends,
+            while_stale: admission.while_stale,
+            is_recorded_as_stale: AtomicBool::new(admission.knowledge != Knowledge::Current),
             recipient_fingerprint: context.shared.ledger.fingerprints().recipient(&requester.recipient.name),
             context,
             requester,
@@ -95,15 +103,33 @@ impl Grant {
         shared.pseudonyms.epoch(snapshot.pseudonym_epoch.as_deref()).for_recipient(self.recipient())
     }
 
-    /// Returns the policy that judges the next chunk. `None` on a route that is not personal.
-    pub(super) fn policy(&self, now: Timestamp) -> Option<LedgerPolicy<'_>> {
-        let scrubbing = self.route().scrubbing.as_ref()?;
+    /// Returns the knowledge of the ledger on which something may leave at this moment.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerStale`]: nothing may leave.
+    pub(super) fn knowledge(&self) -> Result<Knowledge, Refusal> {
+        self.while_stale.knowledge(self.context.shared.ledger.freshness())
+    }
+
+    /// Returns the policy that judges the next chunk.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerStale`] if nothing may leave at this moment; [`Refusal::UpstreamUnreadable`] on a route that is
+    /// not personal.
+    pub(super) fn policy(&self, now: Timestamp) -> Result<LedgerPolicy<'_>, Refusal> {
+        let scrubbing = self.route().scrubbing.as_ref().ok_or(Refusal::UpstreamUnreadable)?;
+        // Read before the ledger: an event that arrives afterwards changes the epoch.
+        let knowledge = self.knowledge()?;
         let ledger = &self.context.shared.ledger;
         // Looked up for each chunk: a case can end while the response is in transfer.
         let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
-        let terms = RouteTerms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
+        let terms = RouteTerms {
+            unknown_subject: scrubbing.unknown_subject,
+            personal: &scrubbing.personal,
+            knowledge,
+        };
         let identity = &self.requester.caller.identity;
-        Some(LedgerPolicy::new(ledger, &self.admitted, identity, terms, case, now))
+        Ok(LedgerPolicy::new(ledger, &self.admitted, identity, terms, case, now))
     }
 
     /// The epoch of the ledger, which is read before records are judged.
@@ -112,8 +138,8 @@ impl Grant {
     }
 
     /// Runs `leave` unless the state of somebody in this window has changed since the epoch (a withdrawal, an
-    /// objection, …), or a consent or the cited case has ended by itself. No such change is acknowledged while `leave`
-    /// runs.
+    /// objection, …), a consent or the cited case has ended by itself, or the ledger has become stale. No such change is
+    /// acknowledged while `leave` runs.
     pub(super) fn hand_out<T>(
         &self,
         since: Epoch,
@@ -126,10 +152,41 @@ impl Grant {
         let case = self.case.iter().map(|case| &case.fingerprint);
         let concerned = window.subjects.iter().chain(&window.controllers).chain(case);
         let concerned = concerned.chain([&self.recipient_fingerprint]);
-        self.context.shared.ledger.hand_out(since, concerned, leave)
+        let accepts = |freshness| match window.current {
+            true => freshness == Freshness::Current,
+            false => self.while_stale.knowledge(freshness).is_ok(),
+        };
+        self.context.shared.ledger.hand_out(since, concerned, accepts, leave)
     }
 
-    /// Checks that something may leave at this moment: the ledger works, the recipient is not suspended, and its
+    /// Runs `leave`, which hands out a part of a body that passes unread, unless nothing may leave at this moment.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that cuts the response.
+    pub(super) async fn hand_out_unread<T>(
+        &self,
+        endless: bool,
+        leave: impl FnOnce() -> T,
+    ) -> Result<T, Refusal> {
+        let since = self.epoch();
+        self.may_leave(endless)?;
+        if self.knowledge()? != Knowledge::Current && !self.is_recorded_as_stale.load(Ordering::Relaxed) {
+            self.record(&WindowSummary { stale: true, ..WindowSummary::default() }).await?;
+            self.is_recorded_as_stale.store(true, Ordering::Relaxed);
+        }
+        let is_recorded = self.is_recorded_as_stale.load(Ordering::Relaxed);
+        let accepts = |freshness| match self.while_stale.knowledge(freshness) {
+            Ok(Knowledge::Current) => true,
+            Ok(Knowledge::LastKnown(_)) => is_recorded,
+            Err(_) => false,
+        };
+        let ledger = &self.context.shared.ledger;
+        let left = ledger.hand_out(since, [&self.recipient_fingerprint], accepts, leave);
+        // The ledger changed within this call: the reason is that it has become stale or suspended the recipient.
+        left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
+    }
+
+    /// Checks that something may leave at this moment: the ledger works and is current enough, the recipient is not suspended, and its
     /// agreement, its credential and the policy still hold. A reload ends a response that may have no end (`endless`).
     ///
     /// # Errors
@@ -139,6 +196,7 @@ impl Grant {
         if !shared.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
+        self.knowledge()?;
         if shared.ledger.is_suspended(self.recipient()) {
             return Err(Refusal::RecipientSuspended);
         }
@@ -157,6 +215,13 @@ impl Grant {
             let class = u16::try_from(released.class).map(ClassId).ok();
             class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
         })
+    }
+
+    /// Returns the refusal of a response that is withheld as a whole because of this window. On a route that hides
+    /// existence it does not depend on the ledger: only a record that exists can be withheld as stale.
+    pub(super) fn denial(&self, window: &WindowSummary) -> Refusal {
+        let is_stale = window.withholds_as_stale() && !self.route().hide_existence;
+        if is_stale { Refusal::LedgerStale } else { Refusal::SubjectWithheld }
     }
 
     /// True if a response with a withheld field is withheld as a whole.
@@ -188,6 +253,7 @@ impl Grant {
         let people = window.distinct_subjects();
         let record = Window {
             position: self.context.shared.ledger.position(),
+            stale: window.stale,
             records: window.records,
             withheld_records: window.withheld_records,
             categories: self.categories(window),

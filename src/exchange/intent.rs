@@ -56,6 +56,7 @@ pub(super) fn intent<'a>(
         operation: route.operation(&context.method),
         policy: Arc::clone(decisions.pack().revision()),
         position: ledger.position(),
+        stale: false,
         factors: factors.0.as_slice().into(),
     }
 }

@@ -15,6 +15,7 @@ use crate::decision::{
 };
 use crate::exchange::caller::Identity;
 use crate::exchange::route::Recipient;
+use crate::exchange::stale::Knowledge;
 use crate::exchange::window::{FieldCounts, WindowSummary};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
@@ -56,6 +57,8 @@ pub(crate) struct RouteTerms<'e> {
     pub(crate) unknown_subject: UnknownSubject,
     /// For each class of fields: true if it can be personal.
     pub(crate) personal: &'e [bool],
+    /// The knowledge of the ledger on which the records are judged.
+    pub(crate) knowledge: Knowledge,
 }
 
 /// Decides on the records of one exchange while a chunk is scrubbed.
@@ -108,7 +111,12 @@ impl<'e> LedgerPolicy<'e> {
             terms,
             now,
             case,
-            summary: WindowSummary { valid_until, ..WindowSummary::default() },
+            summary: WindowSummary {
+                valid_until,
+                current: terms.knowledge == Knowledge::Current,
+                stale: terms.knowledge != Knowledge::Current,
+                ..WindowSummary::default()
+            },
             counted: FieldCounts::default(),
             overdue: OverdueData::default(),
             cache: SmallVec::new(),
@@ -209,7 +217,7 @@ impl<'e> LedgerPolicy<'e> {
             self.cache.push(cached);
             self.cache.len() - 1
         });
-        let Some(cached) = self.cache.get(at) else { return self.admitted.no_subject() };
+        let Some(cached) = self.cache.get(at) else { return self.judge_nobody() };
         self.overdue.merge(cached.overdue);
         self.summary.limit_validity(cached.valid_until);
         cached.permit.clone()
@@ -241,7 +249,21 @@ impl<'e> LedgerPolicy<'e> {
         relationship: Relationship,
     ) -> Permit {
         let unknown = self.terms.unknown_subject;
-        self.admitted.judge_person(known, unknown, controller, facts, relationship, self.now)
+        self.limited(self.admitted.judge_person(known, unknown, controller, facts, relationship, self.now))
+    }
+
+    /// Decides about fields that are about nobody known.
+    fn judge_nobody(&self) -> Permit {
+        self.limited(self.admitted.no_subject())
+    }
+
+    /// Limits the permit of one person. The permits of several people are combined afterwards, because the combination
+    /// names the basis of one of them.
+    fn limited(&self, permit: Permit) -> Permit {
+        match self.terms.knowledge {
+            Knowledge::Current => permit,
+            Knowledge::LastKnown(bases) => permit.limited_to(bases),
+        }
     }
 }
 
@@ -261,7 +283,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
                 self.summary.unknown_subjects += 1;
                 let relationship = Relationship::default();
                 self.overdue = self.admitted.overdue(None, &controller, record.facts, relationship, self.now);
-                self.admitted.no_subject()
+                self.judge_nobody()
             }
             [only] => self.judge_subject(only, record, &controller),
             several => {
@@ -283,7 +305,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
     }
 
     fn document_permit(&mut self) -> Permit {
-        self.admitted.no_subject()
+        self.judge_nobody()
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {

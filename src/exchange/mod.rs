@@ -30,6 +30,7 @@ pub mod media_type;
 pub mod pages;
 pub mod path;
 mod peer;
+pub(crate) mod position;
 pub(crate) mod privacy_control;
 pub mod purpose;
 mod record;
@@ -43,6 +44,7 @@ pub mod route;
 mod screen;
 mod shared;
 mod snapshot;
+pub(crate) mod stale;
 mod transfer;
 pub mod upstream_fault;
 pub(crate) mod window;
@@ -206,6 +208,8 @@ struct DeclaredExchange {
     requester: Requester,
     routing: Routing,
     purpose: DeclaredPurpose,
+    /// Present if the request has waited for the ledger: the wait already counted as an exchange.
+    permit: Option<ConcurrencyPermit<Arc<str>>>,
 }
 
 /// Phase 6: the upstream may be called. Everything that does not depend on a data subject is decided.
@@ -242,9 +246,11 @@ impl ReceivedExchange {
     async fn proceed(self, parts: &Parts, has_body: bool) -> Result<ExchangeStart, Box<RefusedExchange>> {
         let identified = self.screen(parts, has_body)?.identify(parts)?;
         if let Some(page) = Page::at(parts.uri.path()) {
-            return Ok(ExchangeStart::Answered(Box::pin(identified.answer_page(page)).await?));
+            let answered = Box::pin(identified.answer_page(page, &parts.headers)).await;
+            return Ok(ExchangeStart::Answered(answered?));
         }
         let declared = identified.route(parts)?.declare_purpose(&parts.headers)?;
+        let declared = declared.reach_position(&parts.headers).await?;
         let admitted = declared.admit(parts, has_body)?.record_privacy_signal(&parts.headers).await?;
         let head = admitted.request_head(parts);
         Ok(ExchangeStart::Forward(Box::new(admitted), head))
@@ -333,8 +339,12 @@ impl IdentifiedExchange {
     }
 
     /// Answers with a page about the recipient itself. The pages hold no personal data.
-    async fn answer_page(self, page: Page) -> Result<Response<Bytes>, Box<RefusedExchange>> {
-        let content = match self.page_content(page).await {
+    async fn answer_page(
+        self,
+        page: Page,
+        headers: &HeaderMap,
+    ) -> Result<Response<Bytes>, Box<RefusedExchange>> {
+        let content = match self.page_content(page, headers).await {
             Ok(content) => content,
             Err(rejection) => return Err(self.refuse(rejection)),
         };
@@ -348,11 +358,12 @@ impl IdentifiedExchange {
         Ok(response)
     }
 
-    async fn page_content(&self, page: Page) -> Result<Bytes, Rejection> {
+    async fn page_content(&self, page: Page, headers: &HeaderMap) -> Result<Bytes, Rejection> {
         let IdentifiedExchange { context, requester: Requester { recipient, caller } } = self;
         if !matches!(context.method, Method::GET | Method::HEAD) {
             return Err(Rejection::from(Refusal::MethodNotAllowed).allow("GET, HEAD".to_owned()));
         }
+        let _permit = position::reach(context, &recipient.name, headers).await?;
         match page {
             Page::Purposes => {
                 let facts = recipient.facts(context.today());
@@ -416,7 +427,7 @@ impl RoutedExchange {
         let covered = factors.weigh("credential", agrees.then_some(()).ok_or(Refusal::PurposeNotPermitted));
         let RoutedExchange { context, requester, routing } = self;
         let purpose = DeclaredPurpose { id, declaration, factors };
-        let declared = DeclaredExchange { context, requester, routing, purpose };
+        let declared = DeclaredExchange { context, requester, routing, purpose, permit: None };
         match covered {
             Ok(()) => Ok(declared),
             Err(refusal) => Err(declared.refuse(refusal)),
@@ -443,12 +454,23 @@ impl RoutedExchange {
 
 impl DeclaredExchange {
     fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
-        let DeclaredExchange { context, requester, routing, purpose } = self;
+        let DeclaredExchange { context, requester, routing, purpose, permit: _ } = self;
         let mut refused = RoutedExchange { context, requester, routing }.refuse(rejection);
         refused.declaration = purpose.declaration;
         refused.purpose = Some(purpose.id);
         refused.factors = purpose.factors;
         refused
+    }
+
+    /// Waits until this gateway knows the event that the request's `Ledger-Position` names.
+    async fn reach_position(mut self, headers: &HeaderMap) -> Result<Self, Box<RefusedExchange>> {
+        match position::reach(&self.context, &self.requester.recipient.name, headers).await {
+            Ok(permit) => {
+                self.permit = permit;
+                Ok(self)
+            }
+            Err(rejection) => Err(self.refuse(rejection)),
+        }
     }
 
     /// Decides everything that can be decided before the upstream is called and does not depend on a data subject.
@@ -458,7 +480,7 @@ impl DeclaredExchange {
                 let report = self.requester.recipient.report;
                 let report =
                     if request_head::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
-                let DeclaredExchange { context, requester, routing, purpose } = self;
+                let DeclaredExchange { context, requester, routing, purpose, permit: _ } = self;
                 Ok(AdmittedExchange { context, requester, routing, purpose, admission, report, permit })
             }
             Err(rejection) => Err(self.refuse(rejection)),
@@ -473,14 +495,17 @@ impl DeclaredExchange {
         let route = Arc::clone(&self.routing.matched.route);
         // The purpose is known by now, so the refusal of a person's own request can name the contact (P-3b).
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
-        let admission = self.weigh_admission(&route)?;
-        admission::screen_query(&route, parts.uri.query(), &admission.release)?;
+        let mut admission = self.weigh_admission(&route)?;
+        admission.screen_query(&route, parts.uri.query())?;
         let shared = &self.context.shared;
         shared.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         // The intent is written while the upstream is called. If the log is not healthy, the upstream is not called.
         shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         // The permit is taken last, so a refused request takes none.
-        let permit = self.context.listener.acquire(&self.requester.recipient.name)?;
+        let permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => self.context.listener.acquire(&self.requester.recipient.name)?,
+        };
         Ok((admission, permit))
     }
 }
@@ -488,7 +513,7 @@ impl DeclaredExchange {
 impl AdmittedExchange {
     fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
         let AdmittedExchange { context, requester, routing, purpose, .. } = self;
-        DeclaredExchange { context, requester, routing, purpose }.refuse(rejection)
+        DeclaredExchange { context, requester, routing, purpose, permit: None }.refuse(rejection)
     }
 
     /// Records the objection that `Sec-GPC: 1` stands for; it is in force before the upstream is called.

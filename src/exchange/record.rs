@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::grant::Grant;
 use super::intent::{IntentError, OpenEntry, intent};
 use super::respond::RecordedExchange;
+use super::stale::Knowledge;
 use super::{AdmittedExchange, Refusal, RefusedExchange};
 
 impl AdmittedExchange {
@@ -14,8 +15,8 @@ impl AdmittedExchange {
     /// # Errors
     /// [`IntentError`] if the log does not take the record; pass it to [`AdmittedExchange::record`].
     pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
-        let AdmittedExchange { context, requester, routing, purpose, .. } = self;
-        let intent = intent(
+        let AdmittedExchange { context, requester, routing, purpose, admission, .. } = self;
+        let mut intent = intent(
             context,
             requester,
             &routing.matched.route,
@@ -24,6 +25,7 @@ impl AdmittedExchange {
             purpose.declaration.as_ref(),
             &purpose.factors,
         );
+        intent.stale = admission.knowledge != Knowledge::Current;
         let (entry, queued) = context.shared.log.intent(intent).await?;
         let entry = OpenEntry::new(Arc::clone(&context.shared), entry);
         match queued.durable().await {

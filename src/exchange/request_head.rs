@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::caller::CREDENTIAL_HEADERS;
 use super::peer::Peer;
+use super::position::LEDGER_POSITION;
 use super::purpose::PREFETCH_HEADERS;
 use super::screen::authority;
 
@@ -129,6 +130,8 @@ pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option
         Some("it frames or addresses the message, and the gateway writes its own")
     } else if CREDENTIAL_HEADERS.contains(name) {
         Some("it carries the recipient's credential for the gateway")
+    } else if *name == LEDGER_POSITION {
+        Some("it is for the gateway, which waits for the event that it names")
     } else if name == purpose_header || PREFETCH_HEADERS.contains(name) || is_purpose(text) {
         Some("it states a purpose: `forward-purpose = true` forwards the accepted one")
     } else if OVERRIDES.contains(name) {

@@ -78,6 +78,7 @@ impl RecordedExchange {
     /// # Errors
     /// The [`Rejection`] to pass to [`RecordedExchange::refuse`].
     pub fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
+        self.grant.knowledge()?;
         match &self.grant.route().scrubbing {
             Some(scrubbing) => self.respond_scrubbed(upstream, scrubbing),
             None => self.respond_unread(upstream, length).map_err(Rejection::from),

@@ -148,6 +148,9 @@ pub struct Route {
     pub delete_body: bool,
     /// The rules for cross-origin requests, if the route lists origins.
     pub cors: Option<Cors>,
+    /// Maximum age of the knowledge of the ledger on which releases that rest on a contract, and `security`, go on while
+    /// the ledger is stale; `None`: they stop, too.
+    pub stale_for: Option<Duration>,
     /// Maximum bytes of a request's body.
     pub max_request_body: usize,
     /// Bounds the log lines about faults of its upstream.

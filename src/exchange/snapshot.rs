@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::HeaderName;
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub exporter_region: Arc<str>,
     /// The name of the epoch of pseudonymised values.
     pub pseudonym_epoch: Option<Arc<str>>,
+    /// Maximum time that a request waits for the ledger's position that it names.
+    pub max_staleness: Duration,
     /// A digest of the files that the configuration was read from.
     pub revision: Arc<str>,
     /// Cache of the pages that tell recipients their purposes.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use prometheus::IntCounter;
@@ -77,6 +78,14 @@ impl Transfer {
     /// The [`Refusal`] that cuts the response.
     pub fn may_leave(&self) -> Result<(), Refusal> {
         self.grant.may_leave(self.endless)
+    }
+
+    /// Hands out a part of a body that passes unread, unless nothing may leave at this moment.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that cuts the response.
+    pub async fn hand_out_unread(&self, part: Bytes) -> Result<Bytes, Refusal> {
+        self.grant.hand_out_unread(self.endless, || part).await
     }
 
     /// Counts a wait for the upstream.

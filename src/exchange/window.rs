@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::decision::{ClassRelease, Permit};
+use crate::decision::{ClassRelease, Permit, Reason};
 use crate::keys::{BuildFingerprintHasher, Fingerprint};
 use crate::vocabulary::Form;
 
@@ -61,6 +61,10 @@ pub(crate) struct WindowSummary {
     pub(crate) closed_accounts: u64,
     /// Records past their retention.
     pub(crate) past_retention: u64,
+    /// True if something was judged on current knowledge of the ledger. It may leave only while the knowledge is.
+    pub(crate) current: bool,
+    /// True if something was judged on what was last known, while the ledger was stale.
+    pub(crate) stale: bool,
     /// Number of fields by class and release.
     pub(crate) released: Vec<ReleaseCount>,
     /// The first instant at which a decision ends by itself: a consent or the cited case ends.
@@ -141,14 +145,23 @@ impl WindowSummary {
         people.iter().filter(|subject| !released.contains(subject)).copied().collect()
     }
 
+    /// True if something was withheld because the ledger was stale.
+    pub(crate) fn withholds_as_stale(&self) -> bool {
+        self.released.iter().any(|released| released.release.reason == Some(Reason::Stale))
+    }
+
     /// Adds another summary to this one.
     pub(crate) fn merge(&mut self, other: WindowSummary) {
         if self.is_empty() {
-            let ask_again = self.valid_until;
+            let WindowSummary { valid_until, current, stale, .. } = *self;
             *self = other;
-            self.limit_validity(ask_again);
+            self.limit_validity(valid_until);
+            self.current |= current;
+            self.stale |= stale;
             return;
         }
+        self.current |= other.current;
+        self.stale |= other.stale;
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;

@@ -14,6 +14,8 @@ mod differential;
 mod listener;
 mod plaintext;
 mod reload;
+#[cfg(test)]
+mod stale_exchanges;
 mod upstreams;
 
 use std::net::SocketAddr;

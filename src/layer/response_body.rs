@@ -85,18 +85,17 @@ async fn next_chunk<U: Body<Data = Bytes>>(
 ) -> Result<Option<Bytes>, ResponseError> {
     loop {
         let waiting = Instant::now();
-        let frame = tokio::time::timeout(idle, body.frame()).await;
+        let frame = match tokio::time::timeout(idle, body.frame()).await {
+            Ok(Some(Ok(frame))) => Ok(Some(frame)),
+            Ok(Some(Err(_))) => Err(UpstreamFault::Broken),
+            Ok(None) => Ok(None),
+            Err(_) => Err(UpstreamFault::IdleTimeout),
+        };
         transfer.waited(waiting.elapsed())?;
-        match frame {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(chunk) = frame.into_data() {
-                    transfer.may_leave()?;
-                    return Ok(Some(chunk));
-                }
-            }
-            Ok(Some(Err(_))) => return Err(UpstreamFault::Broken.into()),
-            Ok(None) => return Ok(None),
-            Err(_) => return Err(UpstreamFault::IdleTimeout.into()),
+        match frame?.map(Frame::into_data) {
+            Some(Ok(chunk)) => return Ok(Some(transfer.hand_out_unread(chunk).await?)),
+            Some(Err(_trailers)) => {}
+            None => return Ok(None),
         }
     }
 }

@@ -22,6 +22,7 @@ mod event_json;
 mod fold;
 #[allow(dead_code, reason = "the thread of the follower is not there yet")]
 mod follower;
+mod freshness;
 mod idempotency;
 mod import;
 mod index;
@@ -82,7 +83,7 @@ pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
 use self::core::LedgerCore;
 use crate::decision::{Controller, Subject};
-use crate::keys::{Fingerprint, Fingerprints, Keys};
+use crate::keys::{Fingerprint, Fingerprints, Keys, PositionTokens};
 use crate::vocabulary::{PurposeId, SubjectId};
 use idempotency::{Idempotency, KeySource};
 use sequencer::thread::QueuedReport;
@@ -95,6 +96,9 @@ pub struct Ledger {
     queue: Option<mpsc::Sender<QueuedReport>>,
     /// The sequencer's and the committer's thread.
     threads: Vec<JoinHandle<()>>,
+    position_tokens: PositionTokens,
+    #[cfg(test)]
+    assumed: freshness::Assumed,
 }
 
 /// The body of one of the ledger's threads. It runs until the ledger is dropped.
@@ -134,7 +138,14 @@ impl Ledger {
             start("ledger", Box::new(move |core| commit::run(core, jobs)))?,
             start("ledger-warming", Box::new(warming::run))?,
         ];
-        let ledger = Arc::new(Ledger { core, queue: Some(queue), threads });
+        let ledger = Arc::new(Ledger {
+            core,
+            queue: Some(queue),
+            threads,
+            position_tokens: keys.position_tokens(),
+            #[cfg(test)]
+            assumed: freshness::Assumed::default(),
+        });
         ledger.core.warming.wait_in_foreground()?;
         Ok(ledger)
     }
@@ -293,6 +304,17 @@ impl Ledger {
         self.core.position()
     }
 
+    /// Returns the text by which callers name a position: the `position` of an acknowledgement, and the value of
+    /// `Ledger-Position`.
+    pub fn position_token(&self, position: Position) -> String {
+        self.position_tokens.token(position.0)
+    }
+
+    /// Returns the position of a token that a gateway of this ledger made; `None` for any other text.
+    pub fn read_position_token(&self, token: &[u8]) -> Option<Position> {
+        self.position_tokens.position(token).map(Position)
+    }
+
     /// True until the store fails. Afterwards nothing is recorded any more.
     pub fn healthy(&self) -> bool {
         !self.core.has_failed()
@@ -401,16 +423,19 @@ impl Ledger {
         self.core.changes.changed_since(since, concerned)
     }
 
-    /// Runs `leave`, which hands out a window, unless [`Ledger::changed_since`] is true. In that case `leave` does not
-    /// run, the result is `None`, and the window must be decided again. No change that can withhold is acknowledged
-    /// while `leave` runs, so `leave` must be short and must not block.
+    /// Runs `leave`, which hands out a window, unless [`Ledger::changed_since`] is true or `accepts` rejects the present
+    /// [`Ledger::freshness`]. In that case `leave` does not run, the result is `None`, and the window must be decided
+    /// again. No change that can withhold is acknowledged, and none is confirmed to other gateways, while `leave` runs,
+    /// so `leave` must be short and must not block.
     pub fn hand_out<'f, T>(
         &self,
         since: Epoch,
         concerned: impl IntoIterator<Item = &'f Fingerprint>,
+        accepts: impl FnOnce(Freshness) -> bool,
         leave: impl FnOnce() -> T,
     ) -> Option<T> {
-        self.core.changes.hand_out(since, concerned, leave)
+        let accepted = || accepts(self.freshness()).then(leave);
+        self.core.changes.hand_out(since, concerned, accepted).flatten()
     }
 }
 

@@ -197,6 +197,18 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[audit]\nlogs = [{ path = \"b\", key = \"none\" }]", "there is no file", "the key file"),
     ("[audit]\nlogs = [{ folder = \"b\", path = \"c\" }]", "unknown key `folder`", "path"),
     (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\n\
+         fields = { \"@.name\" = \"name\" }\nstale = \"consent\"",
+        "`stale` cannot be `consent`",
+        "one of `stop`, `contract`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\n\
+         fields = { \"@.name\" = \"name\" }\nstale = \"contract\"\nstale-for = \"25h\"",
+        "`stale-for` must be at most a day",
+        "after a day without the ledger",
+    ),
+    (
         "[audit]\ndurability = \"never\"",
         "`durability` cannot be `never`",
         "one of `before-release`, `batched`",

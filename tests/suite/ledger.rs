@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::{TestGateway, base};
+use crate::gateway::{TestGateway, base, bearer};
 use crate::http::{self, Answer};
 use crate::program::run;
 use crate::upstream::Upstream;
@@ -62,6 +62,51 @@ fn an_acknowledgement_reports_changes_and_repetitions() {
     let changed: Vec<Value> =
         results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["changed"].clone()).collect();
     assert_eq!(changed, [json!(true), json!(false)]);
+}
+
+#[test]
+fn an_acknowledged_position_can_be_handed_on() {
+    let (_upstream, gateway) = gateway();
+    let acknowledged = gateway.record_event("1", GIVEN);
+    let position = acknowledged["position"].as_str().unwrap();
+    let line = r#"{"subject": "1", "kind": "notice", "notice": "n"}"#;
+    let imported = post(&gateway, "/v1/events:batch", &[], line).json();
+    assert_ne!(imported["position"], position);
+    let headers = |position: &str| {
+        [
+            format!("ledger-position: {position}"),
+            bearer("support"),
+            "data-purpose: direct-marketing".to_owned(),
+        ]
+    };
+    let get = |position: &str| {
+        let headers = headers(position);
+        http::send(gateway.address, "GET", "/people", &headers.each_ref().map(String::as_str), b"")
+    };
+    for position in [position, imported["position"].as_str().unwrap()] {
+        assert!(get(position).text().contains("Ada Example"));
+        let header = format!("ledger-position: {position}");
+        let state = http::send(gateway.admin, "GET", "/v1/subjects/1", &[&header], b"").json();
+        assert_eq!(state["position"], 2, "the state has the place in the ledger");
+    }
+    for position in ["2", "", &position[1..], "x"] {
+        assert_eq!(get(position).json()["code"], "request-malformed", "{position}");
+        let header = format!("ledger-position: {position}");
+        let refused = http::send(gateway.admin, "GET", "/v1/subjects/1", &[&header], b"");
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("request-malformed")));
+        assert_eq!(http::send(gateway.admin, "GET", "/healthz", &[&header], b"").status, 200);
+    }
+}
+
+#[test]
+fn with_one_gateway_an_event_is_in_force_everywhere_at_once() {
+    let (_upstream, gateway) = gateway();
+    let post = |path: &str, body: &str| post(&gateway, path, &[], body).json();
+    assert_eq!(post(EVENTS, GIVEN)["in_force"], "here");
+    assert_eq!(post(&format!("{EVENTS}?wait=everywhere"), WITHDRAWN)["in_force"], "everywhere");
+    let line = r#"{"subject": "1", "kind": "restriction"}"#;
+    assert_eq!(post("/v1/events:batch", line).get("in_force"), None);
+    assert_eq!(post("/v1/events:batch?wait=everywhere", line)["in_force"], "everywhere");
 }
 
 #[test]
@@ -169,7 +214,8 @@ fn a_shortened_history_must_be_accepted_before_a_start() {
     assert!(run_in(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
     let (status, words) = run_in(&folder, &give);
     assert_eq!(status, 0, "{words}");
-    assert!(words.contains("\"position\":4"), "{words}");
+    let (_, words) = run_in(&folder, &["consent", "show", "1"]);
+    assert!(words.contains("\"position\": 4"), "{words}");
 }
 
 #[test]

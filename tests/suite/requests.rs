@@ -339,9 +339,15 @@ fn a_preflight_is_answered_by_the_gateway() {
             assert_eq!(response.header("vary"), Some("Origin"));
             assert_eq!(list(&response, "access-control-allow-methods"), ["GET", "POST", "HEAD"]);
             let headers = list(&response, "access-control-allow-headers");
-            for name in
-                ["data-purpose", "authorization", "x-api-key", "content-type", "x-tenant", "idempotency-key"]
-            {
+            for name in [
+                "data-purpose",
+                "authorization",
+                "x-api-key",
+                "content-type",
+                "ledger-position",
+                "x-tenant",
+                "idempotency-key",
+            ] {
                 assert!(headers.contains(&name), "{headers:?}");
             }
             assert!(response.header("access-control-max-age").is_some());

@@ -42,6 +42,25 @@ fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
 }
 
 #[test]
+fn a_time_for_a_stale_ledger_without_effect_is_a_warning() {
+    for (keys, why) in [
+        ("stale-for = \"1m\"\n", "`stale-for` has no effect on this route"),
+        ("stale = \"stop\"\nstale-for = \"1m\"\n", "`stale-for` has no effect on this route"),
+        ("stale = \"contract\"\nstale-for = \"2s\"\n", "`stale-for` is not longer than `max-staleness`"),
+    ] {
+        let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{keys}"));
+        assert!(loads);
+        assert_eq!(codes(&findings), ["stale-without-effect"], "{}", rendered(&findings, folder.path()));
+        assert!(findings[0].to_string().contains(why), "{}", findings[0]);
+    }
+    for keys in
+        ["stale = \"contract\"\n", "stale = \"contract\"\nstale-for = \"24h\"\n", "stale = \"stop\"\n"]
+    {
+        assert!(check_with(&format!("{ROUTE}{FIELDS}{keys}")).1.is_empty(), "{keys}");
+    }
+}
+
+#[test]
 fn a_configuration_without_routes_is_a_warning() {
     let (loads, findings, folder) = check_with("");
     assert!(loads && findings.len() == 1, "{}", rendered(&findings, folder.path()));

@@ -38,12 +38,14 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
         operation: Operation::Disclose,
         policy: "1".into(),
         position: Position(3),
+        stale: false,
         factors: Vec::new().into(),
     };
     let entry = log.intent(intent).await.unwrap().0;
     let alice = IdReader::default().read("alice").unwrap();
     let window = Window {
         position: Position(3),
+        stale: false,
         records: 1,
         withheld_records: 0,
         withheld_subjects: Vec::new(),

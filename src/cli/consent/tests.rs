@@ -61,8 +61,10 @@ fn each_verb_records_its_event() {
     let ledger = TestLedger::new();
     let (status, answer, _) = ledger.run("give alice marketing --channel web");
     let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!((status, &answer["position"], &answer["durable"]), (0, &json!(1), &json!(true)));
-    assert_eq!(ledger.state("alice")["consents"], json!({"marketing": "given"}));
+    assert_eq!((status, &answer["durable"]), (0, &json!(true)));
+    assert!(answer["position"].is_string(), "{answer}");
+    let state = ledger.state("alice");
+    assert_eq!((&state["consents"], &state["position"]), (&json!({"marketing": "given"}), &json!(1)));
     for (arguments, pointer, expected) in [
         ("withdraw alice --purpose marketing", "/consents", json!({"marketing": "withdrawn"})),
         ("refuse alice survey --recipient acme", "/consents/survey:acme", json!("refused")),

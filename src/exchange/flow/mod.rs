@@ -27,7 +27,6 @@ use jiff::Timestamp;
 
 use self::decode::{Decoder, Undecodable};
 use self::part::WindowPart;
-use super::Refusal;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
 use super::upstream_fault::{ResponseError, UpstreamFault};
@@ -247,7 +246,9 @@ impl BodyFlow {
         }
         let Some(part) = self.parts.back_mut() else { return Ok(()) };
         self.gathered.read += input.len();
-        let policy = self.transfer.grant.policy(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
+        let policy = self.transfer.grant.policy(Timestamp::now()).inspect_err(|refusal| {
+            self.failed = Some((*refusal).into());
+        })?;
         let written = part.scrub(&mut self.scrubber, policy, input, last).inspect_err(|error| {
             self.failed = Some(*error);
         })?;
@@ -279,8 +280,8 @@ impl BodyFlow {
             if !self.finished || gathered > max_body {
                 return Err(UpstreamFault::TooLong(max_body).into());
             }
-            if self.parts.iter().any(|part| grant.withholds(part.summary())) {
-                return Err(Refusal::SubjectWithheld.into());
+            if let Some(part) = self.parts.iter().find(|part| grant.withholds(part.summary())) {
+                return Err(grant.denial(part.summary()).into());
             }
         }
         let mut together = WindowSummary::default();
@@ -366,7 +367,7 @@ pub(crate) mod tests {
     use crate::assembly::assemble;
     use crate::config;
     use crate::credentials::hash;
-    use crate::exchange::{BodyTreatment, ExchangeStart, SharedState, begin};
+    use crate::exchange::{BodyTreatment, ExchangeStart, Refusal, SharedState, begin};
     use crate::ledger::{Batch, LineResult};
 
     pub(crate) const KEY: &str = "pgk_test_flow";

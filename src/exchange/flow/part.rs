@@ -96,7 +96,7 @@ impl WindowPart {
     }
 
     /// Returns the next bytes that leave; `None` if the part has to be scrubbed again, because the state of somebody
-    /// in it has changed since it was judged.
+    /// in it has changed since it was judged, or the ledger has become stale.
     pub(super) fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
         if self.is_stale {
             return Ok(None);
@@ -130,7 +130,7 @@ impl WindowPart {
         self.is_stale = false;
         self.output.clear();
         let mut scrubber = (*self.before).clone();
-        let mut policy = grant.policy(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
+        let mut policy = grant.policy(Timestamp::now())?;
         for chunk in &self.input {
             scrubber.feed(chunk, &mut policy, &mut self.output)?;
         }
@@ -139,14 +139,18 @@ impl WindowPart {
         }
         let rescrubbed = policy.into_summary();
         if grant.is_all_or_nothing() && grant.withholds(&rescrubbed) {
-            return Err(Refusal::SubjectWithheld.into());
+            return Err(grant.denial(&rescrubbed).into());
         }
-        let valid_until = rescrubbed.valid_until;
+        let WindowSummary { valid_until, current, stale, .. } = rescrubbed;
         if rescrubbed.discloses_more_than(&self.summary) {
             grant.record(&rescrubbed).await?;
             self.summary.merge(rescrubbed.clone());
+        } else if stale && !self.summary.stale {
+            grant.record(&WindowSummary { stale, ..WindowSummary::default() }).await?;
         }
         self.summary.valid_until = valid_until;
+        self.summary.current = current;
+        self.summary.stale |= stale;
         self.rescrubbed = Some(rescrubbed);
         Ok(scrubber)
     }

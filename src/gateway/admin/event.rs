@@ -1,6 +1,7 @@
 //! Events of the ledger: recorded, imported, listed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -9,13 +10,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::problem::AdminProblem;
-use super::request::{AdminRequest, read_body, text_header};
+use super::request::{AdminRequest, REQUEST_TIME, read_body, text_header};
 use super::{AdminApi, AdminResponse, ok, response};
-use crate::ledger::{self, AppendError, Entity, LineResult};
+use crate::ledger::{self, AppendError, Entity, Ledger, LineResult, Position};
 use crate::vocabulary::SubjectId;
 
 /// Maximum size of a batch of events, in bytes.
 const MAX_BATCH: usize = 64 << 20;
+/// Maximum time that `wait=everywhere` waits for other gateways.
+const EVERYWHERE_TIME: Duration = REQUEST_TIME;
 
 impl AdminApi {
     /// Reads the ledger's file on a thread of its own: a slow disk must not delay exchanges.
@@ -92,19 +95,26 @@ impl AdminApi {
         if withholds {
             self.shared.metrics.withdrawal_effect.observe(head.received.elapsed().as_secs_f64());
         }
-        // One gateway owns an embedded ledger, so an event in force here is in force everywhere.
-        let in_force = if head.wait_everywhere { "everywhere" } else { "here" };
+        let in_force = self.reach(head, recorded.position).await;
         let mut acknowledgement = Map::from_iter([
             ("event".to_owned(), recorded.event.to_string().into()),
-            ("position".to_owned(), recorded.position.0.into()),
+            ("position".to_owned(), self.shared.ledger.position_token(recorded.position).into()),
             ("durable".to_owned(), true.into()),
-            ("in_force".to_owned(), in_force.into()),
+            ("in_force".to_owned(), in_force.name().into()),
             ("changed".to_owned(), recorded.changed.into()),
         ]);
         if recorded.repeated {
             acknowledgement.insert("again".to_owned(), true.into());
         }
         Ok(acknowledgement)
+    }
+
+    /// Waits until an event is in force everywhere, if the request asks for it.
+    async fn reach(&self, head: &AdminRequest, position: Position) -> InForce {
+        if !head.wait_everywhere {
+            return InForce::Here;
+        }
+        wait_everywhere(&self.shared.ledger, position, EVERYWHERE_TIME).await
     }
 
     /// Imports a batch of events. Returns one line for each.
@@ -121,9 +131,15 @@ impl AdminApi {
             name: key.as_deref(),
             keep_unknown_recipients: head.keep_unknown_recipients,
         };
-        let mut lines = String::new();
-        let write = |result: LineResult| lines.push_str(&result_line(&result));
-        self.shared.ledger.import(&body, batch, Timestamp::now(), write).await;
+        let mut results = Vec::new();
+        let ledger = &self.shared.ledger;
+        ledger.import(&body, batch, Timestamp::now(), |result: LineResult| results.push(result)).await;
+        let recorded = results.iter().filter_map(|result| result.outcome.as_ref().ok());
+        let in_force = match recorded.map(|recorded| recorded.position).max() {
+            Some(last) if head.wait_everywhere => Some(self.reach(head, last).await),
+            Some(_) | None => None,
+        };
+        let lines: String = results.iter().map(|result| result_line(result, ledger, in_force)).collect();
         Ok(response(StatusCode::OK, "application/x-ndjson", lines))
     }
 
@@ -140,16 +156,61 @@ impl AdminApi {
     }
 }
 
-fn result_line(result: &LineResult) -> String {
-    let value = match &result.outcome {
+/// The gateways in which an event is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InForce {
+    /// At least this one.
+    Here,
+    /// All of the ledger.
+    Everywhere,
+}
+
+impl InForce {
+    fn name(self) -> &'static str {
+        match self {
+            InForce::Here => "here",
+            InForce::Everywhere => "everywhere",
+        }
+    }
+}
+
+/// Waits until an event is in force everywhere, for at most this time.
+async fn wait_everywhere(ledger: &Ledger, position: Position, at_most: Duration) -> InForce {
+    match tokio::time::timeout(at_most, ledger.in_force_everywhere(position)).await {
+        Ok(()) => InForce::Everywhere,
+        Err(_) => InForce::Here,
+    }
+}
+
+fn result_line(result: &LineResult, ledger: &Ledger, in_force: Option<InForce>) -> String {
+    let mut value = match &result.outcome {
         Ok(recorded) => json!({
             "line": result.line,
             "event": recorded.event.to_string(),
-            "position": recorded.position.0,
+            "position": ledger.position_token(recorded.position),
             "again": recorded.repeated,
             "changed": recorded.changed,
         }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
     };
+    if let (Some(members), Some(in_force), Ok(_)) = (value.as_object_mut(), in_force, &result.outcome) {
+        members.insert("in_force".to_owned(), in_force.name().into());
+    }
     format!("{value}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::flow::tests::TestState;
+
+    #[tokio::test]
+    async fn everywhere_is_said_only_when_every_gateway_confirmed() {
+        let state = TestState::new("").await;
+        let ledger = &*state.shared.ledger;
+        assert_eq!(wait_everywhere(ledger, ledger.position(), EVERYWHERE_TIME).await, InForce::Everywhere);
+        ledger.assume_unconfirmed();
+        let at_most = Duration::from_millis(20);
+        assert_eq!(wait_everywhere(ledger, ledger.position(), at_most).await, InForce::Here);
+    }
 }

@@ -10,6 +10,8 @@ mod problem;
 mod request;
 mod status;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,7 +34,7 @@ use self::request::{AdminRequest, read_body};
 use super::acceptor::Acceptor;
 use super::authzen::{self, MalformedRequest};
 use super::connection::{HEAD_TIME, STALL_TIME};
-use crate::exchange::SharedState;
+use crate::exchange::{SharedState, position};
 use crate::ledger::{self, AppendError, Entity};
 
 /// Maximum size of a request for access evaluations, in bytes.
@@ -93,6 +95,7 @@ impl AdminApi {
         head: AdminRequest,
         request: Request<Incoming>,
     ) -> Result<AdminResponse, AdminProblem> {
+        self.reach_position(&head, request.headers()).await?;
         let segments: Vec<&str> = head.segments.iter().map(String::as_str).collect();
         // hyper drops the body of a response to HEAD.
         let is_get = matches!(head.method, Method::GET | Method::HEAD);
@@ -124,6 +127,25 @@ impl AdminApi {
                 Ok(ok(&authzen::configuration(&format!("http://{authority}"))))
             }
             _ => Err(AdminProblem::not_found()),
+        }
+    }
+
+    /// Waits until this gateway knows the event that the request's `Ledger-Position` names, for at most `max-staleness`.
+    /// The number of connections bounds the number of waits.
+    async fn reach_position(&self, head: &AdminRequest, headers: &HeaderMap) -> Result<(), AdminProblem> {
+        let is_about_the_process =
+            matches!(head.segments.iter().map(String::as_str).next(), Some("healthz" | "readyz" | "metrics"));
+        if is_about_the_process {
+            return Ok(());
+        }
+        let SharedState { ledger, .. } = &*self.shared;
+        let required = position::required(headers, ledger)
+            .map_err(|malformed| AdminProblem::malformed(malformed.to_string()))?;
+        match required {
+            Some(required) if !ledger.reach(required, self.shared.snapshot().max_staleness).await => {
+                Err(AdminProblem::ledger_stale())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

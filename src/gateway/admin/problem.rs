@@ -38,6 +38,14 @@ impl AdminProblem {
         )
     }
 
+    pub(super) fn ledger_stale() -> AdminProblem {
+        AdminProblem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ledger-stale",
+            "this gateway does not know the event of `Ledger-Position` yet",
+        )
+    }
+
     pub(super) fn into_response(self) -> AdminResponse {
         let body = json!({
             "type": format!("urn:purposegate:problem:{}", self.code),

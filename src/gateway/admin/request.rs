@@ -18,7 +18,7 @@ use crate::vocabulary::SubjectId;
 /// Maximum size of an event, in bytes.
 const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
 /// Time for a request's body to arrive.
-const REQUEST_TIME: Duration = Duration::from_secs(30);
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// The head of an admin request, read.
 pub(super) struct AdminRequest {

@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use super::problem::AdminProblem;
 use super::{AdminApi, AdminResponse, response};
 use crate::exchange::Versions;
+use crate::ledger::Freshness;
 
 impl AdminApi {
     pub(super) async fn readiness(&self) -> AdminResponse {
-        let ledger = self.shared.ledger.check_store().await;
+        let ledger =
+            self.shared.ledger.check_store().await && self.shared.ledger.freshness() == Freshness::Current;
         let log = self.shared.log.healthy();
         let draining = self.draining.load(Ordering::Relaxed);
         let ready = ledger && log && !draining;
@@ -38,6 +40,7 @@ impl AdminApi {
         }
         let divergences = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
+        metrics.ledger_staleness.set(staleness(self.shared.ledger.freshness()));
         metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
@@ -106,5 +109,14 @@ impl AdminApi {
             })
         });
         routes.collect()
+    }
+}
+
+/// Returns the age of the knowledge of the ledger beyond `max-staleness`, in seconds.
+fn staleness(freshness: Freshness) -> f64 {
+    match freshness {
+        Freshness::Current => 0.0,
+        Freshness::Stale { age } => age.as_secs_f64(),
+        Freshness::Unknown => f64::INFINITY,
     }
 }

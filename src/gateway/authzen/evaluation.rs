@@ -13,6 +13,7 @@ use crate::decision::{
 };
 use crate::exchange::caller::Identity;
 use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
+use crate::exchange::stale::Knowledge;
 use crate::exchange::{SharedState, Snapshot};
 use crate::ledger::Case;
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
@@ -88,7 +89,7 @@ impl<'q> AccessEvaluation<'q> {
         let personal = self.decisions.pack().vocabulary().has_owner(self.category);
         let operation = self.admission.operation;
         let unknown_subject = ledger_policy::unknown_subject_for(operation, self.unknown_subject);
-        let terms = RouteTerms { unknown_subject, personal: &[personal] };
+        let terms = RouteTerms { unknown_subject, personal: &[personal], knowledge: Knowledge::Current };
         let ledger = &self.shared.ledger;
         let mut policy =
             LedgerPolicy::new(ledger, &admitted, &self.asker, terms, self.case.clone(), self.now);

@@ -6,7 +6,8 @@
 //! data is read or disclosed, so nothing is logged.
 //!
 //! Invariants: [`evaluation`] calls the same policy as an exchange does for each record (for an operation: before the
-//! upstream is called), so the two decisions cannot differ; a name that is not configured is denied.
+//! upstream is called), so the two decisions cannot differ; a name that is not configured is denied. While the ledger is
+//! stale everything is denied, also what an exchange may go on to release.
 
 mod evaluation;
 
@@ -18,9 +19,9 @@ use serde_json::{Map, Value, json};
 use self::evaluation::AccessEvaluation;
 use crate::decision::Decisions;
 use crate::exchange::route::{Recipient, Route};
-use crate::exchange::{SharedState, Snapshot, Versions};
+use crate::exchange::{Refusal, SharedState, Snapshot, Versions};
 use crate::finding::suggestion;
-use crate::ledger::{self, TermLookup};
+use crate::ledger::{self, Freshness, TermLookup};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, SubjectId, Vocabulary};
 
 /// Maximum number of evaluations in one request.
@@ -205,6 +206,10 @@ fn evaluate(
         Err(Unresolved::Malformed(malformed)) => return Err(malformed),
         Err(Unresolved::Denied(denial)) => return Ok(denial),
     };
+    // Releases while the ledger is stale must be on record as stale, and an evaluation is not on record.
+    if shared.ledger.freshness() != Freshness::Current {
+        return Ok(stale());
+    }
     Ok(AccessEvaluation::new(shared, &snapshot, target, parts, now)?.response())
 }
 
@@ -290,6 +295,16 @@ fn unknown_name<'k>(why: &str, name: &str, known: impl Iterator<Item = &'k str>)
 
 fn denied(why: &str) -> Value {
     json!({ "decision": false, "context": { "form": Form::Removed, "reason_admin": { "en": why } } })
+}
+
+/// Denies because the gateway may not know the latest events.
+fn stale() -> Value {
+    let why = "the ledger is stale: what this gateway knows about people is older than `max-staleness`";
+    let mut denial = denied(why);
+    if let Some(context) = denial.get_mut("context").and_then(Value::as_object_mut) {
+        context.insert("reason".to_owned(), Refusal::LedgerStale.code().into());
+    }
+    denial
 }
 
 fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str>, MalformedRequest> {

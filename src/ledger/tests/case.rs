@@ -74,6 +74,6 @@ async fn the_end_of_a_case_is_a_change_that_withholds_and_its_approval_is_not() 
     assert!(!ledger.changed_since(before, &case));
     tell(&ledger, r#"{"case":"C-7","kind":"case-ended"}"#).await.unwrap();
     assert!(ledger.changed_since(before, &case));
-    assert_eq!(ledger.hand_out(before, &case, || ()), None);
+    assert_eq!(ledger.hand_out(before, &case, |_| true, || ()), None);
     assert_eq!(ledger.case("C-7").unwrap().status(now()), CaseStatus::Ended);
 }

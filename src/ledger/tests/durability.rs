@@ -61,7 +61,7 @@ async fn a_withdrawal_is_in_force_before_it_is_durable_and_a_consent_only_after(
     let alice = ledger.fingerprints().subject(&id("alice"));
     assert!(ledger.changed_since(before, &[alice]));
     assert!(!ledger.changed_since(before, &[ledger.fingerprints().subject(&id("bob"))]));
-    assert_eq!(ledger.hand_out(before, &[alice], || ()), None);
+    assert_eq!(ledger.hand_out(before, &[alice], |_| true, || ()), None);
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(
         !withdrawal.is_finished() && !consent.is_finished(),
@@ -182,9 +182,14 @@ async fn no_record_is_handed_out_on_a_consent_whose_withdrawal_was_acknowledged(
             if !consented {
                 break;
             }
-            ledger.hand_out(epoch, &[fingerprint], || {
-                assert!(!acknowledged.load(Ordering::SeqCst), "handed out after the acknowledgement");
-            });
+            ledger.hand_out(
+                epoch,
+                &[fingerprint],
+                |_| true,
+                || {
+                    assert!(!acknowledged.load(Ordering::SeqCst), "handed out after the acknowledgement");
+                },
+            );
         }
         withdrawal.await.unwrap();
     }

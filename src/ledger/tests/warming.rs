@@ -71,11 +71,11 @@ async fn nothing_leaves_on_a_state_that_could_not_be_read() {
     let epoch = ledger.epoch();
     let (fingerprint, known) = ledger.subject(&id("alice"));
     assert!(known.is_none());
-    assert_eq!(ledger.hand_out(epoch, &[fingerprint], || ()), None);
+    assert_eq!(ledger.hand_out(epoch, &[fingerprint], |_| true, || ()), None);
     disk.state.lock().unwrap().unreadable = false;
     let epoch = ledger.epoch();
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given), "the next attempt reads it");
-    assert_eq!(ledger.hand_out(epoch, &[fingerprint], || ()), Some(()));
+    assert_eq!(ledger.hand_out(epoch, &[fingerprint], |_| true, || ()), Some(()));
     disk.unblock_scan();
 }
 

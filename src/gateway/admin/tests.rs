@@ -1,0 +1,127 @@
+//! The admin API while the ledger is stale, over a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::AdminApi;
+use crate::exchange::flow::tests::TestState;
+use crate::gateway::acceptor::Acceptor;
+use crate::ledger::{Freshness, Ledger, Position};
+
+const STALE: Freshness = Freshness::Stale { age: Duration::from_millis(2500) };
+
+/// An admin listener on the loopback. It ends when it is dropped.
+struct TestAdmin {
+    state: TestState,
+    address: std::net::SocketAddr,
+    listener: JoinHandle<()>,
+}
+
+impl TestAdmin {
+    async fn start() -> TestAdmin {
+        let state = TestState::new("").await;
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let refused = IntCounter::new("refused", "Connections refused.").unwrap();
+        let admin = AdminApi::new(Arc::clone(&state.shared));
+        let listener = tokio::spawn(admin.run(Acceptor::new(socket, 8, refused)));
+        TestAdmin { state, address, listener }
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.state.shared.ledger
+    }
+
+    /// Returns status and body of the response to a request.
+    async fn send(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let length = body.len();
+        let head = format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        let request = format!("{head}content-length: {length}\r\n{headers}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn json(&self, request: &str, headers: &str, body: &str) -> (u16, Value) {
+        let (status, body) = self.send(request, headers, body).await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+impl Drop for TestAdmin {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_whose_ledger_is_not_current_is_not_ready() {
+    let admin = TestAdmin::start().await;
+    for (freshness, status, seconds) in
+        [(Freshness::Current, 200, "0"), (STALE, 503, "2.5"), (Freshness::Unknown, 503, "inf")]
+    {
+        admin.ledger().assume_freshness(freshness);
+        let (answered, readiness) = admin.json("GET /readyz", "", "").await;
+        assert_eq!((answered, &readiness["ledger"]), (status, &json!(status == 200)), "{freshness:?}");
+        let (_, metrics) = admin.send("GET /metrics", "", "").await;
+        let line = metrics.lines().find(|line| line.starts_with("purposegate_ledger_staleness_seconds "));
+        let value = line.unwrap().split(' ').nth(1).unwrap().to_ascii_lowercase();
+        assert_eq!(value.trim_start_matches('+'), seconds);
+    }
+}
+
+#[tokio::test]
+async fn while_the_ledger_is_stale_every_access_evaluation_is_denied() {
+    let admin = TestAdmin::start().await;
+    let question = json!({
+        "subject": { "type": "recipient", "id": "support" },
+        "action": { "name": "direct-marketing" },
+        "resource": { "type": "data-category", "id": "name", "properties": { "subject": "p-1" } },
+    });
+    let json_type = "content-type: application/json\r\n";
+    let ask = async || {
+        let (status, answer) =
+            admin.json("POST /access/v1/evaluation", json_type, &question.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    assert_eq!(ask().await["decision"], true);
+    for freshness in [STALE, Freshness::Unknown] {
+        admin.ledger().assume_freshness(freshness);
+        let answer = ask().await;
+        assert_eq!(
+            (&answer["decision"], &answer["context"]["reason"]),
+            (&json!(false), &json!("ledger-stale"))
+        );
+        assert_eq!(answer["context"]["form"], "removed");
+    }
+    let batch = json!({ "evaluations": [question] }).to_string();
+    let (_, answer) = admin.json("POST /access/v1/evaluations", json_type, &batch).await;
+    assert_eq!(answer["evaluations"][0]["context"]["reason"], "ledger-stale");
+}
+
+#[tokio::test]
+async fn a_read_waits_for_the_event_that_it_names() {
+    let admin = TestAdmin::start().await;
+    let later = Position(admin.ledger().position().0 + 1);
+    let header = format!("ledger-position: {}\r\n", admin.ledger().position_token(later));
+    let event = r#"{"kind": "restriction"}"#;
+    let ((status, state), (recorded, _)) = tokio::join!(
+        admin.json("GET /v1/subjects/p-1", &header, ""),
+        admin.json("POST /v1/subjects/p-1/events", "", event)
+    );
+    assert_eq!((status, recorded), (200, 200));
+    assert_eq!((&state["restricted"], &state["position"]), (&json!(true), &json!(later.0)));
+    let header = format!("ledger-position: {}\r\n", admin.ledger().position_token(Position(later.0 + 1)));
+    let (status, problem) = admin.json("GET /v1/subjects/p-1", &header, "").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("ledger-stale")));
+}

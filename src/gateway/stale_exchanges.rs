@@ -1,0 +1,581 @@
+//! Exchanges while the ledger is stale, or becomes stale before a window leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::assembly::assemble;
+use crate::config;
+use crate::disclosure;
+use crate::exchange::concurrency::ConcurrencyLimit;
+use crate::exchange::flow::BodyFlow;
+use crate::exchange::position::LEDGER_POSITION;
+use crate::exchange::upstream_fault::ResponseError;
+use crate::exchange::{
+    BodyTreatment, ExchangeStart, ListenerContext, RecordedExchange, Refusal, Rejection, SharedState, begin,
+};
+use crate::keys::Keys;
+use crate::ledger::{Batch, Freshness, LineResult, Position};
+
+const KEY: &str = "pgk_test_stale";
+
+/// One person, whose fields rest on different bases for `order-fulfilment`: `name` on a contract, `email` on consent,
+/// `phone` on a legitimate interest, and `card` on the first and the last of these.
+const BODY: &str =
+    r#"{"id":"p-1","name":"Ada","email":"ada@example.org","phone":"030","card":"Ada 030","status":"new"}"#;
+
+const PACK: &str = r#"
+title = "A pack"
+version = "1"
+announced = 2026-01-05
+effective = 2026-01-05
+contact = "Data Protection Officer"
+[bases]
+contract = "Needed for what the person ordered"
+consent = "The person agreed"
+legitimate-interest = "Needed, and not outweighed"
+legal-obligation = "Required by law"
+not-personal = "About nobody"
+[[clauses]]
+id = "A-1"
+title = "Everything"
+kept = "by-rules"
+"#;
+
+/// Each rule of the pack: id, basis, purpose, category.
+const RULES: [(&str, &str, &str, &str); 10] = [
+    ("order-name", "contract", "order-fulfilment", "name"),
+    ("order-email", "consent", "order-fulfilment", "email"),
+    ("order-phone", "legitimate-interest", "order-fulfilment", "phone"),
+    ("news", "consent", "direct-marketing", "email"),
+    ("message", "contract", "service-communication", "name"),
+    ("fraud-name", "legitimate-interest", "security", "name"),
+    ("fraud-email", "consent", "security", "email"),
+    ("law-name", "legal-obligation", "legal", "name"),
+    ("law-email", "consent", "legal", "email"),
+    ("anonymous", "not-personal", "", "non-personal"),
+];
+
+const ROUTES: &str = r#"
+[[schema]]
+name = "person"
+subject = "@.id"
+[schema.fields]
+"@.id" = "non-personal"
+"@.name" = "name"
+"@.email" = "email"
+"@.phone" = "phone"
+"@.card" = ["name", "phone"]
+"@.status" = "non-personal"
+
+[[route]]
+name = "stops"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/stops"
+schema = "person"
+
+[[route]]
+name = "goes-on"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/goes-on"
+schema = "person"
+stale = "contract"
+stale-for = "1m"
+query = { name = "name", email = "email" }
+
+[[route]]
+name = "denies"
+upstream = "crm"
+path = "/denies"
+schema = "person"
+stale = "contract"
+withheld = "deny"
+
+[[route]]
+name = "hides"
+upstream = "crm"
+path = "/hides"
+schema = "person"
+stale = "contract"
+withheld = "deny"
+hide-existence = true
+
+[[route]]
+name = "unread"
+upstream = "crm"
+path = "/unread"
+personal = false
+stale = "contract"
+"#;
+
+const STALE: Freshness = Freshness::Stale { age: Duration::from_secs(10) };
+const TOO_OLD: Freshness = Freshness::Stale { age: Duration::from_secs(61) };
+
+/// The state of a gateway with [`PACK`] and [`ROUTES`]. `p-1` consents to everything.
+struct StaleState {
+    _folder: TempDir,
+    shared: Arc<SharedState>,
+}
+
+/// The response to a request.
+#[derive(Debug)]
+struct ExchangeOutcome {
+    status: StatusCode,
+    body: Value,
+    /// The exchange in the disclosure log.
+    record: Value,
+}
+
+impl StaleState {
+    async fn new() -> StaleState {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("pack")).unwrap();
+        write("pack/pack.toml", PACK);
+        write("pack/rules.cedar", &RULES.map(rule).concat());
+        let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+        let purposes =
+            r#"["order-fulfilment", "direct-marketing", "service-communication", "security", "legal"]"#;
+        let config = format!(
+            "policy = \"pack\"\n[listener]\naddress = \"127.0.0.1:0\"\n\
+             [ledger]\nmax-staleness = \"100ms\"\n\
+             [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
+             [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
+             purposes = {purposes}\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n{ROUTES}"
+        );
+        write("purposegate.toml", &config);
+        let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+        let shared = assemble(config.unwrap_or_else(|| panic!("{findings:#?}"))).unwrap();
+        let state = StaleState { _folder: folder, shared };
+        for purpose in ["order-fulfilment", "direct-marketing", "security", "legal"] {
+            state
+                .tell(&format!(r#"{{"kind": "consent-given", "purpose": "{purpose}", "subject": "p-1"}}"#))
+                .await;
+        }
+        state
+    }
+
+    async fn tell(&self, line: &str) -> Position {
+        let batch = Batch { from: 1, name: None, keep_unknown_recipients: false };
+        let mut position = Position(0);
+        let accepted = |line: LineResult| position = line.outcome.unwrap().position;
+        self.shared.ledger.import(line.as_bytes(), batch, jiff::Timestamp::now(), accepted).await;
+        position
+    }
+
+    fn assume(&self, freshness: Freshness) {
+        self.shared.ledger.assume_freshness(freshness);
+    }
+
+    async fn begin(&self, request: http::request::Builder, purpose: &str) -> ExchangeStart {
+        let request = request.header("host", "x").header("data-purpose", purpose);
+        let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
+        begin(&self.shared, &request.into_parts().0, false).await
+    }
+
+    /// Begins an exchange and goes on until its intent is on record, or returns the refusal.
+    async fn recorded(
+        &self,
+        request: http::request::Builder,
+        purpose: &str,
+    ) -> Result<RecordedExchange, ExchangeOutcome> {
+        match self.begin(request, purpose).await {
+            ExchangeStart::Forward(admitted, _) => {
+                let intent = admitted.record_intent().await;
+                admitted.authorize_call().unwrap();
+                Ok(admitted.record(intent).unwrap())
+            }
+            ExchangeStart::Answered(response) => Err(self.outcome(response).await),
+        }
+    }
+
+    async fn outcome(&self, response: Response<Bytes>) -> ExchangeOutcome {
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        let record = match body["decision"].as_str() {
+            Some(decision) => self.record(decision).await,
+            None => Value::Null,
+        };
+        if body["code"] == "ledger-stale" {
+            assert!(response.headers().contains_key("retry-after") && response.status() == 503);
+        }
+        ExchangeOutcome { status: response.status(), body, record }
+    }
+
+    async fn record(&self, decision: &str) -> Value {
+        self.shared.log.flush().await;
+        disclosure::decision(self.shared.log.folder(), decision, true).unwrap().unwrap_or(Value::Null)
+    }
+
+    /// Sends a request; the upstream answers with [`BODY`].
+    async fn get(&self, path: &str, purpose: &str) -> ExchangeOutcome {
+        let recorded = match self.recorded(Request::get(path), purpose).await {
+            Ok(recorded) => recorded,
+            Err(refused) => return refused,
+        };
+        let (mut flow, decision) = match flow(&recorded) {
+            Ok(flow) => flow,
+            Err(rejection) => return self.outcome(recorded.refuse(rejection).await).await,
+        };
+        match scrubbed(&mut flow).await {
+            Ok(left) => {
+                flow.transfer().close();
+                let body = serde_json::from_slice(&left).unwrap();
+                ExchangeOutcome { status: StatusCode::OK, body, record: self.record(&decision).await }
+            }
+            Err(error) => {
+                flow.refuse(error);
+                self.outcome(recorded.refuse(error.into()).await).await
+            }
+        }
+    }
+}
+
+fn rule((id, basis, purpose, category): (&str, &str, &str, &str)) -> String {
+    let action = match purpose {
+        "" => String::new(),
+        purpose => format!(" in Action::\"{purpose}\""),
+    };
+    format!(
+        "@id(\"{id}\") @clause(\"A-1\") @basis(\"{basis}\")\n\
+         permit (principal, action{action}, resource in Category::\"{category}\")\n\
+         when {{ [\"disclose\", \"collect\"].contains(context.operation) }};\n"
+    )
+}
+
+/// Returns the flow of a JSON response, and the id of the decision.
+fn flow(recorded: &RecordedExchange) -> Result<(Box<BodyFlow>, String), Rejection> {
+    let upstream = Response::builder().header("content-type", "application/json").body(()).unwrap();
+    let responded = recorded.respond(&upstream.into_parts().0, None)?;
+    let applied = responded.head.headers()["data-purpose-applied"].to_str().unwrap().to_owned();
+    let decision = applied.split('"').nth(1).unwrap().to_owned();
+    match responded.body {
+        BodyTreatment::Scrub(flow) => Ok((flow, decision)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Pushes [`BODY`] and records its window.
+async fn push(flow: &mut BodyFlow) -> Result<(), ResponseError> {
+    flow.push(Bytes::from_static(BODY.as_bytes()), true)?;
+    flow.record().await
+}
+
+/// Returns what leaves of [`BODY`].
+async fn scrubbed(flow: &mut BodyFlow) -> Result<Vec<u8>, ResponseError> {
+    push(flow).await?;
+    handed_out(flow).await
+}
+
+async fn handed_out(flow: &mut BodyFlow) -> Result<Vec<u8>, ResponseError> {
+    let mut left = Vec::new();
+    while let Some(bytes) = flow.hand_out().await? {
+        left.extend_from_slice(&bytes);
+    }
+    Ok(left)
+}
+
+/// The fields of a person without those whose release rests on consent, or on anything but a contract.
+fn on_contract() -> Value {
+    json!({ "id": "p-1", "name": "Ada", "status": "new" })
+}
+
+#[tokio::test]
+async fn while_the_ledger_is_current_everything_leaves() {
+    let state = StaleState::new().await;
+    for path in ["/stops", "/goes-on", "/denies"] {
+        let outcome = state.get(path, "order-fulfilment").await;
+        assert_eq!(outcome.body, serde_json::from_str::<Value>(BODY).unwrap(), "{path}");
+        assert_eq!(outcome.record.get("stale"), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_stale_ledger_stops_every_release_but_legal_ones() {
+    let state = StaleState::new().await;
+    state.assume(STALE);
+    for purpose in ["order-fulfilment", "direct-marketing", "service-communication", "security"] {
+        let outcome = state.get("/stops", purpose).await;
+        assert_eq!(
+            (outcome.status.as_u16(), &outcome.body["code"]),
+            (503, &json!("ledger-stale")),
+            "{purpose}"
+        );
+        assert_eq!(outcome.record["outcome"], "refused:ledger-stale", "{purpose}");
+    }
+    for (freshness, path) in [(STALE, "/stops"), (STALE, "/goes-on"), (TOO_OLD, "/stops")] {
+        state.assume(freshness);
+        let outcome = state.get(path, "legal").await;
+        assert_eq!(outcome.body, on_contract(), "what rests on consent does not go on");
+        assert_eq!(outcome.record["stale"], true);
+        assert_eq!(outcome.record["outcome"], "released");
+        assert_eq!(outcome.record["categories"]["email"][0]["reason"], "stale");
+        let names = outcome.record["categories"]["name"].as_array().unwrap();
+        assert!(names.iter().any(|left| left["basis"] == "legal-obligation"), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_legal_release_rests_on_what_was_last_known() {
+    let state = StaleState::new().await;
+    state.tell(r#"{"kind": "relation", "relation": "domain-registrant", "subject": "p-2"}"#).await;
+    state.assume(STALE);
+    let recorded = state.recorded(Request::get("/stops"), "legal").await.unwrap();
+    let (mut flow, _) = flow(&recorded).unwrap();
+    flow.push(Bytes::from_static(br#"{"id":"p-9","name":"Unknown","status":"new"}"#), true).unwrap();
+    flow.record().await.unwrap();
+    let left: Value = serde_json::from_slice(&handed_out(&mut flow).await.unwrap()).unwrap();
+    assert_eq!(left, json!({ "id": "p-9", "status": "new" }), "nobody knows this person");
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_known_nothing_releases_nothing() {
+    let state = StaleState::new().await;
+    state.assume(Freshness::Unknown);
+    for path in ["/stops", "/goes-on", "/unread"] {
+        for purpose in ["order-fulfilment", "security", "legal"] {
+            let outcome = state.get(path, purpose).await;
+            assert_eq!(outcome.body["code"], "ledger-stale", "{path} {purpose}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_goes_on_with_contracts_and_security_for_its_time() {
+    let state = StaleState::new().await;
+    state.assume(STALE);
+    let outcome = state.get("/goes-on", "order-fulfilment").await;
+    assert_eq!(outcome.body, on_contract());
+    assert_eq!((&outcome.record["stale"], &outcome.record["outcome"]), (&json!(true), &json!("released")));
+    for (category, reason) in [("email", json!("stale")), ("phone", json!("stale"))] {
+        assert_eq!(outcome.record["categories"][category][0]["reason"], reason, "{category}");
+    }
+    assert_eq!(state.get("/goes-on", "security").await.body, on_contract());
+    for purpose in ["direct-marketing", "service-communication"] {
+        assert_eq!(state.get("/goes-on", purpose).await.body["code"], "ledger-stale", "{purpose}");
+    }
+    state.assume(TOO_OLD);
+    for purpose in ["order-fulfilment", "security"] {
+        assert_eq!(state.get("/goes-on", purpose).await.body["code"], "ledger-stale", "{purpose}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_ledger_is_stale_only_legal_operations_are_carried_out() {
+    let state = StaleState::new().await;
+    let post = || Request::post("/goes-on").header("content-type", "application/json");
+    let begun = state.begin(post(), "order-fulfilment").await;
+    let ExchangeStart::Forward(admitted, _) = begun else { panic!("{begun:?}") };
+    assert_eq!(admitted.authorize_call(), Ok(()));
+    state.assume(STALE);
+    assert_eq!(admitted.authorize_call(), Err(Refusal::LedgerStale.into()), "stale since the admission");
+    for purpose in ["order-fulfilment", "security"] {
+        let refused = state.recorded(post(), purpose).await.unwrap_err();
+        assert_eq!(refused.body["code"], "ledger-stale", "{purpose}");
+    }
+    assert!(state.recorded(post(), "legal").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_window_that_becomes_stale_is_judged_again_or_cut() {
+    let state = StaleState::new().await;
+    for (path, purpose, expected) in [
+        ("/stops", "order-fulfilment", None),
+        ("/goes-on", "direct-marketing", Some(json!({ "id": "p-1", "status": "new" }))),
+        ("/goes-on", "order-fulfilment", Some(on_contract())),
+        ("/stops", "legal", Some(on_contract())),
+    ] {
+        state.assume(Freshness::Current);
+        let recorded = state.recorded(Request::get(path), purpose).await.unwrap();
+        let (mut flow, decision) = flow(&recorded).unwrap();
+        push(&mut flow).await.unwrap();
+        state.assume(STALE);
+        let left = handed_out(&mut flow).await;
+        let Some(expected) = expected else {
+            assert_eq!(left.unwrap_err().refusal, Refusal::LedgerStale);
+            continue;
+        };
+        assert_eq!(serde_json::from_slice::<Value>(&left.unwrap()).unwrap(), expected, "{path} {purpose}");
+        flow.transfer().close();
+        assert_eq!(state.record(&decision).await["stale"], true, "{path} {purpose}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_judged_while_stale_leaves_up_to_the_time_of_its_route() {
+    let state = StaleState::new().await;
+    state.assume(STALE);
+    for (later, leaves) in
+        [(STALE, true), (Freshness::Current, true), (TOO_OLD, false), (Freshness::Unknown, false)]
+    {
+        state.assume(STALE);
+        let recorded = state.recorded(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
+        let (mut flow, _) = flow(&recorded).unwrap();
+        push(&mut flow).await.unwrap();
+        state.assume(later);
+        let left = handed_out(&mut flow).await;
+        assert_eq!(left.is_ok(), leaves, "{later:?}");
+        if let Err(error) = left {
+            assert_eq!(error.refusal, Refusal::LedgerStale);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_part_judged_before_and_after_the_ledger_became_stale_is_judged_again() {
+    let state = StaleState::new().await;
+    let recorded = state.recorded(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
+    let (mut flow, _) = flow(&recorded).unwrap();
+    flow.push(Bytes::from_static(&BODY.as_bytes()[..BODY.len()]), false).unwrap();
+    state.assume(STALE);
+    flow.push(Bytes::from_static(b" "), true).unwrap();
+    flow.record().await.unwrap();
+    let left = handed_out(&mut flow).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&left).unwrap(), on_contract());
+}
+
+#[tokio::test]
+async fn a_response_head_does_not_leave_while_the_ledger_is_stale() {
+    let state = StaleState::new().await;
+    for path in ["/stops", "/unread"] {
+        state.assume(Freshness::Current);
+        let recorded = state.recorded(Request::get(path), "order-fulfilment").await.unwrap();
+        state.assume(STALE);
+        let upstream = Response::builder().status(204).body(()).unwrap().into_parts().0;
+        assert_eq!(recorded.respond(&upstream, Some(0)).unwrap_err().refusal, Refusal::LedgerStale, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn all_or_nothing_is_refused_as_stale_unless_that_would_show_the_record() {
+    let state = StaleState::new().await;
+    state.assume(STALE);
+    assert_eq!(state.get("/denies", "order-fulfilment").await.body["code"], "ledger-stale");
+    assert_eq!(state.get("/hides", "order-fulfilment").await.body["code"], "not-found");
+}
+
+#[tokio::test]
+async fn a_query_on_what_rests_on_consent_stops_while_the_ledger_is_stale() {
+    let state = StaleState::new().await;
+    let by_email = || Request::get("/goes-on?email=ada@example.org");
+    let admitted = state.recorded(by_email(), "order-fulfilment").await.unwrap();
+    state.assume(STALE);
+    assert!(state.recorded(Request::get("/goes-on?name=Ada"), "order-fulfilment").await.is_ok());
+    let refused = state.recorded(by_email(), "order-fulfilment").await.unwrap_err();
+    assert_eq!(refused.body["code"], "ledger-stale");
+    let error = flow(&admitted).unwrap_err();
+    assert_eq!(error.refusal, Refusal::LedgerStale, "the records were selected by the e-mail address");
+}
+
+#[tokio::test]
+async fn a_body_that_passes_unread_stops_but_for_the_same_purposes() {
+    let state = StaleState::new().await;
+    let transfer = async |recorded: &RecordedExchange| {
+        let upstream = Response::builder().header("content-type", "text/plain").body(()).unwrap();
+        match recorded.respond(&upstream.into_parts().0, None).unwrap().body {
+            BodyTreatment::PassThrough(transfer) => transfer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let part = || Bytes::from_static(b"part");
+    for (purpose, goes_on) in [("order-fulfilment", false), ("security", true), ("legal", true)] {
+        state.assume(Freshness::Current);
+        let recorded = state.recorded(Request::get("/unread"), purpose).await.unwrap();
+        let transfer = transfer(&recorded).await;
+        assert_eq!(transfer.hand_out_unread(part()).await, Ok(part()));
+        state.assume(STALE);
+        let left = transfer.hand_out_unread(part()).await;
+        assert_eq!(left, if goes_on { Ok(part()) } else { Err(Refusal::LedgerStale) }, "{purpose}");
+        let refused = state.recorded(Request::get("/unread"), purpose).await;
+        assert_eq!(refused.is_ok(), goes_on, "{purpose}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_passes_unread_is_on_record_as_stale_before_it_leaves() {
+    let state = StaleState::new().await;
+    for becomes_stale_at in [0, 1] {
+        state.assume(if becomes_stale_at == 0 { STALE } else { Freshness::Current });
+        let recorded = state.recorded(Request::get("/unread"), "security").await.unwrap();
+        let upstream = Response::builder().header("content-type", "text/plain").body(()).unwrap();
+        let responded = recorded.respond(&upstream.into_parts().0, None).unwrap();
+        let applied = responded.head.headers()["data-purpose-applied"].to_str().unwrap().to_owned();
+        let BodyTreatment::PassThrough(transfer) = responded.body else { panic!("{:?}", responded.body) };
+        state.assume(STALE);
+        transfer.hand_out_unread(Bytes::from_static(b"part")).await.unwrap();
+        let record = state.record(applied.split('"').nth(1).unwrap()).await;
+        assert_eq!((&record["stale"], &record["outcome"]), (&json!(true), &Value::Null), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_event_that_it_names() {
+    let state = StaleState::new().await;
+    let ledger = &state.shared.ledger;
+    let at =
+        |position: Position| Request::get("/stops").header(LEDGER_POSITION, ledger.position_token(position));
+    let known = state.recorded(at(ledger.position()), "order-fulfilment").await;
+    assert!(known.is_ok());
+    let next = Position(ledger.position().0 + 1);
+    let (waiting, recorded) = tokio::join!(
+        state.recorded(at(next), "direct-marketing"),
+        state.tell(r#"{"kind": "notice", "notice": "v1", "subject": "p-1"}"#)
+    );
+    assert_eq!(recorded, next);
+    assert!(waiting.is_ok());
+    let began = std::time::Instant::now();
+    let refused = state.recorded(at(Position(next.0 + 1)), "order-fulfilment").await.unwrap_err();
+    assert_eq!(refused.body["code"], "ledger-stale");
+    assert!(began.elapsed() >= Duration::from_millis(100), "it waits for `max-staleness`");
+}
+
+#[tokio::test]
+async fn a_position_that_no_acknowledgement_gave_is_malformed() {
+    let state = StaleState::new().await;
+    let ledger = &state.shared.ledger;
+    let token = ledger.position_token(ledger.position());
+    let forged = Keys::random().unwrap().position_tokens().token(1);
+    for values in [vec!["1"], vec![""], vec![&forged], vec![&token, &token], vec![&token[1..]]] {
+        for path in ["/stops", "/.well-known/data-purposes"] {
+            let mut request = Request::get(path);
+            for value in &values {
+                request = request.header(LEDGER_POSITION, *value);
+            }
+            let refused = state.recorded(request, "order-fulfilment").await.unwrap_err();
+            assert_eq!(refused.body["code"], "request-malformed", "{values:?}");
+            assert!(refused.body["detail"].as_str().unwrap().contains("Ledger-Position"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_request_is_one_of_the_concurrent_exchanges() {
+    let state = StaleState::new().await;
+    let context = ListenerContext { exchanges: ConcurrencyLimit::new(1, 1), ..ListenerContext::default() };
+    let context = Arc::new(context);
+    let later = Position(state.shared.ledger.position().0 + 1);
+    let token = state.shared.ledger.position_token(later);
+    let waiting = Request::get("/stops").header(LEDGER_POSITION, token).extension(Arc::clone(&context));
+    let other = Request::get("/stops").extension(context);
+    let (waiting, other) =
+        tokio::join!(state.recorded(waiting, "order-fulfilment"), state.recorded(other, "order-fulfilment"));
+    assert_eq!(waiting.unwrap_err().body["code"], "ledger-stale");
+    assert_eq!(other.unwrap_err().body["code"], "overloaded");
+}
+
+#[tokio::test]
+async fn the_upstream_receives_no_position() {
+    let state = StaleState::new().await;
+    let token = state.shared.ledger.position_token(state.shared.ledger.position());
+    let begun = state.begin(Request::get("/stops").header(LEDGER_POSITION, token), "order-fulfilment").await;
+    let ExchangeStart::Forward(_, head) = begun else { panic!("{begun:?}") };
+    assert!(!head.headers().contains_key(LEDGER_POSITION));
+    let purpose = http::HeaderName::from_static("data-purpose");
+    assert!(crate::exchange::request_head::never_forwarded(&LEDGER_POSITION, &purpose).is_some());
+}
