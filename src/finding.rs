@@ -3,6 +3,7 @@
 //! The module belongs to no stratum: it handles text and spans, and does not interpret them.
 
 mod codes;
+mod masking;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,12 +19,21 @@ pub use codes::{ERRORS, WARNINGS};
 pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
+    /// The text of which findings show excerpts. As long as `text`.
+    shown: Arc<str>,
 }
 
 impl Source {
     /// Creates a source.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Source {
-        Source { name: name.into(), text: text.into() }
+        let text = text.into();
+        Source { name: name.into(), shown: Arc::clone(&text), text }
+    }
+
+    /// Masks passwords in the excerpts that findings show.
+    #[must_use]
+    pub fn with_masked_passwords(self) -> Source {
+        Source { shown: masking::masked(&self.text).into(), ..self }
     }
 
     /// The path as the operator wrote it.
@@ -117,7 +127,7 @@ impl Finding {
     /// Sets the place, as a byte range of the source's text.
     #[must_use]
     pub fn at(mut self, source: &Source, range: Range<usize>) -> Finding {
-        let source = NamedSource::new(source.name(), Arc::clone(&source.text));
+        let source = NamedSource::new(source.name(), Arc::clone(&source.shown));
         self.place = Some(Box::new(SourceLocation { source, span: range.into() }));
         self
     }

@@ -29,17 +29,18 @@ pub struct HistoryTruncated {
 /// # Errors
 /// The disclosure log cannot be read.
 pub fn last_known_position(config: &Config) -> Result<Option<Position>, disclosure::ReadError> {
-    last_known_position_in(&config.audit.directory, &config.keys.path, &config.ledger.path)
+    last_known_position_in(&config.audit.directory, &config.keys.path, &config.ledger.url.mark_name())
 }
 
-/// Does the same as [`last_known_position`] for the paths of log, keys and ledger.
+/// Does the same as [`last_known_position`] for the paths of log and keys, and the name by which the mark tells the ledger
+/// from others.
 ///
 /// # Errors
 /// The disclosure log cannot be read.
 pub fn last_known_position_in(
     log: &Path,
     keys: &Path,
-    ledger: &Path,
+    ledger: &[u8],
 ) -> Result<Option<Position>, disclosure::ReadError> {
     Ok(disclosure::last_position(log)?.max(PositionMark::read(keys, ledger)))
 }

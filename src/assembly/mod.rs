@@ -9,6 +9,7 @@
 
 pub mod gateways;
 pub mod history;
+pub mod ledger_store;
 pub mod logs;
 pub mod notice;
 
@@ -35,7 +36,10 @@ pub enum AssemblyError {
     /// The key file cannot be read or created.
     #[error("the keys cannot be opened: {0}")]
     Keys(#[from] crate::keys::KeysError),
-    /// The ledger cannot be opened or created.
+    /// The ledger's store cannot be opened or created.
+    #[error("the ledger cannot be opened: {0}")]
+    Store(#[from] ledger_store::OpenStoreError),
+    /// The ledger cannot be read.
     #[error("the ledger cannot be opened: {0}")]
     Ledger(#[from] crate::ledger::LedgerOpenError),
     /// The ledger lacks events that were acknowledged.
@@ -84,15 +88,15 @@ pub enum ReloadError {
 ///
 /// # Errors
 /// [`AssemblyError`]: the first part that cannot be opened.
-#[cfg(feature = "sqlite")]
 pub fn assemble(config: Config) -> Result<Arc<SharedState>, AssemblyError> {
-    let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
-    let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
+    let keys = ledger_store::open_keys(&config.keys.path, &config.ledger.url, &config.audit.directory)?;
+    let store = ledger_store::open(&config.ledger, &keys)?;
+    let ledger = Ledger::with_store(store, &keys, config.language())?;
     assemble_over(config, &keys, ledger)
 }
 
 /// As [`assemble`], with a ledger in another store. `[ledger]` of the configuration has no effect then, except that the
-/// mark of the ledger's last position is kept for its path.
+/// mark of the ledger's last position is kept under its URL.
 ///
 /// # Errors
 /// [`AssemblyError`], also where the store has less than the disclosure log or the mark says that it had.
@@ -168,7 +172,7 @@ pub(crate) fn apply(shared: &SharedState, config: Config) {
 /// Keeps the ledger's last position in a mark beside the key file. Without it only the disclosure log shows that a
 /// ledger was lost.
 fn keep_mark(ledger: &Ledger, config: &Config) {
-    match PositionMark::open(&config.keys.path, &config.ledger.path) {
+    match PositionMark::open(&config.keys.path, &config.ledger.url.mark_name()) {
         Ok(mark) => ledger.set_position_mark(mark),
         Err(error) => tracing::info!(
             %error,

@@ -206,6 +206,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::config::LedgerSection;
     use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
@@ -220,7 +221,8 @@ mod tests {
     fn run_in(folder: &tempfile::TempDir, arguments: &str) -> (u8, String, String) {
         let arguments = ["case"].into_iter().chain(arguments.split_whitespace());
         let verb = CaseCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
-        let (ledger, keys) = (folder.path().join("ledger.db"), folder.path().join("keys"));
+        let ledger = LedgerSection::embedded(folder.path().join("ledger.db"));
+        let keys = folder.path().join("keys");
         let place = LedgerLocation {
             ledger: &ledger,
             keys: &keys,

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
@@ -18,18 +18,23 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use super::error::{CliError, unusable_error, with_causes};
+use super::error::{CliError, unusable_error};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
+use crate::assembly::ledger_store::{self, OpenStoreError};
 use crate::keys::Keys;
+use crate::ledger::store::shared::{CLOCK_DRIFT, MAX_LEASE};
 use crate::ledger::{
-    self, Acknowledgement, AppendError, Batch, Entity, FileError, Ledger, LedgerOpenError, LineResult,
-    PositionMark,
+    self, Acknowledgement, AppendError, Batch, Entity, FileError, Ledger, LineResult, Position, PositionMark,
+    Store,
 };
 use crate::vocabulary::SubjectId;
 
 /// Time for one response of the admin API.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time between two questions whether an event is in force on all gateways.
+const CONFIRMATION_POLL: Duration = Duration::from_millis(50);
 
 /// The outcome of a line of an import, or the reason why it was rejected.
 pub(super) type LineOutcome = Result<ImportedLine, String>;
@@ -88,35 +93,37 @@ impl LedgerLocation<'_> {
     /// # Errors
     /// [`CliError::Unusable`].
     pub(super) fn client(&self) -> Result<Box<dyn LedgerClient>, CliError> {
-        let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable_error(&error))?;
+        let keys = ledger_store::open_keys(self.keys, &self.ledger.url, self.log);
+        let keys = keys.map_err(|error| unusable_error(&error))?;
         open(self, &keys)
     }
 }
 
-/// Opens the ledger file, or a client of the gateway that uses it.
+/// Opens the ledger, or a client of the gateway that locks its file.
 ///
 /// # Errors
 /// [`CliError::Unusable`].
 fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClient>, CliError> {
     let runtime = runtime()?;
-    match Ledger::open(location.ledger, keys, Arc::clone(&location.names)) {
-        Ok(ledger) => {
-            let known = history::last_known_position_in(location.log, location.keys, location.ledger);
-            let known = known.map_err(|error| CliError::Unusable(with_causes(&error)))?;
-            history::compare(ledger.position(), known)
-                .map_err(|error| CliError::Unusable(error.to_string()))?;
-            if let Ok(mark) = PositionMark::open(location.keys, location.ledger) {
-                ledger.set_position_mark(mark);
-            }
-            ledger.set_recipients(location.recipients.iter().cloned());
-            ledger.set_namespaces(location.namespaces.iter().cloned());
-            Ok(Box::new(DirectClient { ledger, runtime }))
+    let store = match ledger_store::open(location.ledger, keys) {
+        Ok(store) => store,
+        Err(OpenStoreError::File(FileError::InUse(_))) => {
+            return Ok(Box::new(GatewayClient { admin: location.admin, runtime }));
         }
-        Err(LedgerOpenError::File(FileError::InUse(_))) => {
-            Ok(Box::new(GatewayClient { admin: location.admin, runtime }))
-        }
-        Err(error) => Err(CliError::Unusable(with_causes(&error))),
+        Err(error) => return Err(unusable_error(&error)),
+    };
+    let ledger = Ledger::with_store(Arc::clone(&store), keys, Arc::clone(&location.names));
+    let ledger = ledger.map_err(|error| unusable_error(&error))?;
+    let mark_name = location.ledger.url.mark_name();
+    let known = history::last_known_position_in(location.log, location.keys, &mark_name);
+    let known = known.map_err(|error| unusable_error(&error))?;
+    history::compare(ledger.position(), known).map_err(|error| CliError::Unusable(error.to_string()))?;
+    if let Ok(mark) = PositionMark::open(location.keys, &mark_name) {
+        ledger.set_position_mark(mark);
     }
+    ledger.set_recipients(location.recipients.iter().cloned());
+    ledger.set_namespaces(location.namespaces.iter().cloned());
+    Ok(Box::new(DirectClient { ledger, store, runtime }))
 }
 
 /// Prints the answer to an event, and a message if the event had no effect.
@@ -131,11 +138,29 @@ pub(super) fn print_answer(answer: &Value, out: &mut dyn Write, err: &mut dyn Wr
     Ok(0)
 }
 
-/// A client with the ledger file.
-#[derive(Debug)]
+/// A client that writes to the store itself. This process decides nothing, so it holds no lease.
 struct DirectClient {
     ledger: Arc<Ledger>,
+    store: Arc<dyn Store>,
     runtime: Runtime,
+}
+
+impl DirectClient {
+    /// Waits until an event is in force on all gateways that share the ledger, at most as long as a lease can last. Returns
+    /// where it is in force, as the admin API does. An embedded ledger that this process can write to has no gateway.
+    fn in_force(&self, position: Position) -> &'static str {
+        let Some(shared) = self.store.shared() else { return "here" };
+        let deadline = Instant::now() + MAX_LEASE.mul_f64(CLOCK_DRIFT) + CONFIRMATION_POLL;
+        loop {
+            if shared.confirmed().is_ok_and(|confirmed| confirmed >= position) {
+                return "everywhere";
+            }
+            if Instant::now() >= deadline {
+                return "here";
+            }
+            std::thread::sleep(CONFIRMATION_POLL);
+        }
+    }
 }
 
 impl LedgerClient for DirectClient {
@@ -155,7 +180,7 @@ impl LedgerClient for DirectClient {
             "event": recorded.event.to_string(),
             "position": self.ledger.position_token(recorded.position),
             "durable": true,
-            "in_force": "here",
+            "in_force": self.in_force(recorded.position),
             "changed": recorded.changed,
         }))
     }

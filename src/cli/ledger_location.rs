@@ -5,14 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{CliError, unusable_error};
+use crate::assembly::ledger_store;
+use crate::config::LedgerSection;
 use crate::keys::Keys;
 use crate::ledger::{Archive, TermLookup};
 
 /// The parts of a configuration that the verbs about the ledger need.
 #[derive(Clone)]
 pub(super) struct LedgerLocation<'p> {
-    /// The ledger file.
-    pub(super) ledger: &'p Path,
+    /// The place of the ledger.
+    pub(super) ledger: &'p LedgerSection,
     /// The file of the keys.
     pub(super) keys: &'p Path,
     /// The folder of the disclosure log.
@@ -29,7 +31,7 @@ pub(super) struct LedgerLocation<'p> {
 
 impl std::fmt::Debug for LedgerLocation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LedgerLocation").field("ledger", &self.ledger).finish_non_exhaustive()
+        f.debug_struct("LedgerLocation").field("ledger", &self.ledger.url).finish_non_exhaustive()
     }
 }
 
@@ -40,6 +42,8 @@ impl LedgerLocation<'_> {
     /// [`CliError::Unusable`].
     pub(super) fn archive(&self) -> Result<Archive, CliError> {
         let keys = Keys::open(self.keys).map_err(|error| unusable_error(&error))?;
-        Archive::open(self.ledger, &keys, Arc::clone(&self.names)).map_err(|error| unusable_error(&error))
+        let store =
+            ledger_store::open_read_only(self.ledger, &keys).map_err(|error| unusable_error(&error))?;
+        Archive::new(store, Arc::clone(&self.names)).map_err(|error| unusable_error(&error))
     }
 }

@@ -79,7 +79,7 @@ enum Verb {
         #[command(subcommand)]
         verb: consent::ConsentVerb,
     },
-    /// Repair the ledger file
+    /// Create, upgrade, copy and repair the ledger
     Ledger {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]

@@ -158,7 +158,7 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
 
 fn location(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
     LedgerLocation {
-        ledger: &config.ledger.path,
+        ledger: &config.ledger,
         keys: &config.keys.path,
         log: &config.audit.directory,
         names: config.language(),

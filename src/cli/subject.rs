@@ -217,6 +217,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::config::LedgerSection;
     use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
@@ -228,7 +229,8 @@ mod tests {
     fn run_in(folder: &tempfile::TempDir, arguments: &str) -> (u8, String, String) {
         let arguments = ["subject"].into_iter().chain(arguments.split_whitespace());
         let verb = SubjectCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
-        let (ledger, keys) = (folder.path().join("ledger.db"), folder.path().join("keys"));
+        let ledger = LedgerSection::embedded(folder.path().join("ledger.db"));
+        let keys = folder.path().join("keys");
         let audit = folder.path().join("audit");
         std::fs::create_dir_all(&audit).unwrap();
         let place = LedgerLocation {

@@ -17,7 +17,8 @@ impl FileText {
     pub(super) fn read(path: &Path) -> Result<FileText, Finding> {
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                Ok(FileText { path: path.to_owned(), source: Source::new(path.display().to_string(), text) })
+                let source = Source::new(path.display().to_string(), text).with_masked_passwords();
+                Ok(FileText { path: path.to_owned(), source })
             }
             Err(error) => {
                 Err(Finding::error("unreadable-file", format!("{} cannot be read: {error}", path.display()))

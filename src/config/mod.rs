@@ -9,6 +9,7 @@ mod deployment;
 pub(crate) mod descriptors;
 mod files;
 mod issuer;
+pub mod ledger;
 mod lints;
 mod mapping;
 mod namespace;
@@ -20,6 +21,7 @@ mod section;
 mod stale;
 mod terms;
 mod tls;
+pub mod tls_client;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,9 +31,10 @@ use std::time::Duration;
 use http::HeaderName;
 use jiff::Timestamp;
 
+pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, LedgerSection, ListenerSection,
-    ListenerTls, UpstreamSection,
+    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, ListenerSection, ListenerTls,
+    UpstreamSection,
 };
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
@@ -214,9 +217,9 @@ fn assemble<'d>(
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main, host);
     let admin = section::admin(&mut main);
-    let ledger = section::ledger(&mut main);
+    let ledger = ledger::read(&mut main);
     let audit = section::audit(&mut main);
-    let keys = section::keys(&mut main);
+    let keys = section::keys(&mut main, &ledger.url);
     let drain = section::drain(&mut main);
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
     let (rules, namespace_names) = namespace::read_all(&mut parts);

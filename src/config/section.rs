@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use http::{HeaderName, Uri};
 
 use super::descriptors::DescriptorBudget;
 use super::files::existing;
+use super::ledger::LedgerUrl;
 use super::pack::Packs;
 use super::tls::{self, TlsError, TlsFiles, TlsServer};
 use super::{Host, PURPOSE_HEADER, Part};
@@ -54,15 +55,6 @@ pub struct ListenerTls {
 pub struct AdminSection {
     /// Address to bind, on the loopback.
     pub address: SocketAddr,
-}
-
-/// `[ledger]`: the embedded ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerSection {
-    /// Path of the SQLite file.
-    pub path: PathBuf,
-    /// Maximum age of this process's copy of the ledger.
-    pub max_staleness: Duration,
 }
 
 /// `[audit]`: the disclosure log.
@@ -298,26 +290,6 @@ pub(super) fn admin(part: &mut Part<'_>) -> AdminSection {
     AdminSection { address }
 }
 
-pub(super) fn ledger(part: &mut Part<'_>) -> LedgerSection {
-    let mut ledger =
-        LedgerSection { path: part.folder.join("data/ledger.db"), max_staleness: Duration::from_secs(2) };
-    let Some(mut fields) = part.fields.fields("ledger", "`[ledger]`") else { return ledger };
-    if let Some(url) = fields.text("url") {
-        match url.value.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
-            Some(file) => ledger.path = part.folder.join(file),
-            None => {
-                let finding =
-                    Finding::error("bad-ledger-url", "this is not a ledger that this version can open");
-                let hint = "write `sqlite:` and a path, for example `sqlite:data/ledger.db`";
-                fields.document().find(finding.hint(hint), url.at);
-            }
-        }
-    }
-    ledger.max_staleness = fields.duration("max-staleness").unwrap_or(ledger.max_staleness);
-    fields.end();
-    ledger
-}
-
 pub(super) fn audit(part: &mut Part<'_>) -> AuditSection {
     let mut audit = AuditSection {
         directory: part.folder.join("data/audit"),
@@ -361,12 +333,28 @@ fn gateway_log(part: &Part<'_>, mut fields: Fields<'_>, audit: &AuditSection) ->
     }
 }
 
-pub(super) fn keys(part: &mut Part<'_>) -> KeysSection {
+/// Reads `[keys]`. The keys of a ledger in PostgreSQL are never created: each of its gateways would have its own.
+pub(super) fn keys(part: &mut Part<'_>, ledger: &LedgerUrl) -> KeysSection {
     let mut keys = KeysSection { path: part.folder.join("data/keys"), pseudonym_epoch: None };
-    let Some(mut fields) = part.fields.fields("keys", "`[keys]`") else { return keys };
+    let fields = part.fields.fields("keys", "`[keys]`");
+    let (document, mut at) = (part.fields.document(), part.fields.at());
+    let check = |path: &Path, at| {
+        if matches!(ledger, LedgerUrl::Postgres(_)) && matches!(path.try_exists(), Ok(false)) {
+            let words = format!("there is no key file {}", path.display());
+            let hint = "all gateways of a ledger in PostgreSQL have the same keys: copy the file of another gateway, or \
+                        make the first one as docs/configuration.md says";
+            document.find(Finding::error("no-such-file", words).label("not there").hint(hint), at);
+        }
+    };
+    let Some(mut fields) = fields else {
+        check(&keys.path, at);
+        return keys;
+    };
     if let Some(file) = fields.text("file") {
         keys.path = part.folder.join(file.value);
+        at = file.at;
     }
+    check(&keys.path, at);
     keys.pseudonym_epoch = fields.text("pseudonym-epoch").map(|epoch| Arc::from(epoch.value));
     fields.end();
     keys

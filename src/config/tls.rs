@@ -33,7 +33,7 @@ pub struct TlsError {
 }
 
 impl TlsError {
-    fn new(path: &Path, reason: impl ToString) -> TlsError {
+    pub(super) fn new(path: &Path, reason: impl ToString) -> TlsError {
         TlsError { path: path.display().to_string(), reason: reason.to_string(), denied: false }
     }
 
@@ -41,6 +41,16 @@ impl TlsError {
         let denied =
             matches!(error, pem::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
         TlsError { denied, ..TlsError::new(path, error) }
+    }
+
+    /// The error of a certificate with a key.
+    pub(super) fn of_pair(certificate: &Path, key: &Path, error: rustls::Error) -> TlsError {
+        match error {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::new(key, format!("is not the key of {}", certificate.display()))
+            }
+            error => TlsError::new(certificate, error),
+        }
     }
 }
 
@@ -70,16 +80,7 @@ pub struct ClientAuthority {
 /// [`TlsError`] if a file cannot be read or parsed, or if the key does not match the certificate.
 pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| TlsError::of_pem(&tls.certificate, &error))?;
-    if chain.is_empty() {
-        return Err(TlsError::new(&tls.certificate, "holds no certificate"));
-    }
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| match error {
-        pem::Error::NoItemsFound => TlsError::new(&tls.key, "holds no private key"),
-        error => TlsError::of_pem(&tls.key, &error),
-    })?;
+    let (chain, key) = (chain(&tls.certificate)?, private_key(&tls.key)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::new(&tls.certificate, error))?;
@@ -94,12 +95,9 @@ pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
             (builder.with_client_cert_verifier(verifier), Some(authority))
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            TlsError::new(&tls.key, format!("is not the key of {}", tls.certificate.display()))
-        }
-        error => TlsError::new(&tls.certificate, error),
-    })?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| TlsError::of_pair(&tls.certificate, &tls.key, error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if client_authority.is_some() {
         // A resumed session carries the client certificate without verifying it again, so it would be accepted after it
@@ -108,6 +106,25 @@ pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
         config.send_tls13_tickets = 0;
     }
     Ok(TlsServer { config: Arc::new(config), client_authority })
+}
+
+/// Reads a certificate chain.
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| TlsError::of_pem(path, &error))?;
+    if chain.is_empty() {
+        return Err(TlsError::new(path, "holds no certificate"));
+    }
+    Ok(chain)
+}
+
+/// Reads a private key.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::new(path, "holds no private key"),
+        error => TlsError::of_pem(path, &error),
+    })
 }
 
 fn digest(roots: &RootCertStore) -> [u8; 32] {

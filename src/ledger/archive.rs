@@ -105,7 +105,10 @@ impl std::fmt::Debug for Archive {
 
 impl Archive {
     /// Returns the archive of a store.
-    pub(super) fn new(store: Arc<dyn Store>, terms: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn new(store: Arc<dyn Store>, terms: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
         let former = FormerSpellings::find(&*store, &*terms)?;
         Ok(Archive { store, terms, former })
     }

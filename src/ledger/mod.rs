@@ -14,7 +14,9 @@ mod case;
 mod changes;
 mod commit;
 mod conflict;
+mod copy;
 mod core;
+mod digest;
 mod entity;
 mod entity_state;
 mod event;
@@ -57,6 +59,8 @@ pub use archive::{Archive, PastEvent, UnreadableEvent};
 pub use case::{APPROVALS, Case, CaseStatus, ConfidentialCase};
 pub use changes::Epoch;
 pub use conflict::Conflict;
+pub use copy::{CopyError, copy};
+pub use digest::LedgerDigest;
 pub use entity::{Entity, EntityKind};
 pub use event::{Event, EventDraft};
 pub use event_json::{
@@ -76,8 +80,8 @@ pub use state_json::{controller_json, subject_json};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
-    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
+    Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
@@ -280,15 +284,6 @@ impl Ledger {
         let report = EventReport { entity: entity.clone(), draft, idempotency, now };
         queue.send(QueuedReport { report, acknowledge }).await.map_err(|_| AppendError::Unavailable)?;
         Ok(receipt)
-    }
-
-    /// Records that the operator accepts the loss of the events up to `until`: later events get later positions, and no
-    /// warning mentions the lost events again. Writes to the disk.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot record it.
-    pub fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
-        self.core.archive.store().accept_history(until, now)
     }
 
     /// Merges `memory` into the record of policies that were in force. Writes to the disk.

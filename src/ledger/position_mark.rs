@@ -1,7 +1,8 @@
 //! A copy of the last acknowledged position beside the key file. It reveals a loss of events even if the ledger and the
 //! disclosure log are lost together.
 //!
-//! The mark is written after an event is durable, so it is never ahead of the ledger. After a loss of power it may be
+//! The mark is written after an event is durable, so it is never ahead of the ledger, except of one to which another is
+//! being copied. After a loss of power it may be
 //! behind, which weakens the check but causes no false alarm. If it cannot be written (keys on a read-only volume),
 //! only the disclosure log reveals a loss.
 
@@ -20,41 +21,40 @@ const DIGITS: usize = 20;
 pub struct PositionMark(File);
 
 impl PositionMark {
-    /// Opens the mark of the ledger file `ledger` beside the key file `keys`, or creates it.
+    /// Opens the mark of the ledger with the name `ledger` beside the key file `keys`, or creates it.
     ///
     /// # Errors
     /// [`io::Error`] if the mark cannot be opened for writing.
-    pub fn open(keys: &Path, ledger: &Path) -> io::Result<PositionMark> {
-        let path = beside(keys, ledger)?;
+    pub fn open(keys: &Path, ledger: &[u8]) -> io::Result<PositionMark> {
+        let path = beside(keys, ledger);
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         Ok(PositionMark(file))
     }
 
     /// Returns the position in the mark, or `None` if there is no readable mark.
-    pub fn read(keys: &Path, ledger: &Path) -> Option<Position> {
+    pub fn read(keys: &Path, ledger: &[u8]) -> Option<Position> {
         let mut text = String::new();
-        let file = File::open(beside(keys, ledger).ok()?).ok()?;
+        let file = File::open(beside(keys, ledger)).ok()?;
         file.take(2 * DIGITS as u64).read_to_string(&mut text).ok()?;
         text.trim().parse().ok().map(Position)
     }
 
-    /// Writes a position.
+    /// Writes a position. A ledger that ends before it does not open.
     ///
     /// # Errors
     /// [`io::Error`] if the file cannot be written.
-    pub(super) fn write(&self, position: Position) -> io::Result<()> {
+    pub fn write(&self, position: Position) -> io::Result<()> {
         self.0.write_all_at(format!("{:0DIGITS$}\n", position.0).as_bytes(), 0)
     }
 }
 
 /// Returns the path of the mark. Each ledger has its own, because several ledgers may share a key file.
-fn beside(keys: &Path, ledger: &Path) -> io::Result<PathBuf> {
-    let ledger = std::path::absolute(ledger)?;
-    let digest = blake3::hash(ledger.as_os_str().as_encoded_bytes()).to_hex();
+fn beside(keys: &Path, ledger: &[u8]) -> PathBuf {
+    let digest = blake3::hash(ledger).to_hex();
     let mut path = keys.as_os_str().to_owned();
     path.push(format!(".position-{}", digest.get(..16).unwrap_or_default()));
-    Ok(PathBuf::from(path))
+    PathBuf::from(path)
 }
 
 #[cfg(test)]
@@ -64,16 +64,16 @@ mod tests {
     #[test]
     fn a_mark_keeps_the_last_position_of_its_own_ledger_over_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let (keys, ledger) = (folder.path().join("keys"), folder.path().join("ledger.db"));
-        assert_eq!(PositionMark::read(&keys, &ledger), None);
-        let mark = PositionMark::open(&keys, &ledger).unwrap();
-        assert_eq!(PositionMark::read(&keys, &ledger), None, "nothing was acknowledged");
+        let (keys, ledger) = (folder.path().join("keys"), b"ledger.db");
+        assert_eq!(PositionMark::read(&keys, ledger), None);
+        let mark = PositionMark::open(&keys, ledger).unwrap();
+        assert_eq!(PositionMark::read(&keys, ledger), None, "nothing was acknowledged");
         for position in [1, 999, 1000, 7] {
             mark.write(Position(position)).unwrap();
-            assert_eq!(PositionMark::read(&keys, &ledger), Some(Position(position)));
+            assert_eq!(PositionMark::read(&keys, ledger), Some(Position(position)));
         }
-        assert_eq!(PositionMark::read(&keys, &folder.path().join("other.db")), None);
-        drop(PositionMark::open(&keys, &ledger).unwrap());
-        assert_eq!(PositionMark::read(&keys, &ledger), Some(Position(7)), "kept over a restart");
+        assert_eq!(PositionMark::read(&keys, b"other.db"), None);
+        drop(PositionMark::open(&keys, ledger).unwrap());
+        assert_eq!(PositionMark::read(&keys, ledger), Some(Position(7)), "kept over a restart");
     }
 }

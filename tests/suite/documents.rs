@@ -11,6 +11,8 @@ use purposegate::finding;
 use purposegate::ledger::EVENT_REFERENCE;
 use purposegate::metrics::Metrics;
 
+use crate::source;
+
 const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
@@ -105,8 +107,8 @@ fn every_command_of_the_documents_parses() {
 fn the_reference_names_every_key_of_the_configuration() {
     let reference = read("docs/configuration.md");
     let mut keys = 0;
-    for entry in std::fs::read_dir(repository().join("src/config")).unwrap() {
-        let code = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    for file in source::files(&repository().join("src/config")) {
+        let code = std::fs::read_to_string(file).unwrap();
         let code = code.split("#[cfg(test)]").next().unwrap();
         // A key is read by a call whose first argument is its name.
         let calls = [

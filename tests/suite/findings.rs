@@ -182,8 +182,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[deployment]\nname = \"\"", "this is not the name of a gateway", "letters, digits"),
     ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener must be on the loopback", "127.0.0.1"),
     ("[admin]\naddress = \"localhost\"", "this is not an address", "IP address and a port"),
-    ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
+    ("[ledger]\nurl = \"mysql://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
     ("[ledger]\nmax-staleness = 2", "`max-staleness` must be a duration", "500ms"),
+    ("[ledger]\nmax-staleness = \"400ms\"", "not between 500 ms and 30 s", "stops releasing"),
+    ("[ledger]\nmax-staleness = \"31s\"", "not between 500 ms and 30 s", "stops releasing"),
+    ("[ledger]\nmigrate = \"no\"", "`migrate` must be a flag", "without quotation marks"),
+    ("[ledger]\nca = \"ca.pem\"", "`ca` has no effect on an embedded ledger", "take it out"),
     (
         "[audit]\nlogs = [{ path = \"data\" }]",
         "are the same, or one is in the other",

@@ -24,6 +24,8 @@ mod http;
 mod in_flight;
 mod jsonpath_compliance;
 mod ledger;
+mod ledger_copy;
+mod ledger_url;
 mod library;
 mod listener_limits;
 mod operations;

@@ -214,7 +214,7 @@ fn subject_filter(
     LogSource::own(&log.folder, keys).check().map_err(|error| with_causes(&error))?;
     let fingerprints = keys.fingerprints();
     let person = ledger::person(subject, namespace, &*location.names).map_err(|error| error.to_string())?;
-    let people = if location.ledger.exists() {
+    let people = if !location.ledger.url.is_file_to_create() {
         location.archive().map_err(|error| error.to_string())?.fingerprints(&person, &fingerprints)
     } else {
         vec![fingerprints.subject(&person)]

@@ -65,9 +65,10 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
 }
 
 fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
+    let ledger = crate::config::LedgerSection::embedded("/no/ledger".into());
     let configured = keys.map(|_| AuditContext {
         location: LedgerLocation {
-            ledger: Path::new("/no/ledger"),
+            ledger: &ledger,
             log: Path::new("/no/log"),
             keys: Path::new("/no/keys"),
             names: Arc::new(ledger::VocabularyTerms::standard()),

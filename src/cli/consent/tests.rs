@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::import::read_chunk;
 use super::*;
+use crate::config::LedgerSection;
 use crate::keys::Keys;
 use crate::ledger::VocabularyTerms;
 
@@ -31,7 +32,8 @@ impl TestLedger {
     fn run(&self, arguments: &str) -> (u8, String, String) {
         let arguments = ["consent"].into_iter().chain(arguments.split_whitespace());
         let verb = ConsentCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
-        let (ledger, keys) = (self.folder.path().join("ledger.db"), self.folder.path().join("keys"));
+        let ledger = LedgerSection::embedded(self.folder.path().join("ledger.db"));
+        let keys = self.folder.path().join("keys");
         let place = LedgerLocation {
             ledger: &ledger,
             keys: &keys,

@@ -16,7 +16,7 @@ pub(super) struct LedgerFacts {
 
 impl LedgerFacts {
     pub(super) fn open(location: &LedgerLocation<'_>) -> Result<LedgerFacts, CliError> {
-        if !location.ledger.exists() {
+        if location.ledger.url.is_file_to_create() {
             return Ok(LedgerFacts { opened: None });
         }
         let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
-    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
+    Position, RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
 use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
@@ -51,8 +51,7 @@ struct MemoryContents {
     events: BTreeMap<Position, EventRow>,
     by_entity: HashMap<StoredEntity, Vec<Position>>,
     by_key: HashMap<IdempotencyDigest, Position>,
-    /// The last position that was accepted as lost.
-    accepted: Position,
+    losses: Vec<LossOfEvents>,
     policies: PolicyMemory,
 }
 
@@ -101,7 +100,10 @@ impl MemoryContents {
     fn end(&self) -> KnownHistory {
         let last = self.events.last_key_value().map(|(_, row)| KnownHistory::ending_with(&row.stored));
         let last = last.unwrap_or_default();
-        KnownHistory { position: last.position.max(self.accepted), ..last }
+        KnownHistory {
+            position: self.losses.iter().fold(last.position, |end, loss| end.max(loss.until)),
+            ..last
+        }
     }
 
     /// Returns the events after a known history, at most `limit`; `None` if the history is another one.
@@ -198,10 +200,15 @@ impl Store for MemoryStore {
         Ok(self.contents().end())
     }
 
-    fn accept_history(&self, until: Position, _now: Timestamp) -> Result<(), StoreError> {
+    fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
         let mut contents = self.contents();
-        contents.accepted = contents.accepted.max(until);
+        let behind = contents.end().position;
+        contents.losses.push(LossOfEvents { behind, until, accepted: Some(now) });
         Ok(())
+    }
+
+    fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
+        Ok(self.contents().losses.clone())
     }
 
     fn policies(&self) -> Result<PolicyMemory, StoreError> {

@@ -180,6 +180,26 @@ pub enum Appended {
 /// Maximum number of missed events that an append passes to its sequencing.
 pub const MAX_MISSED: usize = 4096;
 
+/// The version of a store's schema before and after the store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemaChange {
+    /// The version that was found; `None` if there was no ledger.
+    pub from: Option<i32>,
+    /// The version that the schema has now.
+    pub to: i32,
+}
+
+/// A loss of events that is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossOfEvents {
+    /// Last position before the loss.
+    pub behind: Position,
+    /// Last position that is lost.
+    pub until: Position,
+    /// The time at which an operator accepted it; `None` while nobody has.
+    pub accepted: Option<Timestamp>,
+}
+
 /// The failure of a store.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger's store failed while {doing}")]
@@ -267,6 +287,9 @@ pub trait Store: Send + Sync {
 
     /// Records that the events up to `until` are lost for good. Later positions follow `until`.
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Returns the losses of events, in the order in which they were recorded.
+    fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError>;
 
     /// Returns the record of the policies that were in force.
     fn policies(&self) -> Result<PolicyMemory, StoreError>;

@@ -4,6 +4,7 @@ mod acknowledgement;
 mod archive;
 mod case;
 mod clocks;
+mod copy;
 mod durability;
 mod import;
 mod warming;
@@ -166,6 +167,10 @@ impl Store for Disk {
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
         self.store.accept_history(until, now)
+    }
+
+    fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
+        self.store.losses()
     }
 
     fn policies(&self) -> Result<PolicyMemory, StoreError> {

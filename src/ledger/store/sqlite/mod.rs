@@ -29,8 +29,8 @@ use ulid::Ulid;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, MAX_MISSED, Position,
-    RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
+    Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
@@ -49,6 +49,13 @@ pub enum FileError {
     /// The file has a version of the format that this program does not know.
     #[error("the ledger {path} has version {found}; this program reads versions up to {VERSION}", path = .path.display())]
     Version { path: PathBuf, found: i32 },
+    /// The file has an earlier version of the format, and an upgrade is not wanted.
+    #[error(
+        "the ledger {path} has version {found}; this program needs version {VERSION}: run `purposegate ledger migrate`, or \
+         set `migrate = true`",
+        path = .path.display()
+    )]
+    Older { path: PathBuf, found: i32 },
     /// The file was created under other keys.
     #[error("the ledger {path} was made under other keys: restore its key file", path = .0.display())]
     OtherKeys(PathBuf),
@@ -73,6 +80,7 @@ pub struct SqliteStore {
     reader: Mutex<Connection>,
     /// `None` if the store is only read.
     guard: Option<FileGuard>,
+    schema: SchemaChange,
 }
 
 /// Detects changes to the ledger's files that this process did not make.
@@ -92,12 +100,24 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the ledger file at `path`, or creates it. `key_check` is stored in a new file; an existing file must have
-    /// the same value, which proves that it was created under the same keys.
+    /// Opens the ledger file at `path`, or creates it. Upgrades a file of an earlier version. `key_check` is stored in a
+    /// new file; an existing file must have the same value, which proves that it was created under the same keys.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn open(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
+        SqliteStore::open_or_migrate(path, key_check, true)
+    }
+
+    /// Does the same as [`SqliteStore::open`]. Without `migrate`, a file of an earlier version is refused.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn open_or_migrate(
+        path: &Path,
+        key_check: &[u8; 16],
+        migrate: bool,
+    ) -> Result<SqliteStore, FileError> {
         let lock = lock(path)?;
         create_file(path).map_err(|source| FileError::Io {
             path: path.to_owned(),
@@ -108,6 +128,11 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer = Connection::open_with_flags(path, flags).map_err(sqlite("opening it"))?;
         let format = read_format(path, &writer, key_check)?;
+        if let FileFormat::Older(found) = format
+            && !migrate
+        {
+            return Err(FileError::Older { path: path.to_owned(), found });
+        }
         make_durable(path, &writer)?;
         match format {
             FileFormat::Current => {}
@@ -118,6 +143,11 @@ impl SqliteStore {
                 create_tables(&mut writer, key_check).map_err(sqlite("creating its tables"))?;
             }
         }
+        let schema = match format {
+            FileFormat::Current => SchemaChange { from: Some(VERSION), to: VERSION },
+            FileFormat::Older(from) => SchemaChange { from: Some(from), to: VERSION },
+            FileFormat::Empty => SchemaChange { from: None, to: VERSION },
+        };
         let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
         let written = end(&reader).map_err(sqlite("reading its last position"))?;
         let files =
@@ -127,6 +157,7 @@ impl SqliteStore {
             writer: writer.into(),
             reader: reader.into(),
             guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
+            schema,
         })
     }
 
@@ -146,16 +177,23 @@ impl SqliteStore {
             })
         };
         let (reader, read_only_writer) = (open()?, open()?);
-        match read_format(path, &reader, key_check)? {
-            FileFormat::Current | FileFormat::Older(_) => {}
+        let version = match read_format(path, &reader, key_check)? {
+            FileFormat::Current => VERSION,
+            FileFormat::Older(version) => version,
             FileFormat::Empty => return Err(FileError::Foreign(path.to_owned())),
-        }
+        };
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: read_only_writer.into(),
             reader: reader.into(),
             guard: None,
+            schema: SchemaChange { from: Some(version), to: version },
         })
+    }
+
+    /// Returns the version of the file's format before and after it was opened.
+    pub fn schema(&self) -> SchemaChange {
+        self.schema
     }
 }
 
@@ -316,6 +354,29 @@ impl Store for SqliteStore {
         }
     }
 
+    fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Vec<LossOfEvents>> {
+            if !has_losses(&reader)? {
+                return Ok(Vec::new());
+            }
+            let mut query = reader.prepare_cached("SELECT behind, until, at FROM accepted ORDER BY rowid")?;
+            let loss = |row: &Row<'_>| {
+                let accepted = row.get_ref(2)?.as_str()?.parse();
+                let accepted = accepted.map_err(|error: jiff::Error| {
+                    rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
+                })?;
+                Ok(LossOfEvents {
+                    behind: position(row, 0)?,
+                    until: position(row, 1)?,
+                    accepted: Some(accepted),
+                })
+            };
+            query.query_map([], loss)?.collect()
+        };
+        read().map_err(|source| StoreError::new("reading the accepted losses", source))
+    }
+
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         policies::read(&reader)
@@ -445,17 +506,21 @@ fn end(connection: &Connection) -> rusqlite::Result<KnownHistory> {
         .query_row([], |row| Ok((position(row, 0)?, event_id(row, 1)?)))
         .optional()?;
     let last = last_event.map_or(Position(0), |(position, _)| position);
-    // A file of an earlier version lacks the table if it is opened read-only, because it is not upgraded then.
-    let has_accepted: i64 = connection
-        .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'")?
-        .query_row([], |row| row.get(0))?;
-    let accepted = match has_accepted {
-        0 => Position(0),
-        _ => connection
+    let accepted = match has_losses(connection)? {
+        false => Position(0),
+        true => connection
             .prepare_cached("SELECT coalesce(max(until), 0) FROM accepted")?
             .query_row([], |row| position(row, 0))?,
     };
     Ok(KnownHistory { position: last.max(accepted), last_event })
+}
+
+/// True if the file has a record of accepted losses. A file of an earlier version lacks it if it is opened read-only,
+/// because it is not upgraded then.
+fn has_losses(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut query =
+        connection.prepare_cached("SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'accepted'")?;
+    query.query_row([], |row| row.get(0))
 }
 
 /// Returns the events after a known history, at most `limit`; `None` if the file's history is another one.

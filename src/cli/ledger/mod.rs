@@ -1,4 +1,6 @@
-//! `ledger`: repairs of the ledger file, and the findings of `check` about it.
+//! `ledger`: the schema of the ledger, copies and repairs; and the findings of `check` about the ledger.
+
+mod copy;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -6,12 +8,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::error::{VerbError, exit_status, unusable_error, with_causes};
+use super::error::{CliError, VerbError, exit_status, unusable_error, with_causes};
+use crate::assembly::ledger_store::{self, OpenStoreError};
 use crate::assembly::{history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::ledger::{Archive, Ledger, TermLookup};
+use crate::ledger::{Archive, FileError, LossOfEvents, SchemaChange};
 
 /// Maximum number of recipients in the findings about recipients that only the ledger knows.
 const MAX_LISTED_RECIPIENTS: usize = 32;
@@ -19,6 +22,17 @@ const MAX_LISTED_RECIPIENTS: usize = 32;
 /// The verbs of `ledger`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LedgerVerb {
+    /// Create the ledger's schema, or upgrade it to the version that this program needs
+    Migrate,
+    /// Copy a ledger to another, empty store (events, accepted losses, policies), and prove that both hold the same
+    Copy {
+        /// The URL of the ledger to copy, such as sqlite:data/ledger.db; no gateway uses it meanwhile
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// The URL of the new ledger, such as postgres://ledger@db.internal/purposegate
+        #[arg(value_name = "TO")]
+        to: String,
+    },
     /// Accept a history that is shorter than the last known one; the missing events are lost for good
     AcceptHistory,
 }
@@ -35,6 +49,8 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
+        LedgerVerb::Migrate => migrate(config, out),
+        LedgerVerb::Copy { from, to } => copy::copy((from, to), config, now, out, err),
         LedgerVerb::AcceptHistory => accept_history(config, now, out),
     };
     exit_status(outcome, err)
@@ -43,12 +59,13 @@ pub(super) fn run(
 /// Returns the findings of `check` about an existing ledger: recipients that only the ledger knows, and policies that do not
 /// keep the announced notice period.
 pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
-    if !config.ledger.path.exists() {
+    if config.ledger.url.is_file_to_create() {
         return Vec::new();
     }
     let opened = Keys::open(&config.keys.path).map_err(|error| with_causes(&error)).and_then(|keys| {
-        let names: Arc<dyn TermLookup> = config.language();
-        Archive::open(&config.ledger.path, &keys, names).map_err(|error| with_causes(&error))
+        let store =
+            ledger_store::open_read_only(&config.ledger, &keys).map_err(|error| with_causes(&error))?;
+        Archive::new(store, config.language()).map_err(|error| with_causes(&error))
     });
     let read = opened.and_then(|archive| {
         let recipients = archive.recipients().map_err(|error| with_causes(&error))?;
@@ -83,12 +100,46 @@ fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Fi
         .collect()
 }
 
+fn migrate(config: &Config, out: &mut dyn Write) -> Result<u8, VerbError> {
+    let keys = ledger_store::open_keys(&config.keys.path, &config.ledger.url, &config.audit.directory);
+    let keys = keys.map_err(|error| unusable_error(&error))?;
+    let migrated = ledger_store::migrate(&config.ledger, &keys).map_err(|error| match error {
+        OpenStoreError::File(FileError::InUse(_)) => CliError::Refused(
+            "a gateway uses the ledger: it has the version that the gateway needs".to_owned(),
+        ),
+        error => unusable_error(&error),
+    })?;
+    let url = &config.ledger.url;
+    match migrated.1 {
+        SchemaChange { from: None, to } => writeln!(out, "{url}: created with version {to}")?,
+        SchemaChange { from: Some(from), to } if from == to => {
+            writeln!(out, "{url}: nothing to do, it has version {to}")?;
+        }
+        SchemaChange { from: Some(from), to } => {
+            writeln!(out, "{url}: migrated from version {from} to version {to}")?;
+        }
+    }
+    Ok(0)
+}
+
 fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Result<u8, VerbError> {
     let keys = Keys::open(&config.keys.path).map_err(|error| unusable_error(&error))?;
-    let names: Arc<dyn TermLookup> = config.language();
-    let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable_error(&error))?;
+    let store = ledger_store::open(&config.ledger, &keys).map_err(|error| unusable_error(&error))?;
+    let held = store.history_end().map_err(|error| unusable_error(&error))?.position;
+    // Gateways that share the ledger report a loss to the store, and the positions that follow are after it.
+    let losses = store.losses().map_err(|error| unusable_error(&error))?;
+    let reported = losses.iter().filter(|loss| loss.accepted.is_none()).max_by_key(|loss| loss.until);
     let known = history::last_known_position(config).map_err(|error| unusable_error(&error))?;
-    let held = ledger.position();
+    if let Some(LossOfEvents { behind, until, .. }) = reported {
+        let until = known.map_or(*until, |known| known.max(*until));
+        store.accept_history(until, now).map_err(|error| unusable_error(&error))?;
+        writeln!(
+            out,
+            "accepted: positions {} to {until} are lost; the gateways release again",
+            behind.0 + 1
+        )?;
+        return Ok(0);
+    }
     let Some(known) = known.filter(|known| *known > held) else {
         writeln!(
             out,
@@ -96,7 +147,7 @@ fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Resul
         )?;
         return Ok(0);
     };
-    ledger.accept_history(known, now).map_err(|error| unusable_error(&error))?;
+    store.accept_history(known, now).map_err(|error| unusable_error(&error))?;
     writeln!(
         out,
         "accepted: positions {} to {known} are lost; the ledger continues at {}",

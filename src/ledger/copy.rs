@@ -1,0 +1,104 @@
+//! Copies a ledger from one store to another: events with their positions, ids, times and idempotency keys, accepted
+//! losses, and the record of policies.
+//!
+//! The copy goes page by page, so memory has a bound. The target has to be empty; a copy that broke off is not resumed.
+
+use super::digest::pages;
+use super::store::{Appended, EventRow, KnownHistory, LedgerTail, LossOfEvents, Position, Store, StoreError};
+
+/// An error that ends a copy.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// One of the stores failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The target has events already.
+    #[error("the target is not empty: it ends at position {0}")]
+    NotEmpty(Position),
+    /// The source lost events, and nobody has accepted it yet.
+    #[error(
+        "the ledger to copy lost events up to position {0}: accept the loss first, `purposegate ledger accept-history`"
+    )]
+    NotAccepted(Position),
+    /// The source lacks events whose loss is not on record.
+    #[error("the ledger to copy has no event at position {0}, and its loss is not on record")]
+    Missing(Position),
+    /// Somebody else wrote to the target.
+    #[error("another process wrote to the target during the copy")]
+    TargetInUse,
+}
+
+/// Copies the ledger of `from` to `to`, and calls `progress` with the number of events so far. Returns the history that was
+/// copied. `from` is not changed.
+///
+/// # Errors
+/// [`CopyError`]. The events that were copied before stay in `to`.
+pub fn copy(
+    from: &dyn Store,
+    to: &dyn Store,
+    progress: &mut dyn FnMut(u64),
+) -> Result<KnownHistory, CopyError> {
+    let end = to.history_end()?.position;
+    if end != Position::default() || !to.policies()?.first_seen.is_empty() {
+        return Err(CopyError::NotEmpty(end));
+    }
+    let losses = from.losses()?;
+    if let Some(loss) = losses.iter().find(|loss| loss.accepted.is_none()) {
+        return Err(CopyError::NotAccepted(loss.until));
+    }
+    let mut target = CopyTarget { to, known: KnownHistory::default(), losses: losses.into_iter().peekable() };
+    let mut events = 0;
+    let copied = pages(from, &mut |mut rows: Vec<EventRow>| {
+        events += rows.len() as u64;
+        while !rows.is_empty() {
+            let first = rows.first().map_or(Position::default(), |row| row.stored.position);
+            let run = (first.0..).zip(&rows).take_while(|(next, row)| row.stored.position.0 == *next).count();
+            let rest = rows.split_off(run);
+            target.skip_to(first)?;
+            target.append(&rows)?;
+            rows = rest;
+        }
+        progress(events);
+        Ok::<_, CopyError>(())
+    })?;
+    target.skip_to(Position(copied.position.0 + 1))?;
+    to.remember_policies(&from.policies()?)?;
+    Ok(copied)
+}
+
+/// The store to copy to, and the accepted losses that are to be recorded there.
+struct CopyTarget<'s, L: Iterator<Item = LossOfEvents>> {
+    to: &'s dyn Store,
+    /// The history that was copied so far.
+    known: KnownHistory,
+    losses: std::iter::Peekable<L>,
+}
+
+impl<L: Iterator<Item = LossOfEvents>> CopyTarget<'_, L> {
+    /// Records the losses before the event at `next`, so that it gets its position.
+    fn skip_to(&mut self, next: Position) -> Result<(), CopyError> {
+        while let Some(loss) = self.losses.next_if(|loss| loss.until < next) {
+            if let Some(accepted) = loss.accepted {
+                self.to.accept_history(loss.until, accepted)?;
+            }
+            self.known.position = self.known.position.max(loss.until);
+        }
+        let expected = Position(self.known.position.0 + 1);
+        if expected == next { Ok(()) } else { Err(CopyError::Missing(expected)) }
+    }
+
+    fn append(&mut self, rows: &[EventRow]) -> Result<(), CopyError> {
+        let mut in_use = false;
+        let appended = self.to.append(&self.known, &mut |LedgerTail { last, missed }| {
+            in_use = last != self.known.position || !missed.is_empty();
+            Ok(if in_use { Vec::new() } else { rows.to_vec() })
+        })?;
+        if in_use || appended != Appended::Durable {
+            return Err(CopyError::TargetInUse);
+        }
+        if let Some(last) = rows.last() {
+            self.known = KnownHistory::ending_with(&last.stored);
+        }
+        Ok(())
+    }
+}
