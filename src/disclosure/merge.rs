@@ -102,23 +102,24 @@ pub fn repeated_decisions(folders: &[&Path]) -> Result<Vec<RepeatedDecision>, Re
     Ok(recent.repeated)
 }
 
-/// Returns one exchange by its decision's id: from this gateway's log, or else from those of other gateways.
+/// Returns one exchange by its decision's id: from this gateway's log, which it writes if `running`, or else from those of
+/// other gateways.
 ///
 /// # Errors
 /// [`ReadError`] for a log that cannot be read, or that of another gateway that is empty, unless another log contains the
 /// exchange.
 pub fn find_decision<'p>(
     own: &Path,
+    running: bool,
     others: impl IntoIterator<Item = &'p Path>,
     id: &str,
 ) -> Result<Option<Value>, ReadError> {
-    let look_in = |folder: &Path| decision(folder, id, is_running(folder));
-    let mut outcome = look_in(own);
+    let mut outcome = decision(own, id, running);
     for folder in others {
         if let Ok(Some(_)) = outcome {
             break;
         }
-        let found = match look_in(folder) {
+        let found = match decision(folder, id, is_running(folder)) {
             Ok(None) => segments_since(folder, None).and_then(|segments| match segments.is_empty() {
                 true => Err(ReadError::Empty(folder.to_owned())),
                 false => Ok(None),

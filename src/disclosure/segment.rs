@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,10 @@ pub(super) const FORMAT: u32 = 1;
 
 /// Maximum length of a line in bytes: a window's record with about four million people.
 pub(super) const MAX_LINE: usize = 96 << 20;
+
+/// Number of attempts to lock the folder of a log, and the time between two.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// An existing segment file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,11 +98,16 @@ pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // The lock is on the folder itself: a lock file would be one more file to account for.
     let lock = File::open(folder)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+    // Readers hold the lock for an instant ([`in_use`]), a writer as long as it runs.
+    for attempt in 0..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if attempt + 1 < LOCK_ATTEMPTS => std::thread::sleep(LOCK_WAIT),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
+    Ok(None)
 }
 
 /// True if a process has locked the folder to write the log.
@@ -255,7 +265,14 @@ mod tests {
         assert!(in_use(&path).unwrap());
         drop(lock);
         assert!(!in_use(&path).unwrap());
-        assert!(lock_folder(&path).unwrap().is_some());
+        let reader = File::open(&path).unwrap();
+        reader.lock_shared().unwrap();
+        let reading = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_WAIT);
+            drop(reader);
+        });
+        assert!(lock_folder(&path).unwrap().is_some(), "a reader is gone in an instant");
+        reading.join().unwrap();
     }
 
     #[test]

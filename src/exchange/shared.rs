@@ -139,7 +139,7 @@ impl SharedState {
         let own = self.log.folder().to_owned();
         let others: Vec<PathBuf> = self.other_logs.iter().map(|log| log.folder().to_owned()).collect();
         let folder = own.clone();
-        let look = move || disclosure::find_decision(&own, others.iter().map(PathBuf::as_path), &id);
+        let look = move || disclosure::find_decision(&own, true, others.iter().map(PathBuf::as_path), &id);
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(look).await.map_err(interrupted)?
     }

@@ -119,8 +119,9 @@ fn logged_address(log: &Mutex<String>, message: &str) -> SocketAddr {
 fn a_reload_replaces_everything_or_nothing() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
-    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
+    let config = format!("{}{CUSTOMER_ROUTES}[deployment]\nname = \"gateway-1\"\n", base(upstream.address));
     let process = ServeProcess::start(&config, "");
+    assert!(process.log.lock().unwrap().contains("\"gateway\":\"gateway-1\""));
     assert_eq!(process.get("/customers/p-1", "customer-support").status, 200);
 
     let mut reloads = process.metric("purposegate_policy_reload_total{outcome=\"failed\"}");
@@ -134,11 +135,12 @@ fn a_reload_replaces_everything_or_nothing() {
     );
 
     reloads = process.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
-    process.rewrite(&config.replace("[\"customer-support\", ", "["));
+    process.rewrite(&config.replace("[\"customer-support\", ", "[").replace("gateway-1", "gateway-2"));
     process.signal("-HUP");
     wait_until(|| process.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads);
     let refused = process.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
+    assert!(process.log.lock().unwrap().contains("\"section\":\"deployment.name\""), "it needs a restart");
 }
 
 /// The file is replaced, as certbot and Kubernetes do.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
 use crate::gateway::{TestGateway, base, bearer};
 use crate::http::{self, Answer};
+use crate::program::{Run, run};
 use crate::upstream::Upstream;
 
 /// Starts two gateways with the same keys, each with a ledger and a log of its own. The second reads the log of the first.
@@ -76,4 +77,43 @@ fn a_report_has_the_disclosures_of_all_gateways_or_fails() {
     assert_eq!(list().status, 503);
     let own = release(&second);
     assert_eq!(second.decision(&own)["decision"], json!(own), "its own log has it");
+}
+
+#[test]
+fn commands_read_the_logs_of_a_configuration_together() {
+    let (_upstream, first, second) = start_two();
+    let decisions = [release(&first), release(&second)];
+    let file = second.folder.path().join("purposegate.toml");
+    let config = file.to_str().unwrap();
+    for gateway in [&first, &second] {
+        gateway.wait_for_log("\"kind\":\"close\"");
+    }
+    let purposegate = |arguments: &str| -> Run { run(arguments.split(' ').chain(["--config", config])) };
+    let (status, shown, words) = purposegate("audit show --subject p-1 --format json");
+    assert_eq!(status, 0, "{words}");
+    let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&Value> = shown.iter().map(|one| &one["gateway"]).collect();
+    assert_eq!(names, [&json!("gateway-1"), &json!("gateway-2")]);
+    let (status, checkpoints, words) = purposegate("audit verify");
+    assert_eq!((status, checkpoints.lines().count()), (0, 2), "{words}");
+    let (status, explained, words) = purposegate(&format!("explain --decision {}", decisions[0]));
+    assert_eq!(status, 0, "{words}");
+    assert!(explained.contains(&decisions[0]), "{explained}");
+    let (status, report, words) = purposegate("subject report p-1");
+    assert_eq!(status, 0, "{words}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let told = report["disclosures"].as_array().unwrap().iter().map(|one| one["decision"].clone());
+    assert_eq!(told.collect::<Vec<_>>(), decisions.map(Value::from));
+    assert!(!purposegate("check").2.contains("log-unreadable"));
+
+    let log = first.folder.path().join("data/audit");
+    std::fs::rename(&log, first.folder.path().join("moved")).unwrap();
+    for arguments in ["audit show", "audit verify", "subject report p-1"] {
+        let (status, _, words) = purposegate(arguments);
+        assert_eq!(status, 2, "{arguments}: {words}");
+        assert!(words.contains(log.to_str().unwrap()), "{arguments}: {words}");
+    }
+    let (status, found, words) = purposegate("check --format json");
+    assert_eq!(status, 0, "{words}");
+    assert!(found.contains("log-unreadable") && found.contains(log.to_str().unwrap()), "{found}");
 }

@@ -93,7 +93,7 @@ fn read_record(id: &str, config: &Config, location: &LedgerLocation<'_>) -> Resu
         return Ok(Some(record));
     }
     let others = config.audit.logs.iter().map(|log| &*log.path);
-    disclosure::find_decision(location.log, others, id).map_err(|error| unusable_error(&error))
+    disclosure::find_decision(location.log, running, others, id).map_err(|error| unusable_error(&error))
 }
 
 /// The parts of the current configuration that a record names.

@@ -107,7 +107,7 @@ async fn a_decision_is_found_in_the_log_of_another_gateway() {
     let log = open(other.path(), &keys);
     exchange(&log, &keys, 2).await;
     drop(log);
-    let find = |others: &[&Path], n| find_decision(one.path(), others.iter().copied(), &id(n));
+    let find = |others: &[&Path], n| find_decision(one.path(), true, others.iter().copied(), &id(n));
     let missing = other.path().join("missing");
     assert_eq!(find(&[other.path()], 1).unwrap().unwrap()["decision"], id(1));
     assert_eq!(find(&[other.path()], 2).unwrap().unwrap()["decision"], id(2));
