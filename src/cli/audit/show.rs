@@ -159,6 +159,9 @@ fn exchange_text(exchange: &Value, of_several: bool) -> String {
         // The recipient chose the text, so it is escaped: it must not begin a line of its own.
         line.push_str(&format!(", case {case:?}"));
     }
+    if exchange.get("stale").and_then(Value::as_bool) == Some(true) {
+        line.push_str(", stale");
+    }
     if of_several && let Some(gateway) = exchange.get("gateway").and_then(Value::as_str) {
         line.push_str(&format!(", gateway {gateway}"));
     }
@@ -181,4 +184,19 @@ fn exchange_text(exchange: &Value, of_several: bool) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_text_marks_a_release_while_the_ledger_was_stale() {
+        let marked = exchange_text(&json!({ "recipient": "acme", "stale": true }), false);
+        assert!(marked.ends_with("0 people, stale"), "{marked}");
+        let current = exchange_text(&json!({ "recipient": "acme" }), false);
+        assert!(current.ends_with("0 people"), "{current}");
+    }
 }
