@@ -1,13 +1,18 @@
 //! Exchanges while the ledger is stale, or becomes stale before a window leaves.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tower::{Layer, ServiceExt};
 
 use crate::assembly::assemble;
 use crate::config;
@@ -20,6 +25,9 @@ use crate::exchange::{
     BodyTreatment, ExchangeStart, ListenerContext, RecordedExchange, Refusal, Rejection, SharedState, begin,
 };
 use crate::keys::Keys;
+use crate::layer::PurposeLayer;
+use crate::layer::request_body::RequestBody;
+use crate::layer::response_body::ResponseBody;
 use crate::ledger::{Batch, Freshness, LineResult, Position};
 
 const KEY: &str = "pgk_test_stale";
@@ -405,6 +413,68 @@ async fn a_window_that_becomes_stale_is_judged_again_or_cut() {
         flow.transfer().close();
         assert_eq!(state.record(&decision).await["stale"], true, "{path} {purpose}");
     }
+}
+
+/// Sends a request through the layer. The upstream answers with one line of NDJSON for each that the sender gets.
+async fn begin_stream(
+    state: &StaleState,
+    path: &str,
+    purpose: &str,
+) -> (Response<ResponseBody>, mpsc::UnboundedSender<String>) {
+    let (lines, received) = mpsc::unbounded_channel::<String>();
+    let received = Arc::new(Mutex::new(Some(received)));
+    let upstream = tower::service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+        let received = received.lock().unwrap().take().unwrap();
+        let lines = futures_util::stream::unfold(received, async |mut received| {
+            let line = Bytes::from(received.recv().await? + "\n");
+            Some((Ok::<_, Infallible>(Frame::data(line)), received))
+        });
+        let response = Response::builder().header("content-type", "application/x-ndjson");
+        std::future::ready(Ok::<_, Infallible>(response.body(StreamBody::new(Box::pin(lines))).unwrap()))
+    });
+    let request = Request::get(path).header("host", "x").header("data-purpose", purpose);
+    let request = request.header("authorization", format!("Bearer {KEY}")).body(Full::default()).unwrap();
+    lines.send(BODY.to_owned()).unwrap();
+    let service = PurposeLayer::new(Arc::clone(&state.shared)).layer(upstream);
+    (service.oneshot(request).await.unwrap(), lines)
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_with_what_may_leave_once_the_ledger_is_stale() {
+    let state = StaleState::new().await;
+    for (path, purpose, expected) in [
+        ("/stops", "order-fulfilment", None),
+        ("/goes-on", "order-fulfilment", Some(on_contract())),
+        ("/stops", "legal", Some(on_contract())),
+    ] {
+        state.assume(Freshness::Current);
+        let (response, lines) = begin_stream(&state, path, purpose).await;
+        assert_eq!(response.status(), 200);
+        let mut body = response.into_body();
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(String::from_utf8_lossy(&first).contains("ada@example.org"), "{path} {purpose}");
+        state.assume(STALE);
+        lines.send(BODY.to_owned()).unwrap();
+        let next = body.frame().await.unwrap();
+        match expected {
+            None => assert_eq!(next.unwrap_err().refusal, Refusal::LedgerStale),
+            Some(expected) => {
+                let line: Value = serde_json::from_slice(&next.unwrap().into_data().unwrap()).unwrap();
+                assert_eq!(line, expected, "{path} {purpose}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_byte_is_refused_with_a_time_to_retry() {
+    let state = StaleState::new().await;
+    state.assume(STALE);
+    let (response, _lines) = begin_stream(&state, "/stops", "order-fulfilment").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&problem).contains("urn:purposegate:problem:ledger-stale"));
 }
 
 #[tokio::test]
