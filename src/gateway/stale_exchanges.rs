@@ -153,7 +153,7 @@ impl StaleState {
             r#"["order-fulfilment", "direct-marketing", "service-communication", "security", "legal"]"#;
         let config = format!(
             "policy = \"pack\"\n[listener]\naddress = \"127.0.0.1:0\"\n\
-             [ledger]\nmax-staleness = \"100ms\"\n\
+             [ledger]\nmax-staleness = \"500ms\"\n\
              [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
              [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
              purposes = {purposes}\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n{ROUTES}"
@@ -602,7 +602,7 @@ async fn a_request_waits_for_the_event_that_it_names() {
     let began = std::time::Instant::now();
     let refused = state.recorded(at(Position(next.0 + 1)), "order-fulfilment").await.unwrap_err();
     assert_eq!(refused.body["code"], "ledger-stale");
-    assert!(began.elapsed() >= Duration::from_millis(100), "it waits for `max-staleness`");
+    assert!(began.elapsed() >= Duration::from_millis(500), "it waits for `max-staleness`");
 }
 
 #[tokio::test]
