@@ -36,8 +36,8 @@ const MAX_OVERTAKEN: u32 = 3;
 pub(super) enum FollowerStep {
     /// Register this gateway with the store, then call [`Follower::registered`].
     Register,
-    /// Ask for the events after this history and apply those that are not applied yet, then call [`Follower::followed`]. If
-    /// the history diverges, call [`Follower::diverged`].
+    /// Ask for the events after this history and apply those that are not applied yet ([`Follower::applied_of`]), then call
+    /// [`Follower::followed`]. If the history diverges, call [`Follower::diverged`].
     Follow(KnownHistory),
     /// Wait until every hand-out that has begun is over, then renew the lease for this position, then call
     /// [`Follower::renewed`].
@@ -97,7 +97,7 @@ enum Recovery {
 
 /// The next question to the store while there is nothing to recover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
+enum FollowerQuestion {
     Follow,
     Renew,
 }
@@ -114,7 +114,7 @@ pub(super) struct Follower {
     asked: Duration,
     registered: bool,
     recovery: Option<Recovery>,
-    question: Question,
+    question: FollowerQuestion,
     overtaken: u32,
     /// True if the present renewal keeps other writers out.
     keeps_out: bool,
@@ -137,7 +137,7 @@ impl Follower {
             asked: Duration::ZERO,
             registered: false,
             recovery: None,
-            question: Question::Follow,
+            question: FollowerQuestion::Follow,
             overtaken: 0,
             keeps_out: false,
             pause: None,
@@ -178,8 +178,8 @@ impl Follower {
             (Some(Recovery::Report { until }), _) => FollowerStep::ReportLoss { until },
             (Some(Recovery::Reload { .. }), _) => FollowerStep::Reload,
             (Some(Recovery::Verify { report, .. }), _) => FollowerStep::Verify(report),
-            (None, Question::Renew) => FollowerStep::Renew { applied: self.known.position },
-            (None, Question::Follow) => {
+            (None, FollowerQuestion::Renew) => FollowerStep::Renew { applied: self.known.position },
+            (None, FollowerQuestion::Follow) => {
                 self.asked = now;
                 let is_urgent = self.lease.is_older(self.lease.term() / 2, now);
                 self.keeps_out = self.overtaken >= if is_urgent { 1 } else { MAX_OVERTAKEN };
@@ -190,6 +190,24 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Returns the number of events at the beginning of an answer that are applied already; the rest is to be applied. `None`
+    /// if the answer belongs to another history than what another thread has applied since the store was asked: then
+    /// nothing is applied, and the store is asked again. Delayed answers of a server that has been replaced do this.
+    ///
+    /// `base` is the known history that the store was asked for, `head` the last position that the answer had, and `events`
+    /// are the positions and ids of its events.
+    pub(super) fn applied_of(
+        &self,
+        base: &KnownHistory,
+        head: Position,
+        events: impl Iterator<Item = (Position, Ulid)>,
+    ) -> Option<usize> {
+        let applied = events.take_while(|(position, _)| *position <= self.known.position);
+        let (count, last) = applied.fold((0, base.last_event), |(count, _), event| (count + 1, Some(event)));
+        let has_news = head > self.known.position;
+        (self.known == *base || !has_news || last == self.known.last_event).then_some(count)
     }
 
     /// The store has this gateway on record.
@@ -214,7 +232,7 @@ impl Follower {
         if self.confirmed != Some(self.known.position)
             || self.lease.is_older(self.lease.term() / 4, self.asked)
         {
-            self.question = Question::Renew;
+            self.question = FollowerQuestion::Renew;
         } else {
             self.pause = Some(FollowerStep::Wait(POLL));
         }
@@ -224,6 +242,8 @@ impl Follower {
     /// store was asked.
     ///
     /// Returns `false` if the history was lost in between. The events may be lost with it, so they are not acknowledged.
+    /// Nor are own events if the known history is no longer the one that they were appended to, unless the feed has brought
+    /// exactly these events meanwhile.
     #[must_use]
     pub(super) fn appended(&mut self, generation: Generation, known: KnownHistory) -> bool {
         if generation != self.generation {
@@ -238,7 +258,7 @@ impl Follower {
     /// The store answered a request for a lease. `applied` is the position that it was asked for.
     pub(super) fn renewed(&mut self, applied: Position, renewal: Renewal) {
         self.back_off = Duration::ZERO;
-        self.question = Question::Follow;
+        self.question = FollowerQuestion::Follow;
         match renewal {
             Renewal::Renewed => {
                 self.lease.extend(self.asked);
@@ -269,7 +289,7 @@ impl Follower {
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed = None;
         self.overtaken = 0;
-        self.question = Question::Follow;
+        self.question = FollowerQuestion::Follow;
         let until = match self.recovery {
             Some(Recovery::Verify { until, .. }) => until.max(self.known.position),
             _ => self.known.position,
@@ -303,7 +323,7 @@ impl Follower {
     /// The gateway registers again afterwards, since a server that failed may have lost it.
     pub(super) fn failed(&mut self) {
         self.registered = false;
-        self.question = Question::Follow;
+        self.question = FollowerQuestion::Follow;
         self.overtaken = 0;
         self.back_off = (self.back_off * 2).clamp(MIN_BACK_OFF, MAX_BACK_OFF);
         self.pause = Some(FollowerStep::BackOff(self.back_off));
@@ -423,6 +443,28 @@ mod tests {
         assert!(follower.appended(follower.generation(), history(9)));
         follower.followed(Position(8), Some(event(8)), true);
         assert_eq!(follower.known(), history(9));
+    }
+
+    #[test]
+    fn an_answer_of_another_history_is_not_applied() {
+        let base = history(7);
+        let lost = KnownHistory { position: Position(9), last_event: Some(event(7)) };
+        let known = |known: KnownHistory| Follower::new(TERM, known);
+        let of = |follower: &Follower, head: u64, positions: &[u64]| {
+            follower.applied_of(&base, Position(head), positions.iter().map(|position| event(*position)))
+        };
+        assert_eq!(of(&known(base), 9, &[8, 9]), Some(0));
+        assert_eq!(of(&known(history(8)), 10, &[8, 9, 10]), Some(1));
+        assert_eq!(of(&known(history(9)), 9, &[8, 9]), Some(2));
+        assert_eq!(of(&known(history(9)), 8, &[8]), Some(1), "an answer that is older than what is known");
+        assert_eq!(of(&known(lost), 11, &[10, 11]), Some(0));
+        // Position 8 was lost in the history that is known, or has another event.
+        assert_eq!(of(&known(lost), 11, &[8, 10]), None);
+        let other =
+            KnownHistory { position: Position(8), last_event: Some((Position(8), Ulid::from(80_u128))) };
+        assert_eq!(of(&known(other), 10, &[8, 9]), None);
+        // In the answer's history it was lost.
+        assert_eq!(of(&known(history(8)), 10, &[10]), None);
     }
 
     #[test]

@@ -41,6 +41,8 @@ mod policy_memory;
 mod position_mark;
 mod request;
 mod sequencer;
+#[cfg(test)]
+mod simulation;
 mod state_json;
 pub mod store;
 mod terms;
