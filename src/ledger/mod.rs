@@ -10,6 +10,8 @@
 //! [`Ledger::healthy`] returns `false`.
 
 mod archive;
+#[cfg(feature = "postgres")]
+mod boot_clock;
 mod case;
 mod changes;
 mod commit;
@@ -79,6 +81,8 @@ pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use position_mark::PositionMark;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use state_json::{controller_json, subject_json};
+#[cfg(feature = "postgres")]
+pub use store::postgres::{PostgresError, PostgresFailure, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{

@@ -8,6 +8,8 @@ pub(super) mod coordination;
 #[allow(dead_code, reason = "no store coordinates gateways yet")]
 pub(super) mod lease_observer;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub(super) mod postgres;
 pub mod shared;
 #[cfg(feature = "sqlite")]
 pub(super) mod sqlite;

@@ -1,4 +1,5 @@
-//! Tests that every store must pass. Each runs against SQLite and against the store in memory.
+//! Tests that every store must pass. Each runs against SQLite, against PostgreSQL where it is installed, and against the
+//! store in memory.
 
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
@@ -10,6 +11,10 @@ fn for_each_store(test: impl Fn(&dyn Store)) {
     let folder = tempfile::tempdir().unwrap();
     test(&SqliteStore::open(&folder.path().join("l.db"), &[1; 16]).unwrap());
     test(&MemoryStore::new());
+    #[cfg(feature = "postgres")]
+    if let Some(store) = postgres::tests::open_empty() {
+        test(&store);
+    }
 }
 
 pub(super) fn subject(namespace: Option<&str>, id: &str) -> Entity {
@@ -142,6 +147,9 @@ fn positions_follow_an_accepted_loss() {
         put(store, &[new_event(subject(None, "alice"), 1, None)]).unwrap();
         store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(last(store), Position(20));
+        let accepted = Some(Timestamp::UNIX_EPOCH);
+        let loss = LossOfEvents { behind: Position(1), until: Position(20), accepted };
+        assert_eq!(store.losses().unwrap(), [loss]);
         put(store, &[new_event(subject(None, "alice"), 21, None)]).unwrap();
         assert_eq!(last(store), Position(21));
     });

@@ -1,0 +1,256 @@
+//! The shared store: events in a PostgreSQL database that several gateways use at the same time.
+//!
+//! The table `events` is the source of truth. Invariants: an acknowledged event survives a crash of the server, and of its
+//! machine where the server is set up for it (`fsync`, `synchronous_commit`); positions have no gaps but those on record;
+//! nothing is written to a database that is not the ledger's, or that somebody changed; every method ends within a time
+//! limit.
+//!
+//! The gateways order their events by the lock on one row, `ledger_head`. Serial numbers would be given before the commit,
+//! so that a reader could miss the number of a transaction that commits late.
+
+mod append;
+mod catalogue;
+mod connection;
+mod diagnosis;
+mod error;
+mod events;
+mod leases;
+mod listener;
+mod migration;
+mod policies;
+mod rows;
+mod tables;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use connection::Connections;
+pub use connection::PostgresOptions;
+pub use error::{PostgresError, PostgresFailure};
+use jiff::Timestamp;
+use leases::ObservedLeases;
+use listener::{Doorbell, listen};
+use smol_str::SmolStr;
+use tokio::time::timeout;
+use ulid::Ulid;
+
+use crate::ledger::entity::EntityKind;
+use crate::ledger::policy_memory::PolicyMemory;
+use crate::ledger::store::shared::{
+    Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore,
+};
+use crate::ledger::store::{
+    Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, Position, RequestDigest,
+    SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+};
+
+/// The shortest lease term that the time limits allow.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
+/// The time limit for opening a ledger, without a migration.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// The time limit for a migration, which may rewrite tables.
+const MIGRATING: Duration = Duration::from_secs(3600);
+
+/// A [`Store`] in a PostgreSQL database.
+pub struct PostgresStore {
+    connections: Connections,
+    leases: ObservedLeases,
+    doorbell: Arc<Doorbell>,
+    key_check: [u8; 16],
+    schema: SchemaChange,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// Opens the ledger in a database. `key_check` is stored in a new ledger; an existing one must have the same value,
+    /// which proves that it was created under the same keys. With `migrate`, a missing ledger is created, and one of an
+    /// earlier version is migrated.
+    ///
+    /// # Errors
+    /// [`PostgresError`]. Nothing was written then.
+    pub fn open(
+        options: PostgresOptions,
+        key_check: &[u8; 16],
+        migrate: bool,
+    ) -> Result<PostgresStore, PostgresError> {
+        let lease = options.lease;
+        if !(MIN_LEASE..=MAX_LEASE).contains(&lease) {
+            return Err(PostgresError::LeaseTerm);
+        }
+        let connections = Connections::new(options)?;
+        let schema = connections.wait(async {
+            let mut client = diagnosis::connect(connections.connector(), OPENING).await?;
+            let prepared = async {
+                diagnosis::examine(&client).await?;
+                migration::prepare(&mut client, key_check, migrate).await
+            };
+            let limit = if migrate { MIGRATING } else { OPENING };
+            let too_late = |_| {
+                let source = PostgresFailure::TimedOut(limit);
+                Err(PostgresError::Failed { doing: "examining the ledger", source })
+            };
+            timeout(limit, prepared).await.unwrap_or_else(too_late)
+        })?;
+        let doorbell = Arc::new(Doorbell::default());
+        connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&doorbell)));
+        let leases = ObservedLeases::new(lease);
+        Ok(PostgresStore { connections, leases, doorbell, key_check: *key_check, schema })
+    }
+
+    /// Returns the version of the schema before and after the ledger was opened. It is later than the program's if a newer
+    /// program has migrated it in a way that this one can work with.
+    pub fn schema(&self) -> SchemaChange {
+        self.schema
+    }
+
+    /// Returns the time for which a writer may keep others out without doing anything: a quarter of the shortest lease.
+    fn hold(&self) -> Duration {
+        self.leases.shortest_lease() / 4
+    }
+}
+
+impl Store for PostgresStore {
+    fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
+        append::append(&self.connections, self.hold(), known, sequence)
+    }
+
+    fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
+        self.connections.operate("following the ledger", self.connections.limits.exchange, async |client| {
+            events::follow(client, known, limit).await
+        })
+    }
+
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+        if entities.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.connections.operate("reading histories", self.connections.limits.batch, async |client| {
+            events::histories(client, entities).await
+        })
+    }
+
+    fn find_repeated(
+        &self,
+        keys: &[IdempotencyDigest],
+    ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let doing = "looking up idempotency keys";
+        self.connections.operate(doing, self.connections.limits.batch, async |client| {
+            events::find_repeated(client, keys).await
+        })
+    }
+
+    fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+        events::entity_ids(&self.connections, kind, namespace)
+    }
+
+    fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
+        let ids = self.entity_ids(EntityKind::Case, None)?;
+        Ok(ids.iter().map(|id| Arc::from(id.as_str())).collect())
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
+        events::scan(&self.connections, each)
+    }
+
+    /// Checks that the database is the ledger of these keys, in a version that this program can use, and that it has the
+    /// last event that its head names.
+    fn check_intact(&self) -> Result<(), StoreError> {
+        let limit = self.connections.limits.exchange;
+        self.connections.operate("checking the ledger", limit, async |client| {
+            events::check_intact(client, &self.key_check).await
+        })
+    }
+
+    fn history_end(&self) -> Result<KnownHistory, StoreError> {
+        let limit = self.connections.limits.exchange;
+        self.connections.operate("reading the end of the ledger", limit, async |client| {
+            Ok(events::head(client).await?.end)
+        })
+    }
+
+    fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
+        leases::accept_history(&self.connections, self.hold(), until, now)
+    }
+
+    fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
+        let limit = self.connections.limits.exchange;
+        self.connections.operate("reading the losses", limit, async |client| leases::losses(client).await)
+    }
+
+    fn policies(&self) -> Result<PolicyMemory, StoreError> {
+        let doing = "reading which policies were in force";
+        self.connections.operate(doing, self.connections.limits.read, policies::read)
+    }
+
+    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        let doing = "recording which policies are in force";
+        self.connections.operate(doing, self.connections.limits.read, async |client| {
+            policies::write(client, memory).await
+        })
+    }
+
+    fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
+        let doing = "reading which recipients are named";
+        self.connections
+            .operate(doing, self.connections.limits.read, async |client| events::recipients(client).await)
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        Some(self)
+    }
+}
+
+impl SharedStore for PostgresStore {
+    fn register(&self, gateway: &GatewayDescription) -> Result<(), StoreError> {
+        self.leases.register(&self.connections, gateway)
+    }
+
+    fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError> {
+        self.leases.renew(&self.connections, instance, applied)
+    }
+
+    fn renew_excluding_writers(
+        &self,
+        instance: Ulid,
+        known: &KnownHistory,
+        apply: &mut Application<'_>,
+    ) -> Result<Renewal, StoreError> {
+        self.leases.renew_excluding_writers(&self.connections, instance, known, apply)
+    }
+
+    fn leave(&self, instance: Ulid) -> Result<(), StoreError> {
+        self.leases.leave(&self.connections, instance)
+    }
+
+    fn confirmed(&self) -> Result<Position, StoreError> {
+        self.leases.confirmed(&self.connections)
+    }
+
+    fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
+        self.leases.gateways(&self.connections)
+    }
+
+    fn report_loss(&self, until: Position, now: Timestamp) -> Result<KnownHistory, StoreError> {
+        leases::report_loss(&self.connections, self.hold(), until, now)
+    }
+
+    fn wait_for_events(&self, at_most: Duration) {
+        self.doorbell.wait(at_most);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod rig;
+#[cfg(test)]
+pub(super) mod tests;
