@@ -71,8 +71,7 @@ mod connecting {
     }
 }
 
-#[cfg(test)]
-#[cfg(feature = "cli")]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
     use crate::credentials::development::{self, ClientName};

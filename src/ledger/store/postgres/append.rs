@@ -221,7 +221,7 @@ async fn insert_and_commit(client: &Client, rows: &[EventRow]) -> Result<(), Pos
     let recorded: Vec<String> = rows.iter().map(|row| row.stored.recorded.to_string()).collect();
     let events: Vec<&str> = rows.iter().map(|row| row.stored.event.as_str()).collect();
     let keys = rows.iter().map(|row| row.idempotency.as_ref());
-    let (once, asked): (Vec<Option<&[u8]>>, Vec<Option<&[u8]>>) =
+    let (once, asked): (Vec<_>, Vec<_>) =
         keys.map(|keys| keys.map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip()).unzip();
     let named = named_recipients(rows);
     let named: Vec<_> = named.iter().map(|name| to_column(name)).collect();

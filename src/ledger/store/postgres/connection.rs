@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -40,7 +40,7 @@ const MIN_COMMIT: Duration = Duration::from_secs(2);
 pub struct PostgresOptions {
     /// Addresses, database, role and password.
     pub server: Config,
-    /// The connector if the connection is encrypted.
+    /// The connector. With it the server has to encrypt the connection, without it nothing is encrypted.
     pub tls: Option<MakeRustlsConnect>,
     /// The term of this gateway's leases, from which the time limits follow.
     pub lease: Duration,
@@ -104,6 +104,8 @@ impl Connections {
         let PostgresOptions { mut server, tls, lease } = options;
         let limits = TimeLimits::for_lease(lease);
         server.application_name("purposegate").target_session_attrs(TargetSessionAttrs::ReadWrite);
+        // The default is to go on without encryption if the server has none.
+        server.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         server.connect_timeout(limits.exchange).tcp_user_timeout(limits.batch);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -20,31 +20,31 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Tells a waiting thread that other gateways may have appended events.
 #[derive(Debug, Default)]
-pub(super) struct Doorbell {
-    rung: Mutex<bool>,
-    ringing: Condvar,
+pub(super) struct NewEventsSignal {
+    raised: Mutex<bool>,
+    change: Condvar,
 }
 
-impl Doorbell {
+impl NewEventsSignal {
     /// Ends the present wait, or the next one if nobody waits.
-    pub(super) fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.ringing.notify_all();
+    pub(super) fn raise(&self) {
+        *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.change.notify_all();
     }
 
-    /// Waits until [`Doorbell::ring`], for at most this time.
+    /// Waits until [`NewEventsSignal::raise`], for at most this time.
     pub(super) fn wait(&self, at_most: Duration) {
-        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.ringing.wait_timeout_while(rung, at_most, |rung| !*rung);
-        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *rung = false;
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.change.wait_timeout_while(raised, at_most, |raised| !*raised);
+        let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *raised = false;
     }
 }
 
 /// Listens as long as the store exists.
-pub(super) async fn listen(connector: ServerConnector, limits: TimeLimits, doorbell: Arc<Doorbell>) {
+pub(super) async fn listen(connector: ServerConnector, limits: TimeLimits, signal: Arc<NewEventsSignal>) {
     loop {
-        let Err(failure) = listen_once(&connector, &limits, &doorbell).await;
+        let Err(failure) = listen_once(&connector, &limits, &signal).await;
         tracing::debug!(error = %failure, "the connection that waits for notifications of PostgreSQL ended");
         tokio::time::sleep(RETRY).await;
     }
@@ -53,7 +53,7 @@ pub(super) async fn listen(connector: ServerConnector, limits: TimeLimits, doorb
 async fn listen_once(
     connector: &ServerConnector,
     limits: &TimeLimits,
-    doorbell: &Doorbell,
+    signal: &NewEventsSignal,
 ) -> Result<std::convert::Infallible, PostgresFailure> {
     let opened = Deadline::after(limits.exchange).bound(async { Ok(connector.open().await?) });
     let (client, mut messages) = opened.await?;
@@ -62,24 +62,24 @@ async fn listen_once(
             .bound(async { Ok::<_, PostgresFailure>(client.batch_execute(statement).await?) });
         tokio::select! {
             answered = answered => answered,
-            failure = receive(messages, doorbell) => Err(failure),
+            failure = receive(messages, signal) => Err(failure),
         }
     };
     ask(&mut messages, "LISTEN purposegate").await?;
-    doorbell.ring();
+    signal.raise();
     loop {
         tokio::select! {
             () = tokio::time::sleep(SILENCE) => ask(&mut messages, "SELECT 1").await?,
-            failure = receive(&mut messages, doorbell) => return Err(failure),
+            failure = receive(&mut messages, signal) => return Err(failure),
         }
     }
 }
 
 /// Receives messages until the connection ends.
-async fn receive(messages: &mut ServerMessages, doorbell: &Doorbell) -> PostgresFailure {
+async fn receive(messages: &mut ServerMessages, signal: &NewEventsSignal) -> PostgresFailure {
     loop {
         match poll_fn(|context| messages(context)).await {
-            Some(Ok(AsyncMessage::Notification(_))) => doorbell.ring(),
+            Some(Ok(AsyncMessage::Notification(_))) => signal.raise(),
             Some(Ok(_)) => {}
             Some(Err(error)) => return error.into(),
             None => return PostgresFailure::Connection("the server closed the connection".to_owned()),

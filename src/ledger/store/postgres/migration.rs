@@ -93,8 +93,8 @@ async fn run_steps(client: &mut Client, key_check: &[u8; 16]) -> Result<i32, Pos
         .batch_execute("BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0")
         .await
         .map_err(failed())?;
-    // The number is "purposeg" in ASCII. Whoever waits here finds the schema that the other has made.
-    client.batch_execute("SELECT pg_advisory_xact_lock(8103521547091830119)").await.map_err(failed())?;
+    // The number is "purposeg" in ASCII. A program that waits here finds the schema that the other has made.
+    client.batch_execute("SELECT pg_advisory_xact_lock(8103508931754812775)").await.map_err(failed())?;
     let found = match find(client, key_check).await? {
         FoundSchema::Version(version) => version,
         FoundSchema::Absent { has_schema } => {

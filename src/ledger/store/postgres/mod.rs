@@ -30,7 +30,7 @@ pub use connection::PostgresOptions;
 pub use error::{PostgresError, PostgresFailure};
 use jiff::Timestamp;
 use leases::ObservedLeases;
-use listener::{Doorbell, listen};
+use listener::{NewEventsSignal, listen};
 use smol_str::SmolStr;
 use tokio::time::timeout;
 use ulid::Ulid;
@@ -58,7 +58,7 @@ const MIGRATING: Duration = Duration::from_secs(3600);
 pub struct PostgresStore {
     connections: Connections,
     leases: ObservedLeases,
-    doorbell: Arc<Doorbell>,
+    signal: Arc<NewEventsSignal>,
     key_check: [u8; 16],
     schema: SchemaChange,
 }
@@ -99,10 +99,10 @@ impl PostgresStore {
             };
             timeout(limit, prepared).await.unwrap_or_else(too_late)
         })?;
-        let doorbell = Arc::new(Doorbell::default());
-        connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&doorbell)));
+        let signal = Arc::new(NewEventsSignal::default());
+        connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&signal)));
         let leases = ObservedLeases::new(lease);
-        Ok(PostgresStore { connections, leases, doorbell, key_check: *key_check, schema })
+        Ok(PostgresStore { connections, leases, signal, key_check: *key_check, schema })
     }
 
     /// Returns the version of the schema before and after the ledger was opened. It is later than the program's if a newer
@@ -246,7 +246,7 @@ impl SharedStore for PostgresStore {
     }
 
     fn wait_for_events(&self, at_most: Duration) {
-        self.doorbell.wait(at_most);
+        self.signal.wait(at_most);
     }
 }
 

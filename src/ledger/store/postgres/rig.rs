@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const MIN_VERSION: u32 = 15;
 
 /// Waits for the end of standard input, stops the server in the folder `$1` and removes the folder.
-const KEEPER: &str = r#"
+const SUPERVISOR: &str = r#"
 cat >/dev/null
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 runs() {
@@ -41,7 +41,7 @@ pub(crate) struct PostgresServer {
     account: Option<(u32, u32)>,
     settings: Vec<String>,
     server: Mutex<Option<Child>>,
-    keeper: Child,
+    supervisor: Child,
 }
 
 impl PostgresServer {
@@ -75,13 +75,20 @@ impl PostgresServer {
             return None;
         };
         let (folder, account) = create_folder();
-        let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&folder).stdin(Stdio::piped()).process_group(0);
-        let keeper = keeper.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut supervisor = Command::new("sh");
+        supervisor.args(["-c", SUPERVISOR, "supervisor"]).arg(&folder).stdin(Stdio::piped()).process_group(0);
+        let supervisor = supervisor.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let server =
-            PostgresServer { binaries, folder, port, account, settings, server: Mutex::new(None), keeper };
+        let server = PostgresServer {
+            binaries,
+            folder,
+            port,
+            account,
+            settings,
+            server: Mutex::new(None),
+            supervisor,
+        };
         let mut initdb = server.command("initdb");
         initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=postgres"]);
         let output = initdb.arg("-D").arg(server.folder.join("data")).output().unwrap();
@@ -188,15 +195,16 @@ impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.thaw();
         self.kill();
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 
 /// Returns the folder with the programs of the newest installed version.
 fn find_binaries() -> Option<PathBuf> {
-    let in_path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
+    let installed = Command::new("pg_config").arg("--bindir").output().ok().map(|output| output.stdout);
+    let installed = installed.and_then(|folder| String::from_utf8(folder).ok());
+    let mut folders: Vec<PathBuf> = installed.iter().map(|folder| PathBuf::from(folder.trim())).collect();
     for versions in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
         let entries = std::fs::read_dir(versions).into_iter().flatten();
         folders.extend(entries.map(|entry| entry.unwrap().path().join("bin")));

@@ -704,6 +704,22 @@ fn servers_databases_and_roles_that_cannot_hold_a_ledger_are_refused() {
 }
 
 #[test]
+fn a_server_without_tls_is_refused_where_tls_is_configured() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.unwrap().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.port()).user("postgres").dbname("postgres");
+    let tls = Some(tokio_postgres_rustls::MakeRustlsConnect::new(tls));
+    let refused = PostgresStore::open(PostgresOptions { server: config, tls, lease: LEASE }, &CHECK, true);
+    assert!(
+        matches!(refused, Err(PostgresError::Unreachable(PostgresFailure::Connection(_)))),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn a_role_without_privileges_is_told_which_it_needs() {
     let Some(server) = PostgresServer::shared() else { return };
     let database = server.create_database("");
