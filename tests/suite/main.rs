@@ -25,7 +25,6 @@ mod in_flight;
 mod jsonpath_compliance;
 mod ledger;
 mod ledger_copy;
-mod ledger_postgres;
 mod ledger_url;
 mod library;
 mod listener_limits;
@@ -36,9 +35,6 @@ mod payloads;
 mod places_and_dates;
 mod policy_commands;
 mod policy_pack_guide;
-#[allow(dead_code, reason = "the store's own tests use the rest")]
-#[path = "../../src/ledger/store/postgres/rig.rs"]
-mod postgres_server;
 mod process;
 mod processing_record;
 mod program;
