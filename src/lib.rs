@@ -4,8 +4,8 @@
 //! # Use
 //!
 //! The `purposegate` command serves the gateway. An application puts [`layer::PurposeLayer`] around its own service
-//! instead; `examples/axum.rs` is a whole application. The cargo features `gateway`, `cli`, `demo` and `sqlite`, all on by
-//! default, add what their names say.
+//! instead; `examples/axum.rs` is a whole application. The cargo features `gateway`, `cli`, `demo`, `sqlite` and
+//! `postgres`, all on by default, add what their names say.
 //!
 //! ```no_run
 //! use std::convert::Infallible;

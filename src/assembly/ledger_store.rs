@@ -6,11 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::ledger::password_sources::PasswordError;
-use crate::config::{LedgerSection, LedgerUrl, TlsError};
+#[cfg(feature = "postgres")]
+use super::postgres_options::{self, PostgresOptionsError};
+use crate::config::{LedgerSection, LedgerUrl};
 use crate::keys::{Keys, KeysError};
 #[cfg(feature = "sqlite")]
 use crate::ledger::{FileError, SqliteStore};
+#[cfg(feature = "postgres")]
+use crate::ledger::{PostgresError, PostgresStore};
 use crate::ledger::{SchemaChange, Store};
 
 /// The reason why the store of a ledger cannot be opened.
@@ -20,12 +23,14 @@ pub enum OpenStoreError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     File(#[from] FileError),
-    /// The password for the server cannot be read.
+    /// The database cannot be reached, or is no ledger that can be used.
+    #[cfg(feature = "postgres")]
     #[error(transparent)]
-    Password(#[from] PasswordError),
-    /// A file for TLS to the server cannot be used.
-    #[error("TLS to the ledger cannot be set up: {0}")]
-    Tls(#[from] TlsError),
+    Postgres(#[from] PostgresError),
+    /// The password or a file for TLS cannot be read.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Options(#[from] PostgresOptionsError),
     /// The program was built without the store.
     #[error("this program cannot open {0}: it was built without the store")]
     NotBuilt(LedgerUrl),
@@ -52,6 +57,10 @@ pub fn migrate(
     open_with_schema(&LedgerSection { migrate: true, ..ledger.clone() }, keys)
 }
 
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(unused_variables, reason = "without a store there is nothing to open")
+)]
 fn open_with_schema(
     ledger: &LedgerSection,
     keys: &Keys,
@@ -63,6 +72,14 @@ fn open_with_schema(
             let schema = store.schema();
             Ok((Arc::new(store), schema))
         }
+        #[cfg(feature = "postgres")]
+        LedgerUrl::Postgres(server) => {
+            let options = postgres_options::read(server, ledger.max_staleness)?;
+            let store = PostgresStore::open(options, &keys.ledger_check(), ledger.migrate)?;
+            let schema = store.schema();
+            Ok((Arc::new(store), schema))
+        }
+        #[allow(unreachable_patterns, reason = "reached without the features of the stores")]
         url => Err(OpenStoreError::NotBuilt(url.clone())),
     }
 }
@@ -71,10 +88,17 @@ fn open_with_schema(
 ///
 /// # Errors
 /// [`OpenStoreError`].
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(unused_variables, reason = "without a store there is nothing to open")
+)]
 pub fn open_read_only(ledger: &LedgerSection, keys: &Keys) -> Result<Arc<dyn Store>, OpenStoreError> {
     match &ledger.url {
         #[cfg(feature = "sqlite")]
         LedgerUrl::Sqlite(file) => Ok(Arc::new(SqliteStore::open_read_only(file, &keys.ledger_check())?)),
+        #[cfg(feature = "postgres")]
+        LedgerUrl::Postgres(_) => open(&LedgerSection { migrate: false, ..ledger.clone() }, keys),
+        #[allow(unreachable_patterns, reason = "reached without the features of the stores")]
         url => Err(OpenStoreError::NotBuilt(url.clone())),
     }
 }

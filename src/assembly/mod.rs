@@ -12,6 +12,8 @@ pub mod history;
 pub mod ledger_store;
 pub mod logs;
 pub mod notice;
+#[cfg(feature = "postgres")]
+pub mod postgres_options;
 
 use std::sync::Arc;
 

@@ -71,7 +71,8 @@ mod connecting {
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod tests {
     use super::*;
     use crate::credentials::development::{self, ClientName};

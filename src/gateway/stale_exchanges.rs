@@ -611,7 +611,8 @@ async fn a_position_that_no_acknowledgement_gave_is_malformed() {
     let ledger = &state.shared.ledger;
     let token = ledger.position_token(ledger.position());
     let forged = Keys::random().unwrap().position_tokens().token(1);
-    for values in [vec!["1"], vec![""], vec![&forged], vec![&token, &token], vec![&token[1..]]] {
+    let shorter: String = token.chars().skip(1).collect();
+    for values in [vec!["1"], vec![""], vec![&forged], vec![&token, &token], vec![&shorter]] {
         for path in ["/stops", "/.well-known/data-purposes"] {
             let mut request = Request::get(path);
             for value in &values {

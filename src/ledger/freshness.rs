@@ -38,13 +38,16 @@ impl Ledger {
     }
 
     /// Returns when every gateway has applied the events up to a position, or may release nothing that rests on the
-    /// ledger until it has. The position is one that this gateway has acknowledged.
+    /// ledger until it has.
     ///
     /// The wait has no bound of its own. Cancel safety: dropping the future ends the wait.
-    pub async fn in_force_everywhere(&self, _position: Position) {
-        // This gateway is the only one, and an acknowledged event is in force here.
+    pub async fn in_force_everywhere(&self, position: Position) {
         #[cfg(test)]
         self.assumed.others().await;
+        // This gateway is the only one.
+        while self.position() < position {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 }
 

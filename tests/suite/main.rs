@@ -25,6 +25,7 @@ mod in_flight;
 mod jsonpath_compliance;
 mod ledger;
 mod ledger_copy;
+mod ledger_postgres;
 mod ledger_url;
 mod library;
 mod listener_limits;
@@ -35,6 +36,9 @@ mod payloads;
 mod places_and_dates;
 mod policy_commands;
 mod policy_pack_guide;
+#[allow(dead_code, reason = "the store's own tests use the rest")]
+#[path = "../../src/ledger/store/postgres/rig.rs"]
+mod postgres_server;
 mod process;
 mod processing_record;
 mod program;
