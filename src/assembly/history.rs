@@ -13,8 +13,8 @@ use crate::ledger::{Position, PositionMark};
 /// The ledger's history ends before its last known position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the ledger's history ends at position {held}, but {known} was acknowledged: its file was lost, or put back to an \
-     older state, and what people said since is missing. Restore the right file; or accept the loss of these events: \
+    "the ledger's history ends at position {held}, but {known} was acknowledged: the ledger was lost, or put back to an \
+     older state, and what people said since is missing. Restore the right state; or accept the loss of these events: \
      `purposegate ledger accept-history`"
 )]
 pub struct HistoryTruncated {
