@@ -42,7 +42,7 @@ impl std::fmt::Display for LedgerDigest {
         let LedgerDigest { end, events, entities, history, states } = self;
         writeln!(
             f,
-            "  {events} events up to position {}, {entities} people and other entities",
+            "  events: {events}, up to position {}; people and other entities: {entities}",
             end.position
         )?;
         writeln!(f, "  history {}", hex(history))?;

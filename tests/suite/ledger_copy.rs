@@ -86,7 +86,7 @@ fn a_copy_proves_that_it_holds_the_same() {
     let (status, out, err) = place.copy("data/ledger.db", "copy/ledger.db");
     assert_eq!((status, err.as_str()), (0, "… 2 events\n"), "{out}");
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines[1], "  2 events up to position 2, 2 people and other entities");
+    assert_eq!(lines[1], "  events: 2, up to position 2; people and other entities: 2");
     assert_eq!(lines[1..4], lines[5..8], "both digests are printed");
     assert_eq!(lines[8], "both ledgers hold the same");
     assert!(!out.contains("ada"), "{out}");

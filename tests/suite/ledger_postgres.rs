@@ -130,7 +130,7 @@ fn a_loss_that_gateways_reported_is_accepted() {
     assert_eq!(place.run(&["consent", "give", "ben", "--purpose", "marketing"]).0, 0);
     std::fs::remove_file(place.path("copy.db")).unwrap();
     let (status, out, err) = place.run(&["ledger", "copy", &url, &copy]);
-    assert!(status == 0 && out.contains("2 events up to position 8"), "{out}{err}");
+    assert!(status == 0 && out.contains("events: 2, up to position 8"), "{out}{err}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ async fn a_digest_tells_ledgers_apart() {
     assert_ne!(digest(&full).states, repeated.states);
     let text = before.to_string();
     assert!(
-        text.starts_with("  2005 events up to position 5000, 2004 people and other entities\n"),
+        text.starts_with("  events: 2005, up to position 5000; people and other entities: 2004\n"),
         "{text}"
     );
 }
