@@ -103,6 +103,8 @@ impl PostgresServer {
         let mut command = self.command("postgres");
         command.arg("-D").arg(&data).arg("-k").arg(&self.folder).args(["-p", &self.port.to_string()]);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
+        // In the folder, so that nothing is left of it after a kill.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
@@ -194,7 +196,11 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.thaw();
-        self.kill();
+        if let Some(mut server) = self.server.lock().unwrap().take() {
+            // At once, but the server removes its shared memory.
+            Command::new("kill").args(["-QUIT", &server.id().to_string()]).status().unwrap();
+            let _ = server.wait();
+        }
         drop(self.supervisor.stdin.take());
         let _ = self.supervisor.wait();
     }
