@@ -350,7 +350,6 @@ mod tests {
     fn finds(variant: MechanismVariant, first: u64, promise: &str) {
         let (violation, _) = explore(variant, first..first + SEEDS);
         let (seed, violation) = violation.unwrap_or_else(|| panic!("{variant:?} is not found"));
-        println!("{variant:?}: seed {seed}: {violation}");
         assert!(violation.starts_with(promise), "{variant:?}, seed {seed}: {violation}");
     }
 
