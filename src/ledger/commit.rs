@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::core::LedgerCore;
-use super::outcome::{Acknowledgement, AppendError};
-use super::sequencer::AcceptedReport;
+use super::outcome::AppendError;
+use super::sequencer::CommitJob;
 use super::store::{Appended, EventRow, StoreError};
 
 /// The maximum number of events that wait for the disk. The sequencer blocks when the queue is full.
@@ -22,14 +22,6 @@ const MAX_BATCH: usize = 1024;
 
 /// Maximum number of times that an append is tried again because other gateways have appended too much meanwhile.
 const MAX_CATCH_UPS: usize = 8;
-
-/// An accepted report that waits for the disk. The repetition of a recorded event waits in the same queue, so that its
-/// acknowledgement does not overtake that of the first event.
-pub(super) struct CommitJob {
-    /// `None` only while the report is accepted anew.
-    pub(super) accepted: Option<AcceptedReport>,
-    pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
-}
 
 /// Runs until the ledger is dropped and the queue is empty.
 pub(super) fn run(core: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>) {
@@ -65,9 +57,9 @@ fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
 fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>, StoreError> {
     for _ in 0..MAX_CATCH_UPS {
         let mut rows = Vec::new();
-        let known = core.sequencer().known();
+        let (known, generation) = core.known();
         let appended = core.archive.store().append(&known, &mut |tail| {
-            let (sequenced, refused) = core.sequence(jobs, &tail)?;
+            let (sequenced, refused) = core.sequence(jobs, &tail, generation)?;
             rows.clone_from(&sequenced);
             for (CommitJob { acknowledge, .. }, error) in refused {
                 let _ = acknowledge.send(Err(core.refuse(error)));
@@ -75,7 +67,10 @@ fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>,
             Ok(sequenced)
         })?;
         match appended {
-            Appended::Durable => return Ok(rows),
+            Appended::Durable => {
+                core.note_appended(generation, &rows)?;
+                return Ok(rows);
+            }
             Appended::Behind => core.catch_up()?,
         }
     }

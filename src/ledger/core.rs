@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::archive::Archive;
 use super::changes::Changes;
-use super::commit::CommitJob;
+use super::follower::{Follower, Generation};
 use super::index::Index;
 use super::known_namespaces::KnownNamespaces;
 use super::known_recipients::KnownRecipients;
+use super::membership::Membership;
 use super::outcome::LedgerOpenError;
 use super::position_mark::PositionMark;
-use super::sequencer::{AcceptError, LiveState, Sequencer};
-use super::store::{Continuation, EventRow, LedgerTail, MAX_MISSED, Position, Store, StoreError};
+use super::sequencer::{CommitJob, LiveState, RefusedJob, Sequencer};
+use super::store::shared::MAX_LEASE;
+use super::store::{
+    Continuation, EventRow, KnownHistory, LedgerTail, MAX_MISSED, Position, Store, StoreError,
+};
 use super::terms::TermLookup;
 use super::warming::Warming;
 use crate::keys::{Fingerprints, Keys};
@@ -32,6 +36,8 @@ pub(super) struct LedgerCore {
     failed: AtomicBool,
     closing: AtomicBool,
     pub(super) warming: Warming,
+    /// Set once the gateway takes part in a shared ledger.
+    pub(super) membership: OnceLock<Membership>,
 }
 
 impl LedgerCore {
@@ -47,7 +53,7 @@ impl LedgerCore {
             fingerprints: keys.fingerprints(),
             index: Index::new(),
             changes: Changes::new(),
-            sequencer: Mutex::new(Sequencer::new(known)),
+            sequencer: Mutex::new(Sequencer::new(Follower::new(MAX_LEASE, known))),
             known_recipients: KnownRecipients::default(),
             known_namespaces: KnownNamespaces::default(),
             mark: OnceLock::new(),
@@ -55,6 +61,7 @@ impl LedgerCore {
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             warming: Warming::default(),
+            membership: OnceLock::new(),
         };
         core.load_recipients_and_cases()?;
         Ok(core)
@@ -121,44 +128,94 @@ impl LedgerCore {
         self.sequencer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the history that is known and in force here, and its number.
+    pub(super) fn known(&self) -> (KnownHistory, Generation) {
+        let sequencer = self.sequencer();
+        (sequencer.known(), sequencer.follower.generation())
+    }
+
     /// Determines the rows to append: applies what others appended, then gives the jobs their positions.
     pub(super) fn sequence(
         &self,
         jobs: &mut Vec<CommitJob>,
         tail: &LedgerTail,
-    ) -> Result<(Vec<EventRow>, Vec<(CommitJob, AcceptError)>), StoreError> {
+        generation: Generation,
+    ) -> Result<(Vec<EventRow>, Vec<RefusedJob>), StoreError> {
         let mut sequencer = self.sequencer();
-        self.apply(&mut sequencer, &tail.missed)?;
+        self.apply_tail(&mut sequencer, tail, generation)?;
         sequencer.sequence(&self.live_state(), jobs, tail.last, self)
     }
 
+    /// Puts the events at the end of the ledger in force and notes that they are known.
+    pub(super) fn apply_tail(
+        &self,
+        sequencer: &mut Sequencer,
+        tail: &LedgerTail,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        self.apply(sequencer, &tail.missed)?;
+        let last_event = tail.missed.last().map(|row| (row.stored.position, row.stored.id));
+        let known =
+            KnownHistory { position: tail.last, last_event: last_event.or(sequencer.known().last_event) };
+        if sequencer.follower.appended(generation, known) {
+            self.publish(sequencer);
+            Ok(())
+        } else {
+            Err(StoreError::transient("following the ledger", "its history was lost meanwhile"))
+        }
+    }
+
     /// Puts events that others appended in force.
-    fn apply(&self, sequencer: &mut Sequencer, rows: &[EventRow]) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, sequencer: &mut Sequencer, rows: &[EventRow]) -> Result<(), StoreError> {
         if rows.is_empty() && !sequencer.has_unsettled() {
             return Ok(());
         }
         let namespaces = self.archive.terms().namespaces();
+        let known = sequencer.known().position;
+        let new: Vec<&EventRow> = rows.iter().filter(|row| row.stored.position > known).collect();
         let events: Vec<_> =
-            rows.iter().map(|row| (row.entity.entity(namespaces), row.stored.clone())).collect();
-        sequencer.apply(&self.live_state(), &events, self)
+            new.iter().map(|row| (row.entity.entity(namespaces), row.stored.clone())).collect();
+        sequencer.apply(&self.live_state(), &events, self)?;
+        new.into_iter().for_each(|row| sequencer.withheld.remember(std::slice::from_ref(row)));
+        Ok(())
     }
 
-    /// Follows the ledger to its end.
+    /// Follows the ledger to its end, for an append that missed too much.
     pub(super) fn catch_up(&self) -> Result<(), StoreError> {
         loop {
-            let known = self.sequencer().known();
-            match self.archive.store().follow(&known, MAX_MISSED)? {
-                Continuation::Continues { events, .. } if events.is_empty() => return Ok(()),
-                Continuation::Continues { events, .. } => {
-                    let mut sequencer = self.sequencer();
-                    self.apply(&mut sequencer, &events)?;
-                    self.durable.store(sequencer.known().position.0, Ordering::SeqCst);
-                }
-                Continuation::Diverges { .. } => {
-                    let problem = "its history is another one than before";
-                    return Err(StoreError::transient("following the ledger", problem));
-                }
+            let (known, generation) = self.known();
+            let continuation = self.archive.store().follow(&known, MAX_MISSED)?;
+            let Continuation::Continues { head, events } = continuation else {
+                let problem = "its history is another one than before";
+                return Err(StoreError::transient("following the ledger", problem));
+            };
+            let is_end = events.len() < MAX_MISSED;
+            let last = events.last().map_or(known.position, |row| row.stored.position);
+            let tail = LedgerTail { last: if is_end { head } else { last }, missed: events };
+            self.apply_tail(&mut self.sequencer(), &tail, generation)?;
+            if is_end {
+                return Ok(());
             }
+        }
+    }
+
+    /// Notes that rows are durable. An error if the history that they belong to was lost meanwhile.
+    pub(super) fn note_appended(&self, generation: Generation, rows: &[EventRow]) -> Result<(), StoreError> {
+        let Some(last) = rows.last() else { return Ok(()) };
+        let known = KnownHistory::ending_with(&last.stored);
+        match self.sequencer().follower.appended(generation, known) {
+            true => Ok(()),
+            false => {
+                Err(StoreError::transient("appending events", "the ledger's history was lost meanwhile"))
+            }
+        }
+    }
+
+    /// Publishes the position that is in force.
+    pub(super) fn publish(&self, sequencer: &Sequencer) {
+        let known = sequencer.known().position;
+        if self.durable.swap(known.0, Ordering::SeqCst) != known.0 {
+            self.write_mark(known);
         }
     }
 
@@ -167,11 +224,8 @@ impl LedgerCore {
     pub(super) fn after_commit(&self, jobs: &[CommitJob], rows: &[EventRow]) {
         let mut sequencer = self.sequencer();
         sequencer.mark_durable(&self.live_state(), jobs, rows);
-        let known = sequencer.known().position;
+        self.publish(&sequencer);
         drop(sequencer);
-        if self.durable.swap(known.0, Ordering::SeqCst) != known.0 {
-            self.write_mark(known);
-        }
         self.changes.wait_for_hand_outs();
     }
 

@@ -215,6 +215,11 @@ impl Follower {
         self.registered = true;
     }
 
+    /// The gateway has another description now.
+    pub(super) fn described_anew(&mut self) {
+        self.registered = false;
+    }
+
     /// The events after the known history are applied, or were applied before.
     ///
     /// `head` is the store's last position, `last_event` the last event that was read. The page is `complete` if it had all

@@ -1,6 +1,6 @@
 //! How current this gateway's knowledge of the ledger is, and waiting until it, or every gateway, knows an event.
 //!
-//! A gateway that owns its ledger knows every event when it is acknowledged.
+//! A gateway that owns its ledger knows every event when it is acknowledged. One that shares it knows what it follows.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Ledger {
         if let Some(assumed) = self.assumed.freshness() {
             return assumed;
         }
-        Freshness::Current
+        self.core.freshness()
     }
 
     /// Waits until this gateway has applied every event up to a position. Returns `false` if this takes longer than
@@ -44,10 +44,7 @@ impl Ledger {
     pub async fn in_force_everywhere(&self, position: Position) {
         #[cfg(test)]
         self.assumed.others().await;
-        // This gateway is the only one.
-        while self.position() < position {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+        self.core.in_force_everywhere(position).await;
     }
 }
 
@@ -63,7 +60,7 @@ mod assumed {
 
     use crate::ledger::{Freshness, Ledger};
 
-    /// Assumptions of a test.
+    /// The assumptions of a test.
     #[derive(Debug, Default)]
     pub(in crate::ledger) struct Assumed {
         freshness: Mutex<Option<Freshness>>,

@@ -159,6 +159,16 @@ impl Index {
         }
     }
 
+    /// Drops everything.
+    pub(super) fn clear(&self) {
+        self.subjects.clear();
+        self.controllers.clear();
+        self.suspended.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.cases.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.requests.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.states_mut(|states| *states = States::default());
+    }
+
     /// Returns all open requests, in no order.
     pub(super) fn requests(&self) -> Vec<OpenRequest> {
         let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);

@@ -13,13 +13,22 @@ use super::terms::nearest_term;
 
 /// The recipients of the configuration. Every name is accepted until they are set.
 #[derive(Default)]
-pub(super) struct KnownRecipients(RwLock<Option<BTreeSet<Arc<str>>>>);
+pub(super) struct KnownRecipients {
+    own: RwLock<Option<BTreeSet<Arc<str>>>>,
+    /// The recipients in the configurations of the other gateways that share the ledger.
+    of_others: RwLock<BTreeSet<Arc<str>>>,
+}
 
 impl KnownRecipients {
     /// Sets the recipients of the configuration.
     pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
         let names = names.into_iter().collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
+    /// Sets the recipients that other gateways know.
+    pub(super) fn set_of_others(&self, names: BTreeSet<Arc<str>>) {
+        *self.of_others.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// Checks the recipient that an event is about, and the recipient that it names.
@@ -27,13 +36,15 @@ impl KnownRecipients {
     /// # Errors
     /// [`EventError::UnknownRecipient`].
     pub(super) fn check(&self, entity: &Entity, kind: &EventKind) -> Result<(), EventError> {
-        let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let registered = self.own.read().unwrap_or_else(PoisonError::into_inner);
         let Some(registered) = &*registered else { return Ok(()) };
         let about = match entity {
             Entity::Recipient(name) => Some(name),
             Entity::Subject(_) | Entity::Controller(_) | Entity::Case(_) => None,
         };
-        match about.into_iter().chain(kind.recipient()).find(|name| !registered.contains(*name)) {
+        let of_others = self.of_others.read().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |name: &Arc<str>| registered.contains(name) || of_others.contains(name);
+        match about.into_iter().chain(kind.recipient()).find(|name| !is_known(name)) {
             None => Ok(()),
             Some(unknown) => {
                 let nearest = nearest_term(unknown, registered.iter().map(|name| &**name));

@@ -10,7 +10,6 @@
 //! [`Ledger::healthy`] returns `false`.
 
 mod archive;
-#[cfg(feature = "postgres")]
 mod boot_clock;
 mod case;
 mod changes;
@@ -24,8 +23,8 @@ mod entity_state;
 mod event;
 mod event_json;
 mod fold;
-#[allow(dead_code, reason = "the thread of the follower is not there yet")]
 mod follower;
+mod following;
 mod freshness;
 mod idempotency;
 mod import;
@@ -33,8 +32,9 @@ mod index;
 mod kinds;
 mod known_namespaces;
 mod known_recipients;
-#[allow(dead_code, reason = "the thread of the follower is not there yet")]
 mod lease;
+mod loading;
+mod membership;
 #[cfg(feature = "sqlite")]
 mod open_file;
 mod outcome;
@@ -53,7 +53,7 @@ mod warming;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -104,8 +104,8 @@ pub struct Ledger {
     core: Arc<LedgerCore>,
     /// `None` only while the ledger is dropped.
     queue: Option<mpsc::Sender<QueuedReport>>,
-    /// The sequencer's and the committer's thread.
-    threads: Vec<JoinHandle<()>>,
+    /// The ledger's threads. They end when the queue is closed or [`LedgerCore::close`] was called.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     position_tokens: PositionTokens,
     #[cfg(test)]
     assumed: freshness::Assumed,
@@ -122,7 +122,7 @@ impl std::fmt::Debug for Ledger {
 
 /// Opening, and the parts of the configuration that the ledger checks events against.
 impl Ledger {
-    /// Opens a ledger over any store and starts the ledger's threads. What is in force is loaded into memory behind the
+    /// Opens a ledger over any store and starts the ledger's threads. The state in force is loaded into memory behind the
     /// open ledger; people that are not in memory yet are read from the store. A small ledger is in memory when this returns.
     ///
     /// # Errors
@@ -135,29 +135,31 @@ impl Ledger {
         let core = Arc::new(LedgerCore::load(store, keys, terms)?);
         let (queue, reports) = mpsc::channel(sequencer::thread::MAX_REPORTS);
         let (to_committer, jobs) = mpsc::channel(commit::MAX_JOBS);
-        let start = |name: &str, body: ThreadBody| {
-            let core = Arc::clone(&core);
-            let thread = std::thread::Builder::new().name(name.to_owned());
-            thread.spawn(move || body(&core)).map_err(LedgerOpenError::Thread)
-        };
-        let threads = vec![
-            start(
-                "ledger-order",
-                Box::new(move |core| sequencer::thread::run(core, reports, &to_committer)),
-            )?,
-            start("ledger", Box::new(move |core| commit::run(core, jobs)))?,
-            start("ledger-warming", Box::new(warming::run))?,
-        ];
         let ledger = Arc::new(Ledger {
             core,
             queue: Some(queue),
-            threads,
+            threads: Mutex::default(),
             position_tokens: keys.position_tokens(),
             #[cfg(test)]
             assumed: freshness::Assumed::default(),
         });
+        ledger.start(
+            "ledger-order",
+            Box::new(move |core| sequencer::thread::run(core, reports, &to_committer)),
+        )?;
+        ledger.start("ledger", Box::new(move |core| commit::run(core, jobs)))?;
+        ledger.start("ledger-warming", Box::new(loading::run))?;
         ledger.core.warming.wait_in_foreground()?;
         Ok(ledger)
+    }
+
+    /// Starts one of the ledger's threads.
+    fn start(&self, name: &str, body: ThreadBody) -> Result<(), LedgerOpenError> {
+        let core = Arc::clone(&self.core);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn(move || body(&core)).map_err(LedgerOpenError::Thread)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
     }
 
     /// Writes the present position, and each one acknowledged later, to a mark beside the key file. Only the first
@@ -445,7 +447,10 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         self.core.close();
         self.queue = None;
-        for thread in self.threads.drain(..) {
+        if let Some(membership) = self.core.membership.get() {
+            membership.wake();
+        }
+        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
         }
     }

@@ -7,23 +7,25 @@
 //! rests on a history which has grown since is repeated before the event is appended.
 
 mod pending;
+mod recent;
 pub(in crate::ledger) mod thread;
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
 
 use crate::keys::{Fingerprint, Fingerprints};
 use crate::ledger::archive::PastEvent;
 use crate::ledger::changes::Changes;
-use crate::ledger::commit::CommitJob;
 use crate::ledger::conflict::Conflict;
 use crate::ledger::entity::Entity;
 use crate::ledger::entity_state::EntityState;
 use crate::ledger::event::{Event, EventDraft};
+use crate::ledger::follower::Follower;
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::index::Index;
-use crate::ledger::outcome::Acknowledgement;
+use crate::ledger::outcome::{Acknowledgement, AppendError};
 use crate::ledger::store::{
     EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, StoreError, StoredEvent,
 };
@@ -31,6 +33,7 @@ use crate::ledger::terms::TermLookup;
 use crate::ledger::warming::Warming;
 use pending::PendingEntity;
 pub(in crate::ledger) use pending::WaitingEvent;
+pub(in crate::ledger) use recent::RecentWithholdings;
 
 /// The time by which a sender's clock may be ahead of ours.
 pub(in crate::ledger) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -45,9 +48,11 @@ pub(in crate::ledger) struct LiveState<'l> {
 }
 
 /// The history that is known here, and the entities with reports under way.
-#[derive(Default)]
 pub(in crate::ledger) struct Sequencer {
-    known: KnownHistory,
+    /// The history that is known and in force here, and the lease on it.
+    pub(in crate::ledger) follower: Follower,
+    /// The latest withholding events, to be recorded again if the store loses them.
+    pub(in crate::ledger) withheld: RecentWithholdings,
     pending: HashMap<Entity, PendingEntity>,
     /// The waiting events with an idempotency key.
     by_key: HashMap<IdempotencyDigest, (WaitingEvent, RequestDigest)>,
@@ -80,6 +85,17 @@ pub(in crate::ledger) struct AcceptedReport {
     /// The version of the entity's durable history that the acceptance rests on.
     basis: u64,
 }
+
+/// An accepted report that waits for the disk. The repetition of a recorded event waits in the same queue, so that its
+/// acknowledgement does not overtake that of the first event.
+pub(in crate::ledger) struct CommitJob {
+    /// `None` only while the report is accepted anew.
+    pub(in crate::ledger) accepted: Option<AcceptedReport>,
+    pub(in crate::ledger) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
+}
+
+/// A job that cannot be accepted any more, because of what others have appended.
+pub(in crate::ledger) type RefusedJob = (CommitJob, AcceptError);
 
 /// An error that keeps a report from being accepted.
 #[derive(Debug)]
@@ -136,14 +152,20 @@ pub(in crate::ledger) trait DurableEvents {
 }
 
 impl Sequencer {
-    /// Returns a sequencer that knows this history.
-    pub(in crate::ledger) fn new(known: KnownHistory) -> Sequencer {
-        Sequencer { known, ..Sequencer::default() }
+    /// Returns a sequencer that knows the history of its follower.
+    pub(in crate::ledger) fn new(follower: Follower) -> Sequencer {
+        Sequencer {
+            follower,
+            withheld: RecentWithholdings::default(),
+            pending: HashMap::new(),
+            by_key: HashMap::new(),
+            unsettled: HashSet::new(),
+        }
     }
 
     /// Returns the history that is known and in force here.
     pub(in crate::ledger) fn known(&self) -> KnownHistory {
-        self.known
+        self.follower.known()
     }
 
     /// Accepts a report: gives the event a time, and puts in force what it withholds. The event gets its position when it
@@ -242,7 +264,7 @@ impl Sequencer {
         jobs: &mut Vec<CommitJob>,
         last: Position,
         durable: &dyn DurableEvents,
-    ) -> Result<(Vec<EventRow>, Vec<(CommitJob, AcceptError)>), StoreError> {
+    ) -> Result<(Vec<EventRow>, Vec<RefusedJob>), StoreError> {
         let (mut rows, mut kept, mut failed) = (Vec::new(), Vec::with_capacity(jobs.len()), Vec::new());
         let mut next = last.0;
         for mut job in jobs.drain(..) {
@@ -279,9 +301,7 @@ impl Sequencer {
             });
             self.finish(live, accepted, position);
         }
-        if let Some(last) = rows.last() {
-            self.advance(&last.stored);
-        }
+        self.withheld.remember(rows);
     }
 
     /// Ends reports whose append failed. Their events may be durable all the same. Whatever they withhold stays in force
@@ -295,19 +315,23 @@ impl Sequencer {
         }
     }
 
-    /// Puts events of others in force, and what is durable of the entities whose append had no answer.
+    /// Puts events of others in force, and what is durable of the entities whose append had no answer. The caller notes in
+    /// the follower that they are known.
     ///
     /// # Errors
-    /// If the store cannot be read; the events are not known then, and are applied again with the next ones.
+    /// If the store cannot be read; the events are applied again with the next ones.
     pub(in crate::ledger) fn apply(
         &mut self,
         live: &LiveState<'_>,
         events: &[(Entity, StoredEvent)],
         durable: &dyn DurableEvents,
     ) -> Result<(), StoreError> {
-        let known = self.known.position;
+        let known = self.known().position;
         let new = events.iter().filter(|(_, stored)| stored.position > known);
         let touched: HashSet<&Entity> = new.map(|(entity, _)| entity).chain(&self.unsettled).collect();
+        if touched.is_empty() {
+            return Ok(());
+        }
         let touched: Vec<&Entity> = touched.into_iter().collect();
         let histories = durable.histories(&touched)?;
         for (entity, history) in touched.iter().zip(histories) {
@@ -320,21 +344,17 @@ impl Sequencer {
             }
         }
         self.unsettled.clear();
-        if let Some((_, last)) = events.last() {
-            self.advance(last);
-        }
         Ok(())
+    }
+
+    /// Prepares for a state in force that is loaded anew: every entity with a report under way is read again first.
+    pub(in crate::ledger) fn unsettle(&mut self) {
+        self.unsettled.extend(self.pending.keys().cloned());
     }
 
     /// True if the state of some entities is not settled since an append had no answer.
     pub(in crate::ledger) fn has_unsettled(&self) -> bool {
         !self.unsettled.is_empty()
-    }
-
-    fn advance(&mut self, last: &StoredEvent) {
-        if last.position > self.known.position {
-            self.known = KnownHistory::ending_with(last);
-        }
     }
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{AcceptError, AcceptedReport, DurableEvents, EventReport, fingerprint};
+use super::{AcceptError, AcceptedReport, CommitJob, DurableEvents, EventReport, fingerprint};
 use crate::ledger::archive::PastEvent;
-use crate::ledger::commit::CommitJob;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::idempotency::Idempotency;

@@ -118,6 +118,7 @@ impl Coordination {
 
     /// Renews as the first design did: whatever the gateway has applied. The simulation finds the hole in it.
     #[cfg(test)]
+    #[allow(dead_code, reason = "the simulation uses it")]
     pub(in crate::ledger) fn renew_without_comparison(
         &mut self,
         instance: Ulid,
@@ -177,6 +178,7 @@ impl Coordination {
     }
 
     /// The server is another one now, or has another history. Leases from before may be missing.
+    #[cfg(test)]
     pub(in crate::ledger) fn change_identity(&mut self, identity: HistoryIdentity) {
         self.identity = identity;
     }

@@ -4,15 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
+use ulid::Ulid;
 
+use super::coordination::Coordination;
+use super::lease_observer::LeaseObserver;
+use super::shared::{Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore};
 use super::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
     Position, RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
 };
+use crate::ledger::boot_clock::boot_time;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 
@@ -41,9 +47,13 @@ use crate::ledger::policy_memory::PolicyMemory;
 /// ```
 #[derive(Default)]
 pub struct MemoryStore {
-    /// Held during an append, so that the events of others are complete.
+    /// Held during an append and during a renewal, which exclude each other.
     writing: Mutex<()>,
     contents: Mutex<MemoryContents>,
+    /// Notified of each append.
+    appended: Condvar,
+    /// The leases of others, as the callers of [`SharedStore::confirmed`] see them. `None` if the store is not shared.
+    observer: Option<Mutex<LeaseObserver>>,
 }
 
 #[derive(Default)]
@@ -53,6 +63,10 @@ struct MemoryContents {
     by_key: HashMap<IdempotencyDigest, Position>,
     losses: Vec<LossOfEvents>,
     policies: PolicyMemory,
+    /// The leases, if several gateways share the store.
+    coordination: Option<Coordination>,
+    /// What the gateways have registered.
+    gateways: BTreeMap<Ulid, GatewayDescription>,
 }
 
 impl std::fmt::Debug for MemoryStore {
@@ -65,6 +79,21 @@ impl MemoryStore {
     /// Returns an empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
+    }
+
+    /// Returns an empty store that several ledgers of this process share, as gateways share a server.
+    pub fn shared_by_gateways() -> MemoryStore {
+        let coordination = Some(Coordination::new(1, Position::default()));
+        MemoryStore {
+            contents: MemoryContents { coordination, ..MemoryContents::default() }.into(),
+            observer: Some(Mutex::new(LeaseObserver::new(MAX_LEASE))),
+            ..MemoryStore::default()
+        }
+    }
+
+    fn coordinate<T>(&self, change: impl FnOnce(&mut Coordination) -> T) -> Result<T, StoreError> {
+        let not_shared = || StoreError::new("coordinating gateways", "the store is not shared");
+        self.contents().coordination.as_mut().map(change).ok_or_else(not_shared)
     }
 
     fn contents(&self) -> MutexGuard<'_, MemoryContents> {
@@ -80,6 +109,9 @@ impl MemoryContents {
             self.by_entity.entry(row.entity.clone()).or_default().push(position);
             self.by_key.extend(row.idempotency.map(|(key, _)| (key, position)));
             self.events.insert(position, row);
+            if let Some(coordination) = &mut self.coordination {
+                coordination.appended(position);
+            }
         }
         Ok(())
     }
@@ -100,10 +132,9 @@ impl MemoryContents {
     fn end(&self) -> KnownHistory {
         let last = self.events.last_key_value().map(|(_, row)| KnownHistory::ending_with(&row.stored));
         let last = last.unwrap_or_default();
-        KnownHistory {
-            position: self.losses.iter().fold(last.position, |end, loss| end.max(loss.until)),
-            ..last
-        }
+        let head = self.coordination.as_ref().map(Coordination::head).unwrap_or_default();
+        let position = self.losses.iter().fold(last.position.max(head), |end, loss| end.max(loss.until));
+        KnownHistory { position, ..last }
     }
 
     /// Returns the events after a known history, at most `limit`; `None` if the history is another one.
@@ -127,6 +158,7 @@ impl Store for MemoryStore {
             Some(missed) if missed.len() <= MAX_MISSED => {
                 let rows = sequence(LedgerTail { last, missed })?;
                 self.contents().append(rows)?;
+                self.appended.notify_all();
                 Ok(Appended::Durable)
             }
             _ => Ok(Appended::Behind),
@@ -204,11 +236,18 @@ impl Store for MemoryStore {
         let mut contents = self.contents();
         let behind = contents.end().position;
         contents.losses.push(LossOfEvents { behind, until, accepted: Some(now) });
+        if let Some(coordination) = &mut contents.coordination {
+            coordination.accept_history(until);
+        }
         Ok(())
     }
 
     fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
         Ok(self.contents().losses.clone())
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        self.observer.is_some().then_some(self as &dyn SharedStore)
     }
 
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
@@ -240,5 +279,113 @@ impl Store for MemoryStore {
             recipients.extend(named.map(Arc::from));
         }
         Ok(recipients)
+    }
+}
+
+impl SharedStore for MemoryStore {
+    fn register(&self, gateway: &GatewayDescription) -> Result<(), StoreError> {
+        self.coordinate(|coordination| coordination.register(gateway.instance, gateway.lease))?;
+        self.contents().gateways.insert(gateway.instance, gateway.clone());
+        Ok(())
+    }
+
+    fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError> {
+        let _excluding = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewal = self.coordinate(|coordination| coordination.renew(instance, applied))?;
+        renewal.ok_or_else(|| StoreError::transient("renewing a lease", "the gateway is not registered"))
+    }
+
+    fn renew_excluding_writers(
+        &self,
+        instance: Ulid,
+        known: &KnownHistory,
+        apply: &mut Application<'_>,
+    ) -> Result<Renewal, StoreError> {
+        let _excluding = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (missed, last) = {
+            let contents = self.contents();
+            (contents.after(known, MAX_MISSED + 1), contents.end().position)
+        };
+        let Some(missed) = missed.filter(|missed| missed.len() <= MAX_MISSED) else {
+            return Ok(Renewal::Behind);
+        };
+        if let Some(until) = self.coordinate(|coordination| coordination.lost())? {
+            return Ok(Renewal::HistoryLost { until });
+        }
+        apply(LedgerTail { last, missed })?;
+        let renewal = self.coordinate(|coordination| coordination.renew(instance, last))?;
+        renewal.ok_or_else(|| StoreError::transient("renewing a lease", "the gateway is not registered"))
+    }
+
+    fn leave(&self, instance: Ulid) -> Result<(), StoreError> {
+        self.coordinate(|coordination| coordination.leave(instance))?;
+        self.contents().gateways.remove(&instance);
+        Ok(())
+    }
+
+    fn confirmed(&self) -> Result<Position, StoreError> {
+        let leases = self.coordinate(|coordination| coordination.leases())?;
+        let Some(observer) = &self.observer else { return Ok(leases.head) };
+        let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = boot_time();
+        let confirmed = observer.confirmed(now, &leases);
+        let (settled, gone) = (observer.settled(now).filter(|_| !leases.settled), observer.gone(now));
+        self.coordinate(|coordination| {
+            settled.into_iter().for_each(|identity| coordination.settle(identity));
+            gone.into_iter().for_each(|(instance, renewals)| coordination.remove(instance, renewals));
+        })?;
+        Ok(confirmed)
+    }
+
+    fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
+        let leases = self.coordinate(|coordination| coordination.leases())?.leases;
+        let contents = self.contents();
+        let registered = contents.gateways.values().map(|description| {
+            let lease = leases.iter().find(|lease| lease.instance == description.instance);
+            RegisteredGateway {
+                description: description.clone(),
+                applied: lease.map(|lease| lease.applied).unwrap_or_default(),
+                renewed: Timestamp::now(),
+                live: lease.is_some(),
+            }
+        });
+        Ok(registered.collect())
+    }
+
+    fn report_loss(&self, until: Position, _now: Timestamp) -> Result<KnownHistory, StoreError> {
+        let _excluding = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.coordinate(|coordination| coordination.report_loss(until))?;
+        Ok(self.contents().end())
+    }
+
+    fn wait_for_events(&self, at_most: Duration) {
+        let contents = self.contents();
+        drop(self.appended.wait_timeout(contents, at_most));
+    }
+}
+
+#[cfg(test)]
+impl MemoryStore {
+    /// Loses the events after a position, as a failover to a standby does that was behind. The leases of the lost time are
+    /// taken as over.
+    pub(crate) fn lose_after(&self, last: Position) {
+        let mut contents = self.contents();
+        let lost = contents.events.split_off(&Position(last.0 + 1));
+        for row in lost.values() {
+            if let Some(positions) = contents.by_entity.get_mut(&row.entity) {
+                positions.retain(|position| *position <= last);
+            }
+        }
+        contents.by_entity.retain(|_, positions| !positions.is_empty());
+        contents.by_key.retain(|_, position| *position <= last);
+        let gateways = std::mem::take(&mut contents.gateways);
+        let mut coordination = Coordination::new(1, last);
+        coordination.change_identity(2);
+        coordination.settle(2);
+        for gateway in gateways.values() {
+            coordination.register(gateway.instance, gateway.lease);
+        }
+        contents.gateways = gateways;
+        contents.coordination = Some(coordination);
     }
 }

@@ -3,9 +3,7 @@
 //! [`Store`] is all that the ledger needs of a database. A new backend implements this trait and passes the tests
 //! in `store/tests.rs`. A store does not read the events that it keeps, except for the recipients they name.
 
-#[allow(dead_code, reason = "no store coordinates gateways yet")]
 pub(super) mod coordination;
-#[allow(dead_code, reason = "no store coordinates gateways yet")]
 pub(super) mod lease_observer;
 pub mod memory;
 #[cfg(feature = "postgres")]

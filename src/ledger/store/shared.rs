@@ -60,7 +60,7 @@ pub enum Renewal {
 /// A gateway on record, as the others see it.
 #[derive(Clone, Debug)]
 pub struct RegisteredGateway {
-    /// What it registered.
+    /// Its registration.
     pub description: GatewayDescription,
     /// Last position that it confirmed to have applied.
     pub applied: Position,

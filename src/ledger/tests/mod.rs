@@ -7,6 +7,7 @@ mod clocks;
 mod copy;
 mod durability;
 mod import;
+mod shared;
 mod warming;
 
 use std::collections::{BTreeSet, HashMap};

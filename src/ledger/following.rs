@@ -1,0 +1,345 @@
+//! The thread that follows a shared ledger: it does the steps of the [`Follower`](super::follower::Follower) with the real clock
+//! and the real store.
+//!
+//! Without this thread a shared ledger is never current: such a process (the command line) may append and read, but
+//! nothing is released on its knowledge.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::Ledger;
+use super::boot_clock::boot_time;
+use super::core::LedgerCore;
+use super::follower::{Follower, FollowerStep};
+use super::lease::Freshness;
+use super::loading;
+use super::membership::Membership;
+use super::outcome::LedgerOpenError;
+use super::store::shared::{GatewayDescription, RegisteredGateway, Renewal, SharedStore};
+use super::store::{Continuation, EventRow, LedgerTail, Position, StoreError, StoredEntity, StoredEvent};
+
+/// Number of events that are asked for at a time.
+const PAGE: usize = 4096;
+
+/// Longest sleep of a thread, after which it looks if the ledger is being dropped.
+const MAX_SLEEP: Duration = Duration::from_millis(100);
+
+/// Time between two looks at the leases of others while somebody waits for them.
+const BARRIER_INTERVAL: Duration = Duration::from_millis(4);
+
+/// Time between two looks at the gateways on record.
+const NEIGHBOURS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Number of events per look-up when events that the store has lost are recorded again.
+const RECORD_AGAIN_CHUNK: usize = 512;
+
+/// Taking part in a shared ledger.
+impl Ledger {
+    /// Returns the gateways that share the ledger, this one excepted. Empty for an embedded ledger.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn other_gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
+        let Some(shared) = self.core.archive.store().shared() else { return Ok(Vec::new()) };
+        let own = self.core.membership.get().map(Membership::instance);
+        let gateways = shared.gateways()?;
+        Ok(gateways.into_iter().filter(|gateway| Some(gateway.description.instance) != own).collect())
+    }
+
+    /// Makes this process one of the gateways that share the ledger: from now on it follows the events of the others and
+    /// holds a lease. No effect on an embedded ledger, and after the first call.
+    ///
+    /// # Errors
+    /// [`LedgerOpenError::Thread`].
+    pub fn join(&self, gateway: GatewayDescription) -> Result<(), LedgerOpenError> {
+        if self.core.archive.store().shared().is_none() || self.core.membership.get().is_some() {
+            return Ok(());
+        }
+        let lease = {
+            let mut sequencer = self.core.sequencer();
+            sequencer.follower = Follower::new(gateway.lease, sequencer.known());
+            Arc::clone(sequencer.follower.lease())
+        };
+        if self.core.membership.set(Membership::new(lease, gateway)).is_err() {
+            return Ok(());
+        }
+        self.start("ledger-follower", Box::new(run))?;
+        self.start("ledger-barrier", Box::new(watch_barrier))
+    }
+
+    /// Returns the position up to which the loss of events waits for acceptance, as far as this gateway knows.
+    pub fn lost_history(&self) -> Option<Position> {
+        self.core.sequencer().follower.lost()
+    }
+
+    /// Tells the other gateways that the configuration has changed.
+    pub fn describe(&self, gateway: GatewayDescription) {
+        let Some(membership) = self.core.membership.get() else { return };
+        membership.describe(gateway);
+        self.core.sequencer().follower.described_anew();
+    }
+}
+
+impl LedgerCore {
+    /// Returns how fresh this gateway's knowledge of the ledger is.
+    pub(super) fn freshness(&self) -> Freshness {
+        match (self.archive.store().shared(), self.membership.get()) {
+            (None, _) => Freshness::Current,
+            (Some(_), None) => Freshness::Unknown,
+            (Some(_), Some(membership)) => membership.lease().freshness(boot_time()),
+        }
+    }
+
+    /// Returns when every gateway has applied the events up to a position, or may release nothing until it has.
+    pub(super) async fn in_force_everywhere(&self, position: Position) {
+        if let Some(membership) = self.membership.get() {
+            membership.wait_until_confirmed(position).await;
+        }
+    }
+}
+
+/// Looks at the leases of the other gateways as long as somebody waits for them. The body of a thread.
+fn watch_barrier(core: &Arc<LedgerCore>) {
+    let (Some(membership), Some(shared)) = (core.membership.get(), core.archive.store().shared()) else {
+        return;
+    };
+    while !core.is_closing() {
+        membership.sleep_until_awaited(|| core.is_closing());
+        if !membership.is_awaited() {
+            continue;
+        }
+        match shared.confirmed() {
+            Ok(position) => {
+                membership.confirm(position);
+                std::thread::sleep(BARRIER_INTERVAL);
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the leases cannot be read");
+                std::thread::sleep(MAX_SLEEP);
+            }
+        }
+    }
+}
+
+/// Follows the ledger until it is dropped. The body of a thread.
+fn run(core: &Arc<LedgerCore>) {
+    let (Some(membership), Some(shared)) = (core.membership.get(), core.archive.store().shared()) else {
+        return;
+    };
+    let mut thread = FollowerThread { core, membership, shared, neighbours_read: None, reached: true };
+    while !core.is_closing() {
+        let step = core.sequencer().follower.next(boot_time());
+        match thread.take(step) {
+            Ok(()) => {}
+            Err(error) => {
+                thread.note_failure(&error);
+                core.sequencer().follower.failed();
+            }
+        }
+    }
+    if let Err(error) = shared.leave(membership.instance()) {
+        tracing::info!(
+            error = &error as &dyn std::error::Error,
+            "the gateway cannot give up its lease: others wait for it until the lease is over"
+        );
+    }
+}
+
+struct FollowerThread<'c> {
+    core: &'c LedgerCore,
+    membership: &'c Membership,
+    shared: &'c dyn SharedStore,
+    /// Time of the last look at the other gateways.
+    neighbours_read: Option<Duration>,
+    /// True unless the last step failed.
+    reached: bool,
+}
+
+impl FollowerThread<'_> {
+    /// Does one step and reports its outcome to the follower.
+    fn take(&mut self, step: FollowerStep) -> Result<(), StoreError> {
+        let FollowerThread { core, shared, .. } = *self;
+        match step {
+            FollowerStep::Register => {
+                shared.register(&self.membership.description())?;
+                core.sequencer().follower.registered();
+                self.look_at_neighbours()?;
+            }
+            FollowerStep::Follow(known) => match core.archive.store().follow(&known, PAGE)? {
+                Continuation::Continues { head, events } => {
+                    let mut sequencer = core.sequencer();
+                    core.apply(&mut sequencer, &events)?;
+                    let last_event = events.last().map(|row| (row.stored.position, row.stored.id));
+                    sequencer.follower.followed(head, last_event, events.len() < PAGE);
+                    core.publish(&sequencer);
+                }
+                Continuation::Diverges { head } => {
+                    core.sequencer().follower.diverged();
+                    tracing::error!(
+                        known = known.position.0,
+                        head = head.0,
+                        "the ledger's history went back: events that were acknowledged are missing. Nothing that rests \
+                         on the ledger is released until `purposegate ledger accept-history`"
+                    );
+                }
+            },
+            FollowerStep::Renew { applied } => {
+                core.changes.wait_for_hand_outs();
+                let renewal = shared.renew(self.membership.instance(), applied)?;
+                self.renewed(applied, renewal)?;
+            }
+            FollowerStep::CatchUp(known) => {
+                let generation = core.sequencer().follower.generation();
+                let mut applied = known.position;
+                let renewal =
+                    shared.renew_excluding_writers(self.membership.instance(), &known, &mut |tail| {
+                        applied = tail.last;
+                        core.apply_tail(&mut core.sequencer(), &tail, generation)?;
+                        core.changes.wait_for_hand_outs();
+                        Ok(())
+                    })?;
+                self.renewed(applied, renewal)?;
+            }
+            FollowerStep::ReportLoss { until } => {
+                let report = shared.report_loss(until, Timestamp::now())?;
+                core.sequencer().follower.loss_reported(report);
+            }
+            FollowerStep::Reload => self.reload()?,
+            FollowerStep::Verify(report) => match core.archive.store().follow(&report, 1)? {
+                Continuation::Continues { .. } => core.sequencer().follower.verified(),
+                Continuation::Diverges { .. } => core.sequencer().follower.diverged(),
+            },
+            FollowerStep::Wait(at_most) => shared.wait_for_events(at_most),
+            FollowerStep::BackOff(time) => std::thread::sleep(time.min(MAX_SLEEP)),
+        }
+        Ok(())
+    }
+
+    fn renewed(&mut self, applied: Position, renewal: Renewal) -> Result<(), StoreError> {
+        let was_lost = {
+            let mut sequencer = self.core.sequencer();
+            let was_lost = sequencer.follower.lost();
+            sequencer.follower.renewed(applied, renewal);
+            was_lost
+        };
+        match renewal {
+            Renewal::HistoryLost { until } if was_lost.is_none() => tracing::error!(
+                until = until.0,
+                "another gateway reports that events of the ledger were lost. Nothing that rests on the ledger is \
+                 released until `purposegate ledger accept-history`"
+            ),
+            Renewal::Renewed if was_lost.is_some() => {
+                tracing::warn!("the loss of events was accepted: going on")
+            }
+            Renewal::HistoryLost { .. } | Renewal::Renewed | Renewal::Behind => {}
+        }
+        if !std::mem::replace(&mut self.reached, true) {
+            tracing::info!("the ledger's store answers again");
+        }
+        self.look_at_neighbours()
+    }
+
+    fn note_failure(&mut self, error: &StoreError) {
+        if std::mem::replace(&mut self.reached, false) {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the ledger cannot be followed: releases stop when the gateway's knowledge is too old"
+            );
+        }
+    }
+
+    /// Takes note of the recipients that only other gateways know, from time to time.
+    fn look_at_neighbours(&mut self) -> Result<(), StoreError> {
+        let now = boot_time();
+        if self.neighbours_read.is_some_and(|read| now.saturating_sub(read) < NEIGHBOURS_INTERVAL) {
+            return Ok(());
+        }
+        let own = self.membership.instance();
+        let others = self.shared.gateways()?;
+        let others = others.into_iter().filter(|other| other.live && other.description.instance != own);
+        let known: BTreeSet<Arc<str>> = others.flat_map(|other| other.description.recipients).collect();
+        self.core.known_recipients.set_of_others(known);
+        self.neighbours_read = Some(now);
+        Ok(())
+    }
+
+    /// Goes on with a history that lacks events: records again what withheld, and loads the state in force anew.
+    fn reload(&self) -> Result<(), StoreError> {
+        let core = self.core;
+        let recorded = record_again(core)?;
+        if recorded > 0 {
+            tracing::warn!(
+                events = recorded,
+                "withholding events that the store had lost were recorded again"
+            );
+        }
+        let known = core.archive.store().history_end()?;
+        {
+            let mut sequencer = core.sequencer();
+            core.warming.restart();
+            core.index.clear();
+            core.changes.push_everybody();
+            sequencer.unsettle();
+        }
+        core.load_recipients_and_cases()
+            .map_err(|error| StoreError::transient("loading the ledger anew", error.to_string()))?;
+        loading::reload(core)?;
+        let mut sequencer = core.sequencer();
+        core.apply(&mut sequencer, &[])?;
+        core.changes.push_everybody();
+        sequencer.follower.reloaded(known);
+        core.publish(&sequencer);
+        Ok(())
+    }
+}
+
+/// Records the withholding events again that this gateway knows and the store does not have. Returns their number.
+fn record_again(core: &LedgerCore) -> Result<usize, StoreError> {
+    let remembered = core.sequencer().withheld.rows();
+    let mut recorded = 0;
+    for chunk in remembered.chunks(RECORD_AGAIN_CHUNK) {
+        if missing(core, chunk)?.is_empty() {
+            continue;
+        }
+        let end = core.archive.store().history_end()?;
+        core.archive.store().append(&end, &mut |LedgerTail { last, .. }| {
+            // Looked up again while other writers are kept out: another gateway may have recorded them.
+            let mut rows = missing(core, chunk)?;
+            for (position, row) in (last.0 + 1..).zip(&mut rows) {
+                // A new id: two histories must not end with the same event and differ before it.
+                row.stored =
+                    StoredEvent { position: Position(position), id: Ulid::generate(), ..row.stored.clone() };
+                row.idempotency = None;
+            }
+            recorded += rows.len();
+            Ok(rows)
+        })?;
+    }
+    Ok(recorded)
+}
+
+/// Returns those of the events that the store does not have.
+fn missing(core: &LedgerCore, rows: &[EventRow]) -> Result<Vec<EventRow>, StoreError> {
+    let entities: Vec<StoredEntity> = rows.iter().map(|row| row.entity.clone()).collect();
+    let histories = core.archive.store().histories(&entities)?;
+    let mut missing: Vec<EventRow> = Vec::new();
+    for (row, history) in rows.iter().zip(histories) {
+        let is_stored = history.iter().any(|stored| is_same_report(stored, &row.stored));
+        let is_listed = missing
+            .iter()
+            .any(|listed| listed.entity == row.entity && is_same_report(&listed.stored, &row.stored));
+        if !is_stored && !is_listed {
+            missing.push(row.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// True if two events are one report, which may have been recorded twice.
+fn is_same_report(one: &StoredEvent, other: &StoredEvent) -> bool {
+    one.recorded == other.recorded && one.event == other.event
+}
