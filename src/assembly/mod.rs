@@ -18,6 +18,7 @@ pub mod postgres_options;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ulid::Ulid;
 
 use crate::access_log::AccessLog;
 use crate::config::{AccessLogSection, AuditSection, Config};
@@ -47,6 +48,12 @@ pub enum AssemblyError {
     /// The ledger lacks events that were acknowledged.
     #[error(transparent)]
     History(#[from] history::HistoryTruncated),
+    /// The store of the ledger cannot be used.
+    #[error("the ledger cannot be used: {0}")]
+    Unusable(#[from] crate::ledger::StoreError),
+    /// A running gateway of the ledger reads ids by other rules.
+    #[error(transparent)]
+    Gateways(#[from] gateways::NamespacesDiffer),
     /// A policy discloses more than its predecessor and was not announced in time.
     #[error("the policies cannot come into force: {0}")]
     Notice(#[from] notice::NoticeError),
@@ -114,6 +121,7 @@ fn assemble_over(
     ledger: Arc<Ledger>,
 ) -> Result<Arc<SharedState>, AssemblyError> {
     history::compare(ledger.position(), history::last_known_position(&config)?)?;
+    join(&ledger, &config)?;
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
@@ -138,6 +146,21 @@ fn assemble_over(
         OptOut::new(keys.opt_out_links()),
     );
     Ok(Arc::new(shared.with_other_logs(other_logs)))
+}
+
+/// Makes this process one of the gateways of a shared ledger, and compares it with the others. It registers first, so that
+/// of two gateways that start at once, at least one sees the other.
+fn join(ledger: &Ledger, config: &Config) -> Result<(), AssemblyError> {
+    let own = gateways::describe(config, Ulid::generate());
+    ledger.join(own.clone())?;
+    report_differences(&gateways::compare(&own, &ledger.other_gateways()?)?);
+    Ok(())
+}
+
+fn report_differences(differences: &[gateways::GatewayDifference]) {
+    for difference in differences {
+        tracing::warn!(%difference, "the gateways of this ledger differ");
+    }
 }
 
 /// Replaces the routes, recipients, credentials and policies that decide on requests. Exchanges under way keep their
@@ -168,6 +191,7 @@ pub(crate) fn accept(shared: &SharedState, config: &Config) -> Result<(), Reload
 /// The second half of [`reload`].
 pub(crate) fn apply(shared: &SharedState, config: Config) {
     register_recipients(&shared.ledger, &config);
+    shared.ledger.describe(gateways::describe(&config, Ulid::nil()));
     shared.replace_snapshot(snapshot(config));
 }
 

@@ -56,10 +56,11 @@ fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
 /// Appends the events of the jobs and returns their rows. Jobs that turn out to be refused are answered and removed.
 fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>, StoreError> {
     for _ in 0..MAX_CATCH_UPS {
-        let mut rows = Vec::new();
+        let (mut rows, mut end) = (Vec::new(), None);
         let (known, generation) = core.known();
         let appended = core.archive.store().append(&known, &mut |tail| {
-            let (sequenced, refused) = core.sequence(jobs, &tail, generation)?;
+            let (sequenced, refused) = core.sequence(jobs, &known, generation, &tail)?;
+            end = Some(core.known().0);
             rows.clone_from(&sequenced);
             for (CommitJob { acknowledge, .. }, error) in refused {
                 let _ = acknowledge.send(Err(core.refuse(error)));
@@ -68,7 +69,7 @@ fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>,
         })?;
         match appended {
             Appended::Durable => {
-                core.note_appended(generation, &rows)?;
+                core.note_appended(generation, end, &rows)?;
                 return Ok(rows);
             }
             Appended::Behind => core.catch_up()?,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::archive::Archive;
 use super::changes::Changes;
+use super::entity::Entity;
 use super::follower::{Follower, Generation};
 use super::index::Index;
 use super::known_namespaces::KnownNamespaces;
@@ -138,22 +139,30 @@ impl LedgerCore {
     pub(super) fn sequence(
         &self,
         jobs: &mut Vec<CommitJob>,
-        tail: &LedgerTail,
+        base: &KnownHistory,
         generation: Generation,
+        tail: &LedgerTail,
     ) -> Result<(Vec<EventRow>, Vec<RefusedJob>), StoreError> {
         let mut sequencer = self.sequencer();
-        self.apply_tail(&mut sequencer, tail, generation)?;
+        self.apply_tail(&mut sequencer, base, generation, tail)?;
         sequencer.sequence(&self.live_state(), jobs, tail.last, self)
     }
 
-    /// Puts the events at the end of the ledger in force and notes that they are known.
+    /// Puts the events at the end of the ledger in force and notes that they are known. `base` is the history after which
+    /// the store was asked for them.
     pub(super) fn apply_tail(
         &self,
         sequencer: &mut Sequencer,
-        tail: &LedgerTail,
+        base: &KnownHistory,
         generation: Generation,
+        tail: &LedgerTail,
     ) -> Result<(), StoreError> {
-        self.apply(sequencer, &tail.missed)?;
+        if !self.apply(sequencer, base, tail.last, &tail.missed)? {
+            return Err(StoreError::transient(
+                "following the ledger",
+                "its answer belongs to another history",
+            ));
+        }
         let last_event = tail.missed.last().map(|row| (row.stored.position, row.stored.id));
         let known =
             KnownHistory { position: tail.last, last_event: last_event.or(sequencer.known().last_event) };
@@ -165,19 +174,25 @@ impl LedgerCore {
         }
     }
 
-    /// Puts events that others appended in force.
-    pub(super) fn apply(&self, sequencer: &mut Sequencer, rows: &[EventRow]) -> Result<(), StoreError> {
-        if rows.is_empty() && !sequencer.has_unsettled() {
-            return Ok(());
+    /// Puts events that others appended after `base` in force. Returns `false`, and does nothing, if the answer belongs to
+    /// another history than the one that has become known since the store was asked.
+    pub(super) fn apply(
+        &self,
+        sequencer: &mut Sequencer,
+        base: &KnownHistory,
+        head: Position,
+        rows: &[EventRow],
+    ) -> Result<bool, StoreError> {
+        let events = rows.iter().map(|row| (row.stored.position, row.stored.id));
+        let Some(applied) = sequencer.follower.applied_of(base, head, events) else { return Ok(false) };
+        let new = rows.get(applied..).unwrap_or_default();
+        if !new.is_empty() || sequencer.has_unsettled() {
+            let namespaces = self.archive.terms().namespaces();
+            let touched: Vec<Entity> = new.iter().map(|row| row.entity.entity(namespaces)).collect();
+            sequencer.apply(&self.live_state(), &touched, self)?;
+            sequencer.withheld.remember(new);
         }
-        let namespaces = self.archive.terms().namespaces();
-        let known = sequencer.known().position;
-        let new: Vec<&EventRow> = rows.iter().filter(|row| row.stored.position > known).collect();
-        let events: Vec<_> =
-            new.iter().map(|row| (row.entity.entity(namespaces), row.stored.clone())).collect();
-        sequencer.apply(&self.live_state(), &events, self)?;
-        new.into_iter().for_each(|row| sequencer.withheld.remember(std::slice::from_ref(row)));
-        Ok(())
+        Ok(true)
     }
 
     /// Follows the ledger to its end, for an append that missed too much.
@@ -192,23 +207,36 @@ impl LedgerCore {
             let is_end = events.len() < MAX_MISSED;
             let last = events.last().map_or(known.position, |row| row.stored.position);
             let tail = LedgerTail { last: if is_end { head } else { last }, missed: events };
-            self.apply_tail(&mut self.sequencer(), &tail, generation)?;
+            self.apply_tail(&mut self.sequencer(), &known, generation, &tail)?;
             if is_end {
                 return Ok(());
             }
         }
     }
 
-    /// Notes that rows are durable. An error if the history that they belong to was lost meanwhile.
-    pub(super) fn note_appended(&self, generation: Generation, rows: &[EventRow]) -> Result<(), StoreError> {
+    /// Notes that own rows, which follow `end`, are durable. An error if the history that they belong to was lost meanwhile:
+    /// then they are not acknowledged.
+    pub(super) fn note_appended(
+        &self,
+        generation: Generation,
+        end: Option<KnownHistory>,
+        rows: &[EventRow],
+    ) -> Result<(), StoreError> {
         let Some(last) = rows.last() else { return Ok(()) };
         let known = KnownHistory::ending_with(&last.stored);
-        match self.sequencer().follower.appended(generation, known) {
-            true => Ok(()),
-            false => {
-                Err(StoreError::transient("appending events", "the ledger's history was lost meanwhile"))
+        {
+            let mut sequencer = self.sequencer();
+            let continues = end == Some(sequencer.known()) || known == sequencer.known();
+            if continues && sequencer.follower.appended(generation, known) {
+                return Ok(());
             }
         }
+        // The follower has read on meanwhile, with these rows or with a history that lacks them.
+        let is_there = matches!(self.archive.store().follow(&known, 1)?, Continuation::Continues { .. });
+        if is_there && self.sequencer().follower.appended(generation, known) {
+            return Ok(());
+        }
+        Err(StoreError::transient("appending events", "the ledger's history was lost meanwhile"))
     }
 
     /// Publishes the position that is in force.

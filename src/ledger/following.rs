@@ -18,9 +18,11 @@ use super::follower::{Follower, FollowerStep};
 use super::lease::Freshness;
 use super::loading;
 use super::membership::Membership;
-use super::outcome::LedgerOpenError;
+use super::outcome::{Acknowledgement, LedgerOpenError};
 use super::store::shared::{GatewayDescription, RegisteredGateway, Renewal, SharedStore};
-use super::store::{Continuation, EventRow, LedgerTail, Position, StoreError, StoredEntity, StoredEvent};
+use super::store::{
+    Continuation, EventRow, KnownHistory, LedgerTail, Position, StoreError, StoredEntity, StoredEvent,
+};
 
 /// Number of events that are asked for at a time.
 const PAGE: usize = 4096;
@@ -54,11 +56,13 @@ impl Ledger {
     /// holds a lease. No effect on an embedded ledger, and after the first call.
     ///
     /// # Errors
-    /// [`LedgerOpenError::Thread`].
+    /// [`LedgerOpenError`] if the store cannot record the gateway, or a thread cannot be started.
     pub fn join(&self, gateway: GatewayDescription) -> Result<(), LedgerOpenError> {
-        if self.core.archive.store().shared().is_none() || self.core.membership.get().is_some() {
+        let Some(shared) = self.core.archive.store().shared() else { return Ok(()) };
+        if self.core.membership.get().is_some() {
             return Ok(());
         }
+        shared.register(&gateway)?;
         let lease = {
             let mut sequencer = self.core.sequencer();
             sequencer.follower = Follower::new(gateway.lease, sequencer.known());
@@ -94,11 +98,18 @@ impl LedgerCore {
         }
     }
 
-    /// Returns when every gateway has applied the events up to a position, or may release nothing until it has.
-    pub(super) async fn in_force_everywhere(&self, position: Position) {
-        if let Some(membership) = self.membership.get() {
-            membership.wait_until_confirmed(position).await;
-        }
+    /// Waits until every gateway has applied an event, or may release nothing until it has. Returns `false` if the event was
+    /// lost meanwhile: after a failover, other events reach its position.
+    pub(super) async fn in_force_everywhere(self: Arc<Self>, recorded: Acknowledgement) -> bool {
+        let Some(membership) = self.membership.get() else { return true };
+        membership.wait_until_confirmed(recorded.position).await;
+        let core = Arc::clone(&self);
+        let is_there = tokio::task::spawn_blocking(move || {
+            let last_event = Some((recorded.position, recorded.event));
+            let known = KnownHistory { position: recorded.position, last_event };
+            core.archive.store().follow(&known, 1)
+        });
+        matches!(is_there.await, Ok(Ok(Continuation::Continues { .. })))
     }
 }
 
@@ -172,10 +183,11 @@ impl FollowerThread<'_> {
             FollowerStep::Follow(known) => match core.archive.store().follow(&known, PAGE)? {
                 Continuation::Continues { head, events } => {
                     let mut sequencer = core.sequencer();
-                    core.apply(&mut sequencer, &events)?;
-                    let last_event = events.last().map(|row| (row.stored.position, row.stored.id));
-                    sequencer.follower.followed(head, last_event, events.len() < PAGE);
-                    core.publish(&sequencer);
+                    if core.apply(&mut sequencer, &known, head, &events)? {
+                        let last_event = events.last().map(|row| (row.stored.position, row.stored.id));
+                        sequencer.follower.followed(head, last_event, events.len() < PAGE);
+                        core.publish(&sequencer);
+                    }
                 }
                 Continuation::Diverges { head } => {
                     core.sequencer().follower.diverged();
@@ -198,7 +210,7 @@ impl FollowerThread<'_> {
                 let renewal =
                     shared.renew_excluding_writers(self.membership.instance(), &known, &mut |tail| {
                         applied = tail.last;
-                        core.apply_tail(&mut core.sequencer(), &tail, generation)?;
+                        core.apply_tail(&mut core.sequencer(), &known, generation, &tail)?;
                         core.changes.wait_for_hand_outs();
                         Ok(())
                     })?;
@@ -289,7 +301,8 @@ impl FollowerThread<'_> {
             .map_err(|error| StoreError::transient("loading the ledger anew", error.to_string()))?;
         loading::reload(core)?;
         let mut sequencer = core.sequencer();
-        core.apply(&mut sequencer, &[])?;
+        let present = sequencer.known();
+        core.apply(&mut sequencer, &present, present.position, &[])?;
         core.changes.push_everybody();
         sequencer.follower.reloaded(known);
         core.publish(&sequencer);

@@ -2,12 +2,14 @@
 //!
 //! A gateway that owns its ledger knows every event when it is acknowledged. One that shares it knows what it follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Ledger;
 use super::lease::Freshness;
+use super::outcome::Acknowledgement;
 use super::store::Position;
 
 /// Time between two looks at the position while a request waits for it.
@@ -37,14 +39,15 @@ impl Ledger {
         true
     }
 
-    /// Returns when every gateway has applied the events up to a position, or may release nothing that rests on the
-    /// ledger until it has.
+    /// Waits until every gateway has applied the event of an acknowledgement that this gateway gave, or may release nothing
+    /// that rests on the ledger until it has. Returns `false` if the event was lost meanwhile, with the server's last
+    /// transactions.
     ///
     /// The wait has no bound of its own. Cancel safety: dropping the future ends the wait.
-    pub async fn in_force_everywhere(&self, position: Position) {
+    pub async fn in_force_everywhere(&self, recorded: Acknowledgement) -> bool {
         #[cfg(test)]
         self.assumed.others().await;
-        self.core.in_force_everywhere(position).await;
+        Arc::clone(&self.core).in_force_everywhere(recorded).await
     }
 }
 

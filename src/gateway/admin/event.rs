@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::problem::AdminProblem;
 use super::request::{AdminRequest, REQUEST_TIME, read_body, text_header};
 use super::{AdminApi, AdminResponse, ok, response};
-use crate::ledger::{self, AppendError, Entity, Ledger, LineResult, Position};
+use crate::ledger::{self, Acknowledgement, AppendError, Entity, Ledger, LineResult};
 use crate::vocabulary::SubjectId;
 
 /// Maximum size of a batch of events, in bytes.
@@ -95,7 +95,7 @@ impl AdminApi {
         if withholds {
             self.shared.metrics.withdrawal_effect.observe(head.received.elapsed().as_secs_f64());
         }
-        let in_force = self.reach(head, recorded.position).await;
+        let in_force = self.reach(head, recorded).await;
         let mut acknowledgement = Map::from_iter([
             ("event".to_owned(), recorded.event.to_string().into()),
             ("position".to_owned(), self.shared.ledger.position_token(recorded.position).into()),
@@ -110,11 +110,11 @@ impl AdminApi {
     }
 
     /// Waits until an event is in force everywhere, if the request asks for it.
-    async fn reach(&self, head: &AdminRequest, position: Position) -> InForce {
+    async fn reach(&self, head: &AdminRequest, recorded: Acknowledgement) -> InForce {
         if !head.wait_everywhere {
             return InForce::Here;
         }
-        wait_everywhere(&self.shared.ledger, position, EVERYWHERE_TIME).await
+        wait_everywhere(&self.shared.ledger, recorded, EVERYWHERE_TIME).await
     }
 
     /// Imports a batch of events. Returns one line for each.
@@ -135,8 +135,8 @@ impl AdminApi {
         let ledger = &self.shared.ledger;
         ledger.import(&body, batch, Timestamp::now(), |result: LineResult| results.push(result)).await;
         let recorded = results.iter().filter_map(|result| result.outcome.as_ref().ok());
-        let in_force = match recorded.map(|recorded| recorded.position).max() {
-            Some(last) if head.wait_everywhere => Some(self.reach(head, last).await),
+        let in_force = match recorded.max_by_key(|recorded| recorded.position) {
+            Some(last) if head.wait_everywhere => Some(self.reach(head, *last).await),
             Some(_) | None => None,
         };
         let lines: String = results.iter().map(|result| result_line(result, ledger, in_force)).collect();
@@ -175,10 +175,10 @@ impl InForce {
 }
 
 /// Waits until an event is in force everywhere, for at most this time.
-async fn wait_everywhere(ledger: &Ledger, position: Position, at_most: Duration) -> InForce {
-    match tokio::time::timeout(at_most, ledger.in_force_everywhere(position)).await {
-        Ok(()) => InForce::Everywhere,
-        Err(_) => InForce::Here,
+async fn wait_everywhere(ledger: &Ledger, recorded: Acknowledgement, at_most: Duration) -> InForce {
+    match tokio::time::timeout(at_most, ledger.in_force_everywhere(recorded)).await {
+        Ok(true) => InForce::Everywhere,
+        Ok(false) | Err(_) => InForce::Here,
     }
 }
 
@@ -207,10 +207,13 @@ mod tests {
     #[tokio::test]
     async fn everywhere_is_said_only_when_every_gateway_confirmed() {
         let state = TestState::new("").await;
-        let ledger = &*state.shared.ledger;
-        assert_eq!(wait_everywhere(ledger, ledger.position(), EVERYWHERE_TIME).await, InForce::Everywhere);
-        ledger.assume_unconfirmed();
+        let gateway = &*state.shared.ledger;
+        let line = br#"{"subject":"alice","kind":"erasure"}"#;
+        let (person, draft) = ledger::parse_line(line, gateway.terms()).unwrap();
+        let recorded = gateway.append(&person, draft, None, Timestamp::now()).await.unwrap();
+        assert_eq!(wait_everywhere(gateway, recorded, EVERYWHERE_TIME).await, InForce::Everywhere);
+        gateway.assume_unconfirmed();
         let at_most = Duration::from_millis(20);
-        assert_eq!(wait_everywhere(ledger, ledger.position(), at_most).await, InForce::Here);
+        assert_eq!(wait_everywhere(gateway, recorded, at_most).await, InForce::Here);
     }
 }

@@ -315,7 +315,7 @@ impl Sequencer {
         }
     }
 
-    /// Puts events of others in force, and what is durable of the entities whose append had no answer. The caller notes in
+    /// Puts new events of others about some entities in force, and what is durable of the entities whose append had no answer. The caller notes in
     /// the follower that they are known.
     ///
     /// # Errors
@@ -323,12 +323,10 @@ impl Sequencer {
     pub(in crate::ledger) fn apply(
         &mut self,
         live: &LiveState<'_>,
-        events: &[(Entity, StoredEvent)],
+        events_about: &[Entity],
         durable: &dyn DurableEvents,
     ) -> Result<(), StoreError> {
-        let known = self.known().position;
-        let new = events.iter().filter(|(_, stored)| stored.position > known);
-        let touched: HashSet<&Entity> = new.map(|(entity, _)| entity).chain(&self.unsettled).collect();
+        let touched: HashSet<&Entity> = events_about.iter().chain(&self.unsettled).collect();
         if touched.is_empty() {
             return Ok(());
         }

@@ -178,11 +178,11 @@ async fn an_event_is_in_force_on_every_gateway_once_it_is_everywhere() {
     for round in 0..50 {
         let name = format!("p{round}");
         let given = append(&one.ledger, &name, GIVE).await.unwrap().unwrap();
-        one.ledger.in_force_everywhere(given.position).await;
+        assert!(one.ledger.in_force_everywhere(given).await);
         assert_eq!(status(&two.ledger, &name), Some(ConsentStatus::Given));
         let withdrawn = append(&two.ledger, &name, WITHDRAW).await.unwrap().unwrap();
         assert_eq!(status(&two.ledger, &name), Some(ConsentStatus::Withdrawn), "here at once");
-        two.ledger.in_force_everywhere(withdrawn.position).await;
+        assert!(two.ledger.in_force_everywhere(withdrawn).await);
         assert_eq!(status(&one.ledger, &name), Some(ConsentStatus::Withdrawn));
     }
     assert!(one.ledger.reach(two.ledger.position(), TERM).await);
@@ -196,7 +196,7 @@ async fn a_cut_gateway_is_stale_after_its_term_and_current_soon_after_it_is_back
     two.cut(true);
     let cut = std::time::Instant::now();
     let withdrawn = append(&one.ledger, "alice", WITHDRAW).await.unwrap().unwrap();
-    one.ledger.in_force_everywhere(withdrawn.position).await;
+    assert!(one.ledger.in_force_everywhere(withdrawn).await);
     assert!(!two.is_current(), "its lease is over before the barrier is");
     assert!(cut.elapsed() >= TERM / 2, "the barrier waited for the lease");
     assert_eq!(status(&two.ledger, "alice"), Some(ConsentStatus::Given), "it knows no better");
@@ -373,6 +373,6 @@ async fn a_gateway_that_leaves_delays_nobody() {
     let given = append(&one.ledger, "alice", GIVE).await.unwrap().unwrap();
     tokio::task::spawn_blocking(move || drop(two)).await.unwrap();
     let began = std::time::Instant::now();
-    one.ledger.in_force_everywhere(given.position).await;
+    assert!(one.ledger.in_force_everywhere(given).await);
     assert!(began.elapsed() < TERM);
 }
