@@ -315,7 +315,7 @@ impl Database {
         }
     }
 
-    /// Stops the server. What is not on the disk is gone.
+    /// Stops the server. Everything that is not on the disk is gone.
     pub(super) fn stop(&mut self) {
         self.is_up = false;
         self.connection += 1;

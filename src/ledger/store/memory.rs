@@ -65,7 +65,7 @@ struct MemoryContents {
     policies: PolicyMemory,
     /// The leases, if several gateways share the store.
     coordination: Option<Coordination>,
-    /// What the gateways have registered.
+    /// The descriptions that gateways registered.
     gateways: BTreeMap<Ulid, GatewayDescription>,
 }
 
