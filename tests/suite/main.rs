@@ -46,6 +46,7 @@ mod refusals;
 mod releases;
 mod requests;
 mod several_logs;
+mod shared_ledger;
 mod snapshots;
 mod source;
 mod strata;

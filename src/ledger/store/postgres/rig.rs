@@ -40,6 +40,8 @@ pub(crate) struct PostgresServer {
     /// User and group of the server, if the tests run as root.
     account: Option<(u32, u32)>,
     settings: Vec<String>,
+    /// Variables of the server's environment.
+    environment: Vec<(String, String)>,
     server: Mutex<Option<Child>>,
     supervisor: Child,
 }
@@ -54,7 +56,13 @@ impl PostgresServer {
 
     /// Starts a server with these settings (`name=value`). `None`, with a message, if PostgreSQL is not installed.
     pub(crate) fn start(settings: &[&str]) -> Option<PostgresServer> {
-        let server = PostgresServer::prepare(settings)?;
+        PostgresServer::start_in(settings, Vec::new())
+    }
+
+    /// Starts a server with these settings and with these variables of its environment.
+    pub(crate) fn start_in(settings: &[&str], environment: Vec<(String, String)>) -> Option<PostgresServer> {
+        let mut server = PostgresServer::prepare(settings)?;
+        server.environment = environment;
         server.run();
         Some(server)
     }
@@ -86,6 +94,7 @@ impl PostgresServer {
             port,
             account,
             settings,
+            environment: Vec::new(),
             server: Mutex::new(None),
             supervisor,
         };
@@ -108,6 +117,7 @@ impl PostgresServer {
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
+        command.envs(self.environment.iter().cloned());
         command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         let mut server = self.server.lock().unwrap();
         let server = server.insert(command.spawn().unwrap());
