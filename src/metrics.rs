@@ -74,8 +74,20 @@ metrics! {
         "Subjects the ledger knows.";
     ledger_staleness: Gauge = "ledger_staleness_seconds" []
         "Age of this gateway's copy of the ledger while it is stale; 0 while it is not, +Inf if nothing is known.";
+    ledger_position: IntGauge = "ledger_position" []
+        "Position of the last event that is in force in this gateway.";
+    ledger_lease_remaining: Gauge = "ledger_lease_remaining_seconds" []
+        "Time until this gateway's copy of the ledger is stale, if it hears nothing; 0 while it is stale, +Inf with the embedded ledger.";
+    ledger_gateways: IntGauge = "ledger_gateways" []
+        "Gateways that use the ledger, as this gateway sees it, itself included.";
+    ledger_store_failures: IntCounter = "ledger_store_failures_total" []
+        "Operations on the ledger's store that failed.";
+    ledger_history_lost: IntGauge = "ledger_history_lost" []
+        "1 while a loss of events waits for `purposegate ledger accept-history`; 0 otherwise.";
     withdrawal_effect: Histogram = "withdrawal_effect_seconds" []
-        "Time from the receipt of a restrictive event to its effect in this gateway.";
+        "Time from the receipt of a restrictive event by this gateway to its effect in this gateway.";
+    everywhere_effect: Histogram = "everywhere_effect_seconds" []
+        "Time from the receipt of a request with `wait=everywhere` until its events were in force in every gateway, or the wait was given up.";
     audit_records: IntCounter = "audit_records_total" []
         "Records appended to the disclosure log.";
     audit_append: Histogram = "audit_append_seconds" []

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::archive::Archive;
 use super::changes::Changes;
 use super::entity::Entity;
+use super::figures::CountedFigures;
 use super::follower::{Follower, Generation};
 use super::index::Index;
 use super::known_namespaces::KnownNamespaces;
@@ -37,6 +38,7 @@ pub(super) struct LedgerCore {
     failed: AtomicBool,
     closing: AtomicBool,
     pub(super) warming: Warming,
+    pub(super) counted: CountedFigures,
     /// Set once the gateway takes part in a shared ledger.
     pub(super) membership: OnceLock<Membership>,
 }
@@ -62,6 +64,7 @@ impl LedgerCore {
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             warming: Warming::default(),
+            counted: CountedFigures::default(),
             membership: OnceLock::new(),
         };
         core.load_recipients_and_cases()?;
@@ -91,6 +94,7 @@ impl LedgerCore {
 
     /// Stops recording for good, unless the failure is transient. The first failure is logged.
     pub(super) fn fail(&self, error: &StoreError) {
+        self.counted.count_failure();
         if error.transient {
             tracing::warn!(error = error as &dyn std::error::Error, "the ledger's store does not answer");
             return;

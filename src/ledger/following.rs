@@ -129,6 +129,7 @@ fn watch_barrier(core: &Arc<LedgerCore>) {
                 std::thread::sleep(BARRIER_INTERVAL);
             }
             Err(error) => {
+                core.counted.count_failure();
                 tracing::debug!(error = &error as &dyn std::error::Error, "the leases cannot be read");
                 std::thread::sleep(MAX_SLEEP);
             }
@@ -143,7 +144,11 @@ fn run(core: &Arc<LedgerCore>) {
     };
     let mut thread = FollowerThread { core, membership, shared, neighbours_read: None, reached: true };
     while !core.is_closing() {
-        let step = core.sequencer().follower.next(boot_time());
+        let step = {
+            let mut sequencer = core.sequencer();
+            core.counted.set_history_lost(sequencer.follower.lost().is_some());
+            sequencer.follower.next(boot_time())
+        };
         match thread.take(step) {
             Ok(()) => {}
             Err(error) => {
@@ -256,6 +261,7 @@ impl FollowerThread<'_> {
     }
 
     fn note_failure(&mut self, error: &StoreError) {
+        self.core.counted.count_failure();
         if std::mem::replace(&mut self.reached, false) {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
@@ -273,7 +279,9 @@ impl FollowerThread<'_> {
         let own = self.membership.instance();
         let others = self.shared.gateways()?;
         let others = others.into_iter().filter(|other| other.live && other.description.instance != own);
-        let known: BTreeSet<Arc<str>> = others.flat_map(|other| other.description.recipients).collect();
+        let others: Vec<GatewayDescription> = others.map(|other| other.description).collect();
+        self.core.counted.set_others(others.len());
+        let known: BTreeSet<Arc<str>> = others.into_iter().flat_map(|other| other.recipients).collect();
         self.core.known_recipients.set_of_others(known);
         self.neighbours_read = Some(now);
         Ok(())

@@ -56,6 +56,14 @@ impl Lease {
         if age < self.term { Freshness::Current } else { Freshness::Stale { age } }
     }
 
+    /// Returns the time until the knowledge is stale. Zero if it is, or if nothing is known.
+    pub(super) fn remaining(&self, now: Duration) -> Duration {
+        match self.current_at.load(Ordering::SeqCst) {
+            NO_LEASE => Duration::ZERO,
+            current_at => self.term.saturating_sub(now.saturating_sub(Duration::from_nanos(current_at))),
+        }
+    }
+
     /// True if the last moment of which everything is known is at least so long ago, or if there is none.
     pub(super) fn is_older(&self, than: Duration, now: Duration) -> bool {
         match self.current_at.load(Ordering::SeqCst) {
@@ -94,6 +102,17 @@ mod tests {
         assert_eq!(lease.freshness(ms(2499)), Freshness::Current);
         assert_eq!(lease.freshness(ms(2500)), Freshness::Stale { age: ms(2000) });
         assert_eq!(lease.freshness(ms(9500)), Freshness::Stale { age: ms(9000) });
+    }
+
+    #[test]
+    fn the_remaining_time_ends_with_the_lease() {
+        let lease = Lease::new(ms(2000));
+        assert_eq!(lease.remaining(ms(0)), ms(0));
+        lease.extend(ms(500));
+        assert_eq!((lease.remaining(ms(700)), lease.remaining(ms(2499))), (ms(1800), ms(1)));
+        assert_eq!((lease.remaining(ms(2500)), lease.remaining(ms(9500))), (ms(0), ms(0)));
+        lease.end();
+        assert_eq!(lease.remaining(ms(501)), ms(0));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod entity;
 mod entity_state;
 mod event;
 mod event_json;
+mod figures;
 mod fold;
 mod follower;
 mod following;
@@ -71,6 +72,7 @@ pub use event_json::{
     EventError, MAX_EVENT_BYTES, case_id, parse, parse_case, parse_line, parse_of_kind, person,
     recipient_name, write,
 };
+pub use figures::LedgerFigures;
 pub use fold::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};

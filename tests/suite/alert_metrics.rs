@@ -55,6 +55,8 @@ fn counters_used_by_alerts_start_at_zero() {
         "purposegate_retention_withheld_total{route=\"customers\"} 0",
         "purposegate_unclassified_fields_total{route=\"customers\"} 0",
         "purposegate_unknown_subjects_total{route=\"customers\"} 0",
+        "purposegate_ledger_store_failures_total 0",
+        "purposegate_ledger_history_lost 0",
     ] {
         assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");
     }
@@ -69,6 +71,25 @@ fn counters_used_by_alerts_start_at_zero() {
     ] {
         assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");
     }
+}
+
+#[test]
+fn the_ledger_has_metrics_of_its_position_its_lease_and_its_gateways() {
+    let (_upstream, gateway) = start_customer_gateway();
+    let has = |line: &str| gateway.metrics().lines().any(|found| found == line);
+    assert!(has("purposegate_everywhere_effect_seconds_count 0"));
+    let body = br#"{"kind": "consent-given", "purpose": "marketing"}"#;
+    let json = "content-type: application/json";
+    for (path, waits) in [("/v1/subjects/p-9/events?wait=everywhere", 1), ("/v1/subjects/p-8/events", 1)] {
+        let answer = http::send(gateway.admin, "POST", path, &[json], body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(has(&format!("purposegate_everywhere_effect_seconds_count {waits}")), "{path}");
+    }
+    assert!(has("purposegate_ledger_lease_remaining_seconds inf"), "{}", gateway.metrics());
+    assert!(has("purposegate_ledger_gateways 1"));
+    let position = gateway.metrics();
+    let position = position.lines().find_map(|line| line.strip_prefix("purposegate_ledger_position "));
+    assert!(position.unwrap().parse::<u64>().unwrap() >= 2);
 }
 
 #[test]

@@ -114,7 +114,9 @@ impl AdminApi {
         if !head.wait_everywhere {
             return InForce::Here;
         }
-        wait_everywhere(&self.shared.ledger, recorded, EVERYWHERE_TIME).await
+        let in_force = wait_everywhere(&self.shared.ledger, recorded, EVERYWHERE_TIME).await;
+        self.shared.metrics.everywhere_effect.observe(head.received.elapsed().as_secs_f64());
+        in_force
     }
 
     /// Imports a batch of events. Returns one line for each.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::problem::AdminProblem;
 use super::{AdminApi, AdminResponse, response};
 use crate::exchange::Versions;
-use crate::ledger::Freshness;
+use crate::ledger::{Freshness, LedgerFigures};
 
 impl AdminApi {
     pub(super) async fn readiness(&self) -> AdminResponse {
@@ -40,7 +40,7 @@ impl AdminApi {
         }
         let divergences = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
-        metrics.ledger_staleness.set(staleness(self.shared.ledger.freshness()));
+        self.set_ledger_figures();
         metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
@@ -52,6 +52,19 @@ impl AdminApi {
             )
         })?;
         Ok(response(StatusCode::OK, "text/plain; version=0.0.4", text))
+    }
+
+    fn set_ledger_figures(&self) {
+        let (metrics, ledger) = (&self.shared.metrics, &self.shared.ledger);
+        let LedgerFigures { position, lease_remaining, gateways, history_lost, store_failures } =
+            ledger.figures();
+        metrics.ledger_staleness.set(staleness(ledger.freshness()));
+        metrics.ledger_position.set(i64::try_from(position.0).unwrap_or(i64::MAX));
+        metrics.ledger_lease_remaining.set(lease_remaining.map_or(f64::INFINITY, |time| time.as_secs_f64()));
+        metrics.ledger_gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
+        metrics.ledger_history_lost.set(history_lost.into());
+        metrics.ledger_store_failures.reset();
+        metrics.ledger_store_failures.inc_by(store_failures);
     }
 
     /// Lists the versions of all packs.

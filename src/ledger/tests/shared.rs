@@ -376,3 +376,40 @@ async fn a_gateway_that_leaves_delays_nobody() {
     assert!(one.ledger.in_force_everywhere(given).await);
     assert!(began.elapsed() < TERM);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_tell_the_lease_the_other_gateways_failures_and_a_loss() {
+    let (store, one, two) = two().await;
+    let figures = || one.ledger.figures();
+    let given = append(&one.ledger, "alice", GIVE).await.unwrap().unwrap();
+    let lease = figures().lease_remaining.unwrap();
+    assert!(lease > Duration::ZERO && lease <= TERM, "{lease:?}");
+    assert_eq!((figures().position, figures().store_failures), (given.position, 0));
+    until(|| figures().gateways == 2).await;
+    drop(tokio::task::spawn_blocking(move || drop(two)));
+    until(|| figures().gateways == 1).await;
+
+    one.cut(true);
+    until(|| figures().lease_remaining == Some(Duration::ZERO)).await;
+    assert!(figures().store_failures > 0 && !figures().history_lost);
+    one.cut(false);
+    one.until_current().await;
+
+    store.lose_after(Position(0));
+    until(|| figures().history_lost).await;
+    assert_eq!(figures().lease_remaining, Some(Duration::ZERO));
+    tokio::time::sleep(2 * TERM).await;
+    assert!(figures().history_lost, "nobody has accepted it");
+    store.accept_history(one.ledger.lost_history().unwrap(), now()).unwrap();
+    until(|| !figures().history_lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_an_embedded_ledger_have_no_lease() {
+    let store = Arc::new(MemoryStore::new());
+    let ledger = Ledger::with_store(store, &keys(), Arc::new(Fixture)).unwrap();
+    append(&ledger, "alice", GIVE).await.unwrap().unwrap();
+    let figures = ledger.figures();
+    assert_eq!((figures.position, figures.lease_remaining, figures.gateways), (Position(1), None, 1));
+    assert!(figures.store_failures == 0 && !figures.history_lost);
+}
