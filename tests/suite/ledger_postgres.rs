@@ -245,3 +245,56 @@ fn the_server_is_verified_and_asked_with_the_password() {
     place.configure(&with_ca("localhost"));
     assert_eq!(migrate(sesame).0, 0, "the connection is encrypted");
 }
+
+/// Returns the statements of the SQL blocks under this heading of docs/operations.md.
+fn documented_sql(heading: &str) -> Vec<Vec<String>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let document = std::fs::read_to_string(file).unwrap();
+    let section =
+        document.split(&format!("\n### {heading}\n")).nth(1).unwrap().split("\n### ").next().unwrap();
+    let blocks = section.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let statements = |block: &str| block.split_inclusive(";\n").map(str::to_owned).collect();
+    blocks.map(statements).collect()
+}
+
+#[test]
+fn the_documented_grants_are_enough_for_a_gateway_and_do_not_let_it_change_events() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let [roles, grants] = &documented_sql("Roles and grants")[..] else { panic!("there are two blocks") };
+    roles.iter().for_each(|statement| drop(server.psql("postgres", statement)));
+    let place = Place::new();
+    let configure = |role: &str, migrate: bool| {
+        let address =
+            format!("{role}@/purposegate?host={}&port={}", server.socket_folder().display(), server.port());
+        place.configure(&format!("[ledger]\nurl = \"postgres://{address}\"\nmigrate = {migrate}"));
+    };
+    configure("purposegate_owner", true);
+    let (status, out, err) = place.run(&["ledger", "migrate"]);
+    assert!(status == 0 && out.contains("created with version"), "{out}{err}");
+    configure("purposegate_gateway", false);
+    let (status, _, err) = place.run(&["consent", "give", "ada", "--purpose", "marketing"]);
+    assert!(status == 2 && err.contains("GRANT USAGE ON SCHEMA purposegate"), "{err}");
+    for statement in grants {
+        server.psql("purposegate", &format!("SET ROLE purposegate_owner; {statement}"));
+    }
+    for verb in ["give", "withdraw"] {
+        let (status, answer, err) = place.run(&["consent", verb, "ada", "--purpose", "marketing"]);
+        assert!(status == 0 && answer.contains("\"everywhere\""), "{answer}{err}");
+    }
+    let (status, out, err) = place.run(&["ledger", "accept-history"]);
+    assert!(status == 0 && out.contains("nothing is missing"), "{out}{err}");
+    for statement in [
+        "DELETE FROM purposegate.events",
+        "UPDATE purposegate.events SET event = ''",
+        "TRUNCATE purposegate.events",
+        "DROP TABLE purposegate.recipients",
+        "CREATE TABLE purposegate.more ()",
+    ] {
+        let refused = server.try_psql("purposegate", &format!("SET ROLE purposegate_gateway; {statement}"));
+        let error = refused.expect_err(statement);
+        assert!(
+            error.contains("permission denied") || error.contains("must be owner"),
+            "{statement}: {error}"
+        );
+    }
+}
