@@ -100,15 +100,18 @@ impl Index {
     /// in force.
     pub(super) fn subject_or_put(&self, fingerprint: Fingerprint, subject: Subject) -> Arc<Subject> {
         let number = self.states_mut(|states| states.share(subject.clone()));
-        let in_force = match self.subjects.entry(fingerprint) {
-            Entry::Occupied(entry) => *entry.get(),
+        // As in `subject`, the guard of the entry is held while the state is fetched: its number could be reused otherwise.
+        let (in_force, is_new) = match self.subjects.entry(fingerprint) {
+            Entry::Occupied(entry) => (self.state(*entry.get()), false),
             Entry::Vacant(entry) => {
-                entry.insert(number);
-                return self.state(number).unwrap_or_else(|| Arc::new(subject));
+                let entry = entry.insert(number);
+                (self.state(*entry), true)
             }
         };
-        self.states_mut(|states| states.release(number));
-        self.state(in_force).unwrap_or_else(|| Arc::new(subject))
+        if !is_new {
+            self.states_mut(|states| states.release(number));
+        }
+        in_force.unwrap_or_else(|| Arc::new(subject))
     }
 
     /// Adds a controller like [`Index::subject_or_put`].
@@ -159,14 +162,19 @@ impl Index {
         }
     }
 
-    /// Drops everything.
+    /// Drops everything. A person that is read from the store meanwhile may stay.
     pub(super) fn clear(&self) {
-        self.subjects.clear();
+        // The numbers are released one by one: the people who stay keep the numbers of their states.
+        let mut dropped = Vec::new();
+        self.subjects.retain(|_, number| {
+            dropped.push(*number);
+            false
+        });
+        self.states_mut(|states| dropped.iter().for_each(|number| states.release(*number)));
         self.controllers.clear();
         self.suspended.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.cases.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.requests.write().unwrap_or_else(PoisonError::into_inner).clear();
-        self.states_mut(|states| *states = States::default());
     }
 
     /// Returns all open requests, in no order.
@@ -329,5 +337,50 @@ mod tests {
                 assert!(index.subject(busy).is_none_or(|busy| busy.minor));
             }
         });
+    }
+
+    #[test]
+    fn a_person_that_is_read_from_the_store_never_gets_the_state_of_another_person() {
+        let index = Index::new();
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let (adult, busy) = (fingerprints.recipient("adult"), fingerprints.recipient("busy"));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 0..100_000 {
+                    // The number of the adult's state is free at once, and `busy` takes it.
+                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) });
+                    let region = Some(Arc::from(format!("{}", n % 7)));
+                    index.put_subject(busy, Subject { region, ..minor(true) });
+                }
+            });
+            while !writer.is_finished() {
+                assert!(!index.subject_or_put(adult, minor(false)).minor);
+            }
+        });
+    }
+
+    #[test]
+    fn people_that_are_read_from_the_store_while_the_index_is_cleared_keep_their_states() {
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let people: Vec<_> = (0..200).map(|n| fingerprints.recipient(&n.to_string())).collect();
+        for _ in 0..200 {
+            let index = Index::new();
+            let state = |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    for (n, person) in people.iter().enumerate() {
+                        index.subject_or_put(*person, state(n));
+                    }
+                });
+                while !reader.is_finished() {
+                    index.clear();
+                }
+            });
+            for (n, person) in people.iter().enumerate() {
+                let put = index.subject_or_put(*person, state(n));
+                assert_eq!(*put, state(n));
+            }
+            assert_eq!(index.state_count(), people.len());
+        }
     }
 }
