@@ -2,9 +2,11 @@
 //!
 //! Until everything is loaded, a person or controller that is not in memory is read from the store at the moment at which
 //! a decision asks for it. Invariants: an answer is never older than the position that the ledger says it knows; a state
-//! that an event has changed since the start is not replaced by what the scan has read before.
+//! that an event has changed since the start is not replaced by what the scan has read before; nobody counts as unknown
+//! because the scan ends at this moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::archive::UnreadableEvent;
 use super::core::LedgerCore;
@@ -14,6 +16,7 @@ use super::event::Event;
 use super::outcome::LedgerOpenError;
 use super::sequencer::{fingerprint, load_state};
 use super::store::StoreError;
+use super::warming::ScanNumber;
 use crate::decision::{Controller, Subject};
 use crate::keys::Fingerprint;
 use crate::vocabulary::SubjectId;
@@ -21,46 +24,65 @@ use crate::vocabulary::SubjectId;
 /// Number of entities whose states are put in force under one lock of the sequencer.
 const CHUNK: usize = 256;
 
+/// Time after which a scan begins again that the server has ended.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// Loads everything. The body of a thread.
 pub(super) fn run(core: &Arc<LedgerCore>) {
-    let outcome = scan(core);
+    let number = ScanNumber::default();
+    let is_needed = || !core.is_closing() && core.warming.scan() == number;
+    let outcome = loop {
+        match scan(core, number) {
+            Err(LedgerOpenError::Store(error)) if error.transient && is_needed() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "loading the ledger into memory begins again"
+                );
+                std::thread::sleep(RETRY);
+            }
+            outcome => break outcome,
+        }
+    };
     if let Err(error) = &outcome
-        && !core.is_closing()
+        && is_needed()
     {
         tracing::error!(error = error as &dyn std::error::Error, "the ledger cannot be loaded");
         core.stop();
     }
-    core.warming.end(&core.index, outcome);
+    core.warming.end(number, &core.index, outcome);
 }
 
 /// Loads everything anew, after the state in memory was dropped. Blocks until it is complete.
 pub(super) fn reload(core: &LedgerCore) -> Result<(), StoreError> {
-    let outcome = scan(core);
+    let number = core.warming.scan();
+    let outcome = scan(core, number);
     let failed = outcome
         .as_ref()
         .err()
         .map(|error| StoreError::transient("loading the ledger anew", error.to_string()));
-    core.warming.end(&core.index, outcome);
+    core.warming.end(number, &core.index, outcome);
     failed.map_or(Ok(()), Err)
 }
 
-fn scan(core: &LedgerCore) -> Result<(), LedgerOpenError> {
+fn scan(core: &LedgerCore, number: ScanNumber) -> Result<(), LedgerOpenError> {
     let mut chunk: Vec<(Entity, Vec<Event>)> = Vec::with_capacity(CHUNK);
+    let mut is_void = false;
     let unreadable = core.archive.scan(|entity, event| {
         match chunk.last_mut() {
             Some((known, events)) if known == entity => events.extend(event),
             _ => {
                 if chunk.len() == CHUNK {
-                    load(core, &mut chunk);
+                    is_void = !load(core, number, &mut chunk);
                 }
                 chunk.push((entity.clone(), event.into_iter().collect()));
             }
         }
-        !core.is_closing()
+        !is_void && !core.is_closing()
     })?;
-    load(core, &mut chunk);
+    is_void = is_void || !load(core, number, &mut chunk);
     match unreadable {
         Some(error) => Err(error.into()),
+        None if is_void => Err(StoreError::new("loading the ledger", "it is loaded anew").into()),
         None if core.is_closing() => {
             Err(StoreError::new("loading the ledger", "the ledger is closed").into())
         }
@@ -68,15 +90,32 @@ fn scan(core: &LedgerCore) -> Result<(), LedgerOpenError> {
     }
 }
 
-/// Puts the states of some entities in force, unless an event has changed them since the start.
-fn load(core: &LedgerCore, chunk: &mut Vec<(Entity, Vec<Event>)>) {
+/// Puts the states of some entities in force, unless an event has changed them since the start. Returns `false`, and does
+/// nothing, if a later scan has begun.
+fn load(core: &LedgerCore, number: ScanNumber, chunk: &mut Vec<(Entity, Vec<Event>)>) -> bool {
     let live = core.live_state();
     let _order = core.sequencer();
+    if core.warming.scan() != number {
+        return false;
+    }
     for (entity, events) in chunk.drain(..) {
         if !core.warming.is_touched(fingerprint(&core.fingerprints, &entity)) {
             load_state(&live, &entity, events.iter());
         }
     }
+    true
+}
+
+/// Returns the state of an entity: from memory, or else from the store until everything is in memory.
+///
+/// `is_complete` comes first: the scan may load the entity and end between the two.
+fn look_up<T>(
+    is_complete: impl FnOnce() -> bool,
+    in_memory: impl FnOnce() -> Option<T>,
+    in_store: impl FnOnce() -> Option<T>,
+) -> Option<T> {
+    let is_complete = is_complete();
+    in_memory().or_else(|| if is_complete { None } else { in_store() })
 }
 
 impl LedgerCore {
@@ -103,17 +142,18 @@ impl LedgerCore {
 
     /// Returns the state of a person, from memory or else from the store.
     pub(super) fn subject(&self, person: &SubjectId, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
-        match self.index.subject(fingerprint) {
-            None if !self.warming.is_complete() => {
-                match self.read_state(&Entity::Subject(person.clone()))? {
+        look_up(
+            || self.warming.is_complete(),
+            || self.index.subject(fingerprint),
+            || {
+                self.read_state(&Entity::Subject(person.clone()), |state| match state {
                     EntityState::Subject { known: Some(subject), .. } => {
                         Some(self.index.subject_or_put(fingerprint, *subject))
                     }
                     _ => None,
-                }
-            }
-            known => known,
-        }
+                })
+            },
+        )
     }
 
     /// Returns the state of a controller, from memory or else from the store.
@@ -122,33 +162,41 @@ impl LedgerCore {
         controller: &SubjectId,
         fingerprint: Fingerprint,
     ) -> Option<Arc<Controller>> {
-        match self.index.controller(fingerprint) {
-            None if !self.warming.is_complete() => {
-                match self.read_state(&Entity::Controller(controller.clone()))? {
+        look_up(
+            || self.warming.is_complete(),
+            || self.index.controller(fingerprint),
+            || {
+                self.read_state(&Entity::Controller(controller.clone()), |state| match state {
                     EntityState::Controller(Some(controller)) => {
                         Some(self.index.controller_or_put(fingerprint, controller))
                     }
                     _ => None,
-                }
-            }
-            known => known,
-        }
+                })
+            },
+        )
     }
 
-    /// Reads the state of an entity from the store. `None` if the store has no events about it, or cannot be read. In that
-    /// case every decision that is under way counts as outdated, so that nothing leaves on this answer.
-    fn read_state(&self, entity: &Entity) -> Option<EntityState> {
-        let read = || self.archive.histories(&[entity]);
-        let history = match blocking(read) {
-            Ok(mut histories) => histories.pop().flatten()?,
-            Err(error) => {
-                self.fail(&error);
-                self.changes.push_everybody();
-                return None;
-            }
+    /// Reads the state of an entity from the store and passes it to `put`. `None` if the store has no events about it, or
+    /// cannot be read. In that case every decision that is under way counts as outdated, so that nothing leaves on this
+    /// answer.
+    fn read_state<T>(&self, entity: &Entity, put: impl FnOnce(EntityState) -> Option<T>) -> Option<T> {
+        let read = || {
+            // Until the state is put, memory is not cleared.
+            let reading = self.warming.begin_reading();
+            let history = self.archive.histories(&[entity])?.pop().flatten();
+            let state = history.map(|history| {
+                let events = history.iter().map(|past| &past.event);
+                EntityState::fold(entity, events, self.archive.terms(), &self.fingerprints)
+            });
+            let known = state.and_then(put);
+            drop(reading);
+            Ok(known)
         };
-        let events = history.iter().map(|past| &past.event);
-        Some(EntityState::fold(entity, events, self.archive.terms(), &self.fingerprints))
+        blocking(read).unwrap_or_else(|error: StoreError| {
+            self.fail(&error);
+            self.changes.push_everybody();
+            None
+        })
     }
 }
 
@@ -158,5 +206,24 @@ fn blocking<T>(run: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
         _ => run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn nobody_counts_as_unknown_because_the_scan_ends() {
+        let complete = Cell::new(false);
+        let not_loaded_yet = || {
+            // The scan loads the person, and ends, right after the look into memory.
+            complete.set(true);
+            None
+        };
+        assert_eq!(look_up(|| complete.get(), not_loaded_yet, || Some("withdrawn")), Some("withdrawn"));
+        assert_eq!(look_up(|| complete.get(), || None, || Some("read from the store")), None);
     }
 }

@@ -75,6 +75,8 @@ struct DiskState {
     full: bool,
     /// A scan waits before its first event.
     scan_blocked: bool,
+    /// Number of scans that fail for the time being.
+    failing_scans: usize,
     /// Histories cannot be read for the time being.
     unreadable: bool,
 }
@@ -146,7 +148,12 @@ impl Store for Disk {
             true
         })?;
         let state = self.state.lock().unwrap();
-        drop(self.changed.wait_while(state, |state| state.scan_blocked).unwrap());
+        let mut state = self.changed.wait_while(state, |state| state.scan_blocked).unwrap();
+        if let Some(left) = state.failing_scans.checked_sub(1) {
+            state.failing_scans = left;
+            return Err(StoreError::transient("reading all events", "no answer"));
+        }
+        drop(state);
         for (entity, stored) in events {
             if !each(&entity, stored) {
                 break;

@@ -99,3 +99,15 @@ async fn recipients_that_only_the_ledger_names_are_reported_when_all_is_known() 
     let names = tokio::task::spawn_blocking(move || told.recv_timeout(Duration::from_secs(10)));
     assert_eq!(names.await.unwrap().unwrap(), [Arc::from("acme"), Arc::from("court")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_fails_during_the_scan_is_asked_again() {
+    let disk = prepared().await;
+    disk.state.lock().unwrap().failing_scans = 2;
+    let ledger = over_blocked(&disk);
+    disk.unblock_scan();
+    until(|| ledger.subject_count() == 3).await;
+    assert!(ledger.healthy());
+    append(&ledger, "alice", WITHDRAW).await.unwrap().unwrap();
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+}
