@@ -55,6 +55,11 @@ impl Idempotency {
         Idempotency { key: Idempotency::digest(entity, key), former, request: short(&request), source }
     }
 
+    /// Returns the digests under which the event may be recorded: that of the present spelling first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = IdempotencyDigest> {
+        [self.key].into_iter().chain(self.former.iter().copied())
+    }
+
     fn digest(entity: &StoredEntity, key: &str) -> IdempotencyDigest {
         let sort = match entity.kind {
             EntityKind::Subject => 0,

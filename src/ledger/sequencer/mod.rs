@@ -7,6 +7,7 @@
 //! rests on a history which has grown since is repeated before the event is appended.
 
 mod pending;
+mod read_ahead;
 mod recent;
 pub(in crate::ledger) mod thread;
 
@@ -58,6 +59,8 @@ pub(in crate::ledger) struct Sequencer {
     by_key: HashMap<IdempotencyDigest, (WaitingEvent, RequestDigest)>,
     /// Entities whose last append ended without an answer: their events may be durable or not.
     unsettled: HashSet<Entity>,
+    /// Entities whose durable events have not changed since they are being read, or were read, without the lock.
+    read_ahead: HashSet<Entity>,
 }
 
 /// An event that a sender reports.
@@ -160,12 +163,27 @@ impl Sequencer {
             pending: HashMap::new(),
             by_key: HashMap::new(),
             unsettled: HashSet::new(),
+            read_ahead: HashSet::new(),
         }
     }
 
     /// Returns the history that is known and in force here.
     pub(in crate::ledger) fn known(&self) -> KnownHistory {
         self.follower.known()
+    }
+
+    /// Notes that the store is going to be asked about some entities without the lock. Returns those whose histories are to
+    /// be read, each once: the events of an entity with reports under way are known. Ends an earlier reading.
+    fn begin_read_ahead<'e>(&mut self, entities: impl Iterator<Item = &'e Entity>) -> Vec<&'e Entity> {
+        self.read_ahead.clear();
+        let (pending, read_ahead) = (&self.pending, &mut self.read_ahead);
+        let distinct = entities.filter(|entity| read_ahead.insert(Entity::clone(entity)));
+        distinct.filter(|entity| !pending.contains_key(entity)).collect()
+    }
+
+    /// True if the durable events of the entity have not changed here since [`Sequencer::begin_read_ahead`].
+    fn is_read_ahead(&self, entity: &Entity) -> bool {
+        self.read_ahead.contains(entity)
     }
 
     /// Accepts a report: gives the event a time, and puts in force what it withholds. The event gets its position when it
@@ -239,6 +257,7 @@ impl Sequencer {
     /// Ends a report: its event is durable at a position, or is not appended (`None`).
     fn finish(&mut self, live: &LiveState<'_>, accepted: &AcceptedReport, position: Option<Position>) {
         let entity = &accepted.report.entity;
+        self.read_ahead.remove(entity);
         let event = accepted.new_event();
         if let Some((key, _)) = event.and_then(|event| event.idempotency) {
             self.by_key.remove(&key);
@@ -331,6 +350,9 @@ impl Sequencer {
             return Ok(());
         }
         let touched: Vec<&Entity> = touched.into_iter().collect();
+        for entity in &touched {
+            self.read_ahead.remove(*entity);
+        }
         let histories = durable.histories(&touched)?;
         for (entity, history) in touched.iter().zip(histories) {
             match (self.pending.get_mut(*entity), history) {
@@ -347,6 +369,7 @@ impl Sequencer {
 
     /// Prepares for a state in force that is loaded anew: every entity with a report under way is read again first.
     pub(in crate::ledger) fn unsettle(&mut self) {
+        self.read_ahead.clear();
         self.unsettled.extend(self.pending.keys().cloned());
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::read_ahead::ReadAhead;
 use super::{AcceptError, AcceptedReport, CommitJob, DurableEvents, EventReport, fingerprint};
 use crate::ledger::archive::PastEvent;
 use crate::ledger::core::LedgerCore;
@@ -17,6 +18,9 @@ use crate::ledger::store::{RequestDigest, StoreError, StoredEvent};
 
 /// The maximum number of reports in the queue. Senders wait when it is full.
 pub(in crate::ledger) const MAX_REPORTS: usize = 4096;
+
+/// The maximum number of reports for which the store is asked at a time.
+const MAX_READ_TOGETHER: usize = 256;
 
 /// A report with the channel for its acknowledgement.
 pub(in crate::ledger) struct QueuedReport {
@@ -30,12 +34,34 @@ pub(in crate::ledger) fn run(
     mut reports: mpsc::Receiver<QueuedReport>,
     jobs: &mpsc::Sender<CommitJob>,
 ) {
-    while let Some(QueuedReport { report, acknowledge }) = reports.blocking_recv() {
-        match core.accept(report) {
+    while let Some(first) = reports.blocking_recv() {
+        let mut queued = vec![first];
+        while queued.len() < MAX_READ_TOGETHER {
+            match reports.try_recv() {
+                Ok(report) => queued.push(report),
+                Err(_) => break,
+            }
+        }
+        if !order(core, queued, jobs) {
+            return;
+        }
+    }
+}
+
+/// Accepts reports and passes them on. Returns `false` if nobody takes them any more.
+fn order(core: &LedgerCore, queued: Vec<QueuedReport>, jobs: &mpsc::Sender<CommitJob>) -> bool {
+    let ahead = match core.has_failed() {
+        true => Err(AppendError::Unavailable),
+        false => ReadAhead::read(core, queued.iter().map(|queued| &queued.report))
+            .map_err(|error| core.refuse(error.into())),
+    };
+    for QueuedReport { report, acknowledge } in queued {
+        let accepted = ahead.as_ref().map_err(Clone::clone).and_then(|ahead| core.accept(report, ahead));
+        match accepted {
             Ok(accepted) => {
                 let job = CommitJob { accepted: Some(accepted), acknowledge };
                 if jobs.blocking_send(job).is_err() {
-                    return;
+                    return false;
                 }
             }
             Err(error) => {
@@ -44,15 +70,19 @@ pub(in crate::ledger) fn run(
             }
         }
     }
+    true
 }
 
 impl LedgerCore {
     /// Passes one report to the sequencer.
-    fn accept(&self, report: EventReport) -> Result<AcceptedReport, AppendError> {
+    fn accept(&self, report: EventReport, ahead: &ReadAhead<'_>) -> Result<AcceptedReport, AppendError> {
         if self.has_failed() {
             return Err(AppendError::Unavailable);
         }
-        let accepted = self.sequencer().accept(&self.live_state(), report, self);
+        let mut sequencer = self.sequencer();
+        let durable: &dyn DurableEvents = if sequencer.is_read_ahead(&report.entity) { ahead } else { self };
+        let accepted = sequencer.accept(&self.live_state(), report, durable);
+        drop(sequencer);
         accepted.map_err(|error| self.refuse(error))
     }
 
@@ -88,17 +118,21 @@ impl DurableEvents for LedgerCore {
     /// everything.
     fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
         let is_only_writer = self.archive.store().shared().is_none() && self.warming.is_complete();
-        match entities {
-            [entity] if is_only_writer && !self.is_known(entity) => Ok(vec![None]),
-            entities => self.archive.histories(entities),
+        if !is_only_writer {
+            return self.archive.histories(entities);
         }
+        let is_known: Vec<bool> = entities.iter().map(|entity| self.is_known(entity)).collect();
+        let known: Vec<&Entity> =
+            entities.iter().zip(&is_known).filter_map(|(entity, known)| known.then_some(*entity)).collect();
+        let mut read = self.archive.histories(&known)?.into_iter();
+        Ok(is_known.iter().map(|known| known.then(|| read.next().flatten()).flatten()).collect())
     }
 
     fn find_repeated(
         &self,
         idempotency: &Idempotency,
     ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
-        let keys: Vec<_> = [idempotency.key].into_iter().chain(idempotency.former.iter().copied()).collect();
+        let keys: Vec<_> = idempotency.keys().collect();
         let mut known = self.archive.store().find_repeated(&keys)?;
         Ok(keys.iter().find_map(|key| known.remove(key)))
     }

@@ -12,6 +12,19 @@ const TERM: Duration = Duration::from_millis(400);
 struct Line {
     store: Arc<MemoryStore>,
     cut: AtomicBool,
+    answer: Mutex<HistoryAnswer>,
+    changed: Condvar,
+}
+
+/// The state of the next answer to a question for histories.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HistoryAnswer {
+    /// It arrives at once.
+    Prompt,
+    /// It will not arrive before [`Line::release_answer`].
+    Held,
+    /// The store has given it, and it has not arrived.
+    OnTheWay,
 }
 
 impl Line {
@@ -19,6 +32,30 @@ impl Line {
         match self.cut.load(Ordering::SeqCst) {
             true => Err(StoreError::transient("asking the store", "no answer")),
             false => Ok(&self.store),
+        }
+    }
+
+    fn hold_next_answer(&self) {
+        *self.answer.lock().unwrap() = HistoryAnswer::Held;
+    }
+
+    /// Returns when the store has given the answer that is held.
+    fn wait_for_answer(&self) {
+        let answer = self.answer.lock().unwrap();
+        drop(self.changed.wait_while(answer, |answer| *answer != HistoryAnswer::OnTheWay).unwrap());
+    }
+
+    fn release_answer(&self) {
+        *self.answer.lock().unwrap() = HistoryAnswer::Prompt;
+        self.changed.notify_all();
+    }
+
+    fn deliver(&self) {
+        let mut answer = self.answer.lock().unwrap();
+        if *answer == HistoryAnswer::Held {
+            *answer = HistoryAnswer::OnTheWay;
+            self.changed.notify_all();
+            drop(self.changed.wait_while(answer, |answer| *answer == HistoryAnswer::OnTheWay).unwrap());
         }
     }
 }
@@ -33,7 +70,9 @@ impl Store for Line {
     }
 
     fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
-        self.answer()?.histories(entities)
+        let histories = self.answer()?.histories(entities);
+        self.deliver();
+        histories
     }
 
     fn find_repeated(
@@ -143,7 +182,12 @@ struct Member {
 
 impl Member {
     fn join(store: &Arc<MemoryStore>, keys: &Keys, name: &str) -> Member {
-        let line = Arc::new(Line { store: Arc::clone(store), cut: AtomicBool::new(false) });
+        let line = Arc::new(Line {
+            store: Arc::clone(store),
+            cut: AtomicBool::new(false),
+            answer: Mutex::new(HistoryAnswer::Prompt),
+            changed: Condvar::new(),
+        });
         let ledger =
             Ledger::with_store(Arc::clone(&line) as Arc<dyn Store>, keys, Arc::new(Fixture)).unwrap();
         ledger.join(description(name)).unwrap();
@@ -412,4 +456,23 @@ async fn figures_of_an_embedded_ledger_have_no_lease() {
     let figures = ledger.figures();
     assert_eq!((figures.position, figures.lease_remaining, figures.gateways), (Position(1), None, 1));
     assert!(figures.store_failures == 0 && !figures.history_lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_answer_stops_no_other_thread_and_is_not_used_once_it_is_outdated() {
+    let (_store, one, two) = two().await;
+    append(&one.ledger, "alice", GIVE).await.unwrap().unwrap();
+    until(|| two.ledger.position() == one.ledger.position()).await;
+    two.line.hold_next_answer();
+    let objected = append(&two.ledger, "alice", r#"{"kind":"objection","purpose":"analytics"}"#);
+    let line = Arc::clone(&two.line);
+    tokio::task::spawn_blocking(move || line.wait_for_answer()).await.unwrap();
+    // The answer that is on the way does not know the withdrawal. The follower goes on meanwhile.
+    let withdrawn = append(&one.ledger, "alice", WITHDRAW).await.unwrap().unwrap();
+    assert!(two.ledger.reach(withdrawn.position, TERM / 2).await);
+    assert!(one.ledger.in_force_everywhere(withdrawn).await);
+    assert!(two.is_current());
+    two.line.release_answer();
+    assert!(objected.await.unwrap().unwrap().changed);
+    assert_eq!(status(&two.ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
