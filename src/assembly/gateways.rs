@@ -23,7 +23,7 @@ const REVISION_DIGITS: usize = 12;
 #[error(
     "running gateways of this ledger read ids by other rules ({}), so one person would have several ids: give all \
      gateways the same `[namespace]` and `normalise`; to change a rule, stop all of them and start them with the new \
-     one (a gateway that was killed counts as running until its lease is over)",
+     one",
     Listed(.gateways)
 )]
 pub struct NamespacesDiffer {

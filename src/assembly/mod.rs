@@ -14,6 +14,7 @@ pub mod logs;
 pub mod notice;
 #[cfg(feature = "postgres")]
 pub mod postgres_options;
+pub mod running_gateways;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::disclosure::Log;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
+use crate::ledger::store::shared::{GatewayDescription, RegisteredGateway};
 use crate::ledger::{Ledger, PositionMark, Store};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
@@ -148,10 +150,24 @@ fn assemble_over(
     Ok(Arc::new(shared.with_other_logs(other_logs)))
 }
 
-/// Makes this process one of the gateways of a shared ledger, and compares it with the others. It registers first, so that
-/// of two gateways that start at once, at least one sees the other.
+/// Makes this process one of the gateways of a shared ledger, and compares it with the others. It compares before it asks for
+/// a lease, so that it keeps no other gateway from starting if it must not start itself; and again afterwards, so that of two
+/// gateways that start at once, at least one sees the other.
 fn join(ledger: &Ledger, config: &Config) -> Result<(), AssemblyError> {
     let own = gateways::describe(config, Ulid::generate());
+    let has_other_rules = |other: &GatewayDescription| other.namespaces != own.namespaces;
+    let mut waiting = |others: &[RegisteredGateway]| {
+        tracing::info!(
+            gateways = others.len(),
+            "gateways on record read ids by other rules: waiting until they show that they run, or their leases are over"
+        );
+    };
+    let running =
+        running_gateways::find_running(&|| ledger.other_gateways(), &has_other_rules, &mut waiting)?;
+    if !running.is_empty() {
+        let gateways = running.into_iter().map(|other| other.name).collect();
+        return Err(gateways::NamespacesDiffer { gateways }.into());
+    }
     ledger.join(own.clone())?;
     report_differences(&gateways::compare(&own, &ledger.other_gateways()?)?);
     Ok(())
