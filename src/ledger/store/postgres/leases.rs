@@ -51,9 +51,11 @@ struct ServerProcess {
 }
 
 /// Identifies the server and its history. The timeline is that of the write-ahead log at this moment: the control file
-/// names the earlier one for some time after a failover.
+/// names the earlier one for some time after a failover. The object id of a table changes when the tables are restored from
+/// a dump, on whichever server.
 pub(super) const IDENTITY: &str = "
-    SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+    SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || 'purposegate.ledger_head'::regclass::oid
+               AS system_identifier,
            left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline";
 
 impl ObservedLeases {
