@@ -29,10 +29,10 @@ pub enum CopyError {
 }
 
 /// Copies the ledger of `from` to `to`, and calls `progress` with the number of events so far. Returns the history that was
-/// copied. `from` is not changed.
+/// copied. `from` is not changed. No gateway that shares `to` gets a lease before the copy is whole.
 ///
 /// # Errors
-/// [`CopyError`]. The events that were copied before stay in `to`.
+/// [`CopyError`]. The events that were copied before stay in `to`, where no gateway gets a lease then.
 pub fn copy(
     from: &dyn Store,
     to: &dyn Store,
@@ -45,6 +45,10 @@ pub fn copy(
     let losses = from.losses()?;
     if let Some(loss) = losses.iter().find(|loss| loss.accepted.is_none()) {
         return Err(CopyError::NotAccepted(loss.until));
+    }
+    let end = from.history_end()?.position;
+    if let Some(shared) = to.shared() {
+        shared.begin_copy(end)?;
     }
     let mut target = CopyTarget { to, known: KnownHistory::default(), losses: losses.into_iter().peekable() };
     let mut events = 0;
@@ -63,6 +67,9 @@ pub fn copy(
     })?;
     target.skip_to(Position(copied.position.0 + 1))?;
     to.remember_policies(&from.policies()?)?;
+    if let Some(shared) = to.shared() {
+        shared.complete_copy(end)?;
+    }
     Ok(copied)
 }
 

@@ -1,8 +1,8 @@
 //! `ledger copy`: copies a ledger to another store, and proves that both hold the same.
 //!
-//! Invariants: a target that gateways could already use is not written to; a gateway with the key file of the
-//! configuration does not start on a copy that broke off, because the mark beside the key file names the position that the
-//! copy has to reach.
+//! Invariants: a ledger that gateways use is neither read nor written; no gateway decides on a copy that broke off. In a
+//! database no gateway gets a lease on it. In a file, a gateway with the key file of the configuration does not start on it,
+//! because the mark beside the key file names the position that the copy has to reach.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,9 +10,11 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::assembly::ledger_store::{self, OpenStoreError};
+use crate::assembly::running_gateways::find_running;
 use crate::cli::error::{CliError, EXIT_FINDINGS, VerbError, unusable_error, with_causes};
 use crate::config::{Config, LedgerSection, LedgerUrl};
 use crate::keys::Keys;
+use crate::ledger::store::shared::{GatewayDescription, RegisteredGateway};
 use crate::ledger::{self, CopyError, FileError, LedgerDigest, Position, PositionMark, Store};
 
 /// Hint for a target that cannot be used.
@@ -40,8 +42,8 @@ pub(super) fn copy(
     let keys = Keys::open(&config.keys.path).map_err(|error| unusable_error(&error))?;
     let source = ledger_store::open(&from, &keys).map_err(|error| unopened(&from, &error))?;
     let (target, _) = ledger_store::migrate(&to, &keys).map_err(|error| unopened(&to, &error))?;
-    check_unused(&*source, &from)?;
-    check_unused(&*target, &to)?;
+    check_unused(&*source, &from, err)?;
+    check_unused(&*target, &to, err)?;
     let end = source.history_end().map_err(|error| unusable_error(&error))?.position;
     mark_incomplete(config, &to, end, err)?;
     let mut reported = Ok(());
@@ -56,11 +58,23 @@ pub(super) fn copy(
     let of_source = LedgerDigest::of(&source, terms(), now).map_err(|error| unusable_error(&error))?;
     let of_target = LedgerDigest::of(&target, terms(), now).map_err(|error| unusable_error(&error))?;
     writeln!(out, "{}\n{of_source}\n{}\n{of_target}", from.url, to.url)?;
-    if of_source == of_target && of_source.end == copied {
-        writeln!(out, "both ledgers hold the same")?;
-        return Ok(0);
+    if of_source != of_target || of_source.end != copied {
+        if let Some(shared) = target.shared() {
+            shared.begin_copy(of_source.end.position).map_err(|error| unusable_error(&error))?;
+        }
+        writeln!(out, "THE LEDGERS DIFFER")?;
+        return refuse_target(&to, err);
     }
-    writeln!(out, "THE LEDGERS DIFFER")?;
+    writeln!(out, "both ledgers hold the same")?;
+    if check_unused(&*source, &from, err).is_err() {
+        writeln!(err, "purposegate: a gateway began to use {} during the copy", from.url)?;
+        return refuse_target(&to, err);
+    }
+    Ok(0)
+}
+
+/// Says that the target must not be used.
+fn refuse_target(to: &LedgerSection, err: &mut dyn Write) -> Result<u8, VerbError> {
     writeln!(err, "purposegate: do not use {}: {REMOVE}, while no gateway uses either ledger", to.url)?;
     Ok(EXIT_FINDINGS)
 }
@@ -85,16 +99,29 @@ fn unopened(section: &LedgerSection, error: &OpenStoreError) -> CliError {
 }
 
 /// Refuses a ledger that gateways use: events that they record would be in one of the two ledgers only.
-fn check_unused(store: &dyn Store, section: &LedgerSection) -> Result<(), CliError> {
+fn check_unused(store: &dyn Store, section: &LedgerSection, err: &mut dyn Write) -> Result<(), VerbError> {
     let Some(shared) = store.shared() else { return Ok(()) };
-    let gateways = shared.gateways().map_err(|error| unusable_error(&error))?;
-    let live: Vec<&str> =
-        gateways.iter().filter(|gateway| gateway.live).map(|gateway| &*gateway.description.name).collect();
-    if live.is_empty() {
+    let mut told = Ok(());
+    let mut waiting = |gateways: &[RegisteredGateway]| {
+        let (url, names) = (&section.url, names(gateways.iter().map(|gateway| &gateway.description)));
+        told = writeln!(
+            err,
+            "purposegate: gateways of {url} are on record ({names}): waiting until they show that they run, or their \
+             leases are over"
+        );
+    };
+    let running = find_running(&|| shared.gateways(), &|_| true, &mut waiting);
+    told?;
+    let running = running.map_err(|error| unusable_error(&error))?;
+    if running.is_empty() {
         return Ok(());
     }
-    let (url, names) = (&section.url, live.join(", "));
-    Err(CliError::Refused(format!("gateways use {url} ({names}): stop them before the copy")))
+    let (url, names) = (&section.url, names(running.iter()));
+    Err(CliError::Refused(format!("gateways use {url} ({names}): stop them before the copy")).into())
+}
+
+fn names<'g>(gateways: impl Iterator<Item = &'g GatewayDescription>) -> String {
+    gateways.map(|gateway| &*gateway.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the position that the target has to reach to its mark.

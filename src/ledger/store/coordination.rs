@@ -177,6 +177,16 @@ impl Coordination {
         self.lost = self.lost.filter(|lost| *lost > self.accepted);
     }
 
+    /// The ledger is the target of a copy that ends at `end`: until it is whole it lacks events.
+    pub(in crate::ledger) fn begin_copy(&mut self, end: Position) {
+        self.lost = Some(Position(end.0.saturating_add(1)));
+    }
+
+    /// The copy is whole.
+    pub(in crate::ledger) fn complete_copy(&mut self) {
+        self.lost = None;
+    }
+
     /// The server is another one now, or has another history. Leases from before may be missing.
     #[cfg(test)]
     pub(in crate::ledger) fn change_identity(&mut self, identity: HistoryIdentity) {

@@ -358,6 +358,14 @@ impl SharedStore for MemoryStore {
         Ok(self.contents().end())
     }
 
+    fn begin_copy(&self, end: Position) -> Result<(), StoreError> {
+        self.coordinate(|coordination| coordination.begin_copy(end))
+    }
+
+    fn complete_copy(&self, _end: Position) -> Result<(), StoreError> {
+        self.coordinate(Coordination::complete_copy)
+    }
+
     fn wait_for_events(&self, at_most: Duration) {
         let contents = self.contents();
         drop(self.appended.wait_timeout(contents, at_most));

@@ -124,6 +124,13 @@ pub trait SharedStore: Send + Sync {
     /// or was accepted, is not recorded again; then the present end of the history is returned.
     fn report_loss(&self, until: Position, now: Timestamp) -> Result<KnownHistory, StoreError>;
 
+    /// Keeps all gateways from getting a lease while the ledger is the target of a copy, which ends at `end`, until
+    /// [`SharedStore::complete_copy`]. A copy that breaks off leaves it so: its ledger lacks events.
+    fn begin_copy(&self, end: Position) -> Result<(), StoreError>;
+
+    /// Ends what [`SharedStore::begin_copy`] with the same `end` has begun: the copy is whole.
+    fn complete_copy(&self, end: Position) -> Result<(), StoreError>;
+
     /// Blocks until another process may have appended events, or until the time is over. Events may also be appended
     /// without ending the wait: it only saves time.
     fn wait_for_events(&self, at_most: Duration);

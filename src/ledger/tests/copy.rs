@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
+use crate::ledger::store::shared::{GatewayDescription, Renewal};
 
 fn digest(store: &Arc<dyn Store>) -> LedgerDigest {
     LedgerDigest::of(store, Arc::new(Fixture), now()).unwrap()
@@ -100,6 +101,30 @@ async fn a_copy_needs_an_empty_target_and_a_history_without_holes() {
     assert_eq!(connection.execute("DELETE FROM events WHERE position = 100", []).unwrap(), 1);
     let copied = copy(&*with_hole, &*memory(), &mut |_| {});
     assert!(matches!(copied, Err(CopyError::Missing(Position(100)))), "{copied:?}");
+    // No gateway decides on a copy that broke off.
+    let renewal = |store: &dyn Store| {
+        let (shared, instance) = (store.shared().unwrap(), Ulid::generate());
+        shared.register(&gateway(instance)).unwrap();
+        shared.renew(instance, store.history_end().unwrap().position).unwrap()
+    };
+    let shared = || MemoryStore::shared_by_gateways();
+    let (broken, whole) = (shared(), shared());
+    copy(&*with_hole, &broken, &mut |_| {}).unwrap_err();
+    assert_eq!(renewal(&broken), Renewal::HistoryLost { until: Position(5001) });
+    copy(&*from, &whole, &mut |_| {}).unwrap();
+    assert_eq!(renewal(&whole), Renewal::Renewed);
+}
+
+fn gateway(instance: Ulid) -> GatewayDescription {
+    GatewayDescription {
+        instance,
+        name: Arc::from("one"),
+        lease: Duration::from_secs(2),
+        version: Arc::from("1"),
+        namespaces: [0; 32],
+        recipients: Vec::new(),
+        packs: Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -157,6 +157,14 @@ impl SharedStore for Line {
         self.answer()?.report_loss(until, now)
     }
 
+    fn begin_copy(&self, end: Position) -> Result<(), StoreError> {
+        self.answer()?.begin_copy(end)
+    }
+
+    fn complete_copy(&self, end: Position) -> Result<(), StoreError> {
+        self.answer()?.complete_copy(end)
+    }
+
     fn wait_for_events(&self, at_most: Duration) {
         self.store.wait_for_events(at_most);
     }

@@ -502,3 +502,58 @@ pub(super) fn accept_history(
     };
     connections.wait(accept).map_err(|failure: PostgresFailure| failure.during("recording the accepted loss"))
 }
+
+/// See [`SharedStore::begin_copy`](crate::ledger::store::shared::SharedStore::begin_copy). Everything is lost as long as the
+/// copy is not whole.
+///
+/// # Errors
+/// [`StoreError`]; also if the role may not end what this begins.
+pub(super) fn begin_copy(connections: &Connections, hold: Duration, end: Position) -> Result<(), StoreError> {
+    let begin = async {
+        let writer = LedgerWriter::lock(connections, hold).await?;
+        writer
+            .commit_after(async |client, _| {
+                client.execute("DELETE FROM purposegate.losses WHERE false", &[]).await?;
+                let lost = "
+                    WITH reported AS (
+                        INSERT INTO purposegate.losses (behind, until, reported) VALUES (0, $1, $2)
+                    )
+                    UPDATE purposegate.ledger_head SET lost = $1 RETURNING pg_notify('purposegate', '')";
+                let until = bigint(Position(end.0.saturating_add(1)));
+                client.execute(lost, &[&until, &Timestamp::now().to_string()]).await?;
+                Ok(())
+            })
+            .await
+    };
+    let failed = |failure: PostgresFailure| failure.during("beginning a copy");
+    connections.wait(begin).map_err(failed)
+}
+
+/// See [`SharedStore::complete_copy`](crate::ledger::store::shared::SharedStore::complete_copy).
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn complete_copy(
+    connections: &Connections,
+    hold: Duration,
+    end: Position,
+) -> Result<(), StoreError> {
+    let complete = async {
+        let writer = LedgerWriter::lock(connections, hold).await?;
+        writer
+            .commit_after(async |client, _| {
+                let found = "
+                    DELETE FROM purposegate.losses WHERE behind = 0 AND until = $1 AND accepted IS NULL";
+                client.execute(found, &[&bigint(Position(end.0.saturating_add(1)))]).await?;
+                let lost = "
+                    UPDATE purposegate.ledger_head SET
+                        lost = (SELECT max(until) FROM purposegate.losses WHERE accepted IS NULL)
+                    RETURNING pg_notify('purposegate', '')";
+                client.execute(lost, &[]).await?;
+                Ok(())
+            })
+            .await
+    };
+    let failed = |failure: PostgresFailure| failure.during("completing a copy");
+    connections.wait(complete).map_err(failed)
+}

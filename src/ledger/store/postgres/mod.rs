@@ -245,12 +245,21 @@ impl SharedStore for PostgresStore {
         leases::report_loss(&self.connections, self.hold(), until, now)
     }
 
+    fn begin_copy(&self, end: Position) -> Result<(), StoreError> {
+        leases::begin_copy(&self.connections, self.hold(), end)
+    }
+
+    fn complete_copy(&self, end: Position) -> Result<(), StoreError> {
+        leases::complete_copy(&self.connections, self.hold(), end)
+    }
+
     fn wait_for_events(&self, at_most: Duration) {
         self.signal.wait(at_most);
     }
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "the tests of `tests/suite` use the rest")]
 pub(super) mod rig;
 #[cfg(test)]
 pub(super) mod tests;
