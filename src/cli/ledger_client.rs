@@ -121,7 +121,10 @@ fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClie
     if let Ok(mark) = PositionMark::open(location.keys, &mark_name) {
         ledger.set_position_mark(mark);
     }
-    ledger.set_recipients(location.recipients.iter().cloned());
+    let of_gateways = store.shared().map(|shared| shared.gateways()).transpose();
+    let of_gateways = of_gateways.map_err(|error| unusable_error(&error))?.into_iter().flatten();
+    let of_gateways = of_gateways.flat_map(|gateway| gateway.description.recipients);
+    ledger.set_recipients(location.recipients.iter().cloned().chain(of_gateways));
     ledger.set_namespaces(location.namespaces.iter().cloned());
     Ok(Box::new(DirectClient { ledger, store, runtime }))
 }

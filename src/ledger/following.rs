@@ -52,6 +52,11 @@ impl Ledger {
         Ok(gateways.into_iter().filter(|gateway| Some(gateway.description.instance) != own).collect())
     }
 
+    /// Returns the name of a recipient if another gateway that shares the ledger and runs has it in its configuration.
+    pub fn recipient_of_others(&self, name: &str) -> Option<Arc<str>> {
+        self.core.known_recipients.of_others(name)
+    }
+
     /// Makes this process one of the gateways that share the ledger: from now on it follows the events of the others and
     /// holds a lease. No effect on an embedded ledger, and after the first call.
     ///

@@ -31,6 +31,11 @@ impl KnownRecipients {
         *self.of_others.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
+    /// Returns the name of a recipient if another gateway knows it.
+    pub(super) fn of_others(&self, name: &str) -> Option<Arc<str>> {
+        self.of_others.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     /// Checks the recipient that an event is about, and the recipient that it names.
     ///
     /// # Errors

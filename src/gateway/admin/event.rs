@@ -145,11 +145,12 @@ impl AdminApi {
         Ok(response(StatusCode::OK, "application/x-ndjson", lines))
     }
 
-    /// Returns the configured recipient of this name.
+    /// Returns the recipient of this name that this gateway, or another one of the ledger, has in its configuration.
     pub(super) fn recipient(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
         let snapshot = self.shared.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
-        found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(|| {
+        let found = found.map(|recipient| Arc::clone(&recipient.name));
+        found.or_else(|| self.shared.ledger.recipient_of_others(name)).ok_or_else(|| {
             let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
             let nearest = ledger::nearest_term(name, names).map(str::to_owned);
             let detail = ledger::EventError::UnknownRecipient { nearest }.to_string();
