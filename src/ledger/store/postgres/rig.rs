@@ -21,6 +21,7 @@ const MIN_VERSION: u32 = 15;
 /// Waits for the end of standard input, stops the server in the folder `$1` and removes the folder.
 const SUPERVISOR: &str = r#"
 cat >/dev/null
+trap 'umount "$1/data" 2>/dev/null; rm -rf "$1"' EXIT
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 runs() {
     [ -n "$pid" ] || return 1
@@ -29,7 +30,6 @@ runs() {
 if runs "$1"; then kill -CONT "$pid"; kill -QUIT "$pid"; fi
 n=0
 while runs "$1" && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-rm -rf "$1"
 "#;
 
 /// A server.
@@ -67,6 +67,66 @@ impl PostgresServer {
         Some(server)
     }
 
+    /// Starts a server with these settings whose disk is a file system of its own, with this number of MiB. `None`, with a
+    /// message, if it cannot be mounted.
+    pub(crate) fn start_on_small_disk(settings: &[&str], mebibytes: u32) -> Option<PostgresServer> {
+        let server = PostgresServer::allocate(settings)?;
+        let data = server.data();
+        std::fs::create_dir(&data).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m,mode=0700"), "none"]).arg(&data);
+        if !mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            skip("tests of a full disk of PostgreSQL, because this user cannot mount a file system");
+            return None;
+        }
+        if let Some((user, group)) = server.account {
+            chown(&data, Some(user), Some(group)).unwrap();
+        }
+        server.initialize(&["--wal-segsize=1"]);
+        server.run();
+        Some(server)
+    }
+
+    /// Starts a standby that follows this server.
+    pub(crate) fn start_follower(&self) -> PostgresServer {
+        let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
+        let follower = PostgresServer::allocate(&settings).unwrap();
+        let mut copy = follower.command("pg_basebackup");
+        copy.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--username=postgres"]);
+        copy.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string()]);
+        let output = copy.arg("-D").arg(follower.data()).output().unwrap();
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        follower.run();
+        follower
+    }
+
+    /// Waits until a standby of this server has everything that this server has.
+    pub(crate) fn wait_for_follower(&self, follower: &PostgresServer) {
+        let end = self.psql("postgres", "SELECT pg_current_wal_insert_lsn()");
+        let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
+        let began = Instant::now();
+        while follower.psql("postgres", &reached) != "t" {
+            assert!(began.elapsed() < Duration::from_secs(60), "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes a standby accept writes.
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    /// Runs a shell command with the programs of this server in its path and its address in its environment.
+    pub(crate) fn run_shell(&self, folder: &Path, command: &str) {
+        let mut shell = Command::new("sh");
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.arg("-ec").arg(command).current_dir(folder).stdin(Stdio::null());
+        shell.env("PATH", format!("{}:{path}", self.binaries.display()));
+        shell.env("PGHOST", &self.folder).env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Starts a server that accepts only reads, as a standby does.
     pub(crate) fn start_standby() -> Option<PostgresServer> {
         let server = PostgresServer::prepare(&[])?;
@@ -76,10 +136,15 @@ impl PostgresServer {
     }
 
     fn prepare(settings: &[&str]) -> Option<PostgresServer> {
+        let server = PostgresServer::allocate(settings)?;
+        server.initialize(&[]);
+        Some(server)
+    }
+
+    /// Makes the folder of a server, without data.
+    fn allocate(settings: &[&str]) -> Option<PostgresServer> {
         let Some(binaries) = find_binaries() else {
-            // Directly, because the test harness keeps what `eprintln!` prints.
-            let message = "SKIPPED: tests with PostgreSQL, because PostgreSQL 15 or later is not installed\n";
-            std::io::stderr().write_all(message.as_bytes()).unwrap();
+            skip("tests with PostgreSQL, because PostgreSQL 15 or later is not installed");
             return None;
         };
         let (folder, account) = create_folder();
@@ -88,21 +153,20 @@ impl PostgresServer {
         let supervisor = supervisor.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let server = PostgresServer {
-            binaries,
-            folder,
-            port,
-            account,
-            settings,
-            environment: Vec::new(),
-            server: Mutex::new(None),
-            supervisor,
-        };
-        let mut initdb = server.command("initdb");
+        let (environment, server) = (Vec::new(), Mutex::new(None));
+        Some(PostgresServer { binaries, folder, port, account, settings, environment, server, supervisor })
+    }
+
+    fn initialize(&self, options: &[&str]) {
+        let mut initdb = self.command("initdb");
         initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=postgres"]);
-        let output = initdb.arg("-D").arg(server.folder.join("data")).output().unwrap();
+        let output = initdb.args(options).arg("-D").arg(self.data()).output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        Some(server)
+    }
+
+    /// Returns the folder of the server's data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
     }
 
     /// Starts the server after [`PostgresServer::kill`].
@@ -214,6 +278,11 @@ impl Drop for PostgresServer {
         drop(self.supervisor.stdin.take());
         let _ = self.supervisor.wait();
     }
+}
+
+/// Says which tests are skipped, directly, because the test harness keeps what `eprintln!` prints.
+fn skip(what: &str) {
+    std::io::stderr().write_all(format!("SKIPPED: {what}\n").as_bytes()).unwrap();
 }
 
 /// Returns the folder with the programs of the newest installed version.
