@@ -47,7 +47,7 @@ fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
         Err(()) => core.abandon(&jobs),
     }
     for CommitJob { accepted, acknowledge } in jobs {
-        let answer = accepted.filter(|_| appended.is_ok()).map(|accepted| accepted.acknowledgement());
+        let answer = accepted.filter(|_| appended.is_ok()).and_then(|accepted| accepted.acknowledgement());
         // The sender may have gone away; the event stays recorded.
         let _ = acknowledge.send(answer.ok_or(AppendError::Unavailable));
     }

@@ -124,13 +124,13 @@ impl From<Conflict> for AcceptError {
 }
 
 impl AcceptedReport {
-    /// Returns the acknowledgement. Complete once the event, or the one that it repeats, is durable.
-    pub(in crate::ledger) fn acknowledgement(&self) -> Acknowledgement {
+    /// Returns the acknowledgement; `None` unless the event, or the one that it repeats, is known to be durable.
+    pub(in crate::ledger) fn acknowledgement(&self) -> Option<Acknowledgement> {
         let (event, repeated, changed) = match &self.acceptance {
             Acceptance::New { event, changed } => (event, false, *changed),
             Acceptance::Repeated(event) => (event, true, false),
         };
-        Acknowledgement { event: event.id, position: event.position(), repeated, changed }
+        Some(Acknowledgement { event: event.id, position: event.position()?, repeated, changed })
     }
 
     /// Returns the event that is to be appended; `None` for a repetition.
@@ -236,7 +236,8 @@ impl Sequencer {
         }
     }
 
-    /// Accepts a report again if events of others about its entity became known since.
+    /// Accepts a report again if events of others about its entity became known since, or if the event that it repeats was
+    /// dropped since.
     fn renew(
         &mut self,
         live: &LiveState<'_>,
@@ -247,11 +248,20 @@ impl Sequencer {
             .pending
             .get(&accepted.report.entity)
             .is_some_and(|pending| pending.basis() == accepted.basis);
-        if is_current {
+        if is_current && self.holds(&accepted) {
             return Ok(accepted);
         }
         self.finish(live, &accepted, None);
         self.accept(live, accepted.report, durable)
+    }
+
+    /// True unless the report repeats an event that waits no longer and is not known to be durable: it was accepted again,
+    /// as another event, or its append failed.
+    fn holds(&self, accepted: &AcceptedReport) -> bool {
+        let Acceptance::Repeated(first) = &accepted.acceptance else { return true };
+        let key = accepted.report.idempotency.as_ref().map(|idempotency| &idempotency.key);
+        let waiting = key.and_then(|key| self.by_key.get(key));
+        first.position().is_some() || waiting.is_some_and(|(waiting, _)| waiting.id == first.id)
     }
 
     /// Ends a report: its event is durable at a position, or is not appended (`None`).

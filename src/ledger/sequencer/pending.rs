@@ -39,9 +39,9 @@ impl WaitingEvent {
         }
     }
 
-    /// Returns the position of the event, or zero while it is not durable.
-    pub(super) fn position(&self) -> Position {
-        self.position.get().copied().unwrap_or_default()
+    /// Returns the position of the event; `None` while it is not known to be durable.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.position.get().copied()
     }
 
     pub(super) fn set_position(&self, position: Position) {

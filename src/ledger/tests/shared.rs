@@ -8,10 +8,11 @@ use crate::ledger::store::shared::{
 /// A short lease, so that the tests that wait for its end are quick.
 const TERM: Duration = Duration::from_millis(400);
 
-/// The connection of one gateway to the shared store. It can be cut.
+/// The connection of one gateway to the shared store. It can be cut, and appends can be held back.
 struct Line {
     store: Arc<MemoryStore>,
     cut: AtomicBool,
+    held: AtomicBool,
     answer: Mutex<HistoryAnswer>,
     changed: Condvar,
 }
@@ -62,6 +63,9 @@ impl Line {
 
 impl Store for Line {
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
+        while self.held.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.answer()?.append(known, sequence)
     }
 
@@ -195,6 +199,7 @@ impl Member {
             cut: AtomicBool::new(false),
             answer: Mutex::new(HistoryAnswer::Prompt),
             changed: Condvar::new(),
+            held: AtomicBool::new(false),
         });
         let ledger =
             Ledger::with_store(Arc::clone(&line) as Arc<dyn Store>, keys, Arc::new(Fixture)).unwrap();
@@ -301,6 +306,32 @@ async fn reports_at_two_gateways_at_once_are_accepted_on_the_whole_history() {
     }
     let reused = two.ledger.append(&person("alice"), draft(GIVE), Some("k3"), now()).await;
     assert_eq!(reused, Err(AppendError::KeyReused));
+}
+
+/// The first report is accepted again when it is appended, as another event. The repetition was accepted before that, on
+/// the same history.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repetition_is_acknowledged_with_an_event_that_is_durable() {
+    let (store, one, two) = two().await;
+    append(&one.ledger, "alice", GIVE).await.unwrap().unwrap();
+    one.line.held.store(true, Ordering::SeqCst);
+    let send = |name: &'static str, key| {
+        let ledger = Arc::clone(&one.ledger);
+        tokio::spawn(async move { ledger.append(&person(name), draft(WITHDRAW), Some(key), now()).await })
+    };
+    let first = send("alice", "k");
+    until(|| status(&one.ledger, "alice") == Some(ConsentStatus::Withdrawn)).await;
+    let others = append(&two.ledger, "alice", r#"{"kind":"notice","notice":"n"}"#).await.unwrap().unwrap();
+    assert!(one.ledger.reach(others.position, Duration::from_secs(10)).await);
+    let (again, later) = (send("alice", "k"), send("bob", "k"));
+    // Reports are accepted in their order.
+    until(|| status(&one.ledger, "bob") == Some(ConsentStatus::Withdrawn)).await;
+    one.line.held.store(false, Ordering::SeqCst);
+    let (first, again) = (first.await.unwrap().unwrap(), again.await.unwrap().unwrap());
+    assert_eq!((again.event, again.position, again.repeated), (first.event, first.position, true));
+    later.await.unwrap().unwrap();
+    let events = store.histories(&[StoredEntity::of(&person("alice"))]).unwrap();
+    assert!(events[0].iter().any(|stored| stored.id == again.event));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
