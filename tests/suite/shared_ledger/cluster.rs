@@ -225,12 +225,19 @@ credentials = [{credential}]
         assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
     }
 
+    /// Returns the time at which a person consented, in seconds since the Unix epoch.
+    pub(super) fn consented_at(&self, person: usize) -> i64 {
+        let path = format!("/v1/subjects/p-{person}/events");
+        let events = http::get(self.gateways[0].admin().unwrap(), &path, &[]).json();
+        events[0]["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
+    }
+
     /// The relay between a gateway and the server.
     pub(super) fn relay(&self, gateway: usize) -> &Relay {
         &self.gateways[gateway].relay
     }
 
-    /// Records the consents of new people, and returns their range.
+    /// Records the consents of new people at the first gateway, and returns their range.
     pub(super) fn add_people(&self, number: usize) -> std::ops::Range<usize> {
         let first = self.people.fetch_add(number, Ordering::SeqCst);
         let line = |person| format!("{{\"subject\": \"p-{person}\", {GIVEN}}}\n");
