@@ -76,6 +76,7 @@ impl AdmittedExchange {
         if ledger.is_suspended(&self.requester.recipient.name) {
             return Err(Refusal::RecipientSuspended);
         }
+        let failed_reads = ledger.failed_reads();
         let now = Timestamp::now();
         let case = self.admission.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
         let matched = &self.routing.matched;
@@ -90,7 +91,12 @@ impl AdmittedExchange {
         });
         let identity = &self.requester.caller.identity;
         let mut policy = LedgerPolicy::new(ledger, operation, identity, terms, case, now);
-        policy.permits_operation(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
+        let is_permitted = policy.permits_operation(&named);
+        // Somebody whose state could not be read was judged as unknown.
+        if ledger.failed_reads() != failed_reads {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        is_permitted.then_some(()).ok_or(Refusal::SubjectWithheld)
     }
 
     /// Counts a call of the upstream by the status of its response; `None` if there was no response.

@@ -38,6 +38,22 @@ pub struct PastEvent {
     pub event: Event,
 }
 
+/// The durable events about an entity.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EntityHistory {
+    /// The events in the order in which they were recorded.
+    pub(super) events: Vec<PastEvent>,
+    /// Ids of the events that grant nothing any more (see [`Archive::scan`]).
+    without_effect: Vec<Ulid>,
+}
+
+impl EntityHistory {
+    /// True if the store has this event.
+    pub(super) fn contains(&self, id: Ulid) -> bool {
+        self.events.iter().any(|past| past.id == id) || self.without_effect.contains(&id)
+    }
+}
+
 /// A stored event that cannot be read, because the vocabulary lacks one of its terms. The message may contain the term:
 /// terms are not personal data.
 #[derive(Debug, thiserror::Error)]
@@ -163,12 +179,12 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn history(&self, entity: &Entity) -> Result<Vec<PastEvent>, StoreError> {
-        Ok(self.histories(&[entity])?.pop().flatten().unwrap_or_default())
+        Ok(self.histories(&[entity])?.pop().flatten().unwrap_or_default().events)
     }
 
     /// Returns the durable events about each entity, in the order in which they were recorded. `None` for an entity
     /// without any. The list of an entity is empty if none of its events can be read.
-    pub(super) fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
+    pub(super) fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<EntityHistory>>, StoreError> {
         let spelled: Vec<Vec<StoredEntity>> = entities.iter().map(|entity| self.stored_as(entity)).collect();
         let mut stored = self.store.histories(&spelled.concat())?.into_iter();
         let mut histories = Vec::with_capacity(entities.len());
@@ -179,13 +195,16 @@ impl Archive {
                 continue;
             }
             events.sort_by_key(|stored| stored.position);
-            let history = events.into_iter().filter_map(|stored| {
-                let event = self.read(&stored, entity.kind()).transpose()?;
+            let mut history = EntityHistory::default();
+            for stored in events {
+                let event = self.read(&stored, entity.kind());
                 let StoredEvent { position, id, recorded, event: _ } = stored;
-                Some(event.map(|event| PastEvent { id, position, recorded, event }))
-            });
-            let history: Result<_, _> = history.collect();
-            histories.push(Some(history.map_err(|error| StoreError::new("reading a history", error))?));
+                match event.map_err(|error| StoreError::new("reading a history", error))? {
+                    Some(event) => history.events.push(PastEvent { id, position, recorded, event }),
+                    None => history.without_effect.push(id),
+                }
+            }
+            histories.push(Some(history));
         }
         Ok(histories)
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::core::LedgerCore;
 use super::outcome::AppendError;
 use super::sequencer::CommitJob;
-use super::store::{Appended, EventRow, StoreError};
+use super::store::{Appended, KnownHistory, StoreError};
 
 /// The maximum number of events that wait for the disk. The sequencer blocks when the queue is full.
 pub(super) const MAX_JOBS: usize = 4096;
@@ -43,7 +43,7 @@ fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
         false => append(core, &mut jobs).map_err(|error| core.fail(&error)),
     };
     match &appended {
-        Ok(rows) => core.after_commit(&jobs, rows),
+        Ok(()) => core.note_answer(),
         Err(()) => core.abandon(&jobs),
     }
     for CommitJob { accepted, acknowledge } in jobs {
@@ -53,25 +53,22 @@ fn commit(core: &LedgerCore, mut jobs: Vec<CommitJob>) {
     }
 }
 
-/// Appends the events of the jobs and returns their rows. Jobs that turn out to be refused are answered and removed.
-fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<Vec<EventRow>, StoreError> {
+/// Appends the events of the jobs and puts them in force. Jobs that turn out to be refused are answered and removed.
+fn append(core: &LedgerCore, jobs: &mut Vec<CommitJob>) -> Result<(), StoreError> {
     for _ in 0..MAX_CATCH_UPS {
-        let (mut rows, mut end) = (Vec::new(), None);
+        let (mut rows, mut end) = (Vec::new(), KnownHistory::default());
         let (known, generation) = core.known();
         let appended = core.archive.store().append(&known, &mut |tail| {
-            let (sequenced, refused) = core.sequence(jobs, &known, generation, &tail)?;
-            end = Some(core.known().0);
-            rows.clone_from(&sequenced);
-            for (CommitJob { acknowledge, .. }, error) in refused {
+            let sequenced = core.sequence(jobs, &known, generation, &tail)?;
+            end = sequenced.end;
+            rows.clone_from(&sequenced.rows);
+            for (CommitJob { acknowledge, .. }, error) in sequenced.refused {
                 let _ = acknowledge.send(Err(core.refuse(error)));
             }
-            Ok(sequenced)
+            Ok(sequenced.rows)
         })?;
         match appended {
-            Appended::Durable => {
-                core.note_appended(generation, end, &rows)?;
-                return Ok(rows);
-            }
+            Appended::Durable => return core.complete(generation, &end, jobs, &rows),
             Appended::Behind => core.catch_up()?,
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ulid::Ulid;
+
 use super::archive::Archive;
 use super::changes::Changes;
 use super::entity::Entity;
@@ -37,10 +39,22 @@ pub(super) struct LedgerCore {
     durable: AtomicU64,
     failed: AtomicBool,
     closing: AtomicBool,
+    /// True from a transient failure of the store until something succeeds.
+    is_unanswered: AtomicBool,
+    /// Number of people and controllers that could not be read from the store when a decision asked for them.
+    pub(super) failed_reads: AtomicU64,
     pub(super) warming: Warming,
     pub(super) counted: CountedFigures,
     /// Set once the gateway takes part in a shared ledger.
     pub(super) membership: OnceLock<Membership>,
+}
+
+/// Rows to append, with the history that they follow.
+pub(super) struct SequencedRows {
+    pub(super) end: KnownHistory,
+    pub(super) rows: Vec<EventRow>,
+    /// The jobs that cannot be accepted any more.
+    pub(super) refused: Vec<RefusedJob>,
 }
 
 impl LedgerCore {
@@ -63,6 +77,8 @@ impl LedgerCore {
             durable: AtomicU64::new(known.position.0),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            is_unanswered: AtomicBool::new(false),
+            failed_reads: AtomicU64::new(0),
             warming: Warming::default(),
             counted: CountedFigures::default(),
             membership: OnceLock::new(),
@@ -96,13 +112,21 @@ impl LedgerCore {
     pub(super) fn fail(&self, error: &StoreError) {
         self.counted.count_failure();
         if error.transient {
-            tracing::warn!(error = error as &dyn std::error::Error, "the ledger's store does not answer");
+            // Once an outage: every report and every record that is looked up may find it.
+            if !self.is_unanswered.swap(true, Ordering::SeqCst) {
+                tracing::warn!(error = error as &dyn std::error::Error, "the ledger's store does not answer");
+            }
             return;
         }
         if !self.has_failed() {
             tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
         }
         self.stop();
+    }
+
+    /// Notes that the store answers.
+    pub(super) fn note_answer(&self) {
+        self.is_unanswered.store(false, Ordering::SeqCst);
     }
 
     /// Stops recording for good.
@@ -146,10 +170,12 @@ impl LedgerCore {
         base: &KnownHistory,
         generation: Generation,
         tail: &LedgerTail,
-    ) -> Result<(Vec<EventRow>, Vec<RefusedJob>), StoreError> {
+    ) -> Result<SequencedRows, StoreError> {
         let mut sequencer = self.sequencer();
         self.apply_tail(&mut sequencer, base, generation, tail)?;
-        sequencer.sequence(&self.live_state(), jobs, tail.last, self)
+        let end = sequencer.known();
+        let (rows, refused) = sequencer.sequence(&self.live_state(), jobs, tail.last, self)?;
+        Ok(SequencedRows { end, rows, refused })
     }
 
     /// Puts the events at the end of the ledger in force and notes that they are known. `base` is the history after which
@@ -192,8 +218,9 @@ impl LedgerCore {
         let new = rows.get(applied..).unwrap_or_default();
         if !new.is_empty() || sequencer.has_unsettled() {
             let namespaces = self.archive.terms().namespaces();
-            let touched: Vec<Entity> = new.iter().map(|row| row.entity.entity(namespaces)).collect();
-            sequencer.apply(&self.live_state(), &touched, self)?;
+            let events: Vec<(Entity, Ulid)> =
+                new.iter().map(|row| (row.entity.entity(namespaces), row.stored.id)).collect();
+            sequencer.apply(&self.live_state(), &events, self)?;
             sequencer.withheld.remember(new);
         }
         Ok(true)
@@ -218,29 +245,42 @@ impl LedgerCore {
         }
     }
 
-    /// Notes that own rows, which follow `end`, are durable. An error if the history that they belong to was lost meanwhile:
-    /// then they are not acknowledged.
-    pub(super) fn note_appended(
+    /// Completes a batch that is durable: notes that its rows, which follow `end`, are known, puts in force what they grant,
+    /// publishes the position, and waits for the windows that are being handed out. An error if the history that the rows
+    /// belong to was lost meanwhile: then they are not acknowledged.
+    pub(super) fn complete(
         &self,
         generation: Generation,
-        end: Option<KnownHistory>,
+        end: &KnownHistory,
+        jobs: &[CommitJob],
         rows: &[EventRow],
     ) -> Result<(), StoreError> {
-        let Some(last) = rows.last() else { return Ok(()) };
-        let known = KnownHistory::ending_with(&last.stored);
-        {
-            let mut sequencer = self.sequencer();
-            let continues = end == Some(sequencer.known()) || known == sequencer.known();
-            if continues && sequencer.follower.appended(generation, known) {
-                return Ok(());
-            }
-        }
-        // The follower has read on meanwhile, with these rows or with a history that lacks them.
-        let is_there = matches!(self.archive.store().follow(&known, 1)?, Continuation::Continues { .. });
-        if is_there && self.sequencer().follower.appended(generation, known) {
+        let Some(last) = rows.last() else {
+            self.sequencer().mark_durable(&self.live_state(), jobs, rows);
             return Ok(());
+        };
+        let known = KnownHistory::ending_with(&last.stored);
+        let complete_if = |continues: fn(&KnownHistory, &KnownHistory, &KnownHistory) -> bool| {
+            let mut sequencer = self.sequencer();
+            let is_known =
+                continues(&sequencer.known(), end, &known) && sequencer.follower.appended(generation, known);
+            if is_known {
+                sequencer.mark_durable(&self.live_state(), jobs, rows);
+                self.publish(&sequencer);
+            }
+            is_known
+        };
+        let completed = complete_if(|present, end, known| present == end || present == known) || {
+            // The follower has read on meanwhile, with these rows or with a history that lacks them.
+            let answer = self.archive.store().follow(&known, 1)?;
+            matches!(answer, Continuation::Continues { .. }) && complete_if(|_, _, _| true)
+        };
+        if !completed {
+            let problem = "the ledger's history was lost meanwhile";
+            return Err(StoreError::transient("appending events", problem));
         }
-        Err(StoreError::transient("appending events", "the ledger's history was lost meanwhile"))
+        self.changes.wait_for_hand_outs();
+        Ok(())
     }
 
     /// Publishes the position that is in force.
@@ -249,16 +289,6 @@ impl LedgerCore {
         if self.durable.swap(known.0, Ordering::SeqCst) != known.0 {
             self.write_mark(known);
         }
-    }
-
-    /// Completes a batch that is durable: puts what it grants in force, then publishes the position, then waits for
-    /// the windows that are being handed out.
-    pub(super) fn after_commit(&self, jobs: &[CommitJob], rows: &[EventRow]) {
-        let mut sequencer = self.sequencer();
-        sequencer.mark_durable(&self.live_state(), jobs, rows);
-        self.publish(&sequencer);
-        drop(sequencer);
-        self.changes.wait_for_hand_outs();
     }
 
     /// Completes a batch whose append failed.

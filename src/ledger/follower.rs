@@ -303,6 +303,20 @@ impl Follower {
         self.recovery = Some(Recovery::Report { until });
     }
 
+    /// The store's server is another one, or failed over. Its history may lack events that were read ahead of the known
+    /// position, so the ledger is loaded anew; then the known history is looked for.
+    pub(super) fn server_changed(&mut self) {
+        if self.recovery.is_some() {
+            return;
+        }
+        self.lease.end();
+        self.generation = Generation(self.generation.0 + 1);
+        self.confirmed = None;
+        self.overtaken = 0;
+        self.question = FollowerQuestion::Follow;
+        self.recovery = Some(Recovery::Reload { until: self.known.position, report: self.known });
+    }
+
     /// The store has the loss on record, at the end of this history: no gateway gets a lease until somebody accepts it.
     pub(super) fn loss_reported(&mut self, report: KnownHistory) {
         if let Some(Recovery::Report { until }) = self.recovery {
@@ -557,6 +571,32 @@ mod tests {
         renew(&mut follower, ms(332));
         assert_eq!(follower.lost(), None);
         assert_eq!(follower.lease().freshness(ms(333)), Freshness::Current);
+    }
+
+    #[test]
+    fn another_server_ends_the_lease_until_the_ledger_is_loaded_and_its_history_found() {
+        let mut follower = registered(9);
+        renew(&mut follower, ms(100));
+        assert_eq!(follower.next(ms(110)), FollowerStep::Wait(POLL));
+        let before = follower.generation();
+        follower.server_changed();
+        assert_eq!(follower.lease().freshness(ms(111)), Freshness::Unknown);
+        assert!(!follower.appended(before, history(10)), "an append to the former server");
+        assert_eq!(follower.next(ms(112)), FollowerStep::Reload);
+        follower.reloaded(history(12));
+        assert_eq!(follower.next(ms(113)), FollowerStep::Verify(history(9)));
+        follower.verified();
+        assert_eq!(follower.lost(), None);
+        renew(&mut follower, ms(120));
+        assert_eq!(follower.lease().freshness(ms(121)), Freshness::Current);
+        // The new server lacks the known history: that is a loss.
+        follower.server_changed();
+        assert_eq!(follower.next(ms(130)), FollowerStep::Wait(POLL));
+        assert_eq!(follower.next(ms(131)), FollowerStep::Reload);
+        follower.reloaded(history(8));
+        assert_eq!(follower.next(ms(132)), FollowerStep::Verify(history(12)));
+        follower.diverged();
+        assert_eq!(follower.next(ms(133)), FollowerStep::ReportLoss { until: Position(12) });
     }
 
     #[test]

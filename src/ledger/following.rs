@@ -34,7 +34,7 @@ const MAX_SLEEP: Duration = Duration::from_millis(100);
 const BARRIER_INTERVAL: Duration = Duration::from_millis(4);
 
 /// Time between two looks at the gateways on record.
-const NEIGHBOURS_INTERVAL: Duration = Duration::from_secs(1);
+const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Number of events per look-up when events that the store has lost are recorded again.
 const RECORD_AGAIN_CHUNK: usize = 512;
@@ -77,7 +77,7 @@ impl Ledger {
             return Ok(());
         }
         self.start("ledger-follower", Box::new(run))?;
-        self.start("ledger-barrier", Box::new(watch_barrier))
+        self.start("ledger-others", Box::new(watch_others))
     }
 
     /// Returns the position up to which the loss of events waits for acceptance, as far as this gateway knows.
@@ -118,19 +118,29 @@ impl LedgerCore {
     }
 }
 
-/// Looks at the leases of the other gateways as long as somebody waits for them. The body of a thread.
-fn watch_barrier(core: &Arc<LedgerCore>) {
+/// Looks at the other gateways: at their leases as long as somebody waits for them, and at their descriptions from time to
+/// time. The body of a thread; a slow answer delays nobody's lease.
+fn watch_others(core: &Arc<LedgerCore>) {
     let (Some(membership), Some(shared)) = (core.membership.get(), core.archive.store().shared()) else {
         return;
     };
+    let mut described: Option<Duration> = None;
     while !core.is_closing() {
-        membership.sleep_until_awaited(|| core.is_closing());
+        membership.sleep_until_awaited(OTHERS_INTERVAL, || core.is_closing());
+        let now = boot_time();
+        if described.is_none_or(|described| now.saturating_sub(described) >= OTHERS_INTERVAL) {
+            described = Some(now);
+            if let Err(error) = look_at_others(core, membership, shared) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the gateways cannot be read");
+            }
+        }
         if !membership.is_awaited() {
             continue;
         }
+        let look = membership.begin_look();
         match shared.confirmed() {
             Ok(position) => {
-                membership.confirm(position);
+                membership.confirm(look, position);
                 std::thread::sleep(BARRIER_INTERVAL);
             }
             Err(error) => {
@@ -142,12 +152,41 @@ fn watch_barrier(core: &Arc<LedgerCore>) {
     }
 }
 
+/// Takes note of the recipients that only other gateways know, and stops this gateway if one that started earlier reads ids
+/// by other rules.
+fn look_at_others(
+    core: &LedgerCore,
+    membership: &Membership,
+    shared: &dyn SharedStore,
+) -> Result<(), StoreError> {
+    let own = membership.description();
+    let mut others = shared.gateways()?;
+    others.retain(|other| other.live && other.description.instance != own.instance);
+    let reads_ids_otherwise = |other: &RegisteredGateway| {
+        other.description.namespaces != own.namespaces && other.description.instance < own.instance
+    };
+    if let Some(other) = others.iter().find(|other| reads_ids_otherwise(other)) {
+        tracing::error!(
+            gateway = &*other.description.name,
+            "a gateway of this ledger that started earlier reads ids by other rules, so one person would have several \
+             ids: this gateway stops; give all gateways the same `[namespace]`"
+        );
+        core.stop();
+    }
+    core.counted.set_others(others.len());
+    let known: BTreeSet<Arc<str>> =
+        others.into_iter().flat_map(|other| other.description.recipients).collect();
+    core.known_recipients.set_of_others(known);
+    Ok(())
+}
+
 /// Follows the ledger until it is dropped. The body of a thread.
 fn run(core: &Arc<LedgerCore>) {
     let (Some(membership), Some(shared)) = (core.membership.get(), core.archive.store().shared()) else {
         return;
     };
-    let mut thread = FollowerThread { core, membership, shared, neighbours_read: None, reached: true };
+    let mut thread =
+        FollowerThread { core, membership, shared, server: None, is_loaded_since_loss: false, reached: true };
     while !core.is_closing() {
         let step = {
             let mut sequencer = core.sequencer();
@@ -174,8 +213,10 @@ struct FollowerThread<'c> {
     core: &'c LedgerCore,
     membership: &'c Membership,
     shared: &'c dyn SharedStore,
-    /// Time of the last look at the other gateways.
-    neighbours_read: Option<Duration>,
+    /// Identity of the server and its history.
+    server: Option<u64>,
+    /// True if the ledger was loaded anew after a loss that waits for acceptance.
+    is_loaded_since_loss: bool,
     /// True unless the last step failed.
     reached: bool,
 }
@@ -187,8 +228,19 @@ impl FollowerThread<'_> {
         match step {
             FollowerStep::Register => {
                 shared.register(&self.membership.description())?;
-                core.sequencer().follower.registered();
-                self.look_at_neighbours()?;
+                let server = Some(shared.identity()?);
+                let is_another = self.server.is_some() && self.server != server;
+                let mut sequencer = core.sequencer();
+                if is_another {
+                    tracing::warn!(
+                        "the ledger's server is another one, or failed over: the ledger is loaded anew"
+                    );
+                    sequencer.follower.server_changed();
+                }
+                sequencer.follower.registered();
+                drop(sequencer);
+                self.server = server;
+                core.note_answer();
             }
             FollowerStep::Follow(known) => match core.archive.store().follow(&known, PAGE)? {
                 Continuation::Continues { head, events } => {
@@ -249,6 +301,14 @@ impl FollowerThread<'_> {
             was_lost
         };
         match renewal {
+            Renewal::HistoryLost { .. } if !self.is_loaded_since_loss => {
+                // States are read with everything that is durable at that moment, lost events among it.
+                self.reload()?;
+            }
+            Renewal::Renewed => self.is_loaded_since_loss = false,
+            Renewal::HistoryLost { .. } | Renewal::Behind => {}
+        }
+        match renewal {
             Renewal::HistoryLost { until } if was_lost.is_none() => tracing::error!(
                 until = until.0,
                 "another gateway reports that events of the ledger were lost. Nothing that rests on the ledger is \
@@ -262,7 +322,7 @@ impl FollowerThread<'_> {
         if !std::mem::replace(&mut self.reached, true) {
             tracing::info!("the ledger's store answers again");
         }
-        self.look_at_neighbours()
+        Ok(())
     }
 
     fn note_failure(&mut self, error: &StoreError) {
@@ -275,25 +335,8 @@ impl FollowerThread<'_> {
         }
     }
 
-    /// Takes note of the recipients that only other gateways know, from time to time.
-    fn look_at_neighbours(&mut self) -> Result<(), StoreError> {
-        let now = boot_time();
-        if self.neighbours_read.is_some_and(|read| now.saturating_sub(read) < NEIGHBOURS_INTERVAL) {
-            return Ok(());
-        }
-        let own = self.membership.instance();
-        let others = self.shared.gateways()?;
-        let others = others.into_iter().filter(|other| other.live && other.description.instance != own);
-        let others: Vec<GatewayDescription> = others.map(|other| other.description).collect();
-        self.core.counted.set_others(others.len());
-        let known: BTreeSet<Arc<str>> = others.into_iter().flat_map(|other| other.recipients).collect();
-        self.core.known_recipients.set_of_others(known);
-        self.neighbours_read = Some(now);
-        Ok(())
-    }
-
     /// Goes on with a history that lacks events: records again what withheld, and loads the state in force anew.
-    fn reload(&self) -> Result<(), StoreError> {
+    fn reload(&mut self) -> Result<(), StoreError> {
         let core = self.core;
         let recorded = record_again(core)?;
         if recorded > 0 {
@@ -319,6 +362,7 @@ impl FollowerThread<'_> {
         core.changes.push_everybody();
         sequencer.follower.reloaded(known);
         core.publish(&sequencer);
+        self.is_loaded_since_loss = true;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! because the scan ends at this moment.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::archive::UnreadableEvent;
@@ -135,7 +136,7 @@ impl LedgerCore {
         let live = self.live_state();
         for (entity, history) in entities.iter().zip(histories) {
             let history = history.unwrap_or_default();
-            load_state(&live, entity, history.iter().map(|past| &past.event));
+            load_state(&live, entity, history.events.iter().map(|past| &past.event));
         }
         Ok(())
     }
@@ -185,7 +186,7 @@ impl LedgerCore {
             let reading = self.warming.begin_reading();
             let history = self.archive.histories(&[entity])?.pop().flatten();
             let state = history.map(|history| {
-                let events = history.iter().map(|past| &past.event);
+                let events = history.events.iter().map(|past| &past.event);
                 EntityState::fold(entity, events, self.archive.terms(), &self.fingerprints)
             });
             let known = state.and_then(put);
@@ -194,6 +195,7 @@ impl LedgerCore {
         };
         blocking(read).unwrap_or_else(|error: StoreError| {
             self.fail(&error);
+            self.failed_reads.fetch_add(1, Ordering::SeqCst);
             self.changes.push_everybody();
             None
         })

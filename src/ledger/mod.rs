@@ -54,6 +54,7 @@ mod warming;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -352,6 +353,12 @@ impl Ledger {
     pub fn controller(&self, controller: &SubjectId) -> (Fingerprint, Option<Arc<Controller>>) {
         let fingerprint = self.core.fingerprints.controller(controller);
         (fingerprint, self.core.controller(controller, fingerprint))
+    }
+
+    /// Returns how many times the state of somebody could not be read, and was answered as unknown. A decision that is not
+    /// handed out through [`Ledger::hand_out`] compares the number before and after it.
+    pub fn failed_reads(&self) -> u64 {
+        self.core.failed_reads.load(Ordering::SeqCst)
     }
 
     /// True if the recipient of this name is suspended.

@@ -207,10 +207,10 @@ fn evaluate(
         Err(Unresolved::Denied(denial)) => return Ok(denial),
     };
     // Releases while the ledger is stale must be on record as stale, and an evaluation is not on record.
-    if shared.ledger.freshness() != Freshness::Current {
-        return Ok(stale());
-    }
-    Ok(AccessEvaluation::new(shared, &snapshot, target, parts, now)?.response())
+    let failed_reads = shared.ledger.failed_reads();
+    let response = AccessEvaluation::new(shared, &snapshot, target, parts, now)?.response();
+    let is_known = shared.ledger.failed_reads() == failed_reads;
+    Ok(if shared.ledger.freshness() == Freshness::Current && is_known { response } else { stale() })
 }
 
 /// The configured things that a request names.

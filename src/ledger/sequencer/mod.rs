@@ -15,9 +15,10 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
+use ulid::Ulid;
 
 use crate::keys::{Fingerprint, Fingerprints};
-use crate::ledger::archive::PastEvent;
+use crate::ledger::archive::EntityHistory;
 use crate::ledger::changes::Changes;
 use crate::ledger::conflict::Conflict;
 use crate::ledger::entity::Entity;
@@ -145,7 +146,7 @@ impl AcceptedReport {
 /// Read access to what is durable, for the sequencer.
 pub(in crate::ledger) trait DurableEvents {
     /// Returns the durable events of each entity, ordered by position. `None` for an entity without any.
-    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError>;
+    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<EntityHistory>>, StoreError>;
 
     /// Returns the durable event that was recorded under the key or one of its former forms.
     fn find_repeated(
@@ -352,10 +353,11 @@ impl Sequencer {
     pub(in crate::ledger) fn apply(
         &mut self,
         live: &LiveState<'_>,
-        events_about: &[Entity],
+        events: &[(Entity, Ulid)],
         durable: &dyn DurableEvents,
     ) -> Result<(), StoreError> {
-        let touched: HashSet<&Entity> = events_about.iter().chain(&self.unsettled).collect();
+        let touched: HashSet<&Entity> =
+            events.iter().map(|(entity, _)| entity).chain(&self.unsettled).collect();
         if touched.is_empty() {
             return Ok(());
         }
@@ -364,11 +366,12 @@ impl Sequencer {
             self.read_ahead.remove(*entity);
         }
         let histories = durable.histories(&touched)?;
+        check_complete(events, &touched, &histories)?;
         for (entity, history) in touched.iter().zip(histories) {
             match (self.pending.get_mut(*entity), history) {
                 (Some(pending), history) => pending.replace_durable(live, entity, history),
                 (None, Some(history)) => {
-                    put_in_force(live, entity, history.iter().map(|past| &past.event), true);
+                    put_in_force(live, entity, history.events.iter().map(|past| &past.event), true);
                 }
                 (None, None) => forget(live, entity),
             }
@@ -387,6 +390,24 @@ impl Sequencer {
     pub(in crate::ledger) fn has_unsettled(&self) -> bool {
         !self.unsettled.is_empty()
     }
+}
+
+/// Checks that the histories have the events that made them be read. A connection to a server that has been replaced may
+/// still answer, without its successor's events.
+fn check_complete(
+    events: &[(Entity, Ulid)],
+    entities: &[&Entity],
+    histories: &[Option<EntityHistory>],
+) -> Result<(), StoreError> {
+    let by_entity: HashMap<&Entity, &EntityHistory> = entities
+        .iter()
+        .zip(histories)
+        .filter_map(|(entity, history)| Some((*entity, history.as_ref()?)))
+        .collect();
+    let is_complete =
+        events.iter().all(|(entity, id)| by_entity.get(entity).is_some_and(|history| history.contains(*id)));
+    let incomplete = || StoreError::transient("reading a history", "it lacks an event that was appended");
+    is_complete.then_some(()).ok_or_else(incomplete)
 }
 
 /// Folds the events of an entity and puts the result in force. A change that can withhold increments the epoch only

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
 use super::{Acceptance, CLOCK_TOLERANCE, EventReport, LiveState, put_in_force};
-use crate::ledger::archive::PastEvent;
+use crate::ledger::archive::{EntityHistory, PastEvent};
 use crate::ledger::conflict::{self, Conflict};
 use crate::ledger::entity::Entity;
 use crate::ledger::entity_state::EntityState;
@@ -71,9 +71,9 @@ pub(super) struct PendingEntity {
 
 impl PendingEntity {
     /// Returns an entity with these durable events; `None` if the store has none.
-    pub(super) fn new(durable: Option<Vec<PastEvent>>) -> PendingEntity {
+    pub(super) fn new(durable: Option<EntityHistory>) -> PendingEntity {
         let known = durable.is_some();
-        let durable = durable.unwrap_or_default();
+        let durable = durable.unwrap_or_default().events;
         PendingEntity { durable, known, waiting: Vec::new(), reports: 0, basis: 0 }
     }
 
@@ -164,10 +164,10 @@ impl PendingEntity {
         &mut self,
         live: &LiveState<'_>,
         entity: &Entity,
-        durable: Option<Vec<PastEvent>>,
+        durable: Option<EntityHistory>,
     ) {
         self.known = durable.is_some();
-        self.durable = durable.unwrap_or_default();
+        self.durable = durable.unwrap_or_default().events;
         self.waiting.retain(|(id, _)| !self.durable.iter().any(|past| past.id == *id));
         self.basis += 1;
         if self.known || !self.waiting.is_empty() {

@@ -8,17 +8,17 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::{DurableEvents, EventReport};
-use crate::ledger::archive::PastEvent;
+use crate::ledger::archive::EntityHistory;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::store::{IdempotencyDigest, RequestDigest, StoreError, StoredEvent};
 
-/// What the store has about some reports.
+/// The answers of the store about some reports.
 pub(super) struct ReadAhead<'c> {
     core: &'c LedgerCore,
     /// Each is used once: from then on a report about the entity is under way.
-    histories: RefCell<HashMap<Entity, Option<Vec<PastEvent>>>>,
+    histories: RefCell<HashMap<Entity, Option<EntityHistory>>>,
     repeated: HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>,
 }
 
@@ -42,7 +42,7 @@ impl<'c> ReadAhead<'c> {
 }
 
 impl DurableEvents for ReadAhead<'_> {
-    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
+    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<EntityHistory>>, StoreError> {
         if let [entity] = entities
             && let Some(history) = self.histories.borrow_mut().remove(*entity)
         {

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::read_ahead::ReadAhead;
 use super::{AcceptError, AcceptedReport, CommitJob, DurableEvents, EventReport, fingerprint};
-use crate::ledger::archive::PastEvent;
+use crate::ledger::archive::EntityHistory;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::idempotency::Idempotency;
@@ -116,7 +116,7 @@ impl LedgerCore {
 impl DurableEvents for LedgerCore {
     /// An entity that the index does not know is not looked up where this process is the only writer and has loaded
     /// everything.
-    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<Vec<PastEvent>>>, StoreError> {
+    fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<EntityHistory>>, StoreError> {
         let is_only_writer = self.archive.store().shared().is_none() && self.warming.is_complete();
         if !is_only_writer {
             return self.archive.histories(entities);

@@ -337,6 +337,10 @@ impl SharedStore for MemoryStore {
         Ok(confirmed)
     }
 
+    fn identity(&self) -> Result<u64, StoreError> {
+        Ok(self.coordinate(|coordination| coordination.leases())?.identity)
+    }
+
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
         let leases = self.coordinate(|coordination| coordination.leases())?.leases;
         let contents = self.contents();
@@ -374,6 +378,14 @@ impl SharedStore for MemoryStore {
 
 #[cfg(test)]
 impl MemoryStore {
+    /// Becomes another server that has everything.
+    pub(crate) fn fail_over(&self) {
+        if let Some(coordination) = &mut self.contents().coordination {
+            coordination.change_identity(7);
+            coordination.settle(7);
+        }
+    }
+
     /// Loses the events after a position, as a failover to a standby does that was behind. The leases of the lost time are
     /// taken as over.
     pub(crate) fn lose_after(&self, last: Position) {

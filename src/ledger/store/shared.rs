@@ -113,6 +113,9 @@ pub trait SharedStore: Send + Sync {
     /// A lease is over when this process has seen it for its term times [`CLOCK_DRIFT`] without a renewal.
     fn confirmed(&self) -> Result<Position, StoreError>;
 
+    /// Returns a number that changes when the server is another one, or may have lost its last transactions in a failover.
+    fn identity(&self) -> Result<u64, StoreError>;
+
     /// Returns all gateways on record.
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError>;
 

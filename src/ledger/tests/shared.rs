@@ -153,6 +153,10 @@ impl SharedStore for Line {
         self.answer()?.confirmed()
     }
 
+    fn identity(&self) -> Result<u64, StoreError> {
+        self.answer()?.identity()
+    }
+
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
         self.answer()?.gateways()
     }
@@ -514,4 +518,35 @@ async fn a_slow_answer_stops_no_other_thread_and_is_not_used_once_it_is_outdated
     two.line.release_answer();
     assert!(objected.await.unwrap().unwrap().changed);
     assert_eq!(status(&two.ledger, "alice"), Some(ConsentStatus::Withdrawn));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_without_a_loss_the_gateways_go_on() {
+    let (store, one, two) = two().await;
+    append(&one.ledger, "alice", GIVE).await.unwrap().unwrap();
+    until(|| status(&two.ledger, "alice").is_some()).await;
+    for member in [&one, &two] {
+        member.cut(true);
+    }
+    store.fail_over();
+    tokio::time::sleep(TERM).await;
+    for member in [&one, &two] {
+        member.cut(false);
+        member.until_current().await;
+        assert_eq!(status(&member.ledger, "alice"), Some(ConsentStatus::Given));
+    }
+    let withdrawn = append(&two.ledger, "alice", WITHDRAW).await.unwrap().unwrap();
+    assert!(two.ledger.in_force_everywhere(withdrawn).await);
+    assert_eq!(status(&one.ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    assert_eq!(one.ledger.lost_history(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_that_read_ids_differently_the_later_one_stops() {
+    let (store, one, two) = two().await;
+    let other = Ledger::with_store(Arc::clone(&store) as Arc<dyn Store>, &keys(), Arc::new(Fixture)).unwrap();
+    other.join(GatewayDescription { namespaces: [1; 32], ..description("other") }).unwrap();
+    until(|| !other.healthy()).await;
+    tokio::time::sleep(TERM).await;
+    assert!(one.ledger.healthy() && two.ledger.healthy());
 }

@@ -71,6 +71,7 @@ async fn nothing_leaves_on_a_state_that_could_not_be_read() {
     let epoch = ledger.epoch();
     let (fingerprint, known) = ledger.subject(&id("alice"));
     assert!(known.is_none());
+    assert_eq!(ledger.failed_reads(), 1, "for decisions that are not handed out");
     assert_eq!(ledger.hand_out(epoch, &[fingerprint], |_| true, || ()), None);
     disk.state.lock().unwrap().unreadable = false;
     let epoch = ledger.epoch();

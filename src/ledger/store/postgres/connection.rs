@@ -161,7 +161,10 @@ impl Connections {
             })
         });
         let taken = taken.await;
-        if let Err(failure) = &taken {
+        // A time-out is no break: all connections may be in use.
+        if let Err(failure) = &taken
+            && !matches!(failure, PostgresFailure::TimedOut(_))
+        {
             self.note(failure);
         }
         taken
@@ -359,7 +362,7 @@ fn session_settings(limits: &TimeLimits) -> String {
          SET default_transaction_isolation = 'read committed';
          SET jit = off; SET enable_seqscan = off;
          SET lock_timeout = {lock}; SET statement_timeout = {read};
-         SET idle_in_transaction_session_timeout = {hold};
+         SET idle_in_transaction_session_timeout = {hold}; SET tcp_user_timeout = {hold};
          SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
 }

@@ -200,6 +200,19 @@ impl ObservedLeases {
         Ok(confirmed)
     }
 
+    /// See [`SharedStore::identity`](crate::ledger::store::shared::SharedStore::identity).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[allow(clippy::unused_self, reason = "all coordination goes through this type")]
+    pub(super) fn identity(&self, connections: &Connections) -> Result<u64, StoreError> {
+        let limit = connections.limits.exchange;
+        connections.operate("reading the identity of the server", limit, async |client| {
+            let row = client.query_one(&client.prepare_cached(IDENTITY).await?, &[]).await?;
+            Ok(history_identity(row.try_get(0)?, row.try_get(1)?))
+        })
+    }
+
     /// See [`SharedStore::gateways`](crate::ledger::store::shared::SharedStore::gateways).
     ///
     /// # Errors

@@ -237,6 +237,10 @@ impl SharedStore for PostgresStore {
         self.leases.confirmed(&self.connections)
     }
 
+    fn identity(&self) -> Result<u64, StoreError> {
+        self.leases.identity(&self.connections)
+    }
+
     fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
         self.leases.gateways(&self.connections)
     }

@@ -70,7 +70,7 @@ impl PostgresServer {
     /// Starts a server with these settings whose disk is a file system of its own, with this number of MiB. `None`, with a
     /// message, if it cannot be mounted.
     pub(crate) fn start_on_small_disk(settings: &[&str], mebibytes: u32) -> Option<PostgresServer> {
-        let server = PostgresServer::allocate(settings)?;
+        let server = PostgresServer::allocate(&in_memory(), settings)?;
         let data = server.data();
         std::fs::create_dir(&data).unwrap();
         let mut mount = Command::new("mount");
@@ -90,7 +90,7 @@ impl PostgresServer {
     /// Starts a standby that follows this server.
     pub(crate) fn start_follower(&self) -> PostgresServer {
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
-        let follower = PostgresServer::allocate(&settings).unwrap();
+        let follower = PostgresServer::allocate(&in_memory(), &settings).unwrap();
         let mut copy = follower.command("pg_basebackup");
         copy.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--username=postgres"]);
         copy.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string()]);
@@ -127,6 +127,15 @@ impl PostgresServer {
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Starts a server with its data in a new folder below `parent`.
+    #[allow(dead_code, reason = "the benchmark of the ledger uses it")]
+    pub(crate) fn start_on(parent: &Path, settings: &[&str]) -> Option<PostgresServer> {
+        let server = PostgresServer::allocate(parent, settings)?;
+        server.initialize(&[]);
+        server.run();
+        Some(server)
+    }
+
     /// Starts a server that accepts only reads, as a standby does.
     pub(crate) fn start_standby() -> Option<PostgresServer> {
         let server = PostgresServer::prepare(&[])?;
@@ -136,18 +145,18 @@ impl PostgresServer {
     }
 
     fn prepare(settings: &[&str]) -> Option<PostgresServer> {
-        let server = PostgresServer::allocate(settings)?;
+        let server = PostgresServer::allocate(&in_memory(), settings)?;
         server.initialize(&[]);
         Some(server)
     }
 
     /// Makes the folder of a server, without data.
-    fn allocate(settings: &[&str]) -> Option<PostgresServer> {
+    fn allocate(parent: &Path, settings: &[&str]) -> Option<PostgresServer> {
         let Some(binaries) = find_binaries() else {
             skip("tests with PostgreSQL, because PostgreSQL 15 or later is not installed");
             return None;
         };
-        let (folder, account) = create_folder();
+        let (folder, account) = create_folder(parent);
         let mut supervisor = Command::new("sh");
         supervisor.args(["-c", SUPERVISOR, "supervisor"]).arg(&folder).stdin(Stdio::piped()).process_group(0);
         let supervisor = supervisor.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -305,10 +314,14 @@ fn find_binaries() -> Option<PathBuf> {
 }
 
 /// Creates a folder for a server, and determines the account that the server runs under.
-fn create_folder() -> (PathBuf, Option<(u32, u32)>) {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// Returns a folder in memory where the system has one.
+fn in_memory() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+fn create_folder(parent: &Path) -> (PathBuf, Option<(u32, u32)>) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("pg-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let folder = parent.join(name);
     std::fs::create_dir(&folder).unwrap();
