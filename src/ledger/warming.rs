@@ -64,7 +64,7 @@ impl Warming {
         }
     }
 
-    /// Begins anew, with the next scan: the state in force is no longer in memory. What the earlier scan reads is void.
+    /// Begins anew, with the next scan: the state in force is no longer in memory. The earlier scan puts nothing more in force.
     /// Waits for those who are reading from the store: they may put a state into memory that is void, too.
     ///
     /// The caller holds the lock of the sequencer until the memory is cleared.
