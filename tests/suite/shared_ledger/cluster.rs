@@ -356,6 +356,21 @@ credentials = [{credential}]
         self.returns.lock().unwrap().push(healed.elapsed());
     }
 
+    /// Waits until a gateway records an event again, and notes how long that took.
+    pub(super) fn expect_records(&self, gateway: usize, healed: Instant) {
+        let path = format!("/v1/subjects/{FAITHFUL}/events");
+        let notice = br#"{"kind": "notice", "notice": "n"}"#;
+        let record = || {
+            let admin = self.gateways[gateway].admin()?;
+            exchange(admin, "POST", &path, &[], notice, PATIENCE).filter(|(answer, _)| answer.status == 200)
+        };
+        while record().is_none() {
+            assert!(healed.elapsed() < PATIENCE, "{}", self.log(gateway));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.returns.lock().unwrap().push(healed.elapsed());
+    }
+
     /// Checks the promises, and that every gateway and a new one know the same, every acknowledged event included.
     pub(super) fn check(&self) {
         // In force everywhere, and with it all events before it.
