@@ -23,7 +23,7 @@ use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
 use crate::assembly::ledger_store::{self, OpenStoreError};
 use crate::keys::Keys;
-use crate::ledger::store::shared::{CLOCK_DRIFT, MAX_LEASE};
+use crate::ledger::store::shared::{CLOCK_DRIFT, MAX_LEASE, SharedStore};
 use crate::ledger::{
     self, Acknowledgement, AppendError, Batch, Entity, FileError, Ledger, LineResult, Position, PositionMark,
     Store,
@@ -121,7 +121,7 @@ fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClie
     if let Ok(mark) = PositionMark::open(location.keys, &mark_name) {
         ledger.set_position_mark(mark);
     }
-    let of_gateways = store.shared().map(|shared| shared.gateways()).transpose();
+    let of_gateways = store.shared().map(SharedStore::gateways).transpose();
     let of_gateways = of_gateways.map_err(|error| unusable_error(&error))?.into_iter().flatten();
     let of_gateways = of_gateways.flat_map(|gateway| gateway.description.recipients);
     ledger.set_recipients(location.recipients.iter().cloned().chain(of_gateways));

@@ -315,7 +315,7 @@ impl FollowerThread<'_> {
                  released until `purposegate ledger accept-history`"
             ),
             Renewal::Renewed if was_lost.is_some() => {
-                tracing::warn!("the loss of events was accepted: going on")
+                tracing::warn!("the loss of events was accepted: going on");
             }
             Renewal::HistoryLost { .. } | Renewal::Renewed | Renewal::Behind => {}
         }

@@ -55,6 +55,7 @@ fn is_transient<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> bool {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "writers, reader and checks share the same figures")]
 fn several_writers_give_each_position_once_and_nobody_misses_an_event() {
     let Some(server) = PostgresServer::shared() else { return };
     let database = server.create_database("");
@@ -766,35 +767,4 @@ fn no_message_repeats_what_the_server_says() {
     let mut options = options(server, &database);
     options.server.password("s3cret");
     assert!(!format!("{options:?}").contains("s3cret"));
-}
-
-/// Measures appends of batches, as a writer with many events in flight makes them.
-#[test]
-#[ignore = "a measurement: cargo test --release --lib -- --ignored --nocapture batches_of_events"]
-fn batches_of_events_a_second() {
-    let Some(store) = open_empty() else { return };
-    let mut known = KnownHistory::default();
-    for size in [1_u64, 16, 256] {
-        let (began, mut count) = (Instant::now(), 0);
-        while began.elapsed() < Duration::from_secs(3) {
-            let mut last = None;
-            store
-                .append(&known, &mut |tail| {
-                    let event = |n: u64| {
-                        let n = tail.last.0 + n;
-                        let key = u128::from(n).to_be_bytes();
-                        let mut row = new_event(subject(None, &format!("person-{}", n % 100_000)), n, Some(key));
-                        row.stored.event = r#"{"kind":"consent-given","purpose":"marketing","at":"2026-01-01T00:00:00Z","source":"form","text":"newsletter-2026-01","proof":"double opt-in"}"#.to_owned();
-                        row
-                    };
-                    let rows: Vec<_> = (1..=size).map(event).collect();
-                    last = rows.last().cloned();
-                    Ok(rows)
-                })
-                .unwrap();
-            known = KnownHistory::ending_with(&last.unwrap().stored);
-            count += size;
-        }
-        eprintln!("{size} in a batch: {:.0} events/s", count as f64 / began.elapsed().as_secs_f64());
-    }
 }
