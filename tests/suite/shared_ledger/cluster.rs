@@ -27,6 +27,8 @@ const RETURN_TIME: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Number of gateways in a cluster.
 pub(super) const GATEWAYS: usize = 3;
+/// The words of a gateway that does not start, because the server did not answer in time.
+const LATE_SERVER: &str = "PostgreSQL did not answer within";
 /// A person who consents and never withdraws.
 pub(super) const FAITHFUL: &str = "p-0";
 
@@ -398,7 +400,8 @@ credentials = [{credential}]
             assert_eq!(everybody(gateway), states, "{}", gateway.name);
         }
         for log in self.gateways.iter().flat_map(Member::logs).chain(fresh.logs()) {
-            assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("panicked"), "{log}");
+            let is_fatal = |line: &str| line.contains("\"level\":\"ERROR\"") && !line.contains(LATE_SERVER);
+            assert!(!log.lines().any(is_fatal) && !log.contains("panicked"), "{log}");
         }
         let mut returns = self.returns.lock().unwrap().clone();
         returns.sort();
@@ -489,8 +492,11 @@ impl Member {
         let mut child = command.spawn().unwrap();
         let (address, admin) = wait(|| {
             let text = std::fs::read_to_string(&log).unwrap();
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "{} ended with {ended:?}: {text}", self.name);
+            if let Some(ended) = child.try_wait().unwrap() {
+                // On a busy machine the server may be late. An operator's supervisor starts the gateway again, too.
+                assert!(text.contains(LATE_SERVER), "{} ended with {ended:?}: {text}", self.name);
+                child = command.spawn().unwrap();
+            }
             Some((logged_address(&text, "listening")?, logged_address(&text, "admin listening")?))
         });
         *self.process.lock().unwrap() = Some(Running { child, address, admin });
