@@ -256,7 +256,9 @@ impl LedgerCore {
         rows: &[EventRow],
     ) -> Result<(), StoreError> {
         let Some(last) = rows.last() else {
+            // Only repetitions. The event that they repeat may have become known with this append.
             self.sequencer().mark_durable(&self.live_state(), jobs, rows);
+            self.changes.wait_for_hand_outs();
             return Ok(());
         };
         let known = KnownHistory::ending_with(&last.stored);
