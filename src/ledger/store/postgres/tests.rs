@@ -28,10 +28,17 @@ fn open(server: &PostgresServer, database: &str) -> PostgresStore {
     PostgresStore::open(options(server, database), &CHECK, true).unwrap()
 }
 
+/// Opens a ledger with long time limits, for tests of what the store does and not of how long it takes: a busy machine keeps
+/// a thread waiting for longer than a short lease permits a transaction to pause.
+fn open_patiently(server: &PostgresServer, database: &str) -> PostgresStore {
+    let options = PostgresOptions { lease: MAX_LEASE, ..options(server, database) };
+    PostgresStore::open(options, &CHECK, true).unwrap()
+}
+
 /// Opens an empty ledger on the shared server. `None` without PostgreSQL.
 pub(in crate::ledger::store) fn open_empty() -> Option<PostgresStore> {
     let server = PostgresServer::shared()?;
-    Some(open(server, &server.create_database("")))
+    Some(open_patiently(server, &server.create_database("")))
 }
 
 fn alice(position: u64) -> EventRow {
@@ -70,7 +77,7 @@ fn several_writers_give_each_position_once_and_nobody_misses_an_event() {
         }
     };
     let write = |writer: u64| -> Vec<u64> {
-        let store = open(server, &database);
+        let store = open_patiently(server, &database);
         let (mut seen, mut known) = (Vec::new(), KnownHistory::default());
         for batch in 0..batches {
             let (mut missed, mut own) = (Vec::new(), Vec::new());
@@ -98,9 +105,11 @@ fn several_writers_give_each_position_once_and_nobody_misses_an_event() {
         seen
     };
     let read = || -> Vec<u64> {
-        let store = open(server, &database);
+        let store = open_patiently(server, &database);
         let (mut seen, mut known) = (Vec::new(), KnownHistory::default());
+        let began = Instant::now();
         loop {
+            assert!(began.elapsed() < Duration::from_secs(120), "a writer ended early");
             let was_done = done.load(Ordering::SeqCst);
             let Continuation::Continues { events, .. } = store.follow(&known, 7).unwrap() else { panic!() };
             learn(&mut seen, &mut known, &events);
