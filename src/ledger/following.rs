@@ -335,10 +335,12 @@ impl FollowerThread<'_> {
         }
     }
 
-    /// Goes on with a history that lacks events: records again what withheld, and loads the state in force anew.
+    /// Loads the state in force anew. If events are known to be lost, first records those again that withheld.
     fn reload(&mut self) -> Result<(), StoreError> {
         let core = self.core;
-        let recorded = record_again(core)?;
+        // Only after the loss is on record: before that, the new events would get the positions of the lost ones.
+        let is_lost = core.sequencer().follower.lost().is_some();
+        let recorded = if is_lost { record_again(core)? } else { 0 };
         if recorded > 0 {
             tracing::warn!(
                 events = recorded,
