@@ -452,9 +452,12 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
     }
     let event = br#"{"kind": "consent-given", "purpose": "canary-purpose"}"#;
     http::send(process.admin, "POST", "/v1/subjects/p-1/events", &[], event);
+    let ours =
+        |log: &str| -> String { log.lines().filter(|line| !line.contains("\"target\":\"hyper")).collect() };
+    // The log is read on a thread of its own.
+    wait_until(|| ours(&process.log.lock().unwrap()).contains("refused"));
     let log = process.log.lock().unwrap().clone();
-    let ours: String = log.lines().filter(|line| !line.contains("\"target\":\"hyper")).collect();
-    assert!(ours.contains("refused"), "{ours}");
+    let ours = ours(&log);
     assert!(!log.contains("inotify"), "the log, which lies in a watched folder, feeds itself");
     for value in ["Name-p", "@example.org", "pw-p", "pgk_"] {
         assert!(!ours.contains(value), "{value}: {ours}");
