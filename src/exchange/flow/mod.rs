@@ -267,6 +267,9 @@ impl BodyFlow {
     /// [`Refusal::AuditUnavailable`] if the record cannot be written. On a route with `withheld = "deny"`: an error
     /// if the body is not whole or too long, and [`Refusal::SubjectWithheld`] if a field of a subject is
     /// withheld.
+    ///
+    /// [`Refusal::AuditUnavailable`]: crate::exchange::Refusal::AuditUnavailable
+    /// [`Refusal::SubjectWithheld`]: crate::exchange::Refusal::SubjectWithheld
     pub async fn record(&mut self) -> Result<(), ResponseError> {
         self.check_usable()?;
         self.try_record().await.inspect_err(|error| self.failed = Some(*error))
