@@ -262,11 +262,13 @@ impl FollowerThread<'_> {
                 }
             },
             FollowerStep::Renew { applied } => {
+                self.load_after_loss()?;
                 core.changes.wait_for_hand_outs();
                 let renewal = shared.renew(self.membership.instance(), applied)?;
                 self.renewed(applied, renewal)?;
             }
             FollowerStep::CatchUp(known) => {
+                self.load_after_loss()?;
                 let generation = core.sequencer().follower.generation();
                 let mut applied = known.position;
                 let renewal =
@@ -300,13 +302,8 @@ impl FollowerThread<'_> {
             sequencer.follower.renewed(applied, renewal);
             was_lost
         };
-        match renewal {
-            Renewal::HistoryLost { .. } if !self.is_loaded_since_loss => {
-                // States are read with everything that is durable at that moment, lost events among it.
-                self.reload()?;
-            }
-            Renewal::Renewed => self.is_loaded_since_loss = false,
-            Renewal::HistoryLost { .. } | Renewal::Behind => {}
+        if renewal == Renewal::Renewed {
+            self.is_loaded_since_loss = false;
         }
         match renewal {
             Renewal::HistoryLost { until } if was_lost.is_none() => tracing::error!(
@@ -333,6 +330,13 @@ impl FollowerThread<'_> {
                 "the ledger cannot be followed: releases stop when the gateway's knowledge is too old"
             );
         }
+    }
+
+    /// Loads the ledger anew before a lease is asked for, if a loss is known and it was not loaded since: states are read with
+    /// everything that is durable at that moment, lost events among it. A load that fails is begun again.
+    fn load_after_loss(&mut self) -> Result<(), StoreError> {
+        let is_lost = self.core.sequencer().follower.lost().is_some();
+        if is_lost && !self.is_loaded_since_loss { self.reload() } else { Ok(()) }
     }
 
     /// Loads the state in force anew. If events are known to be lost, first records those again that withheld.
