@@ -1,0 +1,122 @@
+//! `[[listener]]`: the public listeners and their TLS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::address;
+use crate::config::descriptors::DescriptorBudget;
+use crate::config::files::existing;
+use crate::config::tls::{self, TlsError, TlsFiles, TlsServer};
+use crate::config::{Host, Part};
+use crate::document::Fields;
+use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient};
+use crate::finding::Finding;
+
+/// Hint for certificate files that do not exist.
+const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes development certificates";
+
+/// `[[listener]]`: a public listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSection {
+    /// Address to bind.
+    pub address: SocketAddr,
+    /// Authorities that requests can be for. Empty: any.
+    pub authorities: Vec<String>,
+    /// Time for a request's body to arrive.
+    pub request_timeout: Duration,
+    /// Maximum number of exchanges under way.
+    pub max_exchanges: usize,
+    /// Maximum number of exchanges of one recipient under way.
+    pub max_exchanges_per_recipient: usize,
+    /// TLS. `None`: plaintext.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `[listener.tls]`: the files, and their content when they were read.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// Paths of the files.
+    pub files: TlsFiles,
+    /// The TLS configuration made of the files. An error is also a finding.
+    pub server: Result<TlsServer, TlsError>,
+    /// End of the certificate's validity, in seconds of Unix time. `None` if it cannot be read.
+    pub not_after: Option<i64>,
+}
+
+pub(in crate::config) fn listeners(part: &mut Part<'_>, host: Host) -> Vec<ListenerSection> {
+    let tables = part.fields.tables("listener", "a listener");
+    if tables.is_empty() && host == Host::Gateway {
+        let finding = Finding::error("no-listener", "there is no `[listener]`").label("in this file");
+        let finding = finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`");
+        part.fields.document().find(finding, part.fields.at());
+    }
+    let (document, at) = (part.fields.document(), tables.first().map(Fields::at));
+    let listeners: Vec<ListenerSection> =
+        tables.into_iter().filter_map(|fields| listener(part, fields)).collect();
+    let exchanges = listeners.iter().map(|listener| listener.max_exchanges).sum();
+    if let Some((complaint, at)) = DescriptorBudget::of_system(listeners.len(), exchanges).shortage().zip(at)
+    {
+        let hint = "raise it: `ulimit -Hn`, `LimitNOFILE=` of systemd, `nofile` of the container";
+        document.find(Finding::warning("few-open-files", complaint).hint(hint), at);
+    }
+    listeners
+}
+
+fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> {
+    let document = fields.document();
+    fields.allow();
+    let address = fields.needed_text("address").and_then(|text| address(document, text));
+    let authorities = fields.texts("authorities").iter().map(|name| name.value.to_owned()).collect();
+    let request_timeout = fields.duration("request-timeout").unwrap_or(Duration::from_secs(30));
+    let mut number = |key| Some(usize::try_from(fields.number(key)?.value).unwrap_or(usize::MAX));
+    let max_exchanges = number("max-exchanges").unwrap_or(MAX_EXCHANGES);
+    let max_exchanges_each = number("max-exchanges-per-recipient");
+    let tls = fields.fields("tls", "`[listener.tls]`");
+    let plaintext = tls.is_none();
+    let tls = tls.and_then(|fields| listener_tls(part, fields));
+    fields.end();
+    let address = address?;
+    if plaintext && !address.value.ip().is_loopback() {
+        let finding =
+            Finding::warning("plaintext-listener", "this listener speaks plaintext beyond the loopback");
+        let hint = "add `[listener.tls]`: credentials and personal data travel in clear here";
+        document.find(finding.label("reached from elsewhere").hint(hint), address.at);
+    }
+    Some(ListenerSection {
+        address: address.value,
+        authorities,
+        request_timeout,
+        max_exchanges,
+        max_exchanges_per_recipient: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
+        tls,
+    })
+}
+
+fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
+    let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file, CERTIFICATES));
+    let key = fields.needed_text("key").and_then(|file| existing(part, &file, CERTIFICATES));
+    let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file, CERTIFICATES));
+    let words = [("optional", false), ("required", true)];
+    let demanded = fields.choice("client-certificate", &words);
+    if demanded == Some(true) && client_ca.is_none() {
+        fields.missing("client-ca");
+    }
+    let (document, at) = (fields.document(), fields.at());
+    fields.end();
+    let client_required = demanded.unwrap_or(false);
+    let files = TlsFiles { certificate: certificate?, key: key?, client_ca, client_required };
+    let server = tls::server(&files);
+    if let Err(error) = &server {
+        let words = format!("TLS cannot be set up: {error}");
+        // A user who works on the ledger or tries a mapping need not be able to read the gateway's key.
+        let finding = match error.denied {
+            true => Finding::warning("unreadable-tls", words),
+            false => Finding::error("bad-tls", words),
+        };
+        let hint =
+            "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
+        document.find(finding.label("of this listener").hint(hint), at);
+    }
+    let not_after = tls::not_after(&files.certificate);
+    Some(ListenerTls { files, server, not_after })
+}
