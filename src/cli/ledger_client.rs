@@ -7,21 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use super::error::{CliError, unusable_error};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
 use crate::assembly::ledger_store::{self, OpenStoreError};
+use crate::config::tls_client::ClientTlsFiles;
+use crate::gateway::http_client::{HttpClient, HttpLimits, HttpUrl};
 use crate::keys::Keys;
 use crate::ledger::store::shared::{CLOCK_DRIFT, MAX_LEASE, SharedStore};
 use crate::ledger::{
@@ -30,8 +28,8 @@ use crate::ledger::{
 };
 use crate::vocabulary::SubjectId;
 
-/// Time for one response of the admin API.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bounds of one response of the admin API. The largest one answers a batch of an import, line by line.
+const ANSWER_LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(60), max_body: 64 << 20 };
 
 /// Time between two questions whether an event is in force on all gateways.
 const CONFIRMATION_POLL: Duration = Duration::from_millis(50);
@@ -74,9 +72,8 @@ pub(super) trait LedgerClient {
 /// # Errors
 /// [`CliError::Unusable`].
 pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), CliError> {
-    let gateway = GatewayClient { admin, runtime: runtime()? };
-    let request = Request::builder().method(Method::GET).uri(path).header(HOST, admin.to_string());
-    let request = request.body(Full::default()).map_err(|error| gateway.unreachable(&error))?;
+    let gateway = GatewayClient::new(admin)?;
+    let request = Request::get(path).body(Bytes::new()).map_err(|error| gateway.unreachable(&error))?;
     gateway.answer(request)
 }
 
@@ -108,7 +105,7 @@ fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClie
     let store = match ledger_store::open(location.ledger, keys) {
         Ok(store) => store,
         Err(OpenStoreError::File(FileError::InUse(_))) => {
-            return Ok(Box::new(GatewayClient { admin: location.admin, runtime }));
+            return Ok(Box::new(GatewayClient::new(location.admin)?));
         }
         Err(error) => return Err(unusable_error(&error)),
     };
@@ -211,6 +208,7 @@ impl LedgerClient for DirectClient {
 #[derive(Debug)]
 struct GatewayClient {
     admin: SocketAddr,
+    http: HttpClient,
     runtime: Runtime,
 }
 
@@ -282,26 +280,25 @@ fn request(entity: &Entity, spelled: &str, event: &Value) -> (String, Value) {
 }
 
 impl GatewayClient {
+    fn new(admin: SocketAddr) -> Result<GatewayClient, CliError> {
+        let url: HttpUrl = format!("http://{admin}").parse().map_err(|error| unusable_error(&error))?;
+        let http = HttpClient::new(url, &ClientTlsFiles::default(), ANSWER_LIMITS);
+        Ok(GatewayClient { admin, http: http.map_err(|error| unusable_error(&error))?, runtime: runtime()? })
+    }
+
     fn post(&self, path: &str, key: Option<&str>, body: Vec<u8>) -> Result<(StatusCode, Bytes), CliError> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header(HOST, self.admin.to_string())
-            .header(CONTENT_TYPE, "application/json");
+        let mut request = Request::post(path).header(CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreachable(&error))?;
+        let request = request.body(Bytes::from(body)).map_err(|error| self.unreachable(&error))?;
         self.answer(request)
     }
 
-    fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), CliError> {
-        self.runtime.block_on(async {
-            tokio::time::timeout(ANSWER_TIMEOUT, send(self.admin, request))
-                .await
-                .map_err(|error| self.unreachable(&error))?
-                .map_err(|error| self.unreachable(&*error))
-        })
+    fn answer(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), CliError> {
+        let answer = self.runtime.block_on(self.http.send(request));
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        Ok((answer.status(), answer.into_body()))
     }
 
     fn unreachable(&self, error: &dyn std::error::Error) -> CliError {
@@ -317,26 +314,6 @@ impl GatewayClient {
         let text =
             said.map_or_else(|| format!("the gateway at {} answered {status}", self.admin), str::to_owned);
         if status.is_client_error() { CliError::Refused(text) } else { CliError::Unusable(text) }
-    }
-}
-
-async fn send(
-    admin: SocketAddr,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(admin).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let answered = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok((status, body))
-    };
-    // The connection is dropped after the response.
-    tokio::select! {
-        biased;
-        answer = answered => answer,
-        ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".into(), Into::into)),
     }
 }
 

@@ -11,6 +11,7 @@ mod client_certificate;
 mod connection;
 #[cfg(test)]
 mod differential;
+pub(crate) mod http_client;
 mod listener;
 mod plaintext;
 mod reload;
