@@ -1,24 +1,184 @@
 //! Events of the ledger: recorded, imported, listed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use hyper::body::Incoming;
+use http::HeaderName;
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::problem::AdminProblem;
-use super::request::{AdminRequest, REQUEST_TIME, read_body, text_header};
-use super::{AdminApi, AdminResponse, ok, response};
-use crate::ledger::{self, Acknowledgement, AppendError, Entity, Ledger, LineResult};
-use crate::vocabulary::SubjectId;
+use super::AdminApi;
+use super::problem::{AdminCode, AdminProblem};
+use super::request::{BoundedBody, IdempotencyKey, PathText, QueryOf, REQUEST_TIME, Received};
+use crate::ledger::{self, Acknowledgement, AppendError, Entity, EventDraft, Ledger, LineResult};
 
 /// Maximum size of a batch of events, in bytes.
 const MAX_BATCH: usize = 64 << 20;
 /// Maximum time that `wait=everywhere` waits for other gateways.
 const EVERYWHERE_TIME: Duration = REQUEST_TIME;
+
+/// The answer to an event.
+pub(super) type Acknowledged = Result<Json<Map<String, Value>>, AdminProblem>;
+
+/// The query of a request that records an event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventQuery {
+    /// Wait until the event is in force on every gateway.
+    wait: Option<WaitFor>,
+}
+
+/// The query of a request that records an event about a person or an account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonEventQuery {
+    /// Namespace of the id in the path.
+    namespace: Option<String>,
+    /// Wait until the event is in force on every gateway.
+    wait: Option<WaitFor>,
+}
+
+impl PersonEventQuery {
+    /// Separates the namespace, which belongs to the path.
+    fn split(self) -> (Option<String>, EventQuery) {
+        (self.namespace, EventQuery { wait: self.wait })
+    }
+}
+
+/// The query of a batch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchQuery {
+    /// Wait until all events are in force on every gateway.
+    wait: Option<WaitFor>,
+    /// Number of the first line.
+    #[serde(default = "first_line")]
+    from: u64,
+    /// Events can name recipients that the configuration does not have.
+    #[serde(default, rename = "keep-unknown-recipients")]
+    keep_unknown_recipients: bool,
+}
+
+fn first_line() -> u64 {
+    1
+}
+
+/// The gateways that an acknowledgement waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WaitFor {
+    Everywhere,
+}
+
+/// The body of a request that records an event, and what is known from its head.
+pub(super) struct EventBody {
+    pub(super) key: Option<String>,
+    pub(super) body: Bytes,
+    received: Instant,
+}
+
+impl<S: Send + Sync> FromRequest<S> for EventBody {
+    type Rejection = AdminProblem;
+
+    async fn from_request(request: Request, state: &S) -> Result<EventBody, AdminProblem> {
+        let (mut parts, body) = request.into_parts();
+        let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, state).await?;
+        let Received(received) = Received::from_request_parts(&mut parts, state).await?;
+        let request = Request::from_parts(parts, body);
+        let BoundedBody(body) =
+            BoundedBody::<{ ledger::MAX_EVENT_BYTES }>::from_request(request, state).await?;
+        Ok(EventBody { key, body, received })
+    }
+}
+
+/// `POST /v1/subjects/{id}/events`: records an event about a person.
+pub(super) async fn about_subject(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<PersonEventQuery>,
+    event: EventBody,
+) -> Acknowledged {
+    let (namespace, query) = query.split();
+    let person = Entity::Subject(admin.person(&id, namespace.as_deref())?);
+    admin.append_any(&query, event, person).await
+}
+
+/// `POST /v1/controllers/{id}/events`: records an event about an account.
+pub(super) async fn about_controller(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<PersonEventQuery>,
+    event: EventBody,
+) -> Acknowledged {
+    let (namespace, query) = query.split();
+    let account = Entity::Controller(admin.person(&id, namespace.as_deref())?);
+    admin.append_any(&query, event, account).await
+}
+
+/// `POST /v1/recipients/{name}/events`: suspends or resumes a recipient.
+pub(super) async fn about_recipient(
+    State(admin): State<AdminApi>,
+    PathText(name): PathText,
+    QueryOf(query): QueryOf<EventQuery>,
+    event: EventBody,
+) -> Acknowledged {
+    let recipient = Entity::Recipient(admin.recipient(&name)?);
+    admin.append_any(&query, event, recipient).await
+}
+
+/// `POST /v1/subjects/{id}/requests`: records a request of a person.
+pub(super) async fn request_received(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<PersonEventQuery>,
+    event: EventBody,
+) -> Acknowledged {
+    let (namespace, query) = query.split();
+    let person = Entity::Subject(admin.person(&id, namespace.as_deref())?);
+    admin.append_of_kind(&query, event, person, "request-received").await
+}
+
+/// `POST /v1/subjects/{id}/answers`: records the answer to a request of a person.
+pub(super) async fn request_answered(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<PersonEventQuery>,
+    event: EventBody,
+) -> Acknowledged {
+    let (namespace, query) = query.split();
+    let person = Entity::Subject(admin.person(&id, namespace.as_deref())?);
+    admin.append_of_kind(&query, event, person, "request-answered").await
+}
+
+/// `POST /v1/events:batch`: imports a batch of events. Returns one line for each.
+pub(super) async fn batch(
+    State(admin): State<AdminApi>,
+    QueryOf(query): QueryOf<BatchQuery>,
+    IdempotencyKey(key): IdempotencyKey,
+    Received(received): Received,
+    BoundedBody(body): BoundedBody<MAX_BATCH>,
+) -> ([(HeaderName, &'static str); 1], String) {
+    let batch = ledger::Batch {
+        from: query.from,
+        name: key.as_deref(),
+        keep_unknown_recipients: query.keep_unknown_recipients,
+    };
+    let mut results = Vec::new();
+    let ledger = &admin.shared.ledger;
+    ledger.import(&body, batch, Timestamp::now(), |result: LineResult| results.push(result)).await;
+    let recorded = results.iter().filter_map(|result| result.outcome.as_ref().ok());
+    let in_force = match (query.wait, recorded.max_by_key(|recorded| recorded.position)) {
+        (Some(WaitFor::Everywhere), Some(last)) => Some(admin.reach_everywhere(received, *last).await),
+        _ => None,
+    };
+    let lines: String = results.iter().map(|result| result_line(result, ledger, in_force)).collect();
+    ([(CONTENT_TYPE, "application/x-ndjson")], lines)
+}
 
 impl AdminApi {
     /// Reads the ledger's file on a thread of its own: a slow disk must not delay exchanges.
@@ -33,14 +193,8 @@ impl AdminApi {
         }
     }
 
-    /// Returns the state of a person in the ledger.
-    pub(super) async fn subject(&self, subject: SubjectId) -> Result<AdminResponse, AdminProblem> {
-        let state = self.read_ledger(move |archive| archive.show(&subject, None, Timestamp::now())).await?;
-        state.map(|state| ok(&Value::Object(state))).ok_or_else(AdminProblem::not_found)
-    }
-
     /// Returns all events about an entity, in the order of their positions.
-    pub(super) async fn history(&self, entity: Entity) -> Result<AdminResponse, AdminProblem> {
+    pub(super) async fn history(&self, entity: Entity) -> Result<Json<Value>, AdminProblem> {
         let ledger = &self.shared.ledger;
         let stored = self.read_ledger(move |archive| archive.history(&entity)).await?;
         let events = stored.iter().map(|stored| {
@@ -50,52 +204,49 @@ impl AdminApi {
             Value::Object(event)
         });
         let events: Vec<Value> = events.collect();
-        if events.is_empty() { Err(AdminProblem::not_found()) } else { Ok(ok(&Value::Array(events))) }
+        if events.is_empty() { Err(AdminProblem::not_found()) } else { Ok(Json(Value::Array(events))) }
     }
 
     /// Records an event whose kind the path implies.
     pub(super) async fn append_of_kind(
         &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
+        query: &EventQuery,
+        event: EventBody,
         entity: Entity,
         kind: &str,
-    ) -> Result<AdminResponse, AdminProblem> {
-        let (key, body) = head.event(request).await?;
-        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-        let draft = ledger::parse_of_kind(&body, kind, entity.kind(), self.shared.ledger.terms())?;
-        Ok(ok(&Value::Object(self.append_draft(head, key, &entity, draft).await?)))
+    ) -> Acknowledged {
+        let body: &[u8] = if event.body.is_empty() { b"{}" } else { &event.body };
+        let draft = ledger::parse_of_kind(body, kind, entity.kind(), self.shared.ledger.terms())?;
+        self.append(query, event, &entity, draft).await
     }
 
     /// Records an event of any kind.
-    pub(super) async fn append(
-        &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
-        entity: Entity,
-    ) -> Result<AdminResponse, AdminProblem> {
-        let (key, body) = head.event(request).await?;
-        let draft = ledger::parse(&body, entity.kind(), self.shared.ledger.terms())?;
-        Ok(ok(&Value::Object(self.append_draft(head, key, &entity, draft).await?)))
+    async fn append_any(&self, query: &EventQuery, event: EventBody, entity: Entity) -> Acknowledged {
+        let draft = ledger::parse(&event.body, entity.kind(), self.shared.ledger.terms())?;
+        self.append(query, event, &entity, draft).await
     }
 
     /// Records an event. Returns the acknowledgement: the event is durable and in force.
-    pub(super) async fn append_draft(
+    pub(super) async fn append(
         &self,
-        head: &AdminRequest,
-        key: Option<String>,
+        query: &EventQuery,
+        event: EventBody,
         entity: &Entity,
-        draft: ledger::EventDraft,
-    ) -> Result<Map<String, Value>, AdminProblem> {
+        draft: EventDraft,
+    ) -> Acknowledged {
         let kind = draft.kind.name();
         let withholds =
             !matches!(draft.kind.effect(), ledger::EventEffect::Permissive | ledger::EventEffect::Neutral);
-        let recorded = self.shared.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
+        let key = event.key.as_deref();
+        let recorded = self.shared.ledger.append(entity, draft, key, Timestamp::now()).await?;
         self.shared.metrics.ledger_events.with_label_values(&[kind]).inc();
         if withholds {
-            self.shared.metrics.withdrawal_effect.observe(head.received.elapsed().as_secs_f64());
+            self.shared.metrics.withdrawal_effect.observe(event.received.elapsed().as_secs_f64());
         }
-        let in_force = self.reach(head, recorded).await;
+        let in_force = match query.wait {
+            None => InForce::Here,
+            Some(WaitFor::Everywhere) => self.reach_everywhere(event.received, recorded).await,
+        };
         let mut acknowledgement = Map::from_iter([
             ("event".to_owned(), recorded.event.to_string().into()),
             ("position".to_owned(), self.shared.ledger.position_token(recorded.position).into()),
@@ -106,47 +257,18 @@ impl AdminApi {
         if recorded.repeated {
             acknowledgement.insert("again".to_owned(), true.into());
         }
-        Ok(acknowledgement)
+        Ok(Json(acknowledgement))
     }
 
-    /// Waits until an event is in force everywhere, if the request asks for it.
-    async fn reach(&self, head: &AdminRequest, recorded: Acknowledgement) -> InForce {
-        if !head.wait_everywhere {
-            return InForce::Here;
-        }
+    /// Waits until an event is in force everywhere.
+    async fn reach_everywhere(&self, received: Instant, recorded: Acknowledgement) -> InForce {
         let in_force = wait_everywhere(&self.shared.ledger, recorded, EVERYWHERE_TIME).await;
-        self.shared.metrics.everywhere_effect.observe(head.received.elapsed().as_secs_f64());
+        self.shared.metrics.everywhere_effect.observe(received.elapsed().as_secs_f64());
         in_force
     }
 
-    /// Imports a batch of events. Returns one line for each.
-    pub(super) async fn import(
-        &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
-    ) -> Result<AdminResponse, AdminProblem> {
-        head.require_post()?;
-        let key = text_header(request.headers(), "idempotency-key")?;
-        let body = read_body(request, MAX_BATCH).await?;
-        let batch = ledger::Batch {
-            from: head.from,
-            name: key.as_deref(),
-            keep_unknown_recipients: head.keep_unknown_recipients,
-        };
-        let mut results = Vec::new();
-        let ledger = &self.shared.ledger;
-        ledger.import(&body, batch, Timestamp::now(), |result: LineResult| results.push(result)).await;
-        let recorded = results.iter().filter_map(|result| result.outcome.as_ref().ok());
-        let in_force = match recorded.max_by_key(|recorded| recorded.position) {
-            Some(last) if head.wait_everywhere => Some(self.reach(head, *last).await),
-            Some(_) | None => None,
-        };
-        let lines: String = results.iter().map(|result| result_line(result, ledger, in_force)).collect();
-        Ok(response(StatusCode::OK, "application/x-ndjson", lines))
-    }
-
     /// Returns the recipient of this name that this gateway, or another one of the ledger, has in its configuration.
-    pub(super) fn recipient(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
+    fn recipient(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
         let snapshot = self.shared.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
         let found = found.map(|recipient| Arc::clone(&recipient.name));
@@ -154,7 +276,7 @@ impl AdminApi {
             let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
             let nearest = ledger::nearest_term(name, names).map(str::to_owned);
             let detail = ledger::EventError::UnknownRecipient { nearest }.to_string();
-            AdminProblem::new(StatusCode::NOT_FOUND, "not-found", detail)
+            AdminProblem::new(AdminCode::NotFound, detail)
         })
     }
 }

@@ -4,7 +4,9 @@
 //! It has no authentication of its own, so it is bound to the loopback only, and pages of other sites are refused.
 //! Every wait, body and number of connections has a bound.
 
+mod access;
 mod case;
+mod decision;
 mod event;
 mod problem;
 mod request;
@@ -13,32 +15,35 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
-use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt;
 
-use self::problem::AdminProblem;
-use self::request::{AdminRequest, read_body};
+use self::problem::{AdminCode, AdminProblem};
+use self::request::{Received, refuse_cross_site};
 use super::acceptor::Acceptor;
-use super::authzen::{self, MalformedRequest};
 use super::connection::{HEAD_TIME, STALL_TIME};
 use crate::exchange::{SharedState, position};
-use crate::ledger::{self, AppendError, Entity};
+use crate::ledger;
+use crate::vocabulary::SubjectId;
 
-/// Maximum size of a request for access evaluations, in bytes.
-const MAX_EVALUATIONS_BYTES: usize = 1 << 20;
+/// Resources about the process: they answer whatever the ledger knows.
+const PROCESS_RESOURCES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Serves the admin API. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,8 +51,6 @@ pub(super) struct AdminApi {
     shared: Arc<SharedState>,
     draining: Arc<AtomicBool>,
 }
-
-type AdminResponse = Response<Full<Bytes>>;
 
 impl AdminApi {
     pub(super) fn new(shared: Arc<SharedState>) -> AdminApi {
@@ -61,83 +64,54 @@ impl AdminApi {
 
     /// Serves all connections. Never returns.
     pub(super) async fn run(self, acceptor: Acceptor) {
+        let router = self.router();
         loop {
             let (stream, _, permit) = acceptor.accept().await;
-            let admin = self.clone();
+            let router = router.clone();
             tokio::spawn(async move {
-                let _permit = permit;
-                let mut stream = TimeoutStream::new(stream);
-                stream.set_write_timeout(Some(STALL_TIME));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let admin = admin.clone();
-                    async move { Ok::<_, Infallible>(admin.respond(request).await) }
-                });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_TIME)
-                    .serve_connection(TokioIo::new(Box::pin(stream)), service);
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "admin connection ended");
-                }
+                serve(stream, router).await;
+                drop(permit);
             });
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> AdminResponse {
-        match AdminRequest::read(&request) {
-            Ok(head) => self.route(head, request).await.unwrap_or_else(AdminProblem::into_response),
-            Err(problem) => problem.into_response(),
-        }
-    }
-
-    async fn route(
-        &self,
-        head: AdminRequest,
-        request: Request<Incoming>,
-    ) -> Result<AdminResponse, AdminProblem> {
-        self.reach_position(&head, request.headers()).await?;
-        let segments: Vec<&str> = head.segments.iter().map(String::as_str).collect();
-        // hyper drops the body of a response to HEAD.
-        let is_get = matches!(head.method, Method::GET | Method::HEAD);
-        match segments.as_slice() {
-            ["healthz"] if is_get => Ok(response(StatusCode::OK, "text/plain", "ok\n".to_owned())),
-            ["readyz"] if is_get => Ok(self.readiness().await),
-            ["metrics"] if is_get => self.metrics(),
-            ["v1", "subjects", id, rest @ ..] => self.route_subject(&head, request, id, rest).await,
-            ["v1", "controllers", id, "events"] => {
-                let entity = Entity::Controller(head.person(id, self.shared.ledger.terms())?);
-                self.append(&head, request, entity).await
-            }
-            ["v1", "recipients", name, "events"] => {
-                let entity = Entity::Recipient(self.recipient(name)?);
-                self.append(&head, request, entity).await
-            }
-            ["v1", "cases", rest @ ..] => self.route_case(&head, request, rest).await,
-            ["v1", "requests"] if is_get => Ok(self.requests()),
-            ["v1", "events:batch"] => self.import(&head, request).await,
-            ["v1", "decisions", id] if is_get => self.decision(id).await,
-            ["v1", "policies"] if is_get => Ok(ok(&self.policies())),
-            ["v1", "recipients"] if is_get => Ok(ok(&self.recipients())),
-            ["v1", "routes"] if is_get => Ok(ok(&self.routes())),
-            ["access", "v1", "evaluation"] => self.access(&head, request, authzen::evaluation).await,
-            ["access", "v1", "evaluations"] => self.access(&head, request, authzen::evaluations).await,
-            [".well-known", "authzen-configuration"] if is_get => {
-                let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-                let authority = authority.ok_or_else(AdminProblem::not_found)?;
-                Ok(ok(&authzen::configuration(&format!("http://{authority}"))))
-            }
-            _ => Err(AdminProblem::not_found()),
-        }
+    /// Returns the routes of all resources.
+    fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(status::healthz))
+            .route("/readyz", get(status::readyz))
+            .route("/metrics", get(status::metrics))
+            .route("/v1/policies", get(status::policies))
+            .route("/v1/recipients", get(status::recipients))
+            .route("/v1/routes", get(status::routes))
+            .route("/v1/subjects/{id}", get(subject::subject))
+            .route("/v1/subjects/{id}/events", get(subject::history).post(event::about_subject))
+            .route("/v1/subjects/{id}/disclosures", get(subject::disclosures))
+            .route("/v1/subjects/{id}/report", get(subject::report))
+            .route("/v1/subjects/{id}/opt-out-link", get(subject::opt_out_link))
+            .route("/v1/subjects/{id}/requests", post(event::request_received))
+            .route("/v1/subjects/{id}/answers", post(event::request_answered))
+            .route("/v1/requests", get(subject::requests))
+            .route("/v1/controllers/{id}/events", post(event::about_controller))
+            .route("/v1/recipients/{name}/events", post(event::about_recipient))
+            .route("/v1/events:batch", post(event::batch))
+            .route("/v1/cases", get(case::cases).post(case::register))
+            .route("/v1/cases/{id}", get(case::case))
+            .route("/v1/cases/{id}/approve", post(case::approve))
+            .route("/v1/cases/{id}/end", post(case::end))
+            .route("/v1/decisions/{id}", get(decision::decision))
+            .route("/access/v1/evaluation", post(access::evaluation))
+            .route("/access/v1/evaluations", post(access::evaluations))
+            .route("/.well-known/authzen-configuration", get(access::configuration))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn_with_state(self.clone(), screen))
+            .with_state(self)
     }
 
     /// Waits until this gateway knows the event that the request's `Ledger-Position` names, for at most `max-staleness`.
     /// The number of connections bounds the number of waits.
-    async fn reach_position(&self, head: &AdminRequest, headers: &HeaderMap) -> Result<(), AdminProblem> {
-        let is_about_the_process =
-            matches!(head.segments.iter().map(String::as_str).next(), Some("healthz" | "readyz" | "metrics"));
-        if is_about_the_process {
-            return Ok(());
-        }
+    async fn reach_position(&self, headers: &HeaderMap) -> Result<(), AdminProblem> {
         let SharedState { ledger, .. } = &*self.shared;
         let required = position::required(headers, ledger)
             .map_err(|malformed| AdminProblem::malformed(malformed.to_string()))?;
@@ -149,98 +123,48 @@ impl AdminApi {
         }
     }
 
-    /// Routes `/v1/subjects/ID` and the paths below it.
-    async fn route_subject(
-        &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
-        id: &str,
-        rest: &[&str],
-    ) -> Result<AdminResponse, AdminProblem> {
-        let is_get = matches!(head.method, Method::GET | Method::HEAD);
-        let person = || head.person(id, self.shared.ledger.terms());
-        match rest {
-            [] if is_get => self.subject(person()?).await,
-            ["disclosures"] if is_get => self.disclosures(person()?).await,
-            ["report"] if is_get => self.report(person()?, head.html).await,
-            ["opt-out-link"] if is_get => self.opt_out_link(&person()?),
-            ["events"] if is_get => self.history(Entity::Subject(person()?)).await,
-            ["events"] => self.append(head, request, Entity::Subject(person()?)).await,
-            ["requests"] => {
-                let entity = Entity::Subject(person()?);
-                self.append_of_kind(head, request, entity, "request-received").await
-            }
-            ["answers"] => {
-                let entity = Entity::Subject(person()?);
-                self.append_of_kind(head, request, entity, "request-answered").await
-            }
-            _ => Err(AdminProblem::not_found()),
-        }
-    }
-
-    /// Routes `/v1/cases` and the paths below it.
-    async fn route_case(
-        &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
-        rest: &[&str],
-    ) -> Result<AdminResponse, AdminProblem> {
-        let is_get = matches!(head.method, Method::GET | Method::HEAD);
-        match rest {
-            [] if is_get => self.cases().await,
-            [] => self.register_case(head, request).await,
-            [id] if is_get => self.case(ledger::case_id(id)?).await,
-            [id, "approve"] => {
-                let entity = Entity::Case(ledger::case_id(id)?);
-                self.append_of_kind(head, request, entity, "case-approved").await
-            }
-            [id, "end"] => {
-                let entity = Entity::Case(ledger::case_id(id)?);
-                self.append_of_kind(head, request, entity, "case-ended").await
-            }
-            _ => Err(AdminProblem::not_found()),
-        }
-    }
-
-    /// Answers an access evaluation (OpenID AuthZEN 1.0). The response repeats the request's `X-Request-ID`.
-    async fn access(
-        &self,
-        head: &AdminRequest,
-        request: Request<Incoming>,
-        evaluate: fn(&SharedState, &[u8], Timestamp) -> Result<Value, MalformedRequest>,
-    ) -> Result<AdminResponse, AdminProblem> {
-        head.require_post()?;
-        if !self.shared.ledger.healthy() {
-            return Err(AppendError::Unavailable.into());
-        }
-        let id = request.headers().get("x-request-id").cloned();
-        let body = read_body(request, MAX_EVALUATIONS_BYTES).await?;
-        let evaluation = evaluate(&self.shared, &body, Timestamp::now())
-            .map_err(|error| AdminProblem::malformed(error.to_string()))?;
-        let mut response = ok(&evaluation);
-        if let Some(id) = id {
-            response.headers_mut().insert("x-request-id", id);
-        }
-        Ok(response)
-    }
-
-    /// Returns the record of a decision in the disclosure logs.
-    async fn decision(&self, id: &str) -> Result<AdminResponse, AdminProblem> {
-        match self.shared.logged_decision(id.to_owned()).await {
-            Ok(Some(record)) => Ok(ok(&record)),
-            Ok(None) => Err(AdminProblem::not_found()),
-            Err(error) => Err(AdminProblem::log_unreadable(&error)),
-        }
+    /// Reads the id of a person or an account, in the namespace that the query names.
+    fn person(&self, id: &str, namespace: Option<&str>) -> Result<SubjectId, AdminProblem> {
+        Ok(ledger::person(id, namespace, self.shared.ledger.terms())?)
     }
 }
 
-fn ok(value: &Value) -> AdminResponse {
-    response(StatusCode::OK, "application/json", value.to_string())
+/// Serves one connection. Every wait for its client has a bound.
+async fn serve(stream: TcpStream, router: Router) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALL_TIME));
+    let service =
+        service_fn(move |request: http::Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "admin connection ended");
+    }
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> AdminResponse {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+/// Checks each request before the handler of its resource.
+async fn screen(
+    State(admin): State<AdminApi>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, AdminProblem> {
+    let received = Received(Instant::now());
+    refuse_cross_site(request.headers())?;
+    let path = request.extensions().get::<MatchedPath>();
+    if !path.is_some_and(|path| PROCESS_RESOURCES.contains(&path.as_str())) {
+        admin.reach_position(request.headers()).await?;
+    }
+    request.extensions_mut().insert(received);
+    Ok(next.run(request).await)
+}
+
+async fn not_found() -> AdminProblem {
+    AdminProblem::not_found()
+}
+
+/// The router adds `Allow`.
+async fn method_not_allowed() -> AdminProblem {
+    AdminProblem::new(AdminCode::MethodNotAllowed, "the resource does not have this method; see `Allow`")
 }

@@ -1,85 +1,127 @@
 //! Problem documents of the admin API (RFC 9457).
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde_json::json;
 
-use super::{AdminResponse, response};
 use crate::disclosure::ReadError;
 use crate::ledger::{self, AppendError};
 
-/// The reason why the admin API cannot serve a request.
+/// The reason why the admin API does not serve a request, as a stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AdminCode {
+    AuditUnavailable,
+    BodyTooLarge,
+    EventConflict,
+    EventMalformed,
+    IdempotencyKeyReused,
+    LedgerStale,
+    LedgerUnavailable,
+    MethodNotAllowed,
+    MetricsUnavailable,
+    NotFound,
+    ReportUnavailable,
+    RequestForeign,
+    RequestMalformed,
+    RequestTimeout,
+}
+
+impl AdminCode {
+    /// Returns the code and the status that goes with it.
+    const fn parts(self) -> (&'static str, StatusCode) {
+        match self {
+            AdminCode::AuditUnavailable => ("audit-unavailable", StatusCode::SERVICE_UNAVAILABLE),
+            AdminCode::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),
+            AdminCode::EventConflict => ("event-conflict", StatusCode::CONFLICT),
+            AdminCode::EventMalformed => ("event-malformed", StatusCode::BAD_REQUEST),
+            AdminCode::IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::CONFLICT),
+            AdminCode::LedgerStale => ("ledger-stale", StatusCode::SERVICE_UNAVAILABLE),
+            AdminCode::LedgerUnavailable => ("ledger-unavailable", StatusCode::SERVICE_UNAVAILABLE),
+            AdminCode::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
+            AdminCode::MetricsUnavailable => ("metrics-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
+            AdminCode::NotFound => ("not-found", StatusCode::NOT_FOUND),
+            AdminCode::ReportUnavailable => ("report-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
+            AdminCode::RequestForeign => ("request-foreign", StatusCode::FORBIDDEN),
+            AdminCode::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST),
+            AdminCode::RequestTimeout => ("request-timeout", StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+}
+
+/// A request that the admin API does not serve.
 #[derive(Debug)]
 pub(super) struct AdminProblem {
-    status: StatusCode,
-    code: &'static str,
+    code: AdminCode,
     detail: String,
 }
 
 impl AdminProblem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> AdminProblem {
-        AdminProblem { status, code, detail: detail.into() }
+    pub(super) fn new(code: AdminCode, detail: impl Into<String>) -> AdminProblem {
+        AdminProblem { code, detail: detail.into() }
     }
 
     pub(super) fn not_found() -> AdminProblem {
-        AdminProblem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
+        AdminProblem::new(AdminCode::NotFound, "there is nothing at this path")
     }
 
     pub(super) fn malformed(detail: impl Into<String>) -> AdminProblem {
-        AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", detail)
+        AdminProblem::new(AdminCode::RequestMalformed, detail)
     }
 
     /// Names the file: with several logs, an operator has to know which one cannot be read.
     pub(super) fn log_unreadable(error: &ReadError) -> AdminProblem {
         tracing::warn!(error = error as &dyn std::error::Error, "a disclosure log cannot be read");
-        AdminProblem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "audit-unavailable",
-            format!("a disclosure log cannot be read: {error}"),
-        )
+        let detail = format!("a disclosure log cannot be read: {error}");
+        AdminProblem::new(AdminCode::AuditUnavailable, detail)
     }
 
     pub(super) fn ledger_stale() -> AdminProblem {
         AdminProblem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ledger-stale",
+            AdminCode::LedgerStale,
             "this gateway does not know the event of `Ledger-Position` yet",
         )
     }
+}
 
-    pub(super) fn into_response(self) -> AdminResponse {
+impl IntoResponse for AdminProblem {
+    fn into_response(self) -> Response {
+        let AdminProblem { code, detail } = self;
+        let (code, status) = code.parts();
         let body = json!({
-            "type": format!("urn:purposegate:problem:{}", self.code),
-            "title": self.status.canonical_reason().unwrap_or("error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
+            "type": format!("urn:purposegate:problem:{code}"),
+            "title": status.canonical_reason().unwrap_or("error"),
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
         });
-        response(self.status, "application/problem+json", body.to_string())
+        (status, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
     }
 }
 
 impl From<AppendError> for AdminProblem {
     fn from(error: AppendError) -> Self {
         let detail = error.to_string();
-        let (status, code) = match error {
-            AppendError::Event(_) | AppendError::Future => (StatusCode::BAD_REQUEST, "event-malformed"),
-            AppendError::Conflict(ledger::Conflict::CaseUnknown) => (StatusCode::NOT_FOUND, "not-found"),
-            AppendError::Conflict(_) => (StatusCode::CONFLICT, "event-conflict"),
-            AppendError::KeyReused => (StatusCode::CONFLICT, "idempotency-key-reused"),
-            AppendError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable"),
+        let code = match error {
+            AppendError::Event(_) | AppendError::Future => AdminCode::EventMalformed,
+            AppendError::Conflict(ledger::Conflict::CaseUnknown) => AdminCode::NotFound,
+            AppendError::Conflict(_) => AdminCode::EventConflict,
+            AppendError::KeyReused => AdminCode::IdempotencyKeyReused,
+            AppendError::Unavailable => AdminCode::LedgerUnavailable,
         };
-        AdminProblem::new(status, code, detail)
+        AdminProblem::new(code, detail)
     }
 }
 
 impl From<ledger::EventError> for AdminProblem {
     fn from(error: ledger::EventError) -> Self {
-        AdminProblem::new(StatusCode::BAD_REQUEST, "event-malformed", error.to_string())
+        AdminProblem::new(AdminCode::EventMalformed, error.to_string())
     }
 }
 
 impl From<ledger::StoreError> for AdminProblem {
     fn from(_: ledger::StoreError) -> Self {
-        AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", "the ledger cannot be read")
+        AdminProblem::new(AdminCode::LedgerUnavailable, "the ledger cannot be read")
     }
 }

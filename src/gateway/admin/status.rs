@@ -3,17 +3,57 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{Method, StatusCode};
+use axum::Json;
+use axum::extract::State;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::problem::AdminProblem;
-use super::{AdminApi, AdminResponse, response};
+use super::AdminApi;
+use super::problem::{AdminCode, AdminProblem};
+use super::request::{NoParameters, QueryOf};
 use crate::exchange::Versions;
 use crate::ledger::{Freshness, LedgerFigures};
 
+/// `GET /healthz`: the process runs.
+pub(super) async fn healthz(_: QueryOf<NoParameters>) -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: the gateway can serve exchanges.
+pub(super) async fn readyz(
+    State(admin): State<AdminApi>,
+    _: QueryOf<NoParameters>,
+) -> (StatusCode, Json<Value>) {
+    admin.readiness().await
+}
+
+/// `GET /metrics`: the exposition for Prometheus.
+pub(super) async fn metrics(
+    State(admin): State<AdminApi>,
+    _: QueryOf<NoParameters>,
+) -> Result<([(HeaderName, &'static str); 1], String), AdminProblem> {
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics()?))
+}
+
+/// `GET /v1/policies`: the versions of all packs.
+pub(super) async fn policies(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
+    Json(admin.policies())
+}
+
+/// `GET /v1/recipients`: the configured recipients.
+pub(super) async fn recipients(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
+    Json(admin.recipients())
+}
+
+/// `GET /v1/routes`: the configured routes.
+pub(super) async fn routes(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
+    Json(admin.routes())
+}
+
 impl AdminApi {
-    pub(super) async fn readiness(&self) -> AdminResponse {
+    async fn readiness(&self) -> (StatusCode, Json<Value>) {
         let ledger =
             self.shared.ledger.check_store().await && self.shared.ledger.freshness() == Freshness::Current;
         let log = self.shared.log.healthy();
@@ -22,11 +62,11 @@ impl AdminApi {
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let body =
             json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
-        response(status, "application/json", body.to_string())
+        (status, Json(body))
     }
 
     /// Returns all metrics. Gauges that no event sets are set here.
-    pub(super) fn metrics(&self) -> Result<AdminResponse, AdminProblem> {
+    fn metrics(&self) -> Result<String, AdminProblem> {
         let metrics = &self.shared.metrics;
         let (requests, now) = (self.shared.ledger.requests(), Timestamp::now());
         let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
@@ -44,14 +84,9 @@ impl AdminApi {
         metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
-        let text = metrics.expose().map_err(|_| {
-            AdminProblem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "metrics-unavailable",
-                "the metrics cannot be encoded",
-            )
-        })?;
-        Ok(response(StatusCode::OK, "text/plain; version=0.0.4", text))
+        metrics
+            .expose()
+            .map_err(|_| AdminProblem::new(AdminCode::MetricsUnavailable, "the metrics cannot be encoded"))
     }
 
     fn set_ledger_figures(&self) {
@@ -68,7 +103,7 @@ impl AdminApi {
     }
 
     /// Lists the versions of all packs.
-    pub(super) fn policies(&self) -> Value {
+    fn policies(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let now = Timestamp::now();
         let mut versions = Vec::new();
@@ -92,7 +127,7 @@ impl AdminApi {
     }
 
     /// Lists the configured recipients.
-    pub(super) fn recipients(&self) -> Value {
+    fn recipients(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let recipients = snapshot.recipients.iter().map(|recipient| {
             let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
@@ -108,7 +143,7 @@ impl AdminApi {
     }
 
     /// Lists the configured routes.
-    pub(super) fn routes(&self) -> Value {
+    fn routes(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let routes = snapshot.routes.iter().map(|route| {
             let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();

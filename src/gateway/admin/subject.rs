@@ -2,57 +2,114 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::problem::AdminProblem;
-use super::{AdminApi, AdminResponse, ok, response};
+use super::AdminApi;
+use super::problem::{AdminCode, AdminProblem};
+use super::request::{NamespaceQuery, NoParameters, PathText, QueryOf};
 use crate::decision::RecipientFacts;
 use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
+use crate::ledger::Entity;
 use crate::policy::Pack;
 use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport};
 use crate::vocabulary::SubjectId;
 
+/// The query of a report.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportQuery {
+    /// Namespace of the id in the path.
+    namespace: Option<String>,
+    #[serde(default)]
+    format: ReportFormat,
+}
+
+/// The media type of a report.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ReportFormat {
+    #[default]
+    Json,
+    Html,
+}
+
+/// `GET /v1/subjects/{id}`: the state of a person in the ledger.
+pub(super) async fn subject(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<NamespaceQuery>,
+) -> Result<Json<Value>, AdminProblem> {
+    let person = admin.person(&id, query.namespace.as_deref())?;
+    let state = admin.read_ledger(move |archive| archive.show(&person, None, Timestamp::now())).await?;
+    state.map(|state| Json(Value::Object(state))).ok_or_else(AdminProblem::not_found)
+}
+
+/// `GET /v1/subjects/{id}/events`: the history of a person.
+pub(super) async fn history(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<NamespaceQuery>,
+) -> Result<Json<Value>, AdminProblem> {
+    let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.history(Entity::Subject(person)).await
+}
+
+/// `GET /v1/subjects/{id}/disclosures`: the disclosures about a person, without those that are still confidential.
+pub(super) async fn disclosures(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<NamespaceQuery>,
+) -> Result<Json<Vec<Disclosure>>, AdminProblem> {
+    let person = admin.person(&id, query.namespace.as_deref())?;
+    Ok(Json(admin.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?))
+}
+
+/// `GET /v1/subjects/{id}/report`: the report that a person receives about themselves (GDPR Art. 15).
+pub(super) async fn report(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<ReportQuery>,
+) -> Result<Response, AdminProblem> {
+    let person = admin.person(&id, query.namespace.as_deref())?;
+    let report: Option<SubjectReport> =
+        admin.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
+    let report = report.ok_or_else(AdminProblem::not_found)?;
+    Ok(match query.format {
+        ReportFormat::Html => Html(report::html(&report)).into_response(),
+        ReportFormat::Json => Json(report).into_response(),
+    })
+}
+
+/// `GET /v1/subjects/{id}/opt-out-link`: the header values for a person's marketing e-mails, with the path of the link
+/// only: the gateway does not know its public address.
+pub(super) async fn opt_out_link(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<NamespaceQuery>,
+) -> Result<Json<Value>, AdminProblem> {
+    let person = admin.person(&id, query.namespace.as_deref())?;
+    let token = admin.shared.opt_out.links.token(&person).ok_or_else(AdminProblem::not_found)?;
+    Ok(Json(json!({
+        "path": format!("{}{token}", opt_out::PATH),
+        "list-unsubscribe-post": opt_out::ONE_CLICK,
+    })))
+}
+
+/// `GET /v1/requests`: the requests of data subjects that nobody has answered yet.
+pub(super) async fn requests(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
+    let now = Timestamp::now();
+    let open = admin.shared.ledger.requests();
+    Json(open.iter().map(|request| Value::Object(request.json(now))).collect())
+}
+
 impl AdminApi {
-    /// Lists the disclosures about a person: recipients and categories, without disclosures that are still
-    /// confidential.
-    pub(super) async fn disclosures(&self, person: SubjectId) -> Result<AdminResponse, AdminProblem> {
-        let disclosures: Vec<Disclosure> =
-            self.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?;
-        Ok(ok(&serde_json::to_value(disclosures).map_err(|_| report_unavailable())?))
-    }
-
-    /// Returns the report that a person receives about themselves (GDPR Art. 15).
-    pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<AdminResponse, AdminProblem> {
-        let report: Option<SubjectReport> =
-            self.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
-        let report = report.ok_or_else(AdminProblem::not_found)?;
-        if html {
-            return Ok(response(StatusCode::OK, "text/html; charset=utf-8", report::html(&report)));
-        }
-        Ok(ok(&serde_json::to_value(report).map_err(|_| report_unavailable())?))
-    }
-
-    /// Lists the requests of data subjects that nobody has answered yet.
-    pub(super) fn requests(&self) -> AdminResponse {
-        let now = Timestamp::now();
-        let open = self.shared.ledger.requests();
-        ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
-    }
-
-    /// Returns the header values for a person's marketing e-mails, with the path of the link only: the gateway does not
-    /// know its public address.
-    pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<AdminResponse, AdminProblem> {
-        let token = self.shared.opt_out.links.token(person).ok_or_else(AdminProblem::not_found)?;
-        Ok(ok(&json!({
-            "path": format!("{}{token}", opt_out::PATH),
-            "list-unsubscribe-post": opt_out::ONE_CLICK,
-        })))
-    }
-
     /// Reads ledger and disclosure log on a thread of its own: the log can be long.
     async fn read_log<T: Send + 'static>(
         &self,
@@ -88,5 +145,5 @@ impl AdminApi {
 }
 
 fn report_unavailable() -> AdminProblem {
-    AdminProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "report-unavailable", "the report cannot be written")
+    AdminProblem::new(AdminCode::ReportUnavailable, "the report cannot be written")
 }

@@ -38,8 +38,8 @@ impl TestAdmin {
         &self.state.shared.ledger
     }
 
-    /// Returns status and body of the response to a request.
-    async fn send(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+    /// Returns head and body of the response to a request.
+    async fn exchange(&self, request: &str, headers: &str, body: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
         let head = format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
@@ -48,7 +48,13 @@ impl TestAdmin {
         let mut response = String::new();
         stream.read_to_string(&mut response).await.unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (format!("{head}\r\n"), body.to_owned())
+    }
+
+    /// Returns status and body of the response to a request.
+    async fn send(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+        let (head, body) = self.exchange(request, headers, body).await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
     }
 
     async fn json(&self, request: &str, headers: &str, body: &str) -> (u16, Value) {
@@ -124,4 +130,50 @@ async fn a_read_waits_for_the_event_that_it_names() {
     let header = format!("ledger-position: {}\r\n", admin.ledger().position_token(Position(later.0 + 1)));
     let (status, problem) = admin.json("GET /v1/subjects/p-1", &header, "").await;
     assert_eq!((status, &problem["code"]), (503, &json!("ledger-stale")));
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_told_the_methods_there_are() {
+    let admin = TestAdmin::start().await;
+    for (request, allowed) in [
+        ("DELETE /v1/subjects/p-1", "GET,HEAD"),
+        ("PUT /v1/subjects/p-1/events", "GET,HEAD,POST"),
+        ("GET /v1/events:batch", "POST"),
+        ("POST /healthz", "GET,HEAD"),
+    ] {
+        let (head, problem) = admin.exchange(request, "", "").await;
+        assert!(head.starts_with("HTTP/1.1 405"), "{request}: {head}");
+        assert!(head.contains(&format!("allow: {allowed}\r\n")), "{request}: {head}");
+        assert!(head.contains("content-type: application/problem+json"), "{request}: {head}");
+        assert!(problem.contains("method-not-allowed"), "{request}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_or_a_parameter_that_does_not_exist_is_refused() {
+    let admin = TestAdmin::start().await;
+    for (request, status, code) in [
+        ("GET /v1/subject/p-1", 404, "not-found"),
+        ("GET /v1/subjects/p-1/", 404, "not-found"),
+        ("GET /v1/policies?x=1", 400, "request-malformed"),
+        ("GET /v1/subjects/p-1?wait=everywhere", 400, "request-malformed"),
+        ("GET /v1/subjects/p-1/report?format=pdf", 400, "request-malformed"),
+        ("GET /v1/subjects/p-1/report?format=html&format=html", 400, "request-malformed"),
+        ("GET /v1/subjects/%FF", 400, "request-malformed"),
+        ("POST /v1/events:batch?from=x", 400, "request-malformed"),
+    ] {
+        let (answered, problem) = admin.json(request, "", "").await;
+        assert_eq!((answered, &problem["code"]), (status, &json!(code)), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let admin = TestAdmin::start().await;
+    for path in ["/healthz", "/v1/policies"] {
+        let (_, body) = admin.send(&format!("GET {path}"), "", "").await;
+        let (head, nothing) = admin.exchange(&format!("HEAD {path}"), "", "").await;
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(head.starts_with("HTTP/1.1 200") && nothing.is_empty());
+    }
 }
