@@ -98,6 +98,8 @@ metrics! {
         "Reloads of configuration and policy: loaded or failed.";
     connections_refused: IntCounterVec = "connections_refused_total" ["listener"]
         "Connections refused because the maximum number was open, by the listener's address, or admin.";
+    connections_failed: IntCounterVec = "connections_failed_total" ["listener", "reason"]
+        "Connections closed before HTTP began: untrusted-proxy, proxy-header, http-on-tls-port, tls-handshake.";
     subject_requests_open: IntGauge = "subject_requests_open" []
         "Data subject requests that are open.";
     subject_requests_overdue: IntGauge = "subject_requests_overdue" []

@@ -23,6 +23,7 @@ pub mod cors;
 mod cross_origin;
 pub mod flow;
 mod forward;
+pub mod forwarded;
 pub(crate) mod grant;
 mod intent;
 pub(crate) mod ledger_policy;
@@ -77,7 +78,7 @@ use crate::vocabulary::{NotAPurpose, PurposeId};
 
 pub use intent::{IntentError, OpenEntry};
 pub use pages::cache::PurposePages;
-pub use peer::Peer;
+pub use peer::{Peer, TrustedProxies};
 pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
 pub use rejection::Rejection;

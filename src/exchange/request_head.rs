@@ -58,9 +58,9 @@ static OVERRIDES: [HeaderName; 10] = [
     HeaderName::from_static("x-host"),
 ];
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Addresses, names and certificates of the peer. An origin that trusts its proxy believes these fields, so only the proxy
 /// may write them.
@@ -306,7 +306,7 @@ mod tests {
         let fields = |address: &str, encrypted: bool| {
             let mut parts =
                 parts("GET", "/a", &[("host", "api.example.org:8443"), ("forwarded", "for=9.9.9.9")]);
-            parts.extensions.insert(Peer { address: address.parse().unwrap(), encrypted });
+            parts.extensions.insert(Peer::connected(address.parse().unwrap(), encrypted));
             parts.version = Version::HTTP_2;
             let forwarded = forwarded(&parts, &[], &HeaderName::from_static("data-purpose"));
             let names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via"];

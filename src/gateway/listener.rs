@@ -1,9 +1,9 @@
-//! The public listeners: accept connections, negotiate the protocol, and pass requests to the layer. HTTP/1.1 and HTTP/2
-//! are negotiated by ALPN over TLS, and by the first bytes in plaintext. Every wait and every buffer has a bound.
+//! The public listeners: accept connections and pass requests to the layer. HTTP/1.1 and HTTP/2 are negotiated by ALPN
+//! over TLS, and by the first bytes in plaintext. Every wait and every buffer has a bound.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
@@ -14,29 +14,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::acceptor::Acceptor;
-use super::client_certificate;
 use super::connection::{
     CloseConditions, ConnectionTimeouts, HEAD_TIME, STALL_TIME, StallReportingBody, StreamExecutor, drive,
 };
-use super::plaintext::PlaintextStream;
+use super::transport::{TlsSession, Transport, TransportSetup};
 use super::upstreams::Upstreams;
-use crate::config::TlsServer;
-use crate::exchange::caller::PeerCertificate;
-use crate::exchange::{ListenerContext, Peer};
+use crate::exchange::{ListenerContext, forwarded};
 use crate::layer::PurposeService;
 
-/// Time for the TLS handshake.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 // hyper's bounds are above those of the layer, so that the layer answers with a problem document. For the number of
 // HTTP/1.1 fields hyper keeps its default of 100: any other number makes it allocate for each request.
 const HTTP1_BUFFER: usize = 64 * 1024;
@@ -45,25 +35,18 @@ const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
-/// Maximum number of unsent bytes in the kernel's buffer. A withdrawal cannot recall them.
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 128 * 1024;
 
 /// A bound listener.
 #[derive(Debug)]
 pub(super) struct Listener {
     acceptor: Acceptor,
     context: Arc<ListenerContext>,
-    tls: Option<watch::Receiver<TlsServer>>,
+    setup: TransportSetup,
 }
 
 impl Listener {
-    pub(super) fn new(
-        acceptor: Acceptor,
-        context: ListenerContext,
-        tls: Option<watch::Receiver<TlsServer>>,
-    ) -> Listener {
-        Listener { acceptor, context: Arc::new(context), tls }
+    pub(super) fn new(acceptor: Acceptor, context: ListenerContext, setup: TransportSetup) -> Listener {
+        Listener { acceptor, context: Arc::new(context), setup }
     }
 
     /// Returns the bound address, with the port that the system chose for port 0.
@@ -85,12 +68,13 @@ impl Listener {
             let connection = Connection {
                 service: service.clone(),
                 context: Arc::clone(&self.context),
-                peer: Peer { address, encrypted: self.tls.is_some() },
                 stop: stopping.clone(),
             };
-            let tls = self.tls.clone();
+            let setup = self.setup.clone();
             tokio::spawn(async move {
-                connection.serve(stream, tls).await;
+                if let Some(transport) = setup.establish(stream, address).await {
+                    connection.serve(transport).await;
+                }
                 drop(permit);
             });
         }
@@ -101,61 +85,26 @@ impl Listener {
 struct Connection {
     service: PurposeService<Upstreams>,
     context: Arc<ListenerContext>,
-    peer: Peer,
     stop: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, tls: Option<watch::Receiver<TlsServer>>) {
-        tune(&stream);
+    async fn serve(self, transport: Transport) {
+        let Connection { service, context, stop } = self;
+        let Transport { stream, peer, trusted_proxies, is_http2, unframed, session } = transport;
+        let (tls, authority, names) = match session {
+            Some(TlsSession { tls, authority, certificate }) => (Some(tls), authority, certificate),
+            None => (None, None, None),
+        };
         let conditions = CloseConditions {
-            stop: self.stop.clone(),
-            until: None,
-            tls: None,
-            authority: None,
-            presented: false,
-        };
-        let Some(mut tls) = tls else {
-            let mut stream = PlaintextStream::new(stream);
-            let Ok(Ok(is_http2)) = tokio::time::timeout(HEAD_TIME, stream.begins_http2()).await else {
-                return;
-            };
-            let unframed = stream.unframed();
-            return self.serve_http(stream, is_http2, None, unframed, conditions).await;
-        };
-        let TlsServer { config, client_authority } = tls.borrow_and_update().clone();
-        let handshake = TlsAcceptor::from(config).accept(stream);
-        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME, handshake).await else {
-            tracing::debug!("TLS handshake failed");
-            return;
-        };
-        let (_, session) = stream.get_ref();
-        let is_http2 = session.alpn_protocol() == Some(b"h2");
-        let names =
-            session.peer_certificates().map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
-        let conditions = CloseConditions {
+            stop,
             until: names.as_ref().and_then(|names| names.valid_until),
-            tls: Some(tls),
-            authority: client_authority,
+            tls,
+            authority,
             presented: names.is_some(),
-            ..conditions
         };
-        // TLS itself distinguishes a regular end from a cut.
-        self.serve_http(stream, is_http2, names, Arc::default(), conditions).await;
-    }
-
-    async fn serve_http<T>(
-        self,
-        stream: T,
-        is_http2: bool,
-        names: Option<PeerCertificate>,
-        unframed: Arc<AtomicBool>,
-        conditions: CloseConditions,
-    ) where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let Connection { service, context, peer, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let peer = forwarded::client(request.headers(), peer, &trusted_proxies);
             request.extensions_mut().insert(Arc::clone(&context));
             let unframed = (request.version() == Version::HTTP_10).then(|| Arc::clone(&unframed));
             request.extensions_mut().insert(peer);
@@ -206,11 +155,4 @@ impl Connection {
             None => tracing::debug!("connection cut: it did not end in time after it was asked to close"),
         }
     }
-}
-
-fn tune(stream: &TcpStream) {
-    // Both socket options are optimizations, so errors are ignored.
-    let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }

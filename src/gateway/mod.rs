@@ -14,9 +14,11 @@ mod differential;
 pub(crate) mod http_client;
 mod listener;
 mod plaintext;
+mod proxy_protocol;
 mod reload;
 #[cfg(test)]
 mod stale_exchanges;
+mod transport;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::listener::Listener;
 use self::reload::{CertificateSender, Reloader, RestartOnly, export_certificate_ends};
+use self::transport::{TransportFailures, TransportSetup};
 use self::upstreams::Upstreams;
 use crate::assembly::{self, AssemblyError};
 use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS};
@@ -205,9 +208,15 @@ async fn bind_listeners(
                 section.max_exchanges_per_recipient,
             ),
         };
-        let refused = &shared.metrics.connections_refused;
-        let refused = refused.with_label_values(&[&*section.address.to_string()]);
-        listeners.push(Listener::new(Acceptor::new(socket, budget.connections, refused), context, tls));
+        let label = section.address.to_string();
+        let setup = TransportSetup {
+            proxy_protocol: section.proxy_protocol,
+            trusted_proxies: section.trusted_proxies.clone(),
+            tls,
+            failures: TransportFailures::new(&shared.metrics.connections_failed, &label),
+        };
+        let refused = shared.metrics.connections_refused.with_label_values(&[&*label]);
+        listeners.push(Listener::new(Acceptor::new(socket, budget.connections, refused), context, setup));
     }
     Ok((listeners, certificates))
 }

@@ -129,9 +129,12 @@ fn settings(section: &ListenerSection) -> impl PartialEq + '_ {
         request_timeout,
         max_exchanges,
         max_exchanges_per_recipient,
+        proxy_protocol,
+        trusted_proxies,
         tls,
     } = section;
-    (address, authorities, request_timeout, max_exchanges, max_exchanges_per_recipient, tls.is_some())
+    let exchanges = (max_exchanges, max_exchanges_per_recipient);
+    (address, authorities, request_timeout, exchanges, (proxy_protocol, trusted_proxies), tls.is_some())
 }
 
 /// Sets the metric that tells when the certificate of each listener ends.
@@ -168,6 +171,7 @@ mod tests {
     use rustls::server::ResolvesServerCertUsingSni;
 
     use super::*;
+    use crate::exchange::TrustedProxies;
 
     fn server() -> TlsServer {
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -190,6 +194,8 @@ mod tests {
             request_timeout: Duration::ZERO,
             max_exchanges: 1,
             max_exchanges_per_recipient: 1,
+            proxy_protocol: false,
+            trusted_proxies: TrustedProxies::default(),
             tls: server.map(|server| config::ListenerTls {
                 files: files.clone(),
                 server: Ok(server.clone()),

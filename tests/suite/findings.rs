@@ -607,3 +607,22 @@ fn columns_need_a_sound_header() {
     assert_eq!(table(r#"{ path = "$.columns", names = ["id", "mail"] }"#, null), ["bad-path"]);
     assert_eq!(table(r#"{ path = "@.columns", names = ["id", "email"] }"#, null), ["bad-path"]);
 }
+
+#[test]
+fn trusted_proxies_are_networks_and_the_proxy_protocol_needs_them() {
+    for (keys, expected) in [
+        ("trusted-proxies = [\"10.0.0.0/8\", \"::1\"]\nproxy-protocol = true", &[][..]),
+        ("trusted-proxies = \"192.0.2.7\"", &[]),
+        ("proxy-protocol = true", &["missing-key"]),
+        ("trusted-proxies = [\"10.0.0.0/33\", \"proxy.example\", \"192.0.2.7:80\"]", &["bad-network"; 3]),
+        ("trusted-proxies = [\"0.0.0.0/0\"]", &["everybody-trusted"]),
+        ("trusted-proxies = [\"::/0\"]\nallow = [\"everybody-trusted\"]", &[]),
+    ] {
+        let top = format!("policy = {:?}\n", pack("one-partner-360").display().to_string());
+        let sound = SOUND.replace("[[upstream]]", &format!("{keys}\n[[upstream]]"));
+        let folder = folder(&[("purposegate.toml", &format!("{top}{sound}{ROUTE}{FIELDS}"))]);
+        let (_, mut findings) = config::load(&folder.path().join("purposegate.toml"));
+        findings.retain(|finding| finding.is_error() || finding.is_warning());
+        assert_eq!(codes(&findings), expected, "{keys}\n{}", rendered(&findings, folder.path()));
+    }
+}

@@ -45,6 +45,7 @@ mod postgres_server;
 mod process;
 mod processing_record;
 mod program;
+mod proxies;
 mod refusals;
 mod releases;
 mod requests;

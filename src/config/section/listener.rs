@@ -1,7 +1,9 @@
 //! `[[listener]]`: the public listeners and their TLS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::address;
 use crate::config::descriptors::DescriptorBudget;
@@ -9,7 +11,7 @@ use crate::config::files::existing;
 use crate::config::tls::{self, TlsError, TlsFiles, TlsServer};
 use crate::config::{Host, Part};
 use crate::document::Fields;
-use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient};
+use crate::exchange::{MAX_EXCHANGES, TrustedProxies, exchanges_per_recipient};
 use crate::finding::Finding;
 
 /// Hint for certificate files that do not exist.
@@ -28,6 +30,10 @@ pub struct ListenerSection {
     pub max_exchanges: usize,
     /// Maximum number of exchanges of one recipient under way.
     pub max_exchanges_per_recipient: usize,
+    /// True if each connection begins with a header of the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
+    /// Proxies that are believed when they state the address of a client.
+    pub trusted_proxies: TrustedProxies,
     /// TLS. `None`: plaintext.
     pub tls: Option<ListenerTls>,
 }
@@ -71,6 +77,11 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> 
     let mut number = |key| Some(usize::try_from(fields.number(key)?.value).unwrap_or(usize::MAX));
     let max_exchanges = number("max-exchanges").unwrap_or(MAX_EXCHANGES);
     let max_exchanges_each = number("max-exchanges-per-recipient");
+    let proxy_protocol = fields.flag("proxy-protocol").unwrap_or(false);
+    let trusted_proxies = trusted_proxies(&mut fields);
+    if proxy_protocol && trusted_proxies.is_empty() {
+        fields.missing("trusted-proxies");
+    }
     let tls = fields.fields("tls", "`[listener.tls]`");
     let plaintext = tls.is_none();
     let tls = tls.and_then(|fields| listener_tls(part, fields));
@@ -88,8 +99,33 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> 
         request_timeout,
         max_exchanges,
         max_exchanges_per_recipient: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
+        proxy_protocol,
+        trusted_proxies,
         tls,
     })
+}
+
+/// Reads networks (`10.0.0.0/8`) and single addresses.
+fn trusted_proxies(fields: &mut Fields<'_>) -> TrustedProxies {
+    let document = fields.document();
+    let mut networks: Vec<IpNet> = Vec::new();
+    for named in fields.texts("trusted-proxies") {
+        let network = named.value.parse().or_else(|_| named.value.parse::<IpAddr>().map(IpNet::from));
+        let Ok(network) = network else {
+            let finding = Finding::error("bad-network", format!("`{}` is not a network", named.value));
+            let hint = "write a network such as `10.0.0.0/8` or `fd00::/8`, or one IP address";
+            document.find(finding.hint(hint), named.at);
+            continue;
+        };
+        if network.prefix_len() == 0 {
+            let finding =
+                Finding::warning("everybody-trusted", format!("`{network}` contains every address"));
+            let hint = "name the networks of your proxies: every client can state the address that it likes";
+            document.find(finding.label("trusts every client").hint(hint), named.at);
+        }
+        networks.push(network);
+    }
+    TrustedProxies::new(networks)
 }
 
 fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
