@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Keys, KeysError};
@@ -13,6 +13,9 @@ const HEADING: &str = "purposegate keys 1";
 
 /// The maximum length of a key file that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
+
+/// The user id of root.
+const ROOT: u32 = 0;
 
 /// Reads a key file. Refuses a file that other users may read.
 pub(super) fn read(path: &Path) -> Result<Keys, KeysError> {
@@ -24,12 +27,20 @@ pub(super) fn read(path: &Path) -> Result<Keys, KeysError> {
     // read.
     let metadata = file.metadata().map_err(|source| io(path, "examine", source))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if is_exposed(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(KeysError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(|source| io(path, "read", source))?;
     parse(&text).map_err(|(line, problem)| KeysError::Malformed { path: path.to_owned(), line, problem })
+}
+
+/// True if users other than the process's own can read or write a file with this mode and owner. The group may read a file
+/// of root that an unprivileged process uses, as for PostgreSQL's server key: Kubernetes mounts secrets as root, and the
+/// process can only read them by its group.
+fn is_exposed(mode: u32, owner: u32, user: u32) -> bool {
+    let of_others = if owner == ROOT && user != ROOT { 0o037 } else { 0o077 };
+    mode & of_others != 0
 }
 
 /// Writes a temporary file and links it to `path`. A link never replaces a file, so the first of two processes wins.
@@ -138,6 +149,21 @@ mod tests {
             let error = read(&path).unwrap_err();
             assert!(matches!(error, KeysError::Exposed { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn the_group_may_read_a_file_of_root_that_another_user_needs() {
+        let (root, gateway, other) = (0, 65532, 1000);
+        for mode in [0o400, 0o440, 0o600, 0o640] {
+            assert!(!is_exposed(mode, root, gateway), "{mode:o}");
+        }
+        for mode in [0o444, 0o660, 0o644, 0o641] {
+            assert!(is_exposed(mode, root, gateway), "{mode:o}");
+        }
+        for owner in [gateway, other] {
+            assert!(is_exposed(0o440, owner, gateway) && !is_exposed(0o400, owner, gateway));
+        }
+        assert!(is_exposed(0o440, root, root));
     }
 
     #[test]
