@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::entity::EntityKind;
 use super::event_json::EventError;
 use super::event_json::member::EventMember;
+use super::event_json::member_schema::MemberSchema;
 use super::event_json::reader::MemberReader;
 use super::payload::{Approver, FactPatch, RecipientName, Registration, Right};
 use super::terms::{TermLookup, nearest_term};
@@ -28,16 +29,25 @@ pub enum EventEffect {
     Neutral,
 }
 
+/// The schema of one kind of event, without the members that all kinds have.
+pub(super) struct KindSchema {
+    pub(super) name: &'static str,
+    pub(super) entity: EntityKind,
+    /// Text that describes the kind.
+    pub(super) description: &'static str,
+    pub(super) members: Vec<MemberSchema>,
+}
+
 /// Generates [`EventKind`] and everything that follows from a kind alone. A row consists of the variant, the value of
 /// the member `kind` in JSON, the kind of entity, the effect, and the members with their types. The types know how
 /// they are read and written ([`EventMember`]).
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, $entity:ident, $effect:ident $({ $($member:ident: $type:ty),+ })?;)+) => {
+    ($($(#[doc = $doc:literal])* $kind:ident = $name:literal, $entity:ident, $effect:ident $({ $($member:ident: $type:ty),+ })?;)+) => {
         /// The kind of an event, with the members that only events of this kind have.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the types of the members say what they are")]
         pub enum EventKind {
-            $($(#[$doc])* $kind $({ $($member: $type),+ })?),+
+            $($(#[doc = $doc])* $kind $({ $($member: $type),+ })?),+
         }
 
         /// Names of all kinds of events, for hints and help texts.
@@ -49,6 +59,16 @@ macro_rules! kinds {
 
         /// The members of all kinds, one list for each type of member.
         pub(super) const MEMBERS: &[&[&str]] = &[$($($(<$type as EventMember>::NAMES,)+)?)+];
+
+        /// Returns the schemas of the members of all kinds.
+        pub(super) fn kind_schemas() -> Vec<KindSchema> {
+            vec![$(KindSchema {
+                name: $name,
+                entity: EntityKind::$entity,
+                description: concat!($($doc),*).trim_ascii(),
+                members: vec![$($(<$type as EventMember>::schema()),+)?],
+            }),+]
+        }
 
         impl EventKind {
             /// Returns the name of the kind, as in the member `kind` of an event.

@@ -70,8 +70,8 @@ pub use digest::LedgerDigest;
 pub use entity::{Entity, EntityKind};
 pub use event::{Event, EventDraft};
 pub use event_json::{
-    EventError, MAX_EVENT_BYTES, case_id, parse, parse_case, parse_line, parse_of_kind, person,
-    recipient_name, write,
+    EventError, EventForm, MAX_EVENT_BYTES, any_event, case_id, component_name, event_components, parse,
+    parse_case, parse_line, parse_of_kind, person, recipient_name, term_components, write,
 };
 pub use figures::LedgerFigures;
 pub use fold::{controller as fold_controller, subject as fold_subject};

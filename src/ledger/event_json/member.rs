@@ -3,9 +3,10 @@
 //! [`crate::ledger::kinds`] says which kind of event has which members.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::error::EventError;
+use super::member_schema::{self, MemberSchema, reference};
 use super::reader::MemberReader;
 use crate::decision::Addressee;
 use crate::ledger::payload::{Approver, FactPatch, Patch, RecipientName, Registration, Right};
@@ -23,6 +24,9 @@ pub(in crate::ledger) trait EventMember: Sized {
     /// Writes the value in the form in which it is read. `put` receives the name and the value of each member.
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value));
 
+    /// Returns the JSON schema of what `read` accepts.
+    fn schema() -> MemberSchema;
+
     /// Returns the recipient that the value names.
     fn recipient(&self) -> Option<&RecipientName> {
         None
@@ -36,6 +40,10 @@ impl EventMember for PurposeId {
         members.purpose(terms)
     }
 
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("Purpose"))
+    }
+
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("purpose", terms.purpose_name(*self).into());
     }
@@ -46,6 +54,13 @@ impl EventMember for Addressee {
 
     fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Addressee, EventError> {
         members.addressee(terms)
+    }
+
+    fn schema() -> MemberSchema {
+        let properties =
+            vec![("recipient", reference("RecipientName")), ("recipient-kind", reference("RecipientKind"))];
+        let condition = Some(json!({ "not": { "required": Self::NAMES } }));
+        MemberSchema { properties, required: &[], condition }
     }
 
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -72,6 +87,10 @@ impl EventMember for Option<Timestamp> {
         members.end("valid-until")
     }
 
+    fn schema() -> MemberSchema {
+        MemberSchema::optional(Self::NAMES, member_schema::time())
+    }
+
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         if let Some(until) = self {
             put("valid-until", until.to_string().into());
@@ -84,6 +103,10 @@ impl EventMember for RecipientName {
 
     fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<RecipientName, EventError> {
         members.required_recipient()
+    }
+
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("RecipientName"))
     }
 
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -100,6 +123,10 @@ impl EventMember for Option<RecipientName> {
 
     fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Option<RecipientName>, EventError> {
         members.recipient()
+    }
+
+    fn schema() -> MemberSchema {
+        MemberSchema::optional(Self::NAMES, reference("RecipientName"))
     }
 
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -121,6 +148,10 @@ impl EventMember for CategoryId {
         members.refusable(terms)
     }
 
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("RefusableCategory"))
+    }
+
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("category", terms.category_name(*self).into());
     }
@@ -131,6 +162,10 @@ impl EventMember for RelationId {
 
     fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<RelationId, EventError> {
         members.relation(terms)
+    }
+
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("Relation"))
     }
 
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -145,6 +180,10 @@ impl EventMember for FactPatch {
         members.facts(terms)
     }
 
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("Facts"))
+    }
+
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("facts", write_facts(self, terms));
     }
@@ -155,6 +194,10 @@ impl EventMember for Right {
 
     fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Right, EventError> {
         members.right()
+    }
+
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, reference("Right"))
     }
 
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -168,6 +211,21 @@ impl EventMember for Box<Registration> {
 
     fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Box<Registration>, EventError> {
         members.registration(terms).map(Box::new)
+    }
+
+    fn schema() -> MemberSchema {
+        let list = |element: &str| json!({ "type": "array", "minItems": 1, "items": reference(element) });
+        let properties = vec![
+            ("recipient", reference("RecipientName")),
+            ("purpose", reference("Purpose")),
+            ("subjects", list("PersonOfCase")),
+            ("categories", list("Category")),
+            ("end", member_schema::time()),
+            ("reference", member_schema::short_text()),
+            ("confidential-until", member_schema::time()),
+        ];
+        let required = &["recipient", "purpose", "subjects", "categories", "end", "reference"];
+        MemberSchema { properties, required, condition: None }
     }
 
     fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -184,6 +242,10 @@ impl EventMember for Approver {
 
     fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Approver, EventError> {
         members.short_text("approver").map(Approver)
+    }
+
+    fn schema() -> MemberSchema {
+        MemberSchema::required(Self::NAMES, member_schema::short_text())
     }
 
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
@@ -213,7 +275,7 @@ pub(in crate::ledger) fn write_registration(
 fn write_person(person: &SubjectId) -> Value {
     match person.namespace() {
         None => person.id().as_str().into(),
-        Some(namespace) => serde_json::json!({ "id": person.id().as_str(), "namespace": &**namespace }),
+        Some(namespace) => json!({ "id": person.id().as_str(), "namespace": &**namespace }),
     }
 }
 

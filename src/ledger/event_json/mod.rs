@@ -7,7 +7,9 @@
 mod error;
 mod ids;
 pub(in crate::ledger) mod member;
+pub(in crate::ledger) mod member_schema;
 pub(in crate::ledger) mod reader;
+mod schema;
 mod value;
 
 #[cfg(test)]
@@ -17,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use error::{EventError, MAX_EVENT_BYTES};
 pub use ids::{case_id, person, recipient_name};
+pub use schema::{EventForm, any_event, component_name, event_components, term_components};
 
 use crate::ledger::entity::{Entity, EntityKind};
 use crate::ledger::event::{Event, EventDraft};

@@ -16,10 +16,10 @@ use crate::ledger::terms::{TermList, TermLookup, nearest_term};
 use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, RelationId, SubjectId, date, region};
 
 /// The maximum length of `notice`, `channel` and `evidence`, in bytes.
-const MAX_PROVENANCE_BYTES: usize = 4096;
+pub(super) const MAX_PROVENANCE_BYTES: usize = 4096;
 
 /// The maximum length of a case's reference and of an approver's name, in bytes.
-const MAX_SHORT_TEXT_BYTES: usize = 512;
+pub(super) const MAX_SHORT_TEXT_BYTES: usize = 512;
 
 /// The members of an event that have not been read yet. Each method removes the member that it reads.
 pub(in crate::ledger) struct MemberReader {
