@@ -59,6 +59,8 @@ enum Verb {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Print the JSON schema of the configuration file, for editors
+    Schema,
     /// Explain why a field leaves or not, for a request now or for a decision in the disclosure log
     Explain(explain::ExplainArgs),
     /// Test, explain and compare policy packs

@@ -39,6 +39,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo { check } => super::demo::run(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check { file, format } => check(&file, format),
+        Verb::Schema => print_schema(),
         Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
@@ -66,6 +67,15 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => stop_serving(&with_causes(&error)),
         Err(error) => stop_serving(&format!("cannot start the runtime: {error}")),
+    }
+}
+
+/// Prints the JSON schema of the configuration file.
+fn print_schema() -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{:#}", config::schema::json_schema()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("the schema cannot be printed: {error}")),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod pack;
 mod recipient;
 mod request;
 mod route;
+pub mod schema;
 mod section;
 mod stale;
 mod terms;
