@@ -34,6 +34,7 @@ mod ledger_sharers;
 mod ledger_url;
 mod library;
 mod listener_limits;
+mod openapi;
 mod operations;
 mod opt_out;
 mod oracle;

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::AdminApi;
+use super::openapi::problems::{EvaluationProblems, ReadProblems};
+use super::openapi::{PositionHeader, RequestIdHeader};
 use super::problem::AdminProblem;
 use super::request::{BoundedBody, NoParameters, QueryOf};
 use crate::exchange::SharedState;
@@ -21,7 +23,13 @@ const MAX_EVALUATIONS_BYTES: usize = 1 << 20;
 /// The header that names a request; the response repeats it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// `POST /access/v1/evaluation`: one evaluation.
+/// Evaluates one access request (OpenID AuthZEN 1.0).
+#[utoipa::path(
+    post, path = "/access/v1/evaluation", operation_id = "evaluate", tag = "access",
+    params(RequestIdHeader, PositionHeader),
+    request_body = ref("#/components/schemas/AccessEvaluationRequest"),
+    responses((status = 200, description = "The decision.", body = ref("#/components/schemas/AccessEvaluation")), EvaluationProblems)
+)]
 pub(super) async fn evaluation(
     State(admin): State<AdminApi>,
     headers: HeaderMap,
@@ -31,7 +39,15 @@ pub(super) async fn evaluation(
     admin.evaluate(&headers, &body, authzen::evaluation)
 }
 
-/// `POST /access/v1/evaluations`: several evaluations.
+/// Evaluates several access requests (OpenID AuthZEN 1.0).
+///
+/// A request without evaluations is one request, with one decision.
+#[utoipa::path(
+    post, path = "/access/v1/evaluations", operation_id = "evaluateSeveral", tag = "access",
+    params(RequestIdHeader, PositionHeader),
+    request_body = ref("#/components/schemas/AccessEvaluationsRequest"),
+    responses((status = 200, description = "The decisions.", body = ref("#/components/schemas/AccessEvaluations")), EvaluationProblems)
+)]
 pub(super) async fn evaluations(
     State(admin): State<AdminApi>,
     headers: HeaderMap,
@@ -41,7 +57,12 @@ pub(super) async fn evaluations(
     admin.evaluate(&headers, &body, authzen::evaluations)
 }
 
-/// `GET /.well-known/authzen-configuration`: the metadata of the decision point.
+/// Returns the metadata of the decision point (OpenID AuthZEN 1.0).
+#[utoipa::path(
+    get, path = "/.well-known/authzen-configuration", operation_id = "getAuthzenConfiguration", tag = "access",
+    params(PositionHeader),
+    responses((status = 200, description = "The metadata.", body = ref("#/components/schemas/AuthzenConfiguration")), ReadProblems)
+)]
 pub(super) async fn configuration(
     headers: HeaderMap,
     _: QueryOf<NoParameters>,

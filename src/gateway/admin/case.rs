@@ -8,11 +8,18 @@ use ulid::Ulid;
 
 use super::AdminApi;
 use super::event::{Acknowledged, EventBody, EventQuery};
+use super::openapi::problems::{EventProblems, LedgerProblems};
+use super::openapi::{IdempotencyHeader, PositionHeader};
 use super::problem::AdminProblem;
-use super::request::{NoParameters, PathText, QueryOf};
+use super::request::{CasePath, NoParameters, PathText, QueryOf};
 use crate::ledger::{self, Entity};
 
-/// `GET /v1/cases`: all cases.
+/// Lists all disclosure cases.
+#[utoipa::path(
+    get, path = "/v1/cases", operation_id = "listCases", tag = "cases",
+    params(PositionHeader),
+    responses((status = 200, description = "The cases, ordered by id.", body = ref("#/components/schemas/Cases")), LedgerProblems)
+)]
 pub(super) async fn cases(
     State(admin): State<AdminApi>,
     _: QueryOf<NoParameters>,
@@ -21,7 +28,12 @@ pub(super) async fn cases(
     Ok(Json(cases.into_iter().map(Value::Object).collect()))
 }
 
-/// `GET /v1/cases/{id}`: one case.
+/// Returns one disclosure case.
+#[utoipa::path(
+    get, path = "/v1/cases/{id}", operation_id = "getCase", tag = "cases",
+    params(CasePath, PositionHeader),
+    responses((status = 200, description = "The case.", body = ref("#/components/schemas/Case")), LedgerProblems)
+)]
 pub(super) async fn case(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -32,7 +44,13 @@ pub(super) async fn case(
     case.map(|case| Json(Value::Object(case))).ok_or_else(AdminProblem::not_found)
 }
 
-/// `POST /v1/cases`: registers a case. If the body has no id, one is made.
+/// Registers a disclosure case. If the body has no id, one is made.
+#[utoipa::path(
+    post, path = "/v1/cases", operation_id = "registerCase", tag = "cases",
+    params(EventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/CaseRegistration"),
+    responses((status = 200, description = "The case is registered.", body = ref("#/components/schemas/CaseAcknowledgement")), EventProblems)
+)]
 pub(super) async fn register(
     State(admin): State<AdminApi>,
     QueryOf(query): QueryOf<EventQuery>,
@@ -49,7 +67,13 @@ pub(super) async fn register(
     Ok(Json(Value::Object(acknowledgement)))
 }
 
-/// `POST /v1/cases/{id}/approve`: records that somebody approves of a case.
+/// Records that somebody approves of a disclosure case.
+#[utoipa::path(
+    post, path = "/v1/cases/{id}/approve", operation_id = "approveCase", tag = "cases",
+    params(CasePath, EventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/Approval"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn approve(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -60,7 +84,13 @@ pub(super) async fn approve(
     admin.append_of_kind(&query, event, case, "case-approved").await
 }
 
-/// `POST /v1/cases/{id}/end`: ends a case.
+/// Ends a disclosure case.
+#[utoipa::path(
+    post, path = "/v1/cases/{id}/end", operation_id = "endCase", tag = "cases",
+    params(CasePath, EventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/CaseEnd"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn end(
     State(admin): State<AdminApi>,
     PathText(id): PathText,

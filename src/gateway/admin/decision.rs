@@ -5,10 +5,17 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::AdminApi;
+use super::openapi::PositionHeader;
+use super::openapi::problems::DecisionProblems;
 use super::problem::AdminProblem;
-use super::request::{NoParameters, PathText, QueryOf};
+use super::request::{DecisionPath, NoParameters, PathText, QueryOf};
 
-/// `GET /v1/decisions/{id}`: the record of one decision, with its factors.
+/// Returns the record of one decision, with its factors.
+#[utoipa::path(
+    get, path = "/v1/decisions/{id}", operation_id = "getDecision", tag = "decisions",
+    params(DecisionPath, PositionHeader),
+    responses((status = 200, description = "The record.", body = ref("#/components/schemas/Decision")), DecisionProblems)
+)]
 pub(super) async fn decision(
     State(admin): State<AdminApi>,
     PathText(id): PathText,

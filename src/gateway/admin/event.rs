@@ -11,10 +11,16 @@ use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
+use super::openapi::problems::{BatchProblems, EventProblems};
+use super::openapi::{IdempotencyHeader, PositionHeader};
 use super::problem::{AdminCode, AdminProblem};
-use super::request::{BoundedBody, IdempotencyKey, PathText, QueryOf, REQUEST_TIME, Received};
+use super::request::{
+    AccountPath, BoundedBody, IdempotencyKey, PathText, PersonPath, QueryOf, REQUEST_TIME, Received,
+    RecipientPath,
+};
 use crate::ledger::{self, Acknowledgement, AppendError, Entity, EventDraft, Ledger, LineResult};
 
 /// Maximum size of a batch of events, in bytes.
@@ -26,20 +32,25 @@ const EVERYWHERE_TIME: Duration = REQUEST_TIME;
 pub(super) type Acknowledged = Result<Json<Map<String, Value>>, AdminProblem>;
 
 /// The query of a request that records an event.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventQuery {
     /// Wait until the event is in force on every gateway.
+    #[param(inline, nullable = false)]
     wait: Option<WaitFor>,
 }
 
 /// The query of a request that records an event about a person or an account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PersonEventQuery {
     /// Namespace of the id in the path.
+    #[param(min_length = 1, nullable = false)]
     namespace: Option<String>,
     /// Wait until the event is in force on every gateway.
+    #[param(inline, nullable = false)]
     wait: Option<WaitFor>,
 }
 
@@ -51,10 +62,12 @@ impl PersonEventQuery {
 }
 
 /// The query of a batch.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchQuery {
     /// Wait until all events are in force on every gateway.
+    #[param(inline, nullable = false)]
     wait: Option<WaitFor>,
     /// Number of the first line.
     #[serde(default = "first_line")]
@@ -69,7 +82,7 @@ fn first_line() -> u64 {
 }
 
 /// The gateways that an acknowledgement waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum WaitFor {
     Everywhere,
@@ -96,7 +109,13 @@ impl<S: Send + Sync> FromRequest<S> for EventBody {
     }
 }
 
-/// `POST /v1/subjects/{id}/events`: records an event about a person.
+/// Records an event about a person.
+#[utoipa::path(
+    post, path = "/v1/subjects/{id}/events", operation_id = "recordSubjectEvent", tag = "events",
+    params(PersonPath, PersonEventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/SubjectEvent"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn about_subject(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -108,7 +127,13 @@ pub(super) async fn about_subject(
     admin.append_any(&query, event, person).await
 }
 
-/// `POST /v1/controllers/{id}/events`: records an event about an account.
+/// Records an event about the account of a customer.
+#[utoipa::path(
+    post, path = "/v1/controllers/{id}/events", operation_id = "recordControllerEvent", tag = "events",
+    params(AccountPath, PersonEventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/ControllerEvent"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn about_controller(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -120,7 +145,13 @@ pub(super) async fn about_controller(
     admin.append_any(&query, event, account).await
 }
 
-/// `POST /v1/recipients/{name}/events`: suspends or resumes a recipient.
+/// Suspends or resumes a recipient.
+#[utoipa::path(
+    post, path = "/v1/recipients/{name}/events", operation_id = "recordRecipientEvent", tag = "events",
+    params(RecipientPath, EventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/RecipientEvent"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn about_recipient(
     State(admin): State<AdminApi>,
     PathText(name): PathText,
@@ -131,7 +162,13 @@ pub(super) async fn about_recipient(
     admin.append_any(&query, event, recipient).await
 }
 
-/// `POST /v1/subjects/{id}/requests`: records a request of a person.
+/// Records a request of a person.
+#[utoipa::path(
+    post, path = "/v1/subjects/{id}/requests", operation_id = "recordRequest", tag = "subjects",
+    params(PersonPath, PersonEventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/Request"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn request_received(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -143,7 +180,13 @@ pub(super) async fn request_received(
     admin.append_of_kind(&query, event, person, "request-received").await
 }
 
-/// `POST /v1/subjects/{id}/answers`: records the answer to a request of a person.
+/// Records the answer to a request of a person.
+#[utoipa::path(
+    post, path = "/v1/subjects/{id}/answers", operation_id = "recordAnswer", tag = "subjects",
+    params(PersonPath, PersonEventQuery, IdempotencyHeader, PositionHeader),
+    request_body = ref("#/components/schemas/Answer"),
+    responses((status = 200, description = "The event is durable and in force.", body = ref("#/components/schemas/Acknowledgement")), EventProblems)
+)]
 pub(super) async fn request_answered(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -155,7 +198,13 @@ pub(super) async fn request_answered(
     admin.append_of_kind(&query, event, person, "request-answered").await
 }
 
-/// `POST /v1/events:batch`: imports a batch of events. Returns one line for each.
+/// Imports a batch of events, and returns a result for each line.
+#[utoipa::path(
+    post, path = "/v1/events:batch", operation_id = "importEvents", tag = "events",
+    params(BatchQuery, IdempotencyHeader, PositionHeader),
+    request_body(content = ref("#/components/schemas/EventLines"), content_type = "application/x-ndjson"),
+    responses((status = 200, description = "One result a line.", body = ref("#/components/schemas/LineResults"), content_type = "application/x-ndjson"), BatchProblems)
+)]
 pub(super) async fn batch(
     State(admin): State<AdminApi>,
     QueryOf(query): QueryOf<BatchQuery>,

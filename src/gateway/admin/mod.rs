@@ -3,11 +3,13 @@
 //!
 //! It has no authentication of its own, so it is bound to the loopback only, and pages of other sites are refused.
 //! Every wait, body and number of connections has a bound.
+#![allow(unused_qualifications, reason = "the attribute `utoipa::path` writes them")]
 
 mod access;
 mod case;
 mod decision;
 mod event;
+mod openapi;
 mod problem;
 mod request;
 mod status;
@@ -24,7 +26,6 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +34,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use self::problem::{AdminCode, AdminProblem};
 use self::request::{Received, refuse_cross_site};
@@ -77,32 +80,7 @@ impl AdminApi {
 
     /// Returns the routes of all resources.
     fn router(self) -> Router {
-        Router::new()
-            .route("/healthz", get(status::healthz))
-            .route("/readyz", get(status::readyz))
-            .route("/metrics", get(status::metrics))
-            .route("/v1/policies", get(status::policies))
-            .route("/v1/recipients", get(status::recipients))
-            .route("/v1/routes", get(status::routes))
-            .route("/v1/subjects/{id}", get(subject::subject))
-            .route("/v1/subjects/{id}/events", get(subject::history).post(event::about_subject))
-            .route("/v1/subjects/{id}/disclosures", get(subject::disclosures))
-            .route("/v1/subjects/{id}/report", get(subject::report))
-            .route("/v1/subjects/{id}/opt-out-link", get(subject::opt_out_link))
-            .route("/v1/subjects/{id}/requests", post(event::request_received))
-            .route("/v1/subjects/{id}/answers", post(event::request_answered))
-            .route("/v1/requests", get(subject::requests))
-            .route("/v1/controllers/{id}/events", post(event::about_controller))
-            .route("/v1/recipients/{name}/events", post(event::about_recipient))
-            .route("/v1/events:batch", post(event::batch))
-            .route("/v1/cases", get(case::cases).post(case::register))
-            .route("/v1/cases/{id}", get(case::case))
-            .route("/v1/cases/{id}/approve", post(case::approve))
-            .route("/v1/cases/{id}/end", post(case::end))
-            .route("/v1/decisions/{id}", get(decision::decision))
-            .route("/access/v1/evaluation", post(access::evaluation))
-            .route("/access/v1/evaluations", post(access::evaluations))
-            .route("/.well-known/authzen-configuration", get(access::configuration))
+        Router::from(routes())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn_with_state(self.clone(), screen))
@@ -127,6 +105,37 @@ impl AdminApi {
     fn person(&self, id: &str, namespace: Option<&str>) -> Result<SubjectId, AdminProblem> {
         Ok(ledger::person(id, namespace, self.shared.ledger.terms())?)
     }
+}
+
+/// Returns the routes of all resources, with their description.
+fn routes() -> OpenApiRouter<AdminApi> {
+    OpenApiRouter::default()
+        .routes(routes!(openapi::description))
+        .routes(routes!(status::healthz))
+        .routes(routes!(status::readyz))
+        .routes(routes!(status::metrics))
+        .routes(routes!(status::policies))
+        .routes(routes!(status::recipients))
+        .routes(routes!(status::routes))
+        .routes(routes!(subject::subject))
+        .routes(routes!(subject::history, event::about_subject))
+        .routes(routes!(subject::disclosures))
+        .routes(routes!(subject::report))
+        .routes(routes!(subject::opt_out_link))
+        .routes(routes!(event::request_received))
+        .routes(routes!(event::request_answered))
+        .routes(routes!(subject::requests))
+        .routes(routes!(event::about_controller))
+        .routes(routes!(event::about_recipient))
+        .routes(routes!(event::batch))
+        .routes(routes!(case::cases, case::register))
+        .routes(routes!(case::case))
+        .routes(routes!(case::approve))
+        .routes(routes!(case::end))
+        .routes(routes!(decision::decision))
+        .routes(routes!(access::evaluation))
+        .routes(routes!(access::evaluations))
+        .routes(routes!(access::configuration))
 }
 
 /// Serves one connection. Every wait for its client has a bound.

@@ -30,7 +30,7 @@ pub(super) enum AdminCode {
 
 impl AdminCode {
     /// Returns the code and the status that goes with it.
-    const fn parts(self) -> (&'static str, StatusCode) {
+    pub(super) const fn parts(self) -> (&'static str, StatusCode) {
         match self {
             AdminCode::AuditUnavailable => ("audit-unavailable", StatusCode::SERVICE_UNAVAILABLE),
             AdminCode::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::problem::{AdminCode, AdminProblem};
 
@@ -30,6 +31,28 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
             .map_err(|_| AdminProblem::malformed("the path cannot be read"))?;
         Ok(PathText(text))
     }
+}
+
+/// Declares the parameters of paths for the description of the API. [`PathText`] reads them.
+macro_rules! path_parameters {
+    ($($name:ident: $description:literal, $parameter:ident $(, $pattern:literal)?;)+) => {$(
+        #[derive(IntoParams)]
+        #[into_params(parameter_in = Path)]
+        #[allow(dead_code, reason = "describes a parameter that an extractor reads")]
+        pub(super) struct $name {
+            #[doc = $description]
+            #[param(min_length = 1 $(, pattern = $pattern)?)]
+            $parameter: String,
+        }
+    )+};
+}
+
+path_parameters! {
+    PersonPath: "Id of the person.", id;
+    AccountPath: "Id of the account.", id;
+    RecipientPath: "Configured name of the recipient.", name;
+    CasePath: "Id of the case.", id, "^[A-Za-z0-9._:/-]+$";
+    DecisionPath: "Id of the decision.", id;
 }
 
 /// The parameters of the query. A parameter that `T` does not have, or has once and the query twice, is refused.
@@ -54,10 +77,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
 pub(super) struct NoParameters {}
 
 /// The query of a resource about a person or an account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NamespaceQuery {
     /// Namespace of the id in the path.
+    #[param(min_length = 1, nullable = false)]
     pub(super) namespace: Option<String>,
 }
 

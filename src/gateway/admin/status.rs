@@ -11,17 +11,29 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::AdminApi;
+use super::openapi::PositionHeader;
+use super::openapi::problems::{MetricsProblems, ProcessProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{NoParameters, QueryOf};
 use crate::exchange::Versions;
 use crate::ledger::{Freshness, LedgerFigures};
 
-/// `GET /healthz`: the process runs.
+/// Tells that the process runs.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "getHealth", tag = "process",
+    responses((status = 200, description = "The process runs.", body = String, content_type = "text/plain"), ProcessProblems)
+)]
 pub(super) async fn healthz(_: QueryOf<NoParameters>) -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the gateway can serve exchanges.
+/// Tells if the gateway can serve exchanges.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "process",
+    responses(
+        (status = 200, description = "The gateway takes requests.", body = ref("#/components/schemas/Readiness")),
+        (status = 503, description = "The gateway takes no requests.", body = ref("#/components/schemas/Readiness")), ProcessProblems)
+)]
 pub(super) async fn readyz(
     State(admin): State<AdminApi>,
     _: QueryOf<NoParameters>,
@@ -29,7 +41,11 @@ pub(super) async fn readyz(
     admin.readiness().await
 }
 
-/// `GET /metrics`: the exposition for Prometheus.
+/// Returns the exposition for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "getMetrics", tag = "process",
+    responses((status = 200, description = "All metrics.", body = String, content_type = "text/plain"), MetricsProblems)
+)]
 pub(super) async fn metrics(
     State(admin): State<AdminApi>,
     _: QueryOf<NoParameters>,
@@ -37,17 +53,32 @@ pub(super) async fn metrics(
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics()?))
 }
 
-/// `GET /v1/policies`: the versions of all packs.
+/// Lists the versions of all packs.
+#[utoipa::path(
+    get, path = "/v1/policies", operation_id = "listPolicies", tag = "configuration",
+    params(PositionHeader),
+    responses((status = 200, description = "The versions of all packs.", body = ref("#/components/schemas/Policies")), ReadProblems)
+)]
 pub(super) async fn policies(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
     Json(admin.policies())
 }
 
-/// `GET /v1/recipients`: the configured recipients.
+/// Lists the configured recipients.
+#[utoipa::path(
+    get, path = "/v1/recipients", operation_id = "listRecipients", tag = "configuration",
+    params(PositionHeader),
+    responses((status = 200, description = "The recipients.", body = ref("#/components/schemas/Recipients")), ReadProblems)
+)]
 pub(super) async fn recipients(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
     Json(admin.recipients())
 }
 
-/// `GET /v1/routes`: the configured routes.
+/// Lists the configured routes.
+#[utoipa::path(
+    get, path = "/v1/routes", operation_id = "listRoutes", tag = "configuration",
+    params(PositionHeader),
+    responses((status = 200, description = "The routes.", body = ref("#/components/schemas/Routes")), ReadProblems)
+)]
 pub(super) async fn routes(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
     Json(admin.routes())
 }

@@ -8,10 +8,13 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
+use super::openapi::PositionHeader;
+use super::openapi::problems::{LedgerProblems, LogProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
-use super::request::{NamespaceQuery, NoParameters, PathText, QueryOf};
+use super::request::{NamespaceQuery, NoParameters, PathText, PersonPath, QueryOf};
 use crate::decision::RecipientFacts;
 use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
@@ -22,17 +25,21 @@ use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport}
 use crate::vocabulary::SubjectId;
 
 /// The query of a report.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportQuery {
     /// Namespace of the id in the path.
+    #[param(min_length = 1, nullable = false)]
     namespace: Option<String>,
+    /// The format of the report.
     #[serde(default)]
+    #[param(inline)]
     format: ReportFormat,
 }
 
 /// The media type of a report.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ReportFormat {
     #[default]
@@ -40,7 +47,12 @@ enum ReportFormat {
     Html,
 }
 
-/// `GET /v1/subjects/{id}`: the state of a person in the ledger.
+/// Returns the state that is in force about a person.
+#[utoipa::path(
+    get, path = "/v1/subjects/{id}", operation_id = "getSubject", tag = "subjects",
+    params(PersonPath, NamespaceQuery, PositionHeader),
+    responses((status = 200, description = "The state.", body = ref("#/components/schemas/SubjectState")), LedgerProblems)
+)]
 pub(super) async fn subject(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -51,7 +63,12 @@ pub(super) async fn subject(
     state.map(|state| Json(Value::Object(state))).ok_or_else(AdminProblem::not_found)
 }
 
-/// `GET /v1/subjects/{id}/events`: the history of a person.
+/// Lists all events about a person.
+#[utoipa::path(
+    get, path = "/v1/subjects/{id}/events", operation_id = "listSubjectEvents", tag = "subjects",
+    params(PersonPath, NamespaceQuery, PositionHeader),
+    responses((status = 200, description = "The events, in the order of their positions.", body = ref("#/components/schemas/History")), LedgerProblems)
+)]
 pub(super) async fn history(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -61,7 +78,12 @@ pub(super) async fn history(
     admin.history(Entity::Subject(person)).await
 }
 
-/// `GET /v1/subjects/{id}/disclosures`: the disclosures about a person, without those that are still confidential.
+/// Lists the disclosures about a person, without those that are still confidential.
+#[utoipa::path(
+    get, path = "/v1/subjects/{id}/disclosures", operation_id = "listDisclosures", tag = "subjects",
+    params(PersonPath, NamespaceQuery, PositionHeader),
+    responses((status = 200, description = "The disclosures, oldest first.", body = ref("#/components/schemas/Disclosures")), LogProblems)
+)]
 pub(super) async fn disclosures(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -71,7 +93,16 @@ pub(super) async fn disclosures(
     Ok(Json(admin.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?))
 }
 
-/// `GET /v1/subjects/{id}/report`: the report that a person receives about themselves (GDPR Art. 15).
+/// Returns the report that a person receives about themselves (GDPR Art. 15).
+#[utoipa::path(
+    get, path = "/v1/subjects/{id}/report", operation_id = "getReport", tag = "subjects",
+    params(PersonPath, ReportQuery, PositionHeader),
+    responses(
+        (status = 200, description = "The report.", content(
+            (ref("#/components/schemas/SubjectReport") = "application/json"),
+            (String = "text/html"),
+        )), LogProblems)
+)]
 pub(super) async fn report(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -87,8 +118,14 @@ pub(super) async fn report(
     })
 }
 
-/// `GET /v1/subjects/{id}/opt-out-link`: the header values for a person's marketing e-mails, with the path of the link
-/// only: the gateway does not know its public address.
+/// Returns the header values for a person's marketing e-mails.
+///
+/// The link is its path only: the gateway does not know its public address.
+#[utoipa::path(
+    get, path = "/v1/subjects/{id}/opt-out-link", operation_id = "getOptOutLink", tag = "subjects",
+    params(PersonPath, NamespaceQuery, PositionHeader),
+    responses((status = 200, description = "The header values.", body = ref("#/components/schemas/OptOutLink")), LedgerProblems)
+)]
 pub(super) async fn opt_out_link(
     State(admin): State<AdminApi>,
     PathText(id): PathText,
@@ -102,7 +139,12 @@ pub(super) async fn opt_out_link(
     })))
 }
 
-/// `GET /v1/requests`: the requests of data subjects that nobody has answered yet.
+/// Lists the requests of data subjects that nobody has answered yet.
+#[utoipa::path(
+    get, path = "/v1/requests", operation_id = "listRequests", tag = "subjects",
+    params(PositionHeader),
+    responses((status = 200, description = "The requests, ordered by due date.", body = ref("#/components/schemas/OpenRequests")), ReadProblems)
+)]
 pub(super) async fn requests(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
     let now = Timestamp::now();
     let open = admin.shared.ledger.requests();

@@ -10,6 +10,7 @@
 //! stale everything is denied, also what an exchange may go on to release.
 
 mod evaluation;
+pub(super) mod schema;
 
 use http::Method;
 use jiff::Timestamp;

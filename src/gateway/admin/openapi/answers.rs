@@ -1,0 +1,468 @@
+//! JSON schemas of the answers of the admin API, as components of the document.
+//!
+//! Most answers are JSON that another module builds from facts, so their schemas stand here and not beside a type. A test
+//! of the suite (`openapi`) compares them with answers of a gateway: a member that no schema has fails it.
+
+use serde_json::{Map, Value, json};
+
+use crate::decision::Reason;
+use crate::ledger::{EntityKind, EventForm, any_event};
+use crate::vocabulary::{Basis, Form, Operation};
+
+/// Returns the reference to a component.
+pub(super) fn reference(component: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{component}") })
+}
+
+/// Returns the schema of an object with these members and no others. A name that ends with `?` is of an optional member.
+pub(super) fn object(description: &str, members: Vec<(&str, Value)>) -> Value {
+    let mut required = Vec::new();
+    let mut properties = Map::new();
+    for (name, schema) in members {
+        match name.strip_suffix('?') {
+            Some(optional) => properties.insert(optional.to_owned(), schema),
+            None => {
+                required.push(name.to_owned());
+                properties.insert(name.to_owned(), schema)
+            }
+        };
+    }
+    json!({
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// Returns the schema of a list.
+pub(super) fn list(items: &Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+pub(super) fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn text_or_null(description: &str) -> Value {
+    json!({ "type": ["string", "null"], "description": description })
+}
+
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
+}
+
+fn count(description: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "description": description })
+}
+
+fn time(description: &str) -> Value {
+    json!({ "type": "string", "format": "date-time", "description": description })
+}
+
+fn date(description: &str) -> Value {
+    json!({ "type": "string", "format": "date", "description": description })
+}
+
+fn texts(description: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": description })
+}
+
+fn words(description: &str, words: &[&str]) -> Value {
+    json!({ "type": "string", "enum": words, "description": description })
+}
+
+/// Returns the components of all answers.
+pub(super) fn components() -> Vec<(&'static str, Value)> {
+    [acknowledgements(), subjects(), process(), cases(), disclosure_log(), report()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Answers to events.
+fn acknowledgements() -> Vec<(&'static str, Value)> {
+    let position = || {
+        json!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{55}$",
+            "description": "Position of the event, for `Ledger-Position`. Only a gateway of this ledger can make it.",
+        })
+    };
+    let in_force = || words("The gateways in which the event is in force.", &["here", "everywhere"]);
+    let changed = || flag("False if the event had no effect.");
+    let acknowledgement = |case: bool| {
+        let case = case.then(|| ("case", reference("CaseId")));
+        let members = [
+            ("event", reference("EventId")),
+            ("position", position()),
+            ("durable", json!({ "const": true })),
+            ("in_force", in_force()),
+            ("changed", changed()),
+            (
+                "again?",
+                json!({ "const": true, "description": "The event was recorded by an earlier request." }),
+            ),
+        ];
+        object("The event is durable and in force.", members.into_iter().chain(case).collect())
+    };
+    let recorded = object(
+        "The event of a line is recorded.",
+        vec![
+            ("line", count("Number of the line.")),
+            ("event", reference("EventId")),
+            ("position", position()),
+            ("again", flag("True if the event was recorded earlier.")),
+            ("changed", changed()),
+            ("in_force?", in_force()),
+        ],
+    );
+    let refused = object(
+        "The line is not recorded.",
+        vec![("line", count("Number of the line.")), ("error", text("The error in the line."))],
+    );
+    vec![
+        ("Acknowledgement", acknowledgement(false)),
+        ("CaseAcknowledgement", acknowledgement(true)),
+        ("LineResult", json!({ "description": "The result of one line.", "oneOf": [recorded, refused] })),
+        (
+            "LineResults",
+            json!({ "type": "string", "description": "One `LineResult` a line.", "contentMediaType": "application/x-ndjson",
+                "contentSchema": reference("LineResult") }),
+        ),
+        (
+            "EventLines",
+            json!({ "type": "string", "description": "One `EventLine` a line. Empty lines are skipped.",
+                "contentMediaType": "application/x-ndjson", "contentSchema": reference("EventLine") }),
+        ),
+    ]
+}
+
+/// Answers about data subjects, beside what the disclosure log has.
+fn subjects() -> Vec<(&'static str, Value)> {
+    vec![
+        ("SubjectState", subject_state()),
+        ("History", list(&any_event(EventForm::Recorded, &[EntityKind::Subject]))),
+        (
+            "OptOutLink",
+            object(
+                "Header values for a person's marketing e-mails.",
+                vec![
+                    ("path", text("Path of the link; the gateway does not know its public address.")),
+                    ("list-unsubscribe-post", json!({ "const": "List-Unsubscribe=One-Click" })),
+                ],
+            ),
+        ),
+        ("OpenRequests", list(&reference("OpenRequest"))),
+        (
+            "OpenRequest",
+            object(
+                "A request of a person that nobody has answered yet.",
+                vec![
+                    ("subject", text("Id of the person.")),
+                    ("namespace?", reference("Namespace")),
+                    ("right", reference("Right")),
+                    ("received", time("Time at which the request was received.")),
+                    ("due", time("Time at which the answer is due.")),
+                    ("overdue", flag("True if the answer was due before now.")),
+                ],
+            ),
+        ),
+    ]
+}
+
+/// The keys of a scenario's `subject`, and `position`.
+fn subject_state() -> Value {
+    let statuses = words("What the person said last.", &["given", "refused", "withdrawn", "expired"]);
+    let origins = json!({
+        "type": "object",
+        "propertyNames": reference("Category"),
+        "additionalProperties": reference("Origin"),
+    });
+    object(
+        "The state that is in force about a person.",
+        vec![
+            (
+                "consents",
+                json!({
+                    "type": "object",
+                    "additionalProperties": statuses,
+                    "description": "Purpose, or `purpose:recipient-or-kind`, and what the person said.",
+                }),
+            ),
+            ("consents-since-restriction", list(&reference("Purpose"))),
+            ("objections", texts("Purposes, with `:upheld` if the organisation upheld the objection.")),
+            ("opt-outs", texts("Names of recipients.")),
+            ("restricted", flag("Processing is restricted (GDPR Art. 18).")),
+            ("erased", flag("The person's data are erased (GDPR Art. 17).")),
+            ("minor", flag("The person is a minor.")),
+            ("region?", text("Region of residence.")),
+            ("country?", text("Country of residence, ISO 3166-1 alpha-2.")),
+            (
+                "relations",
+                texts("Names of relations, with `:recipient` if the relation is to one recipient."),
+            ),
+            (
+                "origin",
+                json!({
+                    "description": "One origin for all data, or an origin for each category.",
+                    "anyOf": [reference("Origin"), origins],
+                }),
+            ),
+            ("transfer-consent", flag("The person consents to transfers to third countries.")),
+            ("refused-categories", list(&reference("RefusableCategory"))),
+            ("position", reference("LedgerPlace")),
+        ],
+    )
+}
+
+/// Answers about the process and its configuration.
+fn process() -> Vec<(&'static str, Value)> {
+    let revision = || text("Revision of the configuration.");
+    vec![
+        (
+            "Readiness",
+            object(
+                "Readiness of the gateway, and of each of its parts.",
+                vec![
+                    ("ready", flag("True if the gateway takes requests.")),
+                    ("ledger", flag("The ledger is there and current.")),
+                    ("audit", flag("The disclosure log can be written.")),
+                    ("policy", flag("A policy is loaded.")),
+                    ("draining", flag("The gateway is about to end.")),
+                ],
+            ),
+        ),
+        ("Policies", list(&reference("PolicyVersion"))),
+        ("Recipients", list(&reference("Recipient"))),
+        ("Routes", list(&reference("Route"))),
+        (
+            "PolicyVersion",
+            object(
+                "A version of a policy pack.",
+                vec![
+                    ("pack", text("Title of the pack.")),
+                    ("version", text("Version.")),
+                    ("revision", text("Digest of the rules and the vocabulary.")),
+                    ("announced", date("Day of the announcement.")),
+                    ("effective", date("First day.")),
+                    ("in_force", flag("True if this version decides now.")),
+                    ("contact", text("Contact of the pack.")),
+                ],
+            ),
+        ),
+        (
+            "Recipient",
+            object(
+                "A configured recipient.",
+                vec![
+                    ("name", reference("RecipientName")),
+                    ("revision", revision()),
+                    ("suspended", flag("True if nothing is disclosed to it.")),
+                    ("agreement", flag("True if an agreement is configured.")),
+                    (
+                        "agreement_until",
+                        json!({ "type": ["string", "null"], "format": "date", "description": "Last day of the agreement." }),
+                    ),
+                ],
+            ),
+        ),
+        (
+            "Route",
+            object(
+                "A configured route.",
+                vec![
+                    ("name", text("Name.")),
+                    ("revision", revision()),
+                    ("path", text("Pattern of paths.")),
+                    ("methods", texts("Methods.")),
+                    ("upstream", text("Name of the upstream.")),
+                    ("personal", flag("True if answers are scrubbed.")),
+                ],
+            ),
+        ),
+    ]
+}
+
+/// Disclosure cases. The body of a registration is that of the event, with an optional id.
+fn cases() -> Vec<(&'static str, Value)> {
+    let people = json!({ "type": "array", "items": reference("PersonOfCase") });
+    let case = (
+        "Case",
+        object(
+            "A disclosure case.",
+            vec![
+                ("case", reference("CaseId")),
+                ("recipient", reference("RecipientName")),
+                ("purpose", reference("Purpose")),
+                ("subjects", people),
+                ("categories", list(&reference("Category"))),
+                ("end", time("Time from which the case is no longer in force.")),
+                ("reference", text("The authority's reference number.")),
+                ("confidential-until?", time("Until then, reports to the people omit the case.")),
+                ("approvers", texts("Names of those who approved the case.")),
+                ("state", words("State of the case.", &["registered", "in-force", "ended"])),
+            ],
+        ),
+    );
+    vec![case, ("Cases", list(&reference("Case")))]
+}
+
+/// Records of the disclosure log, and the accounting of disclosures.
+fn disclosure_log() -> Vec<(&'static str, Value)> {
+    let forms: Vec<&str> = Form::ALL.iter().map(|form| form.name()).collect();
+    let bases: Vec<&str> = Basis::ALL.iter().map(|basis| basis.name()).collect();
+    let reasons = Reason::ALL.map(Reason::name);
+    let basis = json!({ "description": "Legal basis; null if there is none.", "anyOf": [reference("Basis"), { "type": "null" }] });
+    let released = object(
+        "Fields of a category that left in one form, or were withheld for one reason.",
+        vec![
+            ("form", reference("Form")),
+            ("basis", basis.clone()),
+            ("rules", texts("The rules that decided.")),
+            ("clauses", texts("The clauses that the rules cite.")),
+            ("fields", count("Number of fields.")),
+            ("reason?", reference("WithheldReason")),
+        ],
+    );
+    let accounted = object(
+        "A category that was disclosed.",
+        vec![("category", text("Name of the category.")), ("form", reference("Form")), ("basis", basis)],
+    );
+    vec![
+        ("Form", words("The form in which a field leaves.", &forms)),
+        ("Basis", words("A legal basis (GDPR Art. 6(1)).", &bases)),
+        ("WithheldReason", words("The reason why a field is withheld.", &reasons)),
+        ("CategoryRelease", released),
+        ("AccountedCategory", accounted),
+        ("Decision", decision()),
+        ("Disclosures", list(&reference("Disclosure"))),
+        (
+            "Disclosure",
+            object(
+                "An exchange that disclosed something about the person.",
+                vec![
+                    ("time", time("Start of the exchange.")),
+                    ("decision", text("Id of the decision.")),
+                    ("recipient", text("Configured name of the recipient.")),
+                    ("purpose", text("The accepted purpose.")),
+                    ("purpose_title", text("Title of the purpose.")),
+                    ("case?", text("The case that the request cited.")),
+                    ("categories", list(&reference("AccountedCategory"))),
+                    (
+                        "people",
+                        count("Number of people about whom something left in the same part of the answer."),
+                    ),
+                    ("recipient_kind?", reference("TitledTerm")),
+                    ("recipient_country?", text("Country of the recipient.")),
+                ],
+            ),
+        ),
+    ]
+}
+
+fn decision() -> Value {
+    let operations: Vec<&str> = Operation::ALL.iter().map(|operation| operation.name()).collect();
+    let verdicts = words("Verdict of the factor.", &["permits", "refuses", "in-part"]);
+    let categories = json!({
+        "type": "object",
+        "additionalProperties": list(&reference("CategoryRelease")),
+        "description": "For each category, one entry for each form, basis and reason.",
+    });
+    object(
+        "The record of one decision. People are pseudonyms.",
+        vec![
+            ("decision", text("Id of the decision, a ULID.")),
+            ("time", time("Time of the request.")),
+            ("recipient", text("Configured name of the recipient; empty if it was not identified.")),
+            ("actor", text_or_null("Pseudonym of the person who acts for the recipient.")),
+            ("purpose", text("The accepted purpose; empty if none was accepted.")),
+            ("declared", text_or_null("The purpose as the request declared it.")),
+            ("case", text_or_null("The case that the request cites.")),
+            ("route", text("Name of the route; empty if there is none.")),
+            ("operation", words("The operation on the data.", &operations)),
+            ("policy", text("Revision of the policy.")),
+            ("position", reference("LedgerPlace")),
+            (
+                "outcome",
+                text_or_null(
+                    "`released`, `aborted` or `refused:CODE`; null while the exchange is under way.",
+                ),
+            ),
+            ("records", count("Number of records.")),
+            ("withheld_records", count("Number of records of which nothing personal left.")),
+            ("subjects", texts("Pseudonyms of the people.")),
+            ("withheld_subjects", texts("Pseudonyms of those about whom nothing personal left.")),
+            ("categories", categories),
+            (
+                "factors",
+                json!({ "type": "object", "additionalProperties": verdicts, "description": "Verdict of each factor." }),
+            ),
+            (
+                "gateway",
+                text_or_null("Name of the gateway that wrote the record; null in records of version 0.1.0."),
+            ),
+            (
+                "stale?",
+                json!({ "const": true, "description": "Something was released while the ledger was stale." }),
+            ),
+        ],
+    )
+}
+
+/// The report to a person about their data.
+fn report() -> Vec<(&'static str, Value)> {
+    let titled = |what: &str| vec![("category", text("Name of the category.")), ("title", text(what))];
+    let mut source = titled("Title of the category.");
+    source.push(("origins", texts("Origins that the record of processing states.")));
+    let mut retention = titled("Title of the category.");
+    retention.push(("days", json!({ "type": "integer", "description": "Retention period in days." })));
+    // The report shows events as they were recorded, without id and position.
+    let event = json!({ "type": "object", "required": ["kind", "at"], "properties": { "kind": { "type": "string" } } });
+    let activity = object(
+        "A processing activity of the record of processing.",
+        vec![
+            ("purpose", text("Name of the purpose.")),
+            ("title", text("Title of the purpose.")),
+            ("basis", reference("Basis")),
+            ("basis_title", text("Title that the pack gives to the basis.")),
+            ("categories", list(&reference("TitledTerm"))),
+            ("recipients", list(&reference("TitledTerm"))),
+            ("origin", text("Origin of the data.")),
+            ("retention", text("Retention of the data.")),
+            ("transfers", text("Transfers to third countries.")),
+        ],
+    );
+    vec![
+        (
+            "TitledTerm",
+            object(
+                "A term of the vocabulary with its title.",
+                vec![("id", text("Name of the term.")), ("title", text("Title for people."))],
+            ),
+        ),
+        (
+            "SubjectReport",
+            object(
+                "The report that a person receives about themselves (GDPR Art. 15).",
+                vec![
+                    ("subject", text("Id of the person.")),
+                    ("namespace?", reference("Namespace")),
+                    ("made", time("Time at which the report was compiled.")),
+                    ("contacts", texts("Contact of each pack.")),
+                    (
+                        "state",
+                        json!({ "description": "The state in force; null if the ledger does not know the person.",
+                            "anyOf": [reference("SubjectState"), { "type": "null" }] }),
+                    ),
+                    ("events", list(&event)),
+                    ("sources", list(&object("Origins of the data of a category.", source))),
+                    ("processing", list(&activity)),
+                    ("retention", list(&object("Retention period of a category.", retention))),
+                    ("disclosures", list(&reference("Disclosure"))),
+                ],
+            ),
+        ),
+    ]
+}

@@ -1,0 +1,163 @@
+//! `GET /openapi.json`: the description of the admin API (OpenAPI 3.1).
+//!
+//! Paths and parameters come from the handlers, so that no route is missing. The schemas of events come from the table of
+//! kinds in the ledger. The terms are those of the loaded vocabulary. Names of recipients and of routes are no part of the
+//! document: not everybody who may read it may know them.
+
+mod answers;
+pub(super) mod problems;
+
+use std::sync::LazyLock;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Map, Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::problems::ReadProblems;
+use super::request::{NoParameters, QueryOf};
+use super::{AdminApi, routes};
+use crate::gateway::authzen;
+use crate::ledger::{self, EntityKind, EventForm, TermLookup, any_event, component_name, event_components};
+
+/// Description of the API.
+const DESCRIPTION: &str = "The admin API of the gateway: the ledger's events, data subjects, disclosure cases, decisions, access \
+                           evaluations, and what is loaded. Errors are problem documents (RFC 9457).";
+
+/// Tags of the operations, with their descriptions.
+const TAGS: [(&str, &str); 7] = [
+    ("process", "Health, metrics, and this description."),
+    ("configuration", "Loaded policies, recipients and routes."),
+    ("subjects", "Data subjects: state, history, reports, requests."),
+    ("events", "Events of the ledger."),
+    ("cases", "Disclosure cases."),
+    ("decisions", "Records of the disclosure log."),
+    ("access", "OpenID AuthZEN 1.0."),
+];
+
+/// The paths of all routes. They do not depend on the configuration.
+static PATHS: LazyLock<Value> = LazyLock::new(|| {
+    let router: OpenApiRouter<AdminApi> = routes();
+    serde_json::to_value(router.into_openapi().paths).unwrap_or_default()
+});
+
+/// The header that names the event which an answer has to know.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header that the router reads")]
+pub(super) struct PositionHeader {
+    /// The `position` of an acknowledgement: the request is answered with the knowledge of that event, or refused
+    /// (`ledger-stale`).
+    #[param(rename = "Ledger-Position", pattern = "^[A-Za-z0-9_-]{55}$", required = false)]
+    position: String,
+}
+
+/// The header that names a request which can be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header that an extractor reads")]
+pub(super) struct IdempotencyHeader {
+    /// A name of the request. A repetition returns the first event, with `"again": true`.
+    #[param(rename = "Idempotency-Key", required = false)]
+    key: String,
+}
+
+/// The header that names an access request.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header that a handler reads")]
+pub(super) struct RequestIdHeader {
+    /// An id of the request, which the response repeats.
+    #[param(rename = "X-Request-ID", required = false)]
+    id: String,
+}
+
+/// Returns this API as an OpenAPI document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "getDescription", tag = "process", params(PositionHeader),
+    responses((status = 200, description = "The document.", body = serde_json::Value), ReadProblems)
+)]
+pub(super) async fn description(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
+    Json(document(admin.shared.ledger.terms(), false))
+}
+
+/// Returns the document. `is_secured` tells if requests need a credential.
+fn document(terms: &dyn TermLookup, is_secured: bool) -> Value {
+    let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "purposegate admin API",
+            "description": DESCRIPTION,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": tags,
+        "paths": *PATHS,
+        "components": { "schemas": components(terms), "securitySchemes": security_schemes() },
+    });
+    if let (Some(document), true) = (document.as_object_mut(), is_secured) {
+        document.insert("security".to_owned(), json!([{ "token": [] }, { "certificate": [] }]));
+    }
+    document
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "pga_…",
+            "description": "A token of `[admin]`, made by `purposegate admin token`.",
+        },
+        "certificate": { "type": "mutualTLS", "description": "A client certificate that `[admin]` registers." },
+    })
+}
+
+/// Returns all schemas.
+fn components(terms: &dyn TermLookup) -> Map<String, Value> {
+    let with_events = [EntityKind::Subject, EntityKind::Controller, EntityKind::Recipient];
+    let all = [EntityKind::Subject, EntityKind::Controller, EntityKind::Recipient, EntityKind::Case];
+    let bodies = with_events.into_iter().flat_map(|entity| event_components(EventForm::Body, entity));
+    let lines = all.into_iter().flat_map(|entity| event_components(EventForm::Line, entity));
+    let recorded = event_components(EventForm::Recorded, EntityKind::Subject);
+    let any = [
+        ("SubjectEvent", any_event(EventForm::Body, &[EntityKind::Subject])),
+        ("ControllerEvent", any_event(EventForm::Body, &[EntityKind::Controller])),
+        ("RecipientEvent", any_event(EventForm::Body, &[EntityKind::Recipient])),
+        ("EventLine", any_event(EventForm::Line, &all)),
+        ("Problem", problems::schema()),
+    ];
+    let named = ledger::term_components(terms).into_iter().chain(any).chain(events_of_paths());
+    let named = named.chain(answers::components()).chain(authzen::schema::components());
+    let named = named.map(|(name, schema)| (name.to_owned(), schema));
+    named.chain(bodies).chain(lines).chain(recorded).collect()
+}
+
+/// Returns the schemas of events whose kind follows from the path.
+fn events_of_paths() -> Vec<(&'static str, Value)> {
+    let of_path = [
+        ("Request", EventForm::Body, EntityKind::Subject, "request-received"),
+        ("Answer", EventForm::Body, EntityKind::Subject, "request-answered"),
+        ("Approval", EventForm::Body, EntityKind::Case, "case-approved"),
+        ("CaseEnd", EventForm::Body, EntityKind::Case, "case-ended"),
+        ("CaseRegistration", EventForm::Line, EntityKind::Case, "case-registered"),
+    ];
+    let schema = |(name, form, entity, kind)| {
+        let component = component_name(form, kind);
+        let mut components = event_components(form, entity).into_iter();
+        let (_, schema) = components.find(|(name, _)| *name == component)?;
+        Some((name, with_optional_kind(schema)))
+    };
+    of_path.into_iter().filter_map(schema).collect()
+}
+
+/// Returns the schema of an event whose kind follows from the path, and that may leave it out, like the id of a case.
+fn with_optional_kind(mut schema: Value) -> Value {
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "kind" && name != "case");
+    }
+    schema
+}
