@@ -100,6 +100,8 @@ metrics! {
         "Connections refused because the maximum number was open, by the listener's address, or admin.";
     connections_failed: IntCounterVec = "connections_failed_total" ["listener", "reason"]
         "Connections closed before HTTP began: untrusted-proxy, proxy-header, http-on-tls-port, tls-handshake.";
+    held_bytes: IntGaugeVec = "held_bytes" ["recipient"]
+        "Bytes of bodies that the gateway holds for the exchanges of a recipient.";
     subject_requests_open: IntGauge = "subject_requests_open" []
         "Data subject requests that are open.";
     subject_requests_overdue: IntGauge = "subject_requests_overdue" []

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use ulid::Ulid;
 
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogSection, AuditSection, Config};
+use crate::config::{AccessLogSection, AuditSection, Config, LimitsSection};
 use crate::disclosure::Log;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
@@ -136,6 +136,7 @@ fn assemble_over(
             AccessLog::open(directory, *days, Timestamp::now()).map_err(AssemblyError::AccessLog)?
         }
     };
+    let LimitsSection { memory, memory_per_recipient } = config.limits;
     let metrics = Metrics::new()?;
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let shared = SharedState::new(
@@ -147,7 +148,7 @@ fn assemble_over(
         access_log,
         OptOut::new(keys.opt_out_links()),
     );
-    Ok(Arc::new(shared.with_other_logs(other_logs)))
+    Ok(Arc::new(shared.with_other_logs(other_logs).with_memory(memory, memory_per_recipient)))
 }
 
 /// Makes this process one of the gateways of a shared ledger, and compares it with the others. It compares before it asks for

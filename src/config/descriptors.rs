@@ -1,8 +1,11 @@
-//! The limit of open files, and its distribution: connections must never use up the descriptors of log and ledger.
+//! The numbers of connections and exchanges that the limit of open files and the memory allow. Connections must never use
+//! up the descriptors of log and ledger.
 
 use rustix::process::{Resource, getrlimit};
 #[cfg(feature = "gateway")]
 use rustix::process::{Rlimit, setrlimit};
+
+use super::memory::ProcessMemory;
 
 /// Maximum number of descriptors to ask for. An unlimited table would only cost memory of the kernel.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
@@ -14,6 +17,11 @@ const FEW_CONNECTIONS: u64 = 1000;
 pub(crate) const MAX_ADMIN_CONNECTIONS: u32 = 64;
 /// Descriptors reserved for log, ledger, keys, reloads, the runtime and the admin listener's connections.
 const RESERVE: u64 = 64 + MAX_ADMIN_CONNECTIONS as u64;
+
+/// Default limit of open connections of one client address: a quarter of the listener's.
+pub(crate) fn connections_per_address(connections: u32) -> usize {
+    (connections as usize).div_ceil(4)
+}
 
 /// Returns the limit of open files that the system allows, at most [`MAX_DESCRIPTORS`].
 fn allowed() -> u64 {
@@ -64,6 +72,13 @@ impl DescriptorBudget {
         if self.exchanges >= all { own } else { (self.exchanges.saturating_mul(own) / all).max(1) }
     }
 
+    /// Limits the connections to those for which there is memory.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn within(self, memory: ProcessMemory, listeners: usize) -> DescriptorBudget {
+        let connections = u64::from(self.connections).min(connections_within(memory, listeners));
+        DescriptorBudget { connections: u32::try_from(connections).unwrap_or(u32::MAX), ..self }
+    }
+
     /// Distributes the limit that the system allows.
     pub(super) fn of_system(listeners: usize, exchanges: usize) -> DescriptorBudget {
         DescriptorBudget::new(allowed(), listeners, exchanges)
@@ -79,6 +94,23 @@ impl DescriptorBudget {
             )
         })
     }
+}
+
+/// Returns the number of connections of each listener for which there is memory.
+fn connections_within(memory: ProcessMemory, listeners: usize) -> u64 {
+    (memory.connections() / (listeners.max(1) as u64)).max(1)
+}
+
+/// Returns a description of the shortage if there is memory for few connections of each listener.
+pub(super) fn memory_shortage(memory: ProcessMemory, listeners: usize) -> Option<String> {
+    let connections = connections_within(memory, listeners);
+    (connections < FEW_CONNECTIONS).then(|| {
+        let (mebibytes, exchanges) = (memory.mebibytes(), memory.exchanges());
+        format!(
+            "the memory ({mebibytes} MiB) allows {connections} connections for each listener, and by default \
+             {exchanges} exchanges at a time"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod issuer;
 pub mod ledger;
 mod lints;
 mod mapping;
+pub(crate) mod memory;
 mod namespace;
 pub mod pack;
 mod recipient;
@@ -34,8 +35,8 @@ use jiff::Timestamp;
 
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, ListenerSection, ListenerTls,
-    UpstreamSection,
+    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, LimitsSection, ListenerLimits,
+    ListenerSection, ListenerTls, UpstreamSection,
 };
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
@@ -78,6 +79,8 @@ pub struct Config {
     pub exporter_region: Arc<str>,
     /// Header that carries the purpose of a request.
     pub purpose_header: HeaderName,
+    /// Bounds of the whole process.
+    pub limits: LimitsSection,
     /// Public listeners.
     pub listeners: Vec<ListenerSection>,
     /// The admin listener.
@@ -216,6 +219,7 @@ fn assemble<'d>(
     let mut packs = Packs::read(&mut main, Timestamp::now());
     let DeploymentSection { name, exporter_region } = deployment::read(&mut main, &packs.terms(0));
     let purpose_header = section::purpose_header(&mut main);
+    let limits = section::limits(&mut main);
     let listeners = section::listeners(&mut main, host);
     let admin = section::admin(&mut main);
     let ledger = ledger::read(&mut main);
@@ -260,6 +264,7 @@ fn assemble<'d>(
         name,
         exporter_region,
         purpose_header,
+        limits,
         listeners,
         admin,
         ledger,

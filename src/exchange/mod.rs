@@ -28,6 +28,7 @@ pub(crate) mod grant;
 mod intent;
 pub(crate) mod ledger_policy;
 pub mod media_type;
+pub mod memory;
 pub mod pages;
 pub mod path;
 mod peer;
@@ -66,7 +67,7 @@ use ulid::Ulid;
 
 use self::admission::Admission;
 use self::caller::{Caller, PeerCertificate};
-use self::concurrency::ConcurrencyPermit;
+use self::concurrency::{ConcurrencyPermit, LimitReached};
 use self::cross_origin::CrossOrigin;
 use self::intent::Factors;
 use self::pages::purposes::{self, Page};
@@ -86,6 +87,10 @@ pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
 pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::Transfer;
+
+const OWN_EXCHANGES: &str =
+    "You have as many requests under way as one recipient may have. Wait for answers before you send more.";
+const OWN_MEMORY: &str = "Your answers under way hold as much memory as one recipient may use. Read them faster, or send fewer requests at a time.";
 
 /// The next step of an exchange after its request head.
 pub enum ExchangeStart {
@@ -143,6 +148,22 @@ impl ExchangeContext {
     /// The day of the exchange, UTC.
     fn today(&self) -> Date {
         self.now.to_zoned(TimeZone::UTC).date()
+    }
+
+    /// Takes a permit for one more exchange of a recipient.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] if the gateway or the recipient has as many exchanges under way, or holds as many bytes,
+    /// as it may.
+    fn acquire(&self, recipient: &Arc<str>) -> Result<ConcurrencyPermit<Arc<str>>, Rejection> {
+        let overloaded = |own: &'static str| {
+            move |limit| match limit {
+                LimitReached::Total => Rejection::from(Refusal::Overloaded),
+                LimitReached::PerHolder => Rejection::new(Refusal::Overloaded, own),
+            }
+        };
+        self.shared.memory.admit(recipient).map_err(overloaded(OWN_MEMORY))?;
+        self.listener.exchanges.acquire(recipient).map_err(overloaded(OWN_EXCHANGES))
     }
 
     /// Returns the version of the route's policy pack that is in force.
@@ -498,14 +519,14 @@ impl DeclaredExchange {
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
         let mut admission = self.weigh_admission(&route)?;
         admission.screen_query(&route, parts.uri.query())?;
-        let shared = &self.context.shared;
-        shared.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+        let SharedState { ledger, log, .. } = &*self.context.shared;
+        ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         // The intent is written while the upstream is called. If the log is not healthy, the upstream is not called.
-        shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
+        log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         // The permit is taken last, so a refused request takes none.
         let permit = match self.permit.take() {
             Some(permit) => permit,
-            None => self.context.listener.acquire(&self.requester.recipient.name)?,
+            None => self.context.acquire(&self.requester.recipient.name)?,
         };
         Ok((admission, permit))
     }

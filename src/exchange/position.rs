@@ -43,7 +43,7 @@ pub(super) async fn reach(
     let required =
         required(headers, ledger).map_err(|malformed| Rejection::malformed(malformed.to_string()))?;
     let Some(position) = required else { return Ok(None) };
-    let permit = context.listener.acquire(recipient)?;
+    let permit = context.acquire(recipient)?;
     if ledger.reach(position, context.snapshot.max_staleness).await {
         Ok(Some(permit))
     } else {

@@ -9,7 +9,8 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::concurrency::{ConcurrencyLimit, ConcurrencyPermit, LimitReached};
+use super::concurrency::ConcurrencyLimit;
+use super::memory::{DEFAULT_MEMORY, MemoryBudget, memory_per_recipient};
 use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
@@ -40,22 +41,6 @@ pub fn exchanges_per_recipient(max_exchanges: usize) -> usize {
     max_exchanges.div_ceil(4)
 }
 
-impl ListenerContext {
-    /// Takes a permit for one more exchange of a recipient.
-    pub(crate) fn acquire(&self, recipient: &Arc<str>) -> Result<ConcurrencyPermit<Arc<str>>, Refusal> {
-        Ok(self.exchanges.acquire(recipient)?)
-    }
-}
-
-impl From<LimitReached> for Refusal {
-    fn from(limit: LimitReached) -> Self {
-        match limit {
-            LimitReached::Total => Refusal::Overloaded,
-            LimitReached::PerHolder => Refusal::TooManyRequests,
-        }
-    }
-}
-
 impl Default for ListenerContext {
     fn default() -> Self {
         ListenerContext {
@@ -80,6 +65,8 @@ pub struct SharedState {
     pub metrics: Metrics,
     /// Bounds the decisions that recipients look up at a time: each look-up reads the log.
     pub(crate) lookups: Semaphore,
+    /// The memory that exchanges may hold.
+    pub memory: Arc<MemoryBudget>,
     /// The access log.
     pub access_log: AccessLog,
     /// The keys of pseudonymised values. Each recipient has its own.
@@ -104,6 +91,8 @@ impl SharedState {
         opt_out: OptOut,
     ) -> SharedState {
         start_at_zero(&metrics, &snapshot);
+        let held = metrics.held_bytes.clone();
+        let memory = MemoryBudget::new(DEFAULT_MEMORY, memory_per_recipient(DEFAULT_MEMORY), held);
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MAX_LOOKUPS);
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
@@ -114,6 +103,7 @@ impl SharedState {
             other_logs: Vec::new(),
             metrics,
             lookups,
+            memory,
             pseudonyms,
             access_log,
             opt_out,
@@ -126,6 +116,13 @@ impl SharedState {
     #[must_use]
     pub fn with_other_logs(self, other_logs: Vec<LogSource>) -> SharedState {
         SharedState { other_logs, ..self }
+    }
+
+    /// Sets the memory that exchanges may hold, in total and of each recipient.
+    #[must_use]
+    pub fn with_memory(self, max: usize, max_each: usize) -> SharedState {
+        let memory = MemoryBudget::new(max, max_each, self.metrics.held_bytes.clone());
+        SharedState { memory, ..self }
     }
 
     /// Returns the exchange of a decision from the disclosure log, or else from those of other gateways: behind a load

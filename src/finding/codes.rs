@@ -144,6 +144,7 @@ pub const WARNINGS: &[&str] = &[
     "few-open-files",
     "filter-tests-existence",
     "literal-parameter",
+    "little-memory",
     "locked-purpose-not-registered",
     "log-unreadable",
     "names-leave",

@@ -1,33 +1,30 @@
-//! Accepts the connections of one listener up to a bound. Beyond it, connections are closed at once and counted.
+//! Accepts the connections of one listener up to a bound, in total and by client address. Beyond it, connections are
+//! closed at once and counted.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connection_limit::{ConnectionLimit, ConnectionPermit};
 use crate::log_limit::LogLimit;
 
 /// Pause after a failed attempt to accept. The process most likely has no file descriptor left, and other connections
 /// need time to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound socket, and the maximum number of its connections.
+/// A bound socket, and the limit of its connections.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     socket: TcpListener,
-    max: u32,
-    open: Arc<Semaphore>,
-    refused: IntCounter,
+    limit: ConnectionLimit,
 }
 
 impl Acceptor {
-    /// Allows `max` open connections; `refused` counts those beyond.
-    pub(super) fn new(socket: TcpListener, max: u32, refused: IntCounter) -> Acceptor {
-        Acceptor { socket, max, open: Arc::new(Semaphore::new(max as usize)), refused }
+    /// Accepts connections within a limit.
+    pub(super) fn new(socket: TcpListener, limit: ConnectionLimit) -> Acceptor {
+        Acceptor { socket, limit }
     }
 
     /// Returns the bound address, with the port that the system chose for port 0.
@@ -39,9 +36,8 @@ impl Acceptor {
     }
 
     /// Returns the next connection, the address of its peer, and the permit that counts it as open until it is dropped.
-    pub(super) async fn accept(&self) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
+    pub(super) async fn accept(&self) -> (TcpStream, IpAddr, ConnectionPermit) {
         static CANNOT_ACCEPT: LogLimit = LogLimit::new();
-        static REFUSED: LogLimit = LogLimit::new();
         loop {
             let (stream, from) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
@@ -53,18 +49,8 @@ impl Acceptor {
                     continue;
                 }
             };
-            match Arc::clone(&self.open).try_acquire_owned() {
-                Ok(permit) => return (stream, from.ip(), permit),
-                Err(_) => {
-                    self.refused.inc();
-                    if let Some(count) = REFUSED.admit() {
-                        tracing::warn!(
-                            count,
-                            open = self.max,
-                            "connections refused: the maximum number is open"
-                        );
-                    }
-                }
+            if let Some(permit) = self.limit.admit(from.ip()) {
+                return (stream, from.ip(), permit);
             }
         }
     }
@@ -72,7 +58,6 @@ impl Acceptor {
     /// Closes the socket, and returns when all connections have ended.
     pub(super) async fn close(self) {
         drop(self.socket);
-        // Cannot fail: the semaphore is never closed.
-        let _ = self.open.acquire_many(self.max).await;
+        self.limit.all_closed().await;
     }
 }

@@ -61,7 +61,7 @@ impl Listener {
     pub(super) async fn run(self, service: PurposeService<Upstreams>, mut stop: watch::Receiver<bool>) {
         let stopping = stop.clone();
         loop {
-            let (stream, address, permit) = tokio::select! {
+            let (stream, address, mut permit) = tokio::select! {
                 accepted = self.acceptor.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
@@ -72,7 +72,10 @@ impl Listener {
             };
             let setup = self.setup.clone();
             tokio::spawn(async move {
-                if let Some(transport) = setup.establish(stream, address).await {
+                // The PROXY protocol tells the client that a connection counts for.
+                if let Some(transport) = setup.establish(stream, address).await
+                    && (transport.peer.address == address || permit.assign(transport.peer.address))
+                {
                     connection.serve(transport).await;
                 }
                 drop(permit);

@@ -9,6 +9,7 @@ mod admin;
 mod authzen;
 mod client_certificate;
 mod connection;
+mod connection_limit;
 #[cfg(test)]
 mod differential;
 pub(crate) mod http_client;
@@ -33,12 +34,14 @@ use tower::Layer;
 
 use self::acceptor::Acceptor;
 use self::admin::AdminApi;
+use self::connection_limit::ConnectionLimit;
 use self::listener::Listener;
 use self::reload::{CertificateSender, Reloader, RestartOnly, export_certificate_ends};
 use self::transport::{TransportFailures, TransportSetup};
 use self::upstreams::Upstreams;
 use crate::assembly::{self, AssemblyError};
-use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS};
+use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, connections_per_address};
+use crate::config::memory::ProcessMemory;
 use crate::config::{Config, ListenerSection, TlsError};
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
@@ -106,8 +109,10 @@ impl Gateway {
         let (listeners, certificates) = bind_listeners(&sections, &shared).await?;
         let admin_acceptor = Acceptor::new(
             bind_socket(admin_address).await?,
-            MAX_ADMIN_CONNECTIONS,
-            shared.metrics.connections_refused.with_label_values(&["admin"]),
+            ConnectionLimit::new(
+                MAX_ADMIN_CONNECTIONS,
+                shared.metrics.connections_refused.with_label_values(&["admin"]),
+            ),
         );
         let admin = AdminApi::new(Arc::clone(&shared));
         let reloader = Reloader { file, restart_only, shared, upstreams, certificates };
@@ -183,13 +188,14 @@ impl Gateway {
     }
 }
 
-/// Binds the public listeners, and shares out the limit of open files among them.
+/// Binds the public listeners, and shares out the limit of open files and the memory among them.
 async fn bind_listeners(
     sections: &[ListenerSection],
     shared: &SharedState,
 ) -> Result<(Vec<Listener>, Vec<(SocketAddr, CertificateSender)>), StartError> {
-    let max_exchanges = sections.iter().map(|section| section.max_exchanges).sum();
+    let max_exchanges = sections.iter().map(|section| section.limits.max_exchanges).sum();
     let budget = DescriptorBudget::new(descriptors::raise_limit(), sections.len(), max_exchanges);
+    let budget = budget.within(ProcessMemory::of_system(), sections.len());
     let mut listeners = Vec::new();
     let mut certificates = Vec::new();
     for section in sections {
@@ -200,12 +206,13 @@ async fn bind_listeners(
         };
         let tls = certificate.as_ref().map(CertificateSender::subscribe);
         certificates.extend(certificate.map(|certificate| (section.address, certificate)));
+        let limits = &section.limits;
         let context = ListenerContext {
             authorities: section.authorities.clone(),
-            request_timeout: section.request_timeout,
+            request_timeout: limits.request_timeout,
             exchanges: ConcurrencyLimit::new(
-                budget.listener_exchanges(section.max_exchanges, max_exchanges),
-                section.max_exchanges_per_recipient,
+                budget.listener_exchanges(limits.max_exchanges, max_exchanges),
+                limits.max_exchanges_per_recipient,
             ),
         };
         let label = section.address.to_string();
@@ -216,7 +223,11 @@ async fn bind_listeners(
             failures: TransportFailures::new(&shared.metrics.connections_failed, &label),
         };
         let refused = shared.metrics.connections_refused.with_label_values(&[&*label]);
-        listeners.push(Listener::new(Acceptor::new(socket, budget.connections, refused), context, setup));
+        let per_address = limits.max_connections_per_address;
+        let per_address = per_address.unwrap_or(connections_per_address(budget.connections));
+        let limit = ConnectionLimit::new(budget.connections, refused)
+            .per_address(per_address, section.trusted_proxies.clone());
+        listeners.push(Listener::new(Acceptor::new(socket, limit), context, setup));
     }
     Ok((listeners, certificates))
 }

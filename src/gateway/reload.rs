@@ -14,8 +14,8 @@ use super::log_finding;
 use super::upstreams::Upstreams;
 use crate::assembly;
 use crate::config::{
-    self, AccessLogSection, AdminSection, AuditSection, Config, LedgerSection, ListenerSection, TlsError,
-    TlsServer,
+    self, AccessLogSection, AdminSection, AuditSection, Config, LedgerSection, LimitsSection,
+    ListenerSection, TlsError, TlsServer,
 };
 use crate::exchange::SharedState;
 use crate::finding::Finding;
@@ -82,6 +82,7 @@ impl Reloader {
 #[derive(Debug)]
 pub(super) struct RestartOnly {
     name: Arc<str>,
+    limits: LimitsSection,
     listeners: Vec<ListenerSection>,
     admin: AdminSection,
     ledger: LedgerSection,
@@ -95,6 +96,7 @@ impl RestartOnly {
     pub(super) fn of(config: &Config) -> RestartOnly {
         RestartOnly {
             name: Arc::clone(&config.name),
+            limits: config.limits,
             listeners: config.listeners.clone(),
             admin: config.admin.clone(),
             ledger: config.ledger.clone(),
@@ -109,6 +111,7 @@ impl RestartOnly {
     fn changed_sections(&self, other: &RestartOnly) -> impl Iterator<Item = &'static str> {
         let sections = [
             ("deployment.name", self.name != other.name),
+            ("limits", self.limits != other.limits),
             ("listener", !self.listeners.iter().map(settings).eq(other.listeners.iter().map(settings))),
             ("admin", self.admin != other.admin),
             ("ledger", self.ledger != other.ledger),
@@ -123,18 +126,8 @@ impl RestartOnly {
 
 /// Returns the settings of a listener except its certificate, which is reloaded.
 fn settings(section: &ListenerSection) -> impl PartialEq + '_ {
-    let ListenerSection {
-        address,
-        authorities,
-        request_timeout,
-        max_exchanges,
-        max_exchanges_per_recipient,
-        proxy_protocol,
-        trusted_proxies,
-        tls,
-    } = section;
-    let exchanges = (max_exchanges, max_exchanges_per_recipient);
-    (address, authorities, request_timeout, exchanges, (proxy_protocol, trusted_proxies), tls.is_some())
+    let ListenerSection { address, authorities, limits, proxy_protocol, trusted_proxies, tls } = section;
+    (address, authorities, limits, proxy_protocol, trusted_proxies, tls.is_some())
 }
 
 /// Sets the metric that tells when the certificate of each listener ends.
@@ -188,12 +181,16 @@ mod tests {
             client_ca: None,
             client_required: false,
         };
-        let listener = |port: u16, server: Option<&TlsServer>| ListenerSection {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            authorities: Vec::new(),
+        let limits = config::ListenerLimits {
             request_timeout: Duration::ZERO,
             max_exchanges: 1,
             max_exchanges_per_recipient: 1,
+            max_connections_per_address: None,
+        };
+        let listener = |port: u16, server: Option<&TlsServer>| ListenerSection {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            authorities: Vec::new(),
+            limits: limits.clone(),
             proxy_protocol: false,
             trusted_proxies: TrustedProxies::default(),
             tls: server.map(|server| config::ListenerTls {

@@ -86,6 +86,11 @@ impl Scrubber {
         self
     }
 
+    /// Returns the number of bytes that were taken and are not decided yet.
+    pub fn undecided(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn with_parameters(
         plan: Arc<Plan>,
         forms: Forms,

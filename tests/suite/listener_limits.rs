@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::fixtures::{CUSTOMER_ROUTES, person};
 use crate::gateway::{TestGateway, base, bearer, wait, wait_until};
 use crate::http;
@@ -67,7 +69,8 @@ fn one_recipient_cannot_take_all_exchanges() {
     let (upstream, gateway, resume) = start_gateway("max-exchanges = 8");
     let held: Vec<TcpStream> = (0..2).map(|_| hold(&gateway, &upstream, "support")).collect();
     let third = gateway.get("/customers/p-1", "support", "customer-support");
-    assert_eq!(third.outcome(), (429, "too-many-requests".to_owned()));
+    assert_eq!(third.outcome(), (503, "overloaded".to_owned()));
+    assert!(third.text().contains("one recipient may have"), "{}", third.text());
     assert!(third.header("retry-after").is_some());
     assert_eq!(gateway.get("/customers/p-1", "reseller", "reseller-follow-up").status, 200);
     for _ in &held {
@@ -77,9 +80,39 @@ fn one_recipient_cannot_take_all_exchanges() {
 
     let (upstream, gateway, resume) = start_gateway("max-exchanges = 8\nmax-exchanges-per-recipient = 3");
     let held: Vec<TcpStream> = (0..3).map(|_| hold(&gateway, &upstream, "support")).collect();
-    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 429);
+    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 503);
     drop(held);
     drop(resume);
+}
+
+#[test]
+fn one_address_cannot_open_all_connections() {
+    let (_upstream, gateway, _resume) = start_gateway("max-connections-per-address = 3");
+    let own: Vec<TcpStream> = (0..3).map(|_| http::connect(gateway.address)).collect();
+    let mut fourth = http::connect(gateway.address);
+    // The gateway closes it, with or without a reset.
+    assert!(matches!(fourth.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert!(gateway.metrics().contains("purposegate_connections_refused_total{listener=\"127.0.0.1:0\"} 1"));
+    let mut other = connect_from("127.0.0.2", gateway.address);
+    other.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    other.read_to_end(&mut answer).unwrap();
+    assert_eq!(http::parse(&answer).status, 401, "another address has its own share");
+    drop(own);
+    wait_until(|| {
+        let mut stream = http::connect(gateway.address);
+        let _ = stream.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 401")
+    });
+}
+
+/// Connects from another address of the loopback.
+fn connect_from(local: &str, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(local.parse().unwrap(), 0).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
 }
 
 fn link(gateway: &TestGateway, subject: &str) -> String {

@@ -38,6 +38,7 @@ mod openapi;
 mod operations;
 mod opt_out;
 mod oracle;
+mod overload;
 mod payloads;
 mod places_and_dates;
 mod policy_commands;

@@ -1,17 +1,19 @@
 //! `[[listener]]`: the public listeners and their TLS.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::ops::Range;
 
 use ipnet::IpNet;
 
 use super::address;
-use crate::config::descriptors::DescriptorBudget;
+use super::listener_limits::{self, ListenerLimits};
+use crate::config::descriptors::{self, DescriptorBudget};
 use crate::config::files::existing;
+use crate::config::memory::ProcessMemory;
 use crate::config::tls::{self, TlsError, TlsFiles, TlsServer};
 use crate::config::{Host, Part};
-use crate::document::Fields;
-use crate::exchange::{MAX_EXCHANGES, TrustedProxies, exchanges_per_recipient};
+use crate::document::{Document, Fields};
+use crate::exchange::TrustedProxies;
 use crate::finding::Finding;
 
 /// Hint for certificate files that do not exist.
@@ -24,12 +26,8 @@ pub struct ListenerSection {
     pub address: SocketAddr,
     /// Authorities that requests can be for. Empty: any.
     pub authorities: Vec<String>,
-    /// Time for a request's body to arrive.
-    pub request_timeout: Duration,
-    /// Maximum number of exchanges under way.
-    pub max_exchanges: usize,
-    /// Maximum number of exchanges of one recipient under way.
-    pub max_exchanges_per_recipient: usize,
+    /// Bounds of exchanges and connections.
+    pub limits: ListenerLimits,
     /// True if each connection begins with a header of the PROXY protocol, version 2.
     pub proxy_protocol: bool,
     /// Proxies that are believed when they state the address of a client.
@@ -59,13 +57,23 @@ pub(in crate::config) fn listeners(part: &mut Part<'_>, host: Host) -> Vec<Liste
     let (document, at) = (part.fields.document(), tables.first().map(Fields::at));
     let listeners: Vec<ListenerSection> =
         tables.into_iter().filter_map(|fields| listener(part, fields)).collect();
-    let exchanges = listeners.iter().map(|listener| listener.max_exchanges).sum();
-    if let Some((complaint, at)) = DescriptorBudget::of_system(listeners.len(), exchanges).shortage().zip(at)
-    {
-        let hint = "raise it: `ulimit -Hn`, `LimitNOFILE=` of systemd, `nofile` of the container";
-        document.find(Finding::warning("few-open-files", complaint).hint(hint), at);
+    if let Some(at) = at {
+        check_capacity(document, at, &listeners);
     }
     listeners
+}
+
+/// Warns if descriptors or memory allow few connections.
+fn check_capacity(document: &Document<'_>, at: Range<usize>, listeners: &[ListenerSection]) {
+    let exchanges = listeners.iter().map(|listener| listener.limits.max_exchanges).sum();
+    if let Some(complaint) = DescriptorBudget::of_system(listeners.len(), exchanges).shortage() {
+        let hint = "raise it: `ulimit -Hn`, `LimitNOFILE=` of systemd, `nofile` of the container";
+        document.find(Finding::warning("few-open-files", complaint).hint(hint), at.clone());
+    }
+    if let Some(complaint) = descriptors::memory_shortage(ProcessMemory::of_system(), listeners.len()) {
+        let hint = "raise the limit of the container or of the unit (`MemoryMax=`), or use a larger machine";
+        document.find(Finding::warning("little-memory", complaint).hint(hint), at);
+    }
 }
 
 fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> {
@@ -73,10 +81,7 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> 
     fields.allow();
     let address = fields.needed_text("address").and_then(|text| address(document, text));
     let authorities = fields.texts("authorities").iter().map(|name| name.value.to_owned()).collect();
-    let request_timeout = fields.duration("request-timeout").unwrap_or(Duration::from_secs(30));
-    let mut number = |key| Some(usize::try_from(fields.number(key)?.value).unwrap_or(usize::MAX));
-    let max_exchanges = number("max-exchanges").unwrap_or(MAX_EXCHANGES);
-    let max_exchanges_each = number("max-exchanges-per-recipient");
+    let limits = listener_limits::read(&mut fields);
     let proxy_protocol = fields.flag("proxy-protocol").unwrap_or(false);
     let trusted_proxies = trusted_proxies(&mut fields);
     if proxy_protocol && trusted_proxies.is_empty() {
@@ -96,9 +101,7 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> 
     Some(ListenerSection {
         address: address.value,
         authorities,
-        request_timeout,
-        max_exchanges,
-        max_exchanges_per_recipient: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
+        limits,
         proxy_protocol,
         trusted_proxies,
         tls,

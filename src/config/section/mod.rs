@@ -2,7 +2,9 @@
 
 mod admin;
 mod keys;
+mod limits;
 mod listener;
+mod listener_limits;
 mod log;
 mod upstream;
 
@@ -17,8 +19,11 @@ pub use self::admin::AdminSection;
 pub(super) use self::admin::admin;
 pub use self::keys::KeysSection;
 pub(super) use self::keys::keys;
+pub use self::limits::LimitsSection;
+pub(super) use self::limits::limits;
 pub(super) use self::listener::listeners;
 pub use self::listener::{ListenerSection, ListenerTls};
+pub use self::listener_limits::ListenerLimits;
 pub use self::log::{AccessLogSection, AuditSection, GatewayLog};
 pub(super) use self::log::{access_log, audit};
 pub use self::upstream::UpstreamSection;

@@ -4,8 +4,8 @@
 //! A driver (see [`crate::exchange`]) reads the upstream's body and calls the flow:
 //!
 //! 1. While [`BodyFlow::wants_more`], push ([`BodyFlow::push`], [`BodyFlow::resume`], [`BodyFlow::finish`]). The bytes
-//!    are decoded, scrubbed and gathered in a window. The driver closes the window early after
-//!    [`BodyFlow::window_time`].
+//!    are decoded, scrubbed and gathered in a window, whose size depends on the memory that there is. The driver closes
+//!    the window early after [`BodyFlow::window_time`].
 //! 2. [`BodyFlow::record`] puts the window on the disclosure log before any of it leaves.
 //! 3. [`BodyFlow::hand_out`] returns the window part by part. Right before a part leaves, the ledger is asked if the
 //!    state of somebody in it has changed since it was judged. If so, the same input is scrubbed again.
@@ -27,14 +27,14 @@ use jiff::Timestamp;
 
 use self::decode::{Decoder, Undecodable};
 use self::part::WindowPart;
+use super::Refusal;
+use super::memory::HeldBytes;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
 use super::upstream_fault::{ResponseError, UpstreamFault};
 use super::window::WindowSummary;
 use crate::scrub::{Framing, Scrubber};
 
-/// Maximum bytes of a window.
-const MAX_WINDOW: usize = 1 << 20;
 /// Maximum time that scrubbed bytes wait for their window to fill.
 const WINDOW_TIME: Duration = Duration::from_millis(20);
 /// Maximum time that the head of a response waits for the first decision about its document.
@@ -79,6 +79,8 @@ pub struct BodyFlow {
     /// Number of parts at the front that are on the disclosure log. Only these leave.
     recorded: usize,
     gathered: Gathered,
+    /// The account of all bytes that the flow holds.
+    held: HeldBytes,
     /// The error of an earlier call. After it nothing more leaves, whatever the driver calls.
     failed: Option<ResponseError>,
     /// True after the end of the body.
@@ -103,7 +105,10 @@ impl BodyFlow {
         let forms = transfer.grant.forms();
         let scrubber =
             Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
+        let is_streamed = !scrubbing.is_all_or_nothing();
+        let memory = &transfer.grant.context.shared.memory;
         BodyFlow {
+            held: memory.hold(transfer.grant.recipient(), is_streamed),
             on_withheld: scrubbing.on_withheld,
             max_held: scrubbing.limits.record,
             decoder,
@@ -137,8 +142,8 @@ impl BodyFlow {
         let bound = match self.on_withheld {
             OnWithheld::Deny { max_body } => max_body.saturating_add(1),
             // While nothing can leave, a refusal can still replace the response.
-            OnWithheld::Strip if self.holds_head() => MAX_WINDOW.saturating_add(self.max_held),
-            OnWithheld::Strip => MAX_WINDOW,
+            OnWithheld::Strip if self.holds_head() => self.held.max_window().saturating_add(self.max_held),
+            OnWithheld::Strip => self.held.max_window(),
         };
         !self.finished && self.gathered() < bound
     }
@@ -177,7 +182,7 @@ impl BodyFlow {
     /// decodes the next slice.
     ///
     /// # Errors
-    /// [`ResponseError`] if the body cannot be read.
+    /// [`ResponseError`] if the body cannot be read, or if more of it would have to be held than there is memory for.
     pub fn push(&mut self, chunk: Bytes, last: bool) -> Result<(), ResponseError> {
         if self.decoder.is_identity() {
             // `last` tells that the body has ended, so the driver need not wait for an end of stream.
@@ -238,6 +243,7 @@ impl BodyFlow {
 
     fn scrub(&mut self, input: Bytes, last: bool) -> Result<(), ResponseError> {
         self.empty &= input.is_empty();
+        self.check_room(input.len()).inspect_err(|error| self.failed = Some(*error))?;
         let judged_at = self.transfer.grant.epoch();
         // Held input is one part, even if it is large, because each part keeps a copy of the scrubber.
         let is_open = self.parts.len() > self.recorded && self.parts.back().is_some_and(WindowPart::has_room);
@@ -253,7 +259,25 @@ impl BodyFlow {
             self.failed = Some(*error);
         })?;
         self.gathered.written += written;
+        self.account();
         Ok(())
+    }
+
+    /// Checks that there is memory for more input if nothing of the window can leave without it.
+    fn check_room(&self, more: usize) -> Result<(), ResponseError> {
+        let can_leave = || self.parts.iter().any(|part| !part.is_held());
+        match self.on_withheld {
+            OnWithheld::Strip if can_leave() => Ok(()),
+            OnWithheld::Strip | OnWithheld::Deny { .. } => {
+                self.held.check_room(more).map_err(|_| Refusal::Overloaded.into())
+            }
+        }
+    }
+
+    /// Accounts for the bytes that the flow holds now.
+    fn account(&mut self) {
+        let in_parts: usize = self.parts.iter().map(WindowPart::held_bytes).sum();
+        self.held.set(in_parts + self.coded.len() + self.scrubber.undecided());
     }
 
     fn check_usable(&self) -> Result<(), ResponseError> {
@@ -267,9 +291,6 @@ impl BodyFlow {
     /// [`Refusal::AuditUnavailable`] if the record cannot be written. On a route with `withheld = "deny"`: an error
     /// if the body is not whole or too long, and [`Refusal::SubjectWithheld`] if a field of a subject is
     /// withheld.
-    ///
-    /// [`Refusal::AuditUnavailable`]: crate::exchange::Refusal::AuditUnavailable
-    /// [`Refusal::SubjectWithheld`]: crate::exchange::Refusal::SubjectWithheld
     pub async fn record(&mut self) -> Result<(), ResponseError> {
         self.check_usable()?;
         self.try_record().await.inspect_err(|error| self.failed = Some(*error))
@@ -311,7 +332,9 @@ impl BodyFlow {
     /// [`ResponseError`] if nothing more may leave: the response is cut.
     pub async fn hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
         self.check_usable()?;
-        self.try_hand_out().await.inspect_err(|error| self.failed = Some(*error))
+        let handed_out = self.try_hand_out().await;
+        self.account();
+        handed_out.inspect_err(|error| self.failed = Some(*error))
     }
 
     async fn try_hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
@@ -370,7 +393,7 @@ pub(crate) mod tests {
     use crate::assembly::assemble;
     use crate::config;
     use crate::credentials::hash;
-    use crate::exchange::{BodyTreatment, ExchangeStart, Refusal, SharedState, begin};
+    use crate::exchange::{BodyTreatment, ExchangeStart, SharedState, begin};
     use crate::ledger::{Batch, LineResult};
 
     pub(crate) const KEY: &str = "pgk_test_flow";

@@ -71,6 +71,11 @@ impl WindowPart {
         self.output.len()
     }
 
+    /// Bytes that the part keeps in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.read + self.output.capacity() + self.rest.len()
+    }
+
     pub(super) fn summary(&self) -> &WindowSummary {
         &self.summary
     }

@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
-use crate::exchange::concurrency::ConcurrencyPermit;
+use crate::exchange::concurrency::{ConcurrencyPermit, LimitReached};
 use crate::exchange::{Refusal, SharedState, screen};
 use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
@@ -78,7 +78,7 @@ fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
     match parts.method {
         Method::GET | Method::HEAD => Ok(OptOutStep::Answered(page(StatusCode::OK, QUESTION, is_head))),
         Method::POST => {
-            let permit = shared.opt_out.posts.acquire(&person)?;
+            let permit = shared.opt_out.posts.acquire(&person).map_err(too_many)?;
             Ok(OptOutStep::ReadBody(OptOutPost {
                 person,
                 content_type: parts.headers.get(CONTENT_TYPE).cloned(),
@@ -88,6 +88,14 @@ fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
             }))
         }
         _ => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+/// The refusal of one more objection whose body would be awaited.
+fn too_many(limit: LimitReached) -> Refusal {
+    match limit {
+        LimitReached::Total => Refusal::Overloaded,
+        LimitReached::PerHolder => Refusal::TooManyRequests,
     }
 }
 

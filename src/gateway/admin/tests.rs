@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::AdminApi;
 use crate::exchange::flow::tests::TestState;
 use crate::gateway::acceptor::Acceptor;
+use crate::gateway::connection_limit::ConnectionLimit;
 use crate::ledger::{Freshness, Ledger, Position};
 
 const STALE: Freshness = Freshness::Stale { age: Duration::from_millis(2500) };
@@ -30,7 +31,7 @@ impl TestAdmin {
         let address = socket.local_addr().unwrap();
         let refused = IntCounter::new("refused", "Connections refused.").unwrap();
         let admin = AdminApi::new(Arc::clone(&state.shared));
-        let listener = tokio::spawn(admin.run(Acceptor::new(socket, 8, refused)));
+        let listener = tokio::spawn(admin.run(Acceptor::new(socket, ConnectionLimit::new(8, refused))));
         TestAdmin { state, address, listener }
     }
 
