@@ -1,12 +1,34 @@
 //! Arguments that several verbs share: a person, the details of an event, a time.
 
+use std::path::{Path, PathBuf};
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::admin_client::{AdminArgs, percent_encoded, with_query};
 use super::error::CliError;
-use super::ledger_location::LedgerLocation;
-use crate::ledger;
+use crate::ledger::{self, TermLookup};
 use crate::vocabulary::{SubjectId, date};
+
+/// The configuration file of verbs that are given none.
+pub(super) const DEFAULT_CONFIG: &str = "purposegate.toml";
+
+/// The configuration of a gateway on this machine, or the admin API of a gateway anywhere.
+#[derive(Debug, clap::Args)]
+pub(super) struct GatewayArgs {
+    /// The configuration file, unless a gateway does the work [default: purposegate.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
+}
+
+impl GatewayArgs {
+    /// The configuration file.
+    pub(super) fn config_file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+}
 
 /// A person, by an id.
 #[derive(Debug, clap::Args)]
@@ -23,9 +45,30 @@ impl SubjectArgs {
     ///
     /// # Errors
     /// [`CliError::Refused`] for an unknown namespace, or an id that does not fit it.
-    pub(super) fn id(&self, location: &LedgerLocation<'_>) -> Result<SubjectId, CliError> {
-        ledger::person(&self.subject, self.namespace.as_deref(), &*location.names)
+    pub(super) fn id(&self, terms: &dyn TermLookup) -> Result<SubjectId, CliError> {
+        ledger::person(&self.subject, self.namespace.as_deref(), terms)
             .map_err(|error| CliError::Refused(error.to_string()))
+    }
+
+    /// Returns the path of a resource of the admin API below the person, with these parameters.
+    pub(super) fn path(&self, below: &str, parameters: &[(&str, Option<&str>)]) -> String {
+        let path = format!("/v1/subjects/{}{below}", percent_encoded(&self.subject));
+        let namespace = [("namespace", self.namespace.as_deref())];
+        with_query(path, &[&namespace[..], parameters].concat())
+    }
+}
+
+/// The reason for which a person's data are read.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReasonArgs {
+    /// Why the data are read; the gateway that --admin names records it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl ReasonArgs {
+    pub(super) fn text(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 }
 

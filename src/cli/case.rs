@@ -1,6 +1,7 @@
 //! `case`: registers, approves, ends and lists the disclosure cases that authorities cite.
 //!
-//! Verbs that change a case use a [`super::ledger_client`]. The list opens the ledger file, also while a gateway uses it.
+//! Verbs that change a case use a [`super::ledger_client`]. The list opens the ledger file, also while a gateway uses it, or
+//! asks the gateway that `--admin` names.
 
 use std::io::{self, Write};
 
@@ -9,10 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::Format;
 use super::arguments::time;
-use super::error::{CliError, VerbError, exit_status, unusable_error};
-use super::ledger_client::print_answer;
-use super::ledger_location::LedgerLocation;
-use crate::ledger::{self, Entity};
+use super::error::{VerbError, exit_status, unusable_error};
+use super::ledger_access::LedgerAccess;
+use super::ledger_client::{EventTarget, print_answer};
 
 /// The verbs of `case`.
 #[derive(Debug, clap::Subcommand)]
@@ -23,9 +23,9 @@ pub(super) enum CaseVerb {
     Approve {
         /// The case's id
         case: String,
-        /// The name of the person who approves it
+        /// The name of the person who approves it, unless a gateway knows it by the token
         #[arg(long, value_name = "NAME")]
-        approver: String,
+        approver: Option<String>,
         /// A reference to the evidence
         #[arg(long)]
         evidence: Option<String>,
@@ -86,28 +86,31 @@ pub(super) struct CaseArgs {
 /// If writing fails.
 pub(super) fn run(
     verb: CaseVerb,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     now: Timestamp,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        CaseVerb::Add(registration) => add(registration, location, out, err),
+        CaseVerb::Add(registration) => add(registration, access, out, err),
         CaseVerb::Approve { case, approver, evidence } => {
-            let event = json!({ "kind": "case-approved", "approver": approver });
-            record(&case, event, evidence, location, out, err)
+            let mut event = json!({ "kind": "case-approved" });
+            if let (Some(approver), Some(members)) = (approver, event.as_object_mut()) {
+                members.insert("approver".to_owned(), approver.into());
+            }
+            record(&case, event, evidence, access, out, err)
         }
         CaseVerb::End { case, evidence } => {
-            record(&case, json!({ "kind": "case-ended" }), evidence, location, out, err)
+            record(&case, json!({ "kind": "case-ended" }), evidence, access, out, err)
         }
-        CaseVerb::List { format } => list(location, format, now, out),
+        CaseVerb::List { format } => list(access, format, now, out),
     };
     exit_status(outcome, err)
 }
 
 fn add(
     registration: CaseArgs,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
@@ -139,32 +142,39 @@ fn add(
     if let (Some(until), Some(members)) = (confidential_until, event.as_object_mut()) {
         members.insert("confidential-until".to_owned(), until.to_string().into());
     }
-    record(&case, event, evidence, location, out, err)
+    record(&case, event, evidence, access, out, err)
 }
 
 fn record(
     case: &str,
     mut event: Value,
     evidence: Option<String>,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let id = ledger::case_id(case).map_err(|error| CliError::Refused(error.to_string()))?;
     if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
         members.insert("evidence".to_owned(), evidence.into());
     }
-    let answer = location.client()?.record(&Entity::Case(id), case, &event)?;
+    let answer = access.client()?.record(EventTarget::Case(case), &event)?;
     Ok(print_answer(&answer, out, err)?)
 }
 
 fn list(
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     format: Format,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let cases = location.archive()?.cases(now).map_err(|error| unusable_error(&error))?;
+    let cases = match access {
+        LedgerAccess::Local(location) => {
+            location.archive()?.cases(now).map_err(|error| unusable_error(&error))?
+        }
+        LedgerAccess::Remote(server) => {
+            let client = server.client()?;
+            client.get("/v1/cases")?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
+        }
+    };
     for case in cases {
         match format {
             Format::Json => writeln!(out, "{}", Value::Object(case))?,
@@ -206,6 +216,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::admin_client::AdminServer;
+    use crate::cli::ledger_location::LedgerLocation;
     use crate::config::LedgerSection;
     use crate::ledger::VocabularyTerms;
 
@@ -223,15 +235,15 @@ mod tests {
         let verb = CaseCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let ledger = LedgerSection::embedded(folder.path().join("ledger.db"));
         let keys = folder.path().join("keys");
-        let place = LedgerLocation {
+        let place = LedgerAccess::Local(LedgerLocation {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
             names: Arc::new(VocabularyTerms::standard()),
             recipients: vec![Arc::from("court")],
             namespaces: vec![Arc::from("default")],
-            admin: "127.0.0.1:9".parse().unwrap(),
-        };
+            admin: AdminServer::configured("127.0.0.1:9".parse().unwrap(), false),
+        });
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &place, now, &mut out, &mut words).unwrap();

@@ -1,35 +1,27 @@
-//! Clients that change the ledger: directly in its file if no gateway uses it, or else through the admin API of the running
-//! gateway, so that an event is in force in the gateway's memory, too.
+//! Clients that change the ledger: directly in its file if no gateway uses it, or else through the admin API of a gateway, so
+//! that an event is in force in the gateway's memory, too.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::admin_client::{AdminClient, percent_encoded, runtime, with_query};
+use super::arguments::SubjectArgs;
 use super::error::{CliError, unusable_error};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
 use crate::assembly::ledger_store::{self, OpenStoreError};
-use crate::config::tls_client::ClientTlsFiles;
-use crate::gateway::http_client::{HttpClient, HttpLimits, HttpUrl};
 use crate::keys::Keys;
 use crate::ledger::store::shared::{CLOCK_DRIFT, MAX_LEASE, SharedStore};
 use crate::ledger::{
     self, Acknowledgement, AppendError, Batch, Entity, FileError, Ledger, LineResult, Position, PositionMark,
-    Store,
+    Store, TermLookup,
 };
-use crate::vocabulary::SubjectId;
-
-/// Bounds of one response of the admin API. The largest one answers a batch of an import, line by line.
-const ANSWER_LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(60), max_body: 64 << 20 };
 
 /// Time between two questions whether an event is in force on all gateways.
 const CONFIRMATION_POLL: Duration = Duration::from_millis(50);
@@ -46,14 +38,58 @@ pub(super) struct ImportedLine {
     pub(super) changed: bool,
 }
 
+/// The person or the case that an event is about, as it was typed: a gateway reads ids by its own rules.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum EventTarget<'t> {
+    /// A person.
+    Subject(&'t SubjectArgs),
+    /// A case, by its id.
+    Case(&'t str),
+}
+
+impl EventTarget<'_> {
+    /// Returns the entity by the rules of a configuration.
+    fn entity(self, terms: &dyn TermLookup) -> Result<Entity, CliError> {
+        match self {
+            EventTarget::Subject(person) => person.id(terms).map(Entity::Subject),
+            EventTarget::Case(id) => {
+                let id = ledger::case_id(id).map_err(|error| CliError::Refused(error.to_string()))?;
+                Ok(Entity::Case(id))
+            }
+        }
+    }
+
+    /// Returns the path of the admin API at which the event is recorded.
+    fn path(self, event: &Value) -> String {
+        let case = match self {
+            EventTarget::Subject(person) => return person.path("/events", &[]),
+            EventTarget::Case(id) => percent_encoded(id),
+        };
+        match event.get("kind").and_then(Value::as_str) {
+            Some("case-registered") => "/v1/cases".to_owned(),
+            Some("case-approved") => format!("/v1/cases/{case}/approve"),
+            Some(_) | None => format!("/v1/cases/{case}/end"),
+        }
+    }
+
+    /// Returns the body of the request. A case that is registered has its id there.
+    fn body(self, event: &Value) -> String {
+        let mut event = event.clone();
+        let is_registered = event.get("kind").is_some_and(|kind| kind == "case-registered");
+        if let (EventTarget::Case(id), true, Some(members)) = (self, is_registered, event.as_object_mut()) {
+            members.insert("case".to_owned(), id.into());
+        }
+        event.to_string()
+    }
+}
+
 /// A client that changes the ledger.
 pub(super) trait LedgerClient {
-    /// Records one event, and returns the answer of the admin API. `spelled` is the entity's id as it was typed, because a
-    /// gateway parses it itself.
+    /// Records one event, and returns the answer of the admin API.
     ///
     /// # Errors
     /// [`CliError`].
-    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, CliError>;
+    fn record(&mut self, target: EventTarget<'_>, event: &Value) -> Result<Value, CliError>;
 
     /// Records the lines of a chunk of a batch, and calls `report` with the number and the outcome of each.
     ///
@@ -65,23 +101,6 @@ pub(super) trait LedgerClient {
         batch: Batch<'_>,
         report: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError>;
-}
-
-/// Gets a resource from the admin API of a running gateway.
-///
-/// # Errors
-/// [`CliError::Unusable`].
-pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), CliError> {
-    let gateway = GatewayClient::new(admin)?;
-    let request = Request::get(path).body(Bytes::new()).map_err(|error| gateway.unreachable(&error))?;
-    gateway.answer(request)
-}
-
-fn runtime() -> Result<Runtime, CliError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::Unusable(format!("cannot start the runtime: {error}")))
 }
 
 impl LedgerLocation<'_> {
@@ -101,11 +120,10 @@ impl LedgerLocation<'_> {
 /// # Errors
 /// [`CliError::Unusable`].
 fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClient>, CliError> {
-    let runtime = runtime()?;
     let store = match ledger_store::open(location.ledger, keys) {
         Ok(store) => store,
         Err(OpenStoreError::File(FileError::InUse(_))) => {
-            return Ok(Box::new(GatewayClient::new(location.admin)?));
+            return Ok(Box::new(location.admin.client()?));
         }
         Err(error) => return Err(unusable_error(&error)),
     };
@@ -123,7 +141,7 @@ fn open(location: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClie
     let of_gateways = of_gateways.flat_map(|gateway| gateway.description.recipients);
     ledger.set_recipients(location.recipients.iter().cloned().chain(of_gateways));
     ledger.set_namespaces(location.namespaces.iter().cloned());
-    Ok(Box::new(DirectClient { ledger, store, runtime }))
+    Ok(Box::new(DirectClient { ledger, store, runtime: runtime()? }))
 }
 
 /// Prints the answer to an event, and a message if the event had no effect.
@@ -164,8 +182,9 @@ impl DirectClient {
 }
 
 impl LedgerClient for DirectClient {
-    fn record(&mut self, entity: &Entity, _: &str, event: &Value) -> Result<Value, CliError> {
+    fn record(&mut self, target: EventTarget<'_>, event: &Value) -> Result<Value, CliError> {
         let refused = |error: &dyn std::error::Error| CliError::Refused(error.to_string());
+        let entity = &target.entity(self.ledger.terms())?;
         let draft = ledger::parse(event.to_string().as_bytes(), entity.kind(), self.ledger.terms())
             .map_err(|error| refused(&error))?;
         let recorded = self.runtime.block_on(self.ledger.append(entity, draft, None, Timestamp::now()));
@@ -204,20 +223,10 @@ impl LedgerClient for DirectClient {
     }
 }
 
-/// A client of the admin API of a gateway that uses the ledger.
-#[derive(Debug)]
-struct GatewayClient {
-    admin: SocketAddr,
-    http: HttpClient,
-    runtime: Runtime,
-}
-
-impl LedgerClient for GatewayClient {
-    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, CliError> {
-        let (path, event) = request(entity, spelled, event);
-        let (status, body) = self.post(&path, None, event.to_string().into_bytes())?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
+impl LedgerClient for AdminClient {
+    fn record(&mut self, target: EventTarget<'_>, event: &Value) -> Result<Value, CliError> {
+        let answer = self.post(&target.path(event), None, target.body(event).into_bytes())?;
+        self.read_json(&answer)
     }
 
     fn import(
@@ -236,108 +245,15 @@ impl LedgerClient for GatewayClient {
             error: Option<String>,
         }
         let Batch { from, name, keep_unknown_recipients } = batch;
-        let keep = if keep_unknown_recipients { "&keep-unknown-recipients=true" } else { "" };
-        let (status, body) =
-            self.post(&format!("/v1/events:batch?from={from}{keep}"), name, lines.to_vec())?;
-        if !status.is_success() {
-            return Err(self.refusal(status, &serde_json::from_slice(&body).unwrap_or(Value::Null)));
-        }
+        let keep = keep_unknown_recipients.then_some("true");
+        let from = from.to_string();
+        let parameters = [("from", Some(from.as_str())), ("keep-unknown-recipients", keep)];
+        let path = with_query("/v1/events:batch".to_owned(), &parameters);
+        let body = self.post(&path, name, lines.to_vec())?;
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let LineReport { line, again, changed, error } = serde_json::from_slice(line)
-                .map_err(|_| CliError::Unusable("cannot read the answer of the gateway".to_owned()))?;
+            let LineReport { line, again, changed, error } = self.read_json(line)?;
             report(line, error.map_or(Ok(ImportedLine { again, changed }), Err));
         }
         Ok(())
-    }
-}
-
-/// Returns the path and the body of the admin API for an event.
-fn request(entity: &Entity, spelled: &str, event: &Value) -> (String, Value) {
-    let of_person = |sort: &str, person: &SubjectId| {
-        let path = format!("/v1/{sort}/{}/events", percent_encoded(spelled));
-        match person.namespace() {
-            Some(namespace) => format!("{path}?namespace={}", percent_encoded(namespace)),
-            None => path,
-        }
-    };
-    let mut event = event.clone();
-    let path = match entity {
-        Entity::Subject(person) => of_person("subjects", person),
-        Entity::Controller(person) => of_person("controllers", person),
-        Entity::Recipient(name) => format!("/v1/recipients/{}/events", percent_encoded(name)),
-        Entity::Case(id) => match event.get("kind").and_then(Value::as_str) {
-            Some("case-registered") => {
-                if let Some(event) = event.as_object_mut() {
-                    event.insert("case".to_owned(), (&**id).into());
-                }
-                "/v1/cases".to_owned()
-            }
-            Some("case-approved") => format!("/v1/cases/{}/approve", percent_encoded(id)),
-            _ => format!("/v1/cases/{}/end", percent_encoded(id)),
-        },
-    };
-    (path, event)
-}
-
-impl GatewayClient {
-    fn new(admin: SocketAddr) -> Result<GatewayClient, CliError> {
-        let url: HttpUrl = format!("http://{admin}").parse().map_err(|error| unusable_error(&error))?;
-        let http = HttpClient::new(url, &ClientTlsFiles::default(), ANSWER_LIMITS);
-        Ok(GatewayClient { admin, http: http.map_err(|error| unusable_error(&error))?, runtime: runtime()? })
-    }
-
-    fn post(&self, path: &str, key: Option<&str>, body: Vec<u8>) -> Result<(StatusCode, Bytes), CliError> {
-        let mut request = Request::post(path).header(CONTENT_TYPE, "application/json");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let request = request.body(Bytes::from(body)).map_err(|error| self.unreachable(&error))?;
-        self.answer(request)
-    }
-
-    fn answer(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), CliError> {
-        let answer = self.runtime.block_on(self.http.send(request));
-        let answer = answer.map_err(|error| self.unreachable(&error))?;
-        Ok((answer.status(), answer.into_body()))
-    }
-
-    fn unreachable(&self, error: &dyn std::error::Error) -> CliError {
-        let admin = self.admin;
-        CliError::Unusable(format!(
-            "another process uses the ledger, and no gateway answers at the admin address {admin} ({error}): \
-             stop that process, or give its admin address with --admin"
-        ))
-    }
-
-    fn refusal(&self, status: StatusCode, problem: &Value) -> CliError {
-        let said = problem.get("detail").and_then(Value::as_str);
-        let text =
-            said.map_or_else(|| format!("the gateway at {} answered {status}", self.admin), str::to_owned);
-        if status.is_client_error() { CliError::Refused(text) } else { CliError::Unusable(text) }
-    }
-}
-
-/// Escapes a text for a path segment or a query value: every byte but the unreserved ones of RFC 3986.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reserved_characters_are_escaped() {
-        assert_eq!(percent_encoded("c-1.x_~"), "c-1.x_~");
-        assert_eq!(percent_encoded("a/b?c=ü;&%"), "a%2Fb%3Fc%3D%C3%BC%3B%26%25");
     }
 }

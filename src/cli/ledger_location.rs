@@ -1,9 +1,9 @@
 //! The location of the ledger, of its keys and of the gateway that may use it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::admin_client::AdminServer;
 use super::error::{CliError, unusable_error};
 use crate::assembly::ledger_store;
 use crate::config::LedgerSection;
@@ -25,8 +25,8 @@ pub(super) struct LedgerLocation<'p> {
     pub(super) recipients: Vec<Arc<str>>,
     /// The names of the configured namespaces.
     pub(super) namespaces: Vec<Arc<str>>,
-    /// The admin address of the gateway.
-    pub(super) admin: SocketAddr,
+    /// The admin API of the gateway.
+    pub(super) admin: AdminServer,
 }
 
 impl std::fmt::Debug for LedgerLocation<'_> {

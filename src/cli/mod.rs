@@ -2,6 +2,7 @@
 //!
 //! The exit status is 0 for success, 1 for a finding or a refusal, and 2 for unusable input.
 
+mod admin_client;
 mod arguments;
 mod audit;
 mod case;
@@ -12,12 +13,13 @@ mod error;
 mod explain;
 mod findings;
 mod ledger;
+mod ledger_access;
 mod ledger_client;
 mod ledger_location;
 mod logging;
+mod new_credential;
 pub mod output;
 pub mod policy;
-mod recipient;
 mod run;
 mod scrub;
 mod serve;
@@ -29,6 +31,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use run::run;
 
+use self::arguments::GatewayArgs;
 use crate::credentials::development::LOCAL_NAMES;
 
 /// Personal data leaves only to a known recipient, for a declared purpose, on a legal basis.
@@ -72,12 +75,8 @@ enum Verb {
     Scrub(scrub::ScrubArgs),
     /// Record, show, import and export people's consents
     Consent {
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
-        config: PathBuf,
-        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
-        #[arg(long, value_name = "ADDRESS", global = true)]
-        admin: Option<std::net::SocketAddr>,
+        #[command(flatten)]
+        gateway: GatewayArgs,
         #[command(subcommand)]
         verb: consent::ConsentVerb,
     },
@@ -91,23 +90,15 @@ enum Verb {
     },
     /// Report to people about their data, and record their requests
     Subject {
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
-        config: PathBuf,
-        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
-        #[arg(long, value_name = "ADDRESS", global = true)]
-        admin: Option<std::net::SocketAddr>,
+        #[command(flatten)]
+        gateway: GatewayArgs,
         #[command(subcommand)]
         verb: subject::SubjectVerb,
     },
     /// Register, approve, end and list the disclosure cases that authorities cite
     Case {
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
-        config: PathBuf,
-        /// The admin address of the gateway that uses the ledger, if it differs from the configuration
-        #[arg(long, value_name = "ADDRESS", global = true)]
-        admin: Option<std::net::SocketAddr>,
+        #[command(flatten)]
+        gateway: GatewayArgs,
         #[command(subcommand)]
         verb: case::CaseVerb,
     },
@@ -120,6 +111,11 @@ enum Verb {
     Recipient {
         #[command(subcommand)]
         verb: RecipientVerb,
+    },
+    /// Make tokens for the admin API
+    Admin {
+        #[command(subcommand)]
+        verb: AdminVerb,
     },
     /// Make certificates
     Certs {
@@ -140,6 +136,18 @@ enum RecipientVerb {
     /// Make an API key, show it once, and print the line that registers it
     Key {
         /// The recipient's name in the configuration
+        name: String,
+        /// The format of the output
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminVerb {
+    /// Make a token, show it once, and print the line that registers it
+    Token {
+        /// The name by which the token's acts are recorded
         name: String,
         /// The format of the output
         #[arg(long, value_enum, default_value = "text")]

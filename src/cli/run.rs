@@ -1,7 +1,6 @@
 //! Runs the verb that the arguments name, and turns its outcome into the exit status of the process.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::admin_client::AdminArgs;
+use super::arguments::{DEFAULT_CONFIG, GatewayArgs};
 use super::audit::{self, AuditVerb};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
@@ -16,14 +17,15 @@ use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_cause
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
+use super::ledger_access::LedgerAccess;
 use super::ledger_location::LedgerLocation;
 use super::logging;
+use super::new_credential;
 use super::policy::{self, PolicyVerb};
-use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::serve::{self, block_on};
-use super::subject::{self, SubjectVerb};
-use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb};
+use super::subject::{self, ReportContext, SubjectVerb};
+use super::{AdminVerb, Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb};
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
@@ -43,12 +45,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
-        Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Consent { gateway, verb } => run_consent(&gateway, verb),
         Verb::Ledger { config, verb } => run_ledger(&config, &verb),
-        Verb::Subject { config, admin, verb } => run_subject(&config, admin, verb),
-        Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
+        Verb::Subject { gateway, verb } => run_subject(&gateway, verb),
+        Verb::Case { gateway, verb } => run_case(&gateway, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
+        Verb::Admin { verb: AdminVerb::Token { name, format } } => make_token(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, names, client } } => {
             make_certificates(&out, &names, &client)
         }
@@ -123,16 +126,33 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
 }
 
 fn run_explain(arguments: &ExplainArgs) -> ExitCode {
-    let Some(config) = load(&arguments.config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let location = location(&config, arguments.admin);
+    let now = Timestamp::now();
+    if let Some(server) = arguments.remote() {
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        return finish(explain::run_remote(arguments, &server, now, &mut out, &mut err));
+    }
+    let Some(config) = load(arguments.gateway.config_file()) else { return ExitCode::from(EXIT_UNUSABLE) };
+    let location = location(&config, &arguments.gateway.admin);
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(explain::run(arguments, &config, &location, Timestamp::now(), &mut out, &mut err))
+    finish(explain::run(arguments, &config, &location, now, &mut out, &mut err))
 }
 
-fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let location = location(&config, admin);
-    finish(consent::run(verb, &location, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+/// Runs a verb with access to the ledger: through the gateway that `--admin` names, or else by the configuration.
+fn with_access(
+    gateway: &GatewayArgs,
+    run: impl FnOnce(&LedgerAccess<'_>, Option<&Config>) -> std::io::Result<u8>,
+) -> ExitCode {
+    if let Some(server) = gateway.admin.remote() {
+        return finish(run(&LedgerAccess::Remote(server), None));
+    }
+    let Some(config) = load(gateway.config_file()) else { return ExitCode::from(EXIT_UNUSABLE) };
+    finish(run(&LedgerAccess::Local(location(&config, &gateway.admin)), Some(&config)))
+}
+
+fn run_consent(gateway: &GatewayArgs, verb: ConsentVerb) -> ExitCode {
+    with_access(gateway, |access, _| {
+        consent::run(verb, access, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
+    })
 }
 
 fn run_ledger(config: &Path, verb: &LedgerVerb) -> ExitCode {
@@ -141,32 +161,30 @@ fn run_ledger(config: &Path, verb: &LedgerVerb) -> ExitCode {
     finish(ledger::run(verb, &config, Timestamp::now(), &mut out, &mut err))
 }
 
-fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let location = location(&config, admin);
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(case::run(verb, &location, Timestamp::now(), &mut out, &mut err))
+fn run_case(gateway: &GatewayArgs, verb: CaseVerb) -> ExitCode {
+    with_access(gateway, |access, _| {
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        case::run(verb, access, Timestamp::now(), &mut out, &mut err)
+    })
 }
 
-fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
-    let recipients: Vec<_> =
-        config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
     let now = Timestamp::now();
-    let in_force =
-        config.packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
-    let packs: Vec<_> = in_force.map(Arc::clone).collect();
-    let log = subject::LogContext {
-        folder: &config.audit.directory,
-        others: &config.audit.logs,
-        packs: &packs,
-        recipients: &recipients,
-    };
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(subject::run(verb, &location(&config, admin), log, now, &mut out, &mut err))
+    with_access(gateway, |access, config| {
+        let recipients = config.map_or(&[][..], |config| &config.recipients);
+        let recipients: Vec<_> =
+            recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+        let packs = config.map_or(&[][..], |config| &config.packs);
+        let in_force = packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
+        let packs: Vec<_> = in_force.map(Arc::clone).collect();
+        let others = config.map_or(&[][..], |config| &config.audit.logs);
+        let context = ReportContext { others, packs: &packs, recipients: &recipients };
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        subject::run(verb, access, context, now, &mut out, &mut err)
+    })
 }
 
-fn location(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
+fn location<'c>(config: &'c Config, admin: &AdminArgs) -> LedgerLocation<'c> {
     LedgerLocation {
         ledger: &config.ledger,
         keys: &config.keys.path,
@@ -174,7 +192,7 @@ fn location(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
         names: config.language(),
         recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
         namespaces: config.namespace_names.iter().cloned().collect(),
-        admin: admin.unwrap_or(config.admin.address),
+        admin: admin.remote_or(config.admin.address, false),
     }
 }
 
@@ -186,7 +204,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     let Some(at) = verb.log_location() else { return ExitCode::from(EXIT_UNUSABLE) };
     let file = match &at.config {
         Some(file) => Some(file.as_path()),
-        None => at.folders.is_empty().then_some(Path::new("purposegate.toml")),
+        None => at.folders.is_empty().then_some(Path::new(DEFAULT_CONFIG)),
     };
     let mut configured = None;
     if let Some(file) = file {
@@ -202,7 +220,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
         Err(why) => return fail(&why),
     };
     let configured = configured.as_ref().map(|(_, config)| audit::AuditContext {
-        location: location(config, None),
+        location: location(config, &AdminArgs::default()),
         vocabulary: Arc::clone(&config.vocabulary),
     });
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
@@ -262,9 +280,16 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
 }
 
 fn make_key(name: &str, format: Format) -> ExitCode {
-    let printed = NewKey::make()
+    let printed = NewKey::for_recipient()
         .map_err(std::io::Error::other)
-        .and_then(|key| recipient::print(&key, name, format == Format::Json, &mut std::io::stdout().lock()));
+        .and_then(|key| new_credential::print_key(&key, name, format, &mut std::io::stdout().lock()));
+    finish(printed.map(|()| 0))
+}
+
+fn make_token(name: &str, format: Format) -> ExitCode {
+    let printed = NewKey::for_admin()
+        .map_err(std::io::Error::other)
+        .and_then(|token| new_credential::print_token(&token, name, format, &mut std::io::stdout().lock()));
     finish(printed.map(|()| 0))
 }
 

@@ -1,10 +1,9 @@
 //! `subject`: reports to data subjects, and their requests.
 //!
-//! Reports and lists read the ledger file and the folder of the disclosure log, also while a gateway uses them. Verbs that
-//! record an event use a [`super::ledger_client`].
+//! Reports and lists read the ledger file and the folder of the disclosure log, also while a gateway uses them, or ask the
+//! gateway that `--admin` names. Verbs that record an event use a [`super::ledger_client`].
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -12,16 +11,17 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Format;
-use super::arguments::{EventDetails, SubjectArgs};
+use super::arguments::{EventDetails, ReasonArgs, SubjectArgs};
 use super::error::{CliError, VerbError, exit_status, unusable_error};
-use super::ledger_client::print_answer;
+use super::ledger_access::LedgerAccess;
+use super::ledger_client::{EventTarget, print_answer};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::GatewayLog;
 use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
-use crate::ledger::{Entity, Right};
+use crate::ledger::Right;
 use crate::policy::Pack;
 use crate::report::{self, ReportSources};
 
@@ -35,6 +35,8 @@ pub(super) enum SubjectVerb {
         /// The format of the output; `html` is a single page without external parts
         #[arg(long, value_enum, default_value = "json")]
         format: PageFormat,
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Record a request of a person; the answer is due in 30 days
     Request(RequestArgs),
@@ -47,6 +49,8 @@ pub(super) enum SubjectVerb {
         /// The public address of the gateway, such as https://api.example.org
         #[arg(long, value_name = "URL", value_parser = base)]
         base: String,
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// List the unanswered requests by due date
     Requests {
@@ -93,10 +97,9 @@ pub(super) enum PageFormat {
     Html,
 }
 
-/// The disclosure logs, and the configured packs and recipients that it names.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LogContext<'l> {
-    pub(super) folder: &'l Path,
+/// The parts of the configuration that a report is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReportContext<'l> {
     /// The logs of other gateways.
     pub(super) others: &'l [GatewayLog],
     pub(super) packs: &'l [Arc<Pack>],
@@ -109,18 +112,22 @@ pub(super) struct LogContext<'l> {
 /// If writing fails.
 pub(super) fn run(
     verb: SubjectVerb,
-    location: &LedgerLocation<'_>,
-    log: LogContext<'_>,
+    access: &LedgerAccess<'_>,
+    context: ReportContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        SubjectVerb::Report { person, format } => write_report(&person, format, location, log, now, out),
-        SubjectVerb::Request(request) => record("request-received", request, location, out, err),
-        SubjectVerb::Answer(request) => record("request-answered", request, location, out, err),
-        SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, location, out),
-        SubjectVerb::Requests { overdue, format } => list(overdue, format, location, now, out),
+        SubjectVerb::Report { person, format, reason } => {
+            write_report(&person, format, &reason, access, context, now, out)
+        }
+        SubjectVerb::Request(request) => record("request-received", request, access, out, err),
+        SubjectVerb::Answer(request) => record("request-answered", request, access, out, err),
+        SubjectVerb::OptOutLink { person, base, reason } => {
+            opt_out_link(&person, &base, &reason, access, out)
+        }
+        SubjectVerb::Requests { overdue, format } => list(overdue, format, access, now, out),
     };
     exit_status(outcome, err)
 }
@@ -128,7 +135,7 @@ pub(super) fn run(
 fn record(
     kind: &str,
     request: RequestArgs,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
@@ -137,79 +144,136 @@ fn record(
     event.insert("kind".to_owned(), kind.into());
     event.insert("right".to_owned(), right.name().into());
     let event = Value::Object(details.add_to(event));
-    let entity = Entity::Subject(person.id(location)?);
-    let answer = location.client()?.record(&entity, &person.subject, &event)?;
+    let answer = access.client()?.record(EventTarget::Subject(&person), &event)?;
     Ok(print_answer(&answer, out, err)?)
 }
 
 fn opt_out_link(
     person: &SubjectArgs,
     base: &str,
-    location: &LedgerLocation<'_>,
+    reason: &ReasonArgs,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let person = person.id(location)?;
-    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
-    let token = keys.opt_out_links().token(&person);
-    let token =
-        token.ok_or_else(|| CliError::Refused("the id is too long for an opt-out link".to_owned()))?;
-    writeln!(out, "List-Unsubscribe: <{base}{}{token}>", opt_out::PATH)?;
+    access.check_reason(reason.text())?;
+    let path = match access {
+        LedgerAccess::Local(location) => local_opt_out_path(person, location)?,
+        LedgerAccess::Remote(server) => {
+            let link =
+                server.client()?.get_json(&person.path("/opt-out-link", &[("reason", reason.text())]))?;
+            link.as_ref().and_then(|link| link.get("path")?.as_str().map(str::to_owned))
+        }
+    };
+    let path = path.ok_or_else(|| CliError::Refused("the id is too long for an opt-out link".to_owned()))?;
+    writeln!(out, "List-Unsubscribe: <{base}{path}>")?;
     writeln!(out, "List-Unsubscribe-Post: {}", opt_out::ONE_CLICK)?;
     Ok(0)
+}
+
+fn local_opt_out_path(
+    person: &SubjectArgs,
+    location: &LedgerLocation<'_>,
+) -> Result<Option<String>, CliError> {
+    let person = person.id(&*location.names)?;
+    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
+    Ok(keys.opt_out_links().token(&person).map(|token| format!("{}{token}", opt_out::PATH)))
 }
 
 fn list(
     overdue: bool,
     format: Format,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let mut open = location.archive()?.requests().map_err(|error| unusable_error(&error))?;
-    open.retain(|request| !overdue || request.is_overdue(now));
-    for request in open {
+    let open: Vec<Map<String, Value>> = match access {
+        LedgerAccess::Local(location) => {
+            let open = location.archive()?.requests().map_err(|error| unusable_error(&error))?;
+            open.iter().map(|request| request.json(now)).collect()
+        }
+        LedgerAccess::Remote(server) => {
+            let client = server.client()?;
+            client.get("/v1/requests")?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
+        }
+    };
+    let is_overdue = |request: &Map<String, Value>| request.get("overdue") == Some(&Value::Bool(true));
+    for request in open.into_iter().filter(|request| !overdue || is_overdue(request)) {
         match format {
-            Format::Json => writeln!(out, "{}", Value::Object(request.json(now)))?,
-            Format::Text => {
-                let late = if request.is_overdue(now) { "  OVERDUE" } else { "" };
-                let of = request.person.namespace().map_or_else(String::new, |name| format!(" ({name})"));
-                let (person, right, received) = (request.person.id(), request.right.name(), request.received);
-                writeln!(out, "due {}  {right}  {person}{of}  received {received}{late}", request.due())?;
-            }
+            Format::Text => writeln!(out, "{}", line(&request, is_overdue(&request)))?,
+            Format::Json => writeln!(out, "{}", Value::Object(request))?,
         }
     }
     Ok(0)
 }
 
+/// A request in one line.
+fn line(request: &Map<String, Value>, is_overdue: bool) -> String {
+    let text = |member: &str| request.get(member).and_then(Value::as_str).unwrap_or_default();
+    let late = if is_overdue { "  OVERDUE" } else { "" };
+    let of = match text("namespace") {
+        "" => String::new(),
+        name => format!(" ({name})"),
+    };
+    let (person, right, due, received) = (text("subject"), text("right"), text("due"), text("received"));
+    format!("due {due}  {right}  {person}{of}  received {received}{late}")
+}
+
 fn write_report(
     person: &SubjectArgs,
     format: PageFormat,
-    location: &LedgerLocation<'_>,
-    log: LogContext<'_>,
+    reason: &ReasonArgs,
+    access: &LedgerAccess<'_>,
+    context: ReportContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let person = person.id(location)?;
-    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
-    let archive = location.archive()?;
-    let logs =
-        logs::of_all_gateways(log.folder, log.others, &keys).map_err(|error| unusable_error(&error))?;
-    let sources =
-        ReportSources { archive: &archive, logs: &logs, packs: log.packs, recipients: log.recipients };
-    let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
+    access.check_reason(reason.text())?;
+    let report = match access {
+        LedgerAccess::Local(location) => local_report(person, format, location, context, now)?,
+        LedgerAccess::Remote(server) => {
+            let format = match format {
+                PageFormat::Json => "json",
+                PageFormat::Html => "html",
+            };
+            let parameters = [("format", Some(format)), ("reason", reason.text())];
+            server.client()?.get(&person.path("/report", &parameters))?.map(Vec::from)
+        }
+    };
     let report = report.ok_or_else(|| {
         CliError::Refused(
             "the ledger does not know this person, and nothing about them has been disclosed".to_owned(),
         )
     })?;
-    match format {
-        PageFormat::Json => {
-            let text = serde_json::to_string_pretty(&report).map_err(|error| unusable_error(&error))?;
-            writeln!(out, "{text}")?;
-        }
-        PageFormat::Html => out.write_all(report::html(&report).as_bytes())?,
+    out.write_all(&report)?;
+    if !report.ends_with(b"\n") {
+        writeln!(out)?;
     }
     Ok(0)
+}
+
+/// Makes the report from the files of a gateway. `None` if nothing is known about the person.
+fn local_report(
+    person: &SubjectArgs,
+    format: PageFormat,
+    location: &LedgerLocation<'_>,
+    context: ReportContext<'_>,
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, CliError> {
+    let ReportContext { others, packs, recipients } = context;
+    let person = person.id(&*location.names)?;
+    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
+    let archive = location.archive()?;
+    let logs = logs::of_all_gateways(location.log, others, &keys).map_err(|error| unusable_error(&error))?;
+    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients };
+    let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
+    let Some(report) = report else { return Ok(None) };
+    match format {
+        PageFormat::Json => {
+            let text = serde_json::to_vec_pretty(&report).map_err(|error| unusable_error(&error))?;
+            Ok(Some(text))
+        }
+        PageFormat::Html => Ok(Some(report::html(&report).into_bytes())),
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +281,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::admin_client::AdminServer;
     use crate::config::LedgerSection;
     use crate::ledger::VocabularyTerms;
 
@@ -233,24 +298,20 @@ mod tests {
         let keys = folder.path().join("keys");
         let audit = folder.path().join("audit");
         std::fs::create_dir_all(&audit).unwrap();
-        let place = LedgerLocation {
+        let access = LedgerAccess::Local(LedgerLocation {
             ledger: &ledger,
             keys: &keys,
-            log: Path::new("/nowhere"),
+            log: &audit,
             names: Arc::new(VocabularyTerms::standard()),
             recipients: Vec::new(),
             namespaces: ["default", "crm"].map(Arc::from).to_vec(),
-            admin: "127.0.0.1:9".parse().unwrap(),
-        };
-        let log = LogContext {
-            folder: &audit,
-            others: &[],
-            packs: &[crate::decision::testing::one_partner()],
-            recipients: &[],
-        };
+            admin: AdminServer::configured("127.0.0.1:9".parse().unwrap(), false),
+        });
+        let packs = [crate::decision::testing::one_partner()];
+        let context = ReportContext { packs: &packs, ..ReportContext::default() };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
-        let status = run(verb, &place, log, now, &mut out, &mut words).unwrap();
+        let status = run(verb, &access, context, now, &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
     }
 

@@ -1,11 +1,11 @@
-//! Generates API keys: `pgk_`, an id and a secret.
+//! Generates API keys of recipients and tokens of the admin API: a prefix, an id and a secret.
 
 use super::hash;
 
-/// A new API key and the hash that registers it.
+/// A new API key or token, and the hash that registers it.
 #[derive(Debug, serde::Serialize)]
 pub struct NewKey {
-    /// `pgk_` + key id + `_` + secret; 160 random bits in the secret.
+    /// `pgk_` or `pga_` + key id + `_` + secret; 160 random bits in the secret.
     pub key: String,
     /// `sha256:` + the hash of the whole key.
     pub credential: String,
@@ -15,12 +15,24 @@ pub struct NewKey {
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl NewKey {
-    /// Generates a random key.
+    /// Generates the API key of a recipient: `pgk_…`.
     ///
     /// # Errors
     /// If the operating system provides no random bytes.
-    pub fn make() -> Result<NewKey, getrandom::Error> {
-        let key = format!("pgk_{}_{}", random(8)?, random(32)?);
+    pub fn for_recipient() -> Result<NewKey, getrandom::Error> {
+        NewKey::random("pgk")
+    }
+
+    /// Generates a token for the admin API: `pga_…`.
+    ///
+    /// # Errors
+    /// If the operating system provides no random bytes.
+    pub fn for_admin() -> Result<NewKey, getrandom::Error> {
+        NewKey::random("pga")
+    }
+
+    fn random(prefix: &str) -> Result<NewKey, getrandom::Error> {
+        let key = format!("{prefix}_{}_{}", random(8)?, random(32)?);
         let hash = hash(key.as_bytes());
         let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(NewKey { key, credential: format!("sha256:{digits}") })
@@ -44,10 +56,12 @@ mod tests {
 
     #[test]
     fn a_key_has_its_format_and_a_hash_of_its_own() {
-        let key = NewKey::make().unwrap();
-        let parts: Vec<&str> = key.key.split('_').collect();
-        assert_eq!((parts[0], parts[1].len(), parts[2].len()), ("pgk", 8, 32));
-        assert_eq!(key.credential.len(), "sha256:".len() + 64);
-        assert_ne!(key.key, NewKey::make().unwrap().key);
+        for (make, prefix) in [(NewKey::for_recipient as fn() -> _, "pgk"), (NewKey::for_admin, "pga")] {
+            let key: NewKey = make().unwrap();
+            let parts: Vec<&str> = key.key.split('_').collect();
+            assert_eq!((parts[0], parts[1].len(), parts[2].len()), (prefix, 8, 32));
+            assert_eq!(key.credential.len(), "sha256:".len() + 64);
+            assert_ne!(key.key, make().unwrap().key);
+        }
     }
 }

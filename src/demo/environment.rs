@@ -101,7 +101,7 @@ struct RecipientKeys {
 
 impl RecipientKeys {
     fn make() -> Result<RecipientKeys, String> {
-        let key = || NewKey::make().map_err(|error| error.to_string());
+        let key = || NewKey::for_recipient().map_err(|error| error.to_string());
         Ok(RecipientKeys { service_desk: key()?, north_resale: key()?, swift_pay: key()? })
     }
 }

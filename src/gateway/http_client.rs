@@ -6,7 +6,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,8 +97,18 @@ impl std::fmt::Display for HttpUrl {
     }
 }
 
-#[allow(dead_code, reason = "the command line of a remote gateway will use them")]
 impl HttpUrl {
+    /// The URL of an address.
+    pub(crate) fn of_address(address: SocketAddr, is_tls: bool) -> HttpUrl {
+        HttpUrl {
+            is_tls,
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+            target: PathAndQuery::from_static("/"),
+        }
+    }
+
     /// True for `https`.
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
@@ -186,7 +196,6 @@ impl HttpClient {
     }
 
     /// The URL that the client was made for.
-    #[allow(dead_code, reason = "the command line of a remote gateway will use it")]
     pub(crate) fn url(&self) -> &HttpUrl {
         &self.url
     }

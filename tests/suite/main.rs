@@ -52,6 +52,7 @@ mod program;
 mod proxies;
 mod refusals;
 mod releases;
+mod remote_administration;
 mod requests;
 mod several_logs;
 mod shared_ledger;

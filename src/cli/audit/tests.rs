@@ -7,6 +7,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use super::*;
+use crate::cli::admin_client::AdminServer;
 use crate::disclosure::{DisclosedCategory, Durability, Intent, Log, Outcome, Window};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, IdReader, Operation};
@@ -74,7 +75,7 @@ fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, St
             names: Arc::new(ledger::VocabularyTerms::standard()),
             recipients: vec!["acme".into(), "globex".into()],
             namespaces: vec![Arc::from("default")],
-            admin: "127.0.0.1:9".parse().unwrap(),
+            admin: AdminServer::configured("127.0.0.1:9".parse().unwrap(), false),
         },
         vocabulary: Arc::new(Vocabulary::standard()),
     });

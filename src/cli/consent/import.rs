@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::cli::error::{CliError, VerbError};
+use crate::cli::ledger_access::LedgerAccess;
 use crate::cli::ledger_client::{ImportedLine, LineOutcome};
-use crate::cli::ledger_location::LedgerLocation;
 use crate::ledger::{self, Batch, FILE_BATCH};
 use crate::vocabulary::MAX_ID_BYTES;
 
@@ -27,12 +27,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) fn import(
     file: &Path,
     keep_unknown_recipients: bool,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     let unreadable = |error: io::Error| CliError::Unusable(format!("{}: {error}", file.display()));
     let (mut lines, batch) = open(file).map_err(unreadable)?;
-    let mut client = location.client()?;
+    let mut client = access.client()?;
     let mut progress = ImportProgress::new();
     let mut written = Ok(());
     loop {

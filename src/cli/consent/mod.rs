@@ -1,7 +1,7 @@
 //! `consent`: records and shows people's consents and other events about them.
 //!
 //! Verbs that change the ledger use a [`super::ledger_client`]. Verbs that only read open the ledger file, also while a
-//! gateway uses it.
+//! gateway uses it, or ask the gateway that `--admin` names.
 
 mod event;
 mod import;
@@ -19,9 +19,8 @@ use self::import::import;
 pub(super) use self::verb::ConsentVerb;
 use super::arguments::SubjectArgs;
 use super::error::{CliError, VerbError, exit_status, unusable_error};
-use super::ledger_client::print_answer;
-use super::ledger_location::LedgerLocation;
-use crate::ledger::Entity;
+use super::ledger_access::LedgerAccess;
+use super::ledger_client::{EventTarget, print_answer};
 
 /// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
 ///
@@ -29,42 +28,51 @@ use crate::ledger::Entity;
 /// If writing fails.
 pub(super) fn run(
     verb: ConsentVerb,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        ConsentVerb::Show { person, at } => show(&person, at, location, out),
-        ConsentVerb::Export => export(location, out),
+        ConsentVerb::Show { person, at, reason } => show(&person, at, reason.text(), access, out),
+        ConsentVerb::Export => export(access, out),
         ConsentVerb::Import { file, keep_unknown_recipients } => {
-            import(&file, keep_unknown_recipients, location, err)
+            import(&file, keep_unknown_recipients, access, err)
         }
-        event => record(event, location, out, err),
+        event => record(event, access, out, err),
     };
     exit_status(outcome, err)
 }
 
 fn record(
     verb: ConsentVerb,
-    location: &LedgerLocation<'_>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     let (person, event) = event(verb)?;
-    let entity = Entity::Subject(person.id(location)?);
-    let answer = location.client()?.record(&entity, &person.subject, &Value::Object(event))?;
+    let answer = access.client()?.record(EventTarget::Subject(&person), &Value::Object(event))?;
     Ok(print_answer(&answer, out, err)?)
 }
 
 fn show(
     person: &SubjectArgs,
     at: Option<Timestamp>,
-    location: &LedgerLocation<'_>,
+    reason: Option<&str>,
+    access: &LedgerAccess<'_>,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let subject = person.id(location)?;
-    let shown =
-        location.archive()?.show(&subject, at, Timestamp::now()).map_err(|error| unusable_error(&error))?;
+    access.check_reason(reason)?;
+    let shown = match access {
+        LedgerAccess::Local(location) => {
+            let subject = person.id(&*location.names)?;
+            let shown = location.archive()?.show(&subject, at, Timestamp::now());
+            shown.map_err(|error| unusable_error(&error))?.map(Value::Object)
+        }
+        LedgerAccess::Remote(_) if at.is_some() => {
+            return Err(not_of_the_admin_api("show the state at an earlier time").into());
+        }
+        LedgerAccess::Remote(server) => server.client()?.get_json(&person.path("", &[("reason", reason)]))?,
+    };
     let Some(state) = shown else {
         return Err(CliError::Refused("the ledger does not know this person".to_owned()).into());
     };
@@ -73,9 +81,18 @@ fn show(
     Ok(0)
 }
 
-fn export(location: &LedgerLocation<'_>, out: &mut dyn Write) -> Result<u8, VerbError> {
+fn export(access: &LedgerAccess<'_>, out: &mut dyn Write) -> Result<u8, VerbError> {
+    let LedgerAccess::Local(location) = access else {
+        return Err(not_of_the_admin_api("export the ledger").into());
+    };
     let mut out = io::BufWriter::new(out);
     location.archive()?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable_error(&error))??;
     out.flush()?;
     Ok(0)
+}
+
+fn not_of_the_admin_api(task: &str) -> CliError {
+    CliError::Unusable(format!(
+        "the admin API does not {task}: run this without --admin where the files of the gateway are"
+    ))
 }

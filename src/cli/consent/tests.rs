@@ -9,6 +9,8 @@ use serde_json::json;
 
 use super::import::read_chunk;
 use super::*;
+use crate::cli::admin_client::AdminServer;
+use crate::cli::ledger_location::LedgerLocation;
 use crate::config::LedgerSection;
 use crate::keys::Keys;
 use crate::ledger::VocabularyTerms;
@@ -34,15 +36,15 @@ impl TestLedger {
         let verb = ConsentCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let ledger = LedgerSection::embedded(self.folder.path().join("ledger.db"));
         let keys = self.folder.path().join("keys");
-        let place = LedgerLocation {
+        let place = LedgerAccess::Local(LedgerLocation {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
             names: Arc::new(VocabularyTerms::standard()),
             recipients: vec![Arc::from("acme")],
             namespaces: ["default", "crm"].map(Arc::from).to_vec(),
-            admin: "127.0.0.1:9".parse().unwrap(),
-        };
+            admin: AdminServer::configured("127.0.0.1:9".parse().unwrap(), false),
+        });
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &place, &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())

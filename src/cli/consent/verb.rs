@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::arguments::{EventDetails, SubjectArgs, time};
+use crate::cli::arguments::{EventDetails, ReasonArgs, SubjectArgs, time};
 
 /// The verbs of `consent`.
 #[derive(Debug, clap::Subcommand)]
@@ -84,6 +84,8 @@ pub(in crate::cli) enum ConsentVerb {
         /// The state at this time [default: now]
         #[arg(long, value_name = "TIME", value_parser = time)]
         at: Option<Timestamp>,
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Record the events of a file, one JSON object a line
     Import {

@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -17,9 +16,9 @@ use super::CURRENT_LEDGER;
 use super::explanation::{PolicyVersion, ReleaseExplanation};
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use super::request::pack_in_force;
+use crate::cli::admin_client::{AdminServer, with_query};
 use crate::cli::error::{CliError, unusable_error};
 use crate::cli::findings::counted;
-use crate::cli::ledger_client;
 use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
@@ -29,7 +28,7 @@ use crate::decision::{
 use crate::disclosure::{self, DisclosedCategory};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
-use crate::vocabulary::{Basis, Form, Operation, PurposeId};
+use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
 
 /// The explanation of a logged decision.
 #[derive(Debug, Serialize)]
@@ -63,42 +62,80 @@ struct LoggedCategory {
     release: ReleaseExplanation,
 }
 
+/// Explains a decision by a configuration. The record is that of the gateway `remote`, or else of the log. A gateway
+/// is told the reason.
+///
+/// # Errors
+/// [`CliError`] if the decision is unknown, or the log or the gateway cannot be read.
 pub(super) fn explain(
     id: &str,
     config: &Config,
     location: &LedgerLocation<'_>,
+    remote: Option<&AdminServer>,
+    reason: Option<&str>,
     now: Timestamp,
 ) -> Result<LoggedExplanation, CliError> {
-    let Ok(ulid) = Ulid::from_string(id) else {
+    let id = parse_id(id)?;
+    let record = match remote {
+        Some(server) => fetch_record(&id, server, reason)?,
+        None => read_record(&id, config, location, reason)?,
+    };
+    let record = record.ok_or_else(unknown)?;
+    Ok(DecisionContext::of(&record, Some(config), now).explain(&record))
+}
+
+/// Explains a decision that a gateway knows, without its configuration.
+///
+/// # Errors
+/// [`CliError`] if the decision is unknown, or the gateway does not answer.
+pub(super) fn explain_record(
+    id: &str,
+    server: &AdminServer,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<LoggedExplanation, CliError> {
+    let record = fetch_record(&parse_id(id)?, server, reason)?.ok_or_else(unknown)?;
+    Ok(DecisionContext::of(&record, None, now).explain(&record))
+}
+
+fn parse_id(id: &str) -> Result<String, CliError> {
+    Ulid::from_string(id).map(|id| id.to_string()).map_err(|_| {
         let words =
             "this is not the id of a decision, which has 26 letters and digits, as in `Data-Purpose-Applied`";
-        return Err(CliError::Unusable(words.to_owned()));
-    };
-    let record = read_record(&ulid.to_string(), config, location)?.ok_or_else(|| {
-        CliError::Refused(
-            "the log has no decision with this id, or no longer: see `[audit] retention`".to_owned(),
-        )
-    })?;
-    Ok(DecisionContext::of(&record, config, now).explain(&record))
+        CliError::Unusable(words.to_owned())
+    })
+}
+
+fn unknown() -> CliError {
+    CliError::Refused(
+        "the log has no decision with this id, or no longer: see `[audit] retention`".to_owned(),
+    )
+}
+
+fn fetch_record(id: &str, server: &AdminServer, reason: Option<&str>) -> Result<Option<Value>, CliError> {
+    server.client()?.get_json(&with_query(format!("/v1/decisions/{id}"), &[("reason", reason)]))
 }
 
 /// Reads the record: from the gateway that writes the log, since the files may lack its end, or else from the files.
-fn read_record(id: &str, config: &Config, location: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
+fn read_record(
+    id: &str,
+    config: &Config,
+    location: &LedgerLocation<'_>,
+    reason: Option<&str>,
+) -> Result<Option<Value>, CliError> {
     let running = disclosure::in_use(location.log)
         .map_err(|error| CliError::Unusable(format!("{}: {error}", location.log.display())))?;
-    if running
-        && let Ok((StatusCode::OK, body)) = ledger_client::get(location.admin, &format!("/v1/decisions/{id}"))
-        && let Ok(record) = serde_json::from_slice(&body)
-    {
+    if running && let Ok(Some(record)) = fetch_record(id, &location.admin, reason) {
         return Ok(Some(record));
     }
     let others = config.audit.logs.iter().map(|log| &*log.path);
     disclosure::find_decision(location.log, running, others, id).map_err(|error| unusable_error(&error))
 }
 
-/// The parts of the current configuration that a record names.
+/// The parts of the current configuration that a record names. Without a configuration it has none of them.
 struct DecisionContext<'c> {
     revision: String,
+    has_config: bool,
     /// The pack with the revision of the record, or else the one in force.
     pack: Option<&'c Arc<Pack>>,
     is_loaded: bool,
@@ -115,44 +152,60 @@ fn text<'r>(record: &'r Value, member: &str) -> &'r str {
 }
 
 impl<'c> DecisionContext<'c> {
-    fn of(record: &Value, config: &'c Config, now: Timestamp) -> DecisionContext<'c> {
+    fn of(record: &Value, config: Option<&'c Config>, now: Timestamp) -> DecisionContext<'c> {
         let revision = text(record, "policy").to_owned();
-        let route = config.routes.iter().find(|route| *route.name == *text(record, "route"));
-        let recipient =
-            config.recipients.iter().find(|recipient| *recipient.name == *text(record, "recipient"));
-        let of_then = config.packs.iter().flatten().find(|pack| **pack.revision() == *revision);
-        let of_today = || pack_in_force(config, route.map_or(0, |route| route.pack), now);
+        let route = config
+            .and_then(|config| config.routes.iter().find(|route| *route.name == *text(record, "route")));
+        let named = |recipient: &&Arc<Recipient>| *recipient.name == *text(record, "recipient");
+        let recipient = config.and_then(|config| config.recipients.iter().find(named));
+        let of_then = config
+            .and_then(|config| config.packs.iter().flatten().find(|pack| **pack.revision() == *revision));
+        let of_today = || pack_in_force(config?, route.map_or(0, |route| route.pack), now);
         let pack = of_then.or_else(of_today);
         let purpose = pack.and_then(|pack| pack.vocabulary().purposes().find(text(record, "purpose")));
         DecisionContext {
             revision,
+            has_config: config.is_some(),
             pack,
             is_loaded: of_then.is_some(),
             route,
             recipient,
             purpose,
             operation: Operation::parse(text(record, "operation")).unwrap_or(Operation::Disclose),
-            exporter_region: Arc::clone(&config.exporter_region),
+            exporter_region: config
+                .map_or_else(|| Arc::from(EEA), |config| Arc::clone(&config.exporter_region)),
             now,
         }
     }
 
-    fn explain(&self, record: &Value) -> LoggedExplanation {
+    /// Says what of the configuration is missing here.
+    fn notes(&self, record: &Value) -> Vec<String> {
+        if !self.has_config {
+            let words = "without the configuration of the gateway only the reasons on record are shown: with --config also \
+                         what would have to change";
+            return vec![words.to_owned()];
+        }
         let mut notes = Vec::new();
         if !self.is_loaded {
             let words = "the policy that decided is not loaded: the reasons are those of the record, and the changes \
                          follow from the current rules";
             notes.push(words.to_owned());
         }
-        for (what, is_missing) in [
+        let missing = [
             ("route", self.route.is_none()),
             ("recipient", self.recipient.is_none()),
             ("purpose", self.purpose.is_none() && !text(record, "purpose").is_empty()),
-        ] {
-            if is_missing {
-                notes.push(format!("the configuration no longer has the {what} `{}`", text(record, what)));
-            }
-        }
+        ];
+        notes.extend(
+            missing.into_iter().filter(|(_, is_missing)| *is_missing).map(|(what, _)| {
+                format!("the configuration no longer has the {what} `{}`", text(record, what))
+            }),
+        );
+        notes
+    }
+
+    fn explain(&self, record: &Value) -> LoggedExplanation {
+        let mut notes = self.notes(record);
         if record.get("outcome").is_none_or(Value::is_null) {
             notes.push("the exchange has not ended".to_owned());
         }

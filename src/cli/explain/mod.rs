@@ -13,12 +13,14 @@ mod refusal;
 mod request;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use self::logged_decision::LoggedExplanation;
 use super::Format;
+use super::admin_client::AdminServer;
+use super::arguments::{GatewayArgs, ReasonArgs};
 use super::error::{CliError, VerbError, exit_status, unusable_error};
 use super::ledger_location::LedgerLocation;
 use crate::config::Config;
@@ -29,15 +31,13 @@ const CURRENT_LEDGER: &str = "a gateway that knows the latest events of the ledg
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
-    pub(super) config: PathBuf,
-    /// The admin address of the gateway that writes the log, if it differs from the configuration
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
     /// The id of a decision in the disclosure log
     #[arg(long, value_name = "ID", conflicts_with_all = ["route", "recipient", "purpose"])]
     decision: Option<String>,
+    #[command(flatten)]
+    reason: ReasonArgs,
     #[command(flatten)]
     request: QuestionArgs,
     /// The format of the output
@@ -77,8 +77,16 @@ pub(super) struct QuestionArgs {
     case: Option<String>,
 }
 
-/// Explains a request or a decision. The result goes to `out`, messages to `err`. Returns the exit status: 0 if something
-/// leaves or the decision is found, or else 1.
+impl ExplainArgs {
+    /// Returns the gateway that alone knows what is asked: `--admin` is given with a decision, and no configuration.
+    pub(super) fn remote(&self) -> Option<AdminServer> {
+        let is_remote = self.decision.is_some() && self.gateway.config.is_none();
+        self.gateway.admin.remote().filter(|_| is_remote)
+    }
+}
+
+/// Explains a request or a decision by a configuration. The result goes to `out`, messages to `err`. Returns the exit status:
+/// 0 if something leaves or the decision is found, or else 1.
 ///
 /// # Errors
 /// If writing fails.
@@ -93,6 +101,24 @@ pub(super) fn run(
     exit_status(explain(arguments, config, location, now, out), err)
 }
 
+/// Explains a decision that only a gateway knows, as its record says. The result goes to `out`, messages to `err`. Returns
+/// the exit status.
+///
+/// # Errors
+/// If writing fails.
+pub(super) fn run_remote(
+    arguments: &ExplainArgs,
+    server: &AdminServer,
+    now: Timestamp,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let id = arguments.decision.as_deref().unwrap_or_default();
+    let explained = logged_decision::explain_record(id, server, arguments.reason.text(), now);
+    let explained = explained.map_err(VerbError::from);
+    exit_status(explained.and_then(|explanation| print_decision(&explanation, arguments.format, out)), err)
+}
+
 fn explain(
     arguments: &ExplainArgs,
     config: &Config,
@@ -100,14 +126,12 @@ fn explain(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let ExplainArgs { decision, request, format, .. } = arguments;
+    let ExplainArgs { decision, reason, request, format, gateway } = arguments;
     if let Some(id) = decision {
-        let explanation = logged_decision::explain(id, config, location, now)?;
-        match format {
-            Format::Json => writeln!(out, "{}", pretty(&explanation)?)?,
-            Format::Text => write!(out, "{}", explanation.to_text())?,
-        }
-        return Ok(0);
+        let remote = gateway.admin.remote();
+        let explanation =
+            logged_decision::explain(id, config, location, remote.as_ref(), reason.text(), now)?;
+        return print_decision(&explanation, *format, out);
     }
     let explanation = request::explain(request, config, location, now)?;
     match format {
@@ -115,6 +139,18 @@ fn explain(
         Format::Text => write!(out, "{}", explanation.to_text())?,
     }
     Ok(if explanation.releases_something() { 0 } else { 1 })
+}
+
+fn print_decision(
+    explanation: &LoggedExplanation,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<u8, VerbError> {
+    match format {
+        Format::Json => writeln!(out, "{}", pretty(explanation)?)?,
+        Format::Text => write!(out, "{}", explanation.to_text())?,
+    }
+    Ok(0)
 }
 
 fn pretty(explanation: &impl serde::Serialize) -> Result<String, CliError> {

@@ -19,7 +19,6 @@ use super::record_file;
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use crate::assembly::notice;
 use crate::cli::error::CliError;
-use crate::cli::ledger_client;
 use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
@@ -103,8 +102,8 @@ fn different_running_policy(
     reload_suffices: bool,
 ) -> Option<String> {
     disclosure::in_use(location.log).ok().filter(|running| *running)?;
-    let (status, body) = ledger_client::get(location.admin, "/v1/policies").ok()?;
-    let loaded: Vec<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success())?;
+    let client = location.admin.client().ok()?;
+    let loaded: Vec<Value> = client.read_json(&client.get("/v1/policies").ok()??).ok()?;
     let decides = |version: &Value| {
         version.get("in_force") == Some(&Value::Bool(true))
             && version.get("revision").and_then(Value::as_str) == Some(&**pack.revision())
