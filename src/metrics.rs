@@ -97,7 +97,7 @@ metrics! {
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
         "Reloads of configuration and policy: loaded or failed.";
     connections_refused: IntCounterVec = "connections_refused_total" ["listener"]
-        "Connections refused because the maximum number was open, by the listener's address, or admin.";
+        "Connections refused because the maximum number was open, by the listener's address, or admin, or probes.";
     connections_failed: IntCounterVec = "connections_failed_total" ["listener", "reason"]
         "Connections closed before HTTP began: untrusted-proxy, proxy-header, http-on-tls-port, tls-handshake.";
     held_bytes: IntGaugeVec = "held_bytes" ["recipient"]

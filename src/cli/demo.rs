@@ -15,7 +15,7 @@ pub(super) fn run(check: bool) -> ExitCode {
         if check {
             demo::check(&mut out, &mut std::io::stderr()).await
         } else {
-            demo::show(&mut out, serve::wait_for_end()).await.map(|()| true)
+            demo::show(&mut out, async { serve::EndSignals::new().next().await }).await.map(|()| true)
         }
     });
     match outcome {

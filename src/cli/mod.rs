@@ -12,6 +12,7 @@ mod demo;
 mod error;
 mod explain;
 mod findings;
+mod health;
 mod ledger;
 mod ledger_access;
 mod ledger_client;
@@ -64,6 +65,8 @@ enum Verb {
     },
     /// Print the JSON schema of the configuration file, for editors
     Schema,
+    /// Ask a running gateway if it is ready
+    Health(health::HealthArgs),
     /// Explain why a field leaves or not, for a request now or for a decision in the disclosure log
     Explain(explain::ExplainArgs),
     /// Test, explain and compare policy packs

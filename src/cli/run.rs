@@ -16,6 +16,7 @@ use super::consent::{self, ConsentVerb};
 use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_causes};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
+use super::health;
 use super::ledger::{self, LedgerVerb};
 use super::ledger_access::LedgerAccess;
 use super::ledger_location::LedgerLocation;
@@ -42,6 +43,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(file) => run_serve(&file),
         Verb::Check { file, format } => check(&file, format),
         Verb::Schema => print_schema(),
+        Verb::Health(arguments) => {
+            finish(health::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+        }
         Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),

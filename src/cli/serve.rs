@@ -4,22 +4,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::gateway::{Gateway, StartError};
+use crate::gateway::{Gateway, ServiceManager, StartError};
 
 /// Time in which file changes are combined to one reload, because editors write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Serves until SIGTERM or SIGINT. SIGHUP and changes of the configuration's files reload the configuration.
+/// Serves until SIGTERM or SIGINT and through the drain notice; a second signal ends the notice. SIGHUP and changes of the configuration's files reload the configuration.
 ///
 /// # Errors
 /// [`StartError`].
 pub(super) async fn serve(config: Config) -> Result<(), StartError> {
     let (folders, files) = (config.folders.clone(), config.files.clone());
-    let gateway = Gateway::bind(config).await?;
+    let gateway = Gateway::bind_as_service(config, ServiceManager::from_env()).await?;
     let stop = gateway.stop();
     let (reload, reloads) = mpsc::channel(1);
     let _watching = watch_folders(&folders, files, reload.clone());
@@ -32,23 +32,34 @@ pub(super) async fn serve(config: Config) -> Result<(), StartError> {
         }
     });
     tokio::spawn(async move {
-        wait_for_end().await;
+        let mut signals = EndSignals::new();
+        signals.next().await;
+        stop.announce();
+        // The operator does not want to wait for the end of the notice.
+        signals.next().await;
         stop.stop();
     });
     gateway.run(reloads).await;
     Ok(())
 }
 
-/// Returns at SIGTERM or SIGINT.
-pub(super) async fn wait_for_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the process to end, SIGTERM and SIGINT. One that arrives between two calls of
+/// [`EndSignals::next`] is not lost.
+pub(super) struct EndSignals(Option<(Signal, Signal)>);
+
+impl EndSignals {
+    pub(super) fn new() -> EndSignals {
+        let terminate = signal(SignalKind::terminate());
+        EndSignals(terminate.and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?))).ok())
+    }
+
+    /// Returns at the next signal.
+    pub(super) async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -15,8 +15,10 @@ const MAX_CONNECTIONS: u64 = 10_000;
 const FEW_CONNECTIONS: u64 = 1000;
 /// Maximum number of open connections of the admin listener.
 pub(crate) const MAX_ADMIN_CONNECTIONS: u32 = 64;
-/// Descriptors reserved for log, ledger, keys, reloads, the runtime and the admin listener's connections.
-const RESERVE: u64 = 64 + MAX_ADMIN_CONNECTIONS as u64;
+/// Maximum number of open connections of the probes listener.
+pub(crate) const MAX_PROBE_CONNECTIONS: u32 = 64;
+/// Descriptors reserved for log, ledger, keys, reloads, the runtime, and the connections of the admin and the probes listener.
+const RESERVE: u64 = 64 + MAX_ADMIN_CONNECTIONS as u64 + MAX_PROBE_CONNECTIONS as u64;
 
 /// Default limit of open connections of one client address: a quarter of the listener's.
 pub(crate) fn connections_per_address(connections: u32) -> usize {
@@ -130,7 +132,7 @@ mod tests {
         let plenty = DescriptorBudget::new(20_000, 1, 1024);
         assert_eq!((plenty.connections, plenty.exchanges, plenty.shortage()), (10_000, 1024, None));
         let shell = DescriptorBudget::new(1024, 1, 1024);
-        assert_eq!((shell.connections, shell.exchanges), (448, 448));
-        assert!(shell.shortage().is_some_and(|words| words.contains("(1024) allows 448 connections")));
+        assert_eq!((shell.connections, shell.exchanges), (416, 416));
+        assert!(shell.shortage().is_some_and(|words| words.contains("(1024) allows 416 connections")));
     }
 }

@@ -21,6 +21,7 @@ mod route;
 pub mod schema;
 mod section;
 mod stale;
+mod status_endpoint;
 mod terms;
 mod tls;
 pub mod tls_client;
@@ -28,16 +29,16 @@ pub mod tls_client;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 use jiff::Timestamp;
 
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, GatewayLog, KeysSection, LimitsSection, ListenerLimits,
-    ListenerSection, ListenerTls, UpstreamSection,
+    AccessLogSection, AdminSection, AuditSection, DrainSection, GatewayLog, KeysSection, LimitsSection,
+    ListenerLimits, ListenerSection, ListenerTls, ProbesSection, UpstreamSection,
 };
+pub use status_endpoint::status_endpoint;
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
 use self::deployment::DeploymentSection;
@@ -101,8 +102,10 @@ pub struct Config {
     pub credentials: Credentials,
     /// Routes, compiled.
     pub routes: Routes,
-    /// Time for exchanges under way to end when the gateway stops.
-    pub drain: Duration,
+    /// The probes listener. `None`: there is none.
+    pub probes: Option<ProbesSection>,
+    /// The times of a stop.
+    pub drain: DrainSection,
 }
 
 impl Config {
@@ -222,6 +225,7 @@ fn assemble<'d>(
     let limits = section::limits(&mut main);
     let listeners = section::listeners(&mut main, host);
     let admin = section::admin(&mut main);
+    let probes = section::probes(&mut main, &listeners, &admin);
     let ledger = ledger::read(&mut main);
     let audit = section::audit(&mut main);
     let keys = section::keys(&mut main, &ledger.url);
@@ -275,6 +279,7 @@ fn assemble<'d>(
         recipients,
         credentials,
         routes,
+        probes,
         drain,
     };
     (config, findings)

@@ -345,6 +345,11 @@ impl Log {
         self.state.is_writable()
     }
 
+    /// True while the thread that writes the log runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Returns the number of records written since the log was opened: intents, windows, closings and refusals.
     pub fn records_written(&self) -> u64 {
         self.state.written.load(Ordering::Relaxed)

@@ -51,6 +51,8 @@ pub const ERRORS: &[&str] = &[
     "data-subject-without-token",
     "dead-rule",
     "do-not-track-without-meaning",
+    "drain-too-long",
+    "duplicate-address",
     "duplicate-clause",
     "duplicate-credential",
     "duplicate-name",

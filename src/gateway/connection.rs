@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::gateway_end::GatewayEnd;
 use crate::config::{ClientAuthority, TlsServer};
 
 /// Time for a request's head to arrive, from the connection or from the previous request on.
@@ -54,11 +55,9 @@ impl Default for ConnectionTimeouts {
     }
 }
 
-/// Conditions outside of a connection that end it.
-#[derive(Debug)]
+/// Conditions of the client certificate that end a connection.
+#[derive(Debug, Default)]
 pub(super) struct CloseConditions {
-    /// Becomes true when the gateway stops.
-    pub(super) stop: watch::Receiver<bool>,
     /// End of the client certificate.
     pub(super) until: Option<Timestamp>,
     /// TLS configuration of the listener, with the authority whose client certificates are accepted now.
@@ -76,6 +75,7 @@ pub(super) struct CloseConditions {
 )]
 pub(super) fn drive<C>(
     connection: C,
+    gateway: GatewayEnd,
     ends: CloseConditions,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
@@ -84,16 +84,17 @@ where
     C: GracefulConnection + Send,
     C::Error: Send,
 {
-    async move { drive_to_end(connection, ends, streams, times).await }
+    async move { drive_to_end(connection, gateway, ends, streams, times).await }
 }
 
 async fn drive_to_end<C: GracefulConnection>(
     connection: C,
+    gateway: GatewayEnd,
     ends: CloseConditions,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
 ) -> Option<Result<(), C::Error>> {
-    let CloseConditions { mut stop, until, tls, authority, presented } = ends;
+    let CloseConditions { until, tls, authority, presented } = ends;
     let mut connection = pin!(connection);
     let mut access_ends = pin!(async {
         tokio::select! {
@@ -104,7 +105,7 @@ async fn drive_to_end<C: GracefulConnection>(
     let mut is_over = false;
     tokio::select! {
         ended = connection.as_mut() => return Some(ended),
-        _ = stop.wait_for(|stop| *stop) => {}
+        () = gateway.begins() => {}
         () = access_ends.as_mut() => is_over = true,
         () = idle_for_too_long(streams.clone(), times) => {}
     }
@@ -360,6 +361,7 @@ mod tests {
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
+    use crate::gateway::stage::Stage;
 
     /// Longer than any test runs.
     const NEVER: Duration = Duration::from_secs(3600);
@@ -376,7 +378,7 @@ mod tests {
         server: tokio::task::JoinHandle<bool>,
         /// Receives an item whenever the body of a response is dropped.
         dropped: mpsc::UnboundedReceiver<()>,
-        stop: watch::Sender<bool>,
+        stage: watch::Sender<Stage>,
     }
 
     /// Sends an item when it is dropped.
@@ -422,23 +424,18 @@ mod tests {
             .timer(TokioTimer::new())
             .keep_alive_interval(SHORT)
             .serve_connection(TokioIo::new(near), service);
-        let stop = watch::Sender::new(false);
-        let mut ends = CloseConditions {
-            stop: stop.subscribe(),
-            until: None,
-            tls: None,
-            authority: None,
-            presented: false,
-        };
+        let stage = watch::Sender::new(Stage::Serving);
+        let gateway = GatewayEnd::new(stage.subscribe(), Stage::DrainNotice);
+        let mut ends = CloseConditions { until: None, tls: None, authority: None, presented: false };
         change(&mut ends);
-        let server = async move { drive(connection, ends, Some(streams), times).await.is_none() };
+        let server = async move { drive(connection, gateway, ends, Some(streams), times).await.is_none() };
         let server = tokio::spawn(server);
         let (sender, connection) = client::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
             .handshake(TokioIo::new(far))
             .await
             .unwrap();
-        Peers { sender, client: tokio::spawn(connection), server, dropped, stop }
+        Peers { sender, client: tokio::spawn(connection), server, dropped, stage }
     }
 
     async fn ask(sender: &mut Sender, path: &str) -> hyper::Result<Response<Incoming>> {
@@ -525,7 +522,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_ends_when_the_gateway_stops() {
         let peers = peers(PATIENT, 65_535, |_| {}).await;
-        peers.stop.send_replace(true);
+        peers.stage.send_replace(Stage::Draining);
         peers.client.await.unwrap().unwrap();
     }
 

@@ -22,8 +22,11 @@ use super::acceptor::Acceptor;
 use super::connection::{
     CloseConditions, ConnectionTimeouts, HEAD_TIME, STALL_TIME, StallReportingBody, StreamExecutor, drive,
 };
+use super::gateway_end::{GatewayEnd, too_late_to_begin};
+use super::stage::{Stage, reached};
 use super::transport::{TlsSession, Transport, TransportSetup};
 use super::upstreams::Upstreams;
+use crate::exchange::caller::PeerCertificate;
 use crate::exchange::{ListenerContext, forwarded};
 use crate::layer::PurposeService;
 
@@ -57,23 +60,27 @@ impl Listener {
         self.acceptor.address()
     }
 
-    /// Accepts connections until `stop`. Then waits until the exchanges under way have ended.
-    pub(super) async fn run(self, service: PurposeService<Upstreams>, mut stop: watch::Receiver<bool>) {
-        let stopping = stop.clone();
+    /// Accepts connections until the gateway drains. Then waits until the exchanges under way have ended.
+    pub(super) async fn run(self, service: PurposeService<Upstreams>, stage: watch::Receiver<Stage>) {
+        let mut draining = stage.clone();
         loop {
             let (stream, address, mut permit) = tokio::select! {
                 accepted = self.acceptor.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = reached(&mut draining, Stage::Draining) => break,
             };
             let connection = Connection {
                 service: service.clone(),
                 context: Arc::clone(&self.context),
-                stop: stopping.clone(),
+                stage: stage.clone(),
             };
             let setup = self.setup.clone();
             tokio::spawn(async move {
+                let established = tokio::select! {
+                    transport = setup.establish(stream, address) => transport,
+                    () = too_late_to_begin(connection.stage.clone()) => None,
+                };
                 // The PROXY protocol tells the client that a connection counts for.
-                if let Some(transport) = setup.establish(stream, address).await
+                if let Some(transport) = established
                     && (transport.peer.address == address || permit.assign(transport.peer.address))
                 {
                     connection.serve(transport).await;
@@ -88,25 +95,20 @@ impl Listener {
 struct Connection {
     service: PurposeService<Upstreams>,
     context: Arc<ListenerContext>,
-    stop: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
 }
 
 impl Connection {
     async fn serve(self, transport: Transport) {
-        let Connection { service, context, stop } = self;
+        let Connection { service, context, stage } = self;
         let Transport { stream, peer, trusted_proxies, is_http2, unframed, session } = transport;
-        let (tls, authority, names) = match session {
-            Some(TlsSession { tls, authority, certificate }) => (Some(tls), authority, certificate),
-            None => (None, None, None),
-        };
-        let conditions = CloseConditions {
-            stop,
-            until: names.as_ref().and_then(|names| names.valid_until),
-            tls,
-            authority,
-            presented: names.is_some(),
-        };
+        let (conditions, names) = of_session(session);
+        let close_at = if is_http2 { Stage::DrainNotice } else { Stage::Draining };
+        let end = GatewayEnd::new(stage, close_at);
+        let watched = end.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            watched.note_request();
+            let watched = (!is_http2).then(|| watched.clone());
             let peer = forwarded::client(request.headers(), peer, &trusted_proxies);
             request.extensions_mut().insert(Arc::clone(&context));
             let unframed = (request.version() == Version::HTTP_10).then(|| Arc::clone(&unframed));
@@ -114,7 +116,10 @@ impl Connection {
             if let Some(names) = &names {
                 request.extensions_mut().insert(names.clone());
             }
-            service.clone().call(request).map_ok(move |answer| {
+            service.clone().call(request).map_ok(move |mut answer| {
+                if let Some(end) = watched {
+                    end.mark(&mut answer);
+                }
                 let is_framed = || {
                     answer.headers().contains_key(CONTENT_LENGTH)
                         || answer.body().size_hint().exact().is_some()
@@ -142,14 +147,14 @@ impl Connection {
                 .keep_alive_interval(Duration::from_secs(20))
                 .keep_alive_timeout(Duration::from_secs(10))
                 .serve_connection(stream, service);
-            drive(connection, conditions, Some(streams), times).await
+            drive(connection, end, conditions, Some(streams), times).await
         } else {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(stream, service);
-            drive(connection, conditions, None, times).await
+            drive(connection, end, conditions, None, times).await
         };
         match ended {
             Some(Ok(())) => {}
@@ -158,4 +163,18 @@ impl Connection {
             None => tracing::debug!("connection cut: it did not end in time after it was asked to close"),
         }
     }
+}
+
+/// Returns the conditions under which a session ends its connection, and the client's certificate.
+fn of_session(session: Option<TlsSession>) -> (CloseConditions, Option<PeerCertificate>) {
+    let Some(TlsSession { tls, authority, certificate }) = session else {
+        return (CloseConditions::default(), None);
+    };
+    let conditions = CloseConditions {
+        until: certificate.as_ref().and_then(|names| names.valid_until),
+        tls: Some(tls),
+        authority,
+        presented: certificate.is_some(),
+    };
+    (conditions, certificate)
 }

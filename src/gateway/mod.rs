@@ -2,7 +2,8 @@
 //!
 //! It decides nothing about exchanges: the layer handles each request, with the state that [`crate::assembly`] made.
 //! Invariants: a reload that fails changes nothing ([`reload`]); after a stop no connection is accepted, and exchanges
-//! under way end within the drain time.
+//! under way end within the drain time. A stop can be announced ([`Stop::announce`]): then the gateway serves on for the
+//! time of the notice, so that load balancers and clients go elsewhere before anything is refused.
 
 mod acceptor;
 mod admin;
@@ -12,13 +13,18 @@ mod connection;
 mod connection_limit;
 #[cfg(test)]
 mod differential;
+mod gateway_end;
 pub(crate) mod http_client;
 mod listener;
 mod plaintext;
+mod probes;
 mod proxy_protocol;
 mod reload;
+mod service_manager;
+mod stage;
 #[cfg(test)]
 mod stale_exchanges;
+mod status;
 mod transport;
 mod upstreams;
 
@@ -36,13 +42,20 @@ use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::connection_limit::ConnectionLimit;
 use self::listener::Listener;
+use self::probes::ProbesListener;
 use self::reload::{CertificateSender, Reloader, RestartOnly, export_certificate_ends};
+pub use self::service_manager::ServiceManager;
+pub use self::stage::Stop;
+use self::stage::{Stage, advance, reached};
+use self::status::ProcessStatus;
 use self::transport::{TransportFailures, TransportSetup};
 use self::upstreams::Upstreams;
 use crate::assembly::{self, AssemblyError};
-use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, connections_per_address};
+use crate::config::descriptors::{
+    self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, MAX_PROBE_CONNECTIONS, connections_per_address,
+};
 use crate::config::memory::ProcessMemory;
-use crate::config::{Config, ListenerSection, TlsError};
+use crate::config::{Config, DrainSection, ListenerSection, TlsError};
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
 use crate::finding::{self, Finding, Severity};
@@ -50,6 +63,9 @@ use crate::layer::PurposeLayer;
 
 /// Time between two searches for outdated files of the access log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Time for requests to the admin API to end after the last exchange.
+const ADMIN_CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +76,9 @@ pub enum StartError {
     /// A certificate or key of a listener cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
+    /// Keys, ledger and logs cannot be opened because of a mistake in the program.
+    #[error("opening ledger and log panicked: {0}")]
+    Panicked(tokio::task::JoinError),
     /// A socket cannot be bound, most likely because its port is in use or privileged.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -77,20 +96,10 @@ pub struct Gateway {
     listeners: Vec<Listener>,
     admin: AdminApi,
     admin_acceptor: Acceptor,
-    drain: Duration,
-    stop: watch::Sender<bool>,
-}
-
-/// Stops a running gateway. Dropping it does not.
-#[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<bool>);
-
-impl Stop {
-    /// Makes [`Gateway::run`] accept no more connections and return as soon as the exchanges under way have ended, or
-    /// when the drain time is over.
-    pub fn stop(&self) {
-        self.0.send_replace(true);
-    }
+    probes: Option<ProbesListener>,
+    drain: DrainSection,
+    stage: watch::Sender<Stage>,
+    manager: ServiceManager,
 }
 
 impl Gateway {
@@ -99,24 +108,41 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first part that cannot be opened or bound.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
+        Gateway::bind_as_service(config, ServiceManager::none()).await
+    }
+
+    /// As [`Gateway::bind`], for a process that a service manager has started: it is told of the start, of reloads and of the
+    /// end.
+    ///
+    /// # Errors
+    /// As [`Gateway::bind`].
+    pub async fn bind_as_service(config: Config, manager: ServiceManager) -> Result<Gateway, StartError> {
         tracing::info!(gateway = &*config.name, version = env!("CARGO_PKG_VERSION"), "starting");
         let upstreams = Upstreams::new(&config.upstreams);
         let restart_only = RestartOnly::of(&config);
-        let (file, drain) = (config.file.clone(), config.drain);
-        let (sections, admin_address) = (config.listeners.clone(), config.admin.address);
-        let shared = assembly::assemble(config)?;
+        let (file, drain, sections) = (config.file.clone(), config.drain, config.listeners.clone());
+        let (admin_address, probes_address) =
+            (config.admin.address, config.probes.as_ref().map(|probes| probes.address));
+        manager.status("opening ledger and log");
+        let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
+        let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         export_certificate_ends(&shared.metrics, &sections);
+        let stage = watch::Sender::new(Stage::Serving);
+        let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
         let (listeners, certificates) = bind_listeners(&sections, &shared).await?;
-        let admin_acceptor = Acceptor::new(
-            bind_socket(admin_address).await?,
-            ConnectionLimit::new(
-                MAX_ADMIN_CONNECTIONS,
-                shared.metrics.connections_refused.with_label_values(&["admin"]),
-            ),
-        );
-        let admin = AdminApi::new(Arc::clone(&shared));
+        let refused = |listener: &str| shared.metrics.connections_refused.with_label_values(&[listener]);
+        let limit = ConnectionLimit::new(MAX_ADMIN_CONNECTIONS, refused("admin"));
+        let admin_acceptor = Acceptor::new(bind_socket(admin_address).await?, limit);
+        let probes = match probes_address {
+            Some(address) => {
+                let limit = ConnectionLimit::new(MAX_PROBE_CONNECTIONS, refused("probes"));
+                Some(ProbesListener::new(bind_socket(address).await?, limit, status.clone()))
+            }
+            None => None,
+        };
+        let admin = AdminApi::new(Arc::clone(&shared), status);
         let reloader = Reloader { file, restart_only, shared, upstreams, certificates };
-        Ok(Gateway { reloader, listeners, admin, admin_acceptor, drain, stop: watch::Sender::new(false) })
+        Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager })
     }
 
     /// Returns the public addresses in the order of the configuration, with the ports that the system chose for port 0.
@@ -129,6 +155,11 @@ impl Gateway {
         self.admin_acceptor.address().ok()
     }
 
+    /// Returns the address of the probes listener. `None` if the configuration has none.
+    pub fn probes_address(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().and_then(|probes| probes.address().ok())
+    }
+
     /// Returns the state that exchanges share: ledger, logs, metrics.
     pub fn shared_state(&self) -> Arc<SharedState> {
         Arc::clone(&self.reloader.shared)
@@ -136,56 +167,103 @@ impl Gateway {
 
     /// Returns a handle that stops the gateway.
     pub fn stop(&self) -> Stop {
-        Stop(self.stop.clone())
+        Stop::new(self.stage.clone())
     }
 
-    /// Serves until [`Stop::stop`], then drains. Each item of `reload` makes it read the configuration again.
-    pub async fn run(self, mut reload: mpsc::Receiver<()>) {
-        let Gateway { reloader, listeners, admin, admin_acceptor, drain, stop } = self;
+    /// Serves until [`Stop::stop`] or the end of the notice of [`Stop::announce`], then drains. Each item of `reload` makes it
+    /// read the configuration again.
+    pub async fn run(self, reload: mpsc::Receiver<()>) {
+        self.log_addresses();
+        let Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager } = self;
         let shared = Arc::clone(&reloader.shared);
-        let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
-            if let Ok(address) = listener.address() {
-                tracing::info!(%address, "listening");
-            }
             let service = PurposeLayer::new(Arc::clone(&shared)).layer(reloader.upstreams.clone());
-            serving.spawn(listener.run(service, stop.subscribe()));
+            serving.spawn(listener.run(service, stage.subscribe()));
         }
-        if let Ok(address) = admin_acceptor.address() {
-            tracing::info!(%address, "admin listening");
-        }
-        let admin_serving = tokio::spawn(admin.clone().run(admin_acceptor));
-        let reloader = Arc::new(reloader);
-        let mut prune = tokio::time::interval(PRUNE_INTERVAL);
-        loop {
-            tokio::select! {
-                _ = prune.tick() => {
-                    shared.access_log.prune(Timestamp::now());
-                    continue;
-                }
-                _ = stopped.wait_for(|stopped| *stopped) => break,
-                Some(()) = reload.recv() => {}
-            }
-            // Compiling policies takes long enough to delay exchanges on the same worker.
-            let reloader = Arc::clone(&reloader);
-            if tokio::task::spawn_blocking(move || reloader.reload()).await.is_err() {
-                shared.metrics.policy_reload.with_label_values(&["failed"]).inc();
-                tracing::error!("the reload panicked: restart the gateway");
-            }
-        }
-        admin.drain();
+        let admin_serving = tokio::spawn(admin.run(admin_acceptor, stage.subscribe()));
+        let probes_serving = probes.map(|probes| tokio::spawn(probes.run(stage.subscribe())));
+        let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
+        tokio::spawn(manager.tell_readiness(status.clone(), stage.subscribe()));
+        tokio::spawn(manager.reset_watchdog(status));
+        serve_until_announced(reloader, reload, stage.subscribe(), manager).await;
+        let longest = drain.notice.saturating_add(drain.exchanges).saturating_add(ADMIN_CLOSE_TIME * 2);
+        manager.stopping("drain notice: not ready, still serving", longest);
+        give_notice(&stage, drain.notice).await;
         tracing::info!("draining");
+        manager.status("draining: exchanges under way end");
         let drained =
-            tokio::time::timeout(drain, async { while serving.join_next().await.is_some() {} }).await;
+            tokio::time::timeout(drain.exchanges, async { while serving.join_next().await.is_some() {} })
+                .await;
         if drained.is_err() {
             tracing::warn!("the drain time is over: exchanges under way are cut");
         }
         serving.shutdown().await;
-        admin_serving.abort();
+        advance(&stage, Stage::Closing);
+        // The admin API records events until the end: a request that it has accepted is answered.
+        if tokio::time::timeout(ADMIN_CLOSE_TIME, admin_serving).await.is_err() {
+            tracing::warn!("requests to the admin API are cut");
+        }
+        drop(probes_serving);
         shared.log.flush().await;
         tracing::info!("stopped");
     }
+
+    fn log_addresses(&self) {
+        for address in self.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        if let Some(address) = self.admin_address() {
+            tracing::info!(%address, "admin listening");
+        }
+        if let Some(address) = self.probes_address() {
+            tracing::info!(%address, "probes listening");
+        }
+    }
+}
+
+/// Reloads and prunes until the gateway is asked to end.
+async fn serve_until_announced(
+    reloader: Reloader,
+    mut reload: mpsc::Receiver<()>,
+    mut stage: watch::Receiver<Stage>,
+    manager: ServiceManager,
+) {
+    let shared = Arc::clone(&reloader.shared);
+    let reloader = Arc::new(reloader);
+    let mut prune = tokio::time::interval(PRUNE_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = prune.tick() => {
+                shared.access_log.prune(Timestamp::now());
+                continue;
+            }
+            () = reached(&mut stage, Stage::DrainNotice) => return,
+            Some(()) = reload.recv() => {}
+        }
+        manager.reloading();
+        // Compiling policies takes long enough to delay exchanges on the same worker.
+        let reloader = Arc::clone(&reloader);
+        let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        if reloaded.is_err() {
+            shared.metrics.policy_reload.with_label_values(&["failed"]).inc();
+            tracing::error!("the reload panicked: restart the gateway");
+        }
+        manager.ready(match reloaded {
+            Ok(true) => "serving",
+            Ok(false) | Err(_) => "serving by the earlier configuration: the last reload failed",
+        });
+    }
+}
+
+/// Serves on until the notice is over, or until the gateway is asked to stop at once.
+async fn give_notice(stage: &watch::Sender<Stage>, notice: Duration) {
+    let mut draining = stage.subscribe();
+    if *draining.borrow() < Stage::Draining && !notice.is_zero() {
+        tracing::info!(?notice, "drain notice: not ready, still serving");
+        let _ = tokio::time::timeout(notice, reached(&mut draining, Stage::Draining)).await;
+    }
+    advance(stage, Stage::Draining);
 }
 
 /// Binds the public listeners, and shares out the limit of open files and the memory among them.

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -14,8 +13,8 @@ use super::log_finding;
 use super::upstreams::Upstreams;
 use crate::assembly;
 use crate::config::{
-    self, AccessLogSection, AdminSection, AuditSection, Config, LedgerSection, LimitsSection,
-    ListenerSection, TlsError, TlsServer,
+    self, AccessLogSection, AdminSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
+    ListenerSection, ProbesSection, TlsError, TlsServer,
 };
 use crate::exchange::SharedState;
 use crate::finding::Finding;
@@ -36,8 +35,9 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reads the configuration again. Blocks. The outcome is logged and counted.
-    pub(super) fn reload(&self) {
+    /// Reads the configuration again. Blocks. The outcome is logged and counted. Returns false if nothing has changed because
+    /// of an error.
+    pub(super) fn reload(&self) -> bool {
         let outcome = match self.try_reload() {
             Ok(()) => "loaded",
             Err(why) => {
@@ -47,6 +47,7 @@ impl Reloader {
         };
         self.shared.metrics.policy_reload.with_label_values(&[outcome]).inc();
         tracing::info!(outcome, "reload");
+        outcome == "loaded"
     }
 
     fn try_reload(&self) -> Result<(), String> {
@@ -89,7 +90,8 @@ pub(super) struct RestartOnly {
     audit: AuditSection,
     access_log: Option<AccessLogSection>,
     keys: PathBuf,
-    drain: Duration,
+    drain: DrainSection,
+    probes: Option<ProbesSection>,
 }
 
 impl RestartOnly {
@@ -104,6 +106,7 @@ impl RestartOnly {
             access_log: config.access_log.clone(),
             keys: config.keys.path.clone(),
             drain: config.drain,
+            probes: config.probes.clone(),
         }
     }
 
@@ -119,6 +122,7 @@ impl RestartOnly {
             ("access-log", self.access_log != other.access_log),
             ("keys", self.keys != other.keys),
             ("drain", self.drain != other.drain),
+            ("probes", self.probes != other.probes),
         ];
         sections.into_iter().filter_map(|(section, is_changed)| is_changed.then_some(section))
     }
@@ -160,6 +164,8 @@ fn reloaded_certificates<'c>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rustls::ServerConfig;
     use rustls::server::ResolvesServerCertUsingSni;
 

@@ -114,6 +114,9 @@ pub struct Ledger {
     assumed: freshness::Assumed,
 }
 
+/// The thread that loads the state in force into memory. It ends when everything is loaded.
+const WARMING_THREAD: &str = "ledger-warming";
+
 /// The body of one of the ledger's threads. It runs until the ledger is dropped.
 type ThreadBody = Box<dyn FnOnce(&Arc<LedgerCore>) + Send>;
 
@@ -151,7 +154,7 @@ impl Ledger {
             Box::new(move |core| sequencer::thread::run(core, reports, &to_committer)),
         )?;
         ledger.start("ledger", Box::new(move |core| commit::run(core, jobs)))?;
-        ledger.start("ledger-warming", Box::new(loading::run))?;
+        ledger.start(WARMING_THREAD, Box::new(loading::run))?;
         ledger.core.warming.wait_in_foreground()?;
         Ok(ledger)
     }
@@ -324,6 +327,12 @@ impl Ledger {
     /// True until the store fails. Afterwards nothing is recorded any more.
     pub fn healthy(&self) -> bool {
         !self.core.has_failed()
+    }
+
+    /// True while all of the ledger's threads run that run for as long as the ledger is open.
+    pub fn is_running(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().all(|thread| thread.thread().name() == Some(WARMING_THREAD) || !thread.is_finished())
     }
 
     /// Checks that the store still has what was recorded, so that a lost file is noticed before the next event.

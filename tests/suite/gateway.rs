@@ -44,6 +44,7 @@ pub(crate) fn base(upstream: SocketAddr) -> String {
     let policy = pack("one-partner-360");
     let mut text = format!(
         r#"policy = "{}"
+drain-notice = "0s"
 [listener]
 address = "127.0.0.1:0"
 request-timeout = "10s"
@@ -117,8 +118,10 @@ pub(crate) fn start_with_routes(routes: &str) -> (Upstream, TestGateway) {
 pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// The address of the probes listener, if the configuration has one.
+    pub(crate) probes: Option<SocketAddr>,
     pub(crate) folder: TempDir,
-    stop: Stop,
+    pub(crate) stop: Stop,
     serving: Option<tokio::task::JoinHandle<()>>,
     runtime: Option<Runtime>,
 }
@@ -140,10 +143,11 @@ impl TestGateway {
         let gateway = runtime.block_on(Gateway::bind(loaded)).unwrap();
         let address = gateway.addresses()[0];
         let admin = gateway.admin_address().unwrap();
+        let probes = gateway.probes_address();
         let stop = gateway.stop();
         let (_, reloads) = tokio::sync::mpsc::channel(1);
         let serving = runtime.spawn(gateway.run(reloads));
-        TestGateway { address, admin, folder, stop, serving: Some(serving), runtime: Some(runtime) }
+        TestGateway { address, admin, probes, folder, stop, serving: Some(serving), runtime: Some(runtime) }
     }
 
     /// Ends the gateway and returns its folder, which another gateway can use.

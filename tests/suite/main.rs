@@ -16,6 +16,7 @@ mod commands;
 mod configuration_schema;
 mod decisions;
 mod documents;
+mod drain;
 mod expired_data;
 mod explain;
 mod findings;
@@ -46,6 +47,7 @@ mod policy_pack_guide;
 #[allow(dead_code, reason = "the store's own tests use the rest")]
 #[path = "../../src/ledger/store/postgres/rig.rs"]
 mod postgres_server;
+mod probes;
 mod process;
 mod processing_record;
 mod program;

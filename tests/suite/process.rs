@@ -23,12 +23,12 @@ use crate::upstream::{Upstream, answer};
 use crate::versions;
 
 /// A gateway in a process of its own.
-struct ServeProcess {
-    child: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
-    folder: TempDir,
-    log: Arc<Mutex<String>>,
+pub(crate) struct ServeProcess {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) folder: TempDir,
+    pub(crate) log: Arc<Mutex<String>>,
     /// True once stderr is to be closed instead of read.
     close_stderr: Arc<AtomicBool>,
     /// While this lock is held, stderr is not read.
@@ -38,7 +38,7 @@ struct ServeProcess {
 
 impl ServeProcess {
     /// Starts `purposegate serve`, under a shell with this preamble.
-    fn start(config: &str, preamble: &str) -> ServeProcess {
+    pub(crate) fn start(config: &str, preamble: &str) -> ServeProcess {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("purposegate.toml");
         std::fs::write(&file, config).unwrap();
@@ -70,7 +70,7 @@ impl ServeProcess {
         ServeProcess { child, address, admin, folder, log, close_stderr, pause, reader }
     }
 
-    fn get(&self, path: &str, purpose: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, purpose: &str) -> Answer {
         http::get(self.address, path, &[&bearer("support"), &format!("data-purpose: {purpose}")])
     }
 
@@ -78,7 +78,7 @@ impl ServeProcess {
         std::fs::write(self.folder.path().join("purposegate.toml"), config).unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }

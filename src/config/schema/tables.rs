@@ -86,11 +86,13 @@ pub(super) const ROOT: KeyTable = table(
         key("policy", Texts),
         key("include", Texts),
         key("purpose-header", Text),
+        key("drain-notice", Duration),
         key("drain", Duration),
         ALLOW,
         told("deployment", Table(&DEPLOYMENT), "This gateway."),
         told("listener", Tables(&LISTENER), "Public listeners."),
         told("admin", Table(&ADMIN), "The admin API."),
+        told("probes", Table(&PROBES), "A listener for load balancers and Prometheus."),
         told("ledger", Table(&LEDGER), "The ledger of consents and other events."),
         told("audit", Table(&AUDIT), "The disclosure log."),
         told("access-log", Table(&ACCESS_LOG), "The access log, which is off without this section."),
@@ -141,6 +143,8 @@ const LISTENER_TLS: KeyTable = KeyTable {
     ],
     required: &["certificate", "key"],
 };
+
+const PROBES: KeyTable = table("probes", "`[probes]`", &[key("address", Text)]);
 
 const ADMIN: KeyTable = table("admin", "`[admin]`", &[key("address", Text)]);
 

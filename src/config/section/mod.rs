@@ -1,22 +1,25 @@
 //! The sections about the process, one module each.
 
 mod admin;
+mod drain;
 mod keys;
 mod limits;
 mod listener;
 mod listener_limits;
 mod log;
+mod probes;
 mod upstream;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 
 pub use self::admin::AdminSection;
 pub(super) use self::admin::admin;
+pub use self::drain::DrainSection;
+pub(super) use self::drain::drain;
 pub use self::keys::KeysSection;
 pub(super) use self::keys::keys;
 pub use self::limits::LimitsSection;
@@ -26,6 +29,8 @@ pub use self::listener::{ListenerSection, ListenerTls};
 pub use self::listener_limits::ListenerLimits;
 pub use self::log::{AccessLogSection, AuditSection, GatewayLog};
 pub(super) use self::log::{access_log, audit};
+pub use self::probes::ProbesSection;
+pub(super) use self::probes::probes;
 pub use self::upstream::UpstreamSection;
 pub(super) use self::upstream::{ConfiguredUpstreams, upstreams};
 use super::{PURPOSE_HEADER, Part};
@@ -92,10 +97,6 @@ pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
             PURPOSE_HEADER
         }
     }
-}
-
-pub(super) fn drain(part: &mut Part<'_>) -> Duration {
-    part.fields.duration("drain").unwrap_or(Duration::from_secs(30))
 }
 
 fn address(document: &Document<'_>, text: At<&str>) -> Option<At<SocketAddr>> {

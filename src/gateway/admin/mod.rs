@@ -18,7 +18,6 @@ mod subject;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
@@ -26,12 +25,14 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use futures_util::TryFutureExt;
 use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
@@ -41,6 +42,9 @@ use self::problem::{AdminCode, AdminProblem};
 use self::request::{Received, refuse_cross_site};
 use super::acceptor::Acceptor;
 use super::connection::{HEAD_TIME, STALL_TIME};
+use super::gateway_end::{GatewayEnd, drive_until};
+use super::stage::{Stage, reached};
+use super::status::ProcessStatus;
 use crate::exchange::{SharedState, position};
 use crate::ledger;
 use crate::vocabulary::SubjectId;
@@ -52,30 +56,30 @@ const PROCESS_RESOURCES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 #[derive(Clone, Debug)]
 pub(super) struct AdminApi {
     shared: Arc<SharedState>,
-    draining: Arc<AtomicBool>,
+    status: ProcessStatus,
 }
 
 impl AdminApi {
-    pub(super) fn new(shared: Arc<SharedState>) -> AdminApi {
-        AdminApi { shared, draining: Arc::default() }
+    pub(super) fn new(shared: Arc<SharedState>, status: ProcessStatus) -> AdminApi {
+        AdminApi { shared, status }
     }
 
-    /// Makes `/readyz` fail from now on, so that load balancers stop sending requests.
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Serves all connections. Never returns.
-    pub(super) async fn run(self, acceptor: Acceptor) {
+    /// Accepts connections until the gateway closes. Then waits until the requests under way are answered.
+    pub(super) async fn run(self, acceptor: Acceptor, stage: watch::Receiver<Stage>) {
         let router = self.router();
+        let mut closing = stage.clone();
         loop {
-            let (stream, _, permit) = acceptor.accept().await;
-            let router = router.clone();
+            let (stream, _, permit) = tokio::select! {
+                accepted = acceptor.accept() => accepted,
+                () = reached(&mut closing, Stage::Closing) => break,
+            };
+            let (router, end) = (router.clone(), GatewayEnd::new(stage.clone(), Stage::Closing));
             tokio::spawn(async move {
-                serve(stream, router).await;
+                serve(stream, router, end).await;
                 drop(permit);
             });
         }
+        acceptor.close().await;
     }
 
     /// Returns the routes of all resources.
@@ -139,16 +143,23 @@ fn routes() -> OpenApiRouter<AdminApi> {
 }
 
 /// Serves one connection. Every wait for its client has a bound.
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, end: GatewayEnd) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALL_TIME));
-    let service =
-        service_fn(move |request: http::Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let watched = end.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (answered, end) = (router.clone().oneshot(request.map(Body::new)), watched.clone());
+        end.note_request();
+        answered.map_ok(move |mut response| {
+            end.mark(&mut response);
+            response
+        })
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    if let Err(error) = connection.await {
+    if let Err(error) = drive_until(connection, end).await {
         tracing::debug!(%error, "admin connection ended");
     }
 }

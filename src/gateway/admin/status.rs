@@ -1,7 +1,6 @@
-//! State of the gateway: readiness, metrics, and the loaded policies, recipients and routes.
+//! State of the process, and the loaded policies, recipients and routes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,16 +14,20 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{MetricsProblems, ProcessProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{NoParameters, QueryOf};
-use crate::exchange::Versions;
-use crate::ledger::{Freshness, LedgerFigures};
+use crate::gateway::status::EXPOSITION;
 
-/// Tells that the process runs.
+/// Tells that the process works.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "getHealth", tag = "process",
-    responses((status = 200, description = "The process runs.", body = String, content_type = "text/plain"), ProcessProblems)
+    responses(
+        (status = 200, description = "The process works.", body = String, content_type = "text/plain"),
+        (status = 503, description = "Only a restart helps.", body = String, content_type = "text/plain"), ProcessProblems)
 )]
-pub(super) async fn healthz(_: QueryOf<NoParameters>) -> &'static str {
-    "ok\n"
+pub(super) async fn healthz(
+    State(admin): State<AdminApi>,
+    _: QueryOf<NoParameters>,
+) -> (StatusCode, &'static str) {
+    admin.status.liveness()
 }
 
 /// Tells if the gateway can serve exchanges.
@@ -38,7 +41,8 @@ pub(super) async fn readyz(
     State(admin): State<AdminApi>,
     _: QueryOf<NoParameters>,
 ) -> (StatusCode, Json<Value>) {
-    admin.readiness().await
+    let (status, state) = admin.status.readiness().await;
+    (status, Json(state))
 }
 
 /// Returns the exposition for Prometheus.
@@ -50,7 +54,10 @@ pub(super) async fn metrics(
     State(admin): State<AdminApi>,
     _: QueryOf<NoParameters>,
 ) -> Result<([(HeaderName, &'static str); 1], String), AdminProblem> {
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics()?))
+    let text = admin.status.exposition();
+    let text =
+        text.map_err(|_| AdminProblem::new(AdminCode::MetricsUnavailable, "the metrics cannot be encoded"))?;
+    Ok(([(CONTENT_TYPE, EXPOSITION)], text))
 }
 
 /// Lists the versions of all packs.
@@ -84,55 +91,6 @@ pub(super) async fn routes(State(admin): State<AdminApi>, _: QueryOf<NoParameter
 }
 
 impl AdminApi {
-    async fn readiness(&self) -> (StatusCode, Json<Value>) {
-        let ledger =
-            self.shared.ledger.check_store().await && self.shared.ledger.freshness() == Freshness::Current;
-        let log = self.shared.log.healthy();
-        let draining = self.draining.load(Ordering::Relaxed);
-        let ready = ledger && log && !draining;
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body =
-            json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
-        (status, Json(body))
-    }
-
-    /// Returns all metrics. Gauges that no event sets are set here.
-    fn metrics(&self) -> Result<String, AdminProblem> {
-        let metrics = &self.shared.metrics;
-        let (requests, now) = (self.shared.ledger.requests(), Timestamp::now());
-        let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
-        metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
-        metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
-        metrics.policy_info.reset();
-        let snapshot = self.shared.snapshot();
-        for version in snapshot.packs.iter().filter_map(|pack| pack.in_force(Timestamp::now())) {
-            let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
-            metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
-        }
-        let divergences = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
-        metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
-        self.set_ledger_figures();
-        metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
-        metrics.audit_records.reset();
-        metrics.audit_records.inc_by(self.shared.log.records_written());
-        metrics
-            .expose()
-            .map_err(|_| AdminProblem::new(AdminCode::MetricsUnavailable, "the metrics cannot be encoded"))
-    }
-
-    fn set_ledger_figures(&self) {
-        let (metrics, ledger) = (&self.shared.metrics, &self.shared.ledger);
-        let LedgerFigures { position, lease_remaining, gateways, history_lost, store_failures } =
-            ledger.figures();
-        metrics.ledger_staleness.set(staleness(ledger.freshness()));
-        metrics.ledger_position.set(i64::try_from(position.0).unwrap_or(i64::MAX));
-        metrics.ledger_lease_remaining.set(lease_remaining.map_or(f64::INFINITY, |time| time.as_secs_f64()));
-        metrics.ledger_gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
-        metrics.ledger_history_lost.set(history_lost.into());
-        metrics.ledger_store_failures.reset();
-        metrics.ledger_store_failures.inc_by(store_failures);
-    }
-
     /// Lists the versions of all packs.
     fn policies(&self) -> Value {
         let snapshot = self.shared.snapshot();
@@ -188,14 +146,5 @@ impl AdminApi {
             })
         });
         routes.collect()
-    }
-}
-
-/// Returns the age of the knowledge of the ledger beyond `max-staleness`, in seconds.
-fn staleness(freshness: Freshness) -> f64 {
-    match freshness {
-        Freshness::Current => 0.0,
-        Freshness::Stale { age } => age.as_secs_f64(),
-        Freshness::Unknown => f64::INFINITY,
     }
 }

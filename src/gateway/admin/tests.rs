@@ -7,12 +7,15 @@ use prometheus::IntCounter;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::AdminApi;
 use crate::exchange::flow::tests::TestState;
 use crate::gateway::acceptor::Acceptor;
 use crate::gateway::connection_limit::ConnectionLimit;
+use crate::gateway::stage::Stage;
+use crate::gateway::status::ProcessStatus;
 use crate::ledger::{Freshness, Ledger, Position};
 
 const STALE: Freshness = Freshness::Stale { age: Duration::from_millis(2500) };
@@ -30,8 +33,11 @@ impl TestAdmin {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let refused = IntCounter::new("refused", "Connections refused.").unwrap();
-        let admin = AdminApi::new(Arc::clone(&state.shared));
-        let listener = tokio::spawn(admin.run(Acceptor::new(socket, ConnectionLimit::new(8, refused))));
+        let stage = watch::Sender::new(Stage::Serving);
+        let status = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe());
+        let admin = AdminApi::new(Arc::clone(&state.shared), status);
+        let acceptor = Acceptor::new(socket, ConnectionLimit::new(8, refused));
+        let listener = tokio::spawn(async move { admin.run(acceptor, stage.subscribe()).await });
         TestAdmin { state, address, listener }
     }
 
