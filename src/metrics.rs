@@ -68,6 +68,8 @@ metrics! {
         "Exchanges refused because of an upstream, by problem code: unreachable, timeout, unreadable.";
     certificate_not_after: IntGaugeVec = "certificate_not_after_timestamp_seconds" ["listener"]
         "When the certificate of a listener expires, in Unix time.";
+    crl_next_update: IntGaugeVec = "crl_next_update_timestamp_seconds" ["listener"]
+        "When the first revocation list of a listener expires, in Unix time.";
     ledger_events: IntCounterVec = "ledger_events_total" ["kind"]
         "Events appended to the ledger.";
     ledger_subjects: IntGauge = "ledger_subjects" []

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use super::mapping::LocatedMapping;
 use super::stale;
 use super::terms::PackTerms;
-use super::{Config, ListenerSection, UpstreamSection};
+use super::{ClientAuthority, Config, ListenerSection, ListenerTls, TlsServer, UpstreamSection};
 use crate::decision::{
     AdmissionRequest, Classes, LegalReference, OperationForecast, PathNames, RecipientFacts,
 };
@@ -32,8 +32,10 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "agreement-ended",
     "agreement-missing",
     "allow-unused",
+    "authority-without-crl",
     "category-members-differ",
     "certificate-ended",
+    "crl-expired",
     "filter-tests-existence",
     "literal-parameter",
     "locked-purpose-not-registered",
@@ -63,7 +65,7 @@ pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, confi
         }
         // Only the first file has listeners.
         for (fields, listener) in root.tables("listener", "a listener").into_iter().zip(&config.listeners) {
-            check_certificate(fields, listener, now);
+            check_tls(fields, listener, now);
         }
         for fields in root.tables("upstream", "an upstream") {
             check_upstream(fields, config);
@@ -177,17 +179,38 @@ impl<'c> OperationLints<'c> {
     }
 }
 
-fn check_certificate(mut fields: Fields<'_>, listener: &ListenerSection, now: Timestamp) {
-    let ends = listener.tls.as_ref().and_then(|tls| tls.not_after);
-    let Some(ended) = ends.and_then(|ends| Timestamp::from_second(ends).ok()).filter(|ends| *ends < now)
-    else {
-        return;
-    };
-    let Some(mut tls) = fields.fields("tls", "`[listener.tls]`") else { return };
-    let at = tls.item("certificate").map_or(tls.at(), |item| item.at());
+fn check_tls(mut fields: Fields<'_>, listener: &ListenerSection, now: Timestamp) {
+    let Some(tls) = &listener.tls else { return };
+    let Some(mut fields) = fields.fields("tls", "`[listener.tls]`") else { return };
+    check_certificate(&mut fields, tls, now);
+    if let Ok(TlsServer { client_authority: Some(authority), .. }) = &tls.server {
+        check_revocation_lists(&mut fields, authority, now);
+    }
+}
+
+fn check_certificate(fields: &mut Fields<'_>, tls: &ListenerTls, now: Timestamp) {
+    let ends = tls.not_after.and_then(|ends| Timestamp::from_second(ends).ok());
+    let Some(ended) = ends.filter(|ends| *ends < now) else { return };
+    let at = fields.item("certificate").map_or(fields.at(), |item| item.at());
     let finding = Finding::warning("certificate-ended", format!("this certificate expired at {ended}"));
     let hint = "renew it: clients refuse the connection";
     fields.document().find(finding.label("expired").hint(hint), at);
+}
+
+fn check_revocation_lists(fields: &mut Fields<'_>, authority: &ClientAuthority, now: Timestamp) {
+    let at = fields.item("crl").map_or(fields.at(), |item| item.at());
+    for list in authority.lists.iter().filter(|list| list.next_update <= now) {
+        let message = format!("the revocation list {} expired at {}", list.file.display(), list.next_update);
+        let hint = "replace it by the authority's current list: until then client certificates of this authority are refused";
+        let finding = Finding::warning("crl-expired", message).label("expired").hint(hint);
+        fields.document().find(finding, at.clone());
+    }
+    for name in &authority.without_list {
+        let message = format!("the authority \"{name}\" of `client-ca` has no revocation list");
+        let hint = "add its list to `crl`: client certificates whose status is not known are refused";
+        let finding = Finding::warning("authority-without-crl", message).label("has none of it").hint(hint);
+        fields.document().find(finding, at.clone());
+    }
 }
 
 fn check_upstream(mut fields: Fields<'_>, config: &Config) {

@@ -39,6 +39,9 @@ pub use section::{
     ListenerLimits, ListenerSection, ListenerTls, ProbesSection, UpstreamSection,
 };
 pub use status_endpoint::status_endpoint;
+pub use tls::crl::RevocationList;
+#[cfg(test)]
+pub(crate) use tls::server as tls_server;
 pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
 use self::deployment::DeploymentSection;
@@ -206,8 +209,8 @@ struct Part<'d> {
 /// Returns the files that the TLS section of a listener names.
 fn tls_files(listener: &ListenerSection) -> Vec<PathBuf> {
     let Some(tls) = &listener.tls else { return Vec::new() };
-    let TlsFiles { certificate, key, client_ca, client_required: _ } = &tls.files;
-    [certificate, key].into_iter().chain(client_ca).cloned().collect()
+    let TlsFiles { certificate, key, client_ca, crls, client_required: _ } = &tls.files;
+    [certificate, key].into_iter().chain(client_ca).chain(crls).cloned().collect()
 }
 
 /// Reads all sections of all files. Returns the findings about packs; those about the files are in their documents. If

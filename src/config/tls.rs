@@ -1,13 +1,23 @@
-//! Builds the TLS configuration of a listener from its certificate, key and client CA.
+//! Builds the TLS configuration of a listener from its certificate, key, client CA and revocation lists.
 
+pub(super) mod crl;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{DistinguishedName, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
+
+use self::crl::RevocationList;
 
 /// The files of a listener's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +28,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// PEM file with the authorities whose client certificates are accepted.
     pub client_ca: Option<PathBuf>,
+    /// PEM or DER files with the revocation lists of the authorities. Empty: revocation is not checked.
+    pub crls: Vec<PathBuf>,
     /// True if a connection without a client certificate is refused.
     pub client_required: bool,
 }
@@ -38,8 +50,14 @@ impl TlsError {
     }
 
     fn of_pem(path: &Path, error: &pem::Error) -> TlsError {
-        let denied =
-            matches!(error, pem::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+        match error {
+            pem::Error::Io(error) => TlsError::of_io(path, error),
+            error => TlsError::new(path, error),
+        }
+    }
+
+    fn of_io(path: &Path, error: &io::Error) -> TlsError {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
         TlsError { denied, ..TlsError::new(path, error) }
     }
 
@@ -63,14 +81,70 @@ pub struct TlsServer {
     pub client_authority: Option<ClientAuthority>,
 }
 
-/// The authority whose client certificates are accepted. When a reload names another one, connections that the old one
-/// admitted end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The authorities whose client certificates are accepted, and their revocation lists. When a reload names others,
+/// connections end whose certificates these do not accept.
+#[derive(Clone, Debug)]
 pub struct ClientAuthority {
-    /// Digest of its trust anchors; their order in the file has no influence.
-    pub digest: [u8; 32],
     /// True if a connection without a client certificate is refused.
     pub required: bool,
+    /// The revocation lists, the newest first. Empty: revocation is not checked.
+    pub lists: Arc<[RevocationList]>,
+    /// Names of authorities without a revocation list, if there are lists: none of their certificates is accepted.
+    pub without_list: Vec<String>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Digest of trust anchors and revocation lists; their order in the files has no influence.
+    digest: [u8; 32],
+}
+
+/// Two authorities are equal if they accept the same certificates.
+impl PartialEq for ClientAuthority {
+    fn eq(&self, other: &ClientAuthority) -> bool {
+        self.digest == other.digest && self.required == other.required
+    }
+}
+
+impl Eq for ClientAuthority {}
+
+impl ClientAuthority {
+    fn new(tls: &TlsFiles, ca: &Path, provider: &Arc<CryptoProvider>) -> Result<ClientAuthority, TlsError> {
+        let roots = Arc::new(roots(ca)?);
+        let lists: Arc<[RevocationList]> = crl::read(&tls.crls)?.into();
+        let subjects = roots.subjects();
+        let has_list = |subject: &&DistinguishedName| {
+            lists.is_empty() || lists.iter().any(|list| list.issuer == subject.as_ref())
+        };
+        let without_list = subjects.iter().filter(|subject| !has_list(subject)).map(name).collect();
+        let digest = digest(&roots, &lists);
+        // Without the status of a certificate, or with an outdated one, nothing leaves.
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(lists.iter().map(|list| list.der.clone()))
+            .enforce_revocation_expiration();
+        let required = tls.client_required;
+        let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+        let verifier = verifier.build().map_err(|error| match lists.first() {
+            Some(list) => TlsError::new(&list.file, error),
+            None => TlsError::new(ca, error),
+        })?;
+        Ok(ClientAuthority { required, lists, without_list, verifier, digest })
+    }
+
+    /// True if a client with this chain of certificates is accepted. The chain is empty if it has shown none.
+    pub fn accepts(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> bool {
+        let Some((own, issuers)) = chain.split_first() else { return !self.required };
+        let now = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
+        self.verifier.verify_client_cert(own, issuers, UnixTime::since_unix_epoch(now)).is_ok()
+    }
+
+    /// Returns the first time after `now` at which a revocation list expires.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lists.iter().map(|list| list.next_update).filter(|end| *end > now).min()
+    }
+}
+
+/// Returns the name of an authority for people.
+fn name(subject: &DistinguishedName) -> String {
+    X509Name::from_der(subject.as_ref())
+        .map_or_else(|_| "(unreadable)".to_owned(), |(_, name)| name.to_string())
 }
 
 /// Builds the TLS configuration of a listener: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN. Client certificates are
@@ -78,7 +152,7 @@ pub struct ClientAuthority {
 ///
 /// # Errors
 /// [`TlsError`] if a file cannot be read or parsed, or if the key does not match the certificate.
-pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
+pub(crate) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (chain, key) = (chain(&tls.certificate)?, private_key(&tls.key)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -87,12 +161,8 @@ pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     let (builder, client_authority) = match &tls.client_ca {
         None => (builder.with_no_client_auth(), None),
         Some(path) => {
-            let (roots, required) = (Arc::new(roots(path)?), tls.client_required);
-            let authority = ClientAuthority { digest: digest(&roots), required };
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
-            let verifier = verifier.build().map_err(|error| TlsError::new(path, error))?;
-            (builder.with_client_cert_verifier(verifier), Some(authority))
+            let authority = ClientAuthority::new(tls, path, &provider)?;
+            (builder.with_client_cert_verifier(Arc::clone(&authority.verifier)), Some(authority))
         }
     };
     let mut config = builder
@@ -101,7 +171,7 @@ pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if client_authority.is_some() {
         // A resumed session carries the client certificate without verifying it again, so it would be accepted after it
-        // has ended, or after its authority is no longer trusted.
+        // has ended or was revoked, or after its authority is no longer trusted.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
@@ -127,19 +197,20 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
     })
 }
 
-fn digest(roots: &RootCertStore) -> [u8; 32] {
-    let mut anchors: Vec<[&[u8]; 3]> = roots
+fn digest(roots: &RootCertStore, lists: &[RevocationList]) -> [u8; 32] {
+    let mut parts: Vec<[&[u8]; 3]> = roots
         .roots
         .iter()
         .map(|anchor| {
             let constraints = anchor.name_constraints.as_deref().unwrap_or_default();
             [&*anchor.subject, &*anchor.subject_public_key_info, constraints]
         })
+        .chain(lists.iter().map(|list| [&*list.der, &[], &[]]))
         .collect();
-    anchors.sort_unstable();
-    anchors.dedup();
+    parts.sort_unstable();
+    parts.dedup();
     let mut hasher = blake3::Hasher::new();
-    for part in anchors.into_iter().flatten() {
+    for part in parts.into_iter().flatten() {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     *hasher.finalize().as_bytes()

@@ -16,20 +16,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use hyper_util::server::graceful::GracefulConnection;
-use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::client_access::ClientAccess;
 use super::gateway_end::GatewayEnd;
-use crate::config::{ClientAuthority, TlsServer};
 
 /// Time for a request's head to arrive, from the connection or from the previous request on.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time in which a recipient has to accept at least one byte of the written data.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
-
-/// Maximum wait before the wall clock is read again, as it may be set meanwhile.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -55,19 +50,6 @@ impl Default for ConnectionTimeouts {
     }
 }
 
-/// Conditions of the client certificate that end a connection.
-#[derive(Debug, Default)]
-pub(super) struct CloseConditions {
-    /// End of the client certificate.
-    pub(super) until: Option<Timestamp>,
-    /// TLS configuration of the listener, with the authority whose client certificates are accepted now.
-    pub(super) tls: Option<watch::Receiver<TlsServer>>,
-    /// Authority whose client certificates were accepted when the connection began.
-    pub(super) authority: Option<ClientAuthority>,
-    /// True if the client presented a certificate.
-    pub(super) presented: bool,
-}
-
 /// Drives a connection to its end. `None` if it had to be cut.
 #[allow(
     clippy::manual_async_fn,
@@ -76,7 +58,7 @@ pub(super) struct CloseConditions {
 pub(super) fn drive<C>(
     connection: C,
     gateway: GatewayEnd,
-    ends: CloseConditions,
+    access: Option<ClientAccess>,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
 ) -> impl Future<Output = Option<Result<(), C::Error>>> + Send
@@ -84,22 +66,21 @@ where
     C: GracefulConnection + Send,
     C::Error: Send,
 {
-    async move { drive_to_end(connection, gateway, ends, streams, times).await }
+    async move { drive_to_end(connection, gateway, access, streams, times).await }
 }
 
 async fn drive_to_end<C: GracefulConnection>(
     connection: C,
     gateway: GatewayEnd,
-    ends: CloseConditions,
+    access: Option<ClientAccess>,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
 ) -> Option<Result<(), C::Error>> {
-    let CloseConditions { until, tls, authority, presented } = ends;
     let mut connection = pin!(connection);
     let mut access_ends = pin!(async {
-        tokio::select! {
-            () = instant_reached(until, Timestamp::now) => {}
-            () = access_revoked(tls, authority, presented) => {}
+        match access {
+            Some(access) => access.ends().await,
+            None => pending().await,
         }
     });
     let mut is_over = false;
@@ -143,38 +124,6 @@ async fn shutdown_overdue(streams: Option<StreamExecutor>, times: ConnectionTime
             return;
         }
     }
-}
-
-/// Returns when the wall clock reaches `until`.
-async fn instant_reached(until: Option<Timestamp>, now: impl Fn() -> Timestamp) {
-    let Some(until) = until else { return pending().await };
-    loop {
-        match Duration::try_from(until.duration_since(now())) {
-            Ok(left) if !left.is_zero() => sleep(left.min(CLOCK_CHECK)).await,
-            _ => return,
-        }
-    }
-}
-
-/// Returns when a reload no longer accepts the client certificate (or its absence) that admitted the connection.
-async fn access_revoked(
-    tls: Option<watch::Receiver<TlsServer>>,
-    authority: Option<ClientAuthority>,
-    presented: bool,
-) {
-    let Some(mut tls) = tls else { return pending().await };
-    let digest = |authority: &Option<ClientAuthority>| authority.as_ref().map(|authority| authority.digest);
-    while tls.changed().await.is_ok() {
-        let now = &tls.borrow_and_update().client_authority;
-        let stands = match presented {
-            true => digest(now) == digest(&authority),
-            false => now.as_ref().is_none_or(|now| !now.required),
-        };
-        if !stands {
-            return;
-        }
-    }
-    pending::<()>().await;
 }
 
 /// Runs the streams of one HTTP/2 connection as tasks, and counts them.
@@ -358,9 +307,10 @@ mod tests {
     use hyper::server::conn::http2;
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::{mpsc, watch};
 
     use super::*;
+    use crate::gateway::client_access::tests::TestAuthority;
     use crate::gateway::stage::Stage;
 
     /// Longer than any test runs.
@@ -391,11 +341,7 @@ mod tests {
     }
 
     /// Connects a client to a server. The body at `/endless` has no end, the one at `/mute` never begins.
-    async fn peers(
-        times: ConnectionTimeouts,
-        window: u32,
-        change: impl FnOnce(&mut CloseConditions),
-    ) -> Peers {
+    async fn peers(times: ConnectionTimeouts, window: u32, access: Option<ClientAccess>) -> Peers {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (tell, dropped) = mpsc::unbounded_channel();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -426,9 +372,7 @@ mod tests {
             .serve_connection(TokioIo::new(near), service);
         let stage = watch::Sender::new(Stage::Serving);
         let gateway = GatewayEnd::new(stage.subscribe(), Stage::DrainNotice);
-        let mut ends = CloseConditions { until: None, tls: None, authority: None, presented: false };
-        change(&mut ends);
-        let server = async move { drive(connection, gateway, ends, Some(streams), times).await.is_none() };
+        let server = async move { drive(connection, gateway, access, Some(streams), times).await.is_none() };
         let server = tokio::spawn(server);
         let (sender, connection) = client::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
@@ -447,11 +391,11 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_streams_ends_even_if_pings_are_answered() {
         // Before the first request, and after one.
-        let never_asked = peers(ConnectionTimeouts { first: SHORT, ..PATIENT }, 65_535, |_| {}).await;
+        let never_asked = peers(ConnectionTimeouts { first: SHORT, ..PATIENT }, 65_535, None).await;
         assert!(!never_asked.server.await.unwrap(), "closed, not cut");
         never_asked.client.await.unwrap().unwrap();
 
-        let mut asked = peers(ConnectionTimeouts { idle: SHORT, ..PATIENT }, 65_535, |_| {}).await;
+        let mut asked = peers(ConnectionTimeouts { idle: SHORT, ..PATIENT }, 65_535, None).await;
         ask(&mut asked.sender, "/").await.unwrap();
         asked.client.await.unwrap().unwrap();
     }
@@ -459,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn an_active_stream_keeps_its_connection_open() {
         let times = ConnectionTimeouts { first: SHORT, idle: SHORT, close: SHORT, ..PATIENT };
-        let mut peers = peers(times, 65_535, |_| {}).await;
+        let mut peers = peers(times, 65_535, None).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
         assert!(!peers.client.is_finished());
@@ -470,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_whose_window_stays_closed_is_reset_and_its_connection_is_not() {
-        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
+        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, None).await;
         let answer = ask(&mut peers.sender, "/endless").await.unwrap();
         peers.dropped.recv().await.unwrap();
         assert!(answer.into_body().collect().await.is_err(), "it was reset");
@@ -483,7 +427,7 @@ mod tests {
     /// The recipient is not at fault if the body waits for its upstream.
     #[tokio::test]
     async fn a_stream_that_offers_no_data_is_not_reset() {
-        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
+        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, None).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
         assert!(peers.dropped.try_recv().is_err());
@@ -492,77 +436,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_certificate_closes_idle_connections_and_cuts_busy_ones() {
-        let past = Some(Timestamp::UNIX_EPOCH);
-        let idle = peers(PATIENT, 65_535, |ends| ends.until = past).await;
+    async fn the_end_of_access_closes_idle_connections_and_cuts_busy_ones() {
+        let (own, other) = (TestAuthority::new(), TestAuthority::new());
+        let tls = watch::Sender::new(own.server(false, &[]));
+        let access = || ClientAccess {
+            tls: tls.subscribe(),
+            authority: tls.borrow().client_authority.clone(),
+            chain: own.client().chain,
+            until: None,
+        };
+        let past = Some(jiff::Timestamp::UNIX_EPOCH);
+        let expired = ClientAccess { until: past, ..access() };
+        let idle = peers(PATIENT, 65_535, Some(expired)).await;
         idle.client.await.unwrap().unwrap();
 
-        let (go, told) = oneshot::channel::<()>();
-        let tls = watch::Sender::new(server([1; 32], false));
         let times = ConnectionTimeouts { close: SHORT, ..PATIENT };
-        let mut busy = peers(times, 65_535, |ends| {
-            ends.authority = tls.borrow().client_authority.clone();
-            ends.tls = Some(tls.subscribe());
-            ends.presented = true;
-        })
-        .await;
+        let mut busy = peers(times, 65_535, Some(access())).await;
         let answer = ask(&mut busy.sender, "/mute").await.unwrap();
-        tokio::spawn(async move {
-            told.await.unwrap();
-            tls.send_replace(server([1; 32], true));
-            tls.send_replace(server([2; 32], false));
-            // Keeps the sender until the connection has ended.
-            tls.closed().await;
-        });
-        go.send(()).unwrap();
+        tls.send_replace(other.server(false, &[]));
         assert!(busy.server.await.unwrap(), "it was cut");
         drop(answer);
     }
 
     #[tokio::test]
     async fn a_connection_ends_when_the_gateway_stops() {
-        let peers = peers(PATIENT, 65_535, |_| {}).await;
+        let peers = peers(PATIENT, 65_535, None).await;
         peers.stage.send_replace(Stage::Draining);
         peers.client.await.unwrap().unwrap();
-    }
-
-    fn server(digest: [u8; 32], required: bool) -> TlsServer {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-        let client_authority = Some(ClientAuthority { digest, required });
-        TlsServer { config: Arc::new(config), client_authority }
-    }
-
-    #[tokio::test]
-    async fn a_reload_ends_only_connections_whose_certificate_it_no_longer_accepts() {
-        let begun = server([1; 32], false);
-        for (presented, digest, required, ends) in
-            [(true, 1, true, false), (true, 2, false, true), (false, 2, false, false), (false, 1, true, true)]
-        {
-            let tls = watch::Sender::new(begun.clone());
-            let mut revoked =
-                pin!(access_revoked(Some(tls.subscribe()), begun.client_authority.clone(), presented));
-            assert!(futures_util::poll!(revoked.as_mut()).is_pending());
-            tls.send_replace(server([digest; 32], required));
-            assert_eq!(
-                futures_util::poll!(revoked.as_mut()).is_ready(),
-                ends,
-                "{presented} {digest} {required}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_certificate_is_measured_by_the_wall_clock() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        instant_reached(Some(at(100)), || at(100)).await;
-        let mut later = pin!(instant_reached(Some(at(100)), || at(99)));
-        assert!(futures_util::poll!(later.as_mut()).is_pending());
-        let mut never = pin!(instant_reached(None, || at(100)));
-        assert!(futures_util::poll!(never.as_mut()).is_pending());
     }
 }

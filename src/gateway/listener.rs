@@ -20,13 +20,12 @@ use tower::Service;
 
 use super::acceptor::Acceptor;
 use super::connection::{
-    CloseConditions, ConnectionTimeouts, HEAD_TIME, STALL_TIME, StallReportingBody, StreamExecutor, drive,
+    ConnectionTimeouts, HEAD_TIME, STALL_TIME, StallReportingBody, StreamExecutor, drive,
 };
 use super::gateway_end::{GatewayEnd, too_late_to_begin};
 use super::stage::{Stage, reached};
 use super::transport::{TlsSession, Transport, TransportSetup};
 use super::upstreams::Upstreams;
-use crate::exchange::caller::PeerCertificate;
 use crate::exchange::{ListenerContext, forwarded};
 use crate::layer::PurposeService;
 
@@ -102,7 +101,10 @@ impl Connection {
     async fn serve(self, transport: Transport) {
         let Connection { service, context, stage } = self;
         let Transport { stream, peer, trusted_proxies, is_http2, unframed, session } = transport;
-        let (conditions, names) = of_session(session);
+        let (access, names) = match session {
+            Some(TlsSession { certificate, access }) => (Some(access), certificate),
+            None => (None, None),
+        };
         let close_at = if is_http2 { Stage::DrainNotice } else { Stage::Draining };
         let end = GatewayEnd::new(stage, close_at);
         let watched = end.clone();
@@ -147,14 +149,14 @@ impl Connection {
                 .keep_alive_interval(Duration::from_secs(20))
                 .keep_alive_timeout(Duration::from_secs(10))
                 .serve_connection(stream, service);
-            drive(connection, end, conditions, Some(streams), times).await
+            drive(connection, end, access, Some(streams), times).await
         } else {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(stream, service);
-            drive(connection, end, conditions, None, times).await
+            drive(connection, end, access, None, times).await
         };
         match ended {
             Some(Ok(())) => {}
@@ -163,18 +165,4 @@ impl Connection {
             None => tracing::debug!("connection cut: it did not end in time after it was asked to close"),
         }
     }
-}
-
-/// Returns the conditions under which a session ends its connection, and the client's certificate.
-fn of_session(session: Option<TlsSession>) -> (CloseConditions, Option<PeerCertificate>) {
-    let Some(TlsSession { tls, authority, certificate }) = session else {
-        return (CloseConditions::default(), None);
-    };
-    let conditions = CloseConditions {
-        until: certificate.as_ref().and_then(|names| names.valid_until),
-        tls: Some(tls),
-        authority,
-        presented: certificate.is_some(),
-    };
-    (conditions, certificate)
 }

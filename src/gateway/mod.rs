@@ -8,6 +8,7 @@
 mod acceptor;
 mod admin;
 mod authzen;
+mod client_access;
 mod client_certificate;
 mod connection;
 mod connection_limit;

@@ -134,13 +134,18 @@ fn settings(section: &ListenerSection) -> impl PartialEq + '_ {
     (address, authorities, limits, proxy_protocol, trusted_proxies, tls.is_some())
 }
 
-/// Sets the metric that tells when the certificate of each listener ends.
+/// Sets the metrics that tell when the certificate of each listener ends, and its first revocation list.
 pub(super) fn export_certificate_ends(metrics: &Metrics, sections: &[ListenerSection]) {
     for section in sections {
-        let ends = section.tls.as_ref().and_then(|tls| tls.not_after);
+        let Some(tls) = &section.tls else { continue };
         let address = section.address.to_string();
-        if let Some(ends) = ends {
+        if let Some(ends) = tls.not_after {
             metrics.certificate_not_after.with_label_values(&[&*address]).set(ends);
+        }
+        let authority = tls.server.as_ref().ok().and_then(|server| server.client_authority.as_ref());
+        let ends = authority.and_then(|authority| authority.lists.iter().map(|list| list.next_update).min());
+        if let Some(ends) = ends {
+            metrics.crl_next_update.with_label_values(&[&*address]).set(ends.as_second());
         }
     }
 }
@@ -185,6 +190,7 @@ mod tests {
             certificate: "c".into(),
             key: "k".into(),
             client_ca: None,
+            crls: Vec::new(),
             client_required: false,
         };
         let limits = config::ListenerLimits {

@@ -22,11 +22,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_access::ClientAccess;
 use super::client_certificate;
 use super::connection::HEAD_TIME;
 use super::plaintext::PlaintextStream;
 use super::proxy_protocol::{self, ProxiedSource};
-use crate::config::{ClientAuthority, TlsServer};
+use crate::config::TlsServer;
 use crate::exchange::caller::PeerCertificate;
 use crate::exchange::{Peer, Refusal, TrustedProxies};
 use crate::log_limit::LogLimit;
@@ -94,15 +95,13 @@ pub(super) struct Transport {
     pub(super) session: Option<TlsSession>,
 }
 
-/// The facts of a TLS session on which its end depends.
+/// A TLS session.
 #[derive(Debug)]
 pub(super) struct TlsSession {
-    /// TLS configuration of the listener as it is now.
-    pub(super) tls: watch::Receiver<TlsServer>,
-    /// Authority whose client certificates were accepted when the session began.
-    pub(super) authority: Option<ClientAuthority>,
     /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
+    /// The access that the certificate, or its absence, gives.
+    pub(super) access: ClientAccess,
 }
 
 impl TransportSetup {
@@ -192,9 +191,15 @@ async fn accept_tls(
     };
     let (_, session) = stream.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
-    let certificate =
-        session.peer_certificates().map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
-    let session = TlsSession { tls, authority, certificate };
+    let chain = session.peer_certificates();
+    let certificate = chain.map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
+    let access = ClientAccess {
+        tls,
+        authority,
+        chain: chain.map(<[_]>::to_vec).unwrap_or_default(),
+        until: certificate.as_ref().and_then(|certificate| certificate.valid_until),
+    };
+    let session = TlsSession { certificate, access };
     Some((TransportStream::Tls(Box::new(stream)), session, is_http2))
 }
 

@@ -12,6 +12,7 @@
 mod access;
 mod alert_metrics;
 mod cases;
+mod client_certificates;
 mod commands;
 mod configuration_schema;
 mod decisions;

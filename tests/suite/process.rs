@@ -283,9 +283,9 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
     });
     let certificates = tempfile::tempdir().unwrap();
     let (old, new) = (certificates.path().join("old"), certificates.path().join("new"));
-    let client = ClientName { file: "partner", uri: PARTNER };
-    development::make(&old, &[client]).unwrap();
-    development::make(&new, &[]).unwrap();
+    for authority in [&old, &new] {
+        development::make(authority, &[ClientName { file: "partner", uri: PARTNER }]).unwrap();
+    }
     let client_ca = certificates.path().join("clients.pem");
     std::fs::copy(old.join("ca.pem"), &client_ca).unwrap();
     let (certificate, key) = (old.join("server.pem"), old.join("server.key"));
@@ -300,17 +300,20 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
     );
     let route = "[[route]]\nname = \"changes\"\nupstream = \"crm\"\npath = \"/changes\"\npersonal = false\n";
     let process = ServeProcess::start(&format!("{config}{partner}{CUSTOMER_ROUTES}{route}"), "");
-    let chain = vec![CertificateDer::from_pem_file(old.join("partner.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(old.join("partner.key")).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots(&old.join("ca.pem")).unwrap())
-        .with_client_auth_cert(chain, key)
-        .unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, http::connect(process.address));
+    let connect = |authority: &Path| {
+        let chain = vec![CertificateDer::from_pem_file(authority.join("partner.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(authority.join("partner.key")).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots(&old.join("ca.pem")).unwrap())
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+        rustls::StreamOwned::new(connection, http::connect(process.address))
+    };
+    let mut stream = connect(&old);
     stream.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
         .write_all(b"GET /changes HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n")
@@ -323,6 +326,14 @@ fn a_new_client_ca_ends_connections_of_the_old_one() {
     std::fs::rename(&renewed, &client_ca).unwrap();
     let ended = stream.read_to_end(&mut Vec::new());
     assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it goes on");
+
+    for (authority, accepted) in [(&old, false), (&new, true)] {
+        let mut stream = connect(authority);
+        let request = "GET /changes HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n";
+        let mut answer = [0; 12];
+        let answered = stream.write_all(request.as_bytes()).and_then(|()| stream.read_exact(&mut answer));
+        assert_eq!(answered.is_ok() && answer == *b"HTTP/1.1 200", accepted, "{answered:?}");
+    }
 }
 
 #[test]

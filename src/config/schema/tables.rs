@@ -139,6 +139,7 @@ const LISTENER_TLS: KeyTable = KeyTable {
         key("certificate", Text),
         key("key", Text),
         key("client-ca", Text),
+        key("crl", Texts),
         key("client-certificate", Word(&["optional", "required"])),
     ],
     required: &["certificate", "key"],

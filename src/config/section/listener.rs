@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,9 @@ use crate::finding::Finding;
 
 /// Hint for certificate files that do not exist.
 const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes development certificates";
+
+/// Hint for revocation lists that do not exist.
+const REVOCATION_LISTS: &str = "download the list that the authority publishes, and again before its end";
 
 /// `[[listener]]`: a public listener.
 #[derive(Clone, Debug)]
@@ -135,15 +139,25 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file, CERTIFICATES));
     let key = fields.needed_text("key").and_then(|file| existing(part, &file, CERTIFICATES));
     let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file, CERTIFICATES));
+    let named = fields.texts("crl");
+    let crls: Vec<PathBuf> = named.iter().filter_map(|file| existing(part, file, REVOCATION_LISTS)).collect();
     let words = [("optional", false), ("required", true)];
     let demanded = fields.choice("client-certificate", &words);
-    if demanded == Some(true) && client_ca.is_none() {
+    if (demanded == Some(true) || !named.is_empty()) && client_ca.is_none() {
         fields.missing("client-ca");
     }
     let (document, at) = (fields.document(), fields.at());
     fields.end();
+    // Without one of the lists, revoked certificates would be accepted.
+    let is_complete = crls.len() == named.len();
     let client_required = demanded.unwrap_or(false);
-    let files = TlsFiles { certificate: certificate?, key: key?, client_ca, client_required };
+    let files = TlsFiles {
+        certificate: certificate?,
+        key: key?,
+        client_ca,
+        crls: Some(crls).filter(|_| is_complete)?,
+        client_required,
+    };
     let server = tls::server(&files);
     if let Err(error) = &server {
         let words = format!("TLS cannot be set up: {error}");
@@ -152,8 +166,7 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
             true => Finding::warning("unreadable-tls", words),
             false => Finding::error("bad-tls", words),
         };
-        let hint =
-            "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
+        let hint = "`certificate`, `key` and `client-ca` are PEM files, `crl` PEM or DER; the key is that of the first certificate";
         document.find(finding.label("of this listener").hint(hint), at);
     }
     let not_after = tls::not_after(&files.certificate);
