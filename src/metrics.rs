@@ -1,8 +1,8 @@
 //! Declares every metric. Labels come from configured names only, never from a request.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Histogram buckets in seconds, from a tenth of a millisecond to half a minute.
@@ -70,6 +70,10 @@ metrics! {
         "When the certificate of a listener expires, in Unix time.";
     crl_next_update: IntGaugeVec = "crl_next_update_timestamp_seconds" ["listener"]
         "When the first revocation list of a listener expires, in Unix time.";
+    issuer_keys_age: GaugeVec = "issuer_keys_age_seconds" ["issuer"]
+        "Time since the keys of a token issuer were fetched; +Inf if they never were.";
+    issuer_refresh: IntCounterVec = "issuer_refresh_total" ["issuer", "outcome"]
+        "Fetches of the keys of a token issuer: changed, confirmed or failed.";
     ledger_events: IntCounterVec = "ledger_events_total" ["kind"]
         "Events appended to the ledger.";
     ledger_subjects: IntGauge = "ledger_subjects" []
@@ -175,6 +179,14 @@ impl MetricKind for IntCounterVec {
 
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
         IntCounterVec::new(Opts::new(name, help), labels)
+    }
+}
+
+impl MetricKind for GaugeVec {
+    const TYPE: &'static str = "gauge";
+
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        GaugeVec::new(Opts::new(name, help), labels)
     }
 }
 

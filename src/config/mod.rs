@@ -8,6 +8,7 @@ mod credential;
 mod deployment;
 pub(crate) mod descriptors;
 mod files;
+pub mod http_url;
 mod issuer;
 pub mod ledger;
 mod lints;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::Timestamp;
 
+pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
     AccessLogSection, AdminSection, AuditSection, DrainSection, GatewayLog, KeysSection, LimitsSection,
@@ -103,6 +105,8 @@ pub struct Config {
     pub recipients: Vec<Arc<Recipient>>,
     /// Credentials of all recipients.
     pub credentials: Credentials,
+    /// Token issuers whose keys the gateway fetches.
+    pub issuers: Vec<IssuerSection>,
     /// Routes, compiled.
     pub routes: Routes,
     /// The probes listener. `None`: there is none.
@@ -238,7 +242,7 @@ fn assemble<'d>(
     packs.namespaces = rules;
     let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts);
-    let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.terms(0));
+    let (recipients, credentials, issuers) = recipient::read_all(&mut parts, &packs.terms(0), host);
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
     // A section of the first file, read last: its limit depends on all packs.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
@@ -250,7 +254,7 @@ fn assemble<'d>(
     findings.extend(check_vocabularies(&packs));
     let ConfigFiles { mut files, revision } = read;
     files.extend(listeners.iter().flat_map(tls_files));
-    files.extend(of_issuers);
+    files.extend(issuers.files);
     let mut folders: Vec<PathBuf> =
         files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();
     folders.sort();
@@ -281,6 +285,7 @@ fn assemble<'d>(
         upstreams: upstreams.all,
         recipients,
         credentials,
+        issuers: issuers.fetched,
         routes,
         probes,
         drain,

@@ -1,17 +1,16 @@
 //! Reads `[[recipient]]`: kind, purposes, agreement and credentials of each recipient.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::Part;
 use super::credential;
 use super::issuer::Issuers;
 use super::section::UniqueNames;
 use super::terms::PackTerms;
+use super::{Host, Part};
 use crate::decision::RecipientFacts;
 use crate::document::Fields;
 use crate::exchange::caller::Credentials;
@@ -20,12 +19,13 @@ use crate::exchange::route::{Agreement, Recipient, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
 
-/// Reads the recipients of all files. Returns them with their credentials and the files of the token issuers.
+/// Reads the recipients of all files. Returns them with their credentials and the token issuers.
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
     words: &PackTerms<'_>,
-) -> (Vec<Arc<Recipient>>, Credentials, Vec<PathBuf>) {
-    let mut issuers = Issuers::read_all(parts);
+    host: Host,
+) -> (Vec<Arc<Recipient>>, Credentials, Issuers) {
+    let mut issuers = Issuers::read_all(parts, host);
     let mut recipients = Vec::new();
     let mut credentials = Credentials::new(Tokens::new(issuers.take()));
     let mut names = UniqueNames::of("recipient");
@@ -39,7 +39,7 @@ pub(super) fn read_all(
         // A recipient with errors is left out. Positions are wrong then, but the configuration is not used.
         recipients.extend(recipient.map(Arc::new));
     }
-    (recipients, credentials, issuers.files)
+    (recipients, credentials, issuers)
 }
 
 fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::HolderKind {

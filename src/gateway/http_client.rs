@@ -6,15 +6,12 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -26,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::TlsError;
+pub(crate) use crate::config::http_url::HttpUrl;
 use crate::config::tls_client::{self, ClientTlsFiles};
 
 /// Time to connect to one of the addresses of a host, so that a silent one does not use up the time for the others.
@@ -34,102 +32,6 @@ const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 8;
 /// Maximum size of the head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-
-/// An `http` or `https` URL without user information.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HttpUrl {
-    is_tls: bool,
-    /// Name or IP address, without the brackets of an IPv6 address.
-    host: String,
-    port: u16,
-    /// The authority as it was written.
-    authority: String,
-    target: PathAndQuery,
-}
-
-/// Reason for which a text is not an [`HttpUrl`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HttpUrlError {
-    /// It does not parse, or has no host.
-    #[error("this is not a URL with a host")]
-    Malformed,
-    /// The scheme is neither `http` nor `https`.
-    #[error("the URL must begin with https:// or http://")]
-    Scheme,
-    /// It holds a user or a password.
-    #[error("the URL must not hold a user or a password")]
-    UserInfo,
-}
-
-impl FromStr for HttpUrl {
-    type Err = HttpUrlError;
-
-    fn from_str(text: &str) -> Result<HttpUrl, HttpUrlError> {
-        let uri: Uri = text.parse().map_err(|_| HttpUrlError::Malformed)?;
-        let is_tls = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            Some(_) | None => return Err(HttpUrlError::Scheme),
-        };
-        let authority = uri.authority().ok_or(HttpUrlError::Malformed)?;
-        if authority.as_str().contains('@') {
-            return Err(HttpUrlError::UserInfo);
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(HttpUrlError::Malformed);
-        }
-        Ok(HttpUrl {
-            is_tls,
-            host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-            authority: authority.to_string(),
-            target: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
-        })
-    }
-}
-
-impl std::fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        let target = if self.target == "/" { "" } else { self.target.as_str() };
-        write!(f, "{scheme}://{}{target}", self.authority)
-    }
-}
-
-impl HttpUrl {
-    /// The URL of an address.
-    pub(crate) fn of_address(address: SocketAddr, is_tls: bool) -> HttpUrl {
-        HttpUrl {
-            is_tls,
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: address.to_string(),
-            target: PathAndQuery::from_static("/"),
-        }
-    }
-
-    /// True for `https`.
-    pub(crate) fn is_tls(&self) -> bool {
-        self.is_tls
-    }
-
-    /// True if the host is this machine by its form: `localhost` or an IP address of the loopback.
-    pub(crate) fn is_loopback(&self) -> bool {
-        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
-        self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(is_loopback)
-    }
-
-    /// True if the URL names nothing but the server.
-    pub(crate) fn is_origin(&self) -> bool {
-        self.target == "/"
-    }
-
-    /// Path and query.
-    pub(crate) fn target(&self) -> &str {
-        self.target.as_str()
-    }
-}
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +72,7 @@ pub(crate) enum HttpError {
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     url: HttpUrl,
-    /// `Some` exactly for `https`.
+    /// `Some` if the URL has `https`.
     tls: Option<Arc<ClientConfig>>,
     limits: HttpLimits,
 }
@@ -191,8 +93,13 @@ impl HttpClient {
         files: &ClientTlsFiles,
         limits: HttpLimits,
     ) -> Result<HttpClient, TlsError> {
-        let tls = url.is_tls.then(|| tls_client::client(files)).transpose()?;
+        let tls = url.is_tls().then(|| tls_client::client(files)).transpose()?;
         Ok(HttpClient { url, tls, limits })
+    }
+
+    /// Makes a client with a configuration of TLS, which a URL with `https` needs.
+    pub(crate) fn with_tls(url: HttpUrl, tls: Option<Arc<ClientConfig>>, limits: HttpLimits) -> HttpClient {
+        HttpClient { url, tls, limits }
     }
 
     /// The URL that the client was made for.
@@ -210,19 +117,22 @@ impl HttpClient {
     }
 
     async fn send_untimed(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let host = HeaderValue::from_str(&self.url.authority);
+        let host = HeaderValue::from_str(self.url.authority());
         request.headers_mut().insert(HOST, host.map_err(|error| HttpError::Broken(error.to_string()))?);
         let request = request.map(Full::new);
         let stream = self.connect().await?;
-        let Some(tls) = &self.tls else { return self.exchange(stream, request).await };
-        let name = ServerName::try_from(self.url.host.clone()).map_err(|_| HttpError::Unresolved)?;
+        if !self.url.is_tls() {
+            return self.exchange(stream, request).await;
+        }
+        let tls = self.tls.as_ref().ok_or_else(|| HttpError::Tls("TLS is not configured".to_owned()))?;
+        let name = ServerName::try_from(self.url.host().to_owned()).map_err(|_| HttpError::Unresolved)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
         self.exchange(stream.map_err(connection_error)?, request).await
     }
 
     /// Connects to the first address of the host that accepts a connection.
     async fn connect(&self) -> Result<TcpStream, HttpError> {
-        let found = tokio::net::lookup_host((self.url.host.as_str(), self.url.port)).await;
+        let found = tokio::net::lookup_host((self.url.host(), self.url.port())).await;
         let mut failure = HttpError::Unresolved;
         for address in found.map_err(|_| HttpError::Unresolved)?.take(MAX_ADDRESSES) {
             match tokio::time::timeout(MAX_CONNECT_TIME, TcpStream::connect(address)).await {
@@ -382,38 +292,11 @@ mod tests {
         HttpClient::new(url, &ClientTlsFiles::default(), limits).unwrap().send(get("/keys?x=1")).await
     }
 
-    #[test]
-    fn a_url_is_http_or_https_without_a_password() {
-        let url: HttpUrl = "https://Gate.internal/prefix?x=1".parse().unwrap();
-        assert_eq!((url.is_tls(), url.port, url.is_loopback(), url.is_origin()), (true, 443, false, false));
-        assert_eq!(
-            (url.target(), url.to_string()),
-            ("/prefix?x=1", "https://Gate.internal/prefix?x=1".into())
-        );
-        for loopback in
-            ["http://localhost", "http://127.9.0.1:81/", "https://[::1]:8443", "http://[::ffff:127.0.0.1]"]
-        {
-            assert!(loopback.parse::<HttpUrl>().unwrap().is_loopback(), "{loopback}");
-        }
-        for other in ["http://localhost.example.org", "http://10.0.0.1", "http://0.0.0.0"] {
-            assert!(!other.parse::<HttpUrl>().unwrap().is_loopback(), "{other}");
-        }
-        for (text, error) in [
-            ("ftp://host", HttpUrlError::Scheme),
-            ("127.0.0.1:9901", HttpUrlError::Scheme),
-            ("https://me:pw@host", HttpUrlError::UserInfo),
-            ("https://", HttpUrlError::Malformed),
-            ("", HttpUrlError::Malformed),
-        ] {
-            assert_eq!(text.parse::<HttpUrl>(), Err(error), "{text}");
-        }
-    }
-
     #[tokio::test]
     async fn an_answer_is_returned_with_its_status_and_body() {
         let (url, served) =
             server(b"HTTP/1.1 302 Found\r\nlocation: http://other/\r\ncontent-length: 3\r\n\r\nabc").await;
-        let authority = url.authority.clone();
+        let authority = url.authority().to_owned();
         let answer = send(url, LIMITS).await.unwrap();
         assert_eq!((answer.status(), &answer.body()[..]), (StatusCode::FOUND, &b"abc"[..]), "not followed");
         let head = served.await.unwrap();

@@ -16,6 +16,7 @@ mod connection_limit;
 mod differential;
 mod gateway_end;
 pub(crate) mod http_client;
+mod issuer_keys;
 mod listener;
 mod plaintext;
 mod probes;
@@ -42,6 +43,7 @@ use tower::Layer;
 use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::connection_limit::ConnectionLimit;
+use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
 use self::probes::ProbesListener;
 use self::reload::{CertificateSender, Reloader, RestartOnly, export_certificate_ends};
@@ -125,8 +127,10 @@ impl Gateway {
         let (admin_address, probes_address) =
             (config.admin.address, config.probes.as_ref().map(|probes| probes.address));
         manager.status("opening ledger and log");
+        let issuers = config.issuers.clone();
         let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
+        let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
@@ -142,7 +146,7 @@ impl Gateway {
             None => None,
         };
         let admin = AdminApi::new(Arc::clone(&shared), status);
-        let reloader = Reloader { file, restart_only, shared, upstreams, certificates };
+        let reloader = Reloader { file, restart_only, shared, upstreams, certificates, issuer_keys };
         Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager })
     }
 

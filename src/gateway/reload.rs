@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::issuer_keys::IssuerKeyFetchers;
 use super::log_finding;
 use super::upstreams::Upstreams;
 use crate::assembly;
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     pub(super) upstreams: Upstreams,
     /// Certificates of the listeners with TLS, by their addresses in the configuration.
     pub(super) certificates: Vec<(SocketAddr, CertificateSender)>,
+    pub(super) issuer_keys: IssuerKeyFetchers,
 }
 
 impl Reloader {
@@ -51,7 +53,7 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Reloader { file, restart_only, shared, upstreams, certificates } = self;
+        let Reloader { file, restart_only, shared, upstreams, certificates, issuer_keys } = self;
         let (config, findings) = config::load(file);
         let config = config.ok_or_else(|| {
             findings
@@ -74,7 +76,10 @@ impl Reloader {
         export_certificate_ends(&shared.metrics, &config.listeners);
         // The upstreams are replaced before the snapshot, whose routes name them.
         upstreams.replace(&config.upstreams);
+        let issuers = config.issuers.clone();
+        issuer_keys.pass_on_keys(&issuers);
         assembly::apply(shared, config);
+        issuer_keys.replace(issuers);
         Ok(())
     }
 }

@@ -75,6 +75,7 @@ impl ProcessStatus {
         metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
         metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
         self.set_policy_figures(now);
+        self.set_issuer_figures(now);
         self.set_ledger_figures();
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
@@ -91,6 +92,14 @@ impl ProcessStatus {
         }
         let divergences = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
+    }
+
+    fn set_issuer_figures(&self, now: Timestamp) {
+        let keys_age = &self.shared.metrics.issuer_keys_age;
+        keys_age.reset();
+        for (issuer, age) in self.shared.snapshot().credentials.issuer_key_ages(now) {
+            keys_age.with_label_values(&[issuer]).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+        }
     }
 
     fn set_ledger_figures(&self) {

@@ -1,19 +1,13 @@
 //! The command line on a machine without any file of the gateway: `--admin`, the token and TLS.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-use purposegate::credentials::development;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fixtures::{NOTICE, person, start_customer_gateway};
 use crate::program::{Run, program, run_command};
+use crate::tls_server::TlsServer;
 
 /// A folder without a configuration, from which the program is run.
 struct Laptop {
@@ -158,58 +152,9 @@ fn a_gateway_that_cannot_be_reached_is_named_with_the_cause() {
     assert!(words.contains("refused"), "{words}");
 }
 
-/// An admin API over TLS that answers every request with this status and body, and keeps the heads of the requests.
-struct TlsApi {
-    port: u16,
-    certificates: TempDir,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl TlsApi {
-    fn start(status: &'static str, body: &'static str) -> TlsApi {
-        let certificates = tempfile::tempdir().unwrap();
-        development::make(certificates.path(), &[]).unwrap();
-        let config = server_config(certificates.path());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = Arc::clone(&heads);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, stream);
-                let lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
-                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-                kept.lock().unwrap().push(head.join("\n"));
-                let length = body.len();
-                let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
-            }
-        });
-        TlsApi { port, certificates, heads }
-    }
-
-    fn ca(&self) -> String {
-        self.certificates.path().join("ca.pem").to_str().unwrap().to_owned()
-    }
-
-    fn last_head(&self) -> String {
-        self.heads.lock().unwrap().last().cloned().unwrap_or_default()
-    }
-}
-
-fn server_config(folder: &Path) -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
-}
-
 #[test]
 fn the_token_travels_over_verified_tls_and_a_reading_has_a_reason() {
-    let api = TlsApi::start("200 OK", "{\"position\": 1}");
+    let api = TlsServer::start("200 OK", "{\"position\": 1}");
     let laptop = Laptop::new(format!("https://localhost:{}", api.port));
     std::fs::write(laptop.path("token"), "pga_file_secret\n").unwrap();
     let ca = api.ca();
@@ -231,7 +176,7 @@ fn the_token_travels_over_verified_tls_and_a_reading_has_a_reason() {
     assert_eq!((status, words.as_str()), (0, ""));
     assert!(api.last_head().contains("authorization: Bearer pga_env_secret"), "{}", api.last_head());
 
-    let other = TlsApi::start("200 OK", "{}");
+    let other = TlsServer::start("200 OK", "{}");
     let (status, _, words) = laptop.run_with("consent show p-1", &["--ca", &other.ca()]);
     assert!(status == 2 && words.contains("not signed by the authority that is trusted here"), "{words}");
     let elsewhere = Laptop::new("http://gateway.internal:9901".to_owned());
@@ -247,7 +192,7 @@ fn a_refused_token_is_explained() {
         ("403 Forbidden", r#"{"detail": "no role", "code": "role-missing"}"#, "`[admin] tokens`"),
         ("400 Bad Request", r#"{"detail": "no reason", "code": "reason-missing"}"#, "--reason"),
     ] {
-        let api = TlsApi::start(status, body);
+        let api = TlsServer::start(status, body);
         let laptop = Laptop::new(format!("https://localhost:{}", api.port));
         let (status, out, words) = laptop.run_with("consent show p-1", &["--ca", &api.ca()]);
         assert_eq!((status, out.as_str()), (1, ""), "{words}");

@@ -300,8 +300,19 @@ const CLAIM: KeyTable = KeyTable {
     )
 };
 
-const ISSUER: KeyTable =
-    table("issuer", "`[[issuer]]`", &[key("url", Text), key("audience", Text), key("keys", Text)]);
+const ISSUER: KeyTable = table(
+    "issuer",
+    "`[[issuer]]`",
+    &[
+        key("url", Text),
+        key("audience", Text),
+        key("keys", Text),
+        key("jwks-uri", Text),
+        key("ca", Text),
+        key("jwks-refresh", Duration),
+        key("jwks-lifetime", Duration),
+    ],
+);
 
 /// A subject or a controller: a path, a table with `path`, or a list of these.
 const IDS: ValueType = Listed(&[Text, Table(&ID_SOURCE)]);

@@ -3,11 +3,14 @@
 //! The registry holds hashes of keys, public keys of issuers and names of certificates, never a key that could be
 //! presented. Invariant: all credentials of one request name the same recipient and the same person.
 
+pub mod key_set;
+pub mod published_keys;
 mod signature;
 pub mod token;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
@@ -115,6 +118,12 @@ impl Credentials {
     /// Registers the pattern of a recipient's tokens. Returns the caller of an earlier registration, if there is one.
     pub fn register_token(&mut self, pattern: TokenPattern) -> Option<Caller> {
         self.tokens.register(pattern)
+    }
+
+    /// Returns the URL of each token issuer whose keys are fetched, with the time since they were. `None` if there are none
+    /// yet.
+    pub fn issuer_key_ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<Duration>)> {
+        self.tokens.key_ages(now)
     }
 
     /// Registers the hash of a key. Returns the caller of an earlier registration, if there is one.

@@ -4,18 +4,19 @@
 //! until it expires (RFC 8725, 3.8 to 3.10); a token without an expiry is invalid. Invariant: a token that fits the
 //! patterns of two recipients identifies neither.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::Validation;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::key_set::{KeySet, KeySetError};
+use super::published_keys::PublishedKeys;
 use super::{Caller, Identity, combine};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, IdReader, SubjectId};
-
-/// Maximum number of keys of one issuer: each may be tried for a token that names no key.
-pub const MAX_KEYS: usize = 16;
 
 /// Seconds by which the issuer's clock may differ from this one.
 const LEEWAY: i64 = 60;
@@ -24,8 +25,16 @@ const LEEWAY: i64 = 60;
 pub struct Issuer {
     /// The token's `iss`.
     url: String,
-    keys: Vec<IssuerKey>,
+    keys: IssuerKeys,
     validation: Validation,
+}
+
+/// Where the keys of an issuer are from.
+enum IssuerKeys {
+    /// From a file, until a reload.
+    File(Arc<KeySet>),
+    /// From the issuer.
+    Published(Arc<PublishedKeys>),
 }
 
 impl std::fmt::Debug for Issuer {
@@ -34,55 +43,46 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-struct IssuerKey {
-    id: Option<String>,
-    algorithms: &'static [Algorithm],
-    /// The algorithm that the key set names for this key.
-    algorithm: Option<String>,
-    key: DecodingKey,
-}
-
-/// Reason for which a key set cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeySetError {
-    /// It is not a key set.
-    #[error("this is not a JSON Web Key Set (RFC 7517)")]
-    Unreadable,
-    /// It holds a symmetric key.
-    #[error("the key set holds a shared secret: anybody who can verify a token could sign one")]
-    SharedSecret,
-    /// It holds no usable key.
-    #[error("the key set holds no key that can verify a signature (RSA, P-256, P-384 or Ed25519)")]
-    NoKey,
-    /// It holds more keys than are tried.
-    #[error("the key set holds more than {MAX_KEYS} keys")]
-    TooMany,
-}
-
 impl Issuer {
     /// Reads the published keys of an issuer, whose tokens are made for this audience.
     ///
     /// # Errors
     /// [`KeySetError`]
     pub fn new(url: &str, audience: &str, key_set: &str) -> Result<Issuer, KeySetError> {
+        let keys = IssuerKeys::File(Arc::new(KeySet::parse(key_set)?));
+        Ok(Issuer::with_keys(url, audience, keys))
+    }
+
+    /// An issuer whose keys are fetched while exchanges go on.
+    pub fn with_published_keys(url: &str, audience: &str, keys: Arc<PublishedKeys>) -> Issuer {
+        Issuer::with_keys(url, audience, IssuerKeys::Published(keys))
+    }
+
+    fn with_keys(url: &str, audience: &str, keys: IssuerKeys) -> Issuer {
         crate::exchange::caller::signature::install();
-        let set: JwkSet = serde_json::from_str(key_set).map_err(|_| KeySetError::Unreadable)?;
-        let mut keys = Vec::new();
-        for key in &set.keys {
-            keys.extend(IssuerKey::read(key)?);
-        }
-        match keys.len() {
-            0 => return Err(KeySetError::NoKey),
-            1..=MAX_KEYS => {}
-            _ => return Err(KeySetError::TooMany),
-        }
         let mut validation = Validation::default();
         validation.set_issuer(&[url]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud"]);
         // `claims` compares the time, which is passed in.
         validation.validate_exp = false;
-        Ok(Issuer { url: url.to_owned(), keys, validation })
+        Issuer { url: url.to_owned(), keys, validation }
+    }
+
+    /// Returns the keys that may verify a token now. `None` if they were never fetched, or not within their lifetime.
+    fn keys(&self, now: Timestamp) -> Option<Arc<KeySet>> {
+        match &self.keys {
+            IssuerKeys::File(keys) => Some(Arc::clone(keys)),
+            IssuerKeys::Published(published) => published.in_force(now),
+        }
+    }
+
+    /// Asks for newer keys, if they are fetched.
+    fn report_unknown_key(&self) {
+        match &self.keys {
+            IssuerKeys::File(_) => {}
+            IssuerKeys::Published(published) => published.report_unknown_key(),
+        }
     }
 
     /// Returns the claims of a token that this issuer signed for this audience and that is valid now.
@@ -92,17 +92,16 @@ impl Issuer {
         if header.crit.is_some() {
             return None;
         }
-        let named = |key: &&IssuerKey| header.kid.is_none() || key.id == header.kid;
-        let fits = |key: &&IssuerKey| {
-            key.algorithms.contains(&header.alg)
-                && key.algorithm.as_ref().is_none_or(|only| *only == format!("{:?}", header.alg))
-        };
+        let keys = self.keys(now)?;
+        if keys.lacks_key_of(&header) {
+            self.report_unknown_key();
+            return None;
+        }
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
-        let claims =
-            self.keys.iter().filter(named).filter(fits).find_map(|key| {
-                jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation).ok()
-            })?;
+        let claims = keys
+            .fitting(&header)
+            .find_map(|key| jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation).ok())?;
         is_valid_at(&claims.claims, now).then_some(claims.claims)
     }
 }
@@ -123,40 +122,6 @@ fn is_valid_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
 fn seconds(value: &Value) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation, reason = "the cast saturates, and drops the fraction")]
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
-}
-
-const RSA: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-
-impl IssuerKey {
-    /// Reads a key for signatures; `None` for a key of another use or of an unknown kind.
-    fn read(key: &Jwk) -> Result<Option<IssuerKey>, KeySetError> {
-        if matches!(&key.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {
-            return Ok(None);
-        }
-        let algorithms = match &key.algorithm {
-            AlgorithmParameters::RSA(_) => RSA,
-            AlgorithmParameters::EllipticCurve(parameters) => match parameters.curve {
-                EllipticCurve::P256 => &[Algorithm::ES256],
-                EllipticCurve::P384 => &[Algorithm::ES384],
-                _ => return Ok(None),
-            },
-            AlgorithmParameters::OctetKeyPair(parameters) if parameters.curve == EllipticCurve::Ed25519 => {
-                &[Algorithm::EdDSA]
-            }
-            AlgorithmParameters::OctetKey(_) => return Err(KeySetError::SharedSecret),
-            _ => return Ok(None),
-        };
-        let decoding = DecodingKey::from_jwk(key).map_err(|_| KeySetError::Unreadable)?;
-        let algorithm = key.common.key_algorithm.as_ref().map(ToString::to_string);
-        Ok(Some(IssuerKey { id: key.common.key_id.clone(), algorithms, algorithm, key: decoding }))
-    }
 }
 
 /// The claims by which a recipient's tokens are recognised.
@@ -240,6 +205,14 @@ impl Tokens {
         Tokens { issuers, patterns: Vec::new() }
     }
 
+    /// Returns the URL of each issuer whose keys are fetched, with the time since they were. `None` if there are none yet.
+    pub fn key_ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<Duration>)> {
+        self.issuers.iter().filter_map(move |issuer| match &issuer.keys {
+            IssuerKeys::File(_) => None,
+            IssuerKeys::Published(published) => Some((issuer.url.as_str(), published.age(now))),
+        })
+    }
+
     /// Registers the pattern of a recipient's tokens. Returns the caller of an earlier registration, if there is one.
     pub fn register(&mut self, pattern: TokenPattern) -> Option<Caller> {
         let alike = |known: &&TokenPattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
@@ -290,6 +263,7 @@ pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::exchange::caller::published_keys::KeyChange;
     use crate::vocabulary::PurposeId;
 
     const URL: &str = "https://id.example.org";
@@ -450,17 +424,55 @@ pub(crate) mod tests {
         }
     }
 
+    fn published() -> (Arc<PublishedKeys>, Tokens) {
+        let keys = Arc::new(PublishedKeys::new(Duration::from_secs(100)));
+        let issuer = Issuer::with_published_keys(URL, "purposegate", Arc::clone(&keys));
+        let mut tokens = Tokens::new(vec![issuer]);
+        tokens.register(pattern(3, &[("role", json!("support"))]));
+        (keys, tokens)
+    }
+
+    fn key_set_of(seed: u8) -> KeySet {
+        KeySet::parse(&Signer::new(seed).key_set()).unwrap()
+    }
+
     #[test]
-    fn only_published_keys_for_signatures_make_an_issuer() {
-        let read =
-            |key_set: &Value| Issuer::new(URL, "purposegate", &key_set.to_string()).map(|_| ()).unwrap_err();
-        assert_eq!(read(&json!({})), KeySetError::Unreadable);
-        assert_eq!(read(&json!({ "keys": [] })), KeySetError::NoKey);
-        assert_eq!(read(&json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })), KeySetError::SharedSecret);
-        let encryption = json!({ "kty": "OKP", "crv": "Ed25519", "use": "enc", "x": "AAAA" });
-        assert_eq!(read(&json!({ "keys": [encryption] })), KeySetError::NoKey);
-        let many = vec![json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }); MAX_KEYS + 1];
-        assert_eq!(read(&json!({ "keys": many })), KeySetError::TooMany);
+    fn fetched_keys_count_until_they_are_replaced_or_their_lifetime_ends() {
+        let (keys, tokens) = published();
+        let at = |second: i64| Timestamp::from_second(NOW + second).unwrap();
+        let is_valid = |seed: u8, second: i64| {
+            let claims = claims(json!({ "exp": NOW + 1000 }));
+            tokens.identify(&Signer::new(seed).sign(&header(), &claims), at(second)).is_ok()
+        };
+        assert!(!is_valid(1, 0), "no keys yet");
+        assert_eq!(keys.replace(key_set_of(1), at(0)), KeyChange::Changed);
+        assert!(is_valid(1, 0) && !is_valid(2, 0));
+        assert!(is_valid(1, 99) && !is_valid(1, 100), "the lifetime has ended");
+        assert_eq!(keys.replace(key_set_of(1), at(50)), KeyChange::Confirmed);
+        assert!(is_valid(1, 149) && !is_valid(1, 150));
+        assert_eq!(keys.replace(key_set_of(2), at(50)), KeyChange::Changed);
+        assert!(is_valid(2, 50) && !is_valid(1, 50), "the old key is not in the set any more");
+        let ages: Vec<_> = tokens.key_ages(at(60)).collect();
+        assert_eq!(ages, [(URL, Some(Duration::from_secs(10)))]);
+
+        let (later, _) = published();
+        later.adopt(&keys);
+        assert_eq!(later.age(at(60)), Some(Duration::from_secs(10)));
+    }
+
+    #[tokio::test]
+    async fn a_token_with_an_unknown_key_asks_for_newer_keys() {
+        let (keys, tokens) = published();
+        keys.replace(key_set_of(1), Timestamp::from_second(NOW).unwrap());
+        let asked =
+            async || tokio::time::timeout(Duration::from_millis(20), keys.unknown_key()).await.is_ok();
+        identify(&tokens, &Signer::new(1).sign(&header(), &claims(json!({})))).unwrap();
+        identify(&tokens, &Signer::new(2).sign(&header(), &claims(json!({})))).unwrap_err();
+        assert!(!asked().await, "the key is known");
+        let unknown = Signer::new(2).sign(&json!({ "alg": "EdDSA", "kid": "k2" }), &claims(json!({})));
+        identify(&tokens, &unknown).unwrap_err();
+        assert!(asked().await);
+        assert!(!asked().await, "once");
     }
 
     /// The tokens were made once by another implementation, with keys that were discarded.
