@@ -87,7 +87,8 @@ impl Ledger {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
         let mut working = Instant::now();
-        for (line, text) in (batch.from..).zip(text.split(|byte| *byte == b'\n')) {
+        for (number, text) in (0_u64..).zip(text.split(|byte| *byte == b'\n')) {
+            let line = batch.from.saturating_add(number);
             // A line that does not parse does not wait for a receipt. Without this yield, millions of such lines would
             // occupy a worker for seconds.
             if working.elapsed() > MAX_WORK {

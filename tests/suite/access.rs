@@ -127,7 +127,10 @@ fn a_malformed_evaluation_is_refused() {
     let gateway = start_gateway();
     let mut untyped = question("support", "customer-support", "email", "c-1");
     untyped["resource"]["properties"]["subject"] = json!(["c-1"]);
-    for malformed in [json!({}), json!([]), json!({ "subject": "support" }), untyped] {
+    // A name that nobody has does not hide a mistake elsewhere.
+    let mut of_nobody = question("nobody", "customer-support", "email", "c-1");
+    of_nobody["context"] = json!({ "case": {} });
+    for malformed in [json!({}), json!([]), json!({ "subject": "support" }), untyped, of_nobody] {
         let answer = post(&gateway, "/access/v1/evaluation", &malformed);
         assert_eq!(
             (answer.status, &answer.json()["code"]),

@@ -190,6 +190,20 @@ struct RequestParts<'q> {
 }
 
 impl<'q> RequestParts<'q> {
+    /// Checks the members that an evaluation reads, whatever the request names: a denial must not hide a mistake.
+    fn check(&self, names: &dyn TermLookup) -> Result<(), MalformedRequest> {
+        for key in ["route", "case"] {
+            self.context_text(key)?;
+        }
+        text(&self.action.properties, "operation")?;
+        for entity in [self.subject, self.resource] {
+            for key in ["subject", "controller"] {
+                identity(&entity.properties, key, names)?;
+            }
+        }
+        Ok(())
+    }
+
     fn context_text(&self, key: &str) -> Result<Option<&'q str>, MalformedRequest> {
         self.context.map_or(Ok(None), |context| text(context, key))
     }
@@ -201,6 +215,7 @@ fn evaluate(
     now: Timestamp,
 ) -> Result<Value, MalformedRequest> {
     let parts = request.parts()?;
+    parts.check(shared.ledger.terms())?;
     let snapshot = shared.snapshot();
     let target = match Target::resolve(&snapshot, parts, now) {
         Ok(target) => target,

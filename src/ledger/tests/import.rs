@@ -35,6 +35,16 @@ async fn unknown_recipients_are_refused_unless_an_import_keeps_them() {
 }
 
 #[tokio::test]
+async fn the_number_of_the_first_line_can_be_any() {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    let batch = Batch { from: u64::MAX, ..Batch::default() };
+    let mut lines = Vec::new();
+    ledger.import(b"{}\n{}\n{}", batch, now(), |result| lines.push(result.line)).await;
+    assert_eq!(lines, [u64::MAX; 3]);
+}
+
+#[tokio::test]
 async fn an_import_reports_each_line_and_can_be_started_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, keys) = (folder.path().join("ledger.db"), keys());
