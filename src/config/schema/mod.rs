@@ -33,7 +33,7 @@ fn object(table: &KeyTable, tables: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
     let mut required: Vec<&str> = table.required.to_vec();
     for key in table.keys {
-        let row = reference::row(table.heading, &format!("{}{}", table.prefix, key.name));
+        let row = reference::row(table.heading, table.of, &format!("{}{}", table.prefix, key.name));
         if row.is_some_and(|row| row.is_required()) {
             required.push(key.name);
         }
@@ -86,7 +86,11 @@ fn value(value_type: ValueType, tables: &mut Map<String, Value>) -> Value {
         ValueType::Named(named) => json!({ "type": "object", "additionalProperties": value(*named, tables) }),
         ValueType::Listed(types) => listed(&one_of(types, tables)),
         ValueType::OneOf(types) => one_of(types, tables),
-        ValueType::Allow => listed(&json!({ "type": "string", "enum": finding::WARNINGS })),
+        ValueType::Allow => {
+            let codes = json!({ "type": "string", "enum": finding::WARNINGS });
+            tables.entry("warnings").or_insert_with(|| listed(&codes));
+            json!({ "$ref": "#/$defs/warnings" })
+        }
     }
 }
 
@@ -134,18 +138,20 @@ mod tests {
         tables_of(ValueType::Table(&FILE), &mut |table| {
             for key in table.keys {
                 let name = format!("{}{}", table.prefix, key.name);
-                let row = reference::row(table.heading, &name);
+                let row = reference::row(table.heading, table.of, &name);
                 assert!(
                     row.is_some() || !key.description.is_empty(),
                     "nothing describes {name} in {}",
                     table.heading
                 );
                 assert!(row.is_none() || key.description.is_empty(), "two texts describe {name}");
-                known.extend(row.map(|_| (table.heading, name)));
+                known.extend(row.map(|_| (table.heading, table.of, name)));
             }
         });
-        for (heading, key) in reference::all_keys() {
-            let is_known = known.iter().any(|(known, name)| heading.starts_with(known) && name == key);
+        for (heading, of, key) in reference::all_keys() {
+            let mut all = known.iter();
+            let is_known =
+                all.any(|(known, table, name)| heading.starts_with(known) && *table == of && name == key);
             // Keys of the policy pack, which the reference explains, too.
             let of_pack = ["of-age", "account-closed-after", "[retention]", "never-released"];
             assert!(is_known || of_pack.contains(&key), "the schema has no `{key}` of {heading}");
@@ -158,7 +164,7 @@ mod tests {
         let listener = &schema["$defs"]["listener"];
         assert_eq!(listener["required"], json!(["address"]));
         assert_eq!(listener["properties"]["request-timeout"]["default"], "30s");
-        assert_eq!(listener["properties"]["max-exchanges"]["default"], 1024);
+        assert_eq!(schema["$defs"]["upstream"]["properties"]["backup"]["default"], false);
         assert_eq!(schema["properties"]["include"]["default"], json!([]));
         assert!(schema["$defs"]["listener-tls"]["required"].as_array().is_some_and(|keys| keys.len() == 2));
     }

@@ -50,6 +50,8 @@ pub(super) struct KeyTable {
     pub(super) name: &'static str,
     /// Heading of the section in the reference.
     pub(super) heading: &'static str,
+    /// The key whose table it is, where the reference has rows of its own for it (`key of …`).
+    pub(super) of: &'static str,
     /// Text before the names of the keys in the reference: `tls.`.
     pub(super) prefix: &'static str,
     pub(super) keys: &'static [Key],
@@ -68,7 +70,7 @@ const fn told(name: &'static str, value: ValueType, description: &'static str) -
 }
 
 const fn table(name: &'static str, heading: &'static str, keys: &'static [Key]) -> KeyTable {
-    KeyTable { name, heading, prefix: "", keys, required: &[] }
+    KeyTable { name, heading, of: "", prefix: "", keys, required: &[] }
 }
 
 use ValueType::{
@@ -91,6 +93,7 @@ pub(super) const ROOT: KeyTable = table(
         ALLOW,
         told("deployment", Table(&DEPLOYMENT), "This gateway."),
         told("listener", Tables(&LISTENER), "Public listeners."),
+        told("limits", Table(&LIMITS), "Bounds of the whole process."),
         told("admin", Table(&ADMIN), "The admin API."),
         told("probes", Table(&PROBES), "A listener for load balancers and Prometheus."),
         told("ledger", Table(&LEDGER), "The ledger of consents and other events."),
@@ -126,6 +129,9 @@ const LISTENER: KeyTable = table(
         key("request-timeout", Duration),
         key("max-exchanges", Number),
         key("max-exchanges-per-recipient", Number),
+        key("max-connections-per-address", Number),
+        key("trusted-proxies", Texts),
+        key("proxy-protocol", Flag),
         told("tls", Table(&LISTENER_TLS), "TLS of the listener. Without it the listener speaks plaintext."),
         ALLOW,
     ],
@@ -134,6 +140,7 @@ const LISTENER: KeyTable = table(
 const LISTENER_TLS: KeyTable = KeyTable {
     name: "listener-tls",
     heading: "`[[listener]]`",
+    of: "",
     prefix: "tls.",
     keys: &[
         key("certificate", Text),
@@ -145,9 +152,12 @@ const LISTENER_TLS: KeyTable = KeyTable {
     required: &["certificate", "key"],
 };
 
-const PROBES: KeyTable = table("probes", "`[probes]`", &[key("address", Text)]);
+const LIMITS: KeyTable =
+    table("limits", "`[limits]`", &[key("memory", Size), key("memory-per-recipient", Size)]);
 
 const ADMIN: KeyTable = table("admin", "`[admin]`", &[key("address", Text)]);
+
+const PROBES: KeyTable = table("probes", "`[probes]`", &[key("address", Text)]);
 
 const LEDGER: KeyTable = table(
     "ledger",
@@ -178,6 +188,7 @@ const AUDIT: KeyTable = table(
 const OTHER_LOG: KeyTable = KeyTable {
     name: "other-log",
     heading: "`[audit]`",
+    of: "",
     prefix: "logs.",
     keys: &[
         told("path", Text, "Folder of the log of another gateway."),
@@ -276,17 +287,20 @@ const CREDENTIAL: KeyTable = table(
     ],
 );
 
-const JWT: KeyTable = table(
-    "jwt",
-    "`[[recipient]]`",
-    &[
+const JWT: KeyTable = KeyTable {
+    name: "jwt",
+    heading: "`[[recipient]]`",
+    of: "jwt",
+    prefix: "",
+    keys: &[
         key("issuer", Text),
         key("claims", Named(&Scalar)),
         key("subject-claim", OneOf(&[Text, Table(&CLAIM)])),
         key("controller-claim", OneOf(&[Text, Table(&CLAIM)])),
         key("actor-claim", Text),
     ],
-);
+    required: &[],
+};
 
 const CLAIM: KeyTable = KeyTable {
     required: &["claim"],
