@@ -62,7 +62,6 @@ mod several_logs;
 mod shared_ledger;
 mod snapshots;
 mod source;
-mod sslyze;
 mod strata;
 mod streams;
 mod style;

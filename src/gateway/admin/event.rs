@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
@@ -71,10 +72,16 @@ pub(super) struct BatchQuery {
     wait: Option<WaitFor>,
     /// Number of the first line.
     #[serde(default = "first_line")]
+    #[param(schema_with = whole_number)]
     from: u64,
     /// Events can name recipients that the configuration does not have.
     #[serde(default, rename = "keep-unknown-recipients")]
     keep_unknown_recipients: bool,
+}
+
+/// Returns the schema of a `u64`.
+fn whole_number() -> Object {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_usize)).maximum(Some(usize::MAX)).build()
 }
 
 fn first_line() -> u64 {

@@ -22,14 +22,7 @@ pub(in crate::gateway) fn components() -> Vec<(&'static str, Value)> {
         ("AccessEvaluationRequest", evaluation(&["subject", "action", "resource"])),
         ("AccessEvaluationsRequest", evaluations()),
         ("AccessEvaluation", decision()),
-        (
-            "AccessEvaluations",
-            json!({
-                "type": "object",
-                "properties": { "evaluations": { "type": "array", "items": reference("AccessEvaluation") } },
-                "required": ["evaluations"],
-            }),
-        ),
+        ("AccessEvaluations", decisions()),
         ("AuthzenConfiguration", configuration()),
     ]
 }
@@ -101,7 +94,7 @@ fn resource() -> Value {
 
 fn request_context() -> Value {
     json!({
-        "type": "object",
+        "type": ["object", "null"],
         "properties": {
             "route": { "type": ["string", "null"], "description": "Name of a route whose policy and purposes count." },
             "case": { "type": ["string", "null"], "description": "Id of a disclosure case." },
@@ -147,6 +140,17 @@ fn evaluations() -> Value {
         batch.remove("required");
     }
     batch
+}
+
+/// Returns the schema of one decision for each evaluation, or of the one decision on a request without evaluations.
+fn decisions() -> Value {
+    let several = json!({
+        "type": "object",
+        "properties": { "evaluations": { "type": "array", "items": reference("AccessEvaluation") } },
+        "required": ["evaluations"],
+        "additionalProperties": false,
+    });
+    json!({ "anyOf": [several, reference("AccessEvaluation")] })
 }
 
 fn decision() -> Value {

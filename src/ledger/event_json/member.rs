@@ -245,7 +245,7 @@ impl EventMember for Approver {
     }
 
     fn schema() -> MemberSchema {
-        MemberSchema::required(Self::NAMES, member_schema::short_text())
+        MemberSchema::required(Self::NAMES, member_schema::approver())
     }
 
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {

@@ -42,3 +42,13 @@ pub(in crate::ledger) fn time() -> Value {
 pub(in crate::ledger) fn short_text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": MAX_SHORT_TEXT_BYTES, "pattern": "\\S" })
 }
+
+/// Returns the schema of an approver's name, whose characters cannot be confused (see [`crate::ledger::Approver`]).
+pub(in crate::ledger) fn approver() -> Value {
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_SHORT_TEXT_BYTES,
+        "pattern": "^[A-Za-z0-9._@ -]*[A-Za-z0-9][A-Za-z0-9._@ -]*$",
+    })
+}

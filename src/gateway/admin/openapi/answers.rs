@@ -41,6 +41,11 @@ pub(super) fn list(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// Returns the schema of a text of JSON lines: as in later versions of OpenAPI, it is that of the list of all lines.
+fn lines(description: &str, line: &str) -> Value {
+    json!({ "type": "array", "items": reference(line), "description": description })
+}
+
 pub(super) fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
 }
@@ -126,16 +131,8 @@ fn acknowledgements() -> Vec<(&'static str, Value)> {
         ("Acknowledgement", acknowledgement(false)),
         ("CaseAcknowledgement", acknowledgement(true)),
         ("LineResult", json!({ "description": "The result of one line.", "oneOf": [recorded, refused] })),
-        (
-            "LineResults",
-            json!({ "type": "string", "description": "One `LineResult` a line.", "contentMediaType": "application/x-ndjson",
-                "contentSchema": reference("LineResult") }),
-        ),
-        (
-            "EventLines",
-            json!({ "type": "string", "description": "One `EventLine` a line. Empty lines are skipped.",
-                "contentMediaType": "application/x-ndjson", "contentSchema": reference("EventLine") }),
-        ),
+        ("LineResults", lines("One result a line.", "LineResult")),
+        ("EventLines", lines("One event a line. Empty lines are skipped.", "EventLine")),
     ]
 }
 

@@ -39,8 +39,23 @@ const TAGS: [(&str, &str); 7] = [
 /// The paths of all routes. They do not depend on the configuration.
 static PATHS: LazyLock<Value> = LazyLock::new(|| {
     let router: OpenApiRouter<AdminApi> = routes();
-    serde_json::to_value(router.into_openapi().paths).unwrap_or_default()
+    let mut paths = serde_json::to_value(router.into_openapi().paths).unwrap_or_default();
+    let items = paths.as_object_mut().into_iter().flat_map(Map::values_mut);
+    items.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(require_body);
+    paths
 });
+
+/// Operations whose body can be left out.
+const BODY_OPTIONAL: [&str; 2] = ["endCase", "importEvents"];
+
+/// States that the body of an operation has to be there. The attribute of a handler cannot say so of a reference.
+fn require_body(operation: &mut Value) {
+    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    let is_required = !BODY_OPTIONAL.contains(&id);
+    if let Some(body) = operation.get_mut("requestBody").and_then(Value::as_object_mut) {
+        body.insert("required".to_owned(), is_required.into());
+    }
+}
 
 /// The header that names the event which an answer has to know.
 #[derive(IntoParams)]

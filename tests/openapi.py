@@ -1,0 +1,225 @@
+"""Runs schemathesis against the admin API of a gateway, which `tests/openapi` calls with the program and with schemathesis.
+
+Every check is on. Two hold with exceptions, see `CONFIGURATION`.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+# Seconds until a gateway has to listen, and until it has to have ended.
+START_TIME = 30
+END_TIME = 30
+# Seconds for one run of schemathesis.
+RUN_TIME = 300
+# Examples of each operation.
+EXAMPLES = os.environ.get("PURPOSEGATE_EXAMPLES", "20")
+KEY = "pgk_test_support"
+TOKEN = "pga_test_0123456789abcdef0123456789abcdef"
+
+GATEWAY = """
+policy = "{policy}"
+[listener]
+address = "127.0.0.1:0"
+[admin]
+address = "127.0.0.1:0"
+{tokens}
+[[upstream]]
+name = "nowhere"
+url = "http://127.0.0.1:9"
+[[recipient]]
+name = "support"
+kind = "employee"
+country = "DE"
+purposes = ["customer-support"]
+credentials = [{{ api-key = "{key}" }}]
+[[recipient]]
+name = "police"
+kind = "public-authority"
+country = "DE"
+purposes = ["law-enforcement"]
+[[route]]
+name = "customers"
+upstream = "nowhere"
+path = "/customers/{{id}}"
+subject = "@.id"
+[route.fields]
+"@.name" = "name"
+"""
+
+# Events that are valid by the description can be refused with 400: the recipient or the namespace is not configured (their
+# names are not in the description), a place is no region of the pack, or a time is too far ahead.
+# One evaluation of several, or one line of a batch, that is wrong is answered with its own error within a 200.
+CONFIGURATION = """
+continue-on-failure = true
+
+[parameters]
+"header.Ledger-Position" = "{position}"
+"query.namespace" = "default"
+"query.reason" = "a test"
+
+[[operations]]
+include-method = "POST"
+include-tag = ["events", "subjects", "cases"]
+[operations.checks]
+positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["importEvents", "evaluateSeveral"]
+[operations.checks]
+negative_data_rejection.enabled = false
+
+[[operations]]
+include-operation-id = ["getCase", "approveCase", "endCase"]
+parameters = {{ "path.id" = "seed" }}
+
+[[operations]]
+include-operation-id = "getDecision"
+parameters = {{ "path.id" = "{decision}" }}
+
+[[operations]]
+include-operation-id = ["getSubject", "listSubjectEvents", "listDisclosures", "getReport"]
+parameters = {{ "path.id" = "seed" }}
+"""
+
+# Schemathesis knows no media type of JSON lines.
+HOOKS = """
+import json
+import schemathesis
+
+@schemathesis.serializer("application/x-ndjson")
+def write_lines(ctx, value):
+    lines = value if isinstance(value, list) else [value]
+    return "\\n".join(json.dumps(line) for line in lines).encode()
+
+@schemathesis.deserializer("application/x-ndjson")
+def read_lines(ctx, response):
+    return [json.loads(line) for line in response.content.splitlines()]
+"""
+
+
+def hashed(secret):
+    return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def request(address, path, headers, body=None):
+    """Sends a request, and returns the JSON of the answer, also of a refusal."""
+    data = None if body is None else json.dumps(body).encode()
+    message = urllib.request.Request(f"http://{address}{path}", data=data, headers=headers)
+    try:
+        with urllib.request.urlopen(message, timeout=START_TIME) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        return json.load(refusal)
+
+
+class Gateway:
+    """A gateway in a process of its own, which ends with the block."""
+
+    def __init__(self, program, folder, with_token):
+        self.folder = folder
+        tokens = ""
+        if with_token:
+            roles = '["read", "ledger", "privacy", "cases", "operator"]'
+            tokens = f'tokens = [{{ name = "tests", hash = "{hashed(TOKEN)}", roles = {roles} }}]'
+        policy = REPOSITORY / "policies/one-partner-360"
+        text = GATEWAY.format(policy=policy, tokens=tokens, key=hashed(KEY))
+        file = folder / "purposegate.toml"
+        file.write_text(text)
+        self.log = folder / "log"
+        environment = {**os.environ, "PURPOSEGATE_LOG_FORMAT": "json"}
+        with self.log.open("w") as log:
+            arguments = [program, "serve", "--config", str(file)]
+            self.process = subprocess.Popen(arguments, stderr=log, env=environment)
+        self.headers = {"Authorization": f"Bearer {TOKEN}"} if with_token else {}
+
+    def __enter__(self):
+        try:
+            self.public = self.address("listening")
+            self.admin = self.address("admin listening")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(END_TIME)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def address(self, message):
+        """Returns the address in the log line with a message."""
+        end = time.monotonic() + START_TIME
+        while time.monotonic() < end and self.process.poll() is None:
+            for line in self.log.read_text().splitlines():
+                fields = json.loads(line)["fields"] if line.startswith("{") else {}
+                if fields.get("message") == message:
+                    return fields["address"]
+            time.sleep(0.05)
+        sys.exit(f"the gateway does not start:\n{self.log.read_text()}")
+
+    def seed(self):
+        """Records a person, a case and a decision. Returns the position of the last event, and the decision's id."""
+        notice = {"kind": "notice", "notice": "v1"}
+        request(self.admin, "/v1/subjects/seed/events", self.headers, notice)
+        case = {
+            "case": "seed",
+            "recipient": "police",
+            "purpose": "law-enforcement",
+            "subjects": ["seed"],
+            "categories": ["name"],
+            "end": "2999-01-01T00:00:00Z",
+            "reference": "12 O 4",
+        }
+        position = request(self.admin, "/v1/cases", self.headers, case)["position"]
+        recipient = {"Authorization": f"Bearer {KEY}", "Data-Purpose": "customer-support"}
+        decision = request(self.public, "/customers/seed", recipient)["decision"]
+        return position, decision
+
+
+def compare(program, schemathesis, with_token):
+    """Runs schemathesis against a gateway. Returns its exit status."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        with Gateway(program, folder, with_token) as gateway:
+            position, decision = gateway.seed()
+            (folder / "schemathesis.toml").write_text(CONFIGURATION.format(position=position, decision=decision))
+            (folder / "hooks.py").write_text(HOOKS)
+            headers = [f"--header={name}:{value}" for name, value in gateway.headers.items()]
+            arguments = [
+                schemathesis,
+                "--config-file=schemathesis.toml",
+                "run",
+                f"http://{gateway.admin}/openapi.json",
+                "--phases=examples,coverage,fuzzing",
+                f"--max-examples={EXAMPLES}",
+                "--generation-deterministic",
+                "--no-color",
+                *headers,
+            ]
+            environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": name}
+            status = subprocess.run(arguments, cwd=folder, env=environment, timeout=RUN_TIME).returncode
+            return status or gateway.process.poll() or 0
+
+
+def main():
+    program, schemathesis = sys.argv[1:]
+    for with_token in (False,):
+        print(f"==> admin API {'with a token' if with_token else 'without credentials'}", flush=True)
+        status = compare(program, str(pathlib.Path(schemathesis).resolve()), with_token)
+        if status:
+            sys.exit(status)
+
+
+main()
