@@ -14,6 +14,7 @@ pub mod logs;
 pub mod notice;
 #[cfg(feature = "postgres")]
 pub mod postgres_options;
+pub mod predecessor;
 pub mod running_gateways;
 
 use std::sync::Arc;

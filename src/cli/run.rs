@@ -31,7 +31,7 @@ use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::finding::Finding;
-use crate::gateway::log_finding;
+use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
 
@@ -63,14 +63,20 @@ pub fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn run_serve(file: &ConfigFile) -> ExitCode {
+    // Before the process has threads.
+    let inherited = InheritedSockets::from_env();
     let _logging = logging::start("info");
+    let inherited = match inherited {
+        Ok(inherited) => inherited,
+        Err(error) => return stop_serving(&with_causes(&error)),
+    };
     let (config, findings) = config::load(&file.config);
     let Some(config) = config else {
         log_or_report(&findings);
         return ExitCode::from(EXIT_UNUSABLE);
     };
     findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
-    match block_on(serve::serve(config)) {
+    match block_on(serve::serve(config, inherited)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => stop_serving(&with_causes(&error)),
         Err(error) => stop_serving(&format!("cannot start the runtime: {error}")),

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::gateway::{Gateway, ServiceManager, StartError};
+use crate::gateway::{Gateway, InheritedSockets, ServiceManager, StartError};
 
 /// Time in which file changes are combined to one reload, because editors write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -17,9 +17,9 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// [`StartError`].
-pub(super) async fn serve(config: Config) -> Result<(), StartError> {
+pub(super) async fn serve(config: Config, inherited: InheritedSockets) -> Result<(), StartError> {
     let (folders, files) = (config.folders.clone(), config.files.clone());
-    let gateway = Gateway::bind_as_service(config, ServiceManager::from_env()).await?;
+    let gateway = Gateway::bind_as_service(config, ServiceManager::from_env(), inherited).await?;
     let stop = gateway.stop();
     let (reload, reloads) = mpsc::channel(1);
     let _watching = watch_folders(&folders, files, reload.clone());

@@ -86,7 +86,7 @@ pub use rejection::Rejection;
 pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
 pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
-pub use transfer::Transfer;
+pub use transfer::{DrainEnd, Transfer};
 
 const OWN_EXCHANGES: &str =
     "You have as many requests under way as one recipient may have. Wait for answers before you send more.";

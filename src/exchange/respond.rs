@@ -110,8 +110,7 @@ impl RecordedExchange {
                         decoder,
                         has_length: response::has_length(&upstream.headers, coding),
                     };
-                    let endless = media_type.framing.may_be_endless();
-                    let transfer = Transfer::new(Arc::clone(&self.grant), endless);
+                    let transfer = Transfer::new(Arc::clone(&self.grant), Some(media_type.framing));
                     BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)))
                 } else {
                     BodyTreatment::Empty
@@ -137,8 +136,8 @@ impl RecordedExchange {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let media_type = MediaType::read(&upstream.headers, &self.grant.route().media_types);
-        let endless = media_type.is_ok_and(|media_type| media_type.framing.may_be_endless());
-        let transfer = Transfer::new(Arc::clone(&self.grant), endless);
+        let framing = media_type.ok().map(|media_type| media_type.framing);
+        let transfer = Transfer::new(Arc::clone(&self.grant), framing);
         let body = BodyTreatment::PassThrough(Box::new(transfer));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
     }
@@ -165,7 +164,7 @@ impl RecordedExchange {
 
     /// Closes the exchange: a response without a body has left.
     pub fn close(&self) {
-        Transfer::new(Arc::clone(&self.grant), false).close();
+        Transfer::new(Arc::clone(&self.grant), None).close();
     }
 
     /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than

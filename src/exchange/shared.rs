@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::concurrency::ConcurrencyLimit;
 use super::memory::{DEFAULT_MEMORY, MemoryBudget, memory_per_recipient};
@@ -75,6 +75,8 @@ pub struct SharedState {
     pub opt_out: OptOut,
     /// The rate of preflights, which need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
+    /// True once responses without an end have to end.
+    draining: watch::Sender<bool>,
     /// The context of requests that came through no listener of the gateway.
     default_listener: Arc<ListenerContext>,
 }
@@ -108,6 +110,7 @@ impl SharedState {
             access_log,
             opt_out,
             preflights,
+            draining: watch::Sender::new(false),
             default_listener: Arc::default(),
         }
     }
@@ -139,6 +142,17 @@ impl SharedState {
         let look = move || disclosure::find_decision(&own, true, others.iter().map(PathBuf::as_path), &id);
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(look).await.map_err(interrupted)?
+    }
+
+    /// Ends responses that may have no end: server-sent events end regularly, other streams are cut when their upstream
+    /// pauses. Call it when no new requests are accepted; exchanges with an end are not affected.
+    pub fn begin_drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Becomes true when [`SharedState::begin_drain`] is called.
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     /// Returns the listener that a request came through. Requests through no listener of the gateway share one context.

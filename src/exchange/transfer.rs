@@ -20,16 +20,29 @@ use super::window::WindowSummary;
 use crate::access_log::AccessLogLine;
 use crate::disclosure::Outcome;
 use crate::log_limit::LogLimit;
+use crate::scrub::Framing;
 use crate::vocabulary::Form;
 
 /// The trailer that reports withheld records and fields.
 pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
+
+/// The end of a response that may have no end, when the gateway drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainEnd {
+    /// Server-sent events end regularly, after a whole event: their client connects again.
+    Regular,
+    /// Other texts are cut, because a regular end would tell the recipient that it has all of them. Those that the
+    /// upstream sends without a pause can go on within the drain time.
+    Cut,
+}
 
 /// One granted response in transfer to the recipient.
 pub struct Transfer {
     pub(super) grant: Arc<Grant>,
     /// True if the response may have no end.
     endless: bool,
+    /// The end of such a response when the gateway drains.
+    at_drain: DrainEnd,
     withheld: WithheldCounts,
     /// Time spent waiting for the upstream.
     waited: Duration,
@@ -47,12 +60,14 @@ impl std::fmt::Debug for Transfer {
 }
 
 impl Transfer {
-    pub(super) fn new(grant: Arc<Grant>, endless: bool) -> Transfer {
+    /// Begins the account of a response with a body in this framing.
+    pub(super) fn new(grant: Arc<Grant>, framing: Option<Framing>) -> Transfer {
         let body_bytes = &grant.context.shared.metrics.body_bytes;
         let bytes = |direction| body_bytes.with_label_values(&[&*grant.route().name, direction]);
         let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
         Transfer {
-            endless,
+            endless: framing.is_some_and(Framing::may_be_endless),
+            at_drain: if framing == Some(Framing::Events) { DrainEnd::Regular } else { DrainEnd::Cut },
             withheld: WithheldCounts::default(),
             waited: Duration::ZERO,
             sent: 0,
@@ -70,6 +85,24 @@ impl Transfer {
     /// True if the response may have no end.
     pub(super) fn is_endless(&self) -> bool {
         self.endless
+    }
+
+    /// Returns the end that the gateway's drain demands of the response, once it does. Never returns if the response has an
+    /// end of its own.
+    pub fn drain_end(&self) -> impl Future<Output = DrainEnd> + Send + use<> {
+        let draining = self.endless.then(|| self.grant.context.shared.draining());
+        let end = self.at_drain;
+        async move {
+            let Some(mut draining) = draining else { return std::future::pending().await };
+            // An error cannot occur: the exchange holds the sender.
+            let _ = draining.wait_for(|draining| *draining).await;
+            end
+        }
+    }
+
+    /// True if the response has to end now, regularly, because the gateway drains.
+    pub fn ends_now(&self) -> bool {
+        self.endless && self.at_drain == DrainEnd::Regular && *self.grant.context.shared.draining().borrow()
     }
 
     /// Checks that something may leave at this moment.

@@ -16,6 +16,7 @@ mod connection_limit;
 mod differential;
 mod gateway_end;
 pub(crate) mod http_client;
+mod inherited_sockets;
 mod issuer_keys;
 mod listener;
 mod plaintext;
@@ -43,6 +44,7 @@ use tower::Layer;
 use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::connection_limit::ConnectionLimit;
+pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
 use self::probes::ProbesListener;
@@ -53,7 +55,7 @@ use self::stage::{Stage, advance, reached};
 use self::status::ProcessStatus;
 use self::transport::{TransportFailures, TransportSetup};
 use self::upstreams::Upstreams;
-use crate::assembly::{self, AssemblyError};
+use crate::assembly::{self, AssemblyError, predecessor};
 use crate::config::descriptors::{
     self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, MAX_PROBE_CONNECTIONS, connections_per_address,
 };
@@ -82,6 +84,9 @@ pub enum StartError {
     /// Keys, ledger and logs cannot be opened because of a mistake in the program.
     #[error("opening ledger and log panicked: {0}")]
     Panicked(tokio::task::JoinError),
+    /// A socket that was handed over cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritedSocketError),
     /// A socket cannot be bound, most likely because its port is in use or privileged.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -111,40 +116,44 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first part that cannot be opened or bound.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        Gateway::bind_as_service(config, ServiceManager::none()).await
+        Gateway::bind_as_service(config, ServiceManager::none(), InheritedSockets::default()).await
     }
 
     /// As [`Gateway::bind`], for a process that a service manager has started: it is told of the start, of reloads and of the
-    /// end.
+    /// end, and the sockets that it handed over are used. If there are such sockets, a predecessor may still serve; the gateway
+    /// waits until that one has closed ledger and log.
     ///
     /// # Errors
-    /// As [`Gateway::bind`].
-    pub async fn bind_as_service(config: Config, manager: ServiceManager) -> Result<Gateway, StartError> {
+    /// As [`Gateway::bind`]; and if a socket has an address that is not configured.
+    pub async fn bind_as_service(
+        config: Config,
+        manager: ServiceManager,
+        inherited: InheritedSockets,
+    ) -> Result<Gateway, StartError> {
         tracing::info!(gateway = &*config.name, version = env!("CARGO_PKG_VERSION"), "starting");
         let upstreams = Upstreams::new(&config.upstreams);
         let restart_only = RestartOnly::of(&config);
         let (file, drain, sections) = (config.file.clone(), config.drain, config.listeners.clone());
-        let (admin_address, probes_address) =
-            (config.admin.address, config.probes.as_ref().map(|probes| probes.address));
-        manager.status("opening ledger and log");
+        let has_predecessor = !inherited.is_empty();
+        let addresses = SocketAddresses::of(&config);
+        let inherited = inherited.assign(&addresses.all())?;
         let issuers = config.issuers.clone();
-        let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
+        let assembled =
+            tokio::task::spawn_blocking(move || assemble_after_predecessor(config, has_predecessor, manager));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
-        let (listeners, certificates) = bind_listeners(&sections, &shared).await?;
-        let refused = |listener: &str| shared.metrics.connections_refused.with_label_values(&[listener]);
-        let limit = ConnectionLimit::new(MAX_ADMIN_CONNECTIONS, refused("admin"));
-        let admin_acceptor = Acceptor::new(bind_socket(admin_address).await?, limit);
-        let probes = match probes_address {
-            Some(address) => {
-                let limit = ConnectionLimit::new(MAX_PROBE_CONNECTIONS, refused("probes"));
-                Some(ProbesListener::new(bind_socket(address).await?, limit, status.clone()))
-            }
-            None => None,
+        let Sockets { public, admin, probes } = addresses.bind(inherited).await?;
+        let (listeners, certificates) = listeners(public, &sections, &shared)?;
+        let limit = |max, name: &str| {
+            ConnectionLimit::new(max, shared.metrics.connections_refused.with_label_values(&[name]))
         };
+        let admin_acceptor = Acceptor::new(admin, limit(MAX_ADMIN_CONNECTIONS, "admin"));
+        let probes = probes.map(|socket| {
+            ProbesListener::new(socket, limit(MAX_PROBE_CONNECTIONS, "probes"), status.clone())
+        });
         let admin = AdminApi::new(Arc::clone(&shared), status);
         let reloader = Reloader { file, restart_only, shared, upstreams, certificates, issuer_keys };
         Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager })
@@ -197,6 +206,7 @@ impl Gateway {
         give_notice(&stage, drain.notice).await;
         tracing::info!("draining");
         manager.status("draining: exchanges under way end");
+        shared.begin_drain();
         let drained =
             tokio::time::timeout(drain.exchanges, async { while serving.join_next().await.is_some() {} })
                 .await;
@@ -271,8 +281,9 @@ async fn give_notice(stage: &watch::Sender<Stage>, notice: Duration) {
     advance(stage, Stage::Draining);
 }
 
-/// Binds the public listeners, and shares out the limit of open files and the memory among them.
-async fn bind_listeners(
+/// Makes the public listeners of their sockets, and shares out the limit of open files and the memory among them.
+fn listeners(
+    sockets: Vec<TcpListener>,
     sections: &[ListenerSection],
     shared: &SharedState,
 ) -> Result<(Vec<Listener>, Vec<(SocketAddr, CertificateSender)>), StartError> {
@@ -281,8 +292,7 @@ async fn bind_listeners(
     let budget = budget.within(ProcessMemory::of_system(), sections.len());
     let mut listeners = Vec::new();
     let mut certificates = Vec::new();
-    for section in sections {
-        let socket = bind_socket(section.address).await?;
+    for (socket, section) in sockets.into_iter().zip(sections) {
         let certificate = match &section.tls {
             Some(tls) => Some(CertificateSender::new(tls.server.clone()?)),
             None => None,
@@ -315,8 +325,76 @@ async fn bind_listeners(
     Ok((listeners, certificates))
 }
 
-async fn bind_socket(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+/// The addresses of the gateway's sockets.
+#[derive(Debug)]
+struct SocketAddresses {
+    public: Vec<SocketAddr>,
+    admin: SocketAddr,
+    probes: Option<SocketAddr>,
+}
+
+/// The bound sockets, as in [`SocketAddresses`].
+#[derive(Debug)]
+struct Sockets {
+    public: Vec<TcpListener>,
+    admin: TcpListener,
+    probes: Option<TcpListener>,
+}
+
+impl SocketAddresses {
+    fn of(config: &Config) -> SocketAddresses {
+        SocketAddresses {
+            public: config.listeners.iter().map(|listener| listener.address).collect(),
+            admin: config.admin.address,
+            probes: config.probes.as_ref().map(|probes| probes.address),
+        }
+    }
+
+    fn all(&self) -> Vec<SocketAddr> {
+        self.public.iter().copied().chain([self.admin]).chain(self.probes).collect()
+    }
+
+    /// Binds the addresses in the order of [`SocketAddresses::all`], except where a socket was handed over.
+    async fn bind(&self, inherited: Vec<Option<std::net::TcpListener>>) -> Result<Sockets, StartError> {
+        let mut inherited = inherited.into_iter();
+        let mut public = Vec::new();
+        for address in &self.public {
+            public.push(take_or_bind(inherited.next().flatten(), *address).await?);
+        }
+        let admin = take_or_bind(inherited.next().flatten(), self.admin).await?;
+        let probes = match self.probes {
+            Some(address) => Some(take_or_bind(inherited.next().flatten(), address).await?),
+            None => None,
+        };
+        Ok(Sockets { public, admin, probes })
+    }
+}
+
+/// Opens keys, ledger and logs, after the predecessor has closed them. Blocks.
+fn assemble_after_predecessor(
+    config: Config,
+    has_predecessor: bool,
+    manager: ServiceManager,
+) -> Result<Arc<SharedState>, AssemblyError> {
+    if has_predecessor {
+        predecessor::wait(&config, || {
+            tracing::info!("waiting for the predecessor");
+            manager.status("waiting for the predecessor");
+        });
+    }
+    manager.status("opening ledger and log");
+    assembly::assemble(config)
+}
+
+async fn take_or_bind(
+    inherited: Option<std::net::TcpListener>,
+    address: SocketAddr,
+) -> Result<TcpListener, StartError> {
+    let socket = match inherited {
+        Some(socket) => TcpListener::from_std(socket),
+        None => TcpListener::bind(address).await,
+    };
+    socket.map_err(|source| StartError::Bind { address, source })
 }
 
 /// Writes a finding to the log. Once the gateway starts, standard error holds log lines only.

@@ -1,4 +1,5 @@
-//! Reads the rest of a body that does not leave, within bounds, so that its connection can be used again.
+//! Reads the rest of a body that does not leave, within bounds, so that its connection can be used again; and ends bodies
+//! without an end when the gateway drains.
 //!
 //! A connection whose body is dropped before its end is closed. The request after a refusal would then take longer than
 //! the request after a release, and the difference would disclose what the refusal hides.
@@ -10,12 +11,34 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::exchange::upstream_fault::UpstreamFault;
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
+use crate::exchange::{DrainEnd, Refusal};
 
 /// Maximum number of bytes that are read.
 const MAX_DRAINED: usize = 64 * 1024;
 /// Maximum time that is spent. The connection of a body that takes longer is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(250);
+
+/// Time without a chunk after which a stream that cannot end regularly is cut while the gateway drains.
+const QUIET_TIME: Duration = Duration::from_secs(1);
+
+/// Returns when a body has to end because the gateway drains. A body of known length can go on.
+///
+/// # Errors
+/// [`Refusal::Overloaded`], as at a reload: the body has no regular end here.
+pub(super) async fn end_at_drain(
+    drain_end: impl Future<Output = DrainEnd>,
+    has_length: bool,
+) -> Result<(), ResponseError> {
+    match drain_end.await {
+        DrainEnd::Regular => Ok(()),
+        DrainEnd::Cut if has_length => std::future::pending().await,
+        DrainEnd::Cut => {
+            tokio::time::sleep(QUIET_TIME).await;
+            Err(Refusal::Overloaded.into())
+        }
+    }
+}
 
 /// Reads a body to its end, within bounds.
 pub(super) async fn drain<U: Body<Data = Bytes>>(mut body: Pin<&mut U>) {

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 
+use super::drain::end_at_drain;
 use crate::exchange::Transfer;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
@@ -84,12 +85,23 @@ async fn next_chunk<U: Body<Data = Bytes>>(
     idle: Duration,
 ) -> Result<Option<Bytes>, ResponseError> {
     loop {
+        if transfer.ends_now() {
+            return Ok(None);
+        }
         let waiting = Instant::now();
-        let frame = match tokio::time::timeout(idle, body.frame()).await {
-            Ok(Some(Ok(frame))) => Ok(Some(frame)),
-            Ok(Some(Err(_))) => Err(UpstreamFault::Broken),
-            Ok(None) => Ok(None),
-            Err(_) => Err(UpstreamFault::IdleTimeout),
+        let drain_end = end_at_drain(transfer.drain_end(), body.size_hint().exact().is_some());
+        let next = async {
+            match tokio::time::timeout(idle, body.frame()).await {
+                Ok(Some(Ok(frame))) => Ok(Some(frame)),
+                Ok(Some(Err(_))) => Err(UpstreamFault::Broken),
+                Ok(None) => Ok(None),
+                Err(_) => Err(UpstreamFault::IdleTimeout),
+            }
+        };
+        let frame = tokio::select! {
+            biased;
+            frame = next => frame,
+            ended = drain_end => return ended.map(|()| None),
         };
         transfer.waited(waiting.elapsed())?;
         match frame?.map(Frame::into_data) {

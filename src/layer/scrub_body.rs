@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 
-use super::drain::drain;
+use super::drain::{drain, end_at_drain};
 use super::response_body::ResponseBody;
 use crate::exchange::flow::{BodyFlow, PART_SIZE};
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
@@ -63,6 +63,8 @@ enum Read {
     Chunk(Bytes),
     /// The body has ended.
     End,
+    /// The body has to end here, because the gateway drains.
+    DrainEnd,
     /// Nothing came until the deadline.
     Timeout,
 }
@@ -90,6 +92,7 @@ where
                 match self.read(deadline).await? {
                     Read::Chunk(chunk) => self.flow.push(chunk, self.upstream.is_end_stream())?,
                     Read::End => self.flow.finish()?,
+                    Read::DrainEnd => self.flow.end_early(),
                     Read::Timeout => break,
                 }
             }
@@ -109,6 +112,10 @@ where
 
     /// Reads the next chunk until the deadline. Trailers are dropped.
     async fn read(&mut self, deadline: Option<Instant>) -> Result<Read, ResponseError> {
+        if self.flow.transfer().ends_now() {
+            return Ok(Read::DrainEnd);
+        }
+        let has_length = self.upstream.size_hint().exact().is_some();
         let upstream = &mut self.upstream;
         let mut next = pin!(async {
             loop {
@@ -131,7 +138,12 @@ where
         let transfer = self.flow.transfer();
         let idle: Duration = transfer.idle_timeout();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(waiting));
-        let read = tokio::time::timeout(left.map_or(idle, |left| left.min(idle)), next).await;
+        let drain_end = end_at_drain(transfer.drain_end(), has_length);
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout(left.map_or(idle, |left| left.min(idle)), next) => read,
+            ended = drain_end => return ended.map(|()| Read::DrainEnd),
+        };
         transfer.waited(waiting.elapsed())?;
         read.unwrap_or(match left {
             Some(left) if left <= idle => Ok(Read::Timeout),

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -137,6 +139,110 @@ fn a_connection_of_http2_is_told_at_the_start_of_the_notice() {
     });
 }
 
+const STREAM_ROUTES: &str = r#"
+[[route]]
+name = "changes"
+upstream = "crm"
+path = "/changes"
+subject = "@.id"
+[route.fields]
+"@.id" = "non-personal"
+[[route]]
+name = "ticks"
+upstream = "crm"
+path = "/ticks"
+personal = false
+"#;
+
+/// Starts a gateway whose upstream sends the beginning of a stream, and the rest when the test says so.
+fn start_stream(
+    media_type: &'static str,
+    begin: &'static str,
+) -> (Upstream, TestGateway, mpsc::Sender<String>) {
+    let upstream = Upstream::start();
+    let (send, rest) = mpsc::channel::<String>();
+    let rest = std::sync::Mutex::new(rest);
+    upstream.script("*", move |_, stream| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{begin}\r\n",
+            begin.len()
+        );
+        let _ = stream.write_all(head.as_bytes());
+        while let Ok(chunk) = rest.lock().unwrap().recv_timeout(Duration::from_secs(60)) {
+            let _ = stream.write_all(chunk.as_bytes());
+        }
+    });
+    let config = base(upstream.address)
+        .replace("timeout = \"10s\"\n[[upstream]]", "idle-timeout = \"1h\"\n[[upstream]]");
+    let gateway = TestGateway::start(&format!("{config}{STREAM_ROUTES}"));
+    (upstream, gateway, send)
+}
+
+/// Reads a response until it contains a text.
+fn read_until(stream: &mut TcpStream, text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains(text) {
+        let mut some = [0; 1024];
+        let length = stream.read(&mut some).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&some[..length]);
+    }
+    bytes
+}
+
+/// Stops the gateway while it answers this path, and returns the whole response and its outcome on the log.
+fn response_at_stop(gateway: TestGateway, path: &str, first: &str) -> (Answer, String) {
+    let mut stream = gateway.begin_get(path, "support", "customer-support");
+    let mut bytes = read_until(&mut stream, first);
+    gateway.stop.stop();
+    let _ = stream.read_to_end(&mut bytes);
+    let folder = gateway.end();
+    let audit = folder.path().join("data/audit");
+    let files =
+        std::fs::read_dir(audit).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let log: String = files.collect();
+    let close = log.lines().rfind(|line| line.contains("\"outcome\"")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(close).unwrap();
+    (http::parse(&bytes), record["outcome"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_stream_of_events_ends_after_a_whole_event_when_the_drain_begins() {
+    for path in ["/changes", "/ticks"] {
+        let began = Instant::now();
+        let events = "data: {\"id\": 1}\n\ndata: {\"id\":";
+        let (_upstream, gateway, _send) = start_stream("text/event-stream", events);
+        let (answer, outcome) = response_at_stop(gateway, path, "data: {\"id\": 1}");
+        assert!(answer.complete, "the last chunk is there");
+        assert_eq!(outcome, "released");
+        if path == "/changes" {
+            assert_eq!(answer.text(), "data: {\"id\": 1}\n\n");
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the drain does not wait for it");
+    }
+}
+
+#[test]
+fn a_stream_of_lines_is_cut_when_it_pauses_and_goes_on_while_it_does_not() {
+    let (_upstream, gateway, _send) = start_stream("application/x-ndjson", "{\"id\": 1}\n");
+    let (answer, outcome) = response_at_stop(gateway, "/changes", "{\"id\": 1}");
+    assert!(!answer.complete, "a regular end would say that these were all");
+    assert_eq!((answer.text().as_str(), outcome.as_str()), ("{\"id\": 1}\n", "aborted"));
+
+    // A long export ends within the drain time.
+    let (_upstream, gateway, send) = start_stream("application/x-ndjson", "{\"id\": 1}\n");
+    std::thread::spawn(move || {
+        for _ in 0..15 {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = send.send("a\r\n{\"id\": 2}\n\r\n".to_owned());
+        }
+        let _ = send.send("0\r\n\r\n".to_owned());
+    });
+    let (answer, outcome) = response_at_stop(gateway, "/changes", "{\"id\": 1}");
+    assert!(answer.complete, "{}", answer.text());
+    assert_eq!((answer.text().matches("2").count(), outcome.as_str()), (15, "released"));
+}
+
 fn process_config(upstream: &Upstream, notice: &str) -> String {
     let config =
         base(upstream.address).replace("drain-notice = \"0s\"", &format!("drain-notice = \"{notice}\""));
@@ -162,27 +268,32 @@ fn sigterm_gives_notice_and_a_second_signal_ends_it() {
 }
 
 /// A service manager's side of the notifications.
-struct NotifySocket {
+pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     folder: tempfile::TempDir,
 }
 
 impl NotifySocket {
-    fn bind() -> NotifySocket {
+    pub(crate) fn bind() -> NotifySocket {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         NotifySocket { socket, folder }
     }
 
+    /// The value of `NOTIFY_SOCKET`.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
     /// The shell line by which a process is told of the socket.
     fn preamble(&self) -> String {
-        format!("NOTIFY_SOCKET={}; export NOTIFY_SOCKET;", self.folder.path().join("notify").display())
+        format!("NOTIFY_SOCKET={}; export NOTIFY_SOCKET;", self.path().display())
     }
 
     /// Returns the next notification with this line, without those before it.
     #[track_caller]
-    fn wait_for(&self, line: &str) -> String {
+    pub(crate) fn wait_for(&self, line: &str) -> String {
         let mut bytes = [0; 4096];
         loop {
             let length = self.socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{line}: {error}"));

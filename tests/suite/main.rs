@@ -58,6 +58,7 @@ mod refusals;
 mod releases;
 mod remote_administration;
 mod requests;
+mod restarts;
 mod several_logs;
 mod shared_ledger;
 mod snapshots;

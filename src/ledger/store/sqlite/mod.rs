@@ -191,10 +191,33 @@ impl SqliteStore {
         })
     }
 
+    /// True if a process has the ledger file at `path` open for writing.
+    ///
+    /// # Errors
+    /// The lock exists and cannot be examined.
+    pub fn is_in_use(path: &Path) -> std::io::Result<bool> {
+        let lock = match File::open(lock_path(path)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Returns the version of the file's format before and after it was opened.
     pub fn schema(&self) -> SchemaChange {
         self.schema
     }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    PathBuf::from(lock)
 }
 
 /// Locks the file `<path>.lock`, which it creates with the directory if necessary.
@@ -203,14 +226,12 @@ fn lock(path: &Path) -> Result<File, FileError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(io("create the directory of"))?;
     }
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(PathBuf::from(lock_path))
+        .open(lock_path(path))
         .map_err(io("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
