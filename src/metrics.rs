@@ -66,6 +66,10 @@ metrics! {
         "Answers of upstreams by status class; error if there was no answer.";
     upstream_failures: IntCounterVec = "upstream_failures_total" ["upstream", "code"]
         "Exchanges refused because of an upstream, by problem code: unreachable, timeout, unreadable.";
+    upstream_endpoints: IntGaugeVec = "upstream_endpoints" ["upstream", "state"]
+        "Addresses of upstreams by state: healthy, ejected, unhealthy.";
+    upstream_ejections: IntCounterVec = "upstream_ejections_total" ["upstream"]
+        "Ejections of addresses of upstreams after failures in a row.";
     certificate_not_after: IntGaugeVec = "certificate_not_after_timestamp_seconds" ["listener"]
         "When the certificate of a listener expires, in Unix time.";
     crl_next_update: IntGaugeVec = "crl_next_update_timestamp_seconds" ["listener"]

@@ -214,36 +214,37 @@ fn check_revocation_lists(fields: &mut Fields<'_>, authority: &ClientAuthority, 
 }
 
 fn check_upstream(mut fields: Fields<'_>, config: &Config) {
-    let (Some(name), Some(url)) = (fields.text("name"), fields.text("url")) else { return };
+    let url = fields.item("url").or_else(|| fields.item("urls"));
+    let (Some(name), Some(url)) = (fields.text("name"), url) else { return };
     let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *name.value) else {
         return;
     };
     let Some(what) = own_listener(upstream, &config.listeners, config.admin.address) else { return };
     let finding = Finding::warning("upstream-is-own-listener", format!("this upstream is {what}"));
     let hint = "name the address of the API itself: the gateway would ask itself";
-    fields.document().find(finding.label("the gateway itself").hint(hint), url.at);
+    fields.document().find(finding.label("the gateway itself").hint(hint), url.at());
 }
 
-/// Returns a description of this gateway's listener if the upstream's address leads to it.
+/// Returns a description of this gateway's listener if an address of the upstream leads to it.
 fn own_listener(
     upstream: &UpstreamSection,
     listeners: &[ListenerSection],
     admin: SocketAddr,
 ) -> Option<&'static str> {
-    let authority: Authority = upstream.authority.parse().ok()?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    let port = authority.port_u16().unwrap_or(80);
-    let public = |listener: &ListenerSection| {
-        let named = listener.authorities.iter().any(|served| {
-            let served: Option<Authority> = served.parse().ok();
-            served.is_some_and(|served| served.host().eq_ignore_ascii_case(&host))
-        });
-        listener.address.port() == port && (named || leads_to(&host, listener.address.ip()))
-    };
-    if listeners.iter().any(public) {
-        return Some("a listener of this gateway");
-    }
-    (admin.port() == port && leads_to(&host, admin.ip())).then_some("the admin listener of this gateway")
+    upstream.origins.iter().find_map(|origin| {
+        let (host, port) = (origin.host().to_ascii_lowercase(), origin.port());
+        let public = |listener: &ListenerSection| {
+            let named = listener.authorities.iter().any(|served| {
+                let served: Option<Authority> = served.parse().ok();
+                served.is_some_and(|served| served.host().eq_ignore_ascii_case(&host))
+            });
+            listener.address.port() == port && (named || leads_to(&host, listener.address.ip()))
+        };
+        if listeners.iter().any(public) {
+            return Some("a listener of this gateway");
+        }
+        (admin.port() == port && leads_to(&host, admin.ip())).then_some("the admin listener of this gateway")
+    })
 }
 
 /// True if a connection from this machine to `host` reaches a socket bound to `bound`.

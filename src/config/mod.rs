@@ -37,8 +37,9 @@ use jiff::Timestamp;
 pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, DrainSection, GatewayLog, KeysSection, LimitsSection,
-    ListenerLimits, ListenerSection, ListenerTls, ProbesSection, UpstreamSection,
+    AccessLogSection, AdminSection, AuditSection, DrainSection, GatewayLog, HealthCheckSection, KeysSection,
+    LimitsSection, ListenerLimits, ListenerSection, ListenerTls, ProbesSection, UpstreamHeaders,
+    UpstreamOrigin, UpstreamSection, UpstreamTls,
 };
 pub use status_endpoint::status_endpoint;
 pub use tls::crl::RevocationList;
@@ -67,7 +68,7 @@ pub struct Config {
     pub file: PathBuf,
     /// Folders to watch for changes.
     pub folders: Vec<PathBuf>,
-    /// Files to watch: the configuration files, and the files of TLS and of token issuers.
+    /// Files to watch: the configuration files, and the files of TLS, of upstreams' headers and of token issuers.
     pub files: Vec<PathBuf>,
     /// Digest of the configuration files, without the files of packs, TLS and token issuers. 64 hexadecimal digits.
     pub revision: Arc<str>,
@@ -241,7 +242,7 @@ fn assemble<'d>(
     let (rules, namespace_names) = namespace::read_all(&mut parts);
     packs.namespaces = rules;
     let namespaces = Arc::new(packs.namespaces.clone());
-    let upstreams = section::upstreams(&mut parts);
+    let upstreams = section::upstreams(&mut parts, &purpose_header);
     let (recipients, credentials, issuers) = recipient::read_all(&mut parts, &packs.terms(0), host);
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
     // A section of the first file, read last: its limit depends on all packs.
@@ -254,6 +255,7 @@ fn assemble<'d>(
     findings.extend(check_vocabularies(&packs));
     let ConfigFiles { mut files, revision } = read;
     files.extend(listeners.iter().flat_map(tls_files));
+    files.extend(upstreams.all.iter().flat_map(UpstreamSection::files).cloned());
     files.extend(issuers.files);
     let mut folders: Vec<PathBuf> =
         files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();

@@ -172,6 +172,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             name,
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
+            recipient_header: upstream.recipient_header.clone(),
             upstream_idle_timeout: upstream.idle_timeout,
             upstream_body_timeout: upstream.body_timeout,
             pack,

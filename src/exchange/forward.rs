@@ -49,6 +49,12 @@ impl AdmittedExchange {
         if let Some(purpose) = purpose.flatten() {
             head.headers_mut().insert(snapshot.purpose_header.clone(), purpose);
         }
+        if let Some(name) = &route.recipient_header {
+            // Removed first: no other value of this name goes on, whatever the recipient sent.
+            head.headers_mut().remove(name);
+            let recipient = HeaderValue::from_str(&self.requester.recipient.name).ok();
+            head.headers_mut().extend(recipient.map(|recipient| (name.clone(), recipient)));
+        }
         head
     }
 

@@ -122,9 +122,35 @@ pub fn ends_here(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
     }
 }
 
+/// True for a field that states a purpose, or that looks like one that does.
+fn states_purpose(name: &HeaderName, purpose_header: &HeaderName) -> bool {
+    let text = name.as_str();
+    name == purpose_header
+        || PREFETCH_HEADERS.contains(name)
+        || text.starts_with("data-purpose")
+        || text.starts_with("x-data-purpose")
+}
+
+/// Returns the reason why the configuration of an upstream cannot set a field; `None` if it can. Credentials and names of
+/// users can be set: they are the gateway's own.
+pub fn never_configured(name: &HeaderName, purpose_header: &HeaderName) -> Option<&'static str> {
+    if is_hop_by_hop(name) || *name == HOST || *name == CONTENT_LENGTH {
+        Some("it frames or addresses the message, and the gateway writes its own")
+    } else if *name == VIA || *name == FORWARDED || name.as_str().starts_with("x-forwarded-") {
+        Some("the gateway writes its own")
+    } else if states_purpose(name, purpose_header) {
+        Some("it states a purpose: `forward-purpose = true` on a route forwards the accepted one")
+    } else if OVERRIDES.contains(name) {
+        Some("an origin that follows it does something else than was decided")
+    } else if CONDITIONS.contains(name) {
+        Some("it asks about the body that the upstream has, not the one that leaves")
+    } else {
+        None
+    }
+}
+
 /// Returns the reason why a route cannot list a recipient's field to be forwarded; `None` if it can.
 pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option<&'static str> {
-    let is_purpose = |name: &str| name.starts_with("data-purpose") || name.starts_with("x-data-purpose");
     let text = name.as_str();
     if is_hop_by_hop(name) || *name == HOST || *name == CONTENT_LENGTH {
         Some("it frames or addresses the message, and the gateway writes its own")
@@ -132,7 +158,7 @@ pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option
         Some("it carries the recipient's credential for the gateway")
     } else if *name == LEDGER_POSITION {
         Some("it is for the gateway, which waits for the event that it names")
-    } else if name == purpose_header || PREFETCH_HEADERS.contains(name) || is_purpose(text) {
+    } else if states_purpose(name, purpose_header) {
         Some("it states a purpose: `forward-purpose = true` forwards the accepted one")
     } else if OVERRIDES.contains(name) {
         Some("an origin that follows it does something else than was decided")
@@ -365,6 +391,34 @@ mod tests {
             assert!(refused(name), "{name}");
         }
         for name in ["x-tenant", "cookie", "prefer", "content-encoding", "content-language", "accept"] {
+            assert!(!refused(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_can_be_sent_credentials_but_no_framing() {
+        let purpose = HeaderName::from_static("x-my-purpose");
+        let refused = |name: &str| never_configured(&name.parse().unwrap(), &purpose).is_some();
+        for name in [
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "keep-alive",
+            "te",
+            "via",
+            "forwarded",
+            "x-forwarded-for",
+            "x-my-purpose",
+            "data-purpose",
+            "sec-purpose",
+            "x-http-method-override",
+            "accept-encoding",
+            "if-none-match",
+        ] {
+            assert!(refused(name), "{name}");
+        }
+        for name in ["authorization", "x-api-key", "x-env", "cookie", "remote-user", "user-agent"] {
             assert!(!refused(name), "{name}");
         }
     }

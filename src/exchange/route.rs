@@ -114,6 +114,8 @@ pub struct Route {
     pub upstream: Arc<str>,
     /// True if the upstream is a backup.
     pub upstream_is_backup: bool,
+    /// Header field that tells the upstream the recipient's name.
+    pub recipient_header: Option<HeaderName>,
     /// Maximum time between two chunks of the upstream's body.
     pub upstream_idle_timeout: Duration,
     /// Maximum time that the gateway waits for all chunks of an upstream's body together.

@@ -15,12 +15,18 @@ pub enum UpstreamFault {
     NoUpstream,
     /// The upstream's host name has no address.
     UnknownHost,
+    /// All addresses of the upstream's host name are link-local or serve metadata of a cloud.
+    ForbiddenAddress,
     /// The upstream refused the connection.
     ConnectionRefused,
     /// No connection within the upstream's `connect-timeout`.
     ConnectTimeout,
     /// Connecting failed in another way.
     Connect,
+    /// TLS to the upstream failed.
+    Tls(TlsFault),
+    /// The upstream refused the request before it processed it (HTTP/2).
+    RequestRefused,
     /// The connection ended before a response head.
     Closed,
     /// The service behind the layer failed with an error of its own.
@@ -33,6 +39,8 @@ pub enum UpstreamFault {
     BodyTimeout,
     /// The head is not that of an HTTP response, or is larger than the bound.
     Head,
+    /// The upstream broke the rules of HTTP/2, or sent more frames without content than the bound.
+    Protocol,
     /// More interim responses (1xx) came than the bound.
     InterimAnswers,
     /// A transfer coding other than `chunked` alone.
@@ -68,15 +76,19 @@ impl UpstreamFault {
         match self {
             UpstreamFault::NoUpstream
             | UpstreamFault::UnknownHost
+            | UpstreamFault::ForbiddenAddress
             | UpstreamFault::ConnectionRefused
             | UpstreamFault::ConnectTimeout
             | UpstreamFault::Connect
+            | UpstreamFault::Tls(_)
+            | UpstreamFault::RequestRefused
             | UpstreamFault::Closed
             | UpstreamFault::ServiceFailed => Refusal::UpstreamUnreachable,
             UpstreamFault::HeadTimeout | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout => {
                 Refusal::UpstreamTimeout
             }
             UpstreamFault::Head
+            | UpstreamFault::Protocol
             | UpstreamFault::InterimAnswers
             | UpstreamFault::TransferCoding
             | UpstreamFault::Status(_)
@@ -94,6 +106,57 @@ impl UpstreamFault {
     }
 }
 
+/// Cause of a failed TLS handshake with an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The upstream's certificate has expired.
+    Expired,
+    /// The validity of the upstream's certificate has not begun.
+    NotYetValid,
+    /// No trusted authority issued the upstream's certificate.
+    UnknownAuthority,
+    /// The upstream's certificate is for other names.
+    OtherName,
+    /// The upstream's certificate is revoked.
+    Revoked,
+    /// The upstream's certificate is not for servers.
+    OtherPurpose,
+    /// The upstream's certificate is wrong in another way.
+    BadCertificate,
+    /// The upstream demands a client certificate.
+    ClientCertificateMissing,
+    /// The upstream refused the client certificate.
+    ClientCertificateRefused,
+    /// Both sides have no TLS version or cipher suite in common.
+    NothingInCommon,
+    /// The upstream does not speak TLS.
+    NotTls,
+    /// The upstream closed the connection during the handshake.
+    Interrupted,
+    /// TLS failed in another way.
+    Other,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsFault::Expired => "the certificate has expired",
+            TlsFault::NotYetValid => "the certificate is not valid yet",
+            TlsFault::UnknownAuthority => "the certificate is from an unknown authority",
+            TlsFault::OtherName => "the certificate is for other names",
+            TlsFault::Revoked => "the certificate is revoked",
+            TlsFault::OtherPurpose => "the certificate is not for servers",
+            TlsFault::BadCertificate => "the certificate cannot be used",
+            TlsFault::ClientCertificateMissing => "the upstream demands a client certificate",
+            TlsFault::ClientCertificateRefused => "the upstream refused the client certificate",
+            TlsFault::NothingInCommon => "no TLS version or cipher suite in common",
+            TlsFault::NotTls => "the upstream does not speak TLS",
+            TlsFault::Interrupted => "the connection was closed during the handshake",
+            TlsFault::Other => "the handshake failed",
+        })
+    }
+}
+
 impl std::error::Error for UpstreamFault {}
 
 impl fmt::Display for UpstreamFault {
@@ -101,15 +164,20 @@ impl fmt::Display for UpstreamFault {
         f.write_str(match self {
             UpstreamFault::NoUpstream => "no upstream has this name",
             UpstreamFault::UnknownHost => "the host name cannot be resolved",
+            UpstreamFault::ForbiddenAddress => {
+                "the host name resolves to link-local or metadata addresses only"
+            }
             UpstreamFault::ConnectionRefused => "the connection was refused",
             UpstreamFault::ConnectTimeout => "no connection within connect-timeout",
             UpstreamFault::Connect => "connecting failed",
+            UpstreamFault::RequestRefused => "the upstream refused the request before processing it",
             UpstreamFault::Closed => "the connection was closed before an answer",
             UpstreamFault::ServiceFailed => "the service failed",
             UpstreamFault::HeadTimeout => "no answer within timeout",
             UpstreamFault::IdleTimeout => "nothing more of the body within idle-timeout",
             UpstreamFault::BodyTimeout => "the body was waited for longer than body-timeout",
             UpstreamFault::Head => "the head is not HTTP, or too large",
+            UpstreamFault::Protocol => "the upstream broke the rules of HTTP/2",
             UpstreamFault::InterimAnswers => "too many interim answers (1xx)",
             UpstreamFault::TransferCoding => "a transfer coding other than chunked",
             UpstreamFault::NoMediaType => "no media type",
@@ -119,6 +187,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::ContentCoding => "an unknown content coding, or several",
             UpstreamFault::NoTransform => "no-transform",
             UpstreamFault::Broken => "the connection ended in the body",
+            UpstreamFault::Tls(fault) => return write!(f, "TLS failed: {fault}"),
             UpstreamFault::Status(status) => return write!(f, "status {status}"),
             UpstreamFault::MediaType(Some(name)) => return write!(f, "media type {name}"),
             UpstreamFault::Undecodable(coding) => {

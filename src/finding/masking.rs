@@ -1,4 +1,4 @@
-//! Masks passwords in the excerpts of configuration files that findings show.
+//! Masks passwords, and the headers of upstreams, in the excerpts of configuration files that findings show.
 //!
 //! An excerpt also shows the lines around its finding, so every finding near a password would print it. The masked text
 //! is as long as the text itself, so the places of findings count in both.
@@ -6,11 +6,23 @@
 /// Schemes after which a password is masked even without `//`, in the way of a typing error.
 const SCHEMES: [&str; 2] = ["postgres:", "postgresql:"];
 
-/// Returns the text with asterisks in place of passwords: those in the user part of a URL, and values of `password`.
+/// Keys in `headers` whose values are no secrets but name the place of one.
+const PLACES: [&str; 2] = ["file", "env"];
+
+/// Returns the text with asterisks in place of passwords: those in the user part of a URL, values of `password`, and values
+/// in the `headers` of an upstream.
 pub(super) fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
+    let mut in_headers = false;
     for line in text.split_inclusive('\n') {
         let mut hidden = hidden_ranges(line);
+        let trimmed = line.trim_start();
+        if trimmed.starts_with('[') {
+            in_headers = trimmed.starts_with("[upstream.headers");
+        }
+        if let Some(begin) = if in_headers { Some(0) } else { headers_begin(line) } {
+            hidden.extend(header_values(line, begin));
+        }
         hidden.sort_unstable();
         let mut shown_until = 0;
         for (begin, end) in hidden.into_iter().filter(|(begin, end)| begin < end) {
@@ -22,6 +34,53 @@ pub(super) fn masked(text: &str) -> String {
         masked.push_str(line.get(shown_until..).unwrap_or_default());
     }
     masked
+}
+
+/// Returns the place after the key `headers` with an inline table, or after a dotted key `headers.NAME`.
+fn headers_begin(line: &str) -> Option<usize> {
+    let before = line.len() - line.trim_start().len();
+    let rest = line.get(before..)?.strip_prefix("headers")?;
+    let is_table =
+        rest.starts_with('.') || rest.trim_start().strip_prefix('=')?.trim_start().starts_with('{');
+    is_table.then_some(before + "headers".len())
+}
+
+/// Returns the byte ranges of the texts that a line assigns from `begin` on, but for the names of places.
+fn header_values(line: &str, begin: usize) -> Vec<(usize, usize)> {
+    let mut ranges = Vec::new();
+    let mut at = begin;
+    while let Some(equals) = line.get(at..).and_then(|rest| rest.find('=')).map(|found| at + found) {
+        let key = line.get(..equals).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+        let key = key.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').next();
+        let value = line.get(equals + 1..).unwrap_or_default();
+        let opening = value.len() - value.trim_start().len();
+        at = equals + 1 + opening;
+        let Some(quote) = value.trim_start().chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            continue;
+        };
+        let text = line.get(at + 1..).unwrap_or_default();
+        let end = at + 1 + closing(text, quote);
+        if !key.is_some_and(|key| PLACES.contains(&key)) {
+            ranges.push((at + 1, end));
+        }
+        at = end;
+    }
+    ranges
+}
+
+/// Returns the length of a text up to the quote that closes it; a backslash escapes the quote of a basic string.
+fn closing(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, char) in text.char_indices() {
+        match char {
+            '\n' | '\r' => return at,
+            _ if escaped => escaped = false,
+            '\\' if quote == '"' => escaped = true,
+            char if char == quote => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// Returns the byte ranges of a line that hold passwords.
@@ -85,6 +144,25 @@ mod tests {
         ] {
             assert_eq!(masked(line), shown);
             assert_eq!(masked(line).len(), line.len());
+        }
+    }
+
+    #[test]
+    fn values_of_headers_are_masked_but_not_where_they_are() {
+        for (text, shown) in [
+            (
+                "headers = { authorization = \"Bearer s\", x-key = { file = \"f\" }, 'x-e' = 'a=b' }\nname = \"crm\"\n",
+                "headers = { authorization = \"********\", x-key = { file = \"f\" }, 'x-e' = '***' }\nname = \"crm\"\n",
+            ),
+            ("  headers.x-key = \"s\\\"t\" # c", "  headers.x-key = \"****\" # c"),
+            (
+                "[upstream.headers]\nx-key = \"s\"\ny = { env = \"E\" }\n[[route]]\nname = \"a\"",
+                "[upstream.headers]\nx-key = \"*\"\ny = { env = \"E\" }\n[[route]]\nname = \"a\"",
+            ),
+            ("request-headers = [\"x-a\"]\nheaders = \"x\"", "request-headers = [\"x-a\"]\nheaders = \"x\""),
+            ("headers = { x = \"open\n", "headers = { x = \"****\n"),
+        ] {
+            assert_eq!(masked(text), shown);
         }
     }
 

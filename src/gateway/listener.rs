@@ -25,7 +25,7 @@ use super::connection::{
 use super::gateway_end::{GatewayEnd, too_late_to_begin};
 use super::stage::{Stage, reached};
 use super::transport::{TlsSession, Transport, TransportSetup};
-use super::upstreams::Upstreams;
+use super::upstream::Upstreams;
 use crate::exchange::{ListenerContext, forwarded};
 use crate::layer::PurposeService;
 

@@ -29,7 +29,7 @@ mod stage;
 mod stale_exchanges;
 mod status;
 mod transport;
-mod upstreams;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ pub use self::stage::Stop;
 use self::stage::{Stage, advance, reached};
 use self::status::ProcessStatus;
 use self::transport::{TransportFailures, TransportSetup};
-use self::upstreams::Upstreams;
+pub use self::upstream::UpstreamError;
+use self::upstream::Upstreams;
 use crate::assembly::{self, AssemblyError, predecessor};
 use crate::config::descriptors::{
     self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, MAX_PROBE_CONNECTIONS, connections_per_address,
@@ -87,6 +88,9 @@ pub enum StartError {
     /// A socket that was handed over cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedSocketError),
+    /// A file of an upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// A socket cannot be bound, most likely because its port is in use or privileged.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -131,17 +135,18 @@ impl Gateway {
         inherited: InheritedSockets,
     ) -> Result<Gateway, StartError> {
         tracing::info!(gateway = &*config.name, version = env!("CARGO_PKG_VERSION"), "starting");
-        let upstreams = Upstreams::new(&config.upstreams);
         let restart_only = RestartOnly::of(&config);
         let (file, drain, sections) = (config.file.clone(), config.drain, config.listeners.clone());
         let has_predecessor = !inherited.is_empty();
         let addresses = SocketAddresses::of(&config);
         let inherited = inherited.assign(&addresses.all())?;
+        let upstream_sections = config.upstreams.clone();
         let issuers = config.issuers.clone();
         let assembled =
             tokio::task::spawn_blocking(move || assemble_after_predecessor(config, has_predecessor, manager));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
+        let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::issuer_keys::IssuerKeyFetchers;
 use super::log_finding;
-use super::upstreams::Upstreams;
+use super::upstream::Upstreams;
 use crate::assembly;
 use crate::config::{
     self, AccessLogSection, AdminSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
@@ -66,6 +66,7 @@ impl Reloader {
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
+        let prepared = upstreams.prepare(&config.upstreams).map_err(|error| error.to_string())?;
         assembly::accept(shared, &config).map_err(|error| error.to_string())?;
         for section in restart_only.changed_sections(&RestartOnly::of(&config)) {
             tracing::warn!(section, "changed: the change needs a restart");
@@ -75,7 +76,7 @@ impl Reloader {
         }
         export_certificate_ends(&shared.metrics, &config.listeners);
         // The upstreams are replaced before the snapshot, whose routes name them.
-        upstreams.replace(&config.upstreams);
+        upstreams.replace(prepared);
         let issuers = config.issuers.clone();
         issuer_keys.pass_on_keys(&issuers);
         assembly::apply(shared, config);

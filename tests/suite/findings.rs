@@ -228,7 +228,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[[upstream]]\nname = \"api\"\nurl = \"127.0.0.1:1\"\n\
          [[route]]\nname = \"r\"\nupstream = \"api\"\npath = \"/r\"",
         "not the URL of an upstream",
-        "http://host:port",
+        "https://host:port",
     ),
     (
         "[[recipient]]\nname = \"x\"\nkind = \"partner\"",
@@ -241,9 +241,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "did you mean `customer-support`?",
     ),
     (
-        "[[upstream]]\nname = \"tls\"\nurl = \"https://127.0.0.1:1\"",
+        "[[upstream]]\nname = \"tls\"\nurl = \"tls://127.0.0.1:1\"",
         "not the URL of an upstream",
-        "http://host:port",
+        "https://host:port",
     ),
     ("[[upstream]]\nurl = \"http://127.0.0.1:1\"", "an upstream has no `name`", ""),
     ("[[recipient]]\nname = \"support\"\nkind = \"employee\"", "two recipients with the name `support`", ""),

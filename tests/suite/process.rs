@@ -74,8 +74,13 @@ impl ServeProcess {
         http::get(self.address, path, &[&bearer("support"), &format!("data-purpose: {purpose}")])
     }
 
-    fn rewrite(&self, config: &str) {
+    pub(crate) fn rewrite(&self, config: &str) {
         std::fs::write(self.folder.path().join("purposegate.toml"), config).unwrap();
+    }
+
+    /// Returns what was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -218,6 +218,14 @@ const UPSTREAM: KeyTable = table(
     &[
         key("name", Text),
         key("url", Text),
+        key("urls", Texts),
+        key("ca", Text),
+        key("client-certificate", Text),
+        key("client-key", Text),
+        key("server-name", Text),
+        key("headers", Named(&OneOf(&[Text, Table(&HEADER_SOURCE)]))),
+        key("recipient-header", Text),
+        key("health", Table(&HEALTH)),
         key("backup", Flag),
         key("connect-timeout", Duration),
         key("timeout", Duration),
@@ -227,6 +235,31 @@ const UPSTREAM: KeyTable = table(
         ALLOW,
     ],
 );
+
+const HEADER_SOURCE: KeyTable = table(
+    "header-source",
+    "",
+    &[
+        told("file", Text, "File with the value; one line end after it does not count."),
+        told("env", Text, "Variable of the environment with the value."),
+    ],
+);
+
+const HEALTH: KeyTable = KeyTable {
+    prefix: "health.",
+    ..table(
+        "health",
+        "`[[upstream]]`",
+        &[
+            key("path", Text),
+            key("interval", Duration),
+            key("timeout", Duration),
+            key("expected", Listed(&[Number])),
+            key("unhealthy-after", Number),
+            key("healthy-after", Number),
+        ],
+    )
+};
 
 const RECIPIENT: KeyTable = table(
     "recipient",
