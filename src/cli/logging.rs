@@ -23,11 +23,10 @@ pub(super) fn start(default: &str) -> LoggingGuard {
     let is_json = is_json();
     let asked = std::env::var("PURPOSEGATE_LOG").unwrap_or_default();
     let (filter, unusable) = filter(&asked, default);
-    // The file watcher logs each event. If the log is in a watched folder, each such line would cause the next one.
-    let filter = match "notify=warn".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => filter,
-    };
+    // The file watcher logs each event. If the log is in a watched folder, each such line would cause the next one. rustls
+    // warns about what clients send, without a bound; connections that fail are counted instead.
+    let quiet = ["notify=warn", "rustls=error"].iter().filter_map(|directive| directive.parse().ok());
+    let filter = quiet.fold(filter, EnvFilter::add_directive);
     let (lines, logging) = QueueWriter::start(io::stderr(), is_json);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

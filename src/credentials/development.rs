@@ -15,9 +15,8 @@ use rcgen::{
 /// Names in the server's certificate if none are given.
 pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Validity in days, counted from the start of the previous day. Browsers and macOS reject server certificates that
-/// are valid for more than 825 days.
-const MAX_VALID_DAYS: i32 = 825;
+/// Validity in days, counted from the start of the previous day. Mozilla recommends no more than 366 days for servers.
+const VALID_DAYS: i32 = 365;
 
 /// An error that keeps certificates from being created.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +95,7 @@ fn params(names: Vec<String>, today: Date) -> Result<CertificateParams, CertsErr
     let begin = today.saturating_sub(Span::new().days(1));
     let mut params = CertificateParams::new(names)?;
     params.not_before = instant(begin);
-    params.not_after = instant(begin.saturating_add(Span::new().days(MAX_VALID_DAYS)));
+    params.not_after = instant(begin.saturating_add(Span::new().days(VALID_DAYS)));
     Ok(params)
 }
 
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_are_valid_from_now_for_at_most_825_days() {
+    fn certificates_are_valid_from_now_for_a_year() {
         let folder = tempfile::tempdir().unwrap();
         let now: Timestamp = "2028-02-29T23:59:59Z".parse().unwrap();
         let client = ClientName { file: "client", uri: "spiffe://example.org/client" };
@@ -153,7 +152,7 @@ mod tests {
             let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
             assert!((now.as_second() - 2 * 86_400..now.as_second()).contains(&begin), "{file} {validity:?}");
             assert!(
-                end > now.as_second() + 800 * 86_400 && end - begin <= 825 * 86_400,
+                end > now.as_second() + 360 * 86_400 && end - begin <= 365 * 86_400,
                 "{file} {validity:?}"
             );
         }

@@ -13,11 +13,12 @@ use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/deployment.md",
     "docs/events.md",
     "docs/findings.md",
     "docs/metrics.md",

@@ -63,6 +63,7 @@ mod several_logs;
 mod shared_ledger;
 mod snapshots;
 mod source;
+mod sslyze;
 mod strata;
 mod streams;
 mod style;
