@@ -203,6 +203,47 @@ fn a_header_from_another_address_closes_the_connection() {
     assert_eq!(upstream.requests(), 0);
 }
 
+/// A connection for a client behind the load balancer, which begins a request and does not finish it.
+fn half_a_request(gateway: &TestGateway, client: &str) -> TcpStream {
+    let mut stream = http::connect(gateway.address);
+    stream.write_all(&proxied(client)).unwrap();
+    stream.write_all(b"GET /open HTTP/1.1\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn connections_behind_a_load_balancer_count_for_their_clients() {
+    let (_upstream, gateway) = start_gateway(&format!("{PROXY_LISTENER}\nmax-connections-per-address = 2"));
+    let refused = || {
+        let metrics = gateway.metrics();
+        let name = "purposegate_connections_refused_total{listener=\"127.0.0.1:0\"} ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap()
+    };
+    let _open: Vec<TcpStream> = (0..2).map(|_| half_a_request(&gateway, "192.0.2.7")).collect();
+    // The first two may be read after the third.
+    let mut further = Vec::new();
+    wait_until(|| {
+        further.push(half_a_request(&gateway, "192.0.2.7"));
+        refused() > 0
+    });
+    for client in ["192.0.2.8", "2001:db8::7"] {
+        let answer = exchange(&gateway, &[proxied(client), request(&[]).into_bytes()].concat());
+        assert_eq!(answer.status, 200, "{client}");
+    }
+}
+
+#[test]
+fn the_connections_of_a_trusted_proxy_are_not_limited() {
+    let limited = |listener: &str| start_gateway(&format!("{listener}\nmax-connections-per-address = 1"));
+    for (listener, served) in [("trusted-proxies = [\"127.0.0.1\"]", true), ("", false)] {
+        let (_upstream, gateway) = limited(listener);
+        let mut first = http::connect(gateway.address);
+        first.write_all(b"GET /open HTTP/1.1\r\n").unwrap();
+        let answer = exchange(&gateway, request(&["x-forwarded-for: 192.0.2.7"]).as_bytes());
+        assert_eq!(answer.status == 200, served, "{listener}");
+    }
+}
+
 /// Starts a gateway with TLS whose listener has these further keys.
 fn start_tls_gateway(listener: &str) -> (Upstream, TestGateway, tempfile::TempDir) {
     let certificates = tempfile::tempdir().unwrap();
