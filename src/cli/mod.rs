@@ -10,8 +10,10 @@ mod consent;
 #[cfg(feature = "demo")]
 mod demo;
 mod error;
+mod examples;
 mod explain;
 mod findings;
+mod generate;
 mod health;
 mod ledger;
 mod ledger_access;
@@ -21,6 +23,7 @@ mod logging;
 mod new_credential;
 pub mod output;
 pub mod policy;
+mod progress;
 mod run;
 mod scrub;
 mod serve;
@@ -28,7 +31,7 @@ mod subject;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use run::run;
 
@@ -41,6 +44,17 @@ use crate::credentials::development::LOCAL_NAMES;
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+}
+
+/// Returns the command line of the program, with examples in the help of each verb.
+pub fn command() -> clap::Command {
+    examples::add_examples(Arguments::command())
+}
+
+/// Parses the arguments of the process. Prints the help or an error and ends the process if they ask for it or are wrong.
+pub fn parse() -> Arguments {
+    let matches = command().get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// The verbs of the program.
@@ -124,6 +138,17 @@ enum Verb {
     Certs {
         #[command(subcommand)]
         verb: CertsVerb,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each verb
+    Man {
+        /// The folder of the pages
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
 }
 

@@ -16,6 +16,7 @@ use super::consent::{self, ConsentVerb};
 use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_causes};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
+use super::generate;
 use super::health;
 use super::ledger::{self, LedgerVerb};
 use super::ledger_access::LedgerAccess;
@@ -59,6 +60,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Certs { verb: CertsVerb::Dev { out, names, client } } => {
             make_certificates(&out, &names, &client)
         }
+        Verb::Completions { shell } => {
+            finish(generate::print_completions(shell, &mut std::io::stdout().lock()).map(|()| 0))
+        }
+        Verb::Man { out } => finish(generate::write_manual(&out).map(|()| 0)),
     }
 }
 
@@ -131,7 +136,8 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
 }
 
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
-    let outcome = policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    // Standard error is not locked: other threads draw the progress of `coverage --mutate` there.
+    let outcome = policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr());
     finish(outcome.map(|outcome| outcome as u8))
 }
 

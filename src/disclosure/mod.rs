@@ -48,7 +48,7 @@ pub use merge::{LogSelection, RepeatedDecision, find_decision, fold, is_running,
 pub use record::{DisclosedCategory, Intent, Outcome, Verdict, Window};
 pub use segment::in_use;
 pub use source::{LogSource, overlapping, resolved};
-pub use verify::{VerificationReport, log_id, verify};
+pub use verify::{VerificationReport, log_bytes, log_id, verify, verify_with_progress};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
 use crate::log_limit::LogLimit;

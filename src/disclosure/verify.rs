@@ -17,6 +17,8 @@ use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 
 /// Maximum number of findings; more would not help.
 const MAX_FINDINGS: usize = 100;
+/// Number of records between two reports of progress.
+const RECORDS_PER_PROGRESS: u64 = 1024;
 
 /// The result of a verification.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,27 @@ pub fn verify(
     tags: Option<&[u8; 32]>,
     since: Option<&Checkpoint>,
 ) -> io::Result<VerificationReport> {
+    verify_with_progress(folder, tags, since, &mut |_| ())
+}
+
+/// Returns the size of the segments of the log in a folder, in bytes.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn log_bytes(folder: &Path) -> io::Result<u64> {
+    segment::list_segments(folder)?.iter().map(|segment| Ok(segment.path.metadata()?.len())).sum()
+}
+
+/// As [`verify`], and calls `progress` again and again with the number of bytes that were read.
+///
+/// # Errors
+/// If the folder or a file cannot be read.
+pub fn verify_with_progress(
+    folder: &Path,
+    tags: Option<&[u8; 32]>,
+    since: Option<&Checkpoint>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<VerificationReport> {
     // Read first: a running gateway only appends beyond it.
     let head = head::read(folder);
     let running = segment::in_use(folder)?;
@@ -52,6 +75,7 @@ pub fn verify(
         known: known.collect(),
         running,
         report: VerificationReport::default(),
+        bytes_read: 0,
         log: None,
         expected: None,
         missing: BTreeMap::new(),
@@ -62,7 +86,7 @@ pub fn verify(
     let segments = segment::list_segments(folder)?;
     check.report.segments = segments.len();
     for (at, segment) in segments.iter().enumerate() {
-        check.check_segment(segment, at + 1 == segments.len())?;
+        check.check_segment(segment, at + 1 == segments.len(), progress)?;
     }
     Ok(check.finish())
 }
@@ -90,6 +114,7 @@ struct LogVerifier<'c> {
     known: Vec<KnownState<'c>>,
     running: bool,
     report: VerificationReport,
+    bytes_read: u64,
     log: Option<String>,
     /// The number of the next record and the chain before it; `None` before the first record.
     expected: Option<(u64, Chain)>,
@@ -125,13 +150,24 @@ impl LogVerifier<'_> {
         Ok(())
     }
 
-    fn check_segment(&mut self, segment: &Segment, last: bool) -> io::Result<()> {
+    fn check_segment(
+        &mut self,
+        segment: &Segment,
+        last: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<()> {
         let name = segment::file_name(segment.first);
         let mut lines = segment::read_lines(&segment.path)?;
         let mut first = true;
         while let Some(piece) = lines.next()? {
             match piece {
-                SegmentLine::Complete(line) => self.check_line(&name, segment, line, first),
+                SegmentLine::Complete(line) => {
+                    self.check_line(&name, segment, line, first);
+                    self.bytes_read += line.len() as u64 + 1;
+                    if self.report.records.is_multiple_of(RECORDS_PER_PROGRESS) {
+                        progress(self.bytes_read);
+                    }
+                }
                 SegmentLine::Torn(bytes) if last && self.running => {
                     self.report.remarks.push(format!("{name}: {bytes} bytes are being written"));
                 }
@@ -141,6 +177,7 @@ impl LogVerifier<'_> {
             }
             first = false;
         }
+        progress(self.bytes_read);
         if first && !(last && self.running) {
             self.add_finding(format!("{name}: is empty"));
         }

@@ -2,15 +2,13 @@
 
 use std::fmt::Write;
 
-use clap::CommandFactory;
-use purposegate::cli::Arguments;
 use purposegate::exchange::Refusal;
 use purposegate::metrics::Metrics;
 
 /// `--help` of the program and of each verb.
 #[test]
 fn help() {
-    let mut command = Arguments::command().term_width(100);
+    let mut command = purposegate::cli::command().term_width(100);
     command.build();
     let mut text = command.render_long_help().to_string();
     for verb in command.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {

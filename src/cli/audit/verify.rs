@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{AuditedLog, unusable};
 use crate::cli::error::with_causes;
 use crate::cli::findings::counted;
+use crate::cli::progress::{Progress, WorkUnit};
 use crate::disclosure::{self, Checkpoint, VerificationReport};
 use crate::keys::Keys;
 
@@ -26,10 +27,21 @@ pub(super) fn verify(
     };
     let mut verified = Verified { several: logs.len() > 1, found: 0, checkpoints: Vec::new() };
     let mut compared = Vec::new();
+    // A folder that cannot be read is reported below.
+    let bytes = logs.iter().map(|log| disclosure::log_bytes(&log.folder).unwrap_or(0)).sum();
+    let bar = Progress::begin(WorkUnit::Bytes, Some(bytes));
+    let mut bytes_before = 0;
     for log in logs {
         let since = known.as_deref().and_then(|known| checkpoint_of(&log.folder, logs.len(), known));
         let tags = log.keys.as_ref().map(Keys::log_tags);
-        let mut report = match disclosure::verify(&log.folder, tags.as_ref(), since) {
+        let mut bytes_read = 0;
+        let mut progress = |bytes| {
+            bytes_read = bytes;
+            bar.set(bytes_before + bytes);
+        };
+        let verification = disclosure::verify_with_progress(&log.folder, tags.as_ref(), since, &mut progress);
+        bytes_before += bytes_read;
+        let mut report = match verification {
             Ok(report) => report,
             Err(error) => return unusable(&format!("{}: {error}", log.folder.display()), err),
         };
@@ -37,8 +49,9 @@ pub(super) fn verify(
             report.remarks.push("the file of checkpoints has none of this log".to_owned());
         }
         compared.extend(since);
-        verified.print(&log.folder, report, err)?;
+        bar.suspend(|| verified.print(&log.folder, report, err))?;
     }
+    drop(bar);
     let is_lost = |known: &&Checkpoint| !compared.contains(known) && (logs.len() > 1 || compared.is_empty());
     for Checkpoint { log, records, chain: _ } in known.iter().flatten().filter(is_lost) {
         verified

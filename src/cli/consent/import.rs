@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::cli::error::{CliError, VerbError};
 use crate::cli::ledger_access::LedgerAccess;
 use crate::cli::ledger_client::{ImportedLine, LineOutcome};
+use crate::cli::progress::{Progress, WorkUnit};
 use crate::ledger::{self, Batch, FILE_BATCH};
 use crate::vocabulary::MAX_ID_BYTES;
 
@@ -31,10 +32,12 @@ pub(super) fn import(
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     let unreadable = |error: io::Error| CliError::Unusable(format!("{}: {error}", file.display()));
-    let (mut lines, batch) = open(file).map_err(unreadable)?;
+    let ImportFile { mut lines, batch, bytes } = open(file).map_err(unreadable)?;
     let mut client = access.client()?;
     let mut progress = ImportProgress::new();
     let mut written = Ok(());
+    let bar = Progress::begin(WorkUnit::Bytes, bytes);
+    let mut bytes_read = 0;
     loop {
         let from = progress.lines + 1;
         let (chunk, read) = read_chunk(&mut *lines).map_err(unreadable)?;
@@ -42,15 +45,20 @@ pub(super) fn import(
             break;
         }
         progress.lines += read;
+        bytes_read += chunk.len() as u64;
         let mut report = |line: u64, outcome: LineOutcome| {
             if let Err(error) = progress.add(outcome) {
-                written = std::mem::replace(&mut written, Ok(()))
-                    .and_then(|()| writeln!(err, "line {line}: {error}"));
+                let print = |()| bar.suspend(|| writeln!(err, "line {line}: {error}"));
+                written = std::mem::replace(&mut written, Ok(())).and_then(print);
             }
         };
         client.import(&chunk, Batch { from, name: Some(&batch), keep_unknown_recipients }, &mut report)?;
-        progress.report(err)?;
+        bar.set(bytes_read);
+        if !bar.is_drawn() {
+            progress.report(err)?;
+        }
     }
+    drop(bar);
     written?;
     if progress.without_effect > 0 {
         writeln!(err, "{} of the recorded events do not change the state in force", progress.without_effect)?;
@@ -59,18 +67,30 @@ pub(super) fn import(
     Ok(u8::from(progress.rejected > 0))
 }
 
-/// Opens a file, or the standard input for `-`. Returns its lines and the name of the batch.
-fn open(file: &Path) -> io::Result<(Box<dyn BufRead>, String)> {
+/// A file to import.
+struct ImportFile {
+    lines: Box<dyn BufRead>,
+    /// The name of the batch.
+    batch: String,
+    /// The size of the file. `None` for a pipe.
+    bytes: Option<u64>,
+}
+
+/// Opens a file, or the standard input for `-`.
+fn open(file: &Path) -> io::Result<ImportFile> {
     if file == Path::new("-") {
-        return Ok((Box::new(BufReader::new(io::stdin())), FILE_BATCH.to_owned()));
+        let lines = Box::new(BufReader::new(io::stdin()));
+        return Ok(ImportFile { lines, batch: FILE_BATCH.to_owned(), bytes: None });
     }
     let opened = File::open(file)?;
+    let metadata = opened.metadata()?;
     // A pipe, even one with a path, can be read only once, so its content gives no name.
-    let batch = match opened.metadata()?.is_file() {
+    let batch = match metadata.is_file() {
         true => format!("{FILE_BATCH}:{}", digest(file)?),
         false => FILE_BATCH.to_owned(),
     };
-    Ok((Box::new(BufReader::new(opened)), batch))
+    let bytes = metadata.is_file().then_some(metadata.len());
+    Ok(ImportFile { lines: Box::new(BufReader::new(opened)), batch, bytes })
 }
 
 /// Returns the BLAKE3 digest of a file in hexadecimal digits.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::assembly::ledger_store::{self, OpenStoreError};
 use crate::assembly::running_gateways::find_running;
 use crate::cli::error::{CliError, EXIT_FINDINGS, VerbError, unusable_error, with_causes};
+use crate::cli::progress::{Progress, WorkUnit};
 use crate::config::{Config, LedgerSection, LedgerUrl};
 use crate::keys::Keys;
 use crate::ledger::store::shared::{GatewayDescription, RegisteredGateway};
@@ -47,11 +48,14 @@ pub(super) fn copy(
     let end = source.history_end().map_err(|error| unusable_error(&error))?.position;
     mark_incomplete(config, &to, end, err)?;
     let mut reported = Ok(());
+    let bar = Progress::begin(WorkUnit::Events, Some(end.0));
     let copied = ledger::copy(&*source, &*target, &mut |events| {
-        if reported.is_ok() {
+        bar.set(events);
+        if reported.is_ok() && !bar.is_drawn() {
             reported = writeln!(err, "… {events} events");
         }
     });
+    drop(bar);
     reported?;
     let copied = copied.map_err(|error| not_copied(&to, &error))?;
     let terms = || config.language();

@@ -11,6 +11,7 @@ use super::test::read_scenarios;
 use crate::cli::findings;
 use crate::cli::findings::unusable;
 use crate::cli::output::{ExitStatus, TextOrJson};
+use crate::cli::progress::{Progress, WorkUnit};
 use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, MutationTest, Survivor};
 use crate::decision::scenario::Scenario;
@@ -140,11 +141,14 @@ impl MutationSummary {
     /// Tries every change, with a thread for each processor.
     fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> MutationSummary {
         let trials = MutationTest::new(pack, scenarios);
-        let planned = Mutex::new(planned_mutations(pack).into_iter().enumerate());
+        let planned = planned_mutations(pack);
+        let bar = Progress::begin(WorkUnit::Mutants, Some(planned.len() as u64));
+        let planned = Mutex::new(planned.into_iter().enumerate());
         let next = || planned.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             let mut trier = trials.runner();
-            std::iter::from_fn(|| next().map(|(at, planned)| (at, trier.run(planned)))).collect::<Vec<_>>()
+            let tried = std::iter::from_fn(|| next().map(|(at, planned)| (at, trier.run(planned))));
+            tried.inspect(|_| bar.advance()).collect::<Vec<_>>()
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut tried = std::thread::scope(|scope| {
