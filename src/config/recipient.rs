@@ -15,6 +15,7 @@ use crate::decision::RecipientFacts;
 use crate::document::Fields;
 use crate::exchange::caller::Credentials;
 use crate::exchange::caller::token::Tokens;
+use crate::exchange::cancellation::CancellationLimit;
 use crate::exchange::route::{Agreement, Recipient, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
@@ -84,7 +85,8 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
         })
     };
     let (in_agreement, without_agreement) = (facts(true), facts(false));
-    Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate })
+    let cancellations = CancellationLimit::default();
+    Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate, cancellations })
 }
 
 /// Reads `country` and `region`. A contradiction between the two is an error, because either may be right.

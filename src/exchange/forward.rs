@@ -8,12 +8,23 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use jiff::Timestamp;
 
 use super::ledger_policy::{self, LedgerPolicy, RouteTerms};
-use super::{AdmittedExchange, Refusal, Rejection, request_head};
+use super::{AdmittedExchange, ListenerContext, Refusal, Rejection, request_head};
 use crate::decision::{Admitted, UnknownSubject};
 use crate::scrub::PathIdentities;
 
 /// The detail of a refusal before the upstream is called, because of the people that the path names.
 const NOT_CARRIED_OUT: &str = "You may not carry out this operation on the data of the people that the path names, or the path names nobody. The API was not called.";
+
+/// The bounds of a request's body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestBodyLimits {
+    /// Maximum bytes.
+    pub max_bytes: usize,
+    /// Time for the body to arrive.
+    pub time: Duration,
+    /// Lowest rate at which it has to arrive, in bytes per second; 0: none.
+    pub min_rate: usize,
+}
 
 impl AdmittedExchange {
     /// The name of the upstream to call.
@@ -21,14 +32,11 @@ impl AdmittedExchange {
         &self.routing.matched.route.upstream
     }
 
-    /// Maximum bytes of the request's body.
-    pub fn max_request_body(&self) -> usize {
-        self.routing.matched.route.max_request_body
-    }
-
-    /// Time for the request's body to arrive.
-    pub fn request_timeout(&self) -> Duration {
-        self.context.listener.request_timeout
+    /// The bounds of the request's body.
+    pub fn request_body_limits(&self) -> RequestBodyLimits {
+        let ListenerContext { request_timeout, min_body_rate, .. } = *self.context.listener;
+        let max_bytes = self.routing.matched.route.max_request_body;
+        RequestBodyLimits { max_bytes, time: request_timeout, min_rate: min_body_rate }
     }
 
     /// Builds the head that goes on to the upstream.

@@ -97,6 +97,11 @@ impl Grant {
         &self.requester.recipient.name
     }
 
+    /// Counts the exchange as cancelled by the recipient.
+    pub(super) fn count_cancellation(&self) {
+        self.requester.recipient.cancellations.count();
+    }
+
     /// The forms that fields leave in. Pseudonyms differ by recipient and by epoch of the pseudonyms.
     pub(super) fn forms(&self) -> Forms {
         let ExchangeContext { shared, snapshot, .. } = &self.context;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::purpose::Declaration;
-use super::route::Route;
+use super::route::{Recipient, Route};
 use super::{ExchangeContext, Refusal, Requester, SharedState};
 use crate::decision::Decisions;
 use crate::disclosure::{Entry, Intent, LogError, Outcome, Verdict};
@@ -66,12 +66,13 @@ pub(super) fn intent<'a>(
 #[derive(Debug)]
 pub struct OpenEntry {
     shared: Arc<SharedState>,
+    recipient: Arc<Recipient>,
     entry: Option<Entry>,
 }
 
 impl OpenEntry {
-    pub(super) fn new(shared: Arc<SharedState>, entry: Entry) -> OpenEntry {
-        OpenEntry { shared, entry: Some(entry) }
+    pub(super) fn new(shared: Arc<SharedState>, recipient: Arc<Recipient>, entry: Entry) -> OpenEntry {
+        OpenEntry { shared, recipient, entry: Some(entry) }
     }
 
     /// Takes the entry. The caller closes it.
@@ -87,6 +88,7 @@ impl OpenEntry {
 impl Drop for OpenEntry {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
+            self.recipient.cancellations.count();
             self.shared.log.close_detached(entry, Outcome::Aborted);
         }
     }

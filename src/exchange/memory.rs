@@ -24,7 +24,7 @@ pub(crate) const MIN_WINDOW: usize = 64 * 1024;
 /// before and after it was scrubbed.
 pub(crate) const MIN_HELD: usize = 4 * MIN_WINDOW;
 /// Maximum bytes that all windows above [`MIN_WINDOW`] hold together.
-const MAX_IN_WINDOWS: usize = 24 << 20;
+const MAX_IN_WINDOWS: usize = 16 << 20;
 /// Smallest share of one recipient: a body of the default `max-deny-body` fits, before and after it was scrubbed.
 const MIN_SHARE: usize = 32 << 20;
 

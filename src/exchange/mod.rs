@@ -18,6 +18,7 @@
 
 mod admission;
 pub mod caller;
+pub mod cancellation;
 pub mod concurrency;
 pub mod cors;
 mod cross_origin;
@@ -77,6 +78,7 @@ use crate::decision::Decisions;
 use crate::keys::random;
 use crate::vocabulary::{NotAPurpose, PurposeId};
 
+pub use forward::RequestBodyLimits;
 pub use intent::{IntentError, OpenEntry};
 pub use pages::cache::PurposePages;
 pub use peer::{Peer, TrustedProxies};
@@ -88,6 +90,7 @@ pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_reci
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::{DrainEnd, Transfer};
 
+const CANCELLED: &str = "You cancelled too many requests whose answers were under way. Come back later.";
 const OWN_EXCHANGES: &str =
     "You have as many requests under way as one recipient may have. Wait for answers before you send more.";
 const OWN_MEMORY: &str = "Your answers under way hold as much memory as one recipient may use. Read them faster, or send fewer requests at a time.";
@@ -328,13 +331,15 @@ impl ScreenedExchange {
             Err(refusal) => return Err(RefusedExchange::new(context, refusal)),
         };
         let identified = IdentifiedExchange { context, requester };
-        match seconds_until_permitted(&identified.requester.recipient) {
-            None => Ok(identified),
-            Some(seconds) => {
-                let rejection = Rejection::from(Refusal::TooManyRequests).retry_after(Some(seconds));
-                Err(identified.refuse(rejection))
-            }
+        let recipient = &identified.requester.recipient;
+        if let Some(seconds) = seconds_until_permitted(recipient) {
+            let rejection = Rejection::from(Refusal::TooManyRequests).retry_after(Some(seconds));
+            return Err(identified.refuse(rejection));
         }
+        if recipient.cancellations.is_exceeded(identified.context.began) {
+            return Err(identified.refuse(Rejection::new(Refusal::TooManyRequests, CANCELLED)));
+        }
+        Ok(identified)
     }
 }
 

@@ -27,7 +27,7 @@ impl AdmittedExchange {
         );
         intent.stale = admission.knowledge != Knowledge::Current;
         let (entry, queued) = context.shared.log.intent(intent).await?;
-        let entry = OpenEntry::new(Arc::clone(&context.shared), entry);
+        let entry = OpenEntry::new(Arc::clone(&context.shared), Arc::clone(&requester.recipient), entry);
         match queued.durable().await {
             Ok(()) => Ok(entry),
             Err(_) => Err(IntentError(Some(entry))),

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::cancellation::CancellationLimit;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, PathNames, RecipientFacts};
@@ -252,6 +253,8 @@ pub struct Recipient {
     pub report: WithheldReport,
     /// The rate limit of its requests, if it has one.
     pub rate: Option<DefaultDirectRateLimiter>,
+    /// The limit of exchanges that it cancels.
+    pub cancellations: CancellationLimit,
 }
 
 /// An agreement with a recipient.

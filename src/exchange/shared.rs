@@ -29,6 +29,10 @@ pub struct ListenerContext {
     pub authorities: Vec<String>,
     /// Time for a request's body to arrive.
     pub request_timeout: Duration,
+    /// Time from a request's head to the last byte of its response, unless the response may have no end.
+    pub response_timeout: Duration,
+    /// Lowest rate at which a request's body has to arrive, in bytes per second; 0: none.
+    pub min_body_rate: usize,
     /// The limit of concurrent exchanges, of all recipients and of each.
     pub exchanges: Arc<ConcurrencyLimit<Arc<str>>>,
 }
@@ -46,6 +50,8 @@ impl Default for ListenerContext {
         ListenerContext {
             authorities: Vec::new(),
             request_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(60 * 60),
+            min_body_rate: 256,
             exchanges: ConcurrencyLimit::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
         }
     }

@@ -110,7 +110,18 @@ impl Transfer {
     /// # Errors
     /// The [`Refusal`] that cuts the response.
     pub fn may_leave(&self) -> Result<(), Refusal> {
+        self.check_duration()?;
         self.grant.may_leave(self.endless)
+    }
+
+    /// Checks that the response is within its time. A response that may have no end has none.
+    fn check_duration(&self) -> Result<(), Refusal> {
+        let context = &self.grant.context;
+        if self.endless || context.began.elapsed() <= context.listener.response_timeout {
+            return Ok(());
+        }
+        // Before the first byte only the upstream can have taken so long.
+        Err(if self.sent == 0 { Refusal::UpstreamTimeout } else { Refusal::RequestTimeout })
     }
 
     /// Hands out a part of a body that passes unread, unless nothing may leave at this moment.
@@ -118,6 +129,7 @@ impl Transfer {
     /// # Errors
     /// The [`Refusal`] that cuts the response.
     pub async fn hand_out_unread(&self, part: Bytes) -> Result<Bytes, Refusal> {
+        self.check_duration()?;
         self.grant.hand_out_unread(self.endless, || part).await
     }
 
@@ -185,9 +197,10 @@ impl Transfer {
         self.finish("aborted", Outcome::Aborted);
     }
 
-    fn finish(&mut self, outcome: &'static str, closing: Outcome) {
+    /// Closes the exchange. False if it is closed.
+    fn finish(&mut self, outcome: &'static str, closing: Outcome) -> bool {
         let grant = &self.grant;
-        let Some(entry) = grant.take_entry() else { return };
+        let Some(entry) = grant.take_entry() else { return false };
         let (context, recipient, purpose) = (&grant.context, &**grant.recipient(), &*grant.purpose_name);
         let route = &*grant.route().name;
         context.shared.access_log.write(&AccessLogLine {
@@ -208,11 +221,14 @@ impl Transfer {
         let overhead = total.saturating_sub(self.waited);
         metrics.overhead.with_label_values(&[route]).observe(overhead.as_secs_f64());
         tracing::debug!(route, recipient, purpose, outcome, "exchange");
+        true
     }
 }
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        self.finish("aborted", Outcome::Aborted);
+        if self.finish("aborted", Outcome::Aborted) {
+            self.grant.count_cancellation();
+        }
     }
 }

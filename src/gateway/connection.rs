@@ -2,13 +2,13 @@
 //! longer accepted, and when the gateway stops.
 //!
 //! hyper has no idle timer for HTTP/2. While a stream's flow-control window is closed it does not poll the body, for as
-//! long as the peer answers pings. So each stream runs as a task of its own, which knows when its recipient last
-//! accepted data and resets the stream after [`ConnectionTimeouts::stall`].
+//! long as the peer answers pings. So each stream runs as a task of its own, which measures the rate at which its
+//! recipient takes data and resets the stream if the rate is below [`ConnectionTimeouts::rate`].
 
 use std::future::pending;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,12 +19,20 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client_access::ClientAccess;
+use super::connection_life::ConnectionLife;
+use super::delivery_rate::{MinimumRate, RateMeter};
 use super::gateway_end::GatewayEnd;
 
 /// Time for a request's head to arrive, from the connection or from the previous request on.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Time in which a recipient has to accept at least one byte of the written data.
+/// Time in which the peer of the admin listener has to accept at least one byte of the written data.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
+
+/// Lowest rate of responses if the configuration names none, in bytes per second.
+const MIN_RATE: usize = 256;
+/// Maximum bytes of a stream's frame, which is offered to the recipient at once: the smallest maximum of a DATA frame
+/// (RFC 9113, 6.5.2).
+const STREAM_FRAME: usize = 16 * 1024;
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +43,8 @@ pub(super) struct ConnectionTimeouts {
     pub(super) idle: Duration,
     /// Time for exchanges under way to end after the connection was asked to close.
     pub(super) close: Duration,
-    /// Time for a recipient to accept data that a stream offers (HTTP/2).
-    pub(super) stall: Duration,
+    /// Lowest rate at which a recipient has to take the data that a stream offers (HTTP/2).
+    pub(super) rate: MinimumRate,
 }
 
 impl Default for ConnectionTimeouts {
@@ -45,7 +53,7 @@ impl Default for ConnectionTimeouts {
             first: HEAD_TIME,
             idle: Duration::from_secs(60),
             close: Duration::from_secs(10),
-            stall: STALL_TIME,
+            rate: MinimumRate::of(MIN_RATE),
         }
     }
 }
@@ -58,6 +66,7 @@ impl Default for ConnectionTimeouts {
 pub(super) fn drive<C>(
     connection: C,
     gateway: GatewayEnd,
+    life: Arc<ConnectionLife>,
     access: Option<ClientAccess>,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
@@ -66,12 +75,13 @@ where
     C: GracefulConnection + Send,
     C::Error: Send,
 {
-    async move { drive_to_end(connection, gateway, access, streams, times).await }
+    async move { drive_to_end(connection, gateway, life, access, streams, times).await }
 }
 
 async fn drive_to_end<C: GracefulConnection>(
     connection: C,
     gateway: GatewayEnd,
+    life: Arc<ConnectionLife>,
     access: Option<ClientAccess>,
     streams: Option<StreamExecutor>,
     times: ConnectionTimeouts,
@@ -89,6 +99,7 @@ async fn drive_to_end<C: GracefulConnection>(
         () = gateway.begins() => {}
         () = access_ends.as_mut() => is_over = true,
         () = idle_for_too_long(streams.clone(), times) => {}
+        () = life.over() => {}
     }
     connection.as_mut().graceful_shutdown();
     let over = async {
@@ -130,7 +141,7 @@ async fn shutdown_overdue(streams: Option<StreamExecutor>, times: ConnectionTime
 #[derive(Clone, Debug)]
 pub(super) struct StreamExecutor {
     activity: Arc<StreamActivity>,
-    stall: Duration,
+    rate: MinimumRate,
 }
 
 #[derive(Debug)]
@@ -156,7 +167,7 @@ impl StreamExecutor {
             active: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
         };
-        StreamExecutor { activity: Arc::new(activity), stall: times.stall }
+        StreamExecutor { activity: Arc::new(activity), rate: times.rate }
     }
 
     /// Returns when there has been no stream for too long.
@@ -187,7 +198,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (flow, stall) = (Arc::new(StallDetector::new()), self.stall);
+        let flow = Arc::new(StallDetector::new(self.rate));
         self.activity.active.fetch_add(1, Ordering::AcqRel);
         let guard = ActiveStream(Arc::clone(&self.activity));
         tokio::spawn(STALL_DETECTOR.scope(Arc::clone(&flow), async move {
@@ -196,7 +207,7 @@ where
                 biased;
                 () = stream => {}
                 // hyper resets a stream whose future is dropped before its end.
-                () = flow.stalls(stall) => tracing::debug!("stream reset: its recipient accepts no data"),
+                () = flow.stalls() => tracing::debug!("stream reset: its recipient takes data too slowly"),
             }
         }));
     }
@@ -210,26 +221,34 @@ impl Drop for ActiveStream {
     }
 }
 
-/// Detects a recipient that accepts no data of a stream.
+/// Detects a recipient that takes the data of a stream too slowly.
 #[derive(Debug)]
 struct StallDetector {
-    clock: MillisecondClock,
-    /// Time since which data is offered and not accepted; zero if none is.
-    offered: AtomicU64,
+    period: Duration,
+    meter: Mutex<RateMeter>,
 }
 
 impl StallDetector {
-    fn new() -> StallDetector {
-        StallDetector { clock: MillisecondClock::new(), offered: AtomicU64::new(0) }
+    fn new(rate: MinimumRate) -> StallDetector {
+        StallDetector { period: rate.period, meter: Mutex::new(RateMeter::new(rate)) }
     }
 
-    /// Returns when data was offered for `limit` and none of it was accepted.
-    async fn stalls(&self, limit: Duration) {
+    fn meter(&self) -> MutexGuard<'_, RateMeter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when the recipient is too slow. An offer is noticed within a period.
+    async fn stalls(&self) {
         loop {
-            match self.offered.load(Ordering::Acquire) {
-                0 => sleep(limit).await,
-                since if self.clock.at(since) + limit <= Instant::now() => return,
-                since => sleep_until(self.clock.at(since) + limit).await,
+            let deadline = self.meter().deadline();
+            match deadline {
+                None => sleep(self.period).await,
+                Some(deadline) => {
+                    sleep_until(deadline).await;
+                    if self.meter().is_too_slow(Instant::now()) {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -255,17 +274,34 @@ impl MillisecondClock {
     }
 }
 
-/// A response body that tells the stall detector of its stream when data is offered, and when it was accepted.
+/// A response body that tells the stall detector of its stream when data is offered, and when it was taken.
 #[derive(Debug)]
 pub(super) struct StallReportingBody<B> {
     body: B,
     flow: Option<Arc<StallDetector>>,
+    /// The rest of a frame that is longer than [`STREAM_FRAME`].
+    rest: Bytes,
+    /// Bytes that are offered and not taken yet.
+    offered: usize,
 }
 
 impl<B> StallReportingBody<B> {
     /// Wraps the body of a stream. Outside of a stream's task the wrapper only delegates.
     pub(super) fn new(body: B) -> StallReportingBody<B> {
-        StallReportingBody { body, flow: STALL_DETECTOR.try_with(Arc::clone).ok() }
+        let flow = STALL_DETECTOR.try_with(Arc::clone).ok();
+        StallReportingBody { body, flow, rest: Bytes::new(), offered: 0 }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> StallReportingBody<B> {
+    /// Offers the next part of a frame. hyper polls again as soon as the window had room for a part of the last one.
+    fn offer(&mut self) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let part = self.rest.split_to(self.rest.len().min(STREAM_FRAME));
+        if let Some(flow) = &self.flow {
+            flow.meter().offer(Instant::now());
+        }
+        self.offered = part.len();
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 }
 
@@ -277,22 +313,32 @@ impl<B: Body<Data = Bytes> + Unpin> Body for StallReportingBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let StallReportingBody { body, flow } = self.get_mut();
-        let polled = Pin::new(body).poll_frame(context);
-        if let Some(flow) = flow {
-            // hyper polls again as soon as the window had room for a part of the last frame.
-            let offered = matches!(polled, Poll::Ready(Some(Ok(_))));
-            flow.offered.store(if offered { flow.clock.now() } else { 0 }, Ordering::Release);
+        let reporting = self.get_mut();
+        let Some(flow) = &reporting.flow else {
+            return Pin::new(&mut reporting.body).poll_frame(context);
+        };
+        let taken = std::mem::take(&mut reporting.offered);
+        if taken > 0 {
+            flow.meter().take(taken, Instant::now());
         }
-        polled
+        if reporting.rest.is_empty() {
+            match Pin::new(&mut reporting.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => reporting.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return other,
+            }
+        }
+        reporting.offer()
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
 
@@ -317,9 +363,14 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
     const PATIENT: ConnectionTimeouts =
-        ConnectionTimeouts { first: NEVER, idle: NEVER, close: NEVER, stall: NEVER };
+        ConnectionTimeouts { first: NEVER, idle: NEVER, close: NEVER, rate: slowest(NEVER) };
 
     type Sender = SendRequest<Empty<Bytes>>;
+
+    /// A byte in this period.
+    const fn slowest(period: Duration) -> MinimumRate {
+        MinimumRate { bytes_per_second: 0, period }
+    }
 
     struct Peers {
         sender: Sender,
@@ -329,6 +380,8 @@ mod tests {
         /// Receives an item whenever the body of a response is dropped.
         dropped: mpsc::UnboundedReceiver<()>,
         stage: watch::Sender<Stage>,
+        /// Two requests, of which none is counted by the server.
+        life: Arc<ConnectionLife>,
     }
 
     /// Sends an item when it is dropped.
@@ -372,14 +425,16 @@ mod tests {
             .serve_connection(TokioIo::new(near), service);
         let stage = watch::Sender::new(Stage::Serving);
         let gateway = GatewayEnd::new(stage.subscribe(), Stage::DrainNotice);
-        let server = async move { drive(connection, gateway, access, Some(streams), times).await.is_none() };
+        let life = Arc::new(ConnectionLife::new(2, NEVER));
+        let driven = drive(connection, gateway, Arc::clone(&life), access, Some(streams), times);
+        let server = async move { driven.await.is_none() };
         let server = tokio::spawn(server);
         let (sender, connection) = client::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
             .handshake(TokioIo::new(far))
             .await
             .unwrap();
-        Peers { sender, client: tokio::spawn(connection), server, dropped, stage }
+        Peers { sender, client: tokio::spawn(connection), server, dropped, stage, life }
     }
 
     async fn ask(sender: &mut Sender, path: &str) -> hyper::Result<Response<Incoming>> {
@@ -414,7 +469,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_whose_window_stays_closed_is_reset_and_its_connection_is_not() {
-        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, None).await;
+        let mut peers = peers(ConnectionTimeouts { rate: slowest(SHORT), ..PATIENT }, 0, None).await;
         let answer = ask(&mut peers.sender, "/endless").await.unwrap();
         peers.dropped.recv().await.unwrap();
         assert!(answer.into_body().collect().await.is_err(), "it was reset");
@@ -427,7 +482,7 @@ mod tests {
     /// The recipient is not at fault if the body waits for its upstream.
     #[tokio::test]
     async fn a_stream_that_offers_no_data_is_not_reset() {
-        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, None).await;
+        let mut peers = peers(ConnectionTimeouts { rate: slowest(SHORT), ..PATIENT }, 0, None).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
         assert!(peers.dropped.try_recv().is_err());
@@ -456,6 +511,18 @@ mod tests {
         tls.send_replace(other.server(false, &[]));
         assert!(busy.server.await.unwrap(), "it was cut");
         drop(answer);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_no_more_requests_ends() {
+        let mut peers = peers(PATIENT, 65_535, None).await;
+        let life = Arc::clone(&peers.life);
+        assert!(!life.count_request());
+        ask(&mut peers.sender, "/").await.unwrap();
+        assert!(!peers.client.is_finished());
+        assert!(life.count_request());
+        peers.client.await.unwrap().unwrap();
+        assert!(!peers.server.await.unwrap(), "closed, not cut");
     }
 
     #[tokio::test]

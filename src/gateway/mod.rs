@@ -11,7 +11,9 @@ mod authzen;
 mod client_access;
 mod client_certificate;
 mod connection;
+mod connection_life;
 mod connection_limit;
+mod delivery_rate;
 #[cfg(test)]
 mod differential;
 mod gateway_end;
@@ -22,6 +24,7 @@ mod listener;
 mod plaintext;
 mod probes;
 mod proxy_protocol;
+mod rated_stream;
 mod reload;
 mod service_manager;
 mod stage;
@@ -308,6 +311,8 @@ fn listeners(
         let context = ListenerContext {
             authorities: section.authorities.clone(),
             request_timeout: limits.request_timeout,
+            response_timeout: limits.response_timeout,
+            min_body_rate: limits.min_body_rate,
             exchanges: ConcurrencyLimit::new(
                 budget.listener_exchanges(limits.max_exchanges, max_exchanges),
                 limits.max_exchanges_per_recipient,
@@ -325,7 +330,7 @@ fn listeners(
         let per_address = per_address.unwrap_or(connections_per_address(budget.connections));
         let limit = ConnectionLimit::new(budget.connections, refused)
             .per_address(per_address, section.trusted_proxies.clone());
-        listeners.push(Listener::new(Acceptor::new(socket, limit), context, setup));
+        listeners.push(Listener::new(Acceptor::new(socket, limit), context, limits.clone(), setup));
     }
     Ok((listeners, certificates))
 }

@@ -201,9 +201,13 @@ mod tests {
         };
         let limits = config::ListenerLimits {
             request_timeout: Duration::ZERO,
+            response_timeout: Duration::ZERO,
+            min_body_rate: 0,
             max_exchanges: 1,
             max_exchanges_per_recipient: 1,
             max_connections_per_address: None,
+            max_requests_per_connection: 1,
+            max_connection_age: Duration::ZERO,
         };
         let listener = |port: u16, server: Option<&TlsServer>| ListenerSection {
             address: SocketAddr::from(([127, 0, 0, 1], port)),

@@ -101,7 +101,7 @@ where
         ExchangeStart::Answered(response) => return response.map(ResponseBody::whole),
         ExchangeStart::Forward(admitted, head) => (admitted, head),
     };
-    let body = RequestBody::new(body, admitted.max_request_body(), admitted.request_timeout());
+    let body = RequestBody::new(body, admitted.request_body_limits());
     let mut forwarded = head.map(|()| body);
     // Values that the application's own router and layers attached, such as axum's path parameters.
     *forwarded.extensions_mut() = parts.extensions;

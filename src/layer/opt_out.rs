@@ -19,7 +19,7 @@ where
     let response = match opt_out::begin(shared, &parts) {
         OptOutStep::Answered(response) => response,
         OptOutStep::ReadBody(post) => {
-            let body = RequestBody::new(body, post.max_body, post.time);
+            let body = RequestBody::new(body, post.body_limits);
             let failure = body.failure();
             let read = body.collect().await;
             let refused = |_| failure.get().copied().unwrap_or(Refusal::RequestMalformed);

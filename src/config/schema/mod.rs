@@ -165,6 +165,7 @@ mod tests {
         assert_eq!(listener["required"], json!(["address"]));
         assert_eq!(listener["properties"]["request-timeout"]["default"], "30s");
         assert_eq!(schema["$defs"]["upstream"]["properties"]["backup"]["default"], false);
+        assert_eq!(listener["properties"]["max-requests-per-connection"]["default"], 10000);
         assert_eq!(schema["properties"]["include"]["default"], json!([]));
         assert!(schema["$defs"]["listener-tls"]["required"].as_array().is_some_and(|keys| keys.len() == 2));
     }

@@ -130,12 +130,19 @@ const LISTENER: KeyTable = table(
         key("max-exchanges", Number),
         key("max-exchanges-per-recipient", Number),
         key("max-connections-per-address", Number),
+        key("max-requests-per-connection", Number),
+        key("max-connection-age", Duration),
+        key("response-timeout", Duration),
+        key("min-body-rate", Size),
         key("trusted-proxies", Texts),
         key("proxy-protocol", Flag),
         told("tls", Table(&LISTENER_TLS), "TLS of the listener. Without it the listener speaks plaintext."),
         ALLOW,
     ],
 );
+
+const LIMITS: KeyTable =
+    table("limits", "`[limits]`", &[key("memory", Size), key("memory-per-recipient", Size)]);
 
 const LISTENER_TLS: KeyTable = KeyTable {
     name: "listener-tls",
@@ -151,9 +158,6 @@ const LISTENER_TLS: KeyTable = KeyTable {
     ],
     required: &["certificate", "key"],
 };
-
-const LIMITS: KeyTable =
-    table("limits", "`[limits]`", &[key("memory", Size), key("memory-per-recipient", Size)]);
 
 const ADMIN: KeyTable = table("admin", "`[admin]`", &[key("address", Text)]);
 

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
 use crate::exchange::concurrency::{ConcurrencyPermit, LimitReached};
-use crate::exchange::{Refusal, SharedState, screen};
+use crate::exchange::{Refusal, RequestBodyLimits, SharedState, screen};
 use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
 
@@ -55,10 +55,8 @@ pub(crate) enum OptOutStep {
 pub(crate) struct OptOutPost {
     person: SubjectId,
     content_type: Option<HeaderValue>,
-    /// Maximum bytes of the body.
-    pub(crate) max_body: usize,
-    /// Time for the body to arrive.
-    pub(crate) time: Duration,
+    /// The bounds of the body.
+    pub(crate) body_limits: RequestBodyLimits,
     _permit: ConcurrencyPermit<SubjectId>,
 }
 
@@ -82,8 +80,11 @@ fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
             Ok(OptOutStep::ReadBody(OptOutPost {
                 person,
                 content_type: parts.headers.get(CONTENT_TYPE).cloned(),
-                max_body: MAX_BODY,
-                time: listener.request_timeout.min(BODY_TIME),
+                body_limits: RequestBodyLimits {
+                    max_bytes: MAX_BODY,
+                    time: listener.request_timeout.min(BODY_TIME),
+                    min_rate: listener.min_body_rate,
+                },
                 _permit: permit,
             }))
         }
