@@ -11,7 +11,7 @@ if [ "${1:-}" = --profile ]; then profile=$2; fi
 folder=$profile
 [ "$profile" != dev ] || folder=debug
 target=${CARGO_TARGET_DIR:-target}
-out=$PWD/$target/release-files
+out=$PWD/target/release-files
 helm=$(command -v helm || echo "$PWD/target/tools/helm")
 
 rm -rf "$out"
@@ -19,6 +19,15 @@ mkdir -p "$out"
 echo "==> the program"
 cargo build --profile "$profile" --locked --bin purposegate
 install -m 755 "$target/$folder/purposegate" "$out/"
+echo "==> manual pages and completions"
+# Cargo.toml names these files for the package.
+rm -rf target/package-files
+mkdir -p target/package-files/completions
+"$out/purposegate" man --out target/package-files/man
+for shell in bash zsh fish; do
+    "$out/purposegate" completions "$shell" >"target/package-files/completions/$shell"
+done
+gzip --best --no-name target/package-files/man/*
 echo "==> the Debian package"
 cargo deb --no-build --profile "$profile" --output "$out/"
 echo "==> the bill of materials"
