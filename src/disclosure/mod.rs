@@ -13,6 +13,7 @@
 //! The storage is a hash chain of lines in segment files. The interface would allow a Merkle log in its place.
 
 mod accounting;
+mod act;
 mod chain;
 mod checkpoint;
 mod fold;
@@ -41,6 +42,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use accounting::{AccountedCategory, AccountedExchange, accounting};
+pub use act::{ActFilter, AdministrativeAct, RecordedAct, acts};
 pub use checkpoint::Checkpoint;
 pub use fold::{ExchangeFilter, ReadError, decision, export};
 pub use last_position::last_position;

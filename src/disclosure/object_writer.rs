@@ -20,12 +20,17 @@ pub(super) type RecordBody = Vec<u8>;
 pub(super) struct ObjectWriter(String);
 
 impl ObjectWriter {
-    /// Writes the members with which every record of an exchange begins.
-    pub(super) fn begin_record(kind: &'static str, decision: &str, time: Timestamp) -> ObjectWriter {
+    /// Writes the members with which every record of an exchange or of an act begins: its kind, its id as a named member,
+    /// and its time.
+    pub(super) fn begin_record(
+        kind: &'static str,
+        (name, id): (&'static str, &str),
+        time: Timestamp,
+    ) -> ObjectWriter {
         // Most records fit into this capacity.
         let mut members = ObjectWriter(String::with_capacity(1024));
         members.word("kind", kind);
-        members.word("decision", decision);
+        members.word(name, id);
         members.name("time");
         members.0.push('"');
         // Writing to a string cannot fail.

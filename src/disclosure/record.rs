@@ -155,7 +155,7 @@ pub(super) fn intent(
         factors,
     } = intent;
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
-    let mut members = ObjectWriter::begin_record(kind, decision, *time);
+    let mut members = ObjectWriter::begin_record(kind, ("decision", decision), *time);
     members.text("recipient", recipient);
     if let Some(actor) = actor {
         members.word("actor", pseudonyms.of(*actor).as_str());
@@ -200,7 +200,7 @@ pub(super) fn window(
         withheld_subjects: untouched,
         categories,
     } = window;
-    let mut members = ObjectWriter::begin_record("window", decision, time);
+    let mut members = ObjectWriter::begin_record("window", ("decision", decision), time);
     members.number("position", position.0);
     if *stale {
         members.flag("stale");
@@ -231,7 +231,7 @@ pub(super) fn window(
 }
 
 pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> RecordBody {
-    let mut members = ObjectWriter::begin_record("close", decision, time);
+    let mut members = ObjectWriter::begin_record("close", ("decision", decision), time);
     members.text("outcome", &outcome.to_string());
     members.into_body()
 }

@@ -55,6 +55,9 @@ pub(super) enum AuditVerb {
         /// Only the exchange with this decision's id
         #[arg(long, value_name = "ID")]
         decision: Option<String>,
+        /// Show who looked at what is on record about people, and why, instead of exchanges
+        #[arg(long, conflicts_with_all = ["recipient", "purpose", "decision"])]
+        acts: bool,
         /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: super::Format,
@@ -166,7 +169,7 @@ pub(super) fn run(
 ) -> io::Result<u8> {
     match verb {
         AuditVerb::Verify { at: _, since } => verify::verify(logs, since.as_deref(), out, err),
-        AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
+        AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, acts, format } => {
             // The log holds the id of the purpose; the argument may be an alias.
             let purpose = purpose.as_ref().map(|given| {
                 let vocabulary = configured.map(|configured| &*configured.vocabulary);
@@ -187,6 +190,7 @@ pub(super) fn run(
                 }
             }
             match decision {
+                _ if *acts => show::acts(&shown, *format, out, err),
                 Some(id) => show::decision(&shown, id, *format, out, err),
                 None => show::exchanges(&shown, configured, *format, out, err),
             }

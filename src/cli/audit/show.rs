@@ -9,7 +9,9 @@ use crate::cli::Format;
 use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::cli::findings::counted;
 use crate::cli::ledger_location::LedgerLocation;
-use crate::disclosure::{self, ExchangeFilter, LogSelection, ReadError, RepeatedDecision};
+use crate::disclosure::{
+    self, ActFilter, ExchangeFilter, LogSelection, ReadError, RecordedAct, RepeatedDecision,
+};
 use crate::finding::nearest;
 
 /// Prints the exchanges that match. A decision that two logs have is a finding.
@@ -47,6 +49,49 @@ pub(super) fn exchanges(
         }
         Err(error) => unusable(&with_causes(&error), err),
     }
+}
+
+/// Prints the acts that match, log by log.
+///
+/// # Errors
+/// If writing fails.
+pub(super) fn acts(
+    logs: &[LogSelection],
+    format: Format,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let (mut out, mut is_empty) = (BufWriter::new(out), true);
+    for LogSelection { folder, filter, running: _ } in logs {
+        let filter = ActFilter { since: filter.since, subject: filter.subject.clone() };
+        let read = disclosure::acts(folder, &filter, |act| {
+            is_empty = false;
+            match format {
+                Format::Json => writeln!(out, "{}", serde_json::to_string(act)?),
+                Format::Text => writeln!(out, "{}", act_text(act)),
+            }
+        });
+        if let Err(error) = read {
+            return finish(Err(error), out, err);
+        }
+    }
+    if is_empty {
+        writeln!(err, "note: no act in the log matches")?;
+    }
+    finish(Ok(()), out, err)
+}
+
+/// Renders an act in one line. The reason is escaped: it must not begin a line of its own.
+fn act_text(act: &RecordedAct) -> String {
+    let RecordedAct { act: id, time, actor, role, resource, subject, of_decision, reason, gateway: _ } = act;
+    let actor = actor.as_deref().unwrap_or("nobody signed in");
+    let role = role.as_deref().unwrap_or("-");
+    let object = subject.as_deref().or(of_decision.as_deref()).unwrap_or("-");
+    let mut line = format!("{time}  {id}  {actor}  {role}  {resource}  {object}");
+    if let Some(reason) = reason {
+        line.push_str(&format!("  {reason:?}"));
+    }
+    line
 }
 
 /// Prints the exchange with this decision's id, as each log that contains it has it.
