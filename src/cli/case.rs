@@ -184,6 +184,13 @@ fn list(
     Ok(0)
 }
 
+/// An approver by name; a name that nobody verified is marked.
+fn approver(shown: &Value) -> Option<String> {
+    let name = shown.get("name")?.as_str()?;
+    let is_verified = shown.get("verified").and_then(Value::as_bool) == Some(true);
+    Some(if is_verified { name.to_owned() } else { format!("{name} (unverified)") })
+}
+
 /// A case in one line; the people are counted and not named.
 fn line(case: &Map<String, Value>) -> String {
     let text = |member: &str| case.get(member).and_then(Value::as_str).unwrap_or_default();
@@ -192,7 +199,9 @@ fn line(case: &Map<String, Value>) -> String {
         list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
     };
     let people = case.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
-    let approvers = several("approvers");
+    let approvers = case.get("approvers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let approvers: Vec<String> = approvers.iter().filter_map(approver).collect();
+    let approvers = approvers.join(", ");
     let approved =
         if approvers.is_empty() { "not approved".to_owned() } else { format!("approved by {approvers}") };
     format!(
@@ -266,7 +275,12 @@ mod tests {
         );
         assert_eq!(run_in(&folder, "approve C-7 --approver Ada").0, 0);
         assert_eq!(run_in(&folder, "approve C-7 --approver Ben --evidence memo-3").0, 0);
-        assert!(list().contains("in-force") && list().contains("(approved by Ada, Ben)"), "{}", list());
+        assert!(
+            list().contains("in-force")
+                && list().contains("(approved by Ada (unverified), Ben (unverified))"),
+            "{}",
+            list()
+        );
         let shown: Value = serde_json::from_str(&run_in(&folder, "list --format json").1).unwrap();
         assert_eq!(shown["subjects"], json!(["ada", "ben"]));
         assert_eq!(run_in(&folder, "end C-7").0, 0);

@@ -244,7 +244,7 @@ impl LedgerClient for AdminClient {
             changed: bool,
             error: Option<String>,
         }
-        let Batch { from, name, keep_unknown_recipients } = batch;
+        let Batch { from, name, keep_unknown_recipients, sender: _ } = batch;
         let keep = keep_unknown_recipients.then_some("true");
         let from = from.to_string();
         let parameters = [("from", Some(from.as_str())), ("keep-unknown-recipients", keep)];

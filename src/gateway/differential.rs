@@ -269,7 +269,7 @@ async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Sh
         }
     }
     let all = lines.lines().count();
-    let batch = Batch { from: 1, name: None, keep_unknown_recipients: true };
+    let batch = Batch { from: 1, name: None, keep_unknown_recipients: true, ..Batch::default() };
     ledger
         .import(lines.as_bytes(), batch, Timestamp::now(), |line| taken += usize::from(line.outcome.is_ok()))
         .await;

@@ -171,7 +171,7 @@ impl StaleState {
     }
 
     async fn tell(&self, line: &str) -> Position {
-        let batch = Batch { from: 1, name: None, keep_unknown_recipients: false };
+        let batch = Batch::default();
         let mut position = Position(0);
         let accepted = |line: LineResult| position = line.outcome.unwrap().position;
         self.shared.ledger.import(line.as_bytes(), batch, jiff::Timestamp::now(), accepted).await;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::event::Event;
 use super::event_json::member::write_registration;
@@ -104,8 +104,9 @@ fn status(ended: bool, approvals: usize) -> CaseStatus {
 /// The events of one case, merged.
 struct CaseHistory<'e> {
     registration: &'e Registration,
-    /// The people who approved the case, by normalized name; the value is the name as it was first written.
-    approvers: BTreeMap<String, &'e str>,
+    /// The people who approved the case, by normalized name; the value is the name as it was first written, and true if
+    /// it was verified.
+    approvers: BTreeMap<String, (&'e str, bool)>,
     ended: bool,
 }
 
@@ -121,7 +122,9 @@ impl<'e> CaseHistory<'e> {
                     Some(known) => ended |= known != &**other,
                 },
                 EventKind::CaseApproved { approver } => {
-                    approvers.entry(approver.normalized()).or_insert(&*approver.0);
+                    let recorded_by = event.provenance.recorded_by.as_ref();
+                    let verified = recorded_by.is_some_and(|by| by.verified && approver.is(&by.name));
+                    approvers.entry(approver.normalized()).or_insert((&*approver.0, verified));
                 }
                 EventKind::CaseEnded => ended = true,
                 _ => {}
@@ -197,7 +200,9 @@ pub(super) fn json<'e>(
         shown.insert(name.to_owned(), value);
     });
     let status = status(ended || registration.end <= now, approvers.len());
-    shown.insert("approvers".to_owned(), approvers.into_values().collect());
+    let approvers =
+        approvers.into_values().map(|(name, verified)| json!({ "name": name, "verified": verified }));
+    shown.insert("approvers".to_owned(), approvers.collect());
     shown.insert("state".to_owned(), status.name().into());
     Some(shown)
 }

@@ -11,7 +11,7 @@ use super::entity_state::EntityState;
 use super::event::{Event, EventDraft};
 use super::event_json;
 use super::kinds::{EventEffect, EventKind};
-use super::payload::FactPatch;
+use super::payload::{FactPatch, Provenance};
 use super::store::{IdempotencyDigest, RequestDigest, StoredEntity};
 use super::terms::TermLookup;
 use crate::decision::ConsentStatus;
@@ -82,7 +82,8 @@ pub(super) fn canonical_text(draft: &EventDraft, terms: &dyn TermLookup) -> Stri
     let event = Event {
         kind: draft.kind.clone(),
         at: draft.at.unwrap_or(Timestamp::MIN),
-        provenance: draft.provenance.clone(),
+        // The same event, sent again with another credential, is the same event.
+        provenance: Provenance { recorded_by: None, ..draft.provenance.clone() },
     };
     serde_json::Value::Object(event_json::write(&event, terms)).to_string()
 }

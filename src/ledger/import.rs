@@ -20,6 +20,7 @@ use super::event_json::{self, EventError};
 use super::idempotency::{self, KeySource};
 use super::kinds::EventEffect;
 use super::outcome::{Acknowledgement, AppendError};
+use super::sender::{EventSender, SenderError};
 use super::terms::TermLookup;
 
 /// The prefix of the names of batches that are files. The digest of the file follows; a pipe has none.
@@ -41,11 +42,13 @@ pub struct Batch<'b> {
     /// True to also record events about recipients and namespaces that the configuration does not have. An export may
     /// name former ones.
     pub keep_unknown_recipients: bool,
+    /// Who sends the batch.
+    pub sender: EventSender<'b>,
 }
 
 impl Default for Batch<'_> {
     fn default() -> Self {
-        Batch { from: 1, name: None, keep_unknown_recipients: false }
+        Batch { from: 1, name: None, keep_unknown_recipients: false, sender: EventSender::Owner }
     }
 }
 
@@ -67,6 +70,9 @@ pub enum LineError {
     /// The ledger did not record the event.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The sender may not record the event.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
 }
 
 /// The maximum time for which an import occupies a worker of the runtime before it yields.
@@ -126,7 +132,8 @@ impl Ledger {
         batch: Batch<'_>,
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
-        let (entity, draft) = event_json::parse_line(text, self.terms())?;
+        let (entity, mut draft) = event_json::parse_line(text, self.terms())?;
+        batch.sender.sign(&mut draft)?;
         self.check(&entity, &draft.kind, batch.keep_unknown_recipients)?;
         let key = line_key(line, text, &draft, batch.name, self.terms());
         let once = key.map(|key| self.idempotency(&entity, &key, KeySource::Line, &draft));

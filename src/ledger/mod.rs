@@ -43,6 +43,7 @@ mod payload;
 mod policy_memory;
 mod position_mark;
 mod request;
+mod sender;
 mod sequencer;
 #[cfg(test)]
 mod simulation;
@@ -71,7 +72,7 @@ pub use entity::{Entity, EntityKind};
 pub use event::{Event, EventDraft};
 pub use event_json::{
     EventError, EventForm, MAX_EVENT_BYTES, any_event, case_id, component_name, event_components, parse,
-    parse_case, parse_line, parse_of_kind, person, recipient_name, term_components, write,
+    parse_approval, parse_case, parse_line, parse_of_kind, person, recipient_name, term_components, write,
 };
 pub use figures::LedgerFigures;
 pub use fold::{controller as fold_controller, subject as fold_subject};
@@ -79,10 +80,11 @@ pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
 pub use lease::Freshness;
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
-pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, Registration, Right};
+pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use position_mark::PositionMark;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
+pub use sender::{EventSender, SenderError};
 pub use state_json::{controller_json, subject_json};
 #[cfg(feature = "postgres")]
 pub use store::postgres::{PostgresError, PostgresFailure, PostgresOptions, PostgresStore};

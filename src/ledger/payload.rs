@@ -165,15 +165,20 @@ impl Approver {
     /// True if the name consists of characters that cannot be confused: two approvals must come from two people, and
     /// look-alike letters of another alphabet, or invisible characters, would let one person approve under two names.
     /// Only new events are checked; recorded ones are accepted as they are.
-    pub(super) fn has_distinct_characters(&self) -> bool {
+    pub(crate) fn has_distinct_characters(&self) -> bool {
         let is_distinct = |byte: u8| byte.is_ascii_alphanumeric() || b"._@- ".contains(&byte);
         let name = self.0.trim_ascii();
         name.bytes().all(is_distinct) && name.bytes().any(|byte| byte.is_ascii_alphanumeric())
     }
 
+    /// True if a name means the same person.
+    pub(super) fn is(&self, name: &str) -> bool {
+        Approver(Arc::from(name)).normalized() == self.normalized()
+    }
+
     /// Returns the name reduced to lowercase letters and digits. Two approvers are the same person if their
     /// normalized names are equal.
-    pub(super) fn normalized(&self) -> String {
+    pub(crate) fn normalized(&self) -> String {
         self.0.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     }
 }
@@ -187,4 +192,15 @@ pub struct Provenance {
     pub channel: Option<Arc<str>>,
     /// Reference to a proof, such as a form or a memo.
     pub evidence: Option<Arc<str>>,
+    /// Who recorded the event.
+    pub recorded_by: Option<RecordedBy>,
+}
+
+/// The person or program that recorded an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedBy {
+    /// The name.
+    pub name: Arc<str>,
+    /// True if the name is that of a credential of the admin API; false if somebody only said it.
+    pub verified: bool,
 }

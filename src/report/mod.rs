@@ -65,7 +65,8 @@ pub struct SubjectReport {
     pub contacts: BTreeSet<String>,
     /// The state that is in force; `None` if the ledger does not know the person.
     pub state: Option<Map<String, Value>>,
-    /// The recorded events about the person, as they were recorded.
+    /// The recorded events about the person, as they were recorded, but without who recorded them: that is personal data of
+    /// somebody else (CJEU C-579/21).
     pub events: Vec<Map<String, Value>>,
     /// The origins of the data of each category.
     pub sources: Vec<DataSource>,
@@ -176,12 +177,18 @@ pub fn report(
         made: now,
         contacts: packs.iter().map(|pack| pack.manifest().contact.clone()).collect(),
         state,
-        events: history.iter().map(|past| ledger::write(&past.event, archive.terms())).collect(),
+        events: history.iter().map(|past| event_for_person(&past.event, archive.terms())).collect(),
         sources: origins(&processing),
         processing,
         retention: retention(packs),
         disclosures,
     }))
+}
+
+fn event_for_person(event: &ledger::Event, terms: &dyn ledger::TermLookup) -> Map<String, Value> {
+    let mut members = ledger::write(event, terms);
+    members.remove("recorded-by");
+    members
 }
 
 /// Returns what was disclosed about the person, except under cases that are still confidential.

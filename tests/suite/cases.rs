@@ -162,7 +162,10 @@ fn cases_are_listed_with_their_state() {
     let states: Vec<_> =
         list.as_array().unwrap().iter().map(|case| (&case["case"], &case["state"])).collect();
     assert_eq!(states, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
-    assert_eq!(list[0]["approvers"], json!(["ada", "ben"]));
+    assert_eq!(
+        list[0]["approvers"],
+        json!([{ "name": "ada", "verified": false }, { "name": "ben", "verified": false }])
+    );
     assert_eq!(gateway.get_admin("/v1/cases/C-8").json(), list[1]);
     assert_eq!(gateway.get_admin("/v1/cases/C-9").status, 404);
 }

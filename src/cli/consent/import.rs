@@ -52,7 +52,8 @@ pub(super) fn import(
                 written = std::mem::replace(&mut written, Ok(())).and_then(print);
             }
         };
-        client.import(&chunk, Batch { from, name: Some(&batch), keep_unknown_recipients }, &mut report)?;
+        let batch = Batch { from, name: Some(&batch), keep_unknown_recipients, ..Batch::default() };
+        client.import(&chunk, batch, &mut report)?;
         bar.set(bytes_read);
         if !bar.is_drawn() {
             progress.report(err)?;

@@ -437,7 +437,7 @@ subject = "@.id"
         async fn tell(&self, subject: &str, kind: &str) {
             let line =
                 format!(r#"{{"subject": "{subject}", "kind": "{kind}", "purpose": "direct-marketing"}}"#);
-            let batch = Batch { from: 1, name: None, keep_unknown_recipients: false };
+            let batch = Batch::default();
             let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
             self.shared.ledger.import(line.as_bytes(), batch, Timestamp::now(), accepted).await;
         }

@@ -15,7 +15,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use error::{EventError, MAX_EVENT_BYTES};
 pub use ids::{case_id, person, recipient_name};
@@ -24,7 +24,7 @@ pub use schema::{EventForm, any_event, component_name, event_components, term_co
 use crate::ledger::entity::{Entity, EntityKind};
 use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::kinds::{EventKind, MEMBERS};
-use crate::ledger::payload::Provenance;
+use crate::ledger::payload::{Provenance, RecordedBy};
 use crate::ledger::terms::TermLookup;
 use crate::vocabulary::SubjectId;
 use reader::MemberReader;
@@ -78,6 +78,22 @@ pub fn parse_case(
     terms: &dyn TermLookup,
 ) -> Result<(Entity, EventDraft), EventError> {
     read_line(&mut MemberReader::new(text)?.with_kind("case-registered")?.or_case_id(fresh_id), terms)
+}
+
+/// Parses the approval of a case. An approval without `approver` is by `signed_in`.
+///
+/// # Errors
+/// [`EventError`] for the first error found.
+pub fn parse_approval(
+    text: &[u8],
+    signed_in: Option<&str>,
+    terms: &dyn TermLookup,
+) -> Result<EventDraft, EventError> {
+    let mut members = MemberReader::new(text)?.with_kind("case-approved")?;
+    if let Some(name) = signed_in {
+        members = members.or_approver(name);
+    }
+    draft_about(EntityKind::Case, &mut members, terms)
 }
 
 /// Reads an event and checks that it is about an entity of the given kind.
@@ -138,6 +154,7 @@ fn read_draft(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Even
         notice: members.provenance("notice")?,
         channel: members.provenance("channel")?,
         evidence: members.provenance("evidence")?,
+        recorded_by: members.recorded_by()?,
     };
     let kind = EventKind::read(&name, members, terms)?;
     check(&kind, &provenance, terms)?;
@@ -172,7 +189,7 @@ fn check(kind: &EventKind, provenance: &Provenance, terms: &dyn TermLookup) -> R
 
 /// Writes an event with the members that it was parsed from.
 pub fn write(event: &Event, terms: &dyn TermLookup) -> Map<String, Value> {
-    let Event { kind, at, provenance: Provenance { notice, channel, evidence } } = event;
+    let Event { kind, at, provenance: Provenance { notice, channel, evidence, recorded_by } } = event;
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| {
         members.insert(name.to_owned(), value);
@@ -184,6 +201,9 @@ pub fn write(event: &Event, terms: &dyn TermLookup) -> Map<String, Value> {
         if let Some(value) = value {
             put(name, (&**value).into());
         }
+    }
+    if let Some(RecordedBy { name, verified }) = recorded_by {
+        put("recorded-by", json!({ "name": &**name, "verified": verified }));
     }
     members
 }

@@ -11,7 +11,7 @@ use super::error::{EventError, MAX_EVENT_BYTES};
 use super::ids::{check_namespace, recipient_name};
 use super::value::{JsonValue, repeated_member};
 use crate::decision::Addressee;
-use crate::ledger::payload::{FactPatch, Patch, Registration, Right};
+use crate::ledger::payload::{FactPatch, Patch, RecordedBy, Registration, Right};
 use crate::ledger::terms::{TermList, TermLookup, nearest_term};
 use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, RelationId, SubjectId, date, region};
 
@@ -29,7 +29,7 @@ pub(in crate::ledger) struct MemberReader {
 }
 
 /// The members that events of all kinds can have.
-const COMMON: &[&str] = &["kind", "at", "notice", "channel", "evidence"];
+const COMMON: &[&str] = &["kind", "at", "notice", "channel", "evidence", "recorded-by"];
 
 impl MemberReader {
     /// Parses a JSON object.
@@ -131,6 +131,29 @@ impl MemberReader {
             }
             text => Ok(text.map(Arc::from)),
         }
+    }
+
+    /// Reads the member `recorded-by`: an object of `name` and `verified`.
+    pub(in crate::ledger) fn recorded_by(&mut self) -> Result<Option<RecordedBy>, EventError> {
+        let malformed = || EventError::invalid("recorded-by", "is not an object of `name` and `verified`");
+        let mut members = match self.take("recorded-by") {
+            None => return Ok(None),
+            Some(JsonValue::Object(left)) if repeated_member(&left).is_none() => {
+                MemberReader { left, stored: self.stored }
+            }
+            Some(_) => return Err(malformed()),
+        };
+        let name = members.short_text("name").map_err(|_| malformed())?;
+        let verified = members.take("verified").as_ref().and_then(flag).ok_or_else(malformed)?;
+        if members.left.is_empty() { Ok(Some(RecordedBy { name, verified })) } else { Err(malformed()) }
+    }
+
+    /// Sets the member `approver` if the event has none.
+    pub(in crate::ledger) fn or_approver(mut self, name: &str) -> MemberReader {
+        if !self.left.iter().any(|(member, _)| member == "approver") {
+            self.left.push(("approver".to_owned(), JsonValue::Text(name.to_owned())));
+        }
+        self
     }
 
     /// Reads a purpose of the vocabulary.

@@ -107,6 +107,19 @@ fn event_component(form: EventForm, kind: KindSchema) -> Value {
             json!({ "type": "string", "minLength": 1, "maxLength": bound, "description": description }),
         );
     }
+    put(
+        "recorded-by",
+        json!({
+            "type": "object",
+            "description": "Who recorded the event. The gateway sets it to the actor that is signed in, and otherwise `verified` to false.",
+            "properties": {
+                "name": super::member_schema::short_text(),
+                "verified": { "type": "boolean", "description": "True if the name is that of a credential." },
+            },
+            "required": ["name", "verified"],
+            "additionalProperties": false,
+        }),
+    );
     required.insert(0, "kind");
     let mut conditions: Vec<Value> = Vec::new();
     for member in members {
@@ -269,7 +282,7 @@ mod tests {
             assert_eq!(schema["additionalProperties"], false);
             let described = schema["properties"].as_object().unwrap();
             let mut expected: Vec<&str> = members.concat();
-            expected.extend(["kind", "at", "notice", "channel", "evidence"]);
+            expected.extend(["kind", "at", "notice", "channel", "evidence", "recorded-by"]);
             expected.sort_unstable();
             let mut found: Vec<&str> = described.keys().map(String::as_str).collect();
             found.sort_unstable();

@@ -22,7 +22,10 @@ async fn a_case_is_in_force_from_its_second_approval_and_survives_reopen_and_exp
     assert!(in_force(&ledger));
     let shown = ledger.archive().cases(now()).unwrap();
     assert_eq!(shown.len(), 1);
-    assert_eq!(shown[0]["approvers"], serde_json::json!(["ada", "ben"]));
+    assert_eq!(
+        shown[0]["approvers"],
+        serde_json::json!([{ "name": "ada", "verified": false }, { "name": "ben", "verified": false }])
+    );
     assert_eq!(shown[0]["state"], "in-force");
 
     let mut lines = String::new();
