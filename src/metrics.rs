@@ -106,6 +106,8 @@ metrics! {
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
         "Reloads of configuration and policy: loaded or failed.";
+    admin_refusals: IntCounterVec = "admin_refusals_total" ["code"]
+        "Requests to the admin API that were refused before they reached a resource, by problem code.";
     connections_refused: IntCounterVec = "connections_refused_total" ["listener"]
         "Connections refused because the maximum number was open, by the listener's address, or admin, or probes.";
     connections_failed: IntCounterVec = "connections_failed_total" ["listener", "reason"]

@@ -170,7 +170,8 @@ fn identity_claim(
     Some(IdentityClaim { claim: claim?.value.to_owned(), ids })
 }
 
-fn hash(text: &str) -> Option<KeyHash> {
+/// Reads the hash of an API key or a token: `sha256:` and 64 hexadecimal digits.
+pub(super) fn hash(text: &str) -> Option<KeyHash> {
     let digits = text.strip_prefix("sha256:")?;
     if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;

@@ -32,6 +32,7 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "agreement-ended",
     "agreement-missing",
     "allow-unused",
+    "approvers-unverified",
     "authority-without-crl",
     "category-members-differ",
     "certificate-ended",
@@ -58,8 +59,12 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
 pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
     let mut operations = OperationLints::new(config);
-    for document in documents {
+    for (at, document) in documents.enumerate() {
         let mut root = document.root("a file of the configuration");
+        // Only the first file has `[admin]`.
+        if at == 0 {
+            check_approvers(&mut root, config);
+        }
         if !root.texts("policy").is_empty() {
             check_pack(&mut root, config.packs.first());
         }
@@ -177,6 +182,24 @@ impl<'c> OperationLints<'c> {
             })
         })
     }
+}
+
+/// Warns about approvals that anybody can give under any name.
+fn check_approvers(root: &mut Fields<'_>, config: &Config) {
+    let needs_case = |recipient: &&Arc<Recipient>| {
+        config.vocabulary.legal_reference_for(recipient.in_agreement.kind).is_some()
+    };
+    let Some(recipient) = config.recipients.iter().find(needs_case) else { return };
+    if !config.admin.actors.is_empty() {
+        return;
+    }
+    let at = root.fields("admin", "`[admin]`").map_or(root.at(), |fields| fields.at());
+    let finding = Finding::warning(
+        "approvers-unverified",
+        format!("who approves a case of `{}` is not verified", recipient.name),
+    );
+    let hint = "add `tokens` to `[admin]`, one for each approver, with `roles = [\"cases\"]`: without them a name that is given counts";
+    root.document().find(finding.label("without actors").hint(hint), at);
 }
 
 fn check_tls(mut fields: Fields<'_>, listener: &ListenerSection, now: Timestamp) {

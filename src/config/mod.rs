@@ -16,6 +16,7 @@ mod mapping;
 pub(crate) mod memory;
 mod namespace;
 pub mod pack;
+mod rate;
 mod recipient;
 mod request;
 mod route;
@@ -37,9 +38,9 @@ use jiff::Timestamp;
 pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminSection, AuditSection, DrainSection, GatewayLog, HealthCheckSection, KeysSection,
-    LimitsSection, ListenerLimits, ListenerSection, ListenerTls, ProbesSection, UpstreamHeaders,
-    UpstreamOrigin, UpstreamSection, UpstreamTls,
+    AccessLogSection, AdminActor, AdminActors, AdminRole, AdminSection, AuditSection, DrainSection,
+    GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits, ListenerSection, ListenerTls,
+    ProbesSection, UpstreamHeaders, UpstreamOrigin, UpstreamSection, UpstreamTls,
 };
 pub use status_endpoint::status_endpoint;
 pub use tls::crl::RevocationList;
@@ -212,8 +213,7 @@ struct Part<'d> {
 }
 
 /// Returns the files that the TLS section of a listener names.
-fn tls_files(listener: &ListenerSection) -> Vec<PathBuf> {
-    let Some(tls) = &listener.tls else { return Vec::new() };
+fn tls_files(tls: &ListenerTls) -> Vec<PathBuf> {
     let TlsFiles { certificate, key, client_ca, crls, client_required: _ } = &tls.files;
     [certificate, key].into_iter().chain(client_ca).chain(crls).cloned().collect()
 }
@@ -232,8 +232,6 @@ fn assemble<'d>(
     let purpose_header = section::purpose_header(&mut main);
     let limits = section::limits(&mut main);
     let listeners = section::listeners(&mut main, host);
-    let admin = section::admin(&mut main);
-    let probes = section::probes(&mut main, &listeners, &admin);
     let ledger = ledger::read(&mut main);
     let audit = section::audit(&mut main);
     let keys = section::keys(&mut main, &ledger.url);
@@ -245,8 +243,10 @@ fn assemble<'d>(
     let upstreams = section::upstreams(&mut parts, &purpose_header);
     let (recipients, credentials, issuers) = recipient::read_all(&mut parts, &packs.terms(0), host);
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
-    // A section of the first file, read last: its limit depends on all packs.
+    // Sections of the first file, read last: they depend on all packs and on the keys of all recipients.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
+    let admin = parts.first_mut().map(|main| section::admin(main, &credentials)).unwrap_or_default();
+    let probes = parts.first_mut().and_then(|main| section::probes(main, &listeners, &admin));
     for mut part in parts {
         part.fields.allow();
         part.fields.end();
@@ -254,7 +254,8 @@ fn assemble<'d>(
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(check_vocabularies(&packs));
     let ConfigFiles { mut files, revision } = read;
-    files.extend(listeners.iter().flat_map(tls_files));
+    let tls = listeners.iter().map(|listener| &listener.tls).chain([&admin.tls]);
+    files.extend(tls.flatten().flat_map(tls_files));
     files.extend(upstreams.all.iter().flat_map(UpstreamSection::files).cloned());
     files.extend(issuers.files);
     let mut folders: Vec<PathBuf> =

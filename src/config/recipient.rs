@@ -1,13 +1,12 @@
 //! Reads `[[recipient]]`: kind, purposes, agreement and credentials of each recipient.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::RateLimiter;
 
 use super::credential;
 use super::issuer::Issuers;
+use super::rate;
 use super::section::UniqueNames;
 use super::terms::PackTerms;
 use super::{Host, Part};
@@ -69,7 +68,7 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     ];
     let report = fields.choice("report", &reports).unwrap_or_default();
     let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
-    let rate = fields.fields("rate", "`rate`").and_then(read_rate);
+    let rate = fields.fields("rate", "`rate`").and_then(rate::quota).map(RateLimiter::direct);
     let name = names.add(document, &name?);
     let kind = kind?;
     let facts = |in_force: bool| {
@@ -109,23 +108,6 @@ fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, O
         document.find(finding, written.at);
     }
     (country, region)
-}
-
-/// Reads `rate = { requests = 100, per = "1s" }`: a burst of that size, refilled over that time.
-fn read_rate(mut fields: Fields<'_>) -> Option<DefaultDirectRateLimiter> {
-    let (document, at) = (fields.document(), fields.at());
-    let requests = fields.number("requests");
-    let per = fields.duration("per").unwrap_or(Duration::from_secs(1));
-    fields.end();
-    let quota = requests.and_then(|requests| {
-        let requests = NonZeroU32::new(requests.value)?;
-        Some(Quota::with_period(per / requests.get())?.allow_burst(requests))
-    });
-    if quota.is_none() {
-        let finding = Finding::error("bad-rate", "this is not a rate").label("lets nothing through");
-        document.find(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"), at);
-    }
-    quota.map(RateLimiter::direct)
 }
 
 /// Reads `agreement`. Its type and reference are for human readers of the file.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::files::FileText;
 use super::{Part, section};
 use crate::document::Document;
+use crate::exchange::caller::Credentials;
 use crate::finding::Finding;
 
 /// Returns the address of `[probes]`, or else of `[admin]`. An address that stands for all interfaces is replaced by the
@@ -17,7 +18,7 @@ pub fn status_endpoint(file: &Path) -> Result<SocketAddr, Vec<Finding>> {
     let main = FileText::read(file).map_err(|finding| vec![finding])?;
     let document = Document::parse(&main.source);
     let mut part = Part { fields: document.root("the configuration"), folder: main.folder() };
-    let admin = section::admin(&mut part);
+    let admin = section::admin(&mut part, &Credentials::default());
     let probes = section::probes(&mut part, &[], &admin);
     let address = probes.map_or(admin.address, |probes| probes.address);
     drop(part);

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Response};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::{Notify, watch};
 
 use super::stage::{Stage, reached};
@@ -72,18 +71,4 @@ impl GatewayEnd {
 pub(super) async fn too_late_to_begin(mut stage: watch::Receiver<Stage>) {
     reached(&mut stage, Stage::Draining).await;
     tokio::time::sleep(FIRST_REQUEST_TIME).await;
-}
-
-/// Drives a connection to its end. Asks it to close when the gateway ends.
-pub(super) async fn drive_until<C: GracefulConnection>(
-    connection: C,
-    end: GatewayEnd,
-) -> Result<(), C::Error> {
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = end.begins() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
 }

@@ -60,9 +60,7 @@ use self::transport::{TransportFailures, TransportSetup};
 pub use self::upstream::UpstreamError;
 use self::upstream::Upstreams;
 use crate::assembly::{self, AssemblyError, predecessor};
-use crate::config::descriptors::{
-    self, DescriptorBudget, MAX_ADMIN_CONNECTIONS, MAX_PROBE_CONNECTIONS, connections_per_address,
-};
+use crate::config::descriptors::{self, DescriptorBudget, MAX_PROBE_CONNECTIONS, connections_per_address};
 use crate::config::memory::ProcessMemory;
 use crate::config::{Config, DrainSection, ListenerSection, TlsError};
 use crate::exchange::concurrency::ConcurrencyLimit;
@@ -143,7 +141,7 @@ impl Gateway {
         let has_predecessor = !inherited.is_empty();
         let addresses = SocketAddresses::of(&config);
         let inherited = inherited.assign(&addresses.all())?;
-        let upstream_sections = config.upstreams.clone();
+        let (upstream_sections, admin_section) = (config.upstreams.clone(), config.admin.clone());
         let issuers = config.issuers.clone();
         let assembled =
             tokio::task::spawn_blocking(move || assemble_after_predecessor(config, has_predecessor, manager));
@@ -155,15 +153,22 @@ impl Gateway {
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
         let Sockets { public, admin, probes } = addresses.bind(inherited).await?;
         let (listeners, certificates) = listeners(public, &sections, &shared)?;
-        let limit = |max, name: &str| {
-            ConnectionLimit::new(max, shared.metrics.connections_refused.with_label_values(&[name]))
-        };
-        let admin_acceptor = Acceptor::new(admin, limit(MAX_ADMIN_CONNECTIONS, "admin"));
+        let refused = |name: &str| shared.metrics.connections_refused.with_label_values(&[name]);
+        let admin_acceptor = Acceptor::new(admin, admin::connection_limit(refused("admin")));
         let probes = probes.map(|socket| {
-            ProbesListener::new(socket, limit(MAX_PROBE_CONNECTIONS, "probes"), status.clone())
+            let limit = ConnectionLimit::new(MAX_PROBE_CONNECTIONS, refused("probes"));
+            ProbesListener::new(socket, limit, status.clone())
         });
-        let admin = AdminApi::new(Arc::clone(&shared), status);
-        let reloader = Reloader { file, restart_only, shared, upstreams, certificates, issuer_keys };
+        let admin = AdminApi::new(Arc::clone(&shared), status, &admin_section)?;
+        let reloader = Reloader {
+            file,
+            restart_only,
+            shared,
+            upstreams,
+            certificates,
+            admin: admin.clone(),
+            issuer_keys,
+        };
         Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager })
     }
 

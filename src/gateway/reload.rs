@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::admin::AdminApi;
 use super::issuer_keys::IssuerKeyFetchers;
 use super::log_finding;
 use super::upstream::Upstreams;
 use crate::assembly;
 use crate::config::{
-    self, AccessLogSection, AdminSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
+    self, AccessLogSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
     ListenerSection, ProbesSection, TlsError, TlsServer,
 };
 use crate::exchange::SharedState;
@@ -34,6 +35,7 @@ pub(super) struct Reloader {
     /// Certificates of the listeners with TLS, by their addresses in the configuration.
     pub(super) certificates: Vec<(SocketAddr, CertificateSender)>,
     pub(super) issuer_keys: IssuerKeyFetchers,
+    pub(super) admin: AdminApi,
 }
 
 impl Reloader {
@@ -53,7 +55,7 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Reloader { file, restart_only, shared, upstreams, certificates, issuer_keys } = self;
+        let Reloader { file, restart_only, shared, upstreams, certificates, admin, issuer_keys } = self;
         let (config, findings) = config::load(file);
         let config = config.ok_or_else(|| {
             findings
@@ -67,6 +69,7 @@ impl Reloader {
         let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
         let prepared = upstreams.prepare(&config.upstreams).map_err(|error| error.to_string())?;
+        let admin_replacement = admin.replacement(&config.admin).map_err(|error| error.to_string())?;
         assembly::accept(shared, &config).map_err(|error| error.to_string())?;
         for section in restart_only.changed_sections(&RestartOnly::of(&config)) {
             tracing::warn!(section, "changed: the change needs a restart");
@@ -75,6 +78,7 @@ impl Reloader {
             certificate.send_replace(server);
         }
         export_certificate_ends(&shared.metrics, &config.listeners);
+        admin.replace(admin_replacement);
         // The upstreams are replaced before the snapshot, whose routes name them.
         upstreams.replace(prepared);
         let issuers = config.issuers.clone();
@@ -91,7 +95,8 @@ pub(super) struct RestartOnly {
     name: Arc<str>,
     limits: LimitsSection,
     listeners: Vec<ListenerSection>,
-    admin: AdminSection,
+    /// Address of the admin listener, and whether it has TLS.
+    admin: (SocketAddr, bool),
     ledger: LedgerSection,
     audit: AuditSection,
     access_log: Option<AccessLogSection>,
@@ -106,7 +111,7 @@ impl RestartOnly {
             name: Arc::clone(&config.name),
             limits: config.limits,
             listeners: config.listeners.clone(),
-            admin: config.admin.clone(),
+            admin: (config.admin.address, config.admin.tls.is_some()),
             ledger: config.ledger.clone(),
             audit: config.audit.clone(),
             access_log: config.access_log.clone(),
@@ -122,7 +127,7 @@ impl RestartOnly {
             ("deployment.name", self.name != other.name),
             ("limits", self.limits != other.limits),
             ("listener", !self.listeners.iter().map(settings).eq(other.listeners.iter().map(settings))),
-            ("admin", self.admin != other.admin),
+            ("admin.address, admin.tls", self.admin != other.admin),
             ("ledger", self.ledger != other.ledger),
             ("audit", self.audit != other.audit),
             ("access-log", self.access_log != other.access_log),

@@ -180,7 +180,54 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[deployment]\nexporter-region = 1", "`exporter-region` must be a text", "quotation marks"),
     ("[deployment]\nname = \"gateway 1\"", "this is not the name of a gateway", "letters, digits"),
     ("[deployment]\nname = \"\"", "this is not the name of a gateway", "letters, digits"),
-    ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener must be on the loopback", "127.0.0.1"),
+    ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener needs TLS and actors", "127.0.0.1"),
+    (
+        "[admin]\naddress = \"0.0.0.0:9901\"\ntokens = [{ name = \"a\", hash = \"HASH\", roles = [\"read\"] }]",
+        "the admin listener needs TLS and actors",
+        "`tls.certificate`",
+    ),
+    (
+        "[admin]\nauthorities = [\"https://x.example\"]",
+        "`https://x.example` is not a host name",
+        "without scheme",
+    ),
+    (
+        "[admin]\ntokens = [{ name = \"a\", hash = \"sha256:12\", roles = [\"read\"] }]",
+        "this is not the hash of a token",
+        "admin token NAME",
+    ),
+    (
+        "[admin]\ntokens = [{ name = \"a\", hash = \"HASH\", roles = [\"legder\"] }]",
+        "`roles` cannot be `legder`",
+        "did you mean `ledger`?",
+    ),
+    ("[admin]\ntokens = [{ name = \"a\", hash = \"HASH\" }]", "this actor has no role", "`operator`"),
+    (
+        "[admin]\ntokens = [{ name = \"änne\", hash = \"HASH\", roles = [\"read\"] }]",
+        "this is not the name of an actor",
+        "look alike",
+    ),
+    (
+        "[admin]\ntokens = [{ name = \"ada a\", hash = \"HASH\", roles = [\"read\"] }, { name = \"Ada.A\", hash = \"OTHER\", roles = [\"read\"] }]",
+        "there are two actors with the name `Ada.A`",
+        "case and punctuation",
+    ),
+    (
+        "[admin]\ntokens = [{ name = \"a\", hash = \"HASH\", roles = [\"read\"] }, { name = \"b\", hash = \"HASH\", roles = [\"read\"] }]",
+        "this credential is registered twice",
+        "one actor",
+    ),
+    (
+        "[admin]\ncertificates = [{ name = \"a\", certificate = \"spiffe://x/a\", roles = [\"read\"] }]",
+        "`[admin]` has no `tls.client-ca`",
+        "",
+    ),
+    ("[admin]\nrate = { requests = 0 }", "this is not a rate", "requests = 100"),
+    (
+        "[admin]\ntokens = [{ name = \"a\", hash = \"HASH\", roles = [\"read\"] }]\n[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ api-key = \"HASH\" }]",
+        "this is the hash of a recipient's API key",
+        "a token of its own",
+    ),
     ("[admin]\naddress = \"localhost\"", "this is not an address", "IP address and a port"),
     ("[ledger]\nurl = \"mysql://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
     ("[ledger]\nmax-staleness = 2", "`max-staleness` must be a duration", "500ms"),
@@ -317,7 +364,10 @@ fn each_mistake_yields_one_finding() {
     let signer = crate::token_issuer::Issuer::new();
     let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
-        let mistake = mistake.replace("PERSPECTIUM", &pack("perspectium").display().to_string());
+        let mistake = mistake
+            .replace("PERSPECTIUM", &pack("perspectium").display().to_string())
+            .replace("HASH", &format!("sha256:{}", "1".repeat(64)))
+            .replace("OTHER", &format!("sha256:{}", "2".repeat(64)));
         let (loads, findings, folder) = check_with(&format!("{ROUTE}{issuer}{mistake}\n"));
         let text = rendered(&findings, folder.path());
         assert!(!loads, "{mistake}");

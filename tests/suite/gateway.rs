@@ -49,6 +49,7 @@ drain-notice = "0s"
 address = "127.0.0.1:0"
 request-timeout = "10s"
 [admin]
+allow = ["approvers-unverified"]
 address = "127.0.0.1:0"
 [[upstream]]
 name = "crm"

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod admin_access;
 mod alert_metrics;
 mod cases;
 mod client_certificates;

@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
+use crate::admin_access::token_hash;
 use crate::fixtures::{CUSTOMER_ROUTES, person};
 use crate::gateway::{base, bearer, wait, wait_until};
 use crate::http::{self, Answer};
@@ -146,6 +147,28 @@ fn a_reload_replaces_everything_or_nothing() {
     let refused = process.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
     assert!(process.log.lock().unwrap().contains("\"section\":\"deployment.name\""), "it needs a restart");
+}
+
+#[test]
+fn a_reload_replaces_the_actors() {
+    let upstream = Upstream::start();
+    let token = |name: &str| {
+        format!(
+            "[admin]\ntokens = [{{ name = \"{name}\", hash = \"{}\", roles = [\"operator\"] }}]",
+            token_hash(&format!("pga_{name}"))
+        )
+    };
+    let config = base(upstream.address);
+    let process = ServeProcess::start(&config.replace("[admin]", &token("one")), "");
+    let status = |name: &str| {
+        let bearer = format!("authorization: Bearer pga_{name}");
+        http::get(process.admin, "/metrics", &[&bearer]).status
+    };
+    assert_eq!((status("one"), status("two")), (200, 401));
+    process.rewrite(&config.replace("[admin]", &token("two")));
+    process.signal("-HUP");
+    wait_until(|| status("two") == 200);
+    assert_eq!(status("one"), 401);
 }
 
 /// The file is replaced, as certbot and Kubernetes do.

@@ -42,6 +42,18 @@ fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
 }
 
 #[test]
+fn approvals_under_any_name_are_a_warning() {
+    let authority = "[[recipient]]\nname = \"court\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]\n";
+    let (loads, findings, _) = check_with(&format!("{ROUTE}{FIELDS}{authority}"));
+    assert_eq!((loads, codes(&findings)), (true, vec!["approvers-unverified"]));
+    let hash = format!("sha256:{}", "1".repeat(64));
+    let approver =
+        format!("[admin]\ntokens = [{{ name = \"ada\", hash = \"{hash}\", roles = [\"cases\"] }}]\n");
+    let (_, findings, _) = check_with(&format!("{ROUTE}{FIELDS}{authority}{approver}"));
+    assert_eq!(codes(&findings), Vec::<&str>::new());
+}
+
+#[test]
 fn a_time_for_a_stale_ledger_without_effect_is_a_warning() {
     for (keys, why) in [
         ("stale-for = \"1m\"\n", "`stale-for` has no effect on this route"),
@@ -284,7 +296,7 @@ fn sound_settings_cause_no_warning() {
     for added in [
         // A transfer with a safeguard; an authority under cases.
         "[[recipient]]\nname = \"x\"\nkind = \"domain-registrar\"\ncountry = \"US\"\nsafeguard = \"adequacy\"\npurposes = [\"domain-registration\"]\nagreement = { until = 2999-01-01 }\ncredentials = [{ certificate = \"x\" }]",
-        "[[recipient]]\nname = \"x\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]",
+        "[[recipient]]\nname = \"x\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]\n[admin]\nallow = [\"approvers-unverified\"]",
         // A rule permits a purpose below the registered one.
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
         "[[upstream]]\nname = \"x\"\nurl = \"http://10.0.0.7:9901\"",

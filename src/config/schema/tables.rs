@@ -159,7 +159,59 @@ const LISTENER_TLS: KeyTable = KeyTable {
     required: &["certificate", "key"],
 };
 
-const ADMIN: KeyTable = table("admin", "`[admin]`", &[key("address", Text)]);
+const ADMIN: KeyTable = table(
+    "admin",
+    "`[admin]`",
+    &[
+        key("address", Text),
+        key("authorities", Texts),
+        key("tokens", Tables(&ADMIN_TOKEN)),
+        key("certificates", Tables(&ADMIN_CERTIFICATE)),
+        key("rate", Table(&RATE)),
+        ALLOW,
+        told(
+            "tls",
+            Table(&ADMIN_TLS),
+            "TLS of the admin listener. Without it the listener speaks plaintext.",
+        ),
+    ],
+);
+
+const ADMIN_TLS: KeyTable = KeyTable { name: "admin-tls", heading: "`[admin]`", ..LISTENER_TLS };
+
+/// The roles of an actor of the admin API.
+const ROLES: Key =
+    told("roles", Words(&["read", "ledger", "privacy", "cases", "operator"]), "Roles of the actor.");
+
+const ADMIN_TOKEN: KeyTable = KeyTable {
+    required: &["name", "hash", "roles"],
+    ..table(
+        "admin-token",
+        "",
+        &[
+            told("name", Text, "Name under which acts are recorded."),
+            told("hash", Text, "`sha256:` and the SHA-256 of the whole token in 64 hexadecimal digits."),
+            ROLES,
+        ],
+    )
+};
+
+const ADMIN_CERTIFICATE: KeyTable = KeyTable {
+    required: &["name", "certificate", "roles"],
+    ..table(
+        "admin-certificate",
+        "",
+        &[
+            told("name", Text, "Name under which acts are recorded."),
+            told(
+                "certificate",
+                Text,
+                "URI, DNS name or e-mail address in the subject alternative name of a client certificate.",
+            ),
+            ROLES,
+        ],
+    )
+};
 
 const PROBES: KeyTable = table("probes", "`[probes]`", &[key("address", Text)]);
 

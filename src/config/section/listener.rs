@@ -135,7 +135,8 @@ fn trusted_proxies(fields: &mut Fields<'_>) -> TrustedProxies {
     TrustedProxies::new(networks)
 }
 
-fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
+/// Reads the TLS section of a listener.
+pub(super) fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
     let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file, CERTIFICATES));
     let key = fields.needed_text("key").and_then(|file| existing(part, &file, CERTIFICATES));
     let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file, CERTIFICATES));

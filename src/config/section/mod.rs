@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-pub use self::admin::AdminSection;
 pub(super) use self::admin::admin;
+pub use self::admin::{AdminActor, AdminActors, AdminRole, AdminSection};
 pub use self::drain::DrainSection;
 pub(super) use self::drain::drain;
 pub use self::keys::KeysSection;

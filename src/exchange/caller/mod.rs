@@ -136,6 +136,11 @@ impl Credentials {
         self.certificates.insert(name, caller)
     }
 
+    /// True if a recipient registers a key with this hash.
+    pub fn has_key(&self, hash: &KeyHash) -> bool {
+        self.keys.contains_key(hash)
+    }
+
     /// Identifies the caller by all credentials of a request.
     ///
     /// # Errors

@@ -1,18 +1,19 @@
 //! Access evaluations (OpenID AuthZEN 1.0).
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::AdminApi;
+use super::authentication::AdminPeer;
 use super::openapi::problems::{EvaluationProblems, ReadProblems};
 use super::openapi::{PositionHeader, RequestIdHeader};
 use super::problem::AdminProblem;
-use super::request::{BoundedBody, NoParameters, QueryOf};
+use super::request::{BoundedBody, NoParameters, QueryOf, scheme};
 use crate::exchange::SharedState;
 use crate::gateway::authzen::{self, MalformedRequest};
 use crate::ledger::AppendError;
@@ -64,12 +65,14 @@ pub(super) async fn evaluations(
     responses((status = 200, description = "The metadata.", body = ref("#/components/schemas/AuthzenConfiguration")), ReadProblems)
 )]
 pub(super) async fn configuration(
+    Extension(peer): Extension<AdminPeer>,
     headers: HeaderMap,
     _: QueryOf<NoParameters>,
 ) -> Result<Json<Value>, AdminProblem> {
     let authority = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = authority.ok_or_else(AdminProblem::not_found)?;
-    Ok(Json(authzen::configuration(&format!("http://{authority}"))))
+    let base = format!("{}://{authority}", scheme(peer.is_encrypted));
+    Ok(Json(authzen::configuration(&base)))
 }
 
 impl AdminApi {

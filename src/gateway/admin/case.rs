@@ -67,7 +67,7 @@ pub(super) async fn register(
     Ok(Json(Value::Object(acknowledgement)))
 }
 
-/// Records that somebody approves of a disclosure case.
+/// Records that somebody approves of a disclosure case: the actor that is signed in, or else the `approver` of the body.
 #[utoipa::path(
     post, path = "/v1/cases/{id}/approve", operation_id = "approveCase", tag = "cases",
     params(CasePath, EventQuery, IdempotencyHeader, PositionHeader),
@@ -81,7 +81,10 @@ pub(super) async fn approve(
     event: EventBody,
 ) -> Acknowledged {
     let case = Entity::Case(ledger::case_id(&id)?);
-    admin.append_of_kind(&query, event, case, "case-approved").await
+    let body: &[u8] = if event.body.is_empty() { b"{}" } else { &event.body };
+    let signed_in = event.actor.name().map(|name| &**name);
+    let draft = ledger::parse_approval(body, signed_in, admin.shared.ledger.terms())?;
+    admin.append(&query, event, &case, draft).await
 }
 
 /// Ends a disclosure case.

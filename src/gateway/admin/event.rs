@@ -15,6 +15,7 @@ use utoipa::openapi::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
+use super::authentication::Actor;
 use super::openapi::problems::{BatchProblems, EventProblems};
 use super::openapi::{IdempotencyHeader, PositionHeader};
 use super::problem::{AdminCode, AdminProblem};
@@ -97,6 +98,7 @@ enum WaitFor {
 
 /// The body of a request that records an event, and what is known from its head.
 pub(super) struct EventBody {
+    pub(super) actor: Actor,
     pub(super) key: Option<String>,
     pub(super) body: Bytes,
     received: Instant,
@@ -109,10 +111,11 @@ impl<S: Send + Sync> FromRequest<S> for EventBody {
         let (mut parts, body) = request.into_parts();
         let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, state).await?;
         let Received(received) = Received::from_request_parts(&mut parts, state).await?;
+        let actor = Actor::from_request_parts(&mut parts, state).await?;
         let request = Request::from_parts(parts, body);
         let BoundedBody(body) =
             BoundedBody::<{ ledger::MAX_EVENT_BYTES }>::from_request(request, state).await?;
-        Ok(EventBody { key, body, received })
+        Ok(EventBody { actor, key, body, received })
     }
 }
 
@@ -214,6 +217,7 @@ pub(super) async fn request_answered(
 )]
 pub(super) async fn batch(
     State(admin): State<AdminApi>,
+    actor: Actor,
     QueryOf(query): QueryOf<BatchQuery>,
     IdempotencyKey(key): IdempotencyKey,
     Received(received): Received,
@@ -223,6 +227,7 @@ pub(super) async fn batch(
         from: query.from,
         name: key.as_deref(),
         keep_unknown_recipients: query.keep_unknown_recipients,
+        sender: actor.sender(),
     };
     let mut results = Vec::new();
     let ledger = &admin.shared.ledger;
@@ -288,8 +293,9 @@ impl AdminApi {
         query: &EventQuery,
         event: EventBody,
         entity: &Entity,
-        draft: EventDraft,
+        mut draft: EventDraft,
     ) -> Acknowledged {
+        event.actor.sender().sign(&mut draft)?;
         let kind = draft.kind.name();
         let withholds =
             !matches!(draft.kind.effect(), ledger::EventEffect::Permissive | ledger::EventEffect::Neutral);

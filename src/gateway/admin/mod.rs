@@ -1,17 +1,22 @@
 //! The admin API: health, metrics, the ledger's events, data subjects, cases, access evaluations, and the loaded
 //! configuration.
 //!
-//! It has no authentication of its own, so it is bound to the loopback only, and pages of other sites are refused.
-//! Every wait, body and number of connections has a bound.
+//! Invariants: every request but those for health is by a known actor who has a role for the resource ([`roles`]), unless
+//! no credential is configured, which needs a loopback address; a resource without a rule is not served; requests of pages
+//! of other sites are refused; every wait, body and number of connections has a bound.
 #![allow(unused_qualifications, reason = "the attribute `utoipa::path` writes them")]
 
 mod access;
+mod act;
+mod authentication;
 mod case;
+mod connection;
 mod decision;
 mod event;
 mod openapi;
 mod problem;
 mod request;
+mod roles;
 mod status;
 mod subject;
 #[cfg(test)]
@@ -20,31 +25,27 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::body::Body;
+use arc_swap::ArcSwap;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use futures_util::TryFutureExt;
+use axum::{Extension, Router};
 use http::HeaderMap;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_io_timeout::TimeoutStream;
-use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::problem::{AdminCode, AdminProblem};
+use self::act::PendingAct;
+use self::authentication::{Actor, AdminAccess, AdminPeer};
+pub(super) use self::connection::connection_limit;
+use self::problem::AdminProblem;
 use self::request::{Received, refuse_cross_site};
+use self::roles::{ResourceAccess, allowed_methods, rule};
 use super::acceptor::Acceptor;
-use super::connection::{HEAD_TIME, STALL_TIME};
-use super::gateway_end::{GatewayEnd, drive_until};
+use super::gateway_end::GatewayEnd;
 use super::stage::{Stage, reached};
 use super::status::ProcessStatus;
+use crate::config::{AdminSection, TlsError, TlsServer};
 use crate::exchange::{SharedState, position};
 use crate::ledger;
 use crate::vocabulary::SubjectId;
@@ -57,25 +58,85 @@ const PROCESS_RESOURCES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 pub(super) struct AdminApi {
     shared: Arc<SharedState>,
     status: ProcessStatus,
+    access: Arc<ArcSwap<AdminAccess>>,
+    /// The TLS configuration for new connections. `None`: plaintext.
+    tls: Option<Arc<watch::Sender<TlsServer>>>,
+    /// True if other machines can reach the listener.
+    is_exposed: bool,
+}
+
+/// The parts of the admin API that a reload replaces.
+#[derive(Debug)]
+pub(super) struct AdminReplacement {
+    access: AdminAccess,
+    tls: Option<TlsServer>,
+}
+
+/// A reload of `[admin]` that needs a restart.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminReloadError {
+    /// The certificate, key or client CA cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The listener is still bound to the address that others reach.
+    #[error("`[admin]` has no actors any more, and the listener is beyond the loopback until a restart")]
+    Exposed,
 }
 
 impl AdminApi {
-    pub(super) fn new(shared: Arc<SharedState>, status: ProcessStatus) -> AdminApi {
-        AdminApi { shared, status }
+    /// Makes the API of a listener that is bound to the address of the section.
+    ///
+    /// # Errors
+    /// [`TlsError`] if its certificate or key cannot be used.
+    pub(super) fn new(
+        shared: Arc<SharedState>,
+        status: ProcessStatus,
+        section: &AdminSection,
+    ) -> Result<AdminApi, TlsError> {
+        let tls = tls(section)?.map(|server| Arc::new(watch::Sender::new(server)));
+        Ok(AdminApi {
+            shared,
+            status,
+            access: Arc::new(ArcSwap::from_pointee(AdminAccess::new(section))),
+            tls,
+            is_exposed: !section.address.ip().is_loopback(),
+        })
+    }
+
+    /// Reads what a reload replaces. Nothing changes yet.
+    ///
+    /// # Errors
+    /// [`AdminReloadError`].
+    pub(super) fn replacement(&self, section: &AdminSection) -> Result<AdminReplacement, AdminReloadError> {
+        if self.is_exposed && section.actors.is_empty() {
+            return Err(AdminReloadError::Exposed);
+        }
+        Ok(AdminReplacement { access: AdminAccess::new(section), tls: tls(section)? })
+    }
+
+    /// Replaces actors, authorities, rate and certificates. Requests under way go on.
+    pub(super) fn replace(&self, replacement: AdminReplacement) {
+        let AdminReplacement { access, tls } = replacement;
+        self.access.store(Arc::new(access));
+        if let Some((sender, server)) = self.tls.as_ref().zip(tls) {
+            sender.send_replace(server);
+        }
     }
 
     /// Accepts connections until the gateway closes. Then waits until the requests under way are answered.
     pub(super) async fn run(self, acceptor: Acceptor, stage: watch::Receiver<Stage>) {
+        let tls = self.tls.clone();
         let router = self.router();
         let mut closing = stage.clone();
         loop {
-            let (stream, _, permit) = tokio::select! {
+            let (stream, address, permit) = tokio::select! {
                 accepted = acceptor.accept() => accepted,
                 () = reached(&mut closing, Stage::Closing) => break,
             };
+            let tls = tls.as_ref().map(|tls| tls.borrow().clone());
             let (router, end) = (router.clone(), GatewayEnd::new(stage.clone(), Stage::Closing));
             tokio::spawn(async move {
-                serve(stream, router, end).await;
+                connection::serve(stream, address, tls, router, end).await;
                 drop(permit);
             });
         }
@@ -86,9 +147,13 @@ impl AdminApi {
     fn router(self) -> Router {
         Router::from(routes())
             .fallback(not_found)
-            .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn_with_state(self.clone(), screen))
             .with_state(self)
+    }
+
+    /// True if requests need a credential.
+    fn needs_credentials(&self) -> bool {
+        self.access.load().needs_credentials()
     }
 
     /// Waits until this gateway knows the event that the request's `Ledger-Position` names, for at most `max-staleness`.
@@ -142,49 +207,65 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(access::configuration))
 }
 
-/// Serves one connection. Every wait for its client has a bound.
-async fn serve(stream: TcpStream, router: Router, end: GatewayEnd) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALL_TIME));
-    let watched = end.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let (answered, end) = (router.clone().oneshot(request.map(Body::new)), watched.clone());
-        end.note_request();
-        answered.map_ok(move |mut response| {
-            end.mark(&mut response);
-            response
-        })
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    if let Err(error) = drive_until(connection, end).await {
-        tracing::debug!(%error, "admin connection ended");
-    }
+/// Returns the TLS configuration of the listener: HTTP/1.1 is the only protocol.
+fn tls(section: &AdminSection) -> Result<Option<TlsServer>, TlsError> {
+    let Some(tls) = &section.tls else { return Ok(None) };
+    let mut server = tls.server.clone()?;
+    let mut config = (*server.config).clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.config = Arc::new(config);
+    Ok(Some(server))
 }
 
 /// Checks each request before the handler of its resource.
 async fn screen(
     State(admin): State<AdminApi>,
+    Extension(peer): Extension<AdminPeer>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, AdminProblem> {
     let received = Received(Instant::now());
-    refuse_cross_site(request.headers())?;
-    let path = request.extensions().get::<MatchedPath>();
-    if !path.is_some_and(|path| PROCESS_RESOURCES.contains(&path.as_str())) {
+    let admitted = admin.admit(&request, &peer);
+    let act = admitted.inspect_err(|problem| {
+        admin.shared.metrics.admin_refusals.with_label_values(&[problem.code()]).inc();
+    })?;
+    if !PROCESS_RESOURCES.contains(&act.rule.path) {
         admin.reach_position(request.headers()).await?;
     }
-    request.extensions_mut().insert(received);
+    let extensions = request.extensions_mut();
+    extensions.insert(received);
+    extensions.insert(act.actor.clone());
+    // Without the rule's word a handler cannot record an act, and shows nothing.
+    if act.rule.is_act {
+        extensions.insert(act);
+    }
     Ok(next.run(request).await)
+}
+
+impl AdminApi {
+    /// Returns the use of a resource, if the sender may use it. An unknown path tells nothing to somebody who is not
+    /// signed in.
+    fn admit(&self, request: &Request, peer: &AdminPeer) -> Result<PendingAct, AdminProblem> {
+        let access = self.access.load();
+        refuse_cross_site(request.headers(), peer.is_encrypted, &access.authorities)?;
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let rule = path.and_then(|path| rule(request.method(), path));
+        if let Some(rule) = rule.filter(|rule| rule.access == ResourceAccess::Anyone) {
+            return Ok(PendingAct { actor: Actor::default(), role: None, rule });
+        }
+        let actor = access.authenticate(request.headers(), peer)?;
+        let Some(rule) = rule else {
+            let allowed = path.map(allowed_methods).unwrap_or_default();
+            return Err(match allowed.is_empty() {
+                true => AdminProblem::not_found(),
+                false => AdminProblem::method_not_allowed(&allowed),
+            });
+        };
+        let role = actor.role_for(rule)?;
+        Ok(PendingAct { actor, role, rule })
+    }
 }
 
 async fn not_found() -> AdminProblem {
     AdminProblem::not_found()
-}
-
-/// The router adds `Allow`.
-async fn method_not_allowed() -> AdminProblem {
-    AdminProblem::new(AdminCode::MethodNotAllowed, "the resource does not have this method; see `Allow`")
 }

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
+use crate::config::AdminRole;
 use crate::disclosure::ReadError;
 use crate::ledger::{self, AppendError};
 
@@ -14,6 +15,8 @@ use crate::ledger::{self, AppendError};
 pub(super) enum AdminCode {
     AuditUnavailable,
     BodyTooLarge,
+    CredentialInvalid,
+    CredentialMissing,
     EventConflict,
     EventMalformed,
     IdempotencyKeyReused,
@@ -22,10 +25,13 @@ pub(super) enum AdminCode {
     MethodNotAllowed,
     MetricsUnavailable,
     NotFound,
+    ReasonMissing,
     ReportUnavailable,
     RequestForeign,
     RequestMalformed,
     RequestTimeout,
+    RoleMissing,
+    TooManyRequests,
 }
 
 impl AdminCode {
@@ -34,6 +40,8 @@ impl AdminCode {
         match self {
             AdminCode::AuditUnavailable => ("audit-unavailable", StatusCode::SERVICE_UNAVAILABLE),
             AdminCode::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),
+            AdminCode::CredentialInvalid => ("credential-invalid", StatusCode::UNAUTHORIZED),
+            AdminCode::CredentialMissing => ("credential-missing", StatusCode::UNAUTHORIZED),
             AdminCode::EventConflict => ("event-conflict", StatusCode::CONFLICT),
             AdminCode::EventMalformed => ("event-malformed", StatusCode::BAD_REQUEST),
             AdminCode::IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::CONFLICT),
@@ -42,10 +50,13 @@ impl AdminCode {
             AdminCode::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
             AdminCode::MetricsUnavailable => ("metrics-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
             AdminCode::NotFound => ("not-found", StatusCode::NOT_FOUND),
+            AdminCode::ReasonMissing => ("reason-missing", StatusCode::BAD_REQUEST),
             AdminCode::ReportUnavailable => ("report-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
             AdminCode::RequestForeign => ("request-foreign", StatusCode::FORBIDDEN),
             AdminCode::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST),
             AdminCode::RequestTimeout => ("request-timeout", StatusCode::REQUEST_TIMEOUT),
+            AdminCode::RoleMissing => ("role-missing", StatusCode::FORBIDDEN),
+            AdminCode::TooManyRequests => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS),
         }
     }
 }
@@ -55,11 +66,13 @@ impl AdminCode {
 pub(super) struct AdminProblem {
     code: AdminCode,
     detail: String,
+    /// A header that the status demands.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl AdminProblem {
     pub(super) fn new(code: AdminCode, detail: impl Into<String>) -> AdminProblem {
-        AdminProblem { code, detail: detail.into() }
+        AdminProblem { code, detail: detail.into(), header: None }
     }
 
     pub(super) fn not_found() -> AdminProblem {
@@ -68,6 +81,42 @@ impl AdminProblem {
 
     pub(super) fn malformed(detail: impl Into<String>) -> AdminProblem {
         AdminProblem::new(AdminCode::RequestMalformed, detail)
+    }
+
+    /// Names the methods that the resource has.
+    pub(super) fn method_not_allowed(allowed: &[&str]) -> AdminProblem {
+        let allowed = allowed.join(", ");
+        let detail = format!("the methods of this resource are {allowed}");
+        let header = HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed));
+        AdminProblem { header, ..AdminProblem::new(AdminCode::MethodNotAllowed, detail) }
+    }
+
+    /// Answers a request without a valid credential (RFC 6750, 3).
+    pub(super) fn unauthenticated(code: AdminCode) -> AdminProblem {
+        let detail = match code {
+            AdminCode::CredentialMissing => {
+                "send `Authorization: Bearer` with a token, or a client certificate"
+            }
+            _ => "no actor is registered under the credential, or two credentials name different actors",
+        };
+        let header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        AdminProblem { header, ..AdminProblem::new(code, detail) }
+    }
+
+    /// Names the roles of which the actor needs one.
+    pub(super) fn role_missing(roles: &[AdminRole]) -> AdminProblem {
+        let roles: Vec<String> = roles.iter().map(|role| format!("`{}`", role.name())).collect();
+        AdminProblem::new(AdminCode::RoleMissing, format!("this needs the role {}", roles.join(" or ")))
+    }
+
+    pub(super) fn too_many_requests(seconds: u64) -> AdminProblem {
+        let header = Some((RETRY_AFTER, HeaderValue::from(seconds)));
+        AdminProblem { header, ..AdminProblem::new(AdminCode::TooManyRequests, "send fewer requests") }
+    }
+
+    /// Returns the code.
+    pub(super) fn code(&self) -> &'static str {
+        self.code.parts().0
     }
 
     /// Names the file: with several logs, an operator has to know which one cannot be read.
@@ -87,7 +136,7 @@ impl AdminProblem {
 
 impl IntoResponse for AdminProblem {
     fn into_response(self) -> Response {
-        let AdminProblem { code, detail } = self;
+        let AdminProblem { code, detail, header } = self;
         let (code, status) = code.parts();
         let body = json!({
             "type": format!("urn:purposegate:problem:{code}"),
@@ -96,7 +145,8 @@ impl IntoResponse for AdminProblem {
             "detail": detail,
             "code": code,
         });
-        (status, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
+        let headers: HeaderMap = header.into_iter().collect();
+        (status, headers, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
     }
 }
 
@@ -116,6 +166,12 @@ impl From<AppendError> for AdminProblem {
 
 impl From<ledger::EventError> for AdminProblem {
     fn from(error: ledger::EventError) -> Self {
+        AdminProblem::new(AdminCode::EventMalformed, error.to_string())
+    }
+}
+
+impl From<ledger::SenderError> for AdminProblem {
+    fn from(error: ledger::SenderError) -> Self {
         AdminProblem::new(AdminCode::EventMalformed, error.to_string())
     }
 }

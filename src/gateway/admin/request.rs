@@ -76,14 +76,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParameters {}
 
-/// The query of a resource about a person or an account.
+/// The query of a resource that shows what is on record about a person.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NamespaceQuery {
+pub(super) struct PersonQuery {
     /// Namespace of the id in the path.
     #[param(min_length = 1, nullable = false)]
     pub(super) namespace: Option<String>,
+    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    pub(super) reason: Option<String>,
+}
+
+/// The query of a decision.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReasonQuery {
+    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    pub(super) reason: Option<String>,
 }
 
 /// Instant at which the head of the request had arrived.
@@ -131,21 +154,33 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for BoundedBody<MAX> {
 }
 
 /// Refuses a request that a page of another site may have sent. Browsers name its origin; and a host name that somebody
-/// points at this address (DNS rebinding) is neither an IP address nor `localhost`.
-pub(super) fn refuse_cross_site(headers: &HeaderMap) -> Result<(), AdminProblem> {
+/// points at this address (DNS rebinding) is neither an IP address, nor `localhost`, nor one of `authorities`.
+pub(super) fn refuse_cross_site(
+    headers: &HeaderMap,
+    is_encrypted: bool,
+    authorities: &[String],
+) -> Result<(), AdminProblem> {
     let is_own = |host: &str| {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok()
+            || authorities.iter().any(|own| own.eq_ignore_ascii_case(name))
     };
     let texts =
         |name| headers.get_all(name).iter().map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let own_origin = texts(HOST).next().map(|host| format!("http://{host}")).unwrap_or_default();
+    let scheme = scheme(is_encrypted);
+    let own_origin = texts(HOST).next().map(|host| format!("{scheme}://{host}")).unwrap_or_default();
     if texts(HOST).all(is_own) && texts(ORIGIN).all(|origin| origin.eq_ignore_ascii_case(&own_origin)) {
         return Ok(());
     }
     Err(AdminProblem::new(
         AdminCode::RequestForeign,
-        "address this listener by IP or as `localhost`, and not from a page of another site",
+        "address this listener by IP, as `localhost` or by one of its `authorities`, and not from a page of another site",
     ))
+}
+
+/// Returns the scheme of the URLs of a listener.
+pub(super) fn scheme(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "https" } else { "http" }
 }

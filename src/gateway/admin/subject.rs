@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
+use super::act::{ActObject, PendingAct};
 use super::openapi::PositionHeader;
-use super::openapi::problems::{LedgerProblems, LogProblems, ReadProblems};
+use super::openapi::problems::{LogProblems, PersonProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
-use super::request::{NamespaceQuery, NoParameters, PathText, PersonPath, QueryOf};
+use super::request::{NoParameters, PathText, PersonPath, PersonQuery, QueryOf};
 use crate::decision::RecipientFacts;
 use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
@@ -32,6 +33,14 @@ pub(super) struct ReportQuery {
     /// Namespace of the id in the path.
     #[param(min_length = 1, nullable = false)]
     namespace: Option<String>,
+    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    reason: Option<String>,
     /// The format of the report.
     #[serde(default)]
     #[param(inline)]
@@ -50,15 +59,17 @@ enum ReportFormat {
 /// Returns the state that is in force about a person.
 #[utoipa::path(
     get, path = "/v1/subjects/{id}", operation_id = "getSubject", tag = "subjects",
-    params(PersonPath, NamespaceQuery, PositionHeader),
-    responses((status = 200, description = "The state.", body = ref("#/components/schemas/SubjectState")), LedgerProblems)
+    params(PersonPath, PersonQuery, PositionHeader),
+    responses((status = 200, description = "The state.", body = ref("#/components/schemas/SubjectState")), PersonProblems)
 )]
 pub(super) async fn subject(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
-    QueryOf(query): QueryOf<NamespaceQuery>,
+    QueryOf(query): QueryOf<PersonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     let state = admin.read_ledger(move |archive| archive.show(&person, None, Timestamp::now())).await?;
     state.map(|state| Json(Value::Object(state))).ok_or_else(AdminProblem::not_found)
 }
@@ -66,30 +77,34 @@ pub(super) async fn subject(
 /// Lists all events about a person.
 #[utoipa::path(
     get, path = "/v1/subjects/{id}/events", operation_id = "listSubjectEvents", tag = "subjects",
-    params(PersonPath, NamespaceQuery, PositionHeader),
-    responses((status = 200, description = "The events, in the order of their positions.", body = ref("#/components/schemas/History")), LedgerProblems)
+    params(PersonPath, PersonQuery, PositionHeader),
+    responses((status = 200, description = "The events, in the order of their positions.", body = ref("#/components/schemas/History")), PersonProblems)
 )]
 pub(super) async fn history(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
-    QueryOf(query): QueryOf<NamespaceQuery>,
+    QueryOf(query): QueryOf<PersonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     admin.history(Entity::Subject(person)).await
 }
 
 /// Lists the disclosures about a person, without those that are still confidential.
 #[utoipa::path(
     get, path = "/v1/subjects/{id}/disclosures", operation_id = "listDisclosures", tag = "subjects",
-    params(PersonPath, NamespaceQuery, PositionHeader),
+    params(PersonPath, PersonQuery, PositionHeader),
     responses((status = 200, description = "The disclosures, oldest first.", body = ref("#/components/schemas/Disclosures")), LogProblems)
 )]
 pub(super) async fn disclosures(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
-    QueryOf(query): QueryOf<NamespaceQuery>,
+    QueryOf(query): QueryOf<PersonQuery>,
 ) -> Result<Json<Vec<Disclosure>>, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     Ok(Json(admin.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?))
 }
 
@@ -105,10 +120,12 @@ pub(super) async fn disclosures(
 )]
 pub(super) async fn report(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
     QueryOf(query): QueryOf<ReportQuery>,
 ) -> Result<Response, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     let report: Option<SubjectReport> =
         admin.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
     let report = report.ok_or_else(AdminProblem::not_found)?;
@@ -123,15 +140,17 @@ pub(super) async fn report(
 /// The link is its path only: the gateway does not know its public address.
 #[utoipa::path(
     get, path = "/v1/subjects/{id}/opt-out-link", operation_id = "getOptOutLink", tag = "subjects",
-    params(PersonPath, NamespaceQuery, PositionHeader),
-    responses((status = 200, description = "The header values.", body = ref("#/components/schemas/OptOutLink")), LedgerProblems)
+    params(PersonPath, PersonQuery, PositionHeader),
+    responses((status = 200, description = "The header values.", body = ref("#/components/schemas/OptOutLink")), PersonProblems)
 )]
 pub(super) async fn opt_out_link(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
-    QueryOf(query): QueryOf<NamespaceQuery>,
+    QueryOf(query): QueryOf<PersonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     let token = admin.shared.opt_out.links.token(&person).ok_or_else(AdminProblem::not_found)?;
     Ok(Json(json!({
         "path": format!("{}{token}", opt_out::PATH),

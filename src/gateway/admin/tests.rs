@@ -1,4 +1,6 @@
-//! The admin API while the ledger is stale, over a socket.
+//! The admin API over a socket.
+
+mod actors;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::AdminApi;
+use crate::config::AdminSection;
 use crate::exchange::flow::tests::TestState;
 use crate::gateway::acceptor::Acceptor;
 use crate::gateway::connection_limit::ConnectionLimit;
@@ -25,20 +28,27 @@ struct TestAdmin {
     state: TestState,
     address: std::net::SocketAddr,
     listener: JoinHandle<()>,
+    api: AdminApi,
 }
 
 impl TestAdmin {
     async fn start() -> TestAdmin {
+        TestAdmin::start_with(&AdminSection::default()).await
+    }
+
+    /// Starts a listener on the loopback with the actors and the rate of the section.
+    async fn start_with(section: &AdminSection) -> TestAdmin {
         let state = TestState::new("").await;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let refused = IntCounter::new("refused", "Connections refused.").unwrap();
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe());
-        let admin = AdminApi::new(Arc::clone(&state.shared), status);
+        let api = AdminApi::new(Arc::clone(&state.shared), status, section).unwrap();
+        let admin = api.clone();
         let acceptor = Acceptor::new(socket, ConnectionLimit::new(8, refused));
         let listener = tokio::spawn(async move { admin.run(acceptor, stage.subscribe()).await });
-        TestAdmin { state, address, listener }
+        TestAdmin { state, address, listener, api }
     }
 
     fn ledger(&self) -> &Ledger {
@@ -143,10 +153,10 @@ async fn a_read_waits_for_the_event_that_it_names() {
 async fn an_unknown_method_is_told_the_methods_there_are() {
     let admin = TestAdmin::start().await;
     for (request, allowed) in [
-        ("DELETE /v1/subjects/p-1", "GET,HEAD"),
-        ("PUT /v1/subjects/p-1/events", "GET,HEAD,POST"),
+        ("DELETE /v1/subjects/p-1", "GET, HEAD"),
+        ("PUT /v1/subjects/p-1/events", "GET, HEAD, POST"),
         ("GET /v1/events:batch", "POST"),
-        ("POST /healthz", "GET,HEAD"),
+        ("POST /healthz", "GET, HEAD"),
     ] {
         let (head, problem) = admin.exchange(request, "", "").await;
         assert!(head.starts_with("HTTP/1.1 405"), "{request}: {head}");

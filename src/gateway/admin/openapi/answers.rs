@@ -298,7 +298,16 @@ fn cases() -> Vec<(&'static str, Value)> {
                 ("end", time("Time from which the case is no longer in force.")),
                 ("reference", text("The authority's reference number.")),
                 ("confidential-until?", time("Until then, reports to the people omit the case.")),
-                ("approvers", texts("Names of those who approved the case.")),
+                (
+                    "approvers",
+                    list(&object(
+                        "Somebody who approved the case.",
+                        vec![
+                            ("name", text("Name of the approver.")),
+                            ("verified", flag("True if the approver was signed in.")),
+                        ],
+                    )),
+                ),
                 ("state", words("State of the case.", &["registered", "in-force", "ended"])),
             ],
         ),

@@ -94,7 +94,7 @@ pub(super) struct RequestIdHeader {
     responses((status = 200, description = "The document.", body = serde_json::Value), ReadProblems)
 )]
 pub(super) async fn description(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
-    Json(document(admin.shared.ledger.terms(), false))
+    Json(document(admin.shared.ledger.terms(), admin.needs_credentials()))
 }
 
 /// Returns the document. `is_secured` tells if requests need a credential.

@@ -13,6 +13,22 @@ use crate::gateway::admin::problem::AdminCode;
 
 /// Codes that every operation can return.
 const OF_ALL: &[AdminCode] = &[AdminCode::RequestForeign, AdminCode::RequestMalformed];
+/// Codes that every operation can return that needs a credential.
+const OF_ACTORS: &[AdminCode] = &[
+    AdminCode::CredentialMissing,
+    AdminCode::CredentialInvalid,
+    AdminCode::RoleMissing,
+    AdminCode::TooManyRequests,
+];
+
+/// Problems of operations for anyone.
+pub(in crate::gateway::admin) struct ProcessProblems;
+
+impl IntoResponses for ProcessProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(OF_ALL.iter())
+    }
+}
 
 /// Declares sets of problems: the codes that operations of one sort return beside those of every operation.
 macro_rules! problems {
@@ -22,25 +38,25 @@ macro_rules! problems {
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                responses(&[$(AdminCode::$code),*])
+                responses(OF_ALL.iter().chain(OF_ACTORS).chain(&[$(AdminCode::$code),*]))
             }
         }
     )+};
 }
 
 problems! {
-    /// Problems of operations about the process.
-    ProcessProblems: ;
     /// Problems of the exposition.
     MetricsProblems: MetricsUnavailable;
     /// Problems of operations that read what is in memory.
     ReadProblems: LedgerStale;
     /// Problems of operations that read the ledger.
     LedgerProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable;
+    /// Problems of operations that show what is on record about a person.
+    PersonProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
     /// Problems of operations that read ledger and disclosure log.
-    LogProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable, AuditUnavailable, ReportUnavailable;
+    LogProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable, ReportUnavailable;
     /// Problems of operations that read one record of the disclosure log.
-    DecisionProblems: NotFound, LedgerStale, AuditUnavailable;
+    DecisionProblems: NotFound, LedgerStale, ReasonMissing, AuditUnavailable;
     /// Problems of operations that record an event.
     EventProblems: EventMalformed, NotFound, EventConflict, IdempotencyKeyReused, BodyTooLarge, RequestTimeout, LedgerStale,
         LedgerUnavailable;
@@ -51,9 +67,9 @@ problems! {
 }
 
 /// Returns one response for each status.
-fn responses(codes: &[AdminCode]) -> BTreeMap<String, RefOr<Response>> {
+fn responses<'c>(codes: impl Iterator<Item = &'c AdminCode>) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
-    for code in OF_ALL.iter().chain(codes) {
+    for code in codes {
         let (name, status) = code.parts();
         by_status.entry(status.as_u16()).or_default().push(name);
     }

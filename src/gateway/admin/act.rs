@@ -1,0 +1,98 @@
+//! Acts on record: each use of a resource that shows what is on record about a person is written to the disclosure log, with
+//! its reason, before the answer leaves.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::AdminApi;
+use super::authentication::Actor;
+use super::problem::{AdminCode, AdminProblem};
+use super::roles::ResourceRule;
+use crate::config::AdminRole;
+use crate::disclosure::AdministrativeAct;
+use crate::vocabulary::SubjectId;
+
+/// Maximum length of a reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// The use of a resource by an actor, not yet on record.
+#[derive(Clone, Debug)]
+pub(super) struct PendingAct {
+    pub(super) actor: Actor,
+    pub(super) role: Option<AdminRole>,
+    pub(super) rule: &'static ResourceRule,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PendingAct {
+    type Rejection = AdminProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PendingAct, AdminProblem> {
+        // There for every rule that says so: a test uses the resource of each.
+        parts.extensions.get().cloned().ok_or_else(AdminProblem::not_found)
+    }
+}
+
+/// The object of an act.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ActObject<'a> {
+    Person(&'a SubjectId),
+    Decision(&'a str),
+}
+
+impl AdminApi {
+    /// Writes an act to the disclosure log. Call it before reading what the resource shows.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] if a reason is missing or cannot be accepted, or the log cannot be written.
+    pub(super) async fn record_act(
+        &self,
+        act: &PendingAct,
+        object: ActObject<'_>,
+        reason: Option<&str>,
+    ) -> Result<(), AdminProblem> {
+        let PendingAct { actor, role, rule } = act;
+        check_reason(actor, reason)?;
+        let (subject, decision) = match object {
+            ActObject::Person(person) => {
+                (Some(self.shared.log.source().fingerprints().subject(person)), None)
+            }
+            // Another text is no decision, and nothing is shown.
+            ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
+        };
+        let act = AdministrativeAct {
+            time: Timestamp::now(),
+            actor: actor.name().map(|name| &**name),
+            role: role.map(AdminRole::name),
+            resource: rule.path,
+            subject,
+            decision,
+            reason,
+        };
+        self.shared.log.act(&act).await.map_err(|error| {
+            AdminProblem::new(AdminCode::AuditUnavailable, format!("the act cannot be recorded: {error}"))
+        })
+    }
+}
+
+/// Checks what the `reason` of the API's description demands.
+fn check_reason(actor: &Actor, reason: Option<&str>) -> Result<(), AdminProblem> {
+    match reason {
+        None if actor.name().is_none() => Ok(()),
+        None => Err(AdminProblem::new(
+            AdminCode::ReasonMissing,
+            "add `?reason=…`: why you look at what is on record about a person; it is recorded",
+        )),
+        Some(reason) => {
+            let length = reason.chars().count();
+            let begins = reason.starts_with(|first: char| !first.is_whitespace());
+            if begins && !reason.chars().any(char::is_control) && length <= MAX_REASON {
+                return Ok(());
+            }
+            Err(AdminProblem::malformed(format!(
+                "`reason` is empty, begins with a space, is longer than {MAX_REASON} characters or has control characters"
+            )))
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Actors, roles, and acts on record.
+
+use std::num::NonZeroU32;
+
+use governor::Quota;
+
+use super::*;
+use crate::config::{AdminActors, AdminRole};
+use crate::disclosure::{self, ActFilter, RecordedAct};
+use crate::gateway::admin::roles::{RESOURCES, ResourceAccess};
+
+const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+
+/// A section with a token for each name, which is the token, too.
+fn section(actors: &[(&str, &[AdminRole])]) -> AdminSection {
+    let actors = actors.iter().fold(AdminActors::default(), |known, (name, roles)| {
+        known.with_token(&format!("pga_{name}"), name, roles)
+    });
+    AdminSection { actors, ..AdminSection::default() }
+}
+
+fn bearer(name: &str) -> String {
+    format!("authorization: Bearer pga_{name}\r\n")
+}
+
+fn code(problem: &Value) -> &str {
+    problem["code"].as_str().unwrap_or_default()
+}
+
+impl TestAdmin {
+    fn acts(&self) -> Vec<RecordedAct> {
+        let mut acts = Vec::new();
+        disclosure::acts(self.state.shared.log.folder(), &ActFilter::default(), |act| {
+            acts.push(act.clone());
+            Ok(())
+        })
+        .unwrap();
+        acts
+    }
+}
+
+/// Every resource, as every role and as nobody.
+#[tokio::test]
+async fn each_role_may_use_the_resources_of_the_table_and_no_others() {
+    let all: Vec<(&str, [AdminRole; 1])> = AdminRole::ALL.map(|role| (role.name(), [role])).to_vec();
+    let actors: Vec<(&str, &[AdminRole])> = all.iter().map(|(name, role)| (*name, &role[..])).collect();
+    let admin = TestAdmin::start_with(&section(&actors)).await;
+    for rule in RESOURCES {
+        let path = rule.path.replace("{id}", "p-1").replace("{name}", "support");
+        let request = format!("{} {path}", rule.method);
+        let is_public = rule.access == ResourceAccess::Anyone;
+        for nobody in ["", &bearer("stranger")] {
+            let (status, body) = admin.send(&request, nobody, "").await;
+            // 429 after some failures.
+            assert_eq!(matches!(status, 401 | 429), !is_public, "{request}: {body}");
+        }
+        for (name, [role]) in &all {
+            let (status, body) = admin.send(&request, &bearer(name), "").await;
+            let is_permitted = match rule.access {
+                ResourceAccess::Anyone | ResourceAccess::SignedIn => true,
+                ResourceAccess::Roles(roles) => roles.contains(role),
+            };
+            assert_eq!(status == 403, !is_permitted, "{request} as {name}: {body}");
+            assert!(is_permitted || body.contains("role-missing"), "{request} as {name}: {body}");
+            // The handlers of these paths answer 404 for what they do not know; the router says it in other words.
+            let has_handler = !body.contains("there is nothing at this path") || path.contains("p-1");
+            assert!(has_handler || rule.path == "/openapi.json", "{request}: {body}");
+            assert!(status != 405 && status != 401, "{request}: {body}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_roles_is_documented() {
+    for rule in RESOURCES {
+        let roles = match rule.access {
+            ResourceAccess::Anyone => "anyone".to_owned(),
+            ResourceAccess::SignedIn => "every actor".to_owned(),
+            ResourceAccess::Roles(roles) => {
+                roles.iter().map(|role| format!("`{}`", role.name())).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let is_act = if rule.is_act { "yes" } else { "no" };
+        let row = format!("| `{}` | `{}` | {roles} | {is_act} |", rule.method, rule.path);
+        assert!(OPERATIONS.contains(&row), "docs/operations.md needs the row\n{row}");
+    }
+    let rows =
+        OPERATIONS.lines().filter(|line| line.starts_with("| `GET` | ") || line.starts_with("| `POST` | "));
+    assert_eq!(rows.count(), RESOURCES.len());
+}
+
+#[tokio::test]
+async fn a_credential_is_one_known_token() {
+    let admin = TestAdmin::start_with(&section(&[("ops", &[AdminRole::Operator])])).await;
+    let refused = async |headers: &str| {
+        let (head, body) = admin.exchange("GET /v1/policies", headers, "").await;
+        assert!(head.starts_with("HTTP/1.1 401") && head.contains("www-authenticate: Bearer"), "{head}");
+        code(&serde_json::from_str(&body).unwrap()).to_owned()
+    };
+    assert_eq!(refused("").await, "credential-missing");
+    let twice = bearer("ops").repeat(2);
+    for headers in [
+        "authorization: Bearer pga_ops2\r\n",
+        "authorization: Basic pga_ops\r\n",
+        "authorization: pga_ops\r\n",
+        &twice,
+    ] {
+        assert_eq!(refused(headers).await, "credential-invalid", "{headers}");
+    }
+    let (status, _) = admin.send("GET /v1/policies", "authorization: bearer pga_ops\r\n", "").await;
+    assert_eq!(status, 200);
+    let (status, problem) = admin.json("GET /v1/nothing", "", "").await;
+    assert_eq!((status, code(&problem)), (401, "credential-missing"), "paths are not told to strangers");
+}
+
+#[tokio::test]
+async fn a_token_that_a_reload_removes_opens_nothing_on_open_connections() {
+    let admin = TestAdmin::start_with(&section(&[("ops", &[AdminRole::Operator])])).await;
+    let mut stream = TcpStream::connect(admin.address).await.unwrap();
+    let mut ask = async || {
+        let request = format!("GET /v1/policies HTTP/1.1\r\nhost: localhost\r\n{}\r\n", bearer("ops"));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Each answer of the API ends with its JSON document.
+        while !matches!(answer.last(), Some(b'}' | b']')) {
+            let mut some = [0; 4096];
+            let read = stream.read(&mut some).await.unwrap();
+            assert!(read > 0, "closed");
+            answer.extend_from_slice(&some[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    assert!(ask().await.starts_with("HTTP/1.1 200"));
+    let later = section(&[("other", &[AdminRole::Operator])]);
+    admin.api.replace(admin.api.replacement(&later).unwrap());
+    let refused = ask().await;
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.contains("credential-invalid"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_exposed_listener_never_loses_its_last_actor_by_a_reload() {
+    let state = TestState::new("").await;
+    let exposed =
+        AdminSection { address: "0.0.0.0:0".parse().unwrap(), ..section(&[("a", &[AdminRole::Read])]) };
+    let stage = watch::Sender::new(Stage::Serving);
+    let status = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe());
+    let api = AdminApi::new(Arc::clone(&state.shared), status, &exposed).unwrap();
+    assert!(api.replacement(&AdminSection::default()).is_err());
+    assert!(api.replacement(&section(&[("b", &[AdminRole::Read])])).is_ok());
+}
+
+#[tokio::test]
+async fn requests_and_failures_are_limited() {
+    let two = NonZeroU32::new(2).unwrap();
+    let one_in_an_hour = Quota::with_period(Duration::from_secs(3600)).unwrap().allow_burst(two);
+    let actors = section(&[("a", &[AdminRole::Read]), ("b", &[AdminRole::Read])]);
+    let admin = TestAdmin::start_with(&AdminSection { rate: one_in_an_hour, ..actors }).await;
+    let ask = async |headers: &str| admin.exchange("GET /v1/policies", headers, "").await.0;
+    for expected in ["200", "200", "429"] {
+        let head = ask(&bearer("a")).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {expected}")), "{head}");
+        assert_eq!(head.contains("retry-after: "), expected == "429", "{head}");
+    }
+    let mut failures = Vec::new();
+    while failures.last() != Some(&"429".to_owned()) && failures.len() < 30 {
+        failures.push(ask(&bearer("x")).await[9..12].to_owned());
+    }
+    assert_eq!((failures.len(), failures[0].as_str()), (21, "401"));
+    assert!(
+        ask(&bearer("b")).await.starts_with("HTTP/1.1 200"),
+        "a valid credential behind the same address"
+    );
+}
+
+#[tokio::test]
+async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
+    let admin = TestAdmin::start_with(&section(&[("kim", &[AdminRole::Privacy])])).await;
+    let kim = bearer("kim");
+    for path in ["", "/events", "/disclosures", "/report", "/opt-out-link"] {
+        let (status, problem) = admin.json(&format!("GET /v1/subjects/p-1{path}"), &kim, "").await;
+        assert_eq!((status, code(&problem)), (400, "reason-missing"), "{path}");
+    }
+    let (status, problem) = admin.json("GET /v1/decisions/01M8HSMCDZ7JP0DJMTP6MWK1K8", &kim, "").await;
+    assert_eq!((status, code(&problem)), (400, "reason-missing"));
+    for reason in ["", "%20", "a%0Ab", &"x".repeat(501)] {
+        let (status, _) = admin.json(&format!("GET /v1/subjects/p-1?reason={reason}"), &kim, "").await;
+        assert_eq!(status, 400, "{reason}");
+    }
+    assert!(admin.acts().is_empty());
+    let (status, _) = admin.json("GET /v1/subjects/p-1?reason=request+of+%C3%84nne", &kim, "").await;
+    assert_eq!(status, 200);
+    let (status, _) = admin.json("GET /v1/decisions/01M8HSMCDZ7JP0DJMTP6MWK1K8?reason=x", &kim, "").await;
+    assert_eq!(status, 404);
+    let acts = admin.acts();
+    let told =
+        |act: &RecordedAct| (act.actor.clone(), act.role.clone(), act.resource.clone(), act.reason.clone());
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        told(&acts[0]),
+        (some("kim"), some("privacy"), "/v1/subjects/{id}".to_owned(), some("request of Änne"))
+    );
+    assert!(acts[0].subject.as_ref().is_some_and(|pseudonym| !pseudonym.contains("p-1")));
+    assert_eq!(acts[1].of_decision, some("01M8HSMCDZ7JP0DJMTP6MWK1K8"));
+    assert_eq!(acts.len(), 2);
+}
+
+#[tokio::test]
+async fn without_actors_a_look_is_recorded_without_a_name() {
+    let admin = TestAdmin::start().await;
+    let (status, _) = admin.json("GET /v1/subjects/p-1", "", "").await;
+    assert_eq!(status, 200);
+    let acts = admin.acts();
+    assert_eq!((acts.len(), &acts[0].actor, &acts[0].role, &acts[0].reason), (1, &None, &None, &None));
+}
+
+#[tokio::test]
+async fn an_event_says_who_recorded_it() {
+    let admin = TestAdmin::start_with(&section(&[("sync", &[AdminRole::Ledger])])).await;
+    let sync = bearer("sync");
+    let claimed = r#"{"kind": "restriction", "recorded-by": {"name": "kim", "verified": true}}"#;
+    let (status, answer) = admin.json("POST /v1/subjects/p-1/events", &sync, claimed).await;
+    assert_eq!(status, 200, "{answer}");
+    let line = r#"{"subject": "p-1", "kind": "restriction-lifted"}"#;
+    let (status, _) = admin.send("POST /v1/events:batch", &sync, line).await;
+    assert_eq!(status, 200);
+    let case = r#"{"case": "C-1", "kind": "case-approved", "approver": "sync"}"#;
+    let (_, refused) = admin.send("POST /v1/events:batch", &sync, case).await;
+    assert!(refused.contains("the role `cases`"), "{refused}");
+    let (_, history) = admin.json("GET /v1/subjects/p-1/events?reason=x", &sync, "").await;
+    let history = history.as_array().unwrap();
+    for event in &history[history.len() - 2..] {
+        assert_eq!(event["recorded-by"], json!({ "name": "sync", "verified": true }), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_case_is_approved_by_two_actors_that_are_signed_in() {
+    let cases: &[AdminRole] = &[AdminRole::Cases];
+    let admin = TestAdmin::start_with(&section(&[("ada.adler", cases), ("ben", cases)])).await;
+    let (ada, ben) = (bearer("ada.adler"), bearer("ben"));
+    let case = r#"{"case": "C-1", "recipient": "support", "purpose": "direct-marketing", "subjects": ["p-1"],
+        "categories": ["name"], "end": "2099-01-01T00:00:00Z", "reference": "r"}"#;
+    let (status, answer) = admin.json("POST /v1/cases", &ada, case).await;
+    assert_eq!(status, 200, "{answer}");
+    let approve = "POST /v1/cases/C-1/approve";
+    let (status, problem) = admin.json(approve, &ada, r#"{"approver": "ben"}"#).await;
+    assert_eq!((status, code(&problem)), (400, "event-malformed"), "{problem}");
+    assert_eq!(admin.json(approve, &ada, r#"{"approver": "Ada Adler"}"#).await.0, 200);
+    assert_eq!(admin.json(approve, &ada, "").await.0, 409, "the same person again");
+    assert_eq!(admin.json(approve, &ben, "").await.0, 200);
+    let (_, shown) = admin.json("GET /v1/cases/C-1", &ben, "").await;
+    assert_eq!(shown["state"], "in-force");
+    let names = json!([{ "name": "Ada Adler", "verified": true }, { "name": "ben", "verified": true }]);
+    assert_eq!(shown["approvers"], names);
+}
