@@ -51,7 +51,7 @@ pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
 use self::probes::ProbesListener;
-use self::reload::{CertificateSender, Reloader, RestartOnly, export_certificate_ends};
+use self::reload::{CertificateSender, ListenerCertificates, Reloader, RestartOnly, export_certificate_ends};
 pub use self::service_manager::ServiceManager;
 pub use self::stage::Stop;
 use self::stage::{Stage, advance, reached};
@@ -67,12 +67,19 @@ use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
 use crate::finding::{self, Finding, Severity};
 use crate::layer::PurposeLayer;
+use crate::ledger::Freshness;
 
 /// Time between two searches for outdated files of the access log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Time for requests to the admin API to end after the last exchange.
 const ADMIN_CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// Time between two looks at the freshness of the ledger while a successor starts.
+const FRESHNESS_POLL: Duration = Duration::from_millis(5);
+
+/// Maximum time for which a successor waits for a current ledger before it accepts connections.
+const MAX_FRESHNESS_WAIT: Duration = Duration::from_secs(10);
 
 /// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +153,9 @@ impl Gateway {
         let assembled =
             tokio::task::spawn_blocking(move || assemble_after_predecessor(config, has_predecessor, manager));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
+        if has_predecessor {
+            wait_until_current(&shared).await;
+        }
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
@@ -299,7 +309,7 @@ fn listeners(
     sockets: Vec<TcpListener>,
     sections: &[ListenerSection],
     shared: &SharedState,
-) -> Result<(Vec<Listener>, Vec<(SocketAddr, CertificateSender)>), StartError> {
+) -> Result<(Vec<Listener>, ListenerCertificates), StartError> {
     let max_exchanges = sections.iter().map(|section| section.limits.max_exchanges).sum();
     let budget = DescriptorBudget::new(descriptors::raise_limit(), sections.len(), max_exchanges);
     let budget = budget.within(ProcessMemory::of_system(), sections.len());
@@ -382,6 +392,18 @@ impl SocketAddresses {
             None => None,
         };
         Ok(Sockets { public, admin, probes })
+    }
+}
+
+/// Waits until the gateway knows the ledger, so that no waiting request is refused for it. An embedded ledger is known at once.
+async fn wait_until_current(shared: &SharedState) {
+    let current = async {
+        while shared.ledger.freshness() != Freshness::Current {
+            tokio::time::sleep(FRESHNESS_POLL).await;
+        }
+    };
+    if tokio::time::timeout(MAX_FRESHNESS_WAIT, current).await.is_err() {
+        tracing::warn!("the ledger is not current: requests that rest on it are refused");
     }
 }
 

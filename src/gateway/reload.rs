@@ -25,6 +25,9 @@ use crate::metrics::Metrics;
 /// Sends a listener its TLS configuration again when a reload has read it.
 pub(super) type CertificateSender = watch::Sender<TlsServer>;
 
+/// The certificates of the listeners with TLS, by their addresses in the configuration.
+pub(super) type ListenerCertificates = Vec<(SocketAddr, CertificateSender)>;
+
 /// The configuration file, and the parts of the gateway that a reload replaces.
 #[derive(Debug)]
 pub(super) struct Reloader {
@@ -32,8 +35,7 @@ pub(super) struct Reloader {
     pub(super) restart_only: RestartOnly,
     pub(super) shared: Arc<SharedState>,
     pub(super) upstreams: Upstreams,
-    /// Certificates of the listeners with TLS, by their addresses in the configuration.
-    pub(super) certificates: Vec<(SocketAddr, CertificateSender)>,
+    pub(super) certificates: ListenerCertificates,
     pub(super) issuer_keys: IssuerKeyFetchers,
     pub(super) admin: AdminApi,
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use purposegate::config;
+use purposegate::finding::Finding;
 
 use crate::findings::check_with;
 use crate::fixtures::CUSTOMER_ROUTES;
@@ -88,7 +89,7 @@ fn the_times_of_a_stop_are_bounded() {
         let policy = crate::gateway::pack("one-partner-360");
         let (_folder, file) = write_config(&format!("policy = {policy:?}\n{keys}{}", crate::findings::SOUND));
         let (config, findings) = config::load(&file);
-        let error = findings.iter().find(|finding| finding.is_error()).map(|finding| finding.code());
+        let error = findings.iter().find(|finding| finding.is_error()).map(Finding::code);
         config.map(|config| (config.drain.notice.as_secs(), config.drain.exchanges.as_secs())).ok_or(error)
     };
     assert_eq!(read(""), Ok((5, 30)));

@@ -17,11 +17,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
 
 use crate::drain::NotifySocket;
 use crate::fixtures::{CONSENT, CUSTOMER_ROUTES, KNOWN, person};
 use crate::gateway::{base, bearer};
 use crate::http;
+use crate::ledger_sharers::SharedLedger;
+use crate::postgres_server::PostgresServer;
 use crate::upstream::Upstream;
 
 /// Number of connections of the load. Each is used more often than once in a drain notice.
@@ -270,21 +273,31 @@ fn recorded(folder: &Path) -> BTreeSet<String> {
     records
 }
 
-/// Restarts a gateway under load, and prints the figures.
-fn restart_under_load(restarts: u32, rate: u32, notice: &str) {
+/// Starts an upstream, and a folder for a gateway with an embedded ledger.
+fn embedded() -> (Upstream, TempDir, String) {
     let upstream = Upstream::start();
+    let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
+    (upstream, tempfile::tempdir().unwrap(), config)
+}
+
+/// Restarts a gateway under load, and prints the figures.
+fn restart_under_load(
+    (upstream, folder, config): (&Upstream, &TempDir, String),
+    restarts: u32,
+    rate: u32,
+    notice: &str,
+) {
     upstream.script("*", |head, stream| {
         let id = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap();
         let body = person(id);
         let typed = "content-type: application/json\r\n";
         let _ = stream.write_all(&crate::upstream::answer("200 OK", typed, body.as_bytes()));
     });
-    let folder = tempfile::tempdir().unwrap();
     let (file, log) = (folder.path().join("purposegate.toml"), folder.path().join("gateway.log"));
-    let config = base(upstream.address)
+    let config = config
         .replace("drain-notice = \"0s\"", &format!("drain-notice = \"{notice}\""))
         .replace("request-timeout", "max-exchanges-per-recipient = 1024\nrequest-timeout");
-    std::fs::write(&file, format!("{config}{CUSTOMER_ROUTES}")).unwrap();
+    std::fs::write(&file, config).unwrap();
     let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
     let sockets = Sockets { public: bind(), admin: bind(), manager: NotifySocket::bind(), file, log };
     let (address, admin) = (sockets.address(), sockets.admin.local_addr().unwrap());
@@ -344,10 +357,21 @@ fn restart_under_load(restarts: u32, rate: u32, notice: &str) {
 /// `PURPOSEGATE_RESTARTS=10` restarts ten times at 500 requests a second; `benches/README.md` has the figures.
 #[test]
 fn no_request_fails_and_none_is_unrecorded_through_restarts() {
+    let (upstream, folder, config) = embedded();
     match std::env::var("PURPOSEGATE_RESTARTS").ok().and_then(|count| count.parse().ok()) {
-        Some(restarts) => restart_under_load(restarts, 500, "1s"),
-        None => restart_under_load(3, 100, "400ms"),
+        Some(restarts) => restart_under_load((&upstream, &folder, config), restarts, 500, "1s"),
+        None => restart_under_load((&upstream, &folder, config), 3, 100, "400ms"),
     }
+}
+
+/// A successor of the same name in the same folder, over a ledger in PostgreSQL. Skipped, with a message, where PostgreSQL is
+/// not installed.
+#[test]
+fn a_gateway_with_a_shared_ledger_restarts_without_a_gap() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let ledger = SharedLedger::new(&[server]);
+    let config = ledger.config("gateway-1");
+    restart_under_load((&ledger.upstream, &ledger.folder(), config), 2, 60, "400ms");
 }
 
 /// Starts `serve` with one socket at an address, and returns its exit status and its words.
