@@ -59,16 +59,17 @@ impl EventTarget<'_> {
         }
     }
 
-    /// Returns the path of the admin API at which the event is recorded.
+    /// Returns the path of the admin API at which the event is recorded. Requests of people have a path of their own, since
+    /// those who answer them need not be allowed to record choices.
     fn path(self, event: &Value) -> String {
-        let case = match self {
-            EventTarget::Subject(person) => return person.path("/events", &[]),
-            EventTarget::Case(id) => percent_encoded(id),
-        };
-        match event.get("kind").and_then(Value::as_str) {
-            Some("case-registered") => "/v1/cases".to_owned(),
-            Some("case-approved") => format!("/v1/cases/{case}/approve"),
-            Some(_) | None => format!("/v1/cases/{case}/end"),
+        let kind = event.get("kind").and_then(Value::as_str).unwrap_or_default();
+        match (self, kind) {
+            (EventTarget::Subject(person), "request-received") => person.path("/requests", &[]),
+            (EventTarget::Subject(person), "request-answered") => person.path("/answers", &[]),
+            (EventTarget::Subject(person), _) => person.path("/events", &[]),
+            (EventTarget::Case(_), "case-registered") => "/v1/cases".to_owned(),
+            (EventTarget::Case(id), "case-approved") => format!("/v1/cases/{}/approve", percent_encoded(id)),
+            (EventTarget::Case(id), _) => format!("/v1/cases/{}/end", percent_encoded(id)),
         }
     }
 

@@ -208,7 +208,7 @@ fn location<'c>(config: &'c Config, admin: &AdminArgs) -> LedgerLocation<'c> {
         names: config.language(),
         recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
         namespaces: config.namespace_names.iter().cloned().collect(),
-        admin: admin.remote_or(config.admin.address, false),
+        admin: admin.remote_or(config.admin.address, config.admin.tls.is_some()),
     }
 }
 
