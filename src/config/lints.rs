@@ -70,7 +70,12 @@ pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, confi
         }
         // Only the first file has listeners.
         for (fields, listener) in root.tables("listener", "a listener").into_iter().zip(&config.listeners) {
-            check_tls(fields, listener, now);
+            check_tls(fields, listener.tls.as_ref(), now);
+        }
+        if config.admin.tls.is_some()
+            && let Some(fields) = root.fields("admin", "`[admin]`")
+        {
+            check_tls(fields, config.admin.tls.as_ref(), now);
         }
         for fields in root.tables("upstream", "an upstream") {
             check_upstream(fields, config);
@@ -202,9 +207,9 @@ fn check_approvers(root: &mut Fields<'_>, config: &Config) {
     root.document().find(finding.label("without actors").hint(hint), at);
 }
 
-fn check_tls(mut fields: Fields<'_>, listener: &ListenerSection, now: Timestamp) {
-    let Some(tls) = &listener.tls else { return };
-    let Some(mut fields) = fields.fields("tls", "`[listener.tls]`") else { return };
+/// Warns about the certificate and the revocation lists of a listener.
+fn check_tls(mut fields: Fields<'_>, tls: Option<&ListenerTls>, now: Timestamp) {
+    let Some((mut fields, tls)) = fields.fields("tls", "`tls`").zip(tls) else { return };
     check_certificate(&mut fields, tls, now);
     if let Ok(TlsServer { client_authority: Some(authority), .. }) = &tls.server {
         check_revocation_lists(&mut fields, authority, now);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{IntCounter, IntCounterVec};
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -117,7 +118,7 @@ impl TransportSetup {
         match tls {
             Some(tls) => {
                 let peer = Peer { encrypted: true, ..peer };
-                let (stream, session, is_http2) = accept_tls(stream, tls, &failures).await?;
+                let (stream, session, is_http2) = begin_session(stream, tls, &failures).await?;
                 let unframed = Arc::default();
                 Some(Transport { stream, peer, trusted_proxies, is_http2, unframed, session: Some(session) })
             }
@@ -164,31 +165,14 @@ async fn read_proxy_header(
     }
 }
 
-/// Performs the TLS handshake. Plaintext HTTP is answered.
-async fn accept_tls(
+/// Begins the TLS session of a connection, and detects its protocol.
+async fn begin_session(
     stream: TcpStream,
     mut tls: watch::Receiver<TlsServer>,
     failures: &TransportFailures,
 ) -> Option<(TransportStream, TlsSession, bool)> {
-    let mut first = [0];
-    match timeout(HEAD_TIME, stream.peek(&mut first)).await {
-        // A method is an HTTP token; those in use begin with a letter. Anything else gets an alert of TLS.
-        Ok(Ok(1)) if first.iter().all(u8::is_ascii_alphabetic) => {
-            failures.http_on_tls_port.inc();
-            // An error is one of a connection that ends anyway.
-            let _ = timeout(LINGER_TIME, answer_plaintext(stream)).await;
-            return None;
-        }
-        Ok(Ok(1)) => {}
-        Ok(_) | Err(_) => return None,
-    }
     let TlsServer { config, client_authority: authority } = tls.borrow_and_update().clone();
-    let handshake = TlsAcceptor::from(config).accept(stream);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, handshake).await else {
-        failures.tls_handshake.inc();
-        tracing::debug!("TLS handshake failed");
-        return None;
-    };
+    let stream = accept_tls(stream, config, failures).await?;
     let (_, session) = stream.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let chain = session.peer_certificates();
@@ -201,6 +185,32 @@ async fn accept_tls(
     };
     let session = TlsSession { certificate, access };
     Some((TransportStream::Tls(Box::new(stream)), session, is_http2))
+}
+
+/// Performs the TLS handshake. Plaintext HTTP is answered. `None` if the connection has ended.
+pub(super) async fn accept_tls(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    failures: &TransportFailures,
+) -> Option<TlsStream<TcpStream>> {
+    let mut first = [0];
+    match timeout(HEAD_TIME, stream.peek(&mut first)).await {
+        // A method is an HTTP token; those in use begin with a letter. Anything else gets an alert of TLS.
+        Ok(Ok(1)) if first.iter().all(u8::is_ascii_alphabetic) => {
+            failures.http_on_tls_port.inc();
+            // An error is one of a connection that ends anyway.
+            let _ = timeout(LINGER_TIME, answer_plaintext(stream)).await;
+            return None;
+        }
+        Ok(Ok(1)) => {}
+        Ok(_) | Err(_) => return None,
+    }
+    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream)).await else {
+        failures.tls_handshake.inc();
+        tracing::debug!("TLS handshake failed");
+        return None;
+    };
+    Some(stream)
 }
 
 /// Answers plaintext HTTP on a port with TLS, and waits until the client closes.

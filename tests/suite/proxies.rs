@@ -304,3 +304,19 @@ fn plaintext_on_a_port_with_tls_is_answered() {
         assert_eq!(upstream.requests(), 1);
     }
 }
+
+#[test]
+fn plaintext_on_the_admin_port_with_tls_is_answered() {
+    let certificates = tempfile::tempdir().unwrap();
+    development::make(certificates.path(), &[]).unwrap();
+    let (certificate, key) = (certificates.path().join("server.pem"), certificates.path().join("server.key"));
+    let admin = format!("[admin]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
+    let upstream = Upstream::start();
+    let config = base(upstream.address).replace("[admin]", &admin);
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
+    let answer = http::get(gateway.admin, "/healthz", &[]);
+    assert_eq!(answer.outcome(), (400, "request-malformed".to_owned()));
+    assert!(answer.text().contains("This port speaks TLS: use https://"), "{}", answer.text());
+    let request = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    assert_eq!(over_tls(&certificates, http::connect(gateway.admin), request).status, 200);
+}

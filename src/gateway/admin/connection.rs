@@ -19,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::authentication::{AdminPeer, ClientCertificate};
@@ -30,6 +29,7 @@ use crate::gateway::client_certificate::peer_names;
 use crate::gateway::connection::{HEAD_TIME, STALL_TIME};
 use crate::gateway::connection_limit::ConnectionLimit;
 use crate::gateway::gateway_end::GatewayEnd;
+use crate::gateway::transport::{TransportFailures, accept_tls};
 
 /// Maximum number of open connections of one peer address beyond the loopback.
 const MAX_CONNECTIONS_PER_PEER: usize = 16;
@@ -38,8 +38,6 @@ const LOOPBACK: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
 ];
-/// Time for the TLS handshake.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Maximum age of a connection. Then it ends after the request under way.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 /// Time for the request under way when a connection has reached its maximum age.
@@ -55,7 +53,7 @@ pub(in crate::gateway) fn connection_limit(refused: IntCounter) -> ConnectionLim
 pub(super) async fn serve(
     stream: TcpStream,
     address: IpAddr,
-    tls: Option<TlsServer>,
+    (tls, failures): (Option<TlsServer>, &TransportFailures),
     router: Router,
     end: GatewayEnd,
 ) {
@@ -63,11 +61,7 @@ pub(super) async fn serve(
         let peer = AdminPeer { address, is_encrypted: false, certificate: None };
         return serve_http(stream, peer, router, end).await;
     };
-    let handshake = TlsAcceptor::from(config).accept(stream);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, handshake).await else {
-        tracing::debug!("TLS handshake with the admin listener failed");
-        return;
-    };
+    let Some(stream) = accept_tls(stream, config, failures).await else { return };
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().map(|chain| ClientCertificate {
         chain: chain.into(),

@@ -45,6 +45,7 @@ use super::acceptor::Acceptor;
 use super::gateway_end::GatewayEnd;
 use super::stage::{Stage, reached};
 use super::status::ProcessStatus;
+use super::transport::TransportFailures;
 use crate::config::{AdminSection, TlsError, TlsServer};
 use crate::exchange::{SharedState, position};
 use crate::ledger;
@@ -126,6 +127,7 @@ impl AdminApi {
     /// Accepts connections until the gateway closes. Then waits until the requests under way are answered.
     pub(super) async fn run(self, acceptor: Acceptor, stage: watch::Receiver<Stage>) {
         let tls = self.tls.clone();
+        let failures = TransportFailures::new(&self.shared.metrics.connections_failed, "admin");
         let router = self.router();
         let mut closing = stage.clone();
         loop {
@@ -134,9 +136,10 @@ impl AdminApi {
                 () = reached(&mut closing, Stage::Closing) => break,
             };
             let tls = tls.as_ref().map(|tls| tls.borrow().clone());
+            let failures = failures.clone();
             let (router, end) = (router.clone(), GatewayEnd::new(stage.clone(), Stage::Closing));
             tokio::spawn(async move {
-                connection::serve(stream, address, tls, router, end).await;
+                connection::serve(stream, address, (tls, &failures), router, end).await;
                 drop(permit);
             });
         }
