@@ -99,11 +99,19 @@ impl UpstreamAddresses {
             is_asking: AtomicBool::new(false),
             asked: watch::Sender::new(()),
         };
-        let answers: Vec<_> = addresses.origins.iter().map(resolve::literal).collect();
-        let now = Instant::now();
-        let has_names = answers.contains(&None);
-        let renewal = has_names.then_some(AddressRenewal { refresh: now, expires: now });
         let before = earlier.map(|earlier| earlier.current.load_full());
+        let (answers, renewal) = match &before {
+            // The names are the same: so are their addresses until they are asked for again.
+            Some(before) if earlier.is_some_and(|earlier| earlier.origins == addresses.origins) => {
+                (before.answers.clone(), before.renewal)
+            }
+            _ => {
+                let answers: Vec<_> = addresses.origins.iter().map(resolve::literal).collect();
+                let now = Instant::now();
+                let has_names = answers.contains(&None);
+                (answers, has_names.then_some(AddressRenewal { refresh: now, expires: now }))
+            }
+        };
         let set = addresses.build(answers, renewal, |endpoint| {
             let (_, health) = before.as_ref()?.health_of(&endpoint)?;
             Some((endpoint, health))
