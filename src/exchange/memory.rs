@@ -11,8 +11,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 
 use prometheus::{IntGauge, IntGaugeVec};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::concurrency::LimitReached;
 
@@ -24,7 +27,7 @@ pub(crate) const MIN_WINDOW: usize = 64 * 1024;
 /// before and after it was scrubbed.
 pub(crate) const MIN_HELD: usize = 4 * MIN_WINDOW;
 /// Maximum bytes that all windows above [`MIN_WINDOW`] hold together.
-const MAX_IN_WINDOWS: usize = 16 << 20;
+const MAX_IN_WINDOWS: usize = 8 << 20;
 /// Smallest share of one recipient: a body of the default `max-deny-body` fits, before and after it was scrubbed.
 const MIN_SHARE: usize = 32 << 20;
 
@@ -70,6 +73,9 @@ impl HeldCounters {
 #[derive(Debug)]
 struct RecipientAccount {
     counters: HeldCounters,
+    /// One permit for each body of which a chunk may be scrubbed. The others wait outside of the runtime's queue, so that the
+    /// many chunks of one recipient do not stand before the first of another.
+    scrubbing: Arc<Semaphore>,
     gauge: IntGauge,
 }
 
@@ -78,6 +84,8 @@ struct RecipientAccount {
 pub struct MemoryBudget {
     max: usize,
     max_each: usize,
+    /// Maximum number of bodies of one recipient of which a chunk is scrubbed at the same time.
+    max_scrubbing: usize,
     all: HeldCounters,
     /// By the recipient's name. Names come from the configuration, so their number is bounded.
     accounts: Mutex<HashMap<Arc<str>, Arc<RecipientAccount>>>,
@@ -88,7 +96,9 @@ impl MemoryBudget {
     /// A budget of `max` bytes together and `max_each` for one recipient. `gauges` shows what each recipient holds.
     pub fn new(max: usize, max_each: usize, gauges: IntGaugeVec) -> Arc<MemoryBudget> {
         let (all, accounts) = (HeldCounters::default(), Mutex::default());
-        Arc::new(MemoryBudget { max, max_each, all, accounts, gauges })
+        // Half of the processors are for other recipients.
+        let max_scrubbing = available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+        Arc::new(MemoryBudget { max, max_each, max_scrubbing, all, accounts, gauges })
     }
 
     /// Checks that an exchange of this recipient can begin.
@@ -119,7 +129,11 @@ impl MemoryBudget {
             return Arc::clone(account);
         }
         let gauge = self.gauges.with_label_values(&[&**recipient]);
-        let account = Arc::new(RecipientAccount { counters: HeldCounters::default(), gauge });
+        let account = Arc::new(RecipientAccount {
+            counters: HeldCounters::default(),
+            scrubbing: Arc::new(Semaphore::new(self.max_scrubbing)),
+            gauge,
+        });
         accounts.insert(Arc::clone(recipient), Arc::clone(&account));
         account
     }
@@ -148,6 +162,12 @@ impl HeldBytes {
             self.account.gauge.sub(signed(less));
         }
         self.bytes = bytes;
+    }
+
+    /// Waits until a chunk of the body may be scrubbed. `None` never occurs: the semaphore is not closed.
+    pub(crate) fn turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let turn = Arc::clone(&self.account.scrubbing).acquire_owned();
+        async move { turn.await.ok() }
     }
 
     /// Checks that the body can hold this many more bytes, which cannot leave before others arrive.
@@ -278,7 +298,7 @@ mod tests {
             })
             .collect();
         let other = budget.hold(&"other".into(), true).max_window();
-        assert!(other > 4 * MIN_WINDOW, "{other}");
+        assert!(other > 2 * MIN_WINDOW, "{other}");
         drop(bodies);
     }
 

@@ -87,10 +87,14 @@ where
         while self.flow.wants_more() {
             let before = self.flow.gathered();
             if self.flow.has_coded() {
+                let _turn = self.flow.turn().await;
                 self.flow.resume()?;
             } else {
                 match self.read(deadline).await? {
-                    Read::Chunk(chunk) => self.flow.push(chunk, self.upstream.is_end_stream())?,
+                    Read::Chunk(chunk) => {
+                        let _turn = self.flow.turn().await;
+                        self.flow.push(chunk, self.upstream.is_end_stream())?;
+                    }
                     Read::End => self.flow.finish()?,
                     Read::DrainEnd => self.flow.end_early(),
                     Read::Timeout => break,

@@ -115,8 +115,8 @@ fn windows_shrink_when_many_recipients_do_not_read() {
         last = held;
         is_still
     });
-    // Half of the windows of 16 MiB, and 256 KiB for each.
-    assert!(most <= (8 << 20) + 40 * (256 << 10), "{most}");
+    // Half of the windows of 8 MiB, and 256 KiB for each.
+    assert!(most <= (4 << 20) + 40 * (256 << 10), "{most}");
     drop(readers);
     wait_until(|| held_bytes(&gateway, "support") == 0);
 }

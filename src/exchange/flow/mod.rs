@@ -24,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::decode::{Decoder, Undecodable};
 use self::part::WindowPart;
@@ -174,6 +175,12 @@ impl BodyFlow {
     /// True after the end of the body. The gathered bytes may still have to be recorded and handed out.
     pub fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Waits until the next bytes may be scrubbed: a recipient has a few turns at a time. The driver drops the turn after
+    /// [`BodyFlow::push`] or [`BodyFlow::resume`].
+    pub fn turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        self.held.turn()
     }
 
     /// Scrubs the next bytes of the body. `last` is true if the driver knows that the body ends with these bytes.
