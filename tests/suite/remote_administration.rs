@@ -1,11 +1,17 @@
 //! The command line on a machine without any file of the gateway: `--admin`, the token and TLS.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use purposegate::credentials::development::{self, ClientName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixtures::{NOTICE, person, start_customer_gateway};
+use crate::admin_access::token_hash;
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person, start_customer_gateway};
+use crate::gateway::{TestGateway, base};
 use crate::program::{Run, program, run_command};
 use crate::tls_server::TlsServer;
 
@@ -198,6 +204,85 @@ fn a_refused_token_is_explained() {
         assert_eq!((status, out.as_str()), (1, ""), "{words}");
         assert!(words.contains(word), "{words}");
     }
+}
+
+/// A gateway whose admin API has TLS and tokens, each with the roles after its name. Returns its URL.
+fn start_with_tokens(certificates: &Path, tokens: &[(&str, &str)]) -> (TestGateway, String) {
+    let clients = [ClientName { file: "ops", uri: "spiffe://example.org/ops" }];
+    development::make(certificates, &clients).unwrap();
+    let folder = certificates.display();
+    let listed: Vec<String> = tokens
+        .iter()
+        .map(|(name, roles)| {
+            let hash = token_hash(&format!("pga_{name}"));
+            format!("{{ name = \"{name}\", hash = \"{hash}\", roles = [{roles}] }}")
+        })
+        .collect();
+    let admin = format!(
+        "[admin]\ntls = {{ certificate = \"{folder}/server.pem\", key = \"{folder}/server.key\", client-ca = \"{folder}/ca.pem\" }}\n\
+         certificates = [{{ name = \"ops\", certificate = \"spiffe://example.org/ops\", roles = [\"privacy\"] }}]\n\
+         tokens = [{}]\n",
+        listed.join(", ")
+    );
+    let config = base("127.0.0.1:9".parse().unwrap()).replace("[admin]\n", &admin);
+    let gateway = TestGateway::start(&format!("{config}{CUSTOMER_ROUTES}"));
+    let url = format!("https://localhost:{}", gateway.admin.port());
+    (gateway, url)
+}
+
+#[test]
+fn each_task_needs_a_token_with_its_role() {
+    let certificates = tempfile::tempdir().unwrap();
+    let tokens = [("sync", "\"ledger\""), ("dpo", "\"privacy\""), ("ada", "\"cases\""), ("ben", "\"cases\"")];
+    let (gateway, url) = start_with_tokens(certificates.path(), &tokens);
+    let laptop = Laptop::new(url);
+    for (name, _) in tokens {
+        std::fs::write(laptop.path(name), format!("pga_{name}")).unwrap();
+        std::fs::set_permissions(laptop.path(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    let ca = certificates.path().join("ca.pem").to_str().unwrap().to_owned();
+    let run =
+        |token: &str, arguments: &str| laptop.run_with(arguments, &["--ca", &ca, "--token-file", token]);
+    let succeeds = |token: &str, arguments: &str| {
+        let (status, out, words) = run(token, arguments);
+        assert_eq!(status, 0, "{arguments}: {words}");
+        out
+    };
+    succeeds("sync", "consent give p-1 direct-marketing");
+    let (status, _, words) = run("sync", "consent show p-1");
+    assert!(status == 1 && words.contains("--reason"), "{words}");
+    assert!(succeeds("sync", "consent show p-1 --reason check").contains("\"given\""));
+    for (token, arguments) in [
+        ("dpo", "consent give p-1 direct-marketing"),
+        ("sync", "subject report p-1 --reason x"),
+        ("dpo", "case list"),
+    ] {
+        let (status, _, words) = run(token, arguments);
+        assert!(status == 1 && words.contains("the roles of the token stand in"), "{arguments}: {words}");
+    }
+    succeeds("dpo", "subject request p-1 access");
+    assert!(succeeds("dpo", "subject requests").contains("access  p-1"));
+    assert!(succeeds("dpo", "subject report p-1 --reason request").contains("direct-marketing"));
+    succeeds("dpo", "subject answer p-1 access");
+
+    succeeds(
+        "ada",
+        "case add C-7 --recipient police --purpose law-enforcement --subject p-1 --category contact \
+         --end 2099-01-01 --reference 12-Js-4",
+    );
+    succeeds("ada", "case approve C-7");
+    assert_eq!(run("ada", "case approve C-7").0, 1, "somebody else has to");
+    succeeds("ben", "case approve C-7");
+    assert!(succeeds("ada", "case list").contains("in-force"), "{}", succeeds("ada", "case list"));
+
+    let (status, _, words) = laptop.run_with("consent show p-1 --reason x", &["--ca", &ca]);
+    assert!(status == 1 && words.contains("purposegate admin token"), "{words}");
+    let file = |name: &str| certificates.path().join(name).to_str().unwrap().to_owned();
+    let shown = ["--ca", &ca, "--client-certificate", &file("ops.pem"), "--client-key", &file("ops.key")];
+    let (status, _, words) = laptop.run_with("consent show p-1 --reason x", &shown);
+    assert_eq!((status, words.as_str()), (0, ""));
+    let log = gateway.log();
+    assert!(!log.contains("pga_"), "no token is on record");
 }
 
 #[test]
