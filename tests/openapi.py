@@ -1,9 +1,10 @@
 """Runs schemathesis against the admin API of a gateway, which `tests/openapi` calls with the program and with schemathesis.
 
-Every check is on. Two hold with exceptions, see `CONFIGURATION`.
+Every check is on, with the exceptions at `CONFIGURATION` and `WITH_TOKEN`.
 """
 
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -90,6 +91,12 @@ include-operation-id = ["getSubject", "listSubjectEvents", "listDisclosures", "g
 parameters = {{ "path.id" = "seed" }}
 """
 
+# Requests without a valid token are limited for each address, so that most would get 429: `refuses_strangers` makes them.
+WITH_TOKEN = """
+[checks]
+ignored_auth.enabled = false
+"""
+
 # Schemathesis knows no media type of JSON lines.
 HOOKS = """
 import json
@@ -129,7 +136,7 @@ class Gateway:
         tokens = ""
         if with_token:
             roles = '["read", "ledger", "privacy", "cases", "operator"]'
-            tokens = f'tokens = [{{ name = "tests", hash = "{hashed(TOKEN)}", roles = {roles} }}]'
+            tokens = f'tokens = [{{ name = "tests", hash = "{hashed(TOKEN)}", roles = {roles} }}]\nrate = {{ requests = 100000, per = "1s" }}'
         policy = REPOSITORY / "policies/one-partner-360"
         text = GATEWAY.format(policy=policy, tokens=tokens, key=hashed(KEY))
         file = folder / "purposegate.toml"
@@ -188,13 +195,30 @@ class Gateway:
         return position, decision
 
 
+    def refuses_strangers(self):
+        """Sends a request to each operation without a token and with a wrong one, each from an address of its own."""
+        paths = request(self.admin, "/openapi.json", self.headers)["paths"]
+        operations = [(path, method, each) for path, item in paths.items() for method, each in item.items()]
+        for number, (path, method, operation) in enumerate(operations, start=2):
+            connection = http.client.HTTPConnection(self.admin, source_address=(f"127.0.1.{number}", 0))
+            for headers in ({}, {"Authorization": f"Bearer {TOKEN}0"}):
+                connection.request(method.upper(), path.replace("{", "").replace("}", ""), headers=headers)
+                answer = connection.getresponse()
+                answer.read()
+                expected = 200 if operation.get("security") == [] else 401
+                if answer.status != expected:
+                    sys.exit(f"{method} {path} with {headers or 'no token'}: {answer.status}, expected {expected}")
+            connection.close()
+
+
 def compare(program, schemathesis, with_token):
     """Runs schemathesis against a gateway. Returns its exit status."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         with Gateway(program, folder, with_token) as gateway:
             position, decision = gateway.seed()
-            (folder / "schemathesis.toml").write_text(CONFIGURATION.format(position=position, decision=decision))
+            configuration = CONFIGURATION.format(position=position, decision=decision)
+            (folder / "schemathesis.toml").write_text(configuration + (WITH_TOKEN if with_token else ""))
             (folder / "hooks.py").write_text(HOOKS)
             headers = [f"--header={name}:{value}" for name, value in gateway.headers.items()]
             arguments = [
@@ -209,13 +233,15 @@ def compare(program, schemathesis, with_token):
                 *headers,
             ]
             environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": name}
+            if with_token:
+                gateway.refuses_strangers()
             status = subprocess.run(arguments, cwd=folder, env=environment, timeout=RUN_TIME).returncode
             return status or gateway.process.poll() or 0
 
 
 def main():
     program, schemathesis = sys.argv[1:]
-    for with_token in (False,):
+    for with_token in (False, True):
         print(f"==> admin API {'with a token' if with_token else 'without credentials'}", flush=True)
         status = compare(program, str(pathlib.Path(schemathesis).resolve()), with_token)
         if status:

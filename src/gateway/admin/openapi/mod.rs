@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::problems::ReadProblems;
 use super::request::{NoParameters, QueryOf};
+use super::roles::{RESOURCES, ResourceAccess, ResourceRule};
 use super::{AdminApi, routes};
 use crate::gateway::authzen;
 use crate::ledger::{self, EntityKind, EventForm, TermLookup, any_event, component_name, event_components};
@@ -113,10 +114,46 @@ fn document(terms: &dyn TermLookup, is_secured: bool) -> Value {
         "paths": *PATHS,
         "components": { "schemas": components(terms), "securitySchemes": security_schemes() },
     });
-    if let (Some(document), true) = (document.as_object_mut(), is_secured) {
-        document.insert("security".to_owned(), json!([{ "token": [] }, { "certificate": [] }]));
+    if is_secured {
+        describe_credentials(&mut document);
     }
     document
+}
+
+/// Adds what holds where a credential is needed: each operation names the roles that may use it, and a reason has to be
+/// given where one is recorded.
+fn describe_credentials(document: &mut Value) {
+    if let Some(document) = document.as_object_mut() {
+        document.insert("security".to_owned(), json!([{ "token": [] }, { "certificate": [] }]));
+    }
+    for ResourceRule { method, path, access, is_act } in RESOURCES {
+        let operation = format!("/paths/{}/{}", path.replace('/', "~1"), method.to_lowercase());
+        let Some(operation) = document.pointer_mut(&operation).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        match access {
+            ResourceAccess::Anyone => drop(operation.insert("security".to_owned(), json!([]))),
+            ResourceAccess::SignedIn => {}
+            ResourceAccess::Roles(roles) => {
+                let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+                operation.insert("x-roles".to_owned(), names.into());
+            }
+        }
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        let reasons = parameters
+            .into_iter()
+            .flatten()
+            .filter(|each| *is_act && each.get("name").is_some_and(|name| name == "reason"));
+        for reason in reasons.filter_map(Value::as_object_mut) {
+            reason.insert("required".to_owned(), true.into());
+        }
+    }
+    // The approver is the actor who is signed in.
+    let approval =
+        document.pointer_mut("/components/schemas/Approval/required").and_then(Value::as_array_mut);
+    approval.into_iter().for_each(|required| required.retain(|name| name != "approver"));
+    let body = document.pointer_mut("/paths/~1v1~1cases~1{id}~1approve/post/requestBody/required");
+    body.into_iter().for_each(|required| *required = false.into());
 }
 
 fn security_schemes() -> Value {
@@ -175,4 +212,33 @@ fn with_optional_kind(mut schema: Value) -> Value {
         required.retain(|name| name != "kind" && name != "case");
     }
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::VocabularyTerms;
+
+    #[test]
+    fn credentials_are_described_only_where_they_are_needed() {
+        let terms = VocabularyTerms::standard();
+        let (open, secured) = (document(&terms, false), document(&terms, true));
+        assert!(open.get("security").is_none() && secured["security"][0].get("token").is_some());
+        for ResourceRule { method, path, access, is_act } in RESOURCES {
+            let operation = |document: &Value| document["paths"][path][method.to_lowercase()].clone();
+            assert!(operation(&open).get("x-roles").is_none(), "{path}");
+            let operation = operation(&secured);
+            assert_eq!(operation["security"] == json!([]), *access == ResourceAccess::Anyone, "{path}");
+            assert_eq!(
+                operation.get("x-roles").is_some(),
+                matches!(access, ResourceAccess::Roles(_)),
+                "{path}"
+            );
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let reason = parameters.iter().find(|parameter| parameter["name"] == "reason");
+            assert_eq!(reason.is_some_and(|reason| reason["required"] == true), *is_act, "{path}");
+        }
+        assert_eq!(open["components"]["schemas"]["Approval"]["required"], json!(["approver"]));
+        assert_eq!(secured["components"]["schemas"]["Approval"]["required"], json!([]));
+    }
 }
