@@ -75,16 +75,6 @@ impl AdminActors {
     }
 }
 
-#[cfg(test)]
-impl AdminActors {
-    /// Adds an actor with a token.
-    pub(crate) fn with_token(mut self, token: &str, name: &str, roles: &[AdminRole]) -> AdminActors {
-        let actor = AdminActor { name: Arc::from(name), roles: roles.to_vec() };
-        self.tokens.insert(credentials::hash(token.as_bytes()), Arc::new(actor));
-        self
-    }
-}
-
 /// A person or a program that uses the admin API under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminActor {
@@ -256,4 +246,14 @@ fn actor(mut fields: Fields<'_>, names: &mut HashSet<String>) -> Option<AdminAct
         document.find(finding.label("the second one").hint(hint), at);
     }
     Some(AdminActor { name: approver.0, roles })
+}
+
+#[cfg(test)]
+impl AdminActors {
+    /// Adds an actor with a token.
+    pub(crate) fn with_token(mut self, token: &str, name: &str, roles: &[AdminRole]) -> AdminActors {
+        let actor = AdminActor { name: Arc::from(name), roles: roles.to_vec() };
+        self.tokens.insert(credentials::hash(token.as_bytes()), Arc::new(actor));
+        self
+    }
 }
