@@ -130,10 +130,12 @@ pub(in crate::config) fn admin(part: &mut Part<'_>, recipients: &Credentials) ->
     let has_client_ca = tls.as_ref().is_some_and(|tls| tls.files.client_ca.is_some());
     let rate = fields.fields("rate", "`rate`").and_then(rate::quota).unwrap_or(default.rate);
     let actors = actors(&mut fields, recipients);
-    match (actors.certificates.is_empty(), has_client_ca) {
-        (false, false) => fields.missing("tls.client-ca"),
-        (true, true) => fields.missing("certificates"),
-        (true, false) | (false, true) => {}
+    if !has_client_ca && !actors.certificates.is_empty() {
+        fields.missing("tls.client-ca");
+    }
+    // With tokens, the authority can be a second condition: `client-certificate = "required"`.
+    if has_client_ca && actors.is_empty() {
+        fields.missing("certificates");
     }
     fields.end();
     if let Some(At { value: address, at }) = configured.clone()

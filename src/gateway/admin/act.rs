@@ -53,7 +53,9 @@ impl AdminApi {
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
         let PendingAct { actor, role, rule } = act;
-        check_reason(actor, reason)?;
+        // A record of a decision has pseudonyms only.
+        let needs_reason = actor.name().is_some() && matches!(object, ActObject::Person(_));
+        check_reason(needs_reason, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) => {
                 (Some(self.shared.log.source().fingerprints().subject(person)), None)
@@ -77,9 +79,9 @@ impl AdminApi {
 }
 
 /// Checks what the `reason` of the API's description demands.
-fn check_reason(actor: &Actor, reason: Option<&str>) -> Result<(), AdminProblem> {
+fn check_reason(is_needed: bool, reason: Option<&str>) -> Result<(), AdminProblem> {
     match reason {
-        None if actor.name().is_none() => Ok(()),
+        None if !is_needed => Ok(()),
         None => Err(AdminProblem::new(
             AdminCode::ReasonMissing,
             "add `?reason=…`: why you look at what is on record about a person; it is recorded",

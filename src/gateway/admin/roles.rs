@@ -1,10 +1,10 @@
 //! Which roles may use which resource. A resource without a rule is not served.
 //!
 //! The table follows data minimisation: a role reads about people only what its task needs. `operator` runs the process and
-//! reads nothing about people. `read` reads what is loaded, and yes or no to single questions (AuthZEN). `ledger` writes
-//! what people chose and reads it back. `privacy` answers people, so it reads what was disclosed about them and cannot
-//! change what may be disclosed. `cases` reads and changes the cases, which name people. `docs/operations.md` shows the
-//! table; a test compares.
+//! reads nothing about people. `read` reads what is loaded, decisions (they have pseudonyms), and yes or no to single
+//! questions (AuthZEN). `ledger` writes what people chose and reads it back. `privacy` answers people, so it reads what was
+//! disclosed about them and cannot change what may be disclosed. `cases` reads and changes the cases, which name people.
+//! `docs/operations.md` shows the table; a test compares.
 
 use http::Method;
 
@@ -34,6 +34,7 @@ pub(super) enum ResourceAccess {
 }
 
 const READ: ResourceAccess = ResourceAccess::Roles(&[AdminRole::Read]);
+const READ_OR_PRIVACY: ResourceAccess = ResourceAccess::Roles(&[AdminRole::Read, AdminRole::Privacy]);
 const READ_OR_OPERATOR: ResourceAccess = ResourceAccess::Roles(&[AdminRole::Read, AdminRole::Operator]);
 const LEDGER: ResourceAccess = ResourceAccess::Roles(&[AdminRole::Ledger]);
 const LEDGER_OR_PRIVACY: ResourceAccess = ResourceAccess::Roles(&[AdminRole::Ledger, AdminRole::Privacy]);
@@ -79,7 +80,7 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
     get("/v1/cases/{id}", CASES),
     post("/v1/cases/{id}/approve", CASES),
     post("/v1/cases/{id}/end", CASES),
-    act("/v1/decisions/{id}", PRIVACY),
+    act("/v1/decisions/{id}", READ_OR_PRIVACY),
     post("/access/v1/evaluation", READ),
     post("/access/v1/evaluations", READ),
     get("/.well-known/authzen-configuration", READ_OR_OPERATOR),

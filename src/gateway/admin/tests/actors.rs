@@ -180,8 +180,6 @@ async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
         let (status, problem) = admin.json(&format!("GET /v1/subjects/p-1{path}"), &kim, "").await;
         assert_eq!((status, code(&problem)), (400, "reason-missing"), "{path}");
     }
-    let (status, problem) = admin.json("GET /v1/decisions/01M8HSMCDZ7JP0DJMTP6MWK1K8", &kim, "").await;
-    assert_eq!((status, code(&problem)), (400, "reason-missing"));
     for reason in ["", "%20", "a%0Ab", &"x".repeat(501)] {
         let (status, _) = admin.json(&format!("GET /v1/subjects/p-1?reason={reason}"), &kim, "").await;
         assert_eq!(status, 400, "{reason}");
