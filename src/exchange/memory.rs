@@ -9,12 +9,12 @@
 //! sums can exceed a bound by one chunk of each exchange.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use prometheus::{IntGauge, IntGaugeVec};
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::concurrency::LimitReached;
@@ -84,7 +84,8 @@ struct RecipientAccount {
 pub struct MemoryBudget {
     max: usize,
     max_each: usize,
-    /// Maximum number of bodies of one recipient of which a chunk is scrubbed at the same time.
+    /// Maximum number of bodies of one recipient of which a chunk is scrubbed at the same time: as many as there are
+    /// processors, so that a recipient alone can use all of them.
     max_scrubbing: usize,
     all: HeldCounters,
     /// By the recipient's name. Names come from the configuration, so their number is bounded.
@@ -96,8 +97,7 @@ impl MemoryBudget {
     /// A budget of `max` bytes together and `max_each` for one recipient. `gauges` shows what each recipient holds.
     pub fn new(max: usize, max_each: usize, gauges: IntGaugeVec) -> Arc<MemoryBudget> {
         let (all, accounts) = (HeldCounters::default(), Mutex::default());
-        // Half of the processors are for other recipients.
-        let max_scrubbing = available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+        let max_scrubbing = available_parallelism().map_or(1, NonZeroUsize::get);
         Arc::new(MemoryBudget { max, max_each, max_scrubbing, all, accounts, gauges })
     }
 
