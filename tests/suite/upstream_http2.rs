@@ -212,7 +212,9 @@ fn a_push_and_other_violations_end_the_connection() {
         (0..8).for_each(|_| frames.extend(frame(DATA, 0, stream, &[b' '; 16 * 1024])));
         [frames, reset(stream, 2)].concat()
     };
-    let cases: [(&str, fn(u32) -> Vec<u8>); 6] = [
+    /// The frames of an answer on a stream.
+    type AnswerFrames = fn(u32) -> Vec<u8>;
+    let cases: [(&str, AnswerFrames); 6] = [
         ("push", push),
         ("oversized", oversized),
         ("idle stream", on_idle_stream),

@@ -106,7 +106,7 @@ fn files_that_this_user_may_not_read_are_warnings() {
     let certificates = certificates();
     let closed = |name: &str| {
         let path = certificates.path().join(name);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         path
     };
     let (certificate, key) = (certificates.path().join("gateway.pem"), closed("gateway.key"));

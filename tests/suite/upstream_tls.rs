@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::http::Version;
+use jiff::Timestamp;
 use purposegate::config;
 
 use crate::fixtures::{CUSTOMER_ROUTES, person};
@@ -154,12 +155,25 @@ fn no_output_has_a_configured_header() {
     assert!(!process.log().contains("canary"), "{}", process.log());
 }
 
+/// Starts a server that answers without TLS.
+fn plaintext_server() -> std::net::SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in socket.incoming().map_while(Result::ok) {
+            let _ = std::io::Write::write_all(&mut stream, &answer("400 Bad Request", "", b""));
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    address
+}
+
 #[test]
 fn the_log_names_the_cause_of_a_certificate_error() {
     let good = certificates();
     let expired = certificates_at(&["localhost", "127.0.0.1"], "2020-01-01T00:00:00Z");
     let future = certificates_at(&["localhost", "127.0.0.1"], "2090-01-01T00:00:00Z");
-    let other = certificates_at(&["other.example"], "2026-06-01T00:00:00Z");
+    let other = certificates_at(&["other.example"], &Timestamp::now().to_string());
     let plain = |folder: &Path| TlsUpstream::start(server_tls(folder, &BOTH, None));
     let demanding = || {
         let ca = Some(good.path().join("ca.pem"));
@@ -170,14 +184,6 @@ fn the_log_names_the_cause_of_a_certificate_error() {
         let (certificate, key) = (folder.join("gateway.pem"), folder.join("gateway.key"));
         format!("client-certificate = {certificate:?}\nclient-key = {key:?}\n")
     };
-    let plaintext = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let plaintext_address = plaintext.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in plaintext.incoming().map_while(Result::ok) {
-            let _ = std::io::Write::write_all(&mut stream, &answer("400 Bad Request", "", b""));
-            let _ = std::io::copy(&mut stream, &mut std::io::sink());
-        }
-    });
     let cases = [
         (plain(good.path()), ca(stranger.path()), "the certificate is from an unknown authority"),
         (plain(expired.path()), ca(expired.path()), "the certificate has expired"),
@@ -198,7 +204,7 @@ fn the_log_names_the_cause_of_a_certificate_error() {
             "[[route]]\nname = \"r{number}\"\nupstream = \"u{number}\"\npath = \"/r{number}\"\npersonal = false\n"
         );
     }
-    let url = format!("https://{plaintext_address}");
+    let url = format!("https://{}", plaintext_server());
     config += &format!("[[upstream]]\nname = \"plain\"\nurl = \"{url}\"\n{}\n", ca(good.path()));
     config += "[[route]]\nname = \"rp\"\nupstream = \"plain\"\npath = \"/rp\"\npersonal = false\n";
     let process = ServeProcess::start(&config, "");
@@ -233,7 +239,7 @@ fn the_log_names_the_cause_of_a_certificate_error() {
 #[test]
 fn a_client_certificate_and_another_server_name_are_used() {
     let certificates = certificates();
-    let other = certificates_at(&["crm.internal"], "2026-06-01T00:00:00Z");
+    let other = certificates_at(&["crm.internal"], &Timestamp::now().to_string());
     let client_ca = Some(certificates.path().join("ca.pem"));
     let upstream = TlsUpstream::start(server_tls(other.path(), &BOTH, client_ca));
     upstream.json("/customers/p-1", &person("p-1"));
