@@ -299,7 +299,7 @@ fn sound_settings_cause_no_warning() {
         "[[recipient]]\nname = \"x\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]\n[admin]\nallow = [\"approvers-unverified\"]",
         // A rule permits a purpose below the registered one.
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
-        "[[upstream]]\nname = \"x\"\nurl = \"http://10.0.0.7:9901\"",
+        "[[upstream]]\nname = \"x\"\nurl = \"https://10.0.0.7:9901\"",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}/{*rest}\"\nsubject = \"{id}\"\nFIELDS",
         // The path identifies the subject of the change, or the purpose's rules do not depend on one.
         "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nmethods = [\"PATCH\", \"DELETE\"]\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
