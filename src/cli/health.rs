@@ -1,7 +1,6 @@
 //! `health`: asks a gateway if it is ready, for container engines and scripts.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use http::{Request, Response, StatusCode};
 
 use super::error::{CliError, EXIT_FINDINGS, VerbError, exit_status, unusable_error};
 use super::serve::block_on;
-use crate::config;
-use crate::config::tls_client::ClientTlsFiles;
+use crate::config::tls_client::{self, ClientTlsFiles};
+use crate::config::{self, StatusEndpoint};
 use crate::finding::Finding;
 use crate::gateway::http_client::{HttpClient, HttpError, HttpLimits, HttpUrl};
 
@@ -49,11 +48,9 @@ pub(super) fn run(arguments: &HealthArgs, out: &mut dyn Write, err: &mut dyn Wri
 }
 
 fn try_run(arguments: &HealthArgs, out: &mut dyn Write) -> Result<u8, VerbError> {
-    let url = url(arguments)?;
+    let client = client(arguments)?;
+    let url = client.url();
     let path = if url.is_origin() { "/readyz" } else { url.target() }.to_owned();
-    let files = ClientTlsFiles { ca: arguments.ca.clone(), identity: None };
-    let limits = HttpLimits { time: ANSWER_TIME, max_body: MAX_ANSWER_BYTES };
-    let client = HttpClient::new(url.clone(), &files, limits).map_err(|error| unusable_error(&error))?;
     let answer = block_on(ask(&client, &path))?;
     let answer = answer.map_err(|error| CliError::Refused(format!("{url}: {error}")))?;
     writeln!(out, "{}", String::from_utf8_lossy(answer.body()).trim_end())?;
@@ -65,23 +62,29 @@ async fn ask(client: &HttpClient, path: &str) -> Result<Response<Bytes>, HttpErr
     client.send(request.map_err(|error| HttpError::Broken(error.to_string()))?).await
 }
 
-/// Returns the URL that the options, the environment or the configuration name.
-fn url(arguments: &HealthArgs) -> Result<HttpUrl, CliError> {
+/// Returns a client of the listener that the options, the environment or the configuration name.
+fn client(arguments: &HealthArgs) -> Result<HttpClient, CliError> {
     let parse = |text: &str| {
         text.parse::<HttpUrl>().map_err(|error| CliError::Unusable(format!("`{text}`: {error}")))
     };
+    let limits = HttpLimits { time: ANSWER_TIME, max_body: MAX_ANSWER_BYTES };
+    let files = ClientTlsFiles { ca: arguments.ca.clone(), identity: None };
     if let Some(url) = &arguments.url {
-        return parse(url);
+        return HttpClient::new(parse(url)?, &files, limits).map_err(|error| unusable_error(&error));
     }
     let of_environment = || std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
     let file = arguments.config.clone().or_else(of_environment);
     let file = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-    let address: SocketAddr = config::status_endpoint(&file).map_err(|findings| {
+    let StatusEndpoint { address, certificate } = config::status_endpoint(&file).map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(Finding::line).collect();
         CliError::Unusable(lines.join("; "))
     })?;
     if address.port() == 0 {
         return Err(CliError::Unusable("the configuration has port 0: name the address by --url".to_owned()));
     }
-    parse(&format!("http://{address}"))
+    // The certificate is for names of the network. This machine has its file, so it has to be that one.
+    let tls = certificate.as_deref().map(tls_client::pinned).transpose();
+    let tls = tls.map_err(|error| unusable_error(&error))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    Ok(HttpClient::with_tls(parse(&format!("{scheme}://{address}"))?, tls, limits))
 }

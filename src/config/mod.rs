@@ -42,7 +42,7 @@ pub use section::{
     GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits, ListenerSection, ListenerTls,
     ProbesSection, UpstreamHeaders, UpstreamOrigin, UpstreamSection, UpstreamTls,
 };
-pub use status_endpoint::status_endpoint;
+pub use status_endpoint::{StatusEndpoint, status_endpoint};
 pub use tls::crl::RevocationList;
 #[cfg(test)]
 pub(crate) use tls::server as tls_server;

@@ -1,7 +1,7 @@
-//! The address at which this machine asks a gateway for its readiness, for `health`.
+//! The listener at which this machine asks a gateway for its readiness, for `health`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::FileText;
 use super::{Part, section};
@@ -9,21 +9,36 @@ use crate::document::Document;
 use crate::exchange::caller::Credentials;
 use crate::finding::Finding;
 
-/// Returns the address of `[probes]`, or else of `[admin]`. An address that stands for all interfaces is replaced by the
+/// A listener that serves `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusEndpoint {
+    /// Its address, for this machine.
+    pub address: SocketAddr,
+    /// PEM file of its certificate. `None`: plaintext.
+    pub certificate: Option<PathBuf>,
+}
+
+/// Returns the listener of `[probes]`, or else of `[admin]`. An address that stands for all interfaces is replaced by the
 /// loopback of its family. No other section is read, so that this needs no policy, no key and no ledger.
 ///
 /// # Errors
 /// The findings about the file and these sections.
-pub fn status_endpoint(file: &Path) -> Result<SocketAddr, Vec<Finding>> {
+pub fn status_endpoint(file: &Path) -> Result<StatusEndpoint, Vec<Finding>> {
     let main = FileText::read(file).map_err(|finding| vec![finding])?;
     let document = Document::parse(&main.source);
     let mut part = Part { fields: document.root("the configuration"), folder: main.folder() };
     let admin = section::admin(&mut part, &Credentials::default());
     let probes = section::probes(&mut part, &[], &admin);
-    let address = probes.map_or(admin.address, |probes| probes.address);
+    let endpoint = match probes {
+        Some(probes) => StatusEndpoint { address: local(probes.address), certificate: None },
+        None => {
+            let certificate = admin.tls.as_ref().map(|tls| tls.files.certificate.clone());
+            StatusEndpoint { address: local(admin.address), certificate }
+        }
+    };
     drop(part);
     let errors: Vec<Finding> = document.into_findings().into_iter().filter(Finding::is_error).collect();
-    if errors.is_empty() { Ok(local(address)) } else { Err(errors) }
+    if errors.is_empty() { Ok(endpoint) } else { Err(errors) }
 }
 
 fn local(address: SocketAddr) -> SocketAddr {
@@ -45,7 +60,9 @@ mod tests {
         let file = folder.path().join("purposegate.toml");
         let asked = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            status_endpoint(&file).map(|address| address.to_string()).map_err(|findings| findings[0].code())
+            status_endpoint(&file)
+                .map(|endpoint| endpoint.address.to_string())
+                .map_err(|findings| findings[0].code())
         };
         // The policy does not exist, and a key is unknown: neither is read.
         let other = "policy = \"nowhere\"\nunknown = 1\n";

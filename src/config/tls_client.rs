@@ -1,13 +1,18 @@
 //! Builds the TLS configuration of connections that the gateway opens, from authorities and an optional client
 //! certificate.
 //!
-//! Invariant: the server's certificate is always verified, for the host name of the URL too. There is no way to connect
-//! with TLS and without verification.
+//! Invariant: the server's certificate is always verified, for the host name of the URL too, or it is the very certificate
+//! of a file ([`pinned`]). There is no way to connect with TLS and without verification.
+
+#[cfg(feature = "gateway")]
+mod pinned;
 
 use std::path::PathBuf;
 
 #[cfg(feature = "postgres")]
 pub use connecting::client;
+#[cfg(feature = "gateway")]
+pub use pinned::pinned;
 
 /// The files for TLS to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

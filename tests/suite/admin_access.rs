@@ -27,7 +27,7 @@ pub(crate) fn token_hash(token: &str) -> String {
     format!("sha256:{digits}")
 }
 
-fn certificates() -> TempDir {
+pub(crate) fn certificates() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let clients = [
         ClientName { file: "operator", uri: OPERATOR },

@@ -7,6 +7,7 @@ use std::time::Duration;
 use purposegate::config;
 use purposegate::finding::Finding;
 
+use crate::admin_access::{certificates, token_hash};
 use crate::findings::check_with;
 use crate::fixtures::CUSTOMER_ROUTES;
 use crate::gateway::{TestGateway, base, wait_until};
@@ -131,4 +132,29 @@ fn health_finds_its_configuration_in_the_environment() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_purposegate"));
     let asked = command.arg("health").env("PURPOSEGATE_CONFIG", &file).output().unwrap();
     assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+}
+
+#[test]
+fn health_asks_an_admin_listener_with_tls_for_its_own_certificate() {
+    let (files, others) = (certificates(), certificates());
+    let tls = |folder: &std::path::Path, address: &str| {
+        let folder = folder.display();
+        format!(
+            "[admin]\naddress = \"{address}\"\ntls = {{ certificate = \"{folder}/server.pem\", key = \"{folder}/server.key\" }}\ntokens = [{{ name = \"a\", hash = \"{}\", roles = [\"read\"] }}]\n",
+            token_hash("pga_a")
+        )
+    };
+    let upstream = "127.0.0.1:9".parse().unwrap();
+    let config =
+        base(upstream).replace("[admin]\naddress = \"127.0.0.1:0\"\n", &tls(files.path(), "127.0.0.1:0"));
+    let gateway = TestGateway::start(&config);
+    let health = |folder| {
+        let (_folder, file) = write_config(&tls(folder, &gateway.admin.to_string()));
+        let (status, out, words) = run(["health", "--config", file.to_str().unwrap()]);
+        (status, out + &words)
+    };
+    let (status, said) = health(files.path());
+    assert!(status == 0 && said.contains("\"ready\":true"), "{said}");
+    let (status, said) = health(others.path());
+    assert_eq!(status, 1, "{said}");
 }
