@@ -15,12 +15,12 @@ const CLOSE_TIME: Duration = Duration::from_secs(30);
 
 /// Waits until no other process has the ledger's file or the folder of the disclosure log locked, for at most as long as a stop
 /// of this configuration takes and a little longer. Calls `waiting` once if it has to wait. Afterwards opening them succeeds, or
-/// fails with the reason.
+/// fails with the reason. Returns true if it had to wait.
 ///
 /// It only looks at the locks, so of several successors one goes on and the others fail.
-pub fn wait(config: &Config, waiting: impl FnOnce()) {
+pub fn wait(config: &Config, waiting: impl FnOnce()) -> bool {
     if !is_there(config) {
-        return;
+        return false;
     }
     waiting();
     let longest = config.drain.notice.saturating_add(config.drain.exchanges).saturating_add(CLOSE_TIME);
@@ -28,6 +28,7 @@ pub fn wait(config: &Config, waiting: impl FnOnce()) {
     while began.elapsed() < longest && is_there(config) {
         sleep(POLL);
     }
+    true
 }
 
 /// True if another process uses the ledger's file or the log. An error is for the code that opens them.

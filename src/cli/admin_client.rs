@@ -112,8 +112,12 @@ impl AdminServer {
             }
         };
         let token = token(token_file.as_deref())?;
-        if token.is_some() && !url.is_tls() && !url.is_loopback() {
-            let text = format!("the token would be sent in clear to {url}: use https://");
+        if !url.is_tls() && !url.is_loopback() {
+            let sent = if token.is_some() { "the token" } else { "data of people" };
+            return Err(CliError::Unusable(format!("{sent} would be sent in clear to {url}: use https://")));
+        }
+        if !url.is_tls() && (ca.is_some() || identity.is_some()) {
+            let text = format!("--ca and --client-certificate need https://, not {url}");
             return Err(CliError::Unusable(text));
         }
         let files = ClientTlsFiles { ca: ca.clone(), identity };

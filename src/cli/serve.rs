@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::gateway::{Gateway, InheritedSockets, ServiceManager, StartError};
 
+/// Time for threads that still work when everything else has ended.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 /// Time in which file changes are combined to one reload, because editors write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
@@ -19,8 +21,7 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// [`StartError`].
 pub(super) async fn serve(config: Config, inherited: InheritedSockets) -> Result<(), StartError> {
     let (folders, files) = (config.folders.clone(), config.files.clone());
-    let gateway = Gateway::bind_as_service(config, ServiceManager::from_env(), inherited).await?;
-    let stop = gateway.stop();
+    // Before the start, which can wait for a predecessor: a change meanwhile is reloaded afterwards.
     let (reload, reloads) = mpsc::channel(1);
     let _watching = watch_folders(&folders, files, reload.clone());
     tokio::spawn(async move {
@@ -31,6 +32,8 @@ pub(super) async fn serve(config: Config, inherited: InheritedSockets) -> Result
             }
         }
     });
+    let gateway = Gateway::bind_as_service(config, ServiceManager::from_env(), inherited).await?;
+    let stop = gateway.stop();
     tokio::spawn(async move {
         let mut signals = EndSignals::new();
         signals.next().await;
@@ -103,7 +106,11 @@ pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
-    Ok(runtime.enable_all().build()?.block_on(work))
+    let runtime = runtime.enable_all().build()?;
+    let output = runtime.block_on(work);
+    // A thread that waits for a dead file system or name server must not keep the process.
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    Ok(output)
 }
 
 /// True if an event in a watched directory can change the configuration: it concerns a file of the configuration, a file

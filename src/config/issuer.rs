@@ -39,6 +39,8 @@ pub struct IssuerSection {
     pub refresh: Duration,
     /// TLS to the issuer. `None` for a URL without TLS.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Digest of the file with the authorities of its server. `None`: those of the system.
+    pub ca: Option<[u8; 32]>,
     /// The keys that verify its tokens. Nobody else fetches them.
     pub keys: Arc<PublishedKeys>,
 }
@@ -157,10 +159,21 @@ impl Issuers {
             None => None,
         };
         self.files.extend(ca.clone());
+        // A file that cannot be read is an error of TLS.
+        let digest =
+            |file: &PathBuf| std::fs::read(file).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes());
+        let ca_digest = ca.as_ref().map(digest);
         let tls = jwks_uri.is_tls().then(|| tls(&ClientTlsFiles { ca, identity: None })).transpose();
         let tls = tls.map_err(|error| document.find(unusable_tls(&error), uri.at.clone())).ok()?;
         let keys = Arc::new(PublishedKeys::new(lifetime));
-        self.fetched.push(IssuerSection { url: url.into(), jwks_uri, refresh, tls, keys: Arc::clone(&keys) });
+        self.fetched.push(IssuerSection {
+            url: url.into(),
+            jwks_uri,
+            refresh,
+            tls,
+            ca: ca_digest,
+            keys: Arc::clone(&keys),
+        });
         Some(Issuer::with_published_keys(url, audience, keys))
     }
 

@@ -37,7 +37,8 @@ pub fn client(headers: &HeaderMap, connected: Peer, trusted: &TrustedProxies) ->
         // A proxy that writes one field may pass on a field of the other name that the client wrote.
         (Some(hops), Some(others)) => {
             let (hop, other) = (first_untrusted(&hops, trusted), first_untrusted(&others, trusted));
-            if hop.address == other.address { hop } else { Hop::default() }
+            let encrypted = hop.encrypted.filter(|_| hop.encrypted == other.encrypted);
+            if hop.address == other.address { Hop { encrypted, ..hop } } else { Hop::default() }
         }
     };
     let proxy = connected.proxy.or(Some(connected.address));

@@ -38,7 +38,7 @@ pub(super) struct IssuerKeyFetchers {
 struct RunningFetchers {
     sections: Vec<IssuerSection>,
     /// The tasks end when the set is dropped.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl IssuerKeyFetchers {
@@ -51,10 +51,13 @@ impl IssuerKeyFetchers {
 
     /// Gives the issuers of a new configuration the keys that are known of them.
     pub(super) fn pass_on_keys(&self, sections: &[IssuerSection]) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // What an earlier task fetched from now on would be lost.
+        running.tasks.abort_all();
         for section in sections {
-            let is_same =
-                |known: &&IssuerSection| known.url == section.url && known.jwks_uri == section.jwks_uri;
+            let is_same = |known: &&IssuerSection| {
+                known.url == section.url && known.jwks_uri == section.jwks_uri && known.ca == section.ca
+            };
             if let Some(known) = running.sections.iter().find(is_same) {
                 section.keys.adopt(&known.keys);
             }
@@ -68,8 +71,7 @@ impl IssuerKeyFetchers {
             tasks.spawn(KeyFetcher::new(section, self.metrics.clone()).run());
         }
         // Dropping the earlier set aborts its tasks.
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) =
-            RunningFetchers { sections, _tasks: tasks };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = RunningFetchers { sections, tasks };
     }
 }
 
@@ -100,7 +102,7 @@ enum FetchKeysError {
 
 impl KeyFetcher {
     fn new(section: &IssuerSection, metrics: Metrics) -> KeyFetcher {
-        let IssuerSection { url, jwks_uri, refresh, tls, keys } = section;
+        let IssuerSection { url, jwks_uri, refresh, tls, ca: _, keys } = section;
         for outcome in ["changed", "confirmed", "failed"] {
             metrics.issuer_refresh.with_label_values(&[&**url, outcome]);
         }
@@ -241,6 +243,7 @@ mod tests {
             jwks_uri: format!("http://{address}/keys").parse().unwrap(),
             refresh,
             tls: None,
+            ca: None,
             keys: Arc::new(PublishedKeys::new(Duration::from_secs(3600))),
         }
     }

@@ -62,7 +62,7 @@ use self::upstream::Upstreams;
 use crate::assembly::{self, AssemblyError, predecessor};
 use crate::config::descriptors::{self, DescriptorBudget, MAX_PROBE_CONNECTIONS, connections_per_address};
 use crate::config::memory::ProcessMemory;
-use crate::config::{Config, DrainSection, ListenerSection, TlsError};
+use crate::config::{self, Config, DrainSection, ListenerSection, TlsError};
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
 use crate::finding::{self, Finding, Severity};
@@ -90,6 +90,9 @@ pub enum StartError {
     /// A certificate or key of a listener cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
+    /// The configuration has errors since the predecessor ended.
+    #[error("the configuration cannot be read again: {0}")]
+    Configuration(String),
     /// Keys, ledger and logs cannot be opened because of a mistake in the program.
     #[error("opening ledger and log panicked: {0}")]
     Panicked(tokio::task::JoinError),
@@ -143,15 +146,16 @@ impl Gateway {
         inherited: InheritedSockets,
     ) -> Result<Gateway, StartError> {
         tracing::info!(gateway = &*config.name, version = env!("CARGO_PKG_VERSION"), "starting");
+        let has_predecessor = !inherited.is_empty();
+        let config = if has_predecessor { after_predecessor(config, manager).await? } else { config };
         let restart_only = RestartOnly::of(&config);
         let (file, drain, sections) = (config.file.clone(), config.drain, config.listeners.clone());
-        let has_predecessor = !inherited.is_empty();
         let addresses = SocketAddresses::of(&config);
         let inherited = inherited.assign(&addresses.all())?;
         let (upstream_sections, admin_section) = (config.upstreams.clone(), config.admin.clone());
         let issuers = config.issuers.clone();
-        let assembled =
-            tokio::task::spawn_blocking(move || assemble_after_predecessor(config, has_predecessor, manager));
+        manager.status("opening ledger and log");
+        let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         if has_predecessor {
             wait_until_current(&shared).await;
@@ -407,20 +411,27 @@ async fn wait_until_current(shared: &SharedState) {
     }
 }
 
-/// Opens keys, ledger and logs, after the predecessor has closed them. Blocks.
-fn assemble_after_predecessor(
-    config: Config,
-    has_predecessor: bool,
-    manager: ServiceManager,
-) -> Result<Arc<SharedState>, AssemblyError> {
-    if has_predecessor {
-        predecessor::wait(&config, || {
+/// Waits until the predecessor has closed ledger and log. Returns the configuration as it is then: what was read before may
+/// permit what has been withdrawn since.
+async fn after_predecessor(config: Config, manager: ServiceManager) -> Result<Config, StartError> {
+    let waiting = tokio::task::spawn_blocking(move || {
+        let waited = predecessor::wait(&config, || {
             tracing::info!("waiting for the predecessor");
             manager.status("waiting for the predecessor");
         });
-    }
-    manager.status("opening ledger and log");
-    assembly::assemble(config)
+        if !waited {
+            return Ok(config);
+        }
+        let (config, findings) = config::load(&config.file);
+        config.ok_or_else(|| StartError::Configuration(error_lines(&findings)))
+    });
+    manager.during_start(waiting).await.map_err(StartError::Panicked)?
+}
+
+/// Returns the errors among findings, in one line.
+fn error_lines(findings: &[Finding]) -> String {
+    let errors = findings.iter().filter(|finding| finding.is_error()).map(Finding::line);
+    errors.collect::<Vec<_>>().join("; ")
 }
 
 async fn take_or_bind(

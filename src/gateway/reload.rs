@@ -11,15 +11,14 @@ use tokio::sync::watch;
 
 use super::admin::AdminApi;
 use super::issuer_keys::IssuerKeyFetchers;
-use super::log_finding;
 use super::upstream::Upstreams;
+use super::{error_lines, log_finding};
 use crate::assembly;
 use crate::config::{
     self, AccessLogSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
     ListenerSection, ProbesSection, TlsError, TlsServer,
 };
 use crate::exchange::SharedState;
-use crate::finding::Finding;
 use crate::metrics::Metrics;
 
 /// Sends a listener its TLS configuration again when a reload has read it.
@@ -59,14 +58,7 @@ impl Reloader {
     fn try_reload(&self) -> Result<(), String> {
         let Reloader { file, restart_only, shared, upstreams, certificates, admin, issuer_keys } = self;
         let (config, findings) = config::load(file);
-        let config = config.ok_or_else(|| {
-            findings
-                .iter()
-                .filter(|finding| finding.is_error())
-                .map(Finding::line)
-                .collect::<Vec<_>>()
-                .join("; ")
-        })?;
+        let config = config.ok_or_else(|| error_lines(&findings))?;
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;

@@ -122,15 +122,22 @@ impl<'e> CaseHistory<'e> {
                     Some(known) => ended |= known != &**other,
                 },
                 EventKind::CaseApproved { approver } => {
-                    let recorded_by = event.provenance.recorded_by.as_ref();
-                    let verified = recorded_by.is_some_and(|by| by.verified && approver.is(&by.name));
-                    approvers.entry(approver.normalized()).or_insert((&*approver.0, verified));
+                    let known = approvers.entry(approver.normalized()).or_insert((&*approver.0, false));
+                    known.1 |= event.has_verified_approver();
                 }
                 EventKind::CaseEnded => ended = true,
                 _ => {}
             }
         }
         Some(CaseHistory { registration: registration?, approvers, ended })
+    }
+
+    /// Number of approvals that count. Once somebody approved who is signed in, names that anybody could give do not.
+    fn approvals(&self) -> usize {
+        match self.approvers.values().filter(|(_, verified)| *verified).count() {
+            0 => self.approvers.len(),
+            verified => verified,
+        }
     }
 }
 
@@ -139,7 +146,9 @@ pub(super) fn fold<'e>(
     events: impl IntoIterator<Item = &'e Event>,
     fingerprints: &Fingerprints,
 ) -> Option<Case> {
-    let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
+    let history = CaseHistory::read(events)?;
+    let approvals = history.approvals();
+    let CaseHistory { registration, approvers: _, ended } = history;
     let Registration { recipient, purpose, subjects, categories, end, reference: _, confidential_until: _ } =
         registration;
     Some(Case {
@@ -148,7 +157,7 @@ pub(super) fn fold<'e>(
         categories: categories.as_slice().into(),
         end: *end,
         subjects: subjects.iter().map(|subject| fingerprints.subject(subject)).collect(),
-        approvals: approvers.len(),
+        approvals,
         ended,
     })
 }
@@ -193,13 +202,15 @@ pub(super) fn json<'e>(
     now: Timestamp,
     terms: &dyn TermLookup,
 ) -> Option<Map<String, Value>> {
-    let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
+    let history = CaseHistory::read(events)?;
+    let approvals = history.approvals();
+    let CaseHistory { registration, approvers, ended } = history;
     let mut shown = Map::new();
     shown.insert("case".to_owned(), id.into());
     write_registration(registration, terms, &mut |name, value| {
         shown.insert(name.to_owned(), value);
     });
-    let status = status(ended || registration.end <= now, approvers.len());
+    let status = status(ended || registration.end <= now, approvals);
     let approvers =
         approvers.into_values().map(|(name, verified)| json!({ "name": name, "verified": verified }));
     shown.insert("approvers".to_owned(), approvers.collect());
@@ -251,6 +262,18 @@ mod tests {
         }
         assert_eq!(status_of(&[REGISTERED, &ada, &ben]), CaseStatus::InForce);
         assert!(folded(&[&ada, &ben]).is_none());
+    }
+
+    #[test]
+    fn a_name_that_anybody_gave_does_not_count_beside_somebody_who_was_signed_in() {
+        let signed = |by: &str| {
+            format!(
+                r#"{{"kind":"case-approved","approver":"{by}","recorded-by":{{"name":"{by}","verified":true}}}}"#
+            )
+        };
+        let (claimed, ada, ben) = (approved("ada"), signed("ada"), signed("ben"));
+        assert_eq!(status_of(&[REGISTERED, &claimed, &ben]), CaseStatus::Registered);
+        assert_eq!(status_of(&[REGISTERED, &claimed, &ben, &ada]), CaseStatus::InForce);
     }
 
     #[test]

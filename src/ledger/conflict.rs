@@ -30,18 +30,21 @@ pub enum Conflict {
 /// # Errors
 /// [`Conflict`].
 pub(super) fn check<'e>(
-    kind: &EventKind,
+    event: &Event,
     mut known: impl Iterator<Item = &'e Event> + Clone,
 ) -> Result<(), Conflict> {
-    match kind {
+    match &event.kind {
         // Any earlier event is a conflict: an approval given before the registration must not count for it.
         EventKind::CaseRegistered { .. } if known.next().is_some() => Err(Conflict::CaseKnown),
         EventKind::CaseApproved { .. } | EventKind::CaseEnded if !known.clone().any(is_registration) => {
             Err(Conflict::CaseUnknown)
         }
         EventKind::CaseApproved { approver } => {
-            let again = known.any(|event| {
-                matches!(&event.kind, EventKind::CaseApproved { approver: before } if before.normalized() == approver.normalized())
+            let is_verified = event.has_verified_approver();
+            let again = known.any(|before| {
+                // An approval under the name of somebody who was not signed in does not keep that person from approving.
+                let counts = before.has_verified_approver() || !is_verified;
+                counts && matches!(&before.kind, EventKind::CaseApproved { approver: other } if other.normalized() == approver.normalized())
             });
             if again { Err(Conflict::ApprovedBefore) } else { Ok(()) }
         }

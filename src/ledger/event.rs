@@ -45,6 +45,13 @@ impl fmt::Debug for Event {
 }
 
 impl Event {
+    /// True if the event is the approval of a case by the actor who was signed in.
+    pub(super) fn has_verified_approver(&self) -> bool {
+        let EventKind::CaseApproved { approver } = &self.kind else { return false };
+        let recorded_by = self.provenance.recorded_by.as_ref();
+        recorded_by.is_some_and(|by| by.verified && approver.is(&by.name))
+    }
+
     /// Returns the part of this event that is in force before the event is durable. It can only withhold.
     pub(super) fn withholding_part(&self) -> Option<Event> {
         match (&self.kind, self.kind.effect()) {

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::key_set::KeySet;
 
+/// Time by which the clock may be put back without a doubt about the age of keys.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
+
 /// The keys of one issuer, as they were fetched last.
 #[derive(Debug)]
 pub struct PublishedKeys {
-    lifetime: SignedDuration,
+    lifetime: Duration,
     current: ArcSwapOption<FetchedKeySet>,
     /// Wakes the fetcher when a token names a key that is not known.
     unknown_key: Notify,
@@ -25,6 +28,18 @@ pub struct PublishedKeys {
 struct FetchedKeySet {
     keys: Arc<KeySet>,
     confirmed: Timestamp,
+}
+
+impl FetchedKeySet {
+    /// Returns the time since the keys were confirmed. After a step of the clock back it is not known, and the maximum.
+    fn age(&self, now: Timestamp) -> Duration {
+        let age = now.duration_since(self.confirmed);
+        match Duration::try_from(age) {
+            Ok(age) => age,
+            Err(_) if age.unsigned_abs() <= CLOCK_STEP => Duration::ZERO,
+            Err(_) => Duration::MAX,
+        }
+    }
 }
 
 /// The effect of fetched keys.
@@ -39,7 +54,6 @@ pub enum KeyChange {
 impl PublishedKeys {
     /// No keys yet. Keys are used for `lifetime` after they were fetched.
     pub fn new(lifetime: Duration) -> PublishedKeys {
-        let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
         PublishedKeys { lifetime, current: ArcSwapOption::empty(), unknown_key: Notify::new() }
     }
 
@@ -62,15 +76,14 @@ impl PublishedKeys {
     /// Returns the time since the keys were fetched. `None` if there are none.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         let current = self.current.load();
-        let age = now.duration_since(current.as_ref()?.confirmed);
-        Some(Duration::try_from(age).unwrap_or_default())
+        Some(current.as_ref()?.age(now))
     }
 
     /// Returns the keys in force at `now`. `None` before the first, and after their lifetime.
     pub fn in_force(&self, now: Timestamp) -> Option<Arc<KeySet>> {
         let current = self.current.load();
-        let FetchedKeySet { keys, confirmed } = &**current.as_ref()?;
-        (now.duration_since(*confirmed) < self.lifetime).then(|| Arc::clone(keys))
+        let fetched = &**current.as_ref()?;
+        (fetched.age(now) < self.lifetime).then(|| Arc::clone(&fetched.keys))
     }
 
     /// Reports that a token names a key that is not known.

@@ -87,10 +87,12 @@ impl AdminAccess {
             return Ok(Actor::default());
         }
         let actor = match (self.by_token(headers), self.by_certificate(peer)) {
-            (Ok(None), None) => Err(AdminProblem::unauthenticated(AdminCode::CredentialMissing)),
-            (Ok(Some(token)), Some(certificate)) if token != certificate => Err(invalid()),
-            (Ok(Some(actor)), _) | (Ok(None), Some(actor)) => Ok(actor),
-            (Err(invalid), _) => Err(invalid),
+            _ if !self.accepts_certificate(peer) => Err(invalid()),
+            (_, Err(ambiguous)) => Err(ambiguous),
+            (Ok(None), Ok(None)) => Err(AdminProblem::unauthenticated(AdminCode::CredentialMissing)),
+            (Ok(Some(token)), Ok(Some(certificate))) if token != certificate => Err(invalid()),
+            (Ok(Some(actor)), Ok(_)) | (Ok(None), Ok(Some(actor))) => Ok(actor),
+            (Err(invalid), Ok(_)) => Err(invalid),
         };
         let actor = actor.map_err(|problem| self.count_failure(peer.address).err().unwrap_or(problem))?;
         self.by_actor.check_key(&actor.name).map_err(|not_until| too_many(&not_until))?;
@@ -118,15 +120,21 @@ impl AdminAccess {
         known.filter(|_| values.next().is_none()).map(Some).ok_or_else(invalid)
     }
 
-    /// A verified certificate that is not registered names nobody.
-    fn by_certificate(&self, peer: &AdminPeer) -> Option<&Arc<AdminActor>> {
-        let certificate = peer.certificate.as_ref()?;
-        // Verified again for each request: it may have ended, or a reload may have replaced its authority or revoked it.
-        let authority = self.client_authority.as_ref()?;
-        if !authority.accepts(&certificate.chain, Timestamp::now()) {
-            return None;
-        }
-        certificate.names.iter().find_map(|name| self.actors.certificates.get(name))
+    /// True if TLS would accept the client's certificate now, or its absence. Asked for each request: the certificate may
+    /// have ended, or a reload may have replaced its authority, revoked it or begun to require one.
+    fn accepts_certificate(&self, peer: &AdminPeer) -> bool {
+        let Some(authority) = &self.client_authority else { return true };
+        let chain = peer.certificate.as_ref().map_or(&[][..], |certificate| &certificate.chain);
+        authority.accepts(chain, Timestamp::now())
+    }
+
+    /// A verified certificate that is not registered names nobody; one with the names of two actors is invalid.
+    fn by_certificate(&self, peer: &AdminPeer) -> Result<Option<&Arc<AdminActor>>, AdminProblem> {
+        let certificate = peer.certificate.as_ref().filter(|_| self.client_authority.is_some());
+        let names = certificate.map_or(&[][..], |certificate| &certificate.names);
+        let mut actors = names.iter().filter_map(|name| self.actors.certificates.get(name));
+        let first = actors.next();
+        if actors.any(|other| Some(other) != first) { Err(invalid()) } else { Ok(first) }
     }
 }
 

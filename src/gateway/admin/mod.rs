@@ -79,9 +79,11 @@ pub(super) enum AdminReloadError {
     /// The certificate, key or client CA cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The listener is still bound to the address that others reach.
-    #[error("`[admin]` has no actors any more, and the listener is beyond the loopback until a restart")]
-    Exposed,
+    /// Without actors everybody who reaches the listener could do everything.
+    #[error(
+        "`[admin]` has neither tokens nor certificates any more: only a restart opens the admin API to everybody on the loopback"
+    )]
+    NoActors,
 }
 
 impl AdminApi {
@@ -109,8 +111,9 @@ impl AdminApi {
     /// # Errors
     /// [`AdminReloadError`].
     pub(super) fn replacement(&self, section: &AdminSection) -> Result<AdminReplacement, AdminReloadError> {
-        if self.is_exposed && section.actors.is_empty() {
-            return Err(AdminReloadError::Exposed);
+        // Whoever removes the last credential wants to close the API, not to open it to everybody.
+        if section.actors.is_empty() && (self.is_exposed || self.needs_credentials()) {
+            return Err(AdminReloadError::NoActors);
         }
         Ok(AdminReplacement { access: AdminAccess::new(section), tls: tls(section)? })
     }

@@ -128,7 +128,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = AdminProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IdempotencyKey, AdminProblem> {
-        let key = parts.headers.get("idempotency-key").map(|value| value.to_str().map(str::to_owned));
+        let mut keys = parts.headers.get_all("idempotency-key").iter();
+        let key = keys.next().map(|value| value.to_str().map(str::to_owned));
+        if keys.next().is_some() {
+            return Err(AdminProblem::malformed("`idempotency-key` occurs twice"));
+        }
         let key = key.transpose().map_err(|_| AdminProblem::malformed("`idempotency-key` is not ASCII"))?;
         Ok(IdempotencyKey(key))
     }

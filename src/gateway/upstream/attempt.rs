@@ -114,12 +114,12 @@ async fn send_http2(
     };
     let is_untouched = !stream.is_new && observations.received() == before;
     let (rejection, again) = rejected(failed, copy, stream.is_new, is_untouched);
-    if rejection == Some(StreamRejection::Unprocessed) {
+    if matches!(rejection, Some(StreamRejection::Unprocessed | StreamRejection::GoingAway)) {
         // The connection is about to end, or takes no more requests for now.
         stream.retire();
     }
     let fault = observations.fault().unwrap_or(match rejection {
-        Some(StreamRejection::Unprocessed) => UpstreamFault::RequestRefused,
+        Some(StreamRejection::Unprocessed | StreamRejection::GoingAway) => UpstreamFault::RequestRefused,
         Some(StreamRejection::Malformed) => UpstreamFault::Head,
         Some(StreamRejection::Violation) => UpstreamFault::Protocol,
         None => UpstreamFault::Closed,
@@ -140,7 +140,11 @@ fn rejected(
         (None, Some(copy)) if rejection == Some(StreamRejection::Unprocessed) => {
             Again::Once(copy.into_request())
         }
-        (None, Some(copy)) if is_untouched && copy.is_safe() => Again::Once(copy.into_request()),
+        (None, Some(copy))
+            if copy.is_safe() && (is_untouched || rejection == Some(StreamRejection::GoingAway)) =>
+        {
+            Again::Once(copy.into_request())
+        }
         _ => Again::Never,
     };
     (rejection, again)
@@ -149,9 +153,11 @@ fn rejected(
 /// The end of an HTTP/2 stream before a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamRejection {
-    /// The upstream said that it did not process the request: `REFUSED_STREAM`, or a `GOAWAY` that names an earlier stream
-    /// as the last one (RFC 9113, 8.7).
+    /// The upstream said that it did not process the request: `REFUSED_STREAM` (RFC 9113, 8.7).
     Unprocessed,
+    /// A `GOAWAY` arrived. Most likely it names an earlier stream as the last one. But hyper reports any `GOAWAY` that
+    /// arrives while it sends a request in the same words, and the upstream may process that request.
+    GoingAway,
     /// The response's head is malformed, or larger than the bound.
     Malformed,
     /// The upstream broke the rules of the connection.
@@ -163,10 +169,10 @@ impl StreamRejection {
     /// with a hostile upstream fail if they change.
     fn of(error: &hyper::Error) -> Option<StreamRejection> {
         let words = error.source()?.to_string();
-        if words == "stream error received: refused stream before processing any application logic"
-            || words.starts_with("connection error received: ")
-        {
+        if words == "stream error received: refused stream before processing any application logic" {
             Some(StreamRejection::Unprocessed)
+        } else if words.starts_with("connection error received: ") {
+            Some(StreamRejection::GoingAway)
         } else if words.starts_with("stream error detected: ") {
             Some(StreamRejection::Malformed)
         } else if words.starts_with("connection error detected: ") {

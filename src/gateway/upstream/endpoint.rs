@@ -1,6 +1,7 @@
 //! One address of an upstream: its connections, and the requests under way.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -95,10 +96,13 @@ impl Endpoint {
     /// connection may be opened.
     async fn shared_stream(&self) -> Option<StreamLease> {
         loop {
+            // Before the look, or the end of a stream right after it would be missed.
+            let mut freed = pin!(self.shared.freed());
+            freed.as_mut().enable();
             match self.shared.take() {
                 SharedPlace::Free(stream) => return Some(stream),
                 SharedPlace::NoConnection => return None,
-                SharedPlace::Full => self.shared.freed().await,
+                SharedPlace::Full => freed.await,
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::connection::{Http1Connection, Http2Connection};
 
@@ -156,13 +157,19 @@ impl SharedConnections {
     }
 
     /// Waits until a stream has ended, or a connection was added.
-    pub(super) async fn freed(&self) {
-        self.freed.notified().await;
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
     /// Closes connections that were idle for too long.
     pub(super) fn prune(&self, now: Instant) {
-        self.lock().retain(|one| one.is_usable(now));
+        let mut connections = self.lock();
+        let before = connections.len();
+        connections.retain(|one| one.is_usable(now));
+        if connections.len() < before {
+            // Others can be opened in their place.
+            self.freed.notify_waiters();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<SharedConnection>>> {
@@ -202,6 +209,7 @@ impl StreamLease {
     /// Gives the connection no more requests. It ends with its last stream.
     pub(super) fn retire(&self) {
         self.shared.is_retired.store(true, Ordering::Relaxed);
+        self.shared.freed.notify_waiters();
     }
 }
 

@@ -123,7 +123,7 @@ impl PendingEntity {
                 idempotency.as_ref().map(|idempotency| (idempotency.key, idempotency.request))
             }
         };
-        conflict::check(&event.kind, self.recorded())?;
+        conflict::check(&event, self.recorded())?;
         let changed = with(&event) != before;
         let json = serde_json::Value::Object(event_json::write(&event, live.terms)).to_string();
         let id = Ulid::generate();

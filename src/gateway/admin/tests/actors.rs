@@ -150,6 +150,15 @@ async fn an_exposed_listener_never_loses_its_last_actor_by_a_reload() {
 }
 
 #[tokio::test]
+async fn a_reload_without_actors_opens_nothing_on_the_loopback_either() {
+    let admin = TestAdmin::start_with(&section(&[("ops", &[AdminRole::Operator])])).await;
+    assert!(admin.api.replacement(&AdminSection::default()).is_err());
+    assert_eq!(admin.send("GET /v1/policies", "", "").await.0, 401);
+    let open = TestAdmin::start().await;
+    assert!(open.api.replacement(&AdminSection::default()).is_ok(), "it was open from the start");
+}
+
+#[tokio::test]
 async fn requests_and_failures_are_limited() {
     let two = NonZeroU32::new(2).unwrap();
     let one_in_an_hour = Quota::with_period(Duration::from_secs(3600)).unwrap().allow_burst(two);
