@@ -358,7 +358,8 @@ mod tests {
         let client = server("http://127.0.0.1:9901", Some(file.path())).client().unwrap();
         assert_eq!(client.token.as_ref().unwrap(), "Bearer pga_x_secret");
         assert!(!format!("{client:?}").contains("secret"));
-        assert!(server("http://gate.internal:9901", None).client().is_ok());
+        let error = server("http://gate.internal:9901", None).client().unwrap_err().to_string();
+        assert!(error.contains("data of people would be sent in clear"), "{error}");
     }
 
     #[test]

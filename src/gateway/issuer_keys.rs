@@ -52,7 +52,7 @@ impl IssuerKeyFetchers {
     /// Gives the issuers of a new configuration the keys that are known of them.
     pub(super) fn pass_on_keys(&self, sections: &[IssuerSection]) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // What an earlier task fetched from now on would be lost.
+        // Keys that an earlier task fetched from now on would be lost.
         running.tasks.abort_all();
         for section in sections {
             let is_same = |known: &&IssuerSection| {

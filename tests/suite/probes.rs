@@ -145,8 +145,12 @@ fn health_asks_an_admin_listener_with_tls_for_its_own_certificate() {
         )
     };
     let upstream = "127.0.0.1:9".parse().unwrap();
-    let config =
-        base(upstream).replace("[admin]\naddress = \"127.0.0.1:0\"\n", &tls(files.path(), "127.0.0.1:0"));
+    let base = base(upstream);
+    let config = base.replace(
+        "[admin]\nallow = [\"approvers-unverified\"]\naddress = \"127.0.0.1:0\"\n",
+        &tls(files.path(), "127.0.0.1:0"),
+    );
+    assert_ne!(config, base);
     let gateway = TestGateway::start(&config);
     let health = |folder| {
         let (_folder, file) = write_config(&tls(folder, &gateway.admin.to_string()));

@@ -111,7 +111,7 @@ impl AdminApi {
     /// # Errors
     /// [`AdminReloadError`].
     pub(super) fn replacement(&self, section: &AdminSection) -> Result<AdminReplacement, AdminReloadError> {
-        // Whoever removes the last credential wants to close the API, not to open it to everybody.
+        // An operator who removes the last credential wants to close the API, not to open it to everybody.
         if section.actors.is_empty() && (self.is_exposed || self.needs_credentials()) {
             return Err(AdminReloadError::NoActors);
         }
