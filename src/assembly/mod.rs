@@ -14,6 +14,7 @@ pub mod logs;
 pub mod notice;
 #[cfg(feature = "postgres")]
 pub mod postgres_options;
+#[cfg(feature = "gateway")]
 pub mod predecessor;
 pub mod running_gateways;
 

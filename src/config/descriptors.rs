@@ -21,6 +21,7 @@ pub(crate) const MAX_PROBE_CONNECTIONS: u32 = 64;
 const RESERVE: u64 = 64 + MAX_ADMIN_CONNECTIONS as u64 + MAX_PROBE_CONNECTIONS as u64;
 
 /// Default limit of open connections of one client address: a quarter of the listener's.
+#[cfg(feature = "gateway")]
 pub(crate) fn connections_per_address(connections: u32) -> usize {
     (connections as usize).div_ceil(4)
 }

@@ -88,6 +88,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`TlsError`] for a file that cannot be used.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the gateway builds TLS when it loads"))]
     pub(crate) fn new(
         url: HttpUrl,
         files: &ClientTlsFiles,
