@@ -66,6 +66,11 @@ impl AdmittedExchange {
         head
     }
 
+    /// True for an operation other than `disclose`, which is judged again when it is carried out.
+    pub fn is_operation(&self) -> bool {
+        self.admission.operation.is_some()
+    }
+
     /// Decides right before the call whether the upstream may be called. An operation other than `disclose` is judged
     /// by the present state in the ledger of the people that the path names.
     ///

@@ -14,7 +14,7 @@ pub mod upstream;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -25,7 +25,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 
 use self::request_body::{RequestBody, has_body};
 use self::response_body::ResponseBody;
-use self::upstream::Destination;
+use self::upstream::{CallConfirmation, Destination};
 use crate::exchange::pages::opt_out::is_opt_out_path;
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::exchange::{self, AdmittedExchange, ExchangeStart, Rejection, SharedState};
@@ -122,10 +122,11 @@ where
     }
 }
 
-/// Calls the inner service, unless the exchange forbids it at the last moment.
+/// Calls the inner service, unless the exchange forbids it at the last moment: before the call, and whenever the inner
+/// service asks.
 async fn call<S, B, U>(
     mut inner: S,
-    request: Request<RequestBody<B>>,
+    mut request: Request<RequestBody<B>>,
     admitted: &AdmittedExchange,
 ) -> Result<Response<U>, Rejection>
 where
@@ -137,7 +138,22 @@ where
     let responded = match inner.ready().await.map_err(Into::into) {
         Ok(ready) => {
             admitted.authorize_call()?;
-            ready.call(request).await.map_err(Into::into)
+            let (confirmation, mut asked) = CallConfirmation::new();
+            if admitted.is_operation() {
+                request.extensions_mut().insert(confirmation);
+            }
+            let mut responding = pin!(ready.call(request));
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(confirm) = asked.recv() => {
+                        admitted.authorize_call()?;
+                        // The inner service no longer asks if it has failed meanwhile.
+                        let _ = confirm.send(());
+                    }
+                    responded = &mut responding => break responded.map_err(Into::into),
+                }
+            }
         }
         Err(error) => Err(error),
     };

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use ::http::Version;
@@ -11,7 +12,7 @@ use purposegate::config;
 
 use crate::fixtures::{CUSTOMER_ROUTES, person};
 use crate::gateway::{TestGateway, base, wait_until};
-use crate::http::Answer;
+use crate::http::{self, Answer};
 use crate::process::ServeProcess;
 use crate::tls_upstream::{TlsUpstream, certificates, certificates_at, server_tls};
 use crate::upstream::{Upstream, answer};
@@ -419,4 +420,50 @@ fn a_reload_changes_headers_authority_and_addresses_while_exchanges_run() {
     process.signal("-HUP");
     wait_until(|| process.log().contains("reload failed"));
     assert_eq!(process.get("/customers/p-1", "customer-support").status, 502);
+}
+
+/// Accepts one connection and passes its bytes to another server once it is told.
+fn hold_connection(behind: std::net::SocketAddr) -> (std::net::SocketAddr, Receiver<()>, Sender<()>) {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let ((accept, accepted), (go_on, told)) = (channel(), channel());
+    std::thread::spawn(move || {
+        let near = socket.accept().unwrap().0;
+        accept.send(()).unwrap();
+        let _ = told.recv();
+        let far = std::net::TcpStream::connect(behind).unwrap();
+        let (mut from_near, mut to_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from_near, &mut to_far));
+        let _ = std::io::copy(&mut { far }, &mut { near });
+    });
+    (address, accepted, go_on)
+}
+
+#[test]
+fn an_operation_is_judged_again_when_it_has_waited_for_a_connection() {
+    let certificates = certificates();
+    for (is_suspended, status, reached) in [(false, 200, 1), (true, 403, 0)] {
+        let upstream = TlsUpstream::start(server_tls(certificates.path(), &BOTH, None));
+        upstream.json("/customers/p-1", &person("p-1"));
+        let (address, accepted, go_on) = hold_connection(upstream.address);
+        let (port, ca) = (address.port(), ca(certificates.path()));
+        let keys = format!("url = \"https://127.0.0.1:{port}\"\n{ca}\nconnect-timeout = \"10s\"");
+        let gateway = start(&keys);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                gateway.send("POST", "/customers/p-1", ("support", "customer-support"), &[], b"{}")
+            });
+            // The request was judged, and waits for the handshake.
+            accepted.recv_timeout(Duration::from_secs(60)).unwrap();
+            if is_suspended {
+                let event = br#"{"kind": "suspended"}"#;
+                let told = http::send(gateway.admin, "POST", "/v1/recipients/support/events", &[], event);
+                assert_eq!(told.status, 200, "{}", told.text());
+            }
+            go_on.send(()).unwrap();
+            let answer = asking.join().unwrap();
+            assert_eq!(answer.status, status, "{}", answer.text());
+        });
+        assert_eq!(upstream.received.lock().unwrap().len(), reached);
+    }
 }

@@ -179,7 +179,11 @@ impl UpstreamAddresses {
         let (refresh, expires) = match failed {
             false => (now + REFRESH_AGE, now + MAX_ANSWER_AGE),
             true if answers.iter().all(Option::is_none) => (now, now),
-            true => (now + RETRY, now + MAX_ANSWER_AGE),
+            // At the end of the oldest answer exchanges wait for the next one, which leaves that name out.
+            true => {
+                let ends = answers.iter().flatten().filter_map(ResolvedAddresses::usable_until);
+                (now + RETRY, ends.min().map_or(now + MAX_ANSWER_AGE, |end| end.min(now + MAX_ANSWER_AGE)))
+            }
         };
         // Endpoints whose address stays keep their connections.
         let set = self.build(answers, Some(AddressRenewal { refresh, expires }), |endpoint| {

@@ -49,7 +49,7 @@ use self::endpoint::{ConnectionLease, InFlight};
 use crate::config::{HealthCheckSection, TlsError, UpstreamSection};
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::layer::request_body::RequestBody;
-use crate::layer::upstream::Destination;
+use crate::layer::upstream::{CallConfirmation, Destination};
 use crate::metrics::Metrics;
 
 /// Maximum number of addresses that one exchange tries to connect to.
@@ -214,6 +214,7 @@ impl Upstream {
     async fn send(
         &self,
         request: Request<RequestBody<Incoming>>,
+        confirmation: Option<CallConfirmation>,
     ) -> Result<Response<UpstreamBody>, UpstreamFault> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut request =
@@ -223,6 +224,12 @@ impl Upstream {
             let leased = tokio::time::timeout_at(deadline, self.lease(repeated)).await;
             let ChosenAddress { set, position, in_flight, lease } =
                 leased.unwrap_or(Err(UpstreamFault::HeadTimeout))?;
+            // The lease can have waited, and this can be the second time.
+            if let Some(confirmation) = &confirmation
+                && !confirmation.confirm().await
+            {
+                return Err(UpstreamFault::ServiceFailed);
+            }
             // A recipient that sends slowly, or breaks off, is no failure of the address.
             let is_recipients = !http_body::Body::is_end_stream(request.body());
             let attempt = attempt::send(lease, in_flight, request);
@@ -349,11 +356,12 @@ impl Service<Request<RequestBody<Incoming>>> for Upstreams {
 
     fn call(&mut self, mut request: Request<RequestBody<Incoming>>) -> Self::Future {
         let destination = request.extensions_mut().remove::<Destination>();
+        let confirmation = request.extensions_mut().remove::<CallConfirmation>();
         let upstream = destination.and_then(|Destination(name)| {
             self.by_name.load().get(&name).map(|served| Arc::clone(&served.upstream))
         });
         // Nothing that the listener knows of the recipient's connection concerns the connection to the upstream.
         request.extensions_mut().clear();
-        Box::pin(async move { upstream.ok_or(UpstreamFault::NoUpstream)?.send(request).await })
+        Box::pin(async move { upstream.ok_or(UpstreamFault::NoUpstream)?.send(request, confirmation).await })
     }
 }

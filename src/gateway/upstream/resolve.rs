@@ -52,7 +52,12 @@ impl ResolvedAddresses {
 
     /// True if the answer may still be used although asking again fails.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        self.at.is_none_or(|at| now.saturating_duration_since(at) < MAX_STALE_AGE)
+        self.usable_until().is_none_or(|until| now < until)
+    }
+
+    /// Returns the end of that time. `None` for an address in the configuration.
+    pub(super) fn usable_until(&self) -> Option<Instant> {
+        Some(self.at? + MAX_STALE_AGE)
     }
 }
 
