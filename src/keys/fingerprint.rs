@@ -7,6 +7,8 @@
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use smallvec::SmallVec;
 
 use crate::vocabulary::{ActorId, SubjectId};
@@ -140,15 +142,25 @@ impl Fingerprints {
     }
 }
 
-/// The pseudonym of a person in the disclosure log: 16 characters of base64url.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pseudonym([u8; 16]);
+/// The pseudonym of a person in the disclosure log: 96 bits, printed as 16 characters of base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pseudonym([u8; 12]);
 
 impl Pseudonym {
-    /// Returns the pseudonym as text.
-    pub fn as_str(&self) -> &str {
-        // Cannot fail: the bytes are ASCII. The fallback would identify nobody.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    /// Reads a pseudonym from the log.
+    pub fn from_bytes(bytes: [u8; 12]) -> Pseudonym {
+        Pseudonym(bytes)
+    }
+
+    /// Returns the bits.
+    pub fn bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -195,18 +207,22 @@ impl fmt::Debug for EpochPseudonyms {
 }
 
 impl EpochPseudonyms {
-    /// Returns the pseudonym of a person.
+    /// Returns the pseudonym of a person whom the ledger does not know.
     pub fn of(&self, fingerprint: Fingerprint) -> Pseudonym {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let hash = blake3::keyed_hash(&self.key, &fingerprint.bytes());
-        let mut text = [b'A'; 16];
-        for (digits, bytes) in text.chunks_exact_mut(4).zip(hash.as_bytes().chunks_exact(3)) {
-            let bits = bytes.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
-            for (place, shift) in digits.iter_mut().zip([18, 12, 6, 0]) {
-                *place = DIGITS.get(bits >> shift & 63).copied().unwrap_or(b'A');
-            }
-        }
-        Pseudonym(text)
+        self.hash(&fingerprint.bytes())
+    }
+
+    /// Returns the pseudonym of a person with this log secret. The lengths of secrets and fingerprints differ, so no secret
+    /// has the pseudonym of a fingerprint.
+    pub(super) fn of_secret(&self, secret: &[u8; 16]) -> Pseudonym {
+        self.hash(secret)
+    }
+
+    fn hash(&self, input: &[u8]) -> Pseudonym {
+        let hash = blake3::keyed_hash(&self.key, input);
+        let mut bits = [0; 12];
+        bits.iter_mut().zip(hash.as_bytes()).for_each(|(bit, byte)| *bit = *byte);
+        Pseudonym(bits)
     }
 }
 
@@ -249,9 +265,9 @@ mod tests {
         let name = pseudonyms.epoch("2026-11-21").of(person);
         assert_eq!(name, keys.subject_pseudonyms().epoch("2026-11-21").of(person));
         assert_ne!(name, pseudonyms.epoch("2026-11-22").of(person));
-        assert_eq!(name.as_str().len(), 16);
+        assert_eq!(name.to_string().len(), 16);
         assert!(
-            name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            name.to_string().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         );
     }
 
@@ -261,7 +277,7 @@ mod tests {
         let (fingerprints, epoch) = (keys.fingerprints(), keys.subject_pseudonyms().epoch("e"));
         let mut seen = HashSet::new();
         for n in 0..1000 {
-            seen.extend(epoch.of(fingerprints.recipient(&n.to_string())).as_str().bytes());
+            seen.extend(epoch.of(fingerprints.recipient(&n.to_string())).to_string().into_bytes());
         }
         assert_eq!(seen.len(), 64);
     }

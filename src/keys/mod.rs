@@ -14,6 +14,7 @@
 mod file;
 mod fingerprint;
 mod link;
+mod logged_person;
 mod position;
 pub mod random;
 
@@ -24,6 +25,7 @@ pub use fingerprint::{
     BuildFingerprintHasher, EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms,
 };
 pub use link::OptOutLinks;
+pub use logged_person::{LogSecret, LoggedPerson};
 pub use position::PositionTokens;
 
 /// Contexts for domain separation (BLAKE3 `derive_key`): application, version, use. Changing a context makes everything

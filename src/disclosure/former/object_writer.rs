@@ -120,7 +120,7 @@ impl ObjectWriter {
         people: &[Fingerprint],
         pseudonyms: &EpochPseudonyms,
     ) {
-        self.list(name, people, |members, person| members.quoted(pseudonyms.of(*person).as_str()));
+        self.list(name, people, |members, person| members.quoted(&pseudonyms.of(*person).to_string()));
     }
 
     /// Writes a string, escaped if necessary.

@@ -103,7 +103,7 @@ impl OpenExchange {
     fn add(&mut self, window: WindowRecord, names: &[Pseudonym]) {
         let released = window.subjects.iter().filter(|subject| !window.withheld_subjects.contains(*subject));
         let people: BTreeSet<&String> = released.collect();
-        if !people.iter().any(|subject| names.iter().any(|name| name.as_str() == **subject)) {
+        if !people.iter().any(|subject| names.iter().any(|name| name.to_string() == **subject)) {
             return;
         }
         self.people = self.people.max(people.len());

@@ -47,7 +47,7 @@ fn body(act: &AdministrativeAct<'_>, pseudonyms: &EpochPseudonyms) -> RecordBody
     }
     members.text("resource", resource);
     if let Some(subject) = subject {
-        members.word("subject", pseudonyms.of(*subject).as_str());
+        members.word("subject", &pseudonyms.of(*subject).to_string());
     }
     if let Some(decision) = decision {
         members.word("of_decision", &decision.to_string());
@@ -113,7 +113,7 @@ impl ActFilter {
         let Some(subject) = &act.subject else { return false };
         let pseudonyms = pseudonyms.epoch(&record::epoch(act.time));
         let mut names = person.iter().map(|fingerprint| pseudonyms.of(*fingerprint));
-        names.any(|name: Pseudonym| name.as_str() == subject)
+        names.any(|name: Pseudonym| name.to_string() == *subject)
     }
 }
 

@@ -508,7 +508,7 @@ impl<'f> FilterState<'f> {
                 let pseudonyms = pseudonyms.epoch(epoch);
                 person.iter().map(|fingerprint| pseudonyms.of(*fingerprint)).collect()
             });
-            names.iter().any(|name| exchange.known_subjects.contains(name.as_str()))
+            names.iter().any(|name| exchange.known_subjects.contains(&name.to_string()))
         };
         is_selected && subject.as_ref().is_none_or(concerns)
     }
