@@ -174,6 +174,7 @@ pub struct NoticeRecord {
 }
 
 /// Returns the time that an id contains.
+#[allow(dead_code, reason = "used once the log is written from records")]
 pub(crate) fn time_of(id: Ulid) -> Timestamp {
     let millisecond = i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN)

@@ -150,7 +150,7 @@ async fn accounting_lists_what_left_in_the_windows_about_the_person() {
     let folded = decision(folder.path(), &id(5), true).unwrap().unwrap();
     assert_eq!(folded["subjects"].as_array().unwrap().len(), 2);
     let bobs = log.pseudonyms().epoch("2026-11-21").of(person(&keys, "bob"));
-    assert_eq!(folded["withheld_subjects"], serde_json::json!([bobs.as_str()]));
+    assert_eq!(folded["withheld_subjects"], serde_json::json!([bobs.to_string()]));
     let categories = |one: &AccountedExchange| {
         one.categories.iter().map(|left| (left.category.clone(), left.form.clone())).collect::<Vec<_>>()
     };
