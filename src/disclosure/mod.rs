@@ -1,5 +1,6 @@
 //! The disclosure log: who received which categories about whom, for which purpose, on which basis.
 
+pub mod entry;
 mod former;
 pub mod record;
 

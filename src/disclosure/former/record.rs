@@ -48,7 +48,7 @@ pub struct Intent<'a> {
 }
 
 /// The verdict of one factor on an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The factor permits the exchange.
     Permits,

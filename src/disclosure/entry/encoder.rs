@@ -1,0 +1,455 @@
+//! Encodes records as entries. It keeps the state of the writer: the day, the base and the dictionary.
+//!
+//! It is a pure function of its inputs, apart from the salts: it reads no clock and no file. Invariant: after a write
+//! that failed, the writer calls [`Encoder::resume`]; otherwise later entries would refer to names that were not written.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use ulid::Ulid;
+
+use super::Entry;
+use super::cbor::MapWriter;
+use super::dictionary::Dictionary;
+use super::leaf::{NumberedHead, NumberedOutcome, Part, bare_entry, begin_leaf};
+use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, ruling_detail};
+use super::parts::{DisclosurePart, split};
+use super::schema::{DetailKey, EntryKind, HeadKey, NameTable};
+use crate::disclosure::record::{
+    ActRecord, Disclosure, ExchangeHead, ExchangeReference, NoticeRecord, Outcome, Record,
+};
+use crate::keys::{EpochPseudonyms, SubjectPseudonyms};
+
+/// The members of the first entry of a day.
+#[derive(Clone, Debug)]
+pub struct DayStart<'a> {
+    /// The gateway's name.
+    pub gateway: &'a str,
+    /// The number of checkpoints of earlier days that are kept.
+    pub checkpoints: u64,
+    /// The check value of the key of the pseudonyms that recipients receive.
+    pub pseudonym_key: [u8; 16],
+}
+
+/// The members of the first entry of a process.
+#[derive(Clone, Debug)]
+pub struct ProcessStart<'a> {
+    /// The gateway's name.
+    pub gateway: &'a str,
+    /// The version of the program.
+    pub version: &'a str,
+    /// True if the previous process ended without a stop.
+    pub unclean: bool,
+    /// Bytes of an incomplete write that were cut off when the log was opened.
+    pub torn_bytes: u64,
+    /// The end of the old log, if this is the first start of a log that continues one.
+    pub former: Option<FormerLogEnd>,
+}
+
+/// The end of an old log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerLogEnd {
+    /// The old log's id.
+    pub log: String,
+    /// The number of its records.
+    pub records: u64,
+    /// Its last chain value.
+    pub chain: [u8; 32],
+}
+
+/// States which entries are about to be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PruningRecord {
+    /// The index of the first entry that is not deleted.
+    pub below: u64,
+    /// The number of segments of the old log that are deleted.
+    pub former_segments: u64,
+}
+
+/// Encodes records as entries.
+pub struct Encoder {
+    pseudonyms: SubjectPseudonyms,
+    day: Date,
+    /// The pseudonyms of the day.
+    epoch: EpochPseudonyms,
+    /// Milliseconds since 1970 at the start of the day.
+    day_start: i64,
+    /// The time of the last entry, in milliseconds since the start of the day.
+    time: u64,
+    /// The offset of the entry with which the process or the resumption began; 0 if the process began with the day.
+    base: u64,
+    gateway: String,
+    dictionary: Dictionary,
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("day", &self.day).finish_non_exhaustive()
+    }
+}
+
+/// Returns the first instant of a day (UTC), in milliseconds since 1970.
+pub(super) fn start_of(day: Date) -> i64 {
+    day.to_zoned(TimeZone::UTC).map_or(0, |start| start.timestamp().as_millisecond())
+}
+
+impl Encoder {
+    /// Creates an encoder. Begin or continue a day before anything is encoded.
+    pub fn new(pseudonyms: SubjectPseudonyms) -> Encoder {
+        let day = Date::ZERO;
+        Encoder {
+            epoch: pseudonyms.epoch(&day.to_string()),
+            pseudonyms,
+            day,
+            day_start: start_of(day),
+            time: 0,
+            base: 0,
+            gateway: String::new(),
+            dictionary: Dictionary::default(),
+        }
+    }
+
+    /// Returns the day of the entries.
+    pub fn day(&self) -> Date {
+        self.day
+    }
+
+    /// Continues a day that another process began. `time` is that of the last entry ([`super::DecodedHead::time`]).
+    /// A start must follow.
+    pub fn continue_day(&mut self, day: Date, time: u64) {
+        self.epoch = self.pseudonyms.epoch(&day.to_string());
+        self.day = day;
+        self.day_start = start_of(day);
+        self.time = time;
+        self.forget(0);
+    }
+
+    /// Begins a day with its first entry.
+    pub fn begin_day(&mut self, day: Date, members: &DayStart<'_>, out: &mut Vec<Entry>) {
+        self.continue_day(day, 0);
+        let DayStart { gateway, checkpoints, pseudonym_key } = members;
+        self.gateway = (*gateway).to_owned();
+        out.push(bare_entry(EntryKind::Day, self.time, |leaf| {
+            leaf.head_text(HeadKey::Date, &day.to_string());
+            leaf.head_text(HeadKey::Gateway, gateway);
+            leaf.head_count(HeadKey::Checkpoints, *checkpoints);
+            leaf.bytes(HeadKey::PseudonymKey.number(), pseudonym_key);
+        }));
+    }
+
+    /// Begins a process. `offset` is the index of the entry minus that of the day's first entry.
+    pub fn start(&mut self, offset: u64, members: &ProcessStart<'_>, now: Timestamp, out: &mut Vec<Entry>) {
+        let ProcessStart { gateway, version, unclean, torn_bytes, former } = members;
+        // After the day's first entry nothing can have been defined: its own offset is as good.
+        self.forget(if offset == 1 { 0 } else { offset });
+        self.gateway = (*gateway).to_owned();
+        out.push(bare_entry(EntryKind::Start, self.advance(now), |leaf| {
+            leaf.head_text(HeadKey::Gateway, gateway);
+            leaf.head_text(HeadKey::Version, version);
+            leaf.flag(HeadKey::Unclean.number(), *unclean);
+            leaf.head_count(HeadKey::TornBytes, *torn_bytes);
+            if let Some(FormerLogEnd { log, records, chain }) = former {
+                leaf.head_text(HeadKey::FormerLog, log);
+                leaf.head_number(HeadKey::FormerRecords, *records);
+                leaf.bytes(HeadKey::FormerChain.number(), chain);
+            }
+        }));
+    }
+
+    /// Goes on after a failed write, which happened at `since`. `offset` is as in [`Encoder::start`].
+    pub fn resume(&mut self, offset: u64, since: Timestamp, now: Timestamp, out: &mut Vec<Entry>) {
+        self.forget(offset);
+        let since = u64::try_from(since.as_millisecond()).unwrap_or(0);
+        out.push(bare_entry(EntryKind::Resume, self.advance(now), |leaf| {
+            leaf.head_text(HeadKey::Gateway, &self.gateway);
+            leaf.head_number(HeadKey::Since, since);
+        }));
+    }
+
+    /// Ends a process.
+    pub fn stop(&mut self, now: Timestamp, out: &mut Vec<Entry>) {
+        out.push(bare_entry(EntryKind::Stop, self.advance(now), |_| {}));
+    }
+
+    /// Appends so many entries without a meaning. They fill the last bundle of a day.
+    pub fn padding(&mut self, entries: u64, out: &mut Vec<Entry>) {
+        out.extend((0..entries).map(|_| bare_entry(EntryKind::Padding, self.time, |_| {})));
+    }
+
+    /// States which entries are about to be deleted.
+    pub fn pruning(&mut self, record: PruningRecord, now: Timestamp, out: &mut Vec<Entry>) {
+        let PruningRecord { below, former_segments } = record;
+        out.push(bare_entry(EntryKind::Pruning, self.advance(now), |leaf| {
+            leaf.head_number(HeadKey::Below, below);
+            leaf.head_count(HeadKey::FormerSegments, former_segments);
+        }));
+    }
+
+    /// Appends the entries of names that have no number yet, then those of the record. The first entry that is appended
+    /// gets the index `offset`, counted from the day's first entry.
+    pub fn encode(&mut self, record: &Record, now: Timestamp, offset: u64, out: &mut Vec<Entry>) {
+        self.dictionary.limit();
+        let time = self.advance(now);
+        let Encoder { epoch, base, dictionary, .. } = self;
+        let terms = Terms { dictionary, next: offset - *base, time, out };
+        RecordEncoder { epoch, base: *base, time, terms }.encode(record);
+    }
+
+    /// Forgets the dictionary: numbers now count from the entry at `base`.
+    fn forget(&mut self, base: u64) {
+        self.base = base;
+        self.dictionary.clear();
+    }
+
+    /// Returns the time of an entry, which is never before that of an earlier entry.
+    fn advance(&mut self, now: Timestamp) -> u64 {
+        let since = now.as_millisecond().saturating_sub(self.day_start);
+        self.time = self.time.max(u64::try_from(since).unwrap_or(0));
+        self.time
+    }
+}
+
+/// Numbers terms, and writes the entries that define them.
+struct Terms<'e> {
+    dictionary: &'e mut Dictionary,
+    /// The number that the next entry gets.
+    next: u64,
+    time: u64,
+    out: &'e mut Vec<Entry>,
+}
+
+impl Terms<'_> {
+    fn name(&mut self, table: NameTable, text: &Arc<str>) -> u64 {
+        let Terms { dictionary, next, time, out } = self;
+        dictionary.name(table, text, |table, text| define(next, out, name_entry(*time, table, text)))
+    }
+
+    fn outcome(&mut self, outcome: Outcome) -> NumberedOutcome {
+        let Terms { dictionary, next, time, out } = self;
+        let code = match outcome {
+            Outcome::Refused(code) => {
+                Some(dictionary.code(code, |table, text| define(next, out, name_entry(*time, table, text))))
+            }
+            Outcome::Released | Outcome::Aborted => None,
+        };
+        NumberedOutcome { outcome, code }
+    }
+
+    fn head(&mut self, head: &ExchangeHead) -> NumberedHead {
+        let purpose = (!head.purpose.is_empty()).then(|| self.name(NameTable::Purpose, &head.purpose));
+        NumberedHead {
+            recipient: self.name(NameTable::Recipient, &head.recipient),
+            purpose,
+            route: self.name(NameTable::Route, &head.route),
+            operation: head.operation,
+            policy: self.name(NameTable::Policy, &head.policy),
+            factors: self.factors(head),
+        }
+    }
+
+    fn factors(&mut self, head: &ExchangeHead) -> u64 {
+        let Terms { dictionary, next, time, out } = self;
+        dictionary.factors(&head.factors, |list| {
+            define(next, out, defining_entry(EntryKind::Factors, *time, factors_detail(list)))
+        })
+    }
+
+    /// Numbers the rulings of a disclosure. Each number comes with the number of fields.
+    fn rulings(&mut self, disclosure: &Disclosure) -> Vec<(u64, u64)> {
+        let Terms { dictionary, next, time, out } = self;
+        let number = |category| {
+            dictionary.ruling(category, |ruling| {
+                define(next, out, defining_entry(EntryKind::Ruling, *time, ruling_detail(ruling)))
+            })
+        };
+        let mut number = number;
+        disclosure.categories.iter().map(|category| (number(category), category.fields)).collect()
+    }
+}
+
+/// Appends an entry that defines a number, and returns the number.
+fn define(next: &mut u64, out: &mut Vec<Entry>, entry: Entry) -> u64 {
+    let number = *next;
+    *next += 1;
+    out.push(entry);
+    number
+}
+
+fn name_entry(time: u64, table: NameTable, text: &str) -> Entry {
+    bare_entry(EntryKind::Name, time, |leaf| {
+        leaf.head_number(HeadKey::Table, u64::from(table.number()));
+        leaf.head_text(HeadKey::Text, text);
+    })
+}
+
+fn defining_entry(kind: EntryKind, time: u64, detail: Vec<u8>) -> Entry {
+    Entry { leaf: begin_leaf(kind, time, &detail).finish(), detail }
+}
+
+/// Encodes one record.
+struct RecordEncoder<'e> {
+    epoch: &'e EpochPseudonyms,
+    base: u64,
+    time: u64,
+    terms: Terms<'e>,
+}
+
+/// The head of an entry of an exchange.
+struct ExchangeLeaf<'r> {
+    kind: EntryKind,
+    decision: Ulid,
+    /// The circumstances, in the first entry of an exchange.
+    head: Option<&'r ExchangeHead>,
+    outcome: Option<Outcome>,
+}
+
+impl RecordEncoder<'_> {
+    fn encode(mut self, record: &Record) {
+        let of_head = |kind, head: &Arc<ExchangeHead>| (kind, head.decision);
+        match record {
+            Record::Intent(head) => {
+                let (kind, decision) = of_head(EntryKind::Intent, head);
+                let leaf = ExchangeLeaf { kind, decision, head: Some(head), outcome: None };
+                self.exchange(&leaf, None);
+            }
+            Record::Exchange(head, disclosure) => {
+                let (kind, decision) = of_head(EntryKind::Exchange, head);
+                let leaf =
+                    ExchangeLeaf { kind, decision, head: Some(head), outcome: Some(Outcome::Released) };
+                self.exchange(&leaf, Some(disclosure));
+            }
+            Record::Refusal(head, code) => {
+                let (kind, decision) = of_head(EntryKind::Refusal, head);
+                let outcome = Some(Outcome::Refused(code));
+                self.exchange(&ExchangeLeaf { kind, decision, head: Some(head), outcome }, None);
+            }
+            Record::Window { exchange, disclosure } => {
+                let (decision, head) = match exchange {
+                    ExchangeReference::First(head) => (head.decision, Some(&**head)),
+                    ExchangeReference::Later(decision) => (*decision, None),
+                };
+                let leaf = ExchangeLeaf { kind: EntryKind::Window, decision, head, outcome: None };
+                self.exchange(&leaf, Some(disclosure));
+            }
+            Record::Close { decision, outcome } => {
+                let (kind, outcome) = (EntryKind::Close, Some(*outcome));
+                self.exchange(&ExchangeLeaf { kind, decision: *decision, head: None, outcome }, None);
+            }
+            Record::Correction { decision, outcome, disclosure } => {
+                let (kind, outcome) = (EntryKind::Correction, Some(*outcome));
+                let leaf = ExchangeLeaf { kind, decision: *decision, head: None, outcome };
+                self.exchange(&leaf, disclosure.as_ref());
+            }
+            Record::Act(act) => self.act(act),
+            Record::SecretErasure { secrets, reason } => {
+                let mut detail = begin_detail();
+                detail.detail_text(DetailKey::Reason, Some(reason), MAX_TEXT);
+                detail.unsigned(DetailKey::Secrets.number(), *secrets);
+                self.push(EntryKind::SecretErasure, detail, |_| {});
+            }
+            Record::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    /// Appends an entry of these members.
+    fn push(&mut self, kind: EntryKind, detail: MapWriter, members: impl FnOnce(&mut MapWriter)) {
+        let detail = detail.finish();
+        let mut leaf = begin_leaf(kind, self.time, &detail);
+        members(&mut leaf);
+        self.terms.out.push(Entry { leaf: leaf.finish(), detail });
+    }
+
+    /// Appends the entries of an exchange: one for each part of the disclosure.
+    fn exchange(&mut self, leaf: &ExchangeLeaf<'_>, disclosure: Option<&Disclosure>) {
+        let head = leaf.head.map(|head| (self.terms.head(head), head));
+        let outcome = leaf.outcome.map(|outcome| self.terms.outcome(outcome));
+        let rulings = disclosure.map(|disclosure| self.terms.rulings(disclosure)).unwrap_or_default();
+        let parts = split(disclosure, &rulings);
+        let of = parts.len();
+        for (at, part) in parts.iter().enumerate() {
+            let first = at == 0;
+            let detail =
+                exchange_detail(head.filter(|_| first), disclosure.filter(|_| first), part, self.epoch);
+            let base = self.base;
+            self.push(leaf.kind, detail, |members| {
+                members.head_count(HeadKey::Base, base);
+                members.bytes(HeadKey::Id.number(), &leaf.decision.to_bytes());
+                if let Some((numbered, _)) = head.filter(|_| first) {
+                    members.circumstances(&numbered);
+                }
+                if let Some(outcome) = outcome {
+                    members.outcome(outcome);
+                }
+                members.part(Part { number: at + 1, of });
+            });
+        }
+    }
+
+    fn act(&mut self, act: &ActRecord) {
+        let ActRecord { act: id, actor, role, resource, subject, decision, reason } = act;
+        let mut detail = begin_detail();
+        detail.detail_text(DetailKey::Reason, reason.as_deref(), MAX_TEXT);
+        detail.detail_text(DetailKey::Administrator, actor.as_deref(), MAX_TEXT);
+        detail.detail_text(DetailKey::Role, *role, MAX_TEXT);
+        detail.detail_text(DetailKey::Resource, Some(resource), MAX_TEXT);
+        detail.person(DetailKey::Subject, subject.as_ref(), self.epoch);
+        if let Some(decision) = decision {
+            detail.bytes(DetailKey::OfDecision.number(), &decision.to_bytes());
+        }
+        self.push(EntryKind::Act, detail, |leaf| leaf.bytes(HeadKey::Id.number(), &id.to_bytes()));
+    }
+
+    fn notice(&mut self, record: &NoticeRecord) {
+        let NoticeRecord { notice, recipient, event, channel, outcome, subject } = record;
+        let recipient = self.terms.name(NameTable::Recipient, recipient);
+        let mut detail = begin_detail();
+        detail.person(DetailKey::Subject, subject.as_ref(), self.epoch);
+        detail.detail_text(DetailKey::Event, Some(event), MAX_TEXT);
+        detail.detail_text(DetailKey::Channel, Some(channel), MAX_TEXT);
+        detail.detail_text(DetailKey::Result, Some(outcome), MAX_TEXT);
+        let base = self.base;
+        self.push(EntryKind::Notice, detail, |leaf| {
+            leaf.head_count(HeadKey::Base, base);
+            leaf.bytes(HeadKey::Id.number(), &notice.to_bytes());
+            leaf.head_number(HeadKey::Recipient, recipient);
+        });
+    }
+}
+
+/// Writes the detail of an entry of an exchange. The first part has the members of the head and the counts.
+fn exchange_detail(
+    head: Option<(NumberedHead, &ExchangeHead)>,
+    disclosure: Option<&Disclosure>,
+    part: &DisclosurePart<'_>,
+    epoch: &EpochPseudonyms,
+) -> MapWriter {
+    let DisclosurePart { categories, subjects, withheld_subjects } = part;
+    let position = head.map_or(0, |(_, head)| head.position.0);
+    let position = position.max(disclosure.map_or(0, |disclosure| disclosure.position.0));
+    let stale = head.is_some_and(|(_, head)| head.stale) || disclosure.is_some_and(|given| given.stale);
+    let mut detail = begin_detail();
+    detail.detail_count(DetailKey::Position, position);
+    detail.flag(DetailKey::Stale.number(), stale);
+    detail.detail_count(DetailKey::Records, disclosure.map_or(0, |given| given.records));
+    detail.detail_count(DetailKey::WithheldRecords, disclosure.map_or(0, |given| given.withheld_records));
+    if !categories.is_empty() {
+        detail.begin_array(DetailKey::Categories.number(), categories.len());
+        for (ruling, fields) in *categories {
+            detail.array_element(2);
+            detail.element(*ruling);
+            detail.element(*fields);
+        }
+    }
+    detail.people(DetailKey::Subjects, subjects, epoch);
+    detail.people(DetailKey::WithheldSubjects, withheld_subjects, epoch);
+    if let Some((NumberedHead { factors, .. }, head)) = head {
+        detail.unsigned(DetailKey::Factors.number(), factors);
+        detail.person(DetailKey::Actor, head.actor.as_ref(), epoch);
+        detail.detail_text(DetailKey::Declared, head.declared.as_deref(), MAX_DECLARED);
+        detail.detail_text(DetailKey::Case, head.case.as_deref(), MAX_DECLARED);
+    }
+    detail
+}
