@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use crate::config::GatewayLog;
+use crate::config::{GatewayLog, LogKey};
 use crate::disclosure::LogSource;
 use crate::keys::{Keys, KeysError};
 
-/// Returns the logs of other gateways. One without a key file of its own was written under `keys`: the gateways of one
+/// Returns the logs of other gateways. One without a key file of its own names people under `keys`: the gateways of one
 /// ledger have the same keys.
 ///
 /// # Errors
 /// [`KeysError`] if the key file of a log cannot be read.
 pub fn of_other_gateways(logs: &[GatewayLog], keys: &Keys) -> Result<Vec<LogSource>, KeysError> {
     let source = |log: &GatewayLog| match &log.key {
-        None => Ok(LogSource::other(&log.path, keys)),
-        Some(file) => Ok(LogSource::other(&log.path, &Keys::open(file)?)),
+        None | Some(LogKey::Verifier(_)) => Ok(LogSource::other(&log.path, keys)),
+        Some(LogKey::File(file)) => Ok(LogSource::other(&log.path, &Keys::open(file)?)),
     };
     logs.iter().map(source).collect()
 }

@@ -130,7 +130,8 @@ fn assemble_over(
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?;
-    let AuditSection { directory, durability, retention, logs: _ } = &config.audit;
+    let AuditSection { directory, durability, retention, intents, .. } = &config.audit;
+    let intents = *intents;
     let log = Log::open(directory, keys, &config.name, *durability, *retention)?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
@@ -150,7 +151,9 @@ fn assemble_over(
         access_log,
         OptOut::new(keys.opt_out_links()),
     );
-    Ok(Arc::new(shared.with_other_logs(other_logs).with_memory(memory, memory_per_recipient)))
+    Ok(Arc::new(
+        shared.with_other_logs(other_logs).with_intents(intents).with_memory(memory, memory_per_recipient),
+    ))
 }
 
 /// Makes this process one of the gateways of a shared ledger, and compares it with the others. It compares before it asks for

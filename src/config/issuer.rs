@@ -11,7 +11,7 @@ use super::files::existing;
 use super::http_url::HttpUrl;
 use super::section::UniqueNames;
 use super::tls::TlsError;
-use super::tls_client::ClientTlsFiles;
+use super::tls_client::{ClientTlsFiles, client};
 use super::{Host, Part};
 use crate::document::{At, Document, Fields};
 use crate::exchange::caller::published_keys::PublishedKeys;
@@ -163,7 +163,7 @@ impl Issuers {
         let digest =
             |file: &PathBuf| std::fs::read(file).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes());
         let ca_digest = ca.as_ref().map(digest);
-        let tls = jwks_uri.is_tls().then(|| tls(&ClientTlsFiles { ca, identity: None })).transpose();
+        let tls = jwks_uri.is_tls().then(|| client(&ClientTlsFiles { ca, identity: None })).transpose();
         let tls = tls.map_err(|error| document.find(unusable_tls(&error), uri.at.clone())).ok()?;
         let keys = Arc::new(PublishedKeys::new(lifetime));
         self.fetched.push(IssuerSection {
@@ -233,16 +233,6 @@ fn unusable_tls(error: &TlsError) -> Finding {
         false => Finding::error("bad-tls", words),
     };
     finding.label("to this server").hint("`ca` is a PEM file with the authorities of the issuer's server")
-}
-
-#[cfg(feature = "postgres")]
-fn tls(files: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
-    super::tls_client::client(files)
-}
-
-#[cfg(not(feature = "postgres"))]
-fn tls(_: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
-    Err(TlsError::new(Path::new("jwks-uri"), "this program was built without the gateway"))
 }
 
 fn not_a_key_set(why: &str) -> Finding {

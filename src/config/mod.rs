@@ -38,9 +38,10 @@ use jiff::Timestamp;
 pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
-    AccessLogSection, AdminActor, AdminActors, AdminRole, AdminSection, AuditSection, DrainSection,
-    GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits, ListenerSection, ListenerTls,
-    ProbesSection, UpstreamHeaders, UpstreamOrigin, UpstreamSection, UpstreamTls,
+    AccessLogSection, AdminActor, AdminActors, AdminRole, AdminSection, AuditSection, CheckpointSink,
+    DrainSection, GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits,
+    ListenerSection, ListenerTls, LogKey, ProbesSection, SinkServer, UpstreamHeaders, UpstreamOrigin,
+    UpstreamSection, UpstreamTls,
 };
 pub use status_endpoint::{StatusEndpoint, status_endpoint};
 pub use tls::crl::RevocationList;

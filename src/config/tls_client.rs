@@ -24,6 +24,16 @@ pub struct ClientTlsFiles {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// Returns an error: a program without the gateway connects to no server.
+///
+/// # Errors
+/// Always [`TlsError`].
+#[cfg(not(feature = "postgres"))]
+pub fn client(_: &ClientTlsFiles) -> Result<std::sync::Arc<rustls::ClientConfig>, super::tls::TlsError> {
+    let what = std::path::Path::new("TLS to a server");
+    Err(super::tls::TlsError::new(what, "this program was built without the gateway"))
+}
+
 #[cfg(feature = "postgres")]
 mod connecting {
     use std::path::Path;

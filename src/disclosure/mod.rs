@@ -2,6 +2,8 @@
 
 pub mod entry;
 mod former;
+pub(crate) mod origin;
 pub mod record;
 
 pub use former::*;
+pub use origin::{is_origin, is_verifier_key};

@@ -86,7 +86,7 @@ pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
 pub use rejection::Rejection;
 pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
-pub use shared::{ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
+pub use shared::{IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::{DrainEnd, Transfer};
 

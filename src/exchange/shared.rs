@@ -57,6 +57,16 @@ impl Default for ListenerContext {
     }
 }
 
+/// The exchanges of which the disclosure log has an intent before the upstream sees the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IntentPolicy {
+    /// Those whose operation changes data: `collect`, `alter` and `destroy`.
+    #[default]
+    Changes,
+    /// All.
+    Always,
+}
+
 /// The state that all exchanges share.
 #[derive(Debug)]
 pub struct SharedState {
@@ -65,6 +75,8 @@ pub struct SharedState {
     pub ledger: Arc<Ledger>,
     /// The disclosure log.
     pub log: Arc<Log>,
+    /// The exchanges that have an intent on the log.
+    pub(crate) intents: IntentPolicy,
     /// The disclosure logs of other gateways, which are only read.
     pub other_logs: Vec<LogSource>,
     /// All metrics.
@@ -108,6 +120,7 @@ impl SharedState {
             snapshot,
             ledger,
             log,
+            intents: IntentPolicy::default(),
             other_logs: Vec::new(),
             metrics,
             lookups,
@@ -125,6 +138,12 @@ impl SharedState {
     #[must_use]
     pub fn with_other_logs(self, other_logs: Vec<LogSource>) -> SharedState {
         SharedState { other_logs, ..self }
+    }
+
+    /// Sets the exchanges that have an intent on the log.
+    #[must_use]
+    pub fn with_intents(self, intents: IntentPolicy) -> SharedState {
+        SharedState { intents, ..self }
     }
 
     /// Sets the memory that exchanges may hold, in total and of each recipient.

@@ -246,6 +246,23 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "each once",
     ),
     ("[audit]\nlogs = [{ path = \"b\", key = \"none\" }]", "there is no file", "the key file"),
+    ("[audit]\nintents = \"never\"", "`intents` cannot be `never`", "one of `changes`, `always`"),
+    ("[audit]\norigin = \"gateway 1\"", "this is not the origin of a log", "without spaces"),
+    ("[audit]\nindex = \"data/audit/index\"", "one is in the other", "a folder beside it"),
+    ("[audit]\nnotice-limit = \"1h\"", "not between 1 and 90 days", "waits for a person"),
+    ("[audit]\ncheckpoints = [{}]", "a sink has one of `log`", "an entry of `checkpoints` for each"),
+    ("[audit]\ncheckpoints = [{ log = \"1m\", file = \"c\" }]", "a sink has one of `log`", "for each"),
+    ("[audit]\ncheckpoints = [{ log = \"2d\" }]", "not between 1 s and 24 h", "`1m`"),
+    ("[audit]\ncheckpoints = [{ file = \"data/audit/c\" }]", "inside the log's folder", "keep it elsewhere"),
+    ("[audit]\ncheckpoints = [{ webhook = \"http://example.org\" }]", "sent without TLS", "`https://…`"),
+    ("[audit]\ncheckpoints = [{ witness = \"https://w.example\" }]", "needs `key`", "`name+id+base64`"),
+    (
+        "[audit]\ncheckpoints = [{ witness = \"https://w.example\", key = \"k\" }]",
+        "not a verifier key",
+        "`name+id+base64`",
+    ),
+    ("[audit]\ncheckpoints = [{ file = \"c\", key = \"k\" }]", "verifier key of a witness", "take it out"),
+    ("[audit]\ncheckpoints = [{ file = \"c\", ca = \"k\" }]", "for a webhook or a witness", "take it out"),
     ("[audit]\nlogs = [{ folder = \"b\", path = \"c\" }]", "unknown key `folder`", "path"),
     (
         "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\n\

@@ -15,7 +15,7 @@ use super::arguments::time;
 use super::error::with_causes;
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
-use crate::config::{AuditSection, Config, GatewayLog};
+use crate::config::{AuditSection, Config, GatewayLog, LogKey};
 use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError};
 use crate::finding::Finding;
 use crate::keys::Keys;
@@ -124,10 +124,10 @@ impl LogLocation {
         }
         let of_folder = |folder: PathBuf| {
             let is_it = |log: &&GatewayLog| disclosure::resolved(&log.path) == disclosure::resolved(&folder);
-            let file = others.iter().find(is_it).and_then(|log| log.key.as_deref());
+            let file = others.iter().find(is_it).and_then(|log| log.key.as_ref());
             let keys = match file {
-                Some(file) => Some(Keys::open(file).map_err(|error| with_causes(&error))?),
-                None => configured.map(|(_, keys)| keys.clone()),
+                Some(LogKey::File(file)) => Some(Keys::open(file).map_err(|error| with_causes(&error))?),
+                Some(LogKey::Verifier(_)) | None => configured.map(|(_, keys)| keys.clone()),
             };
             Ok(AuditedLog { folder, keys })
         };

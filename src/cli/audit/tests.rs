@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::cli::admin_client::AdminServer;
 use crate::disclosure::{DisclosedCategory, Durability, Intent, Log, Outcome, Window};
+use crate::exchange::IntentPolicy;
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, IdReader, Operation};
 
@@ -262,9 +263,14 @@ fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
         directory: at("own"),
         durability: Durability::Batched,
         retention: Duration::from_secs(1),
+        intents: IntentPolicy::Changes,
+        origin: None,
+        index: at("own-index"),
+        checkpoints: Vec::new(),
+        notice_limit: Duration::from_secs(1),
         logs: vec![
             GatewayLog { path: at("b"), key: None },
-            GatewayLog { path: at("c"), key: Some(at("keys-c")) },
+            GatewayLog { path: at("c"), key: Some(LogKey::File(at("keys-c"))) },
         ],
     };
     let logs = |folders: &[&str], configured| {

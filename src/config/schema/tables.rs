@@ -237,9 +237,30 @@ const AUDIT: KeyTable = table(
         key("directory", Text),
         key("durability", Word(&["before-release", "batched"])),
         key("retention", Duration),
+        key("intents", Word(&["changes", "always"])),
+        key("origin", Text),
+        key("index", Text),
+        key("checkpoints", Tables(&CHECKPOINT_SINK)),
+        key("notice-limit", Duration),
         key("logs", Tables(&OTHER_LOG)),
     ],
 );
+
+const CHECKPOINT_SINK: KeyTable = KeyTable {
+    name: "checkpoint-sink",
+    heading: "`[audit]`",
+    of: "",
+    prefix: "checkpoints.",
+    keys: &[
+        told("log", Duration, "Interval at which the structured log gets the checkpoint."),
+        told("file", Text, "File that has the last checkpoint, outside of the log's folder."),
+        told("webhook", Text, "URL to which each checkpoint is posted."),
+        told("witness", Text, "Submission prefix of a C2SP witness, which cosigns checkpoints."),
+        told("key", Text, "Verifier key of the witness."),
+        told("ca", Text, "PEM file with the authorities of the server's certificate."),
+    ],
+    required: &[],
+};
 
 const OTHER_LOG: KeyTable = KeyTable {
     name: "other-log",
@@ -251,7 +272,7 @@ const OTHER_LOG: KeyTable = KeyTable {
         told(
             "key",
             Text,
-            "Path of the key file under which the other gateway writes, if it is not this gateway's.",
+            "Path of the key file under which the other gateway writes, if it is not this gateway's, or the log's verifier key.",
         ),
     ],
     required: &["path"],

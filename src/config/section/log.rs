@@ -1,13 +1,15 @@
 //! `[audit]` and `[access-log]`: the disclosure log and the access log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::checkpoint_sink::{CheckpointSink, checkpoint_sink, default_sinks};
 use crate::config::Part;
 use crate::config::files::existing;
 use crate::config::pack::Packs;
 use crate::disclosure::{self, Durability};
-use crate::document::{At, Fields};
+use crate::document::{At, Document, Fields};
+use crate::exchange::IntentPolicy;
 use crate::finding::Finding;
 
 /// `[audit]`: the disclosure log.
@@ -17,8 +19,18 @@ pub struct AuditSection {
     pub directory: PathBuf,
     /// Point at which a record has to be on disk.
     pub durability: Durability,
-    /// Age at which whole segments are removed.
+    /// Age at which whole days are removed.
     pub retention: Duration,
+    /// The exchanges that are on record before the upstream sees the request.
+    pub intents: IntentPolicy,
+    /// Origin of the log. `None`: the one with which it was made.
+    pub origin: Option<String>,
+    /// Folder of the log's index.
+    pub index: PathBuf,
+    /// Where checkpoints go.
+    pub checkpoints: Vec<CheckpointSink>,
+    /// Time after which a notice that was not delivered is given up.
+    pub notice_limit: Duration,
     /// The logs of other gateways, for reports.
     pub logs: Vec<GatewayLog>,
 }
@@ -28,8 +40,17 @@ pub struct AuditSection {
 pub struct GatewayLog {
     /// Folder of the log.
     pub path: PathBuf,
-    /// Path of its key file. `None`: the same keys as this gateway's.
-    pub key: Option<PathBuf>,
+    /// The key of the log, if it has another one than this gateway's key file gives it.
+    pub key: Option<LogKey>,
+}
+
+/// The key of another gateway's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogKey {
+    /// Path of the key file under which the other gateway writes.
+    File(PathBuf),
+    /// Verifier key of the log's checkpoints. People are found in it under the keys of this gateway.
+    Verifier(String),
 }
 
 /// `[access-log]`: the access log.
@@ -46,20 +67,57 @@ const ACCESS_LOG_DAYS: u32 = 15;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Default of `notice-limit`.
+const NOTICE_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Bounds of `notice-limit`. A person may ask who was told within a month (GDPR Art. 12(3)), which can become three.
+const MIN_NOTICE_LIMIT: Duration = DAY;
+const MAX_NOTICE_LIMIT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
 pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     let mut audit = AuditSection {
         directory: part.folder.join("data/audit"),
         durability: Durability::BeforeRelease,
         retention: 400 * DAY,
+        intents: IntentPolicy::Changes,
+        origin: None,
+        index: PathBuf::new(),
+        checkpoints: default_sinks(),
+        notice_limit: NOTICE_LIMIT,
         logs: Vec::new(),
     };
-    let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else { return audit };
+    let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else {
+        audit.index = default_index(&audit.directory);
+        return audit;
+    };
     if let Some(directory) = fields.text("directory") {
         audit.directory = part.folder.join(directory.value);
     }
     let words = [("before-release", Durability::BeforeRelease), ("batched", Durability::Batched)];
     audit.durability = fields.choice("durability", &words).unwrap_or(audit.durability);
     audit.retention = fields.duration("retention").unwrap_or(audit.retention);
+    let words = [("changes", IntentPolicy::Changes), ("always", IntentPolicy::Always)];
+    audit.intents = fields.choice("intents", &words).unwrap_or(audit.intents);
+    let document = fields.document();
+    audit.origin = fields.text("origin").map(|origin| origin_of(document, &origin));
+    audit.index = match fields.text("index") {
+        Some(index) => index_folder(part, &index, &audit.directory),
+        None => default_index(&audit.directory),
+    };
+    if fields.item("checkpoints").is_some() {
+        let tables = fields.tables("checkpoints", "a sink of checkpoints");
+        let sinks = tables.into_iter().filter_map(|table| checkpoint_sink(part, table, &audit.directory));
+        audit.checkpoints = sinks.collect();
+    }
+    if let Some(limit) = fields.item("notice-limit") {
+        audit.notice_limit = limit.duration().unwrap_or(NOTICE_LIMIT);
+        if !(MIN_NOTICE_LIMIT..=MAX_NOTICE_LIMIT).contains(&audit.notice_limit) {
+            let words = "`notice-limit` is not between 1 and 90 days";
+            let hint = "a notice that is not delivered then waits for a person";
+            document
+                .find(Finding::error("bad-notice-limit", words).label("of notices").hint(hint), limit.at());
+        }
+    }
     for fields in fields.tables("logs", "a log of another gateway") {
         audit.logs.extend(gateway_log(part, fields, &audit));
     }
@@ -67,11 +125,39 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     audit
 }
 
+/// Returns the folder of the index beside that of the log.
+fn default_index(directory: &Path) -> PathBuf {
+    let mut name = directory.file_name().unwrap_or_default().to_owned();
+    name.push("-index");
+    directory.with_file_name(name)
+}
+
+/// Reads `index`. `verify` accounts for each file in the folder of the log, and the index is none of them.
+fn index_folder(part: &Part<'_>, index: &At<&str>, directory: &Path) -> PathBuf {
+    let path = part.folder.join(index.value);
+    if disclosure::overlapping([directory, &path]).is_some() {
+        let words = "the folder of the index and that of the log are the same, or one is in the other";
+        let finding = Finding::error("index-in-log", words).label("the index");
+        let hint = "the log's folder contains nothing but the log: name a folder beside it";
+        part.fields.document().find(finding.hint(hint), index.at.clone());
+    }
+    path
+}
+
+fn origin_of(document: &Document<'_>, origin: &At<&str>) -> String {
+    if !disclosure::is_origin(origin.value) {
+        let finding = Finding::error("bad-log-origin", "this is not the origin of a log");
+        let hint = "1 to 255 characters without spaces and `+`, for example `gateway-1.example.org/disclosures`; \
+                    without `origin` a log gets one of its own";
+        document.find(finding.label("names the log and its key").hint(hint), origin.at.clone());
+    }
+    origin.value.to_owned()
+}
+
 /// Reads an entry of `logs`. A folder that does not exist yet is no error: its gateway may start later.
 fn gateway_log(part: &Part<'_>, mut fields: Fields<'_>, audit: &AuditSection) -> Option<GatewayLog> {
     let path = fields.needed_text("path");
-    let keys_hint = "the path of the key file under which the other gateway writes its log";
-    let key = fields.text("key").map(|key| existing(part, &key, keys_hint));
+    let key = fields.text("key").map(|key| log_key(part, &key));
     let document = fields.document();
     fields.end();
     let At { value: path, at } = path?;
@@ -87,6 +173,16 @@ fn gateway_log(part: &Part<'_>, mut fields: Fields<'_>, audit: &AuditSection) ->
         Some(key @ Some(_)) => Some(GatewayLog { path, key }),
         None => Some(GatewayLog { path, key: None }),
     }
+}
+
+/// Reads the key of a log: a verifier key, or the path of a key file.
+fn log_key(part: &Part<'_>, key: &At<&str>) -> Option<LogKey> {
+    if disclosure::is_verifier_key(key.value) {
+        return Some(LogKey::Verifier(key.value.to_owned()));
+    }
+    let hint = "the path of the key file under which the other gateway writes its log, or the log's verifier key, \
+                which `purposegate audit key` prints there";
+    existing(part, key, hint).map(LogKey::File)
 }
 
 /// Reads `[access-log]`. The retention must not exceed the shortest one that a pack allows (P-7c).

@@ -1,6 +1,7 @@
 //! The sections about the process, one module each.
 
 mod admin;
+mod checkpoint_sink;
 mod drain;
 mod keys;
 mod limits;
@@ -18,6 +19,7 @@ use http::HeaderName;
 
 pub(super) use self::admin::admin;
 pub use self::admin::{AdminActor, AdminActors, AdminRole, AdminSection};
+pub use self::checkpoint_sink::{CheckpointSink, SinkServer};
 pub use self::drain::DrainSection;
 pub(super) use self::drain::drain;
 pub use self::keys::KeysSection;
@@ -27,7 +29,7 @@ pub(super) use self::limits::limits;
 pub(super) use self::listener::listeners;
 pub use self::listener::{ListenerSection, ListenerTls};
 pub use self::listener_limits::ListenerLimits;
-pub use self::log::{AccessLogSection, AuditSection, GatewayLog};
+pub use self::log::{AccessLogSection, AuditSection, GatewayLog, LogKey};
 pub(super) use self::log::{access_log, audit};
 pub use self::probes::ProbesSection;
 pub(super) use self::probes::probes;

@@ -1,0 +1,168 @@
+//! `[audit] checkpoints`: where the checkpoints of the disclosure log go, so that somebody else can hold the gateway to them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use crate::config::Part;
+use crate::config::files::existing;
+use crate::config::http_url::HttpUrl;
+use crate::config::tls::TlsError;
+use crate::config::tls_client::{ClientTlsFiles, client};
+use crate::disclosure;
+use crate::document::{At, Document, Fields};
+use crate::finding::Finding;
+
+/// Interval of the structured log if none is configured.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Minimum interval of the structured log: a checkpoint is published once in a second.
+const MIN_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum interval of the structured log.
+const MAX_LOG_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An entry of `[audit] checkpoints`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointSink {
+    /// The structured log, once in this interval while the log grows.
+    Log(Duration),
+    /// A file, which is replaced.
+    File(PathBuf),
+    /// A server that gets each checkpoint in a request.
+    Webhook(SinkServer),
+    /// A C2SP witness, which cosigns.
+    Witness {
+        /// Its server.
+        server: SinkServer,
+        /// The verifier key of its cosignatures.
+        key: String,
+    },
+}
+
+/// A server that takes checkpoints.
+#[derive(Clone)]
+pub struct SinkServer {
+    /// The URL of the webhook, or the submission prefix of the witness.
+    pub url: HttpUrl,
+    /// TLS to it. `None` for a URL without TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// File with the authorities of its certificate. `None`: those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+impl PartialEq for SinkServer {
+    fn eq(&self, other: &SinkServer) -> bool {
+        let SinkServer { url, tls: _, ca } = self;
+        (url, ca) == (&other.url, &other.ca)
+    }
+}
+
+impl Eq for SinkServer {}
+
+impl std::fmt::Debug for SinkServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SinkServer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Returns the sinks of a configuration that names none.
+pub(super) fn default_sinks() -> Vec<CheckpointSink> {
+    vec![CheckpointSink::Log(LOG_INTERVAL)]
+}
+
+/// Reads an entry of `checkpoints`. `directory` is the folder of the log.
+pub(super) fn checkpoint_sink(
+    part: &Part<'_>,
+    mut fields: Fields<'_>,
+    directory: &Path,
+) -> Option<CheckpointSink> {
+    let (document, at) = (fields.document(), fields.at());
+    let (log, file) = (fields.item("log"), fields.text("file"));
+    let (webhook, witness) = (fields.text("webhook"), fields.text("witness"));
+    let (key, ca) = (fields.text("key"), fields.text("ca"));
+    fields.end();
+    let find = |words: &str, at, hint: &str| {
+        document.find(Finding::error("bad-checkpoint-sink", words).label("this sink").hint(hint), at);
+        None
+    };
+    if let Some(other) = key.as_ref().filter(|_| witness.is_none()) {
+        return find("`key` is the verifier key of a witness", other.at.clone(), "take it out");
+    }
+    if let Some(other) = ca.as_ref().filter(|_| witness.is_none() && webhook.is_none()) {
+        return find("`ca` is for a webhook or a witness", other.at.clone(), "take it out");
+    }
+    match (log, file, webhook, witness) {
+        (Some(log), None, None, None) => {
+            let interval = log.duration()?;
+            if !(MIN_LOG_INTERVAL..=MAX_LOG_INTERVAL).contains(&interval) {
+                return find("the interval is not between 1 s and 24 h", log.at(), "`1m` is the default");
+            }
+            Some(CheckpointSink::Log(interval))
+        }
+        (None, Some(file), None, None) => {
+            let path = part.folder.join(file.value);
+            if disclosure::overlapping([directory, &path]).is_some() {
+                let hint = "keep it elsewhere, best on another machine: whoever can change the log must not \
+                            be able to change it";
+                return find("the file is inside the log's folder", file.at, hint);
+            }
+            Some(CheckpointSink::File(path))
+        }
+        (None, None, Some(url), None) => Some(CheckpointSink::Webhook(server(part, &url, ca.as_ref())?)),
+        (None, None, None, Some(url)) => {
+            let Some(key) = key else {
+                return find("a witness needs `key`", url.at, "`key` is its verifier key, `name+id+base64`");
+            };
+            if !disclosure::is_verifier_key(key.value) {
+                return find("this is not a verifier key", key.at, "it has the form `name+id+base64`");
+            }
+            Some(CheckpointSink::Witness {
+                server: server(part, &url, ca.as_ref())?,
+                key: key.value.to_owned(),
+            })
+        }
+        (None, None, None, None) | (_, _, _, _) => find(
+            "a sink has one of `log`, `file`, `webhook` and `witness`",
+            at,
+            "write an entry of `checkpoints` for each",
+        ),
+    }
+}
+
+fn server(part: &Part<'_>, url: &At<&str>, ca: Option<&At<&str>>) -> Option<SinkServer> {
+    let document = part.fields.document();
+    let parsed = sink_url(document, url)?;
+    let ca = match ca {
+        Some(ca) => Some(existing(part, ca, "`ca` is a PEM file with the authorities of the server")?),
+        None => None,
+    };
+    let files = ClientTlsFiles { ca: ca.clone(), identity: None };
+    let tls = parsed.is_tls().then(|| client(&files)).transpose();
+    let unusable = |error: TlsError| {
+        let words = format!("TLS to the sink cannot be set up: {error}");
+        let finding = match error.denied {
+            true => Finding::warning("unreadable-tls", words),
+            false => Finding::error("bad-tls", words),
+        };
+        document.find(finding.label("to this server").hint("`ca` is a PEM file"), url.at.clone());
+    };
+    Some(SinkServer { url: parsed, tls: tls.map_err(unusable).ok()?, ca })
+}
+
+/// Reads the URL of a sink. Without TLS somebody on the way could keep checkpoints back.
+fn sink_url(document: &Document<'_>, url: &At<&str>) -> Option<HttpUrl> {
+    let parsed = url.value.parse::<HttpUrl>().map_err(|error| error.to_string());
+    let usable = parsed.and_then(|parsed| match parsed.is_tls() || parsed.is_loopback() {
+        true => Ok(parsed),
+        false => Err("checkpoints that are sent without TLS can be replaced on the way".to_owned()),
+    });
+    let finding = |why: String| {
+        Finding::error("bad-checkpoint-sink", why)
+            .label("not the address of a sink")
+            .hint("write `https://…`")
+    };
+    usable.map_err(|why| document.find(finding(why), url.at.clone())).ok()
+}
