@@ -4,6 +4,7 @@ pub mod entry;
 mod former;
 pub(crate) mod origin;
 pub mod record;
+pub mod storage;
 
 pub use former::*;
 pub use origin::{is_origin, is_verifier_key};

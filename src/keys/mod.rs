@@ -14,6 +14,7 @@
 mod file;
 mod fingerprint;
 mod link;
+mod log_signer;
 mod logged_person;
 mod position;
 pub mod random;
@@ -25,6 +26,7 @@ pub use fingerprint::{
     BuildFingerprintHasher, EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms,
 };
 pub use link::OptOutLinks;
+pub use log_signer::{InvalidOrigin, LogSigner, SignatureState};
 pub use logged_person::{LogSecret, LoggedPerson};
 pub use position::PositionTokens;
 
@@ -39,6 +41,7 @@ mod context {
     pub(super) const PSEUDONYM_CHECK: &str = "purposegate 2026 v1 pseudonym key check";
     pub(super) const POSITION_TOKEN: &str = "purposegate 2026 v1 ledger position tokens";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
+    pub(super) const LOG_SIGNATURE: &str = "purposegate 2026 v1 log checkpoint signatures";
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
 
@@ -162,6 +165,15 @@ impl Keys {
     /// Returns the key that authenticates the chain of the disclosure log.
     pub fn log_tags(&self) -> [u8; 32] {
         blake3::derive_key(context::LOG_TAG, &self.log)
+    }
+
+    /// Returns the key that signs the checkpoints of the disclosure log with this origin.
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`].
+    pub fn log_signing_key(&self, origin: &str) -> Result<LogSigner, InvalidOrigin> {
+        let material = [self.log.as_slice(), origin.as_bytes()].concat();
+        LogSigner::new(origin, &blake3::derive_key(context::LOG_SIGNATURE, &material))
     }
 
     /// Returns the function that computes the pseudonyms by which the disclosure log names people.

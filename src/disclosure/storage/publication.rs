@@ -1,0 +1,253 @@
+//! Writes bundles, tiles and checkpoints.
+//!
+//! Invariants: each file appears complete or not at all; the checkpoint is written after every file that it covers; a file
+//! that the checkpoint needs is removed only after a later checkpoint that does not need it. A publication that fails can be
+//! repeated: it loses nothing and writes no other content.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::path::Path;
+
+use tlog_tiles::{Tile, record_hash};
+
+use super::checkpoint::PublishedCheckpoint;
+use super::files::{FileOperations, remove_folder_if_present, remove_if_present, write_atomically};
+use super::layout::{
+    BUNDLE, CHECKPOINT, TILE_HEIGHT, details_path, entries_path, push_framed, take_framed, tile_path,
+};
+use super::tree::{HASH, RightEdge};
+use crate::disclosure::entry::Entry;
+use crate::keys::LogSigner;
+
+/// The contents of a bundle of entries, and of its tile.
+#[derive(Debug, Default)]
+struct Bundle {
+    entries: Vec<u8>,
+    details: Vec<u8>,
+    /// The leaf hashes of the entries up to `hashed`.
+    hashes: Vec<u8>,
+    /// Length of the entries whose hashes are computed.
+    hashed: usize,
+    count: u64,
+}
+
+impl Bundle {
+    fn push(&mut self, entry: &Entry) {
+        push_framed(&mut self.entries, &entry.leaf);
+        push_framed(&mut self.details, &entry.detail);
+        self.count += 1;
+    }
+
+    /// Computes the leaf hashes that are missing.
+    fn hash(&mut self) {
+        let mut rest = self.entries.get(self.hashed..).unwrap_or_default();
+        while let Some(leaf) = take_framed(&mut rest) {
+            self.hashes.extend_from_slice(&record_hash(leaf).0);
+        }
+        self.hashed = self.entries.len();
+    }
+}
+
+/// A file that is to be written.
+type PendingFile = (String, Vec<u8>);
+
+/// The entries that are not published, and the right edge of the tree.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    edge: RightEdge,
+    /// Full bundles that are not in the edge yet.
+    full: VecDeque<Bundle>,
+    open: Bundle,
+    /// Files of full bundles and tiles that are not written yet.
+    pending: VecDeque<PendingFile>,
+    /// The files of the open bundle and of tiles that are not full, as far as they may exist.
+    partial: BTreeSet<String>,
+}
+
+impl Publisher {
+    /// Continues a tree.
+    pub(super) fn new(edge: RightEdge) -> Publisher {
+        Publisher {
+            edge,
+            full: VecDeque::new(),
+            open: Bundle::default(),
+            pending: VecDeque::new(),
+            partial: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the next entry.
+    pub(super) fn push(&mut self, entry: &Entry) {
+        self.open.push(entry);
+        if self.open.count == BUNDLE {
+            self.full.push_back(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// Returns the edge before the open bundle. All full bundles must have been written.
+    pub(super) fn edge(&self) -> &RightEdge {
+        &self.edge
+    }
+
+    /// Returns the entries of the open bundle.
+    pub(super) fn open_entries(&self) -> impl Iterator<Item = Entry> {
+        let (mut leaves, mut details) = (self.open.entries.as_slice(), self.open.details.as_slice());
+        std::iter::from_fn(move || {
+            let (leaf, detail) = (take_framed(&mut leaves)?, take_framed(&mut details)?);
+            Some(Entry { leaf: leaf.to_vec(), detail: detail.to_vec() })
+        })
+    }
+
+    /// Writes the full bundles and the tiles that are full.
+    pub(super) fn write_full(&mut self, files: &dyn FileOperations, folder: &Path) -> io::Result<()> {
+        loop {
+            while let Some((name, content)) = self.pending.front() {
+                write_atomically(files, folder, name, content)?;
+                self.pending.pop_front();
+            }
+            let Some(mut bundle) = self.full.pop_front() else { return Ok(()) };
+            bundle.hash();
+            let number = self.edge.bundles();
+            let upper = self.edge.push(&bundle.hashes);
+            self.pending.extend([
+                (entries_path(number, BUNDLE), bundle.entries),
+                (details_path(number, BUNDLE), bundle.details),
+                (tile_path(0, number, BUNDLE), bundle.hashes),
+            ]);
+            self.pending.extend(upper);
+        }
+    }
+
+    /// Writes everything up to the last entry, and the checkpoint last.
+    pub(super) fn publish(
+        &mut self,
+        files: &dyn FileOperations,
+        folder: &Path,
+        signer: &LogSigner,
+    ) -> io::Result<PublishedCheckpoint> {
+        self.write_full(files, folder)?;
+        self.open.hash();
+        let needed = self.write_partial(files, folder)?;
+        let size = self.edge.bundles() * BUNDLE + self.open.count;
+        let checkpoint = PublishedCheckpoint::sign(signer, size, self.edge.root(&self.open.hashes))
+            .ok_or_else(|| io::Error::other("the checkpoint cannot be signed"))?;
+        write_atomically(files, folder, CHECKPOINT, checkpoint.note.as_bytes())?;
+        self.remove_partial(files, folder, &needed)?;
+        Ok(checkpoint)
+    }
+
+    /// Writes the files that are not full and returns their names.
+    fn write_partial(&mut self, files: &dyn FileOperations, folder: &Path) -> io::Result<BTreeSet<String>> {
+        let (number, width) = (self.edge.bundles(), self.open.count);
+        let mut contents: Vec<(String, &[u8])> = self.edge.partial_tiles().collect();
+        if width > 0 {
+            contents.push((entries_path(number, width), &self.open.entries));
+            contents.push((details_path(number, width), &self.open.details));
+            contents.push((tile_path(0, number, width), &self.open.hashes));
+        }
+        for (name, content) in &contents {
+            if !self.partial.contains(name) {
+                write_atomically(files, folder, name, content)?;
+                self.partial.insert(name.clone());
+            }
+        }
+        Ok(contents.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Removes the files that are not full and not needed, and their folders if nothing is needed in them.
+    fn remove_partial(
+        &mut self,
+        files: &dyn FileOperations,
+        folder: &Path,
+        needed: &BTreeSet<String>,
+    ) -> io::Result<()> {
+        let stale: Vec<String> = self.partial.difference(needed).cloned().collect();
+        for name in stale {
+            let parent = parent_of(&name);
+            if needed.iter().any(|name| parent_of(name) == parent) {
+                remove_if_present(files, &folder.join(&name))?;
+            } else {
+                remove_folder_if_present(files, &folder.join(parent))?;
+            }
+            self.partial.remove(&name);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name of the folder that holds a file.
+fn parent_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Removes every file that is not full of these bundles and of the tiles above them. After a crash nobody knows which exist.
+pub(super) fn remove_partial_files(
+    files: &dyn FileOperations,
+    folder: &Path,
+    bundles: std::ops::RangeInclusive<u64>,
+) -> io::Result<()> {
+    let remove = |full: String| remove_folder_if_present(files, &folder.join(full + ".p"));
+    for number in bundles.clone() {
+        remove(entries_path(number, BUNDLE))?;
+        remove(details_path(number, BUNDLE))?;
+        remove(tile_path(0, number, BUNDLE))?;
+    }
+    let (mut first, mut last) = (*bundles.start(), *bundles.end());
+    for level in 1.. {
+        (first, last) = (first >> TILE_HEIGHT, last >> TILE_HEIGHT);
+        for number in first..=last {
+            remove(tile_path(level, number, BUNDLE))?;
+        }
+        if last == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Computes the roots of a tree at given sizes, while its entries pass.
+#[derive(Debug)]
+pub(super) struct RootFinder {
+    edge: RightEdge,
+    open: Vec<u8>,
+}
+
+impl RootFinder {
+    /// Continues a tree.
+    pub(super) fn new(edge: RightEdge) -> RootFinder {
+        RootFinder { edge, open: Vec::new() }
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn size(&self) -> u64 {
+        self.edge.bundles() * BUNDLE + (self.open.len() / HASH) as u64
+    }
+
+    /// Returns the root of the tree.
+    pub(super) fn root(&self) -> [u8; HASH] {
+        self.edge.root(&self.open)
+    }
+
+    /// Adds a leaf.
+    pub(super) fn push(&mut self, leaf: &[u8]) {
+        self.open.extend_from_slice(&record_hash(leaf).0);
+        if self.open.len() == BUNDLE as usize * HASH {
+            self.edge.push(&std::mem::take(&mut self.open));
+        }
+    }
+
+    /// Returns the edge before the open bundle.
+    pub(super) fn edge(&self) -> &RightEdge {
+        &self.edge
+    }
+}
+
+/// Returns the hash of the subtree above a bundle of leaves; `None` if the bundle is not complete.
+pub(super) fn bundle_hash(entries: &[u8]) -> Option<[u8; HASH]> {
+    let (mut rest, mut hashes) = (entries, Vec::with_capacity(BUNDLE as usize * HASH));
+    while let Some(leaf) = take_framed(&mut rest) {
+        hashes.extend_from_slice(&record_hash(leaf).0);
+    }
+    let complete = rest.is_empty() && hashes.len() == BUNDLE as usize * HASH;
+    complete.then(|| Tile::subtree_hash(&hashes).0)
+}

@@ -1,0 +1,338 @@
+//! Reads the entries of a log, also while a process writes it.
+//!
+//! Published entries are read from bundles, the later ones from the journal. Invariant: what a reader has seen below
+//! [`LogReader::published`] never changes; the entries after that are those of the last refresh.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tlog_tiles::{RecordProof, TreeProof};
+
+use super::PublishedCheckpoint;
+use super::journal::JournalReader;
+use super::layout::{
+    self, BUNDLE, CHECKPOINT, JOURNALS, KEPT_CHECKPOINTS, MAX_BUNDLE_BYTES, MAX_NOTE_BYTES, ORIGIN,
+    details_path, entries_path, journal_path, read_bounded,
+};
+use super::proof::TileHashes;
+use super::read_origin;
+use crate::disclosure::entry::Entry;
+
+/// Maximum number of bundles that a reader keeps in memory.
+const MAX_BUNDLES: usize = 16;
+
+/// Number of attempts to read a log that changes meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// An error of a log that cannot be read. The messages name files.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file or folder cannot be read.
+    #[error("the disclosure log cannot be read at {path}", path = .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file is missing or does not have the content that it must have.
+    #[error("the disclosure log is damaged at {path}: examine it with `purposegate audit verify`", path = .0.display())]
+    Damaged(PathBuf),
+}
+
+impl ReadError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> ReadError {
+        move |source| ReadError::Io { path: path.to_owned(), source }
+    }
+
+    /// True if a file did not exist. That happens when the log changes meanwhile.
+    fn is_missing(&self) -> bool {
+        matches!(self, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The entries of a bundle in memory.
+#[derive(Debug)]
+struct LoadedBundle {
+    number: u64,
+    entries: Vec<Entry>,
+}
+
+/// A place in a journal from which reading can continue.
+#[derive(Clone, Copy, Debug)]
+struct JournalPlace {
+    first: u64,
+    index: u64,
+    offset: u64,
+}
+
+/// Reads the folder of a log.
+#[derive(Debug)]
+pub struct LogReader {
+    folder: PathBuf,
+    origin: String,
+    begin: u64,
+    checkpoint: Option<PublishedCheckpoint>,
+    days: Vec<u64>,
+    /// The entries that are not published.
+    tail: Vec<Entry>,
+    place: Option<JournalPlace>,
+    bundles: VecDeque<LoadedBundle>,
+}
+
+impl LogReader {
+    /// Opens the log in a folder.
+    ///
+    /// # Errors
+    /// [`ReadError`], also if there is no log.
+    pub fn open(folder: &Path) -> Result<LogReader, ReadError> {
+        let path = folder.join(ORIGIN);
+        let origin = read_origin(folder)
+            .and_then(|origin| origin.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(ReadError::io(&path))?;
+        let mut reader = LogReader {
+            folder: folder.to_owned(),
+            origin,
+            begin: 0,
+            checkpoint: None,
+            days: Vec::new(),
+            tail: Vec::new(),
+            place: None,
+            bundles: VecDeque::new(),
+        };
+        reader.refresh()?;
+        Ok(reader)
+    }
+
+    /// Returns the log's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the log's origin.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Returns the number of entries, those that are not published included.
+    pub fn size(&self) -> u64 {
+        self.published() + self.tail.len() as u64
+    }
+
+    /// Returns the index of the first entry that was not pruned.
+    pub fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// Returns the number of entries that the checkpoint covers.
+    pub fn published(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size)
+    }
+
+    /// Returns the last checkpoint. Its signatures are not checked.
+    pub fn checkpoint(&self) -> Option<&PublishedCheckpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Returns the index of the first entry of each day that was not pruned, in ascending order.
+    pub fn days(&self) -> &[u64] {
+        &self.days
+    }
+
+    /// Returns the index of the first entry of the day in which an entry lies.
+    pub fn day_start_of(&self, index: u64) -> u64 {
+        let after = self.days.partition_point(|start| *start <= index);
+        after.checked_sub(1).and_then(|day| self.days.get(day)).copied().unwrap_or(self.begin)
+    }
+
+    /// Reads what was written since.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn refresh(&mut self) -> Result<(), ReadError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.refresh_once() {
+                // A file was renamed or removed between two steps.
+                Err(ReadError::Damaged(_)) if attempts < ATTEMPTS => std::thread::yield_now(),
+                Err(error) if error.is_missing() && attempts < ATTEMPTS => std::thread::yield_now(),
+                refreshed => return refreshed,
+            }
+        }
+    }
+
+    fn refresh_once(&mut self) -> Result<(), ReadError> {
+        let checkpoint = self.read_checkpoint()?;
+        let published = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        if self.checkpoint != checkpoint || self.place.is_none() {
+            self.begin = self.find_begin(published)?;
+        }
+        let place = self.find_place(published)?;
+        let path = self.folder.join(journal_path(place.first));
+        let mut journal =
+            JournalReader::open_at(&path, place.index, place.offset).map_err(ReadError::io(&path))?;
+        let mut tail = Vec::new();
+        while let Some(entry) = journal.next().map_err(ReadError::io(&path))? {
+            tail.push(entry);
+        }
+        (self.checkpoint, self.place, self.tail) = (checkpoint, Some(place), tail);
+        let kept = self.folder.join(KEPT_CHECKPOINTS);
+        let ends = layout::list_numbers(&kept, layout::parse_size).map_err(ReadError::io(&kept))?;
+        let (begin, size) = (self.begin, self.size());
+        let starts = [0].into_iter().chain(ends);
+        self.days = starts.filter(|start| (begin..size).contains(start)).collect();
+        // The last bundle may have grown.
+        self.bundles.retain(|bundle| bundle.entries.len() as u64 == BUNDLE);
+        Ok(())
+    }
+
+    fn read_checkpoint(&self) -> Result<Option<PublishedCheckpoint>, ReadError> {
+        let path = self.folder.join(CHECKPOINT);
+        match read_bounded(&path, MAX_NOTE_BYTES) {
+            Ok(note) => match PublishedCheckpoint::parse(&note).filter(|found| found.origin == self.origin) {
+                Some(checkpoint) => Ok(Some(checkpoint)),
+                None => Err(ReadError::Damaged(path)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ReadError::io(&path)(error)),
+        }
+    }
+
+    /// Returns the first entry that was not pruned. Without a full bundle that is the first entry of the open one.
+    fn find_begin(&self, published: u64) -> Result<u64, ReadError> {
+        let known = self.folder.join(entries_path(self.begin / BUNDLE, BUNDLE));
+        if self.place.is_some() && known.exists() {
+            return Ok(self.begin);
+        }
+        let first =
+            layout::first_bundle(&self.folder.join(layout::ENTRIES)).map_err(ReadError::io(&self.folder))?;
+        Ok(first.map_or(published - published % BUNDLE, |first| first.saturating_mul(BUNDLE)))
+    }
+
+    /// Returns the place of the first entry in the journals that is not published.
+    fn find_place(&self, published: u64) -> Result<JournalPlace, ReadError> {
+        let folder = self.folder.join(JOURNALS);
+        let firsts =
+            layout::list_numbers(&folder, layout::parse_journal_name).map_err(ReadError::io(&folder))?;
+        let first = firsts.into_iter().rfind(|first| *first <= published);
+        let first = first.ok_or(ReadError::Damaged(folder))?;
+        let path = self.folder.join(journal_path(first));
+        let known = self.place.filter(|place| place.first == first && place.index <= published);
+        let mut journal = match known {
+            Some(place) => {
+                JournalReader::open_at(&path, place.index, place.offset).map_err(ReadError::io(&path))?
+            }
+            None => {
+                let opened = JournalReader::open(&path).map_err(ReadError::io(&path))?;
+                opened
+                    .map(|(journal, _)| journal)
+                    .filter(|journal| journal.index() == first)
+                    .ok_or_else(|| ReadError::Damaged(path.clone()))?
+            }
+        };
+        while journal.index() < published {
+            if !journal.skip().map_err(ReadError::io(&path))? {
+                return Err(ReadError::Damaged(path));
+            }
+        }
+        Ok(JournalPlace { first, index: journal.index(), offset: journal.offset() })
+    }
+
+    /// Returns an entry; `None` if it does not exist, or was pruned.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entry(&mut self, index: u64) -> Result<Option<Entry>, ReadError> {
+        if index < self.begin || index >= self.size() {
+            return Ok(None);
+        }
+        let published = self.published();
+        if let Some(place) = index.checked_sub(published) {
+            return Ok(usize::try_from(place).ok().and_then(|place| self.tail.get(place)).cloned());
+        }
+        let place = usize::try_from(index % BUNDLE).unwrap_or(usize::MAX);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.bundle(index / BUNDLE) {
+                Ok(bundle) => return Ok(bundle.entries.get(place).cloned()),
+                // The bundle has grown, or was pruned.
+                Err(error) if error.is_missing() && attempts < ATTEMPTS => {
+                    self.refresh()?;
+                    self.begin = self.find_begin(self.published())?;
+                    if index < self.begin {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the entries from an index to the end, with their indexes.
+    pub fn entries(&mut self, from: u64) -> impl Iterator<Item = Result<(u64, Entry), ReadError>> {
+        let mut next = from.max(self.begin);
+        std::iter::from_fn(move || {
+            let entry = self.entry(next).transpose()?;
+            let index = next;
+            next += 1;
+            Some(entry.map(|entry| (index, entry)))
+        })
+    }
+
+    fn bundle(&mut self, number: u64) -> Result<&LoadedBundle, ReadError> {
+        let found = self.bundles.iter().position(|bundle| bundle.number == number);
+        let bundle = match found.and_then(|place| self.bundles.remove(place)) {
+            Some(bundle) => bundle,
+            None => self.load(number)?,
+        };
+        self.bundles.truncate(MAX_BUNDLES - 1);
+        self.bundles.push_front(bundle);
+        self.bundles.front().ok_or_else(|| ReadError::Damaged(self.folder.clone()))
+    }
+
+    fn load(&self, number: u64) -> Result<LoadedBundle, ReadError> {
+        let width = (self.published() - number * BUNDLE).min(BUNDLE);
+        let read = |name: String| {
+            let path = self.folder.join(name);
+            read_bounded(&path, MAX_BUNDLE_BYTES).map_err(ReadError::io(&path))
+        };
+        let (leaves, details) = (read(entries_path(number, width))?, read(details_path(number, width))?);
+        let (mut leaves, mut details) = (leaves.as_slice(), details.as_slice());
+        let mut entries = Vec::with_capacity(BUNDLE as usize);
+        while let Some(leaf) = layout::take_framed(&mut leaves) {
+            let Some(detail) = layout::take_framed(&mut details) else { break };
+            entries.push(Entry { leaf: leaf.to_vec(), detail: detail.to_vec() });
+        }
+        if !leaves.is_empty() || !details.is_empty() || entries.len() as u64 != width {
+            return Err(ReadError::Damaged(self.folder.join(entries_path(number, width))));
+        }
+        Ok(LoadedBundle { number, entries })
+    }
+
+    /// Returns the root of the tree at a size up to [`LogReader::published`].
+    ///
+    /// # Errors
+    /// [`ReadError`], also if the tiles are pruned.
+    pub fn root(&self, size: u64) -> Result<[u8; 32], ReadError> {
+        TileHashes::new(&self.folder).root(size)
+    }
+
+    /// Proves that an entry is in the tree of a size up to [`LogReader::published`].
+    ///
+    /// # Errors
+    /// [`ReadError`], also if the entry was pruned.
+    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<RecordProof, ReadError> {
+        TileHashes::new(&self.folder).prove_inclusion(index, size)
+    }
+
+    /// Proves that the tree of a size up to [`LogReader::published`] continues that of an earlier size, which is not 0.
+    ///
+    /// # Errors
+    /// [`ReadError`], also if the tiles are pruned.
+    pub fn prove_consistency(&self, earlier: u64, size: u64) -> Result<TreeProof, ReadError> {
+        TileHashes::new(&self.folder).prove_consistency(earlier, size)
+    }
+}

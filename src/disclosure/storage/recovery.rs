@@ -1,0 +1,314 @@
+//! Finds where a log ends when a process opens it, and prepares what has to be published again.
+//!
+//! Repairs only what a crash leaves: an incomplete end of the last journal is cut off, and files that are not full are
+//! written again. Invariant: a log that contradicts itself or a checkpoint is not continued, since entries that are appended
+//! to it prove nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::{FileOperations, write_durably};
+use super::journal;
+use super::layout::{
+    self, BUNDLE, CHECKPOINT, JOURNALS, KEPT_CHECKPOINTS, MAX_BUNDLE_BYTES, MAX_NOTE_BYTES, TILES,
+    entries_path, journal_path, kept_checkpoint_path, read_bounded,
+};
+use super::proof::TileHashes;
+use super::publication::{Publisher, RootFinder, bundle_hash, remove_partial_files};
+use super::tree::HASH;
+use super::{JournalReader, OpenLogError, PublishedCheckpoint, Recovered, RightEdge};
+use crate::disclosure::entry::{Entry, EntryKind, decode_head};
+use crate::keys::{LogSigner, SignatureState};
+
+/// The end of a log.
+pub(super) struct LogEnd {
+    pub(super) recovered: Recovered,
+    /// First index and length of the last journal.
+    pub(super) first: u64,
+    pub(super) bytes: u64,
+    /// The tree with the entries that are to be published again.
+    pub(super) publisher: Publisher,
+    /// Journals that are not needed after publication.
+    pub(super) retired: Vec<PathBuf>,
+    /// The size below which the log was to be pruned.
+    pub(super) pruned_below: Option<u64>,
+}
+
+/// The checkpoints of the log, by size, with the files that hold them.
+type Checkpoints = BTreeMap<u64, Vec<(PathBuf, [u8; HASH])>>;
+
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenLogError {
+    move |source| OpenLogError::Io { path: path.to_owned(), doing, source }
+}
+
+fn inconsistent(file: PathBuf, problem: &'static str) -> OpenLogError {
+    OpenLogError::Inconsistent { file, problem }
+}
+
+/// Finds the end of the log, or begins one.
+pub(super) fn recover(
+    folder: &Path,
+    files: &dyn FileOperations,
+    signer: &LogSigner,
+    outside: &[PathBuf],
+) -> Result<LogEnd, OpenLogError> {
+    let checkpoints = read_checkpoints(folder, signer, outside)?;
+    let kept = layout::list_numbers(&folder.join(KEPT_CHECKPOINTS), layout::parse_size)
+        .map_err(io_error(folder, "read"))?;
+    let journals = layout::list_numbers(&folder.join(JOURNALS), layout::parse_journal_name)
+        .map_err(io_error(folder, "read"))?;
+    let Some((&last, earlier)) = journals.split_last() else {
+        return begin(folder, files, &checkpoints);
+    };
+    let replay = Replay::run(folder, &journals, &checkpoints)?;
+    let before = check_before(folder, &checkpoints, &replay.edge)?;
+    let last_kind = if replay.is_empty() { before } else { replay.last };
+    let path = folder.join(journal_path(last));
+    cut_torn_end(files, &path, &replay)?;
+    let bundles = replay.edge.bundles()..=replay.size / BUNDLE;
+    remove_partial_files(files, folder, bundles).map_err(io_error(folder, "repaired"))?;
+    let publisher = publish_full(folder, files, &journals)?;
+    let day_start = kept.last().copied().unwrap_or(0);
+    let recovered = Recovered {
+        size: replay.size,
+        day_start,
+        kept_checkpoints: kept.len() as u64,
+        unclean: replay.size > 0 && last_kind != Some(EntryKind::Stop),
+        torn_bytes: replay.torn_bytes,
+    };
+    let retired = earlier.iter().map(|first| folder.join(journal_path(*first))).collect();
+    let pruned_below = replay.pruned_below.filter(|below| kept.contains(below));
+    Ok(LogEnd { recovered, first: last, bytes: replay.bytes, publisher, retired, pruned_below })
+}
+
+/// Begins a log in a folder that holds nothing yet.
+fn begin(
+    folder: &Path,
+    files: &dyn FileOperations,
+    checkpoints: &Checkpoints,
+) -> Result<LogEnd, OpenLogError> {
+    let path = folder.join(JOURNALS);
+    let has_tiles = folder.join(TILES).try_exists().map_err(io_error(folder, "read"))?;
+    if has_tiles || !checkpoints.is_empty() || folder.join(CHECKPOINT).exists() {
+        return Err(inconsistent(path, "the journal is missing"));
+    }
+    let header = journal::header(&RightEdge::default());
+    write_durably(files, folder, &journal_path(0), &header).map_err(io_error(&path, "written"))?;
+    Ok(LogEnd {
+        recovered: Recovered::default(),
+        first: 0,
+        bytes: header.len() as u64,
+        publisher: Publisher::new(RightEdge::default()),
+        retired: Vec::new(),
+        pruned_below: None,
+    })
+}
+
+/// Reads every checkpoint of the log and checks its signature.
+fn read_checkpoints(
+    folder: &Path,
+    signer: &LogSigner,
+    outside: &[PathBuf],
+) -> Result<Checkpoints, OpenLogError> {
+    let mut checkpoints = Checkpoints::new();
+    let kept = folder.join(KEPT_CHECKPOINTS);
+    for size in layout::list_numbers(&kept, layout::parse_size).map_err(io_error(&kept, "read"))? {
+        let path = folder.join(kept_checkpoint_path(size));
+        let Some(checkpoint) = read_checkpoint(&path, signer)? else {
+            return Err(inconsistent(path, "it is not a checkpoint"));
+        };
+        if checkpoint.size != size {
+            return Err(inconsistent(path, "the checkpoint has another size than its name says"));
+        }
+        checkpoints.entry(size).or_default().push((path, checkpoint.root));
+    }
+    // A power failure may leave any content in a file that was just written.
+    for path in [folder.join(CHECKPOINT)].iter().chain(outside) {
+        if let Some(checkpoint) = read_checkpoint(path, signer)? {
+            checkpoints.entry(checkpoint.size).or_default().push((path.clone(), checkpoint.root));
+        }
+    }
+    Ok(checkpoints)
+}
+
+/// Reads a checkpoint. Returns `None` if the file does not exist or holds none.
+fn read_checkpoint(path: &Path, signer: &LogSigner) -> Result<Option<PublishedCheckpoint>, OpenLogError> {
+    let note = match read_bounded(path, MAX_NOTE_BYTES) {
+        Ok(note) => note,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(path, "read")(error)),
+    };
+    let Some(checkpoint) = PublishedCheckpoint::parse(&note) else { return Ok(None) };
+    match signer.check(&note) {
+        SignatureState::Valid if checkpoint.origin == signer.origin() => Ok(Some(checkpoint)),
+        SignatureState::OtherKey => Err(OpenLogError::OtherKeys(path.to_owned())),
+        SignatureState::Valid | SignatureState::Wrong => {
+            Err(inconsistent(path.to_owned(), "the signature of the checkpoint is wrong"))
+        }
+    }
+}
+
+/// Reads the entries of consecutive journals, each one once.
+struct Journals<'f> {
+    folder: &'f Path,
+    firsts: &'f [u64],
+    reader: JournalReader,
+    path: PathBuf,
+}
+
+impl<'f> Journals<'f> {
+    /// Opens the first journal and returns the tree before it.
+    fn open(folder: &'f Path, firsts: &'f [u64]) -> Result<(Journals<'f>, RightEdge), OpenLogError> {
+        let (first, rest) = firsts.split_first().unwrap_or((&0, &[]));
+        let (path, reader, edge) = open_journal(folder, *first)?;
+        Ok((Journals { folder, firsts: rest, reader, path }, edge))
+    }
+
+    /// Reads the next entry. Returns `None` at the first incomplete frame of the last journal.
+    fn next(&mut self) -> Result<Option<Entry>, OpenLogError> {
+        if let Some((first, rest)) = self.firsts.split_first()
+            && *first == self.reader.index()
+        {
+            (self.path, self.reader, _) = open_journal(self.folder, *first)?;
+            self.firsts = rest;
+        }
+        let entry = self.reader.next().map_err(io_error(&self.path, "read"))?;
+        if entry.is_none() && !self.firsts.is_empty() {
+            return Err(inconsistent(self.path.clone(), "the journal ends before the next one begins"));
+        }
+        Ok(entry)
+    }
+}
+
+fn open_journal(folder: &Path, first: u64) -> Result<(PathBuf, JournalReader, RightEdge), OpenLogError> {
+    let path = folder.join(journal_path(first));
+    match JournalReader::open(&path).map_err(io_error(&path, "read"))? {
+        Some((reader, edge)) if reader.index() == first => Ok((path, reader, edge)),
+        _ => Err(inconsistent(path, "the header of the journal is damaged")),
+    }
+}
+
+/// The state of the tree and of the last journal after all journals were read.
+struct Replay {
+    /// The tree before the first journal.
+    edge: RightEdge,
+    size: u64,
+    /// The kind of the last entry.
+    last: Option<EntryKind>,
+    /// Length of the complete frames in the last journal.
+    bytes: u64,
+    torn_bytes: u64,
+    pruned_below: Option<u64>,
+}
+
+impl Replay {
+    /// True if the journals hold no entry.
+    fn is_empty(&self) -> bool {
+        self.size == self.edge.bundles() * BUNDLE
+    }
+
+    /// Reads the journals, and compares the tree with the checkpoints and with the headers of the journals.
+    fn run(folder: &Path, firsts: &[u64], checkpoints: &Checkpoints) -> Result<Replay, OpenLogError> {
+        let (mut journals, edge) = Journals::open(folder, firsts)?;
+        let mut tree = RootFinder::new(edge.clone());
+        let (mut last, mut pruned) = (None, None);
+        compare(checkpoints, tree.size(), || tree.root())?;
+        while let Some(entry) = journals.next()? {
+            tree.push(&entry.leaf);
+            compare(checkpoints, tree.size(), || tree.root())?;
+            if firsts.contains(&tree.size()) {
+                let (path, _, begins) = open_journal(folder, tree.size())?;
+                if begins != *tree.edge() {
+                    return Err(inconsistent(path, "the journal continues another tree"));
+                }
+            }
+            // A head that cannot be decoded is a finding of verification.
+            let head = decode_head(&entry.leaf).ok();
+            last = head.as_ref().map(|head| head.kind);
+            pruned =
+                head.filter(|head| head.kind == EntryKind::Pruning).and_then(|head| head.below).max(pruned);
+        }
+        if let Some((_, claims)) = checkpoints.range(tree.size() + 1..).next() {
+            let file = claims.first().map_or_else(|| folder.to_owned(), |(path, _)| path.clone());
+            return Err(inconsistent(file, "the log is shorter than the checkpoint says"));
+        }
+        let bytes = journals.reader.offset();
+        let length = std::fs::metadata(&journals.path).map_err(io_error(&journals.path, "read"))?.len();
+        let torn_bytes = length.saturating_sub(bytes);
+        Ok(Replay { edge, size: tree.size(), last, bytes, torn_bytes, pruned_below: pruned })
+    }
+}
+
+/// Compares the tree at this size with the checkpoints of this size.
+fn compare(
+    checkpoints: &Checkpoints,
+    size: u64,
+    root: impl FnOnce() -> [u8; HASH],
+) -> Result<(), OpenLogError> {
+    let Some(claims) = checkpoints.get(&size) else { return Ok(()) };
+    let root = root();
+    match claims.iter().find(|(_, claimed)| *claimed != root) {
+        Some((path, _)) => {
+            Err(inconsistent(path.clone(), "the entries have another root than the checkpoint"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Compares the tiles before the first journal with the checkpoints and with the tree that the journal continues. Returns
+/// the kind of the last entry before the journal.
+fn check_before(
+    folder: &Path,
+    checkpoints: &Checkpoints,
+    edge: &RightEdge,
+) -> Result<Option<EntryKind>, OpenLogError> {
+    let first = edge.bundles() * BUNDLE;
+    let tiles = TileHashes::new(folder);
+    for (size, claims) in checkpoints.range(..first).filter(|(size, _)| **size > 0) {
+        let root = tiles.root(*size).map_err(|error| match error {
+            super::ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
+            super::ReadError::Damaged(path) => inconsistent(path, "the tile is missing or damaged"),
+        })?;
+        compare(&Checkpoints::from([(*size, claims.clone())]), *size, || root)?;
+    }
+    let Some(number) = edge.bundles().checked_sub(1) else { return Ok(None) };
+    let path = folder.join(entries_path(number, BUNDLE));
+    let entries = match read_bounded(&path, MAX_BUNDLE_BYTES) {
+        Ok(entries) => entries,
+        // The day may have been pruned. Verification examines that.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(&path, "read")(error)),
+    };
+    let stored = edge.levels().first().and_then(|hashes| hashes.last_chunk::<HASH>());
+    if stored.is_some_and(|stored| bundle_hash(&entries).as_ref() != Some(stored)) {
+        return Err(inconsistent(path, "the bundle has another hash than the tree"));
+    }
+    let mut rest = entries.as_slice();
+    let last = std::iter::from_fn(|| layout::take_framed(&mut rest)).last();
+    Ok(last.and_then(|leaf| decode_head(leaf).ok()).map(|head| head.kind))
+}
+
+/// Cuts off the incomplete frames at the end of the last journal.
+fn cut_torn_end(files: &dyn FileOperations, path: &Path, replay: &Replay) -> Result<(), OpenLogError> {
+    if replay.torn_bytes > 0 {
+        let mut journal = files.open_journal(path).map_err(io_error(path, "repaired"))?;
+        journal.truncate(replay.bytes).map_err(io_error(path, "repaired"))?;
+    }
+    Ok(())
+}
+
+/// Reads the journals again and writes their full bundles.
+fn publish_full(
+    folder: &Path,
+    files: &dyn FileOperations,
+    firsts: &[u64],
+) -> Result<Publisher, OpenLogError> {
+    let (mut journals, edge) = Journals::open(folder, firsts)?;
+    let mut publisher = Publisher::new(edge);
+    while let Some(entry) = journals.next()? {
+        publisher.push(&entry);
+        publisher.write_full(files, folder).map_err(io_error(folder, "written"))?;
+    }
+    Ok(publisher)
+}
