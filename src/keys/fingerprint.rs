@@ -28,7 +28,8 @@ enum Domain {
 pub struct Fingerprint([u32; 3]);
 
 impl Fingerprint {
-    fn bytes(self) -> [u8; 12] {
+    /// Returns the bits.
+    pub(super) fn bytes(self) -> [u8; 12] {
         let [a, b, c] = self.0.map(u32::to_le_bytes);
         let mut bytes = [0; 12];
         for (place, byte) in bytes.iter_mut().zip(a.into_iter().chain(b).chain(c)) {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{EpochPseudonyms, Fingerprint, Pseudonym};
+use super::{EpochPseudonyms, Fingerprint, KeysError, Pseudonym, random};
 
 /// The random secret of one person, kept in the ledger until an erasure is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,14 @@ impl LogSecret {
         LogSecret(bytes)
     }
 
+    /// Makes a random secret.
+    ///
+    /// # Errors
+    /// [`KeysError::Random`].
+    pub fn random() -> Result<LogSecret, KeysError> {
+        random::bits().map(|bits| LogSecret(bits.to_le_bytes())).map_err(KeysError::Random)
+    }
+
     /// Returns the bytes, for the ledger.
     pub fn bytes(&self) -> &[u8; 16] {
         &self.0
@@ -27,6 +35,41 @@ impl LogSecret {
 impl fmt::Debug for LogSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LogSecret")
+    }
+}
+
+/// Secrets for people whose log secret was deleted: different in each process, and stored nowhere.
+///
+/// A person whose data were erased may still occur in answers of the upstream, and the log counts what it withheld. Under
+/// the fingerprint, such an entry would name the person to everybody who has the keys and the id.
+#[derive(Clone)]
+pub struct UnstoredSecrets {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for UnstoredSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnstoredSecrets")
+    }
+}
+
+impl UnstoredSecrets {
+    /// Makes secrets that nobody can compute again.
+    ///
+    /// # Errors
+    /// [`KeysError::Random`].
+    pub fn random() -> Result<UnstoredSecrets, KeysError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(KeysError::Random)?;
+        Ok(UnstoredSecrets { key })
+    }
+
+    /// Returns the secret of a person.
+    pub fn of(&self, fingerprint: Fingerprint) -> LogSecret {
+        let mut secret = [0; 16];
+        let hash = blake3::keyed_hash(&self.key, &fingerprint.bytes());
+        secret.iter_mut().zip(hash.as_bytes()).for_each(|(place, byte)| *place = *byte);
+        LogSecret(secret)
     }
 }
 

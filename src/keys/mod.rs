@@ -27,7 +27,7 @@ pub use fingerprint::{
 };
 pub use link::OptOutLinks;
 pub use log_signer::{InvalidOrigin, LogSigner, SignatureState};
-pub use logged_person::{LogSecret, LoggedPerson};
+pub use logged_person::{LogSecret, LoggedPerson, UnstoredSecrets};
 pub use position::PositionTokens;
 
 /// Contexts for domain separation (BLAKE3 `derive_key`): application, version, use. Changing a context makes everything

@@ -19,10 +19,10 @@ use super::event_json::{self, EventError};
 use super::kinds;
 use super::policy_memory::PolicyMemory;
 use super::request::{self, OpenRequest};
-use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent};
+use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
 use super::terms::TermLookup;
-use super::{fold, state_json};
-use crate::keys::{Fingerprint, Fingerprints};
+use super::{fold, log_secret, state_json};
+use crate::keys::{Fingerprint, Fingerprints, LogSecret, LoggedPerson};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
 /// An event in a history.
@@ -45,6 +45,8 @@ pub(super) struct EntityHistory {
     pub(super) events: Vec<PastEvent>,
     /// Ids of the events that grant nothing any more (see [`Archive::scan`]).
     without_effect: Vec<Ulid>,
+    /// The person's log secret.
+    pub(super) log_secret: Option<LogSecret>,
 }
 
 impl EntityHistory {
@@ -161,7 +163,7 @@ impl Archive {
     }
 
     /// Returns all spellings of an entity: the present one first, then the former ones.
-    fn stored_as(&self, entity: &Entity) -> Vec<StoredEntity> {
+    pub(super) fn stored_as(&self, entity: &Entity) -> Vec<StoredEntity> {
         [StoredEntity::of(entity)].into_iter().chain(self.former_spellings(entity).iter().cloned()).collect()
     }
 
@@ -172,6 +174,40 @@ impl Archive {
         let spelled =
             |stored: &StoredEntity| fingerprints.subject_as_spelled(stored.namespace.as_deref(), &stored.id);
         stored.iter().map(spelled).collect()
+    }
+
+    /// Returns a person in all the ways in which disclosures may be on record: under each log secret, and under each
+    /// fingerprint, from before the ledger knew the person.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn logged_persons(
+        &self,
+        person: &SubjectId,
+        fingerprints: &Fingerprints,
+    ) -> Result<Vec<LoggedPerson>, StoreError> {
+        let stored = self.stored_as(&Entity::Subject(person.clone()));
+        let secrets = self.store.log_secrets(&stored)?;
+        let fingerprints = self.fingerprints(person, fingerprints);
+        let unknown = fingerprints.iter().copied().map(LoggedPerson::unknown);
+        let known = fingerprints.iter().zip(secrets).filter_map(|(fingerprint, stored)| {
+            Some(LoggedPerson { fingerprint: *fingerprint, secret: Some(stored?.secret) })
+        });
+        Ok(known.chain(unknown).collect())
+    }
+
+    /// Returns the log secrets of some entities.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub(super) fn log_secrets(&self, entities: &[&Entity]) -> Result<Vec<Option<LogSecret>>, StoreError> {
+        let spelled: Vec<Vec<StoredEntity>> = entities.iter().map(|entity| self.stored_as(entity)).collect();
+        let mut secrets = self.store.log_secrets(&spelled.concat())?.into_iter();
+        let of_one = |spellings: &Vec<StoredEntity>| {
+            let stored = log_secret::oldest(secrets.by_ref().take(spellings.len()));
+            stored.map(|stored| stored.secret)
+        };
+        Ok(spelled.iter().map(of_one).collect())
     }
 
     /// Returns the durable events about an entity, in the order in which they were recorded.
@@ -189,13 +225,18 @@ impl Archive {
         let mut stored = self.store.histories(&spelled.concat())?.into_iter();
         let mut histories = Vec::with_capacity(entities.len());
         for (entity, spellings) in entities.iter().zip(&spelled) {
-            let mut events: Vec<StoredEvent> = stored.by_ref().take(spellings.len()).flatten().collect();
+            let stored: Vec<StoredHistory> = stored.by_ref().take(spellings.len()).collect();
+            let log_secret = log_secret::oldest(stored.iter().map(|stored| stored.log_secret));
+            let mut events: Vec<StoredEvent> = stored.into_iter().flat_map(|stored| stored.events).collect();
             if events.is_empty() {
                 histories.push(None);
                 continue;
             }
             events.sort_by_key(|stored| stored.position);
-            let mut history = EntityHistory::default();
+            let mut history = EntityHistory {
+                log_secret: log_secret.map(|stored| stored.secret),
+                ..EntityHistory::default()
+            };
             for stored in events {
                 let event = self.read(&stored, entity.kind());
                 let StoredEvent { position, id, recorded, event: _ } = stored;

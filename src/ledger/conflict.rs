@@ -5,6 +5,7 @@
 
 use super::event::Event;
 use super::kinds::EventKind;
+use super::log_secret;
 
 /// A contradiction between an event and the recorded ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum Conflict {
     /// No request for this right is open.
     #[error("no request of this kind is open")]
     NoOpenRequest,
+    /// No erasure is on record after which the log secret was not deleted yet.
+    #[error("no erasure is on record that waits for the deletion of the log secret")]
+    NoErasure,
 }
 
 /// Checks an event against the recorded events of its entity.
@@ -58,6 +62,9 @@ pub(super) fn check<'e>(
                 }
             }
             if open { Ok(()) } else { Err(Conflict::NoOpenRequest) }
+        }
+        EventKind::LogSecretErased if log_secret::erased_since(known.clone()).is_none() => {
+            Err(Conflict::NoErasure)
         }
         _ => Ok(()),
     }

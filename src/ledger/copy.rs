@@ -1,10 +1,13 @@
 //! Copies a ledger from one store to another: events with their positions, ids, times and idempotency keys, accepted
-//! losses, and the record of policies.
+//! losses, log secrets, and the record of policies.
 //!
 //! The copy goes page by page, so memory has a bound. The target has to be empty; a copy that broke off is not resumed.
 
 use super::digest::pages;
-use super::store::{Appended, EventRow, KnownHistory, LedgerTail, LossOfEvents, Position, Store, StoreError};
+use super::store::{
+    Appended, EventRow, KnownHistory, LedgerTail, LossOfEvents, Position, SecretChange, Store, StoreError,
+    StoredEntity,
+};
 
 /// An error that ends a copy.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,7 @@ pub fn copy(
     let mut events = 0;
     let copied = pages(from, &mut |mut rows: Vec<EventRow>| {
         events += rows.len() as u64;
+        put_secrets(from, &mut rows)?;
         while !rows.is_empty() {
             let first = rows.first().map_or(Position::default(), |row| row.stored.position);
             let run = (first.0..).zip(&rows).take_while(|(next, row)| row.stored.position.0 == *next).count();
@@ -71,6 +75,15 @@ pub fn copy(
         shared.complete_copy(end)?;
     }
     Ok(copied)
+}
+
+/// Adds the log secrets that the people have now. A row that deleted a secret deletes none in the target.
+fn put_secrets(from: &dyn Store, rows: &mut [EventRow]) -> Result<(), StoreError> {
+    let entities: Vec<StoredEntity> = rows.iter().map(|row| row.entity.clone()).collect();
+    for (row, secret) in rows.iter_mut().zip(from.log_secrets(&entities)?) {
+        row.log_secret = secret.map_or(SecretChange::Keep, SecretChange::Make);
+    }
+    Ok(())
 }
 
 /// The store to copy to, and the accepted losses that are to be recorded there.

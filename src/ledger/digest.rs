@@ -30,7 +30,8 @@ pub struct LedgerDigest {
     pub events: u64,
     /// Number of people and other entities with events.
     pub entities: u64,
-    /// Digest of all events with their positions, ids, times and idempotency keys, of the losses and of the policies.
+    /// Digest of all events with their positions, ids, times and idempotency keys, of the log secrets, of the losses and of
+    /// the policies.
     pub history: [u8; 32],
     /// Digest of the state of every entity.
     pub states: [u8; 32],
@@ -115,12 +116,16 @@ impl FieldHasher {
 fn history(store: &dyn Store) -> Result<(KnownHistory, u64, [u8; 32]), StoreError> {
     let (mut hasher, mut events) = (FieldHasher::default(), 0);
     let end = pages(store, &mut |rows: Vec<EventRow>| {
-        for EventRow { entity, stored, idempotency } in rows {
+        let entities: Vec<StoredEntity> = rows.iter().map(|row| row.entity.clone()).collect();
+        let secrets = store.log_secrets(&entities)?;
+        for (EventRow { entity, stored, idempotency, log_secret: _ }, secret) in rows.into_iter().zip(secrets)
+        {
             let (key, request) = idempotency.unzip();
             hasher.entity(&entity).number(stored.position.0).field(stored.id.to_string().as_bytes());
             hasher.field(stored.recorded.to_string().as_bytes()).field(stored.event.as_bytes());
             hasher.field(key.as_ref().map_or(&[], |key| key.as_slice()));
             hasher.field(request.as_ref().map_or(&[], |digest| digest.as_slice()));
+            hasher.field(secret.as_ref().map_or(&[], |stored| stored.secret.bytes().as_slice()));
             events += 1;
         }
         Ok::<_, StoreError>(())

@@ -1,9 +1,12 @@
 //! The state in force of one entity of any kind: for the index, and to determine whether an event changes it.
 
+use jiff::Timestamp;
+
 use super::case::{self, Case};
 use super::entity::Entity;
 use super::event::Event;
 use super::fold;
+use super::log_secret;
 use super::request::{self, OpenRequest};
 use super::terms::TermLookup;
 use crate::decision::{Addressee, Consent, Controller, Subject};
@@ -18,6 +21,8 @@ pub(super) enum EntityState {
         /// informed nor asked for consent.
         known: Option<Box<Subject>>,
         requests: Vec<OpenRequest>,
+        /// The time of an erasure after which the log secret was not deleted yet.
+        erased_since: Option<Timestamp>,
     },
     /// `None`: the ledger does not know the controller.
     Controller(Option<Controller>),
@@ -39,6 +44,7 @@ impl EntityState {
         match entity {
             Entity::Subject(person) => EntityState::Subject {
                 requests: request::open(person, events.clone()),
+                erased_since: log_secret::erased_since(events.clone()),
                 known: (!request::are_all_requests(events.clone()))
                     .then(|| Box::new(fold::subject(events, terms))),
             },
@@ -51,7 +57,9 @@ impl EntityState {
     /// Returns the state of an entity without any event.
     pub(super) fn nothing(entity: &Entity) -> EntityState {
         match entity {
-            Entity::Subject(_) => EntityState::Subject { known: None, requests: Vec::new() },
+            Entity::Subject(_) => {
+                EntityState::Subject { known: None, requests: Vec::new(), erased_since: None }
+            }
             Entity::Controller(_) => EntityState::Controller(None),
             Entity::Recipient(_) => EntityState::Recipient { suspended: false },
             Entity::Case(_) => EntityState::Case(None),

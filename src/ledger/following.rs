@@ -14,6 +14,7 @@ use ulid::Ulid;
 use super::Ledger;
 use super::boot_clock::boot_time;
 use super::core::LedgerCore;
+use super::entity::EntityKind;
 use super::follower::{Follower, FollowerStep};
 use super::lease::Freshness;
 use super::loading;
@@ -21,8 +22,10 @@ use super::membership::Membership;
 use super::outcome::{Acknowledgement, LedgerOpenError};
 use super::store::shared::{GatewayDescription, RegisteredGateway, Renewal, SharedStore};
 use super::store::{
-    Continuation, EventRow, KnownHistory, LedgerTail, Position, StoreError, StoredEntity, StoredEvent,
+    Continuation, EventRow, KnownHistory, LedgerTail, Position, SecretChange, StoreError, StoredEntity,
+    StoredEvent, StoredSecret,
 };
+use crate::keys::LogSecret;
 
 /// Number of events that are asked for at a time.
 const PAGE: usize = 4096;
@@ -390,6 +393,7 @@ fn record_again(core: &LedgerCore) -> Result<usize, StoreError> {
                 row.stored =
                     StoredEvent { position: Position(position), id: Ulid::generate(), ..row.stored.clone() };
                 row.idempotency = None;
+                row.log_secret = secret_again(&row.entity, row.stored.position)?;
             }
             recorded += rows.len();
             Ok(rows)
@@ -398,13 +402,22 @@ fn record_again(core: &LedgerCore) -> Result<usize, StoreError> {
     Ok(recorded)
 }
 
+/// Makes a log secret for a person whose secret was lost with the events.
+fn secret_again(entity: &StoredEntity, since: Position) -> Result<SecretChange, StoreError> {
+    if entity.kind != EntityKind::Subject {
+        return Ok(SecretChange::Keep);
+    }
+    let secret = LogSecret::random().map_err(|error| StoreError::transient("making a log secret", error))?;
+    Ok(SecretChange::Make(StoredSecret { secret, since }))
+}
+
 /// Returns those of the events that the store does not have.
 fn missing(core: &LedgerCore, rows: &[EventRow]) -> Result<Vec<EventRow>, StoreError> {
     let entities: Vec<StoredEntity> = rows.iter().map(|row| row.entity.clone()).collect();
     let histories = core.archive.store().histories(&entities)?;
     let mut missing: Vec<EventRow> = Vec::new();
     for (row, history) in rows.iter().zip(histories) {
-        let is_stored = history.iter().any(|stored| is_same_report(stored, &row.stored));
+        let is_stored = history.events.iter().any(|stored| is_same_report(stored, &row.stored));
         let is_listed = missing
             .iter()
             .any(|listed| listed.entity == row.entity && is_same_report(&listed.stored, &row.stored));

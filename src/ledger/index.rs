@@ -1,42 +1,69 @@
 //! The state in force, in memory. Every decision about a record reads it.
 //!
-//! An entry is 16 bytes (a 96-bit fingerprint and the number of a state) plus the overhead of the map. States are shared,
-//! because most people are in one of few states. The index does not know ids of people (except of those with open
-//! requests) or events.
+//! An entry is 32 bytes (a 96-bit fingerprint, the number of a state and a log secret) plus the overhead of the map. States
+//! are shared, because most people are in one of few states. The index does not know ids of people (except of those with
+//! open requests, and of those whose log secret waits for its deletion) or events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use jiff::Timestamp;
 
 use super::case::Case;
 use super::entity::Entity;
 use super::entity_state::EntityState;
+use super::log_secret::PendingErasure;
 use super::request::OpenRequest;
 use crate::decision::{Addressee, Controller, Subject};
-use crate::keys::{BuildFingerprintHasher, Fingerprint};
+use crate::keys::{BuildFingerprintHasher, Fingerprint, LogSecret};
 use crate::vocabulary::SubjectId;
 
 /// The state in force of all entities.
 pub(super) struct Index {
-    subjects: DashMap<Fingerprint, u32, BuildFingerprintHasher>,
+    subjects: DashMap<Fingerprint, IndexedPerson, BuildFingerprintHasher>,
+    /// The log secrets of people whom the ledger does not know, because they have only sent requests.
+    requesters: DashMap<Fingerprint, LogSecret, BuildFingerprintHasher>,
     controllers: DashMap<Fingerprint, Arc<Controller>, BuildFingerprintHasher>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
     /// The open requests, by person.
     requests: RwLock<HashMap<SubjectId, Vec<OpenRequest>>>,
+    /// The times of erasures after which the log secret was not deleted yet, by person.
+    erased: RwLock<HashMap<SubjectId, Timestamp>>,
     states: RwLock<States>,
+}
+
+/// A person whom the ledger knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct IndexedPerson {
+    /// The number of the state.
+    state: u32,
+    /// Zeros if there is no secret: an `Option` would make each entry longer.
+    log_secret: [u8; 16],
+}
+
+impl IndexedPerson {
+    fn new(state: u32, log_secret: Option<LogSecret>) -> IndexedPerson {
+        IndexedPerson { state, log_secret: log_secret.map_or([0; 16], |secret| *secret.bytes()) }
+    }
+
+    fn log_secret(&self) -> Option<LogSecret> {
+        (self.log_secret != [0; 16]).then(|| LogSecret::from_bytes(self.log_secret))
+    }
 }
 
 impl Index {
     pub(super) fn new() -> Index {
         Index {
             subjects: DashMap::default(),
+            requesters: DashMap::default(),
             controllers: DashMap::default(),
             suspended: RwLock::default(),
             cases: RwLock::default(),
             requests: RwLock::default(),
+            erased: RwLock::default(),
             states: RwLock::default(),
         }
     }
@@ -45,8 +72,17 @@ impl Index {
     pub(super) fn subject(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
         // The guard of the entry is held while the state is fetched. `put` changes the entry before it frees the number
         // of the old state, so the number read here still belongs to the person's state.
-        let number = self.subjects.get(&fingerprint)?;
-        self.states.read().unwrap_or_else(PoisonError::into_inner).get(*number)
+        let person = self.subjects.get(&fingerprint)?;
+        self.states.read().unwrap_or_else(PoisonError::into_inner).get(person.state)
+    }
+
+    /// Returns the log secret of a person: `None` if the ledger has no events about the person, and `Some(None)` if the
+    /// secret was deleted.
+    pub(super) fn log_secret(&self, fingerprint: Fingerprint) -> Option<Option<LogSecret>> {
+        match self.subjects.get(&fingerprint) {
+            Some(person) => Some(person.log_secret()),
+            None => self.requesters.get(&fingerprint).map(|secret| Some(*secret)),
+        }
     }
 
     /// Returns the state of a controller, or `None` if the ledger does not know it.
@@ -61,12 +97,23 @@ impl Index {
 
     /// Puts the state of an entity in force. Returns true if that changed anything that decisions depend on. Must not be
     /// called concurrently.
-    pub(super) fn put(&self, entity: &Entity, fingerprint: Fingerprint, in_force: EntityState) -> bool {
+    pub(super) fn put(
+        &self,
+        entity: &Entity,
+        fingerprint: Fingerprint,
+        in_force: EntityState,
+        log_secret: Option<LogSecret>,
+    ) -> bool {
         match (entity, in_force) {
-            (Entity::Subject(person), EntityState::Subject { known, requests }) => {
+            (Entity::Subject(person), EntityState::Subject { known, requests, erased_since }) => {
                 self.put_requests(person, requests);
+                self.put_erased(person, erased_since);
+                match (&known, log_secret) {
+                    (None, Some(secret)) => drop(self.requesters.insert(fingerprint, secret)),
+                    _ => drop(self.requesters.remove(&fingerprint)),
+                }
                 match known {
-                    Some(subject) => self.put_subject(fingerprint, *subject),
+                    Some(subject) => self.put_subject(fingerprint, *subject, log_secret),
                     None => self.remove_subject(fingerprint),
                 }
             }
@@ -81,12 +128,13 @@ impl Index {
     }
 
     /// Puts the state of a person in force. Returns true if it changed. Must not be called concurrently.
-    fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
+    fn put_subject(&self, fingerprint: Fingerprint, subject: Subject, log_secret: Option<LogSecret>) -> bool {
         let number = self.states_mut(|states| states.share(subject));
+        let person = IndexedPerson::new(number, log_secret);
         let before = match self.subjects.entry(fingerprint) {
-            Entry::Occupied(mut entry) => Some(entry.insert(number)),
+            Entry::Occupied(mut entry) => Some(entry.insert(person).state),
             Entry::Vacant(entry) => {
-                entry.insert(number);
+                entry.insert(person);
                 None
             }
         };
@@ -98,14 +146,19 @@ impl Index {
 
     /// Adds a person that was read from the store, unless an event has put the person in force meanwhile. Returns the state
     /// in force.
-    pub(super) fn subject_or_put(&self, fingerprint: Fingerprint, subject: Subject) -> Arc<Subject> {
+    pub(super) fn subject_or_put(
+        &self,
+        fingerprint: Fingerprint,
+        subject: Subject,
+        log_secret: Option<LogSecret>,
+    ) -> Arc<Subject> {
         let number = self.states_mut(|states| states.share(subject.clone()));
         // As in `subject`, the guard of the entry is held while the state is fetched: its number could be reused otherwise.
         let (in_force, is_new) = match self.subjects.entry(fingerprint) {
-            Entry::Occupied(entry) => (self.state(*entry.get()), false),
+            Entry::Occupied(entry) => (self.state(entry.get().state), false),
             Entry::Vacant(entry) => {
-                let entry = entry.insert(number);
-                (self.state(*entry), true)
+                let entry = entry.insert(IndexedPerson::new(number, log_secret));
+                (self.state(entry.state), true)
             }
         };
         if !is_new {
@@ -130,8 +183,8 @@ impl Index {
     /// Makes a person unknown. Returns true if the person was known.
     fn remove_subject(&self, fingerprint: Fingerprint) -> bool {
         let before = self.subjects.remove(&fingerprint);
-        if let Some((_, number)) = before {
-            self.states_mut(|states| states.release(number));
+        if let Some((_, person)) = before {
+            self.states_mut(|states| states.release(person.state));
         }
         before.is_some()
     }
@@ -166,8 +219,8 @@ impl Index {
     pub(super) fn clear(&self) {
         // The numbers are released one by one: the people who stay keep the numbers of their states.
         let mut dropped = Vec::new();
-        self.subjects.retain(|_, number| {
-            dropped.push(*number);
+        self.subjects.retain(|_, person| {
+            dropped.push(person.state);
             false
         });
         self.states_mut(|states| dropped.iter().for_each(|number| states.release(*number)));
@@ -175,6 +228,28 @@ impl Index {
         self.suspended.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.cases.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.requests.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.requesters.clear();
+        self.erased.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Returns the people whose log secret waits for its deletion, in no order.
+    pub(super) fn pending_erasures(&self) -> Vec<PendingErasure> {
+        let erased = self.erased.read().unwrap_or_else(PoisonError::into_inner);
+        let pending =
+            erased.iter().map(|(person, erased)| PendingErasure { person: person.clone(), erased: *erased });
+        pending.collect()
+    }
+
+    fn put_erased(&self, person: &SubjectId, erased_since: Option<Timestamp>) {
+        let is_listed = self.erased.read().unwrap_or_else(PoisonError::into_inner).contains_key(person);
+        if erased_since.is_none() && !is_listed {
+            return;
+        }
+        let mut erased = self.erased.write().unwrap_or_else(PoisonError::into_inner);
+        match erased_since {
+            Some(since) => drop(erased.insert(person.clone(), since)),
+            None => drop(erased.remove(person)),
+        }
     }
 
     /// Returns all open requests, in no order.
@@ -183,8 +258,15 @@ impl Index {
         requests.values().flatten().cloned().collect()
     }
 
+    /// True if the ledger has events about the person.
+    pub(super) fn has_events(&self, person: &SubjectId, fingerprint: Fingerprint) -> bool {
+        self.subjects.contains_key(&fingerprint)
+            || self.requesters.contains_key(&fingerprint)
+            || self.has_requests(person)
+    }
+
     /// True if the person has an open request.
-    pub(super) fn has_requests(&self, person: &SubjectId) -> bool {
+    fn has_requests(&self, person: &SubjectId) -> bool {
         self.requests.read().unwrap_or_else(PoisonError::into_inner).contains_key(person)
     }
 
@@ -298,21 +380,26 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_has_32_bytes() {
+        assert_eq!(size_of::<(Fingerprint, IndexedPerson)>(), 32);
+    }
+
+    #[test]
     fn people_share_equal_states_and_unused_states_are_dropped() {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let people: Vec<_> = (0..100).map(|n| fingerprints.recipient(&n.to_string())).collect();
         assert!(index.subject(people[0]).is_none());
         for person in &people {
-            assert!(index.put_subject(*person, minor(false)));
-            assert!(!index.put_subject(*person, minor(false)), "nothing changes");
+            assert!(index.put_subject(*person, minor(false), None));
+            assert!(!index.put_subject(*person, minor(false), None), "nothing changes");
         }
         assert_eq!((index.subject_count(), index.state_count()), (100, 1));
-        assert!(index.put_subject(people[3], minor(true)));
+        assert!(index.put_subject(people[3], minor(true), None));
         assert!(index.subject(people[3]).unwrap().minor && !index.subject(people[4]).unwrap().minor);
         assert_eq!(index.state_count(), 2);
         let erased = Subject { erased: true, ..Subject::default() };
-        assert!(index.put_subject(people[3], erased));
+        assert!(index.put_subject(people[3], erased, None));
         assert_eq!(index.state_count(), 2, "the state of the minor is dropped and its number reused");
         assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
     }
@@ -322,14 +409,14 @@ mod tests {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (adult, busy) = (fingerprints.recipient("adult"), fingerprints.recipient("busy"));
-        index.put_subject(adult, minor(false));
+        index.put_subject(adult, minor(false), None);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0..20_000 {
                     // Only `busy` has states with `minor`; their numbers are reused all the time.
                     let region = Some(Arc::from(format!("{}", n % 7)));
-                    index.put_subject(busy, Subject { region, ..minor(true) });
-                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) });
+                    index.put_subject(busy, Subject { region, ..minor(true) }, None);
+                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) }, None);
                 }
             });
             for _ in 0..20_000 {
@@ -348,13 +435,13 @@ mod tests {
             let writer = scope.spawn(|| {
                 for n in 0..100_000 {
                     // The number of the adult's state is free at once, and `busy` takes it.
-                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) });
+                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) }, None);
                     let region = Some(Arc::from(format!("{}", n % 7)));
-                    index.put_subject(busy, Subject { region, ..minor(true) });
+                    index.put_subject(busy, Subject { region, ..minor(true) }, None);
                 }
             });
             while !writer.is_finished() {
-                assert!(!index.subject_or_put(adult, minor(false)).minor);
+                assert!(!index.subject_or_put(adult, minor(false), None).minor);
             }
         });
     }
@@ -369,7 +456,7 @@ mod tests {
             std::thread::scope(|scope| {
                 let reader = scope.spawn(|| {
                     for (n, person) in people.iter().enumerate() {
-                        index.subject_or_put(*person, state(n));
+                        index.subject_or_put(*person, state(n), None);
                     }
                 });
                 while !reader.is_finished() {
@@ -377,7 +464,7 @@ mod tests {
                 }
             });
             for (n, person) in people.iter().enumerate() {
-                let put = index.subject_or_put(*person, state(n));
+                let put = index.subject_or_put(*person, state(n), None);
                 assert_eq!(*put, state(n));
             }
             assert_eq!(index.state_count(), people.len());

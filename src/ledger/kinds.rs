@@ -163,6 +163,8 @@ kinds! {
     RestrictionLifted = "restriction-lifted", Subject, Permissive;
     /// The person's data are erased (GDPR Art. 17). This is final: no event lifts an erasure.
     Erasure = "erasure", Subject, Restrictive;
+    /// The secret was deleted under which the disclosure log names the person. The gateway records it after an erasure.
+    LogSecretErased = "log-secret-erased", Subject, Neutral;
     /// The person refused the disclosure of one data category.
     CategoryRefused = "category-refused", Subject, Restrictive { category: CategoryId };
     /// The person took the refusal of a data category back.

@@ -19,7 +19,7 @@ use super::sequencer::{fingerprint, load_state};
 use super::store::StoreError;
 use super::warming::ScanNumber;
 use crate::decision::{Controller, Subject};
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, LogSecret};
 use crate::vocabulary::SubjectId;
 
 /// Number of entities whose states are put in force under one lock of the sequencer.
@@ -68,19 +68,26 @@ pub(super) fn reload(core: &LedgerCore) -> Result<(), StoreError> {
 fn scan(core: &LedgerCore, number: ScanNumber) -> Result<(), LedgerOpenError> {
     let mut chunk: Vec<(Entity, Vec<Event>)> = Vec::with_capacity(CHUNK);
     let mut is_void = false;
+    let mut failed = None;
     let unreadable = core.archive.scan(|entity, event| {
         match chunk.last_mut() {
             Some((known, events)) if known == entity => events.extend(event),
             _ => {
                 if chunk.len() == CHUNK {
-                    is_void = !load(core, number, &mut chunk);
+                    match load(core, number, &mut chunk) {
+                        Ok(is_loaded) => is_void = !is_loaded,
+                        Err(error) => failed = Some(error),
+                    }
                 }
                 chunk.push((entity.clone(), event.into_iter().collect()));
             }
         }
-        !is_void && !core.is_closing()
+        !is_void && failed.is_none() && !core.is_closing()
     })?;
-    is_void = is_void || !load(core, number, &mut chunk);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    is_void = is_void || !load(core, number, &mut chunk)?;
     match unreadable {
         Some(error) => Err(error.into()),
         None if is_void => Err(StoreError::new("loading the ledger", "it is loaded anew").into()),
@@ -93,18 +100,27 @@ fn scan(core: &LedgerCore, number: ScanNumber) -> Result<(), LedgerOpenError> {
 
 /// Puts the states of some entities in force, unless an event has changed them since the start. Returns `false`, and does
 /// nothing, if a later scan has begun.
-fn load(core: &LedgerCore, number: ScanNumber, chunk: &mut Vec<(Entity, Vec<Event>)>) -> bool {
+///
+/// # Errors
+/// [`StoreError`] if the log secrets cannot be read. They are read after the events, so whoever has events has a secret.
+fn load(
+    core: &LedgerCore,
+    number: ScanNumber,
+    chunk: &mut Vec<(Entity, Vec<Event>)>,
+) -> Result<bool, StoreError> {
+    let entities: Vec<&Entity> = chunk.iter().map(|(entity, _)| entity).collect();
+    let secrets = core.archive.log_secrets(&entities)?;
     let live = core.live_state();
     let _order = core.sequencer();
     if core.warming.scan() != number {
-        return false;
+        return Ok(false);
     }
-    for (entity, events) in chunk.drain(..) {
+    for ((entity, events), secret) in chunk.drain(..).zip(secrets) {
         if !core.warming.is_touched(fingerprint(&core.fingerprints, &entity)) {
-            load_state(&live, &entity, events.iter());
+            load_state(&live, &entity, events.iter(), secret);
         }
     }
-    true
+    Ok(true)
 }
 
 /// Returns the state of an entity: from memory, or else from the store until everything is in memory.
@@ -136,7 +152,7 @@ impl LedgerCore {
         let live = self.live_state();
         for (entity, history) in entities.iter().zip(histories) {
             let history = history.unwrap_or_default();
-            load_state(&live, entity, history.events.iter().map(|past| &past.event));
+            load_state(&live, entity, history.events.iter().map(|past| &past.event), None);
         }
         Ok(())
     }
@@ -147,9 +163,9 @@ impl LedgerCore {
             || self.warming.is_complete(),
             || self.index.subject(fingerprint),
             || {
-                self.read_state(&Entity::Subject(person.clone()), |state| match state {
+                self.read_state(&Entity::Subject(person.clone()), |state, log_secret| match state {
                     EntityState::Subject { known: Some(subject), .. } => {
-                        Some(self.index.subject_or_put(fingerprint, *subject))
+                        Some(self.index.subject_or_put(fingerprint, *subject, log_secret))
                     }
                     _ => None,
                 })
@@ -167,7 +183,7 @@ impl LedgerCore {
             || self.warming.is_complete(),
             || self.index.controller(fingerprint),
             || {
-                self.read_state(&Entity::Controller(controller.clone()), |state| match state {
+                self.read_state(&Entity::Controller(controller.clone()), |state, _| match state {
                     EntityState::Controller(Some(controller)) => {
                         Some(self.index.controller_or_put(fingerprint, controller))
                     }
@@ -180,16 +196,21 @@ impl LedgerCore {
     /// Reads the state of an entity from the store and passes it to `put`. `None` if the store has no events about it, or
     /// cannot be read. In that case every decision that is under way counts as outdated, so that nothing leaves on this
     /// answer.
-    fn read_state<T>(&self, entity: &Entity, put: impl FnOnce(EntityState) -> Option<T>) -> Option<T> {
+    fn read_state<T>(
+        &self,
+        entity: &Entity,
+        put: impl FnOnce(EntityState, Option<LogSecret>) -> Option<T>,
+    ) -> Option<T> {
         let read = || {
             // Until the state is put, memory is not cleared.
             let reading = self.warming.begin_reading();
             let history = self.archive.histories(&[entity])?.pop().flatten();
             let state = history.map(|history| {
                 let events = history.events.iter().map(|past| &past.event);
-                EntityState::fold(entity, events, self.archive.terms(), &self.fingerprints)
+                let state = EntityState::fold(entity, events, self.archive.terms(), &self.fingerprints);
+                (state, history.log_secret)
             });
-            let known = state.and_then(put);
+            let known = state.and_then(|(state, log_secret)| put(state, log_secret));
             drop(reading);
             Ok(known)
         };

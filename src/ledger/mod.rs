@@ -35,6 +35,7 @@ mod known_namespaces;
 mod known_recipients;
 mod lease;
 mod loading;
+mod log_secret;
 mod membership;
 #[cfg(feature = "sqlite")]
 mod open_file;
@@ -79,6 +80,7 @@ pub use fold::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
 pub use lease::Freshness;
+pub use log_secret::PendingErasure;
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
@@ -92,13 +94,14 @@ pub use store::postgres::{PostgresError, PostgresFailure, PostgresOptions, Postg
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Position, RequestDigest, SchemaChange, SecretChange, Sequencing, Store, StoreError, StoredEntity,
+    StoredEvent, StoredHistory, StoredSecret,
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
 use self::core::LedgerCore;
 use crate::decision::{Controller, Subject};
-use crate::keys::{Fingerprint, Fingerprints, Keys, PositionTokens};
+use crate::keys::{Fingerprint, Fingerprints, Keys, PositionTokens, UnstoredSecrets};
 use crate::vocabulary::{PurposeId, SubjectId};
 use idempotency::{Idempotency, KeySource};
 use sequencer::thread::QueuedReport;
@@ -112,6 +115,8 @@ pub struct Ledger {
     /// The ledger's threads. They end when the queue is closed or [`LedgerCore::close`] was called.
     threads: Mutex<Vec<JoinHandle<()>>>,
     position_tokens: PositionTokens,
+    /// The secrets under which the disclosure log names people whose log secret was deleted.
+    unstored: UnstoredSecrets,
     #[cfg(test)]
     assumed: freshness::Assumed,
 }
@@ -148,6 +153,7 @@ impl Ledger {
             queue: Some(queue),
             threads: Mutex::default(),
             position_tokens: keys.position_tokens(),
+            unstored: UnstoredSecrets::random().map_err(LedgerOpenError::Random)?,
             #[cfg(test)]
             assumed: freshness::Assumed::default(),
         });
@@ -270,6 +276,10 @@ impl Ledger {
         }
         if keep_unknown {
             return Ok(());
+        }
+        if *kind == EventKind::LogSecretErased {
+            let problem = "names an event that the gateway records itself";
+            return Err(EventError::invalid("kind", problem));
         }
         self.core.known_recipients.check(entity, kind)?;
         self.core.known_namespaces.check(entity, kind)

@@ -8,6 +8,7 @@ use super::event_json::EventError;
 #[cfg(feature = "sqlite")]
 use super::store::sqlite::FileError;
 use super::store::{Position, StoreError};
+use crate::keys::KeysError;
 
 /// The confirmation that an event is durable and in force in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub enum LedgerOpenError {
     /// The system cannot start a thread.
     #[error("the ledger's thread cannot be started")]
     Thread(#[source] std::io::Error),
+    /// The system provides no random bytes.
+    #[error(transparent)]
+    Random(KeysError),
 }
 
 /// An error that keeps an event from being recorded.

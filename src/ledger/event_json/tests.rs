@@ -85,6 +85,7 @@ fn a_written_event_of_every_kind_equals_the_parsed_json() {
         ),
         (EntityKind::Subject, r#"{"kind":"request-received","right":"access","channel":"letter"}"#),
         (EntityKind::Subject, r#"{"kind":"request-answered","right":"portability"}"#),
+        (EntityKind::Subject, r#"{"kind":"log-secret-erased"}"#),
         (EntityKind::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
         (EntityKind::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
         (EntityKind::Controller, r#"{"kind":"account-closed"}"#),

@@ -226,6 +226,7 @@ impl<'n> SubjectFold<'n> {
             }),
             EventKind::Fact { facts } | EventKind::Correction { facts } => self.apply_facts(facts, at),
             EventKind::Notice
+            | EventKind::LogSecretErased
             | EventKind::RequestReceived { .. }
             | EventKind::RequestAnswered { .. }
             | EventKind::Instruction { .. }

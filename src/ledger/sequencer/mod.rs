@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
-use crate::keys::{Fingerprint, Fingerprints};
+use crate::keys::{Fingerprint, Fingerprints, LogSecret};
 use crate::ledger::archive::EntityHistory;
 use crate::ledger::changes::Changes;
 use crate::ledger::conflict::Conflict;
@@ -29,7 +29,8 @@ use crate::ledger::idempotency::Idempotency;
 use crate::ledger::index::Index;
 use crate::ledger::outcome::{Acknowledgement, AppendError};
 use crate::ledger::store::{
-    EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, StoreError, StoredEvent,
+    EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, SecretChange, StoreError,
+    StoredEntity, StoredEvent, StoredSecret,
 };
 use crate::ledger::terms::TermLookup;
 use crate::ledger::warming::Warming;
@@ -148,6 +149,9 @@ pub(in crate::ledger) trait DurableEvents {
     /// Returns the durable events of each entity, ordered by position. `None` for an entity without any.
     fn histories(&self, entities: &[&Entity]) -> Result<Vec<Option<EntityHistory>>, StoreError>;
 
+    /// Returns all spellings under which the store may have the entity.
+    fn spellings(&self, entity: &Entity) -> Vec<StoredEntity>;
+
     /// Returns the durable event that was recorded under the key or one of its former forms.
     fn find_repeated(
         &self,
@@ -265,8 +269,8 @@ impl Sequencer {
         first.position().is_some() || waiting.is_some_and(|(waiting, _)| waiting.id == first.id)
     }
 
-    /// Ends a report: its event is durable at a position, or is not appended (`None`).
-    fn finish(&mut self, live: &LiveState<'_>, accepted: &AcceptedReport, position: Option<Position>) {
+    /// Ends a report: its event is durable as this row, or is not appended (`None`).
+    fn finish(&mut self, live: &LiveState<'_>, accepted: &AcceptedReport, row: Option<&EventRow>) {
         let entity = &accepted.report.entity;
         self.read_ahead.remove(entity);
         let event = accepted.new_event();
@@ -275,8 +279,8 @@ impl Sequencer {
         }
         let Some(pending) = self.pending.get_mut(entity) else { return };
         if let Some(event) = event {
-            match position {
-                Some(position) => pending.mark_durable(live, entity, event.id, position),
+            match row {
+                Some(row) => pending.mark_durable(live, entity, event.id, row),
                 None => pending.drop_waiting(event.id),
             }
         }
@@ -303,7 +307,9 @@ impl Sequencer {
                 Ok(accepted) => {
                     if let Some(event) = accepted.new_event() {
                         next += 1;
-                        rows.push(event.row(&accepted.report.entity, Position(next)));
+                        let entity = &accepted.report.entity;
+                        let log_secret = self.secret_change(entity, event, Position(next), durable)?;
+                        rows.push(event.row(entity, Position(next), log_secret));
                     }
                     job.accepted = Some(accepted);
                     kept.push(job);
@@ -315,6 +321,27 @@ impl Sequencer {
         Ok((rows, failed))
     }
 
+    /// Returns the change that an event makes to the log secret of its person.
+    fn secret_change(
+        &self,
+        entity: &Entity,
+        event: &WaitingEvent,
+        position: Position,
+        durable: &dyn DurableEvents,
+    ) -> Result<SecretChange, StoreError> {
+        let Entity::Subject(_) = entity else { return Ok(SecretChange::Keep) };
+        let pending = self.pending.get(entity);
+        if pending.is_some_and(|pending| pending.erases_secret(event.id)) {
+            return Ok(SecretChange::Erase(durable.spellings(entity)));
+        }
+        if pending.is_some_and(PendingEntity::keeps_secret) {
+            return Ok(SecretChange::Keep);
+        }
+        let secret =
+            LogSecret::random().map_err(|error| StoreError::transient("making a log secret", error))?;
+        Ok(SecretChange::Make(StoredSecret { secret, since: position }))
+    }
+
     /// Completes reports whose events are durable: puts in force what they grant.
     pub(in crate::ledger) fn mark_durable(
         &mut self,
@@ -324,12 +351,12 @@ impl Sequencer {
     ) {
         let mut rows_left = rows.iter();
         for accepted in jobs.iter().filter_map(|job| job.accepted.as_ref()) {
-            let position = accepted.new_event().and_then(|event| {
+            let row = accepted.new_event().and_then(|event| {
                 let row = rows_left.next()?;
                 event.set_position(row.stored.position);
-                Some(row.stored.position)
+                Some(row)
             });
-            self.finish(live, accepted, position);
+            self.finish(live, accepted, row);
         }
         self.withheld.remember(rows);
     }
@@ -371,7 +398,8 @@ impl Sequencer {
             match (self.pending.get_mut(*entity), history) {
                 (Some(pending), history) => pending.replace_durable(live, entity, history),
                 (None, Some(history)) => {
-                    put_in_force(live, entity, history.events.iter().map(|past| &past.event), true);
+                    let events = history.events.iter().map(|past| &past.event);
+                    put_in_force(live, entity, events, history.log_secret, true);
                 }
                 (None, None) => forget(live, entity),
             }
@@ -416,11 +444,12 @@ fn put_in_force<'e>(
     live: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
+    log_secret: Option<LogSecret>,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(live.fingerprints, entity);
     live.warming.touch(fingerprint);
-    let changed = load_state(live, entity, events);
+    let changed = load_state(live, entity, events, log_secret);
     if changed && withholds {
         live.changes.push(fingerprint);
     }
@@ -432,9 +461,10 @@ pub(in crate::ledger) fn load_state<'e>(
     live: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
+    log_secret: Option<LogSecret>,
 ) -> bool {
     let state = EntityState::fold(entity, events, live.terms, live.fingerprints);
-    live.index.put(entity, fingerprint(live.fingerprints, entity), state)
+    live.index.put(entity, fingerprint(live.fingerprints, entity), state, log_secret)
 }
 
 /// Removes an entity from the state in force: nothing about it is durable after all. The epoch counts that as a change:
@@ -442,7 +472,7 @@ pub(in crate::ledger) fn load_state<'e>(
 fn forget(live: &LiveState<'_>, entity: &Entity) {
     let fingerprint = fingerprint(live.fingerprints, entity);
     live.warming.touch(fingerprint);
-    if live.index.put(entity, fingerprint, EntityState::nothing(entity)) {
+    if live.index.put(entity, fingerprint, EntityState::nothing(entity), None) {
         live.changes.push(fingerprint);
     }
 }

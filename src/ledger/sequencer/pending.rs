@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
 use super::{Acceptance, CLOCK_TOLERANCE, EventReport, LiveState, put_in_force};
+use crate::keys::LogSecret;
 use crate::ledger::archive::{EntityHistory, PastEvent};
 use crate::ledger::conflict::{self, Conflict};
 use crate::ledger::entity::Entity;
@@ -14,7 +15,9 @@ use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::event_json;
 use crate::ledger::idempotency;
 use crate::ledger::kinds::{EventEffect, EventKind};
-use crate::ledger::store::{EventRow, IdempotencyDigest, Position, RequestDigest, StoredEntity, StoredEvent};
+use crate::ledger::store::{
+    EventRow, IdempotencyDigest, Position, RequestDigest, SecretChange, StoredEntity, StoredEvent,
+};
 
 /// An event that waits for the store, or that became durable while a report about it was under way.
 #[derive(Clone)]
@@ -50,10 +53,10 @@ impl WaitingEvent {
     }
 
     /// Returns the row to append at a position.
-    pub(super) fn row(&self, entity: &Entity, position: Position) -> EventRow {
+    pub(super) fn row(&self, entity: &Entity, position: Position, log_secret: SecretChange) -> EventRow {
         let stored =
             StoredEvent { position, id: self.id, recorded: self.recorded, event: self.json.to_string() };
-        EventRow { entity: StoredEntity::of(entity), stored, idempotency: self.idempotency }
+        EventRow { entity: StoredEntity::of(entity), stored, idempotency: self.idempotency, log_secret }
     }
 }
 
@@ -62,6 +65,8 @@ pub(super) struct PendingEntity {
     durable: Vec<PastEvent>,
     /// True if the store has events about the entity. They may all be unreadable, which leaves `durable` empty.
     known: bool,
+    /// The person's log secret, as far as it is durable.
+    log_secret: Option<LogSecret>,
     waiting: Vec<(Ulid, Event)>,
     /// Number of reports under way.
     reports: usize,
@@ -73,8 +78,8 @@ impl PendingEntity {
     /// Returns an entity with these durable events; `None` if the store has none.
     pub(super) fn new(durable: Option<EntityHistory>) -> PendingEntity {
         let known = durable.is_some();
-        let durable = durable.unwrap_or_default().events;
-        PendingEntity { durable, known, waiting: Vec::new(), reports: 0, basis: 0 }
+        let EntityHistory { events: durable, log_secret, .. } = durable.unwrap_or_default();
+        PendingEntity { durable, known, log_secret, waiting: Vec::new(), reports: 0, basis: 0 }
     }
 
     /// True if no report is under way.
@@ -138,19 +143,18 @@ impl PendingEntity {
     }
 
     /// Moves an event from the waiting to the durable ones, and puts the new state in force.
-    pub(super) fn mark_durable(
-        &mut self,
-        live: &LiveState<'_>,
-        entity: &Entity,
-        id: Ulid,
-        position: Position,
-    ) {
+    pub(super) fn mark_durable(&mut self, live: &LiveState<'_>, entity: &Entity, id: Ulid, row: &EventRow) {
         // Absent if the event was read back from the store before its append had returned.
         let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else { return };
         let (_, event) = self.waiting.remove(index);
         self.known = true;
         let withholds = withholds(&event);
-        self.durable.push(PastEvent { id, position, recorded: event.at, event });
+        match &row.log_secret {
+            SecretChange::Keep => {}
+            SecretChange::Make(made) => self.log_secret = self.log_secret.or(Some(made.secret)),
+            SecretChange::Erase(_) => self.log_secret = None,
+        }
+        self.durable.push(PastEvent { id, position: row.stored.position, recorded: event.at, event });
         self.put_in_force(live, entity, withholds);
     }
 
@@ -167,7 +171,9 @@ impl PendingEntity {
         durable: Option<EntityHistory>,
     ) {
         self.known = durable.is_some();
-        self.durable = durable.unwrap_or_default().events;
+        let durable = durable.unwrap_or_default();
+        self.log_secret = durable.log_secret;
+        self.durable = durable.events;
         self.waiting.retain(|(id, _)| !self.durable.iter().any(|past| past.id == *id));
         self.basis += 1;
         if self.known || !self.waiting.is_empty() {
@@ -175,6 +181,18 @@ impl PendingEntity {
         } else {
             super::forget(live, entity);
         }
+    }
+
+    /// True if this waiting event deletes the person's log secret.
+    pub(super) fn erases_secret(&self, id: Ulid) -> bool {
+        let event = self.waiting.iter().find(|(waiting, _)| *waiting == id);
+        event.is_some_and(|(_, event)| event.kind == EventKind::LogSecretErased)
+    }
+
+    /// True if the person has a log secret that no waiting event deletes.
+    pub(super) fn keeps_secret(&self) -> bool {
+        let is_erased = self.waiting.iter().any(|(_, event)| event.kind == EventKind::LogSecretErased);
+        self.log_secret.is_some() && !is_erased
     }
 
     /// Returns all recorded events, durable or not.
@@ -241,7 +259,7 @@ impl PendingEntity {
             return;
         }
         let durable = self.durable.iter().map(|past| &past.event);
-        put_in_force(live, entity, durable.chain(&early), withholds);
+        put_in_force(live, entity, durable.chain(&early), self.log_secret, withholds);
     }
 }
 

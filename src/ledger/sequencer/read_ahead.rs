@@ -12,7 +12,7 @@ use crate::ledger::archive::EntityHistory;
 use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::idempotency::Idempotency;
-use crate::ledger::store::{IdempotencyDigest, RequestDigest, StoreError, StoredEvent};
+use crate::ledger::store::{IdempotencyDigest, RequestDigest, StoreError, StoredEntity, StoredEvent};
 
 /// The answers of the store about some reports.
 pub(super) struct ReadAhead<'c> {
@@ -49,6 +49,10 @@ impl DurableEvents for ReadAhead<'_> {
             return Ok(vec![history]);
         }
         self.core.histories(entities)
+    }
+
+    fn spellings(&self, entity: &Entity) -> Vec<StoredEntity> {
+        self.core.spellings(entity)
     }
 
     fn find_repeated(

@@ -14,7 +14,7 @@ use crate::ledger::core::LedgerCore;
 use crate::ledger::entity::Entity;
 use crate::ledger::idempotency::Idempotency;
 use crate::ledger::outcome::{Acknowledgement, AppendError};
-use crate::ledger::store::{RequestDigest, StoreError, StoredEvent};
+use crate::ledger::store::{RequestDigest, StoreError, StoredEntity, StoredEvent};
 
 /// The maximum number of reports in the queue. Senders wait when it is full.
 pub(in crate::ledger) const MAX_REPORTS: usize = 4096;
@@ -102,10 +102,7 @@ impl LedgerCore {
     fn is_known(&self, entity: &Entity) -> bool {
         let fingerprint = fingerprint(&self.fingerprints, entity);
         match entity {
-            // The history of a person with answered requests only is not needed: it folds to nothing.
-            Entity::Subject(person) => {
-                self.index.subject(fingerprint).is_some() || self.index.has_requests(person)
-            }
+            Entity::Subject(person) => self.index.has_events(person, fingerprint),
             Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
             // The index has no entry for a case without a registration, nor for a recipient that was resumed.
             Entity::Recipient(_) | Entity::Case(_) => true,
@@ -126,6 +123,10 @@ impl DurableEvents for LedgerCore {
             entities.iter().zip(&is_known).filter_map(|(entity, known)| known.then_some(*entity)).collect();
         let mut read = self.archive.histories(&known)?.into_iter();
         Ok(is_known.iter().map(|known| known.then(|| read.next().flatten()).flatten()).collect())
+    }
+
+    fn spellings(&self, entity: &Entity) -> Vec<StoredEntity> {
+        self.archive.stored_as(entity)
     }
 
     fn find_repeated(

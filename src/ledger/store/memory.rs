@@ -16,7 +16,8 @@ use super::lease_observer::LeaseObserver;
 use super::shared::{Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore};
 use super::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    Position, RequestDigest, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Position, RequestDigest, SecretChange, SecretChanges, Sequencing, Store, StoreError, StoredEntity,
+    StoredEvent, StoredHistory, StoredSecret,
 };
 use crate::ledger::boot_clock::boot_time;
 use crate::ledger::entity::EntityKind;
@@ -61,6 +62,7 @@ struct MemoryContents {
     events: BTreeMap<Position, EventRow>,
     by_entity: HashMap<StoredEntity, Vec<Position>>,
     by_key: HashMap<IdempotencyDigest, Position>,
+    log_secrets: HashMap<StoredEntity, StoredSecret>,
     losses: Vec<LossOfEvents>,
     policies: PolicyMemory,
     /// The leases, if several gateways share the store.
@@ -104,11 +106,18 @@ impl MemoryStore {
 impl MemoryContents {
     fn append(&mut self, rows: Vec<EventRow>) -> Result<(), StoreError> {
         self.check_unique(&rows)?;
+        let SecretChanges { erased, made } = SecretChanges::of(&rows);
+        for entity in erased {
+            self.log_secrets.remove(entity);
+        }
+        for (entity, secret) in made {
+            self.log_secrets.entry(entity.clone()).or_insert(secret);
+        }
         for row in rows {
             let position = row.stored.position;
             self.by_entity.entry(row.entity.clone()).or_default().push(position);
             self.by_key.extend(row.idempotency.map(|(key, _)| (key, position)));
-            self.events.insert(position, row);
+            self.events.insert(position, EventRow { log_secret: SecretChange::Keep, ..row });
             if let Some(coordination) = &mut self.coordination {
                 coordination.appended(position);
             }
@@ -174,14 +183,20 @@ impl Store for MemoryStore {
         })
     }
 
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
         let contents = self.contents();
         let history = |entity: &StoredEntity| {
             let positions = contents.by_entity.get(entity).map_or(&[][..], Vec::as_slice);
             let rows = positions.iter().filter_map(|position| contents.events.get(position));
-            rows.map(|row| row.stored.clone()).collect()
+            let events = rows.map(|row| row.stored.clone()).collect();
+            StoredHistory { events, log_secret: contents.log_secrets.get(entity).copied() }
         };
         Ok(entities.iter().map(history).collect())
+    }
+
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
+        let contents = self.contents();
+        Ok(entities.iter().map(|entity| contents.log_secrets.get(entity).copied()).collect())
     }
 
     fn find_repeated(
@@ -398,6 +413,7 @@ impl MemoryStore {
         }
         contents.by_entity.retain(|_, positions| !positions.is_empty());
         contents.by_key.retain(|_, position| *position <= last);
+        contents.log_secrets.retain(|_, secret| secret.since <= last);
         let gateways = std::mem::take(&mut contents.gateways);
         let mut coordination = Coordination::new(1, last);
         coordination.change_identity(2);

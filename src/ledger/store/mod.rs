@@ -24,6 +24,7 @@ use ulid::Ulid;
 
 use super::entity::{Entity, EntityKind};
 use super::policy_memory::PolicyMemory;
+use crate::keys::LogSecret;
 use crate::vocabulary::Namespaces;
 use shared::SharedStore;
 
@@ -116,6 +117,65 @@ pub struct EventRow {
     pub stored: StoredEvent,
     /// The idempotency key that the event is recorded under, and the digest of the request.
     pub idempotency: Option<(IdempotencyDigest, RequestDigest)>,
+    /// The change of the person's log secret that is made in the same transaction. A row that was read says
+    /// [`SecretChange::Keep`].
+    pub log_secret: SecretChange,
+}
+
+/// A log secret as a store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// The secret.
+    pub secret: LogSecret,
+    /// Position of the event that made it.
+    pub since: Position,
+}
+
+/// The effect of an event on the log secret of the person that it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SecretChange {
+    /// The person keeps the secret.
+    #[default]
+    Keep,
+    /// The person gets this secret, unless there is one.
+    Make(StoredSecret),
+    /// The secrets under these spellings of the person's id are deleted.
+    Erase(Vec<StoredEntity>),
+}
+
+/// The changes that an append makes to the log secrets: those to delete first, then those to add where there is none, in
+/// order.
+#[derive(Debug, Default)]
+pub(super) struct SecretChanges<'r> {
+    pub(super) erased: Vec<&'r StoredEntity>,
+    pub(super) made: Vec<(&'r StoredEntity, StoredSecret)>,
+}
+
+impl<'r> SecretChanges<'r> {
+    /// Returns the outcome of the rows, in their order.
+    pub(super) fn of(rows: &'r [EventRow]) -> SecretChanges<'r> {
+        let mut changes = SecretChanges::default();
+        for row in rows {
+            match &row.log_secret {
+                SecretChange::Keep => {}
+                SecretChange::Make(secret) => changes.made.push((&row.entity, *secret)),
+                SecretChange::Erase(spellings) => {
+                    changes.made.retain(|(made, _)| !spellings.contains(made));
+                    changes.erased.extend(spellings);
+                }
+            }
+        }
+        changes
+    }
+}
+
+/// What a store has about one entity.
+#[derive(Clone, Debug, Default)]
+pub struct StoredHistory {
+    /// The events, ordered by position.
+    pub events: Vec<StoredEvent>,
+    /// The log secret; `None` if it was deleted, and for an entity that is not a person.
+    pub log_secret: Option<StoredSecret>,
 }
 
 /// The part of the ledger that a reader knows: everything up to a position. The id of the last event tells two histories
@@ -249,13 +309,19 @@ pub trait Store: Send + Sync {
     /// or the append fails. Between the two, `sequence` is called once with the end of the ledger. It returns the events,
     /// numbered without gaps from the position after [`LedgerTail::last`]; no events are a success. Its error ends the
     /// append, and nothing is appended. `sequence` may read the store.
+    ///
+    /// The changes of log secrets are made in the order of the rows, in the same transaction. A secret that is deleted is
+    /// in no file of the store afterwards, as far as the store can see to it.
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError>;
 
     /// Returns the events after `known`, at most `limit`.
     fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError>;
 
-    /// Returns the events of each entity, ordered by position.
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError>;
+    /// Returns the events of each entity, ordered by position, and the log secrets of people.
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError>;
+
+    /// Returns the log secrets of people.
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError>;
 
     /// Returns the events that were recorded under these idempotency keys, with the digests of their requests.
     fn find_repeated(

@@ -28,7 +28,8 @@ pub(super) fn new_event(entity: Entity, position: u64, key: Option<IdempotencyDi
         recorded: Timestamp::from_second(1_700_000_000).unwrap(),
         event: format!("{{\"n\":{position}}}"),
     };
-    EventRow { entity: StoredEntity::of(&entity), stored, idempotency: key.map(|key| (key, [9; 16])) }
+    let idempotency = key.map(|key| (key, [9; 16]));
+    EventRow { entity: StoredEntity::of(&entity), stored, idempotency, log_secret: SecretChange::Keep }
 }
 
 /// Appends rows as a writer that knows the whole history.
@@ -69,7 +70,7 @@ pub(super) fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&
 
 pub(super) fn positions(store: &dyn Store, entity: &Entity) -> Vec<u64> {
     let history = store.histories(&[StoredEntity::of(entity)]).unwrap().pop().unwrap();
-    history.iter().map(|stored| stored.position.0).collect()
+    history.events.iter().map(|stored| stored.position.0).collect()
 }
 
 #[test]
@@ -286,5 +287,59 @@ fn a_writer_gets_the_events_that_it_missed_and_can_end_its_append() {
         assert_eq!(last(store), Position(4), "an append of nothing changes nothing");
         let gap = store.append(&known, &mut |_| Ok(vec![new_event(subject(None, "bob"), 6, None)]));
         assert!(gap.is_err(), "positions have no gaps");
+    });
+}
+
+fn secret(byte: u8, since: u64) -> StoredSecret {
+    StoredSecret { secret: LogSecret::from_bytes([byte; 16]), since: Position(since) }
+}
+
+/// Returns the first bytes of people's log secrets, once as the store returns them alone and once with the histories.
+fn secrets(store: &dyn Store, people: &[&Entity]) -> Vec<Option<(u8, u64)>> {
+    let stored: Vec<StoredEntity> = people.iter().map(|person| StoredEntity::of(person)).collect();
+    let short =
+        |stored: Option<StoredSecret>| stored.map(|stored| (stored.secret.bytes()[0], stored.since.0));
+    let alone: Vec<_> = store.log_secrets(&stored).unwrap().into_iter().map(short).collect();
+    let histories = store.histories(&stored).unwrap();
+    assert_eq!(histories.into_iter().map(|history| short(history.log_secret)).collect::<Vec<_>>(), alone);
+    alone
+}
+
+#[test]
+fn a_log_secret_is_made_once_and_deleted_with_the_event_that_says_so() {
+    for_each_store(|store| {
+        let (alice, bob, crm_alice) =
+            (subject(None, "alice"), subject(None, "bob"), subject(Some("crm"), "alice"));
+        let case = Entity::Case("alice".into());
+        let everybody = [&alice, &bob, &crm_alice, &case];
+        assert_eq!(secrets(store, &everybody), [None; 4]);
+        let row = |entity: &Entity, position, log_secret| EventRow {
+            log_secret,
+            ..new_event(entity.clone(), position, None)
+        };
+        let make = |byte, since| SecretChange::Make(secret(byte, since));
+        let erase = |people: &[&Entity]| {
+            SecretChange::Erase(people.iter().map(|person| StoredEntity::of(person)).collect())
+        };
+        let batch = [
+            row(&alice, 1, make(1, 1)),
+            row(&alice, 2, make(2, 2)),
+            row(&bob, 3, make(3, 3)),
+            row(&case, 4, SecretChange::Keep),
+        ];
+        put(store, &batch).unwrap();
+        put(store, &[row(&alice, 5, make(4, 5)), row(&crm_alice, 6, make(6, 6))]).unwrap();
+        assert_eq!(secrets(store, &everybody), [Some((1, 1)), Some((3, 3)), Some((6, 6)), None]);
+        // Of several spellings all are deleted.
+        put(store, &[row(&alice, 7, erase(&[&alice, &crm_alice]))]).unwrap();
+        assert_eq!(secrets(store, &everybody), [None, Some((3, 3)), None, None]);
+        // Deletion and return in one append, in both orders.
+        let batch = [row(&bob, 8, erase(&[&bob])), row(&bob, 9, make(9, 9)), row(&alice, 10, make(10, 10))];
+        put(store, &batch).unwrap();
+        put(store, &[row(&crm_alice, 11, make(11, 11)), row(&crm_alice, 12, erase(&[&crm_alice]))]).unwrap();
+        assert_eq!(secrets(store, &everybody), [Some((10, 10)), Some((9, 9)), None, None]);
+        // Nothing changes with an append that fails.
+        assert!(put(store, &[row(&alice, 40, erase(&[&alice]))]).is_err());
+        assert_eq!(secrets(store, &[&alice]), [Some((10, 10))]);
     });
 }

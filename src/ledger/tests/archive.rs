@@ -78,6 +78,10 @@ async fn ids_that_become_one_person_share_one_history() {
             .await
             .unwrap();
     }
+    let logged = |spelled| {
+        ledger.logged_person(ledger.fingerprints().subject(&email(&before, spelled))).secret.unwrap()
+    };
+    let secrets = ["Ada", "ada", "ADA"].map(logged);
     let exported = exported_lines(&ledger);
     assert_eq!((ledger.subject_count(), exported.len()), (4, 5));
     drop(ledger);
@@ -100,6 +104,13 @@ async fn ids_that_become_one_person_share_one_history() {
     assert_eq!(known.len(), 3);
     assert_eq!(known[0], fingerprint);
     assert!(known.contains(&ledger.fingerprints().subject(&email(&before, "Ada"))));
+    // The oldest of the three log secrets names the person; all of them are found, and deleted together.
+    let logged = ledger.logged_person(fingerprint);
+    assert_eq!(logged.secret, Some(secrets[0]));
+    let persons = ledger.archive().logged_persons(&ada, ledger.fingerprints()).unwrap();
+    let known: Vec<_> = persons.iter().filter_map(|person| person.secret).collect();
+    assert!(known.len() == 3 && secrets.iter().all(|secret| known.contains(secret)));
+    assert_eq!(persons.len(), 6, "under each fingerprint, too");
     let merged = exported_lines(&ledger);
     assert_eq!(merged.iter().filter(|line| line.contains(r#""subject":"ada""#)).count(), 4);
     assert_eq!(merged.len(), 5);
@@ -112,6 +123,11 @@ async fn ids_that_become_one_person_share_one_history() {
     drop(ledger);
     let ledger = over(&today);
     let state = ledger.subject(&ada).1.unwrap();
+    assert_eq!(ledger.logged_person(fingerprint).secret, Some(secrets[0]), "also after a new event");
+    ledger.append(&entity, draft_in(&today, r#"{"kind":"erasure"}"#), None, now()).await.unwrap();
+    ledger.erase_log_secret(&ada, now()).await.unwrap();
+    let persons = ledger.archive().logged_persons(&ada, ledger.fingerprints()).unwrap();
+    assert!(persons.iter().all(|person| person.secret.is_none()));
     assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Given));
     assert!(!ledger.uses_same_terms(&*before) && ledger.uses_same_terms(&*language(true)));
 }

@@ -141,7 +141,12 @@ async fn a_ledger_with_unknown_terms_opens_only_if_they_only_grant() {
             recorded: now(),
             event: event.to_owned(),
         };
-        let row = EventRow { entity: StoredEntity::of(&person("alice")), stored, idempotency: None };
+        let row = EventRow {
+            entity: StoredEntity::of(&person("alice")),
+            stored,
+            idempotency: None,
+            log_secret: SecretChange::Keep,
+        };
         let known = disk.history_end().unwrap();
         disk.append(&known, &mut |_| Ok(vec![row.clone()])).unwrap();
     };

@@ -7,6 +7,7 @@ mod clocks;
 mod copy;
 mod durability;
 mod import;
+mod log_secret;
 mod shared;
 mod warming;
 
@@ -125,7 +126,7 @@ impl Store for Disk {
         self.store.follow(known, limit)
     }
 
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
         if self.state.lock().unwrap().unreadable {
             return Err(StoreError::transient("reading a history", "no answer"));
         }
@@ -160,6 +161,10 @@ impl Store for Disk {
             }
         }
         Ok(())
+    }
+
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
+        self.store.log_secrets(entities)
     }
 
     fn find_repeated(

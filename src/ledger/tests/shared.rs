@@ -73,10 +73,14 @@ impl Store for Line {
         self.answer()?.follow(known, limit)
     }
 
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
         let histories = self.answer()?.histories(entities);
         self.deliver();
         histories
+    }
+
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
+        self.answer()?.log_secrets(entities)
     }
 
     fn find_repeated(
@@ -191,13 +195,13 @@ fn description(name: &str) -> GatewayDescription {
 }
 
 /// A gateway with its connection.
-struct Member {
-    ledger: Arc<Ledger>,
+pub(super) struct Member {
+    pub(super) ledger: Arc<Ledger>,
     line: Arc<Line>,
 }
 
 impl Member {
-    fn join(store: &Arc<MemoryStore>, keys: &Keys, name: &str) -> Member {
+    pub(super) fn join(store: &Arc<MemoryStore>, keys: &Keys, name: &str) -> Member {
         let line = Arc::new(Line {
             store: Arc::clone(store),
             cut: AtomicBool::new(false),
@@ -215,7 +219,7 @@ impl Member {
         self.ledger.freshness() == Freshness::Current
     }
 
-    async fn until_current(&self) {
+    pub(super) async fn until_current(&self) {
         until(|| self.is_current()).await;
     }
 
@@ -224,7 +228,7 @@ impl Member {
     }
 }
 
-async fn two() -> (Arc<MemoryStore>, Member, Member) {
+pub(super) async fn two() -> (Arc<MemoryStore>, Member, Member) {
     let store = Arc::new(MemoryStore::shared_by_gateways());
     let keys = keys();
     let (one, two) = (Member::join(&store, &keys, "one"), Member::join(&store, &keys, "two"));
@@ -335,7 +339,7 @@ async fn a_repetition_is_acknowledged_with_an_event_that_is_durable() {
     assert_eq!((again.event, again.position, again.repeated), (first.event, first.position, true));
     later.await.unwrap().unwrap();
     let events = store.histories(&[StoredEntity::of(&person("alice"))]).unwrap();
-    assert!(events[0].iter().any(|stored| stored.id == again.event));
+    assert!(events[0].events.iter().any(|stored| stored.id == again.event));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -18,7 +18,8 @@ use super::events::{HEAD_COLUMNS, LedgerHead, follow, namespace};
 use super::rows::{bigint, sort, to_column};
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{
-    Appended, Continuation, EventRow, KnownHistory, LedgerTail, MAX_MISSED, Sequencing, StoreError,
+    Appended, Continuation, EventRow, KnownHistory, LedgerTail, MAX_MISSED, SecretChanges, Sequencing,
+    StoreError, StoredEntity,
 };
 
 const DOING: &str = "appending events";
@@ -205,14 +206,40 @@ const INSERT: &str = "
         SELECT * FROM rows
     ), keys AS (
         INSERT INTO purposegate.event_keys (once, position) SELECT once, position FROM rows WHERE once IS NOT NULL
+    ), secrets AS (
+        INSERT INTO purposegate.log_secrets (namespace, id, secret, since)
+        SELECT * FROM unnest($13::text[], $14::text[], $15::bytea[], $16::bigint[]) ON CONFLICT DO NOTHING
     ), named AS (
         INSERT INTO purposegate.recipients (name) SELECT unnest($10::text[]) ON CONFLICT DO NOTHING
     )
     UPDATE purposegate.ledger_head SET position = $11, last_event_position = $11, last_event_id = $12
     RETURNING pg_notify('purposegate', '')";
 
+/// Deletes log secrets.
+const ERASE: &str = "
+    DELETE FROM purposegate.log_secrets s USING unnest($1::text[], $2::text[]) AS e (namespace, id)
+    WHERE s.namespace = e.namespace AND s.id = e.id";
+
+async fn erase_secrets(client: &Client, erased: &[&StoredEntity]) -> Result<(), PostgresFailure> {
+    if erased.is_empty() {
+        return Ok(());
+    }
+    let namespaces: Vec<_> = erased.iter().map(|entity| namespace(entity.namespace.as_deref())).collect();
+    let ids: Vec<_> = erased.iter().map(|entity| to_column(&entity.id)).collect();
+    client.execute(&client.prepare_cached(ERASE).await?, &[&namespaces, &ids]).await?;
+    Ok(())
+}
+
+#[allow(clippy::too_many_lines, reason = "most lines are the parameters of one statement")]
 async fn insert_and_commit(client: &Client, rows: &[EventRow]) -> Result<(), PostgresFailure> {
     let statement = client.prepare_cached(INSERT).await?;
+    let SecretChanges { erased, made } = SecretChanges::of(rows);
+    erase_secrets(client, &erased).await?;
+    let secret_namespaces: Vec<_> =
+        made.iter().map(|(entity, _)| namespace(entity.namespace.as_deref())).collect();
+    let secret_ids: Vec<_> = made.iter().map(|(entity, _)| to_column(&entity.id)).collect();
+    let secrets: Vec<&[u8]> = made.iter().map(|(_, made)| made.secret.bytes().as_slice()).collect();
+    let since: Vec<i64> = made.iter().map(|(_, made)| bigint(made.since)).collect();
     let sorts: Vec<i16> = rows.iter().map(|row| sort(row.entity.kind)).collect();
     let namespaces: Vec<_> = rows.iter().map(|row| namespace(row.entity.namespace.as_deref())).collect();
     let ids: Vec<_> = rows.iter().map(|row| to_column(&row.entity.id)).collect();
@@ -245,6 +272,10 @@ async fn insert_and_commit(client: &Client, rows: &[EventRow]) -> Result<(), Pos
                 &named,
                 &last.0,
                 &last.1,
+                &secret_namespaces,
+                &secret_ids,
+                &secrets,
+                &since,
             ],
         ),
         client.batch_execute("COMMIT"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use deadpool_postgres::Client;
+use futures_util::future::join;
 use smol_str::SmolStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -14,10 +15,11 @@ use super::rows::{
     bigint, digest, event_id, from_column, position, sort, stored_entity, stored_event, to_column,
 };
 use super::tables::VERSION;
+use crate::keys::LogSecret;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{
-    Continuation, EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, StoreError,
-    StoredEntity, StoredEvent,
+    Continuation, EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, SecretChange,
+    StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// Maximum number of rows of a page of a long result.
@@ -146,7 +148,12 @@ fn event_row(row: &Row) -> Result<EventRow, PostgresFailure> {
         (Some(once), Some(asked)) => Some((digest(once)?, digest(asked)?)),
         _ => None,
     };
-    Ok(EventRow { entity: stored_entity(row, 7)?, stored: stored_event(row, 10)?, idempotency })
+    Ok(EventRow {
+        entity: stored_entity(row, 7)?,
+        stored: stored_event(row, 10)?,
+        idempotency,
+        log_secret: SecretChange::Keep,
+    })
 }
 
 /// The positions after the first and before the second.
@@ -191,14 +198,49 @@ async fn check_holes(client: &Client, holes: &[Hole]) -> Result<(), PostgresFail
     }
 }
 
-/// Returns the events of each entity, ordered by position.
+/// Reads log secrets. `OFFSET 0` as in [`histories`].
+const SECRETS: &str = "
+    SELECT k.n, s.secret, s.since
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (namespace, id, n)
+    CROSS JOIN LATERAL (
+        SELECT secret, since FROM purposegate.log_secrets WHERE namespace = k.namespace AND id = k.id OFFSET 0
+    ) s";
+
+/// Returns the log secrets of people.
+///
+/// # Errors
+/// [`PostgresFailure`].
+pub(super) async fn log_secrets(
+    client: &Client,
+    entities: &[StoredEntity],
+) -> Result<Vec<Option<StoredSecret>>, PostgresFailure> {
+    let statement = client.prepare_cached(SECRETS).await?;
+    let people = (0_i64..).zip(entities).filter(|(_, entity)| entity.kind == EntityKind::Subject);
+    let (mut namespaces, mut ids, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, person) in people {
+        namespaces.push(namespace(person.namespace.as_deref()));
+        ids.push(to_column(&person.id));
+        numbers.push(number);
+    }
+    let mut secrets = vec![None; entities.len()];
+    for row in &client.query(&statement, &[&namespaces, &ids, &numbers]).await? {
+        let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
+        let secret = LogSecret::from_bytes(digest(row.try_get(1)?)?);
+        if let Some(place) = secrets.get_mut(number) {
+            *place = Some(StoredSecret { secret, since: position(row, 2)? });
+        }
+    }
+    Ok(secrets)
+}
+
+/// Returns the events of each entity, ordered by position, and the log secrets of people.
 ///
 /// # Errors
 /// [`PostgresFailure`].
 pub(super) async fn histories(
     client: &Client,
     entities: &[StoredEntity],
-) -> Result<Vec<Vec<StoredEvent>>, PostgresFailure> {
+) -> Result<Vec<StoredHistory>, PostgresFailure> {
     // `OFFSET 0` keeps the planner from joining the tables as a whole.
     let query = "
         SELECT k.n, e.position, e.event_id, e.recorded, e.event
@@ -211,12 +253,18 @@ pub(super) async fn histories(
     let sorts: Vec<i16> = entities.iter().map(|entity| sort(entity.kind)).collect();
     let namespaces: Vec<_> = entities.iter().map(|entity| namespace(entity.namespace.as_deref())).collect();
     let ids: Vec<_> = entities.iter().map(|entity| to_column(&entity.id)).collect();
-    let rows = client.query(&client.prepare_cached(query).await?, &[&sorts, &namespaces, &ids]).await?;
-    let mut histories = vec![Vec::new(); entities.len()];
+    let statement = client.prepare_cached(query).await?;
+    client.prepare_cached(SECRETS).await?;
+    // The server gets both at once, the events first: whoever has an event that was read has its secret then, too.
+    let parameters: [&(dyn ToSql + Sync); 3] = [&sorts, &namespaces, &ids];
+    let (rows, secrets) = join(client.query(&statement, &parameters), log_secrets(client, entities)).await;
+    let rows = rows?;
+    let mut histories: Vec<StoredHistory> =
+        secrets?.into_iter().map(|log_secret| StoredHistory { events: Vec::new(), log_secret }).collect();
     for row in &rows {
         let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default();
         if let Some(history) = histories.get_mut(number.wrapping_sub(1)) {
-            history.push(stored_event(row, 1)?);
+            history.events.push(stored_event(row, 1)?);
         }
     }
     Ok(histories)
@@ -349,6 +397,7 @@ mod tests {
                     event: String::new(),
                 },
                 idempotency: None,
+                log_secret: SecretChange::Keep,
             };
             positions.iter().map(row).collect()
         };

@@ -42,7 +42,7 @@ use crate::ledger::store::shared::{
 };
 use crate::ledger::store::{
     Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, Position, RequestDigest,
-    SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// The shortest lease term that the time limits allow.
@@ -128,7 +128,13 @@ impl Store for PostgresStore {
         })
     }
 
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
+        self.connections.operate("reading log secrets", self.connections.limits.batch, async |client| {
+            events::log_secrets(client, entities).await
+        })
+    }
+
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
         if entities.is_empty() {
             return Ok(Vec::new());
         }

@@ -7,7 +7,7 @@
 /// Each version says from which version of the schema a program may be to use it (`ledger_head.compatible_from`). A
 /// version that only adds tables, or columns with a default, leaves that number as it is, so that gateways of the earlier
 /// program go on while others are being upgraded. A program checks the number whenever it reads or writes the head.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// The number of partitions of `events`.
 pub(super) const PARTITIONS: usize = 16;
@@ -23,7 +23,11 @@ pub(super) struct SchemaStep {
 }
 
 /// All steps, ordered by version.
-pub(super) const STEPS: &[SchemaStep] = &[SchemaStep { version: 1, compatible_from: 1, statements: FIRST }];
+pub(super) const STEPS: &[SchemaStep] = &[
+    SchemaStep { version: 1, compatible_from: 1, statements: FIRST },
+    // A program of the first version would append events without making log secrets, and cannot read their deletion.
+    SchemaStep { version: 2, compatible_from: 2, statements: LOG_SECRETS },
+];
 
 /// Creates the tables of the first version. The collation "C" orders ids by their bytes, as SQLite does, and does not
 /// change with the libraries of the server's system.
@@ -109,6 +113,20 @@ CREATE TABLE purposegate.policy_places (
 );
 "#;
 
+/// Adds the log secrets, and makes one for each person who has events. Of the 128 bits of a random UUID, 122 are random.
+const LOG_SECRETS: &str = "
+CREATE TABLE purposegate.log_secrets (
+    namespace text COLLATE \"C\" NOT NULL,
+    id text COLLATE \"C\" NOT NULL,
+    secret bytea NOT NULL,
+    since bigint NOT NULL,                           -- position of the event that made it
+    PRIMARY KEY (namespace, id)
+);
+INSERT INTO purposegate.log_secrets (namespace, id, secret, since)
+SELECT namespace, id, uuid_send(gen_random_uuid()), min(position)
+FROM purposegate.events WHERE sort = 0 GROUP BY namespace, id;
+";
+
 /// A table as the catalogue has to describe it.
 pub(super) struct TableShape {
     /// Name of the table.
@@ -153,6 +171,17 @@ pub(super) const TABLES: &[TableShape] = &[
         privileges: "SELECT, INSERT",
         columns: &[("once", "bytea", true), ("position", "bigint", true)],
         unique: &["once"],
+    },
+    TableShape {
+        name: "log_secrets",
+        privileges: "SELECT, INSERT, DELETE",
+        columns: &[
+            ("namespace", "text", true),
+            ("id", "text", true),
+            ("secret", "bytea", true),
+            ("since", "bigint", true),
+        ],
+        unique: &["namespace, id"],
     },
     TableShape {
         name: "recipients",

@@ -662,6 +662,27 @@ fn a_ledger_of_other_keys_or_versions_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_migration_makes_a_log_secret_for_each_person() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let database = server.create_database("");
+    let before = open(server, &database);
+    put(&before, &[alice(1), alice(2)]).unwrap();
+    let people = [alice(1).entity, StoredEntity::of(&subject(None, "nobody"))];
+    assert_eq!(before.log_secrets(&people).unwrap(), [None, None]);
+    server.psql(
+        &database,
+        "DROP TABLE purposegate.log_secrets; UPDATE purposegate.ledger SET version = 1;
+         UPDATE purposegate.ledger_head SET compatible_from = 1",
+    );
+    let after = open(server, &database);
+    assert_eq!(after.schema(), SchemaChange { from: Some(1), to: VERSION });
+    let made = after.log_secrets(&people).unwrap();
+    assert_eq!(made[0].map(|stored| stored.since), Some(Position(1)));
+    assert!(made[0].is_some_and(|stored| *stored.secret.bytes() != [0; 16]) && made[1].is_none());
+    assert_eq!(server.psql(&database, "SELECT compatible_from FROM purposegate.ledger_head"), "2");
+}
+
+#[test]
 fn a_table_that_somebody_changed_is_refused() {
     let Some(server) = PostgresServer::shared() else { return };
     for (change, words) in [

@@ -11,11 +11,13 @@
 mod files;
 mod policies;
 mod schema;
+mod secrets;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use files::LostFile;
@@ -30,7 +32,8 @@ use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent,
+    Position, RequestDigest, SchemaChange, SecretChange, SecretChanges, Sequencing, Store, StoreError,
+    StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
@@ -81,6 +84,8 @@ pub struct SqliteStore {
     /// `None` if the store is only read.
     guard: Option<FileGuard>,
     schema: SchemaChange,
+    /// True if the write-ahead log may have log secrets that were deleted.
+    has_erased_secrets: AtomicBool,
 }
 
 /// Detects changes to the ledger's files that this process did not make.
@@ -148,6 +153,8 @@ impl SqliteStore {
             FileFormat::Older(from) => SchemaChange { from: Some(from), to: VERSION },
             FileFormat::Empty => SchemaChange { from: None, to: VERSION },
         };
+        // A process that ended at the wrong moment may have left the secrets of erased people in it.
+        let is_empty = secrets::truncate_journal(&writer).map_err(sqlite("emptying its write-ahead log"))?;
         let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
         let written = end(&reader).map_err(sqlite("reading its last position"))?;
         let files =
@@ -158,6 +165,7 @@ impl SqliteStore {
             reader: reader.into(),
             guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
             schema,
+            has_erased_secrets: AtomicBool::new(!is_empty),
         })
     }
 
@@ -188,6 +196,7 @@ impl SqliteStore {
             reader: reader.into(),
             guard: None,
             schema: SchemaChange { from: Some(version), to: version },
+            has_erased_secrets: AtomicBool::new(false),
         })
     }
 
@@ -206,6 +215,18 @@ impl SqliteStore {
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Empties the write-ahead log if it may have log secrets that were deleted. Tried again with the next append or check
+    /// if a reader keeps it from that.
+    fn drop_erased_secrets(&self, writer: &Connection) -> rusqlite::Result<()> {
+        if self.has_erased_secrets.load(Ordering::SeqCst) {
+            // Keeps this process from reading meanwhile.
+            let _reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_empty = secrets::truncate_journal(writer)?;
+            self.has_erased_secrets.store(!is_empty, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Returns the version of the file's format before and after it was opened.
@@ -263,9 +284,14 @@ fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
         .map_err(sqlite("setting its journal mode"))?;
     check("journal_mode", "wal", journal)?;
     // With synchronous=NORMAL, a power failure loses the last commits.
-    for (pragma, value) in
-        [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1), ("wal_autocheckpoint", 4000)]
-    {
+    for (pragma, value) in [
+        ("synchronous", 2),
+        ("fullfsync", 1),
+        ("checkpoint_fullfsync", 1),
+        ("wal_autocheckpoint", 4000),
+        // What is deleted is overwritten with zeros.
+        ("secure_delete", 1),
+    ] {
         connection.pragma_update(None, pragma, value).map_err(sqlite("setting its write options"))?;
     }
     let synchronous: i64 = connection
@@ -333,6 +359,10 @@ impl Store for SqliteStore {
         }
         check_continuous(end.position, &rows)?;
         insert(&mut writer, &rows).map_err(failed)?;
+        if rows.iter().any(|row| matches!(row.log_secret, SecretChange::Erase(_))) {
+            self.has_erased_secrets.store(true, Ordering::SeqCst);
+        }
+        self.drop_erased_secrets(&writer).map_err(failed)?;
         match &self.guard {
             Some(guard) => guard.note_append(&rows),
             None => Ok(()),
@@ -355,8 +385,14 @@ impl Store for SqliteStore {
     fn check_intact(&self) -> Result<(), StoreError> {
         let Some(guard) = &self.guard else { return Ok(()) };
         // The lock keeps this process from writing during the check.
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.check()
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.check()?;
+        if !self.has_erased_secrets.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let failed = |source| StoreError::new("emptying the write-ahead log", source);
+        self.drop_erased_secrets(&writer).map_err(failed)?;
+        guard.note_append(&[])
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
@@ -430,9 +466,14 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading which recipients are named", source))
     }
 
-    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<Vec<StoredEvent>>, StoreError> {
+    fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<Vec<StoredEvent>>> {
+        secrets::read(&reader, entities).map_err(|source| StoreError::new("reading log secrets", source))
+    }
+
+    fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Vec<StoredHistory>> {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event FROM events
                  WHERE sort = ?1 AND namespace = ?2 AND id = ?3 ORDER BY position",
@@ -441,7 +482,14 @@ impl Store for SqliteStore {
             for entity in entities {
                 let (sort, namespace, id) = key(entity);
                 let events = query.query_map(params![sort, namespace, id], |row| stored_event(row, 0))?;
-                histories.push(events.collect::<rusqlite::Result<_>>()?);
+                histories.push(StoredHistory {
+                    events: events.collect::<rusqlite::Result<_>>()?,
+                    log_secret: None,
+                });
+            }
+            // After the events: whoever has an event that was read has its secret then, too.
+            for (history, log_secret) in histories.iter_mut().zip(secrets::read(&reader, entities)?) {
+                history.log_secret = log_secret;
             }
             Ok(histories)
         };
@@ -571,7 +619,12 @@ fn after(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = query.query_map(params![number(known.position), limit], |row| {
         let idempotency = row.get::<_, Option<IdempotencyDigest>>(7)?.zip(row.get(8)?);
-        Ok(EventRow { entity: same_or_next(None, row)?, stored: stored_event(row, 3)?, idempotency })
+        Ok(EventRow {
+            entity: same_or_next(None, row)?,
+            stored: stored_event(row, 3)?,
+            idempotency,
+            log_secret: SecretChange::Keep,
+        })
     })?;
     rows.collect::<rusqlite::Result<_>>().map(Some)
 }
@@ -595,6 +648,7 @@ fn insert(writer: &mut Connection, rows: &[EventRow]) -> rusqlite::Result<()> {
             entity,
             stored: StoredEvent { position, id: event_id, recorded, event },
             idempotency: once,
+            log_secret: _,
         } in rows
         {
             let (sort, namespace, id) = key(entity);
@@ -606,6 +660,7 @@ fn insert(writer: &mut Connection, rows: &[EventRow]) -> rusqlite::Result<()> {
             insert.execute(params![sort, namespace, id, position, event_id, recorded, event, once, asked])?;
         }
     }
+    secrets::write(&transaction, &SecretChanges::of(rows))?;
     transaction.commit()
 }
 

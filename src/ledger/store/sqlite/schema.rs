@@ -4,13 +4,13 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{FileError, policies};
+use super::{FileError, policies, secrets};
 
 /// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
 pub(super) const APPLICATION_ID: i32 = 0x7067_6c65;
 
 /// The present version of the file format.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// The version without disclosure cases, and without everything that later versions added.
 pub(super) const WITHOUT_CASES: i32 = 1;
@@ -20,6 +20,9 @@ pub(super) const WITHOUT_ACCEPTED: i32 = 2;
 
 /// The version without a record of policies.
 pub(super) const WITHOUT_POLICIES: i32 = 3;
+
+/// The version without log secrets.
+pub(super) const WITHOUT_SECRETS: i32 = 4;
 
 pub(super) const LEDGER: &str = "
     CREATE TABLE ledger (
@@ -83,7 +86,7 @@ pub(super) fn read_format(
     let found = match (application, version) {
         (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
         (APPLICATION_ID, VERSION) => FileFormat::Current,
-        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => FileFormat::Older(version),
+        (APPLICATION_ID, WITHOUT_CASES..=WITHOUT_SECRETS) => FileFormat::Older(version),
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     };
@@ -99,6 +102,7 @@ pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -
     transaction.execute_batch(EVENTS)?;
     transaction.execute_batch(ACCEPTED)?;
     transaction.execute_batch(policies::TABLES)?;
+    transaction.execute_batch(secrets::TABLE)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -106,7 +110,7 @@ pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -
 }
 
 /// Upgrades a file of an earlier version: moves the events of the first version into a table that also accepts cases,
-/// and adds the tables that the file lacks.
+/// adds the tables that the file lacks, and makes log secrets for the people that it knows.
 pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     if from == WITHOUT_CASES {
@@ -119,7 +123,11 @@ pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Resul
     if from <= WITHOUT_ACCEPTED {
         transaction.execute_batch(ACCEPTED)?;
     }
-    transaction.execute_batch(policies::TABLES)?;
+    if from <= WITHOUT_POLICIES {
+        transaction.execute_batch(policies::TABLES)?;
+    }
+    transaction.execute_batch(secrets::TABLE)?;
+    transaction.execute_batch(secrets::FILL)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

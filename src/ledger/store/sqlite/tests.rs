@@ -1,7 +1,8 @@
 //! Tests of the SQLite store beyond the contract of [`Store`]: reopening, locking, upgrades, lost files.
 
-use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_POLICIES};
+use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_POLICIES, WITHOUT_SECRETS};
 use super::*;
+use crate::keys::LogSecret;
 use crate::ledger::entity::Entity;
 use crate::ledger::store::tests::{last, memory, new_event, positions, put, repeated, subject};
 
@@ -51,7 +52,10 @@ fn the_first_version_is_upgraded_to_accept_cases() {
     .unwrap();
     old.execute_batch(&EVENTS.replace("BETWEEN 0 AND 3", "IN (0, 1, 2)")).unwrap();
     old.execute_batch("INSERT INTO events SELECT * FROM new_events; DROP TABLE new_events").unwrap();
-    old.execute_batch("DROP TABLE accepted; DROP TABLE policy_versions; DROP TABLE policy_places").unwrap();
+    old.execute_batch(
+        "DROP TABLE accepted; DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets",
+    )
+    .unwrap();
     old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
     drop(old);
 
@@ -114,7 +118,8 @@ fn a_version_without_policies_has_an_empty_record_and_is_upgraded() {
     let path = folder.path().join("l.db");
     drop(SqliteStore::open(&path, &CHECK).unwrap());
     let old = Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE policy_versions; DROP TABLE policy_places").unwrap();
+    old.execute_batch("DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets")
+        .unwrap();
     old.pragma_update(None, "user_version", WITHOUT_POLICIES).unwrap();
     drop(old);
     assert!(SqliteStore::open_read_only(&path, &CHECK).unwrap().policies().unwrap().is_empty());
@@ -271,4 +276,98 @@ fn only_the_owner_can_read_the_files() {
 fn an_unwritable_directory_is_an_error() {
     let error = SqliteStore::open(Path::new("/proc/ledger.db"), &CHECK).unwrap_err();
     assert!(matches!(error, FileError::Io { .. }), "{error}");
+}
+
+#[test]
+fn an_upgrade_makes_a_log_secret_for_each_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let (alice, bob) = (subject(Some("crm"), "alice"), subject(None, "bob"));
+    let case = Entity::Case(Arc::from("bob"));
+    let events = [&bob, &alice, &case, &alice].into_iter().cloned();
+    let rows: Vec<EventRow> = (1..).zip(events).map(|(n, entity)| new_event(entity, n, None)).collect();
+    put(&SqliteStore::open(&path, &CHECK).unwrap(), &rows).unwrap();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE log_secrets").unwrap();
+    old.pragma_update(None, "user_version", WITHOUT_SECRETS).unwrap();
+    drop(old);
+    let everybody = [&alice, &bob, &case].map(StoredEntity::of);
+    let read = SqliteStore::open_read_only(&path, &CHECK).unwrap();
+    assert_eq!(read.log_secrets(&everybody).unwrap(), [None; 3]);
+    drop(read);
+    let store = SqliteStore::open(&path, &CHECK).unwrap();
+    let made = store.log_secrets(&everybody).unwrap();
+    let since: Vec<_> = made.iter().map(|stored| stored.map(|stored| stored.since.0)).collect();
+    assert_eq!(since, [Some(2), Some(1), None]);
+    assert_ne!(made[0].unwrap().secret, made[1].unwrap().secret);
+    drop(store);
+    assert_eq!(SqliteStore::open(&path, &CHECK).unwrap().log_secrets(&everybody).unwrap(), made);
+}
+
+/// Pseudo-random bytes that occur nowhere else in a file.
+fn secret_of(number: u64, round: u64) -> LogSecret {
+    let hash = blake3::hash(&[number.to_le_bytes(), round.to_le_bytes()].concat());
+    LogSecret::from_bytes(*hash.as_bytes().first_chunk().unwrap())
+}
+
+/// Returns which of the secrets occur in a file of the ledger.
+fn found(folder: &Path, secrets: &[LogSecret]) -> Vec<bool> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let mut windows = std::collections::HashSet::new();
+    for file in files {
+        windows.extend(file.windows(16).map(|bytes| <[u8; 16]>::try_from(bytes).unwrap()));
+    }
+    secrets.iter().map(|secret| windows.contains(secret.bytes())).collect()
+}
+
+#[test]
+fn a_deleted_log_secret_is_in_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let store = SqliteStore::open(&path, &CHECK).unwrap();
+    let person =
+        |number: u64| subject(None, &format!("person {:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let mut position = 0;
+    let mut append = |people: std::ops::Range<u64>, change: &dyn Fn(u64, u64) -> SecretChange| {
+        let rows: Vec<EventRow> = people
+            .map(|number| {
+                position += 1;
+                let log_secret = change(number, position);
+                EventRow { log_secret, ..new_event(person(number), position, None) }
+            })
+            .collect();
+        put(&store, &rows).unwrap();
+    };
+    let make = |round: u64| {
+        move |number: u64, position: u64| {
+            SecretChange::Make(StoredSecret { secret: secret_of(number, round), since: Position(position) })
+        }
+    };
+    let erase = |number: u64, _: u64| SecretChange::Erase(vec![StoredEntity::of(&person(number))]);
+    for first in (0..1500).step_by(100) {
+        append(first..first + 100, &make(1));
+    }
+    append(100..900, &erase);
+    append(300..500, &make(2));
+    append(350..400, &erase);
+    let secrets: Vec<LogSecret> = (0..1500).map(|number| secret_of(number, 1)).collect();
+    let expected: Vec<bool> = (0..1500).map(|number| !(100..900).contains(&number)).collect();
+    assert_eq!(found(folder.path(), &secrets), expected);
+    let again: Vec<LogSecret> = (300..500).map(|number| secret_of(number, 2)).collect();
+    let expected: Vec<bool> = (300..500).map(|number| !(350..400).contains(&number)).collect();
+    assert_eq!(found(folder.path(), &again), expected);
+
+    // A reader of another process keeps the write-ahead log from being emptied. The next check empties it.
+    let reading = Connection::open(&path).unwrap();
+    reading.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let alice = subject(None, "alice");
+    let row = |position, log_secret| EventRow { log_secret, ..new_event(alice.clone(), position, None) };
+    let next = last(&store).0 + 1;
+    put(&store, &[row(next, make(1)(7000, next))]).unwrap();
+    put(&store, &[row(next + 1, SecretChange::Erase(vec![StoredEntity::of(&alice)]))]).unwrap();
+    assert_eq!(found(folder.path(), &[secret_of(7000, 1)]), [true]);
+    reading.execute_batch("COMMIT").unwrap();
+    store.check_intact().unwrap();
+    assert_eq!(found(folder.path(), &[secret_of(7000, 1)]), [false]);
+    put(&store, &[row(next + 2, SecretChange::Keep)]).unwrap();
 }

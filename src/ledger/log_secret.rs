@@ -1,0 +1,86 @@
+//! The log secrets of people: the random values under which the disclosure log names them.
+//!
+//! A secret is made in the transaction of the first event about a person and deleted in the transaction of the event that
+//! says so, which follows an erasure. Invariants: a person whom the ledger knows is never logged under the fingerprint; once
+//! a secret is deleted, no gateway uses it after it has applied the event; a person with several stored spellings has one
+//! secret, the oldest, on every gateway.
+
+use jiff::Timestamp;
+
+use super::Ledger;
+use super::entity::Entity;
+use super::event::{Event, EventDraft};
+use super::kinds::EventKind;
+use super::outcome::{Acknowledgement, AppendError};
+use super::payload::Provenance;
+use super::store::StoredSecret;
+use crate::keys::{Fingerprint, LoggedPerson};
+use crate::vocabulary::SubjectId;
+
+/// A person whose data were erased and whose log secret was not deleted yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PendingErasure {
+    /// The person.
+    pub person: SubjectId,
+    /// The time of the first erasure since the secret was last deleted.
+    pub erased: Timestamp,
+}
+
+impl std::fmt::Debug for PendingErasure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingErasure")
+    }
+}
+
+/// Returns the time of the first erasure after which the log secret was not deleted, given the events of a person in the
+/// order in which they were recorded.
+pub(super) fn erased_since<'e>(events: impl Iterator<Item = &'e Event>) -> Option<Timestamp> {
+    events.fold(None, |since, event| match event.kind {
+        EventKind::Erasure => since.or(Some(event.at)),
+        EventKind::LogSecretErased => None,
+        _ => since,
+    })
+}
+
+/// Returns the secret of a person with several spellings: the oldest. A later event under another spelling does not change
+/// it.
+pub(super) fn oldest(secrets: impl Iterator<Item = Option<StoredSecret>>) -> Option<StoredSecret> {
+    secrets.flatten().min_by_key(|stored| stored.since)
+}
+
+impl Ledger {
+    /// Returns a person as the disclosure log names it. Reads memory only: the state of a person about whom something was
+    /// decided is in memory.
+    pub fn logged_person(&self, fingerprint: Fingerprint) -> LoggedPerson {
+        match self.core.index.log_secret(fingerprint) {
+            None => LoggedPerson::unknown(fingerprint),
+            Some(Some(secret)) => LoggedPerson { fingerprint, secret: Some(secret) },
+            Some(None) => LoggedPerson { fingerprint, secret: Some(self.unstored.of(fingerprint)) },
+        }
+    }
+
+    /// Returns the people who were erased and whose log secret waits for its deletion, as far as they are in memory. The
+    /// one who was erased first comes first.
+    pub fn pending_erasures(&self) -> Vec<PendingErasure> {
+        let mut pending = self.core.index.pending_erasures();
+        pending.sort_by_key(|pending| pending.erased);
+        pending
+    }
+
+    /// Deletes the log secret of a person who was erased. Returns when it is deleted in the store and in memory here; other
+    /// gateways delete it when they apply the event. A person who comes back gets another secret.
+    ///
+    /// Cancel safety: the same as for [`Ledger::append`].
+    ///
+    /// # Errors
+    /// [`AppendError`]; a conflict if no erasure waits for it.
+    pub async fn erase_log_secret(
+        &self,
+        person: &SubjectId,
+        now: Timestamp,
+    ) -> Result<Acknowledgement, AppendError> {
+        let draft =
+            EventDraft { kind: EventKind::LogSecretErased, at: None, provenance: Provenance::default() };
+        self.append_without_config_check(&Entity::Subject(person.clone()), draft, None, now).await
+    }
+}
