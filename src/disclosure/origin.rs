@@ -6,28 +6,31 @@ use base64::engine::general_purpose::STANDARD;
 /// Maximum length of an origin in bytes: cosignatures have a byte for it.
 const MAX_ORIGIN: usize = 255;
 
-/// Type bytes of Ed25519 keys: of the signatures of logs, and of cosignatures.
-const KEY_TYPES: [u8; 2] = [1, 4];
+/// Type byte of Ed25519 keys that sign notes, as logs do.
+const SIGNER: u8 = 1;
+
+/// Type byte of Ed25519 keys that cosign checkpoints, as witnesses do.
+pub(super) const COSIGNER: u8 = 4;
 
 /// True if a log can have this origin: it is the first line of each checkpoint and the name of the key.
 pub fn is_origin(text: &str) -> bool {
     text.len() <= MAX_ORIGIN && signed_note::is_key_name_valid(text) && !text.chars().any(char::is_control)
 }
 
-/// True if the text is the verifier key of an Ed25519 key, `name+id+base64`.
+/// True if the text is the verifier key of a log (Ed25519), `name+id+base64`.
 pub fn is_verifier_key(text: &str) -> bool {
-    read_verifier_key(text).is_some()
+    read_verifier_key(text).is_some_and(|(_, _, key_type, _)| key_type == SIGNER)
 }
 
 /// Reads a verifier key: its name, its id, its type and the public key.
-pub(crate) fn read_verifier_key(text: &str) -> Option<(&str, u32, u8, [u8; 32])> {
+pub(super) fn read_verifier_key(text: &str) -> Option<(&str, u32, u8, [u8; 32])> {
     let (name, rest) = text.split_once('+')?;
     let (id, key) = rest.split_once('+')?;
     let encoded = STANDARD.decode(key).ok()?;
     let (key_type, public) = encoded.split_first()?;
     let public = <[u8; 32]>::try_from(public).ok()?;
     let expected = signed_note::key_id(name, &encoded);
-    let is_known = is_origin(name) && KEY_TYPES.contains(key_type) && id == format!("{expected:08x}");
+    let is_known = is_origin(name) && id == format!("{expected:08x}");
     is_known.then_some((name, expected, *key_type, public))
 }
 
@@ -56,8 +59,8 @@ mod tests {
             let key: Vec<u8> = std::iter::once(key_type).chain(vec![7; length]).collect();
             format!("w+{:08x}+{}", signed_note::key_id("w", &key), STANDARD.encode(&key))
         };
-        assert!(is_verifier_key(&encode(4, 32)), "of a witness");
-        for other in [encode(6, 32), encode(1, 31), encode(1, 0), "data/keys".to_owned(), String::new()] {
+        assert_eq!(read_verifier_key(&encode(4, 32)).unwrap().2, COSIGNER);
+        for other in [encode(4, 32), encode(1, 31), encode(1, 0), "data/keys".to_owned(), String::new()] {
             assert!(!is_verifier_key(&other), "{other}");
         }
     }

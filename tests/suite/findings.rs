@@ -258,7 +258,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[audit]\ncheckpoints = [{ witness = \"https://w.example\" }]", "needs `key`", "`name+id+base64`"),
     (
         "[audit]\ncheckpoints = [{ witness = \"https://w.example\", key = \"k\" }]",
-        "not a verifier key",
+        "not the verifier key of a witness",
         "`name+id+base64`",
     ),
     ("[audit]\ncheckpoints = [{ file = \"c\", key = \"k\" }]", "verifier key of a witness", "take it out"),

@@ -11,7 +11,7 @@ use crate::config::files::existing;
 use crate::config::http_url::HttpUrl;
 use crate::config::tls::TlsError;
 use crate::config::tls_client::{ClientTlsFiles, client};
-use crate::disclosure;
+use crate::disclosure::{self, WitnessKey};
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 
@@ -38,7 +38,7 @@ pub enum CheckpointSink {
         /// Its server.
         server: SinkServer,
         /// The verifier key of its cosignatures.
-        key: String,
+        key: WitnessKey,
     },
 }
 
@@ -116,13 +116,11 @@ pub(super) fn checkpoint_sink(
             let Some(key) = key else {
                 return find("a witness needs `key`", url.at, "`key` is its verifier key, `name+id+base64`");
             };
-            if !disclosure::is_verifier_key(key.value) {
-                return find("this is not a verifier key", key.at, "it has the form `name+id+base64`");
-            }
-            Some(CheckpointSink::Witness {
-                server: server(part, &url, ca.as_ref())?,
-                key: key.value.to_owned(),
-            })
+            let Some(read) = WitnessKey::parse(key.value) else {
+                let hint = "it has the form `name+id+base64`, with an Ed25519 key for cosignatures";
+                return find("this is not the verifier key of a witness", key.at, hint);
+            };
+            Some(CheckpointSink::Witness { server: server(part, &url, ca.as_ref())?, key: read })
         }
         (None, None, None, None) | (_, _, _, _) => find(
             "a sink has one of `log`, `file`, `webhook` and `witness`",

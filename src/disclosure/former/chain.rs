@@ -31,6 +31,10 @@ impl Chain {
         self.0.to_hex().to_string()
     }
 
+    pub(super) fn to_bytes(self) -> [u8; 32] {
+        *self.0.as_bytes()
+    }
+
     /// Returns the chain value after a record, given its line up to the seal.
     fn next(self, unsealed: &[u8]) -> Chain {
         let mut hasher = blake3::Hasher::new();

@@ -25,6 +25,7 @@ mod record;
 mod recovery;
 mod segment;
 mod source;
+mod takeover;
 mod verify;
 mod writer;
 
@@ -50,6 +51,7 @@ pub use merge::{LogSelection, RepeatedDecision, find_decision, fold, is_running,
 pub use record::{DisclosedCategory, Intent, Outcome, Verdict, Window};
 pub use segment::in_use;
 pub use source::{LogSource, overlapping, resolved};
+pub(super) use takeover::{FormerSegments, end_of_former, move_aside};
 pub use verify::{VerificationReport, log_bytes, log_id, verify, verify_with_progress};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};

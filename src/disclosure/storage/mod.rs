@@ -32,7 +32,8 @@ pub use checkpoint::PublishedCheckpoint;
 pub(crate) use journal::JournalReader;
 pub(crate) use tree::RightEdge;
 
-use files::{FileOperations, JournalFile, SystemFiles, remove_if_present, write_durably};
+pub(super) use files::{FileOperations, JournalFile, SystemFiles};
+use files::{remove_if_present, write_durably};
 use layout::{
     BUNDLE, KEPT_CHECKPOINTS, MAX_ORIGIN_BYTES, ORIGIN, details_path, entries_path, journal_path,
     kept_checkpoint_path, tile_path,
@@ -91,6 +92,24 @@ pub enum OpenLogError {
     /// A checkpoint is signed with another key.
     #[error("the disclosure log was written with other keys ({file}): restore its key file", file = .0.display())]
     OtherKeys(PathBuf),
+    /// Recipients have received pseudonyms under another pseudonym key.
+    #[error(
+        "fields were released under another pseudonym key than the key file's ({folder}): restore the key file, or move the folder away to begin a new log, with new pseudonyms",
+        folder = .0.display()
+    )]
+    OtherPseudonyms(PathBuf),
+    /// The configured origin is not the name of a key.
+    #[error("a disclosure log cannot have the origin `{0}`")]
+    BadOrigin(String),
+    /// The random part of the origin cannot be generated.
+    #[error("the operating system provides no random bytes")]
+    Random(#[source] getrandom::Error),
+    /// The thread that writes the log cannot be started.
+    #[error("the log's thread cannot be started")]
+    Thread(#[source] io::Error),
+    /// The log of an earlier version in the folder cannot be moved aside.
+    #[error(transparent)]
+    Former(#[from] super::former::OpenLogError),
     /// The log has another origin than the one that is configured.
     #[error("the disclosure log {folder} has the origin {found}, not {expected}", folder = .folder.display())]
     OtherOrigin {
@@ -163,6 +182,17 @@ pub struct Storage {
     failed: bool,
 }
 
+impl From<ReadError> for OpenLogError {
+    fn from(error: ReadError) -> OpenLogError {
+        match error {
+            ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
+            ReadError::Damaged(file) => {
+                OpenLogError::Inconsistent { file, problem: "the file is missing or damaged" }
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Storage")
@@ -181,7 +211,7 @@ impl Storage {
         Storage::open_with(settings, Arc::new(SystemFiles))
     }
 
-    fn open_with(
+    pub(super) fn open_with(
         settings: StorageSettings,
         files: Arc<dyn FileOperations>,
     ) -> Result<(Storage, Recovered), OpenLogError> {

@@ -1,0 +1,308 @@
+//! Encodes records into entries and appends them, day by day.
+//!
+//! Invariants: the entries of a day begin with a `day` entry and end with padding to a whole bundle, whose checkpoint is
+//! kept; a day is never earlier than the one before, whatever the clock says; what is removed is on record before.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::entry::{
+    BUNDLE, DayStart, Encoder, Entry, FormerLogEnd, ProcessStart, PruningRecord, decode_head,
+};
+use super::former::{FormerSegments, end_of_former, move_aside};
+use super::log::LogSettings;
+use super::record::Record;
+use super::storage::{
+    FileOperations, LogReader, OpenLogError, PublishedCheckpoint, Storage, StorageSettings, WriteFailure,
+    read_origin,
+};
+use crate::keys::Keys;
+use crate::keys::random;
+use crate::retention;
+
+/// Free space in bytes that the disk must have before the log continues; with less, the log would stop again at once.
+const MIN_ROOM: usize = 256 << 10;
+
+/// Writes the entries of one log.
+pub(super) struct EntryWriter {
+    storage: Storage,
+    encoder: Encoder,
+    retention: SignedDuration,
+    gateway: String,
+    pseudonym_key: [u8; 16],
+    /// Number of checkpoints of ends of days.
+    kept_checkpoints: u64,
+    /// The days of the log that still exist: the first entry of each, and its date.
+    days: VecDeque<(u64, Date)>,
+    /// False while the last of `days` is over and the next one has not begun.
+    is_day_open: bool,
+    former: FormerSegments,
+    /// Size of the last checkpoint that was handed on.
+    published: u64,
+}
+
+impl EntryWriter {
+    /// Opens the log, finishes what a crash has interrupted, and records the start of the process.
+    pub(super) fn open(
+        settings: LogSettings,
+        keys: &Keys,
+        files: Arc<dyn FileOperations>,
+        now: Timestamp,
+    ) -> Result<EntryWriter, OpenLogError> {
+        let LogSettings { folder, gateway, durability: _, retention, origin, known_checkpoints } = settings;
+        move_aside(&folder, keys)?;
+        let former = end_of_former(&folder, keys)?;
+        let origin = origin_of(&folder, origin, &gateway)?;
+        let signer = keys.log_signing_key(&origin).map_err(|_| OpenLogError::BadOrigin(origin))?;
+        let settings = StorageSettings { folder: folder.clone(), signer, outside: known_checkpoints };
+        let (storage, recovered) = Storage::open_with(settings, files)?;
+        let (days, last_time) = read_days(&folder, keys.pseudonym_check())?;
+        let is_new = recovered.size == 0;
+        let mut writer = EntryWriter {
+            is_day_open: recovered.day_start < recovered.size,
+            kept_checkpoints: recovered.kept_checkpoints,
+            storage,
+            encoder: Encoder::new(keys.subject_pseudonyms()),
+            retention: SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX),
+            gateway,
+            pseudonym_key: keys.pseudonym_check(),
+            days,
+            former: FormerSegments::list(&folder)?,
+            published: 0,
+        };
+        if let Some((_, last)) = writer.days.back().filter(|_| writer.is_day_open) {
+            writer.encoder.continue_day(*last, last_time);
+        }
+        let former = former.filter(|_| is_new);
+        writer.begin(recovered.unclean, recovered.torn_bytes, former, now).map_err(
+            |failure| match failure {
+                WriteFailure::RolledBack(source) | WriteFailure::Permanent(source) => {
+                    OpenLogError::Io { path: folder, doing: "written to", source }
+                }
+            },
+        )?;
+        Ok(writer)
+    }
+
+    fn begin(
+        &mut self,
+        unclean: bool,
+        torn_bytes: u64,
+        former: Option<FormerLogEnd>,
+        now: Timestamp,
+    ) -> Result<(), WriteFailure> {
+        self.change_day_if_due(now)?;
+        if self.days.back().is_some_and(|(_, day)| midnight(*day) > now) {
+            tracing::warn!("the clock is behind the disclosure log: records are added to its last day");
+        }
+        let (offset, mut entries) = (self.offset(), Vec::new());
+        let version = env!("CARGO_PKG_VERSION");
+        let start = ProcessStart { gateway: &self.gateway, version, unclean, torn_bytes, former };
+        self.encoder.start(offset, &start, now, &mut entries);
+        self.append_durably(&entries)?;
+        self.remove_expired(now)
+    }
+
+    /// Appends records: all of them or none. Begins a day if it is time, also without records.
+    pub(super) fn write<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        now: Timestamp,
+    ) -> Result<(), WriteFailure> {
+        self.change_day_if_due(now)?;
+        let mut entries = Vec::new();
+        self.encode(records, now, &mut entries);
+        self.storage.append(&entries)
+    }
+
+    /// Continues after a failed write: appends a `resume` entry and these records, and makes them durable.
+    pub(super) fn resume<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), WriteFailure> {
+        self.storage.check_room(MIN_ROOM)?;
+        self.change_day_if_due(now)?;
+        let mut entries = Vec::new();
+        self.encoder.resume(self.offset(), since, now, &mut entries);
+        self.encode(records, now, &mut entries);
+        self.append_durably(&entries)
+    }
+
+    /// Records that the process ends.
+    pub(super) fn stop(&mut self, now: Timestamp) -> Result<(), WriteFailure> {
+        let mut entries = Vec::new();
+        self.encoder.stop(now, &mut entries);
+        self.append_durably(&entries)
+    }
+
+    /// Publishes everything and releases the folder.
+    pub(super) fn close(self) -> io::Result<()> {
+        self.storage.close()
+    }
+
+    /// Makes durable what was appended.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.storage.sync()
+    }
+
+    /// Publishes what was appended, which must be durable.
+    pub(super) fn publish(&mut self) -> io::Result<PublishedCheckpoint> {
+        let checkpoint = self.storage.publish()?;
+        self.published = self.storage.published();
+        Ok(checkpoint)
+    }
+
+    /// Returns the number of entries that no result of [`EntryWriter::publish`] covers yet.
+    pub(super) fn unpublished(&self) -> u64 {
+        self.storage.size().saturating_sub(self.published)
+    }
+
+    /// Returns the distance of the next entry from the first one of its day.
+    fn offset(&self) -> u64 {
+        self.storage.size().saturating_sub(self.storage.day_start())
+    }
+
+    fn encode<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        now: Timestamp,
+        entries: &mut Vec<Entry>,
+    ) {
+        let offset = self.offset();
+        for record in records {
+            self.encoder.encode(record, now, offset + entries.len() as u64, entries);
+        }
+    }
+
+    fn append_durably(&mut self, entries: &[Entry]) -> Result<(), WriteFailure> {
+        self.storage.append(entries)?;
+        self.storage.sync().map_err(WriteFailure::Permanent)
+    }
+
+    /// Ends the day and begins the next one, if the day of the clock is later. After a failure the next call goes on where
+    /// this one stopped.
+    fn change_day_if_due(&mut self, now: Timestamp) -> Result<(), WriteFailure> {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let last = self.days.back().copied();
+        if self.is_day_open && last.is_some_and(|(_, last)| today <= last) {
+            return Ok(());
+        }
+        // Once its padding is written a day is over, even if the clock is set back meanwhile.
+        self.is_day_open = false;
+        if self.storage.day_start() < self.storage.size() {
+            self.end_day()?;
+        }
+        let next = last.and_then(|(_, last)| last.tomorrow().ok());
+        let day = next.map_or(today, |next| next.max(today));
+        let mut entries = Vec::new();
+        let first = self.storage.size();
+        let day_start = DayStart {
+            gateway: &self.gateway,
+            checkpoints: self.kept_checkpoints,
+            pseudonym_key: self.pseudonym_key,
+        };
+        self.encoder.begin_day(day, &day_start, &mut entries);
+        self.append_durably(&entries)?;
+        self.days.push_back((first, day));
+        self.is_day_open = true;
+        if let Some((_, last)) = last {
+            warn_about_clock(midnight(last), now, self.retention);
+            return self.remove_expired(now);
+        }
+        Ok(())
+    }
+
+    /// Fills the last bundle, and keeps the checkpoint of the day's end.
+    fn end_day(&mut self) -> Result<(), WriteFailure> {
+        let missing = (BUNDLE - self.storage.size() % BUNDLE) % BUNDLE;
+        let mut entries = Vec::new();
+        self.encoder.padding(missing, &mut entries);
+        self.append_durably(&entries)?;
+        self.storage.end_day().map_err(WriteFailure::RolledBack)?;
+        self.kept_checkpoints += 1;
+        Ok(())
+    }
+
+    /// Removes the days that ended before the retention period, and segments of an earlier version's log. The removal is on
+    /// record, and the record is durable and published, before anything is deleted.
+    fn remove_expired(&mut self, now: Timestamp) -> Result<(), WriteFailure> {
+        let begun: Vec<Timestamp> =
+            self.former.begun().chain(self.days.iter().map(|(_, date)| midnight(*date))).collect();
+        // A day or a segment ended when the next one began.
+        let expired = retention::newest_past(&begun, now, self.retention).unwrap_or(0);
+        let segments = expired.min(self.former.len());
+        let days = expired - segments;
+        let Some((below, _)) = self.days.get(days).copied().filter(|_| expired > 0) else { return Ok(()) };
+        let mut entries = Vec::new();
+        let pruning = PruningRecord { below, former_segments: segments as u64 };
+        self.encoder.pruning(pruning, now, &mut entries);
+        self.append_durably(&entries)?;
+        if days > 0
+            && let Err(error) = self.storage.prune(below)
+        {
+            tracing::warn!(%error, "expired days of the disclosure log are kept until the next start");
+            return Ok(());
+        }
+        self.days.drain(..days);
+        self.former.remove_oldest(segments);
+        Ok(())
+    }
+}
+
+/// Returns the origin of the log in a folder, the configured one for a new log, or else one of the gateway's name and
+/// random digits.
+fn origin_of(folder: &Path, configured: Option<String>, gateway: &str) -> Result<String, OpenLogError> {
+    if let Some(configured) = configured {
+        return Ok(configured);
+    }
+    let read = |source| OpenLogError::Io { path: folder.to_owned(), doing: "read", source };
+    if let Some(origin) = read_origin(folder).map_err(read)? {
+        return Ok(origin);
+    }
+    let digits = random::bits().map_err(OpenLogError::Random)?;
+    Ok(format!("{gateway}/{digits:032x}"))
+}
+
+/// Returns the first entries and the dates of a log's days, and the time of its last entry.
+fn read_days(folder: &Path, pseudonym_key: [u8; 16]) -> Result<(VecDeque<(u64, Date)>, u64), OpenLogError> {
+    let damaged = || OpenLogError::Inconsistent {
+        file: folder.to_owned(),
+        problem: "the first entry of a day is not that of a day",
+    };
+    let mut reader = LogReader::open(folder)?;
+    let mut days = VecDeque::new();
+    for first in reader.days().to_vec() {
+        let Some(entry) = reader.entry(first)? else { continue };
+        let head = decode_head(&entry.leaf).map_err(|_| damaged())?;
+        if head.pseudonym_key.is_some_and(|key| key != pseudonym_key) {
+            return Err(OpenLogError::OtherPseudonyms(folder.to_owned()));
+        }
+        days.push_back((first, head.day().ok_or_else(damaged)?));
+    }
+    let last = reader.size().checked_sub(1).map(|last| reader.entry(last)).transpose()?.flatten();
+    let time = last.and_then(|entry| Some(decode_head(&entry.leaf).ok()?.time));
+    Ok((days, time.unwrap_or(0)))
+}
+
+fn midnight(date: Date) -> Timestamp {
+    date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |start| start.timestamp())
+}
+
+/// Warns if the clock is so far ahead of the log that the time in between does not count towards retention.
+fn warn_about_clock(before: Timestamp, now: Timestamp, retention: SignedDuration) {
+    let ahead = now.duration_since(before);
+    if ahead > retention::longest_gap(retention) {
+        tracing::warn!(
+            days = ahead.as_hours() / 24,
+            "the clock is far ahead of the disclosure log: the time in between does not count towards retention"
+        );
+    }
+}

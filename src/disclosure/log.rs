@@ -1,0 +1,257 @@
+//! The log that a gateway writes: what records, and how it waits for the disk.
+//!
+//! Invariants:
+//! * With the durability `before-release`, a record is durable when its future resolves, and no data that the record
+//!   describes leave earlier.
+//! * While records cannot be written, none is acknowledged. After a failure that may have lost a record, none is
+//!   acknowledged again.
+//! * Once the future of a record was polled and there was room, the record is queued: dropping the future does not take
+//!   it back.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use super::entry_writer::EntryWriter;
+use super::queue::{LogQueue, QueuedRecord, Room};
+use super::record::{ExchangeHead, Record};
+use super::storage::{FileOperations, OpenLogError, PublishedCheckpoint, SystemFiles};
+use super::writer::{Clock, LogThread};
+use crate::keys::Keys;
+use crate::log_limit::LogLimit;
+
+/// The condition under which a record counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The record survives a power failure.
+    BeforeRelease,
+    /// The record is queued for the log's thread, which makes it durable within about 50 ms.
+    Batched,
+}
+
+/// An error of a log that cannot accept records, for the moment or for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disclosure log cannot be written")]
+pub struct LogError;
+
+/// The properties of a log that is opened for writing.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// Folder of the log; it is created if necessary.
+    pub folder: PathBuf,
+    /// The gateway's name, which each day of the log states.
+    pub gateway: String,
+    /// The condition under which a record counts as written.
+    pub durability: Durability,
+    /// Age at which whole days are removed.
+    pub retention: Duration,
+    /// The origin of a new log, and the one that an existing log must have. `None`: a new log gets the gateway's name and
+    /// random digits, and an existing log keeps its own.
+    pub origin: Option<String>,
+    /// Files outside of the folder that hold an earlier checkpoint of the log, with which it is compared.
+    pub known_checkpoints: Vec<PathBuf>,
+}
+
+/// State shared between the log and its thread.
+#[derive(Debug, Default)]
+pub(super) struct LogState {
+    pub(super) queue: LogQueue,
+    /// True after a failure that may have lost a record; it stays true.
+    failed: AtomicBool,
+    /// True while nothing can be written and nothing was lost.
+    paused: AtomicBool,
+    /// Number of records written since the log was opened.
+    written: AtomicU64,
+    /// Time of the first write that no published checkpoint covers.
+    uncovered: Mutex<Option<Instant>>,
+}
+
+impl LogState {
+    pub(super) fn count_written(&self, records: usize) {
+        self.written.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that entries were written, which no checkpoint covers.
+    pub(super) fn set_uncovered(&self, since: Instant) {
+        self.uncovered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(since);
+    }
+
+    /// Notes that a checkpoint covers everything.
+    pub(super) fn set_covered(&self) {
+        *self.uncovered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_writable(&self) -> bool {
+        !self.failed.load(Ordering::SeqCst) && !self.paused.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
+    }
+
+    pub(super) fn set_failed(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        self.queue.close_room();
+    }
+}
+
+/// The open log of one gateway.
+pub struct Log {
+    folder: PathBuf,
+    state: Arc<LogState>,
+    durability: Durability,
+    checkpoints: watch::Receiver<Option<Arc<PublishedCheckpoint>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Opens the log in a folder, or begins a new one, and removes what is older than the retention period. A log of an
+    /// earlier version in the folder is moved aside; the new one begins with the hash of its end.
+    ///
+    /// # Errors
+    /// [`OpenLogError`]. An inconsistent log is not continued.
+    pub fn open(settings: LogSettings, keys: &Keys) -> Result<Log, OpenLogError> {
+        Log::open_with(settings, keys, Arc::new(SystemFiles), Timestamp::now)
+    }
+
+    pub(super) fn open_with(
+        settings: LogSettings,
+        keys: &Keys,
+        files: Arc<dyn FileOperations>,
+        clock: Clock,
+    ) -> Result<Log, OpenLogError> {
+        let (folder, durability) = (settings.folder.clone(), settings.durability);
+        let (publish, checkpoints) = watch::channel(None);
+        let writer = EntryWriter::open(settings, keys, files, clock())?;
+        let state = Arc::new(LogState::default());
+        let writer = LogThread::new(writer, clock, publish, Arc::clone(&state));
+        let thread = std::thread::Builder::new()
+            .name("disclosure-log".to_owned())
+            .spawn(|| writer.run())
+            .map_err(OpenLogError::Thread)?;
+        Ok(Log { folder, state, durability, checkpoints, thread: Some(thread) })
+    }
+
+    /// Records something, and waits until the record is as durable as configured.
+    ///
+    /// # Errors
+    /// [`LogError`]: what the record describes must not leave.
+    pub fn append(&self, record: Record) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        let (state, durability) = (Arc::clone(&self.state), self.durability);
+        async move {
+            let room = state.queue.room_for(&record).await?;
+            if !state.is_writable() {
+                state.queue.release(room);
+                return Err(LogError);
+            }
+            let (acknowledge, durable) = match durability {
+                Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
+                Durability::Batched => (None, None),
+            };
+            state.queue.push(QueuedRecord { record: Some(record), acknowledge, room })?;
+            match durable {
+                Some(durable) => durable.await.unwrap_or(Err(LogError)),
+                // Queuing is enough if the thread is still able to write.
+                None if state.is_writable() => Ok(()),
+                None => Err(LogError),
+            }
+        }
+    }
+
+    /// Records something that has already happened, without waiting. Such records take no room in the queue; there is at
+    /// most one for each open exchange.
+    pub fn append_detached(&self, record: Record) {
+        self.push_detached(record, Room::default());
+    }
+
+    /// Records a refusal, without waiting. If refusals arrive faster than they can be written, the surplus is dropped with
+    /// a warning.
+    pub fn refuse(&self, head: Arc<ExchangeHead>, code: &'static str) {
+        let record = Record::Refusal(head, code);
+        match self.state.queue.room_for_refusal(&record) {
+            Some(room) => self.push_detached(record, room),
+            None => {
+                static UNRECORDED: LogLimit = LogLimit::new();
+                if let Some(count) = UNRECORDED.admit() {
+                    tracing::warn!(
+                        count,
+                        "refusals arrive faster than the disclosure log can write them: they are not recorded"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Waits until every record that was queued before this call is durable, and readable in the folder.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (acknowledge, done) = oneshot::channel();
+        let waiting = QueuedRecord { acknowledge: Some(acknowledge), ..QueuedRecord::default() };
+        let queued = self.state.queue.push(waiting);
+        async move {
+            if queued.is_ok() {
+                let _ = done.await;
+            }
+        }
+    }
+
+    /// Returns the last published checkpoint, and tells of each later one. `None` before the first publication.
+    pub fn checkpoints(&self) -> watch::Receiver<Option<Arc<PublishedCheckpoint>>> {
+        self.checkpoints.clone()
+    }
+
+    /// Returns the time for which the log has had entries that no published checkpoint covers.
+    pub fn uncovered_for(&self) -> Duration {
+        let since = *self.state.uncovered.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// True if records can be written. False while a failure that loses nothing lasts, and for good after a failure
+    /// that may have lost a record.
+    pub fn healthy(&self) -> bool {
+        self.state.is_writable()
+    }
+
+    /// True while the thread that writes the log runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Returns the number of records written since the log was opened.
+    pub fn records_written(&self) -> u64 {
+        self.state.written.load(Ordering::Relaxed)
+    }
+
+    /// Returns the folder of the log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn push_detached(&self, record: Record, room: Room) {
+        // A failed log accepts nothing. It has reported the failure, and nothing personal leaves any more.
+        let _ = self.state.queue.push(QueuedRecord { record: Some(record), acknowledge: None, room });
+    }
+}
+
+impl Drop for Log {
+    /// Makes queued records durable, publishes them and releases the folder's lock before it returns.
+    fn drop(&mut self) {
+        self.state.queue.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Disks that are slow, full or broken.
+
+use std::io;
+use std::sync::Condvar;
+
+use super::*;
+use crate::disclosure::storage::JournalFile;
+
+/// A disk that can be blocked and filled.
+#[derive(Default)]
+struct Disk {
+    state: Mutex<DiskState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DiskState {
+    held: bool,
+    full: bool,
+    /// Writes cannot be rolled back.
+    stuck: bool,
+    /// Files besides the journal cannot be written.
+    unpublishable: bool,
+    syncs: usize,
+}
+
+struct DiskFiles(Arc<Disk>);
+
+struct DiskJournal(Arc<Disk>, Box<dyn JournalFile>);
+
+impl DiskFiles {
+    fn check(&self) -> io::Result<()> {
+        let state = self.0.state.lock().unwrap();
+        if state.full || state.unpublishable { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl FileOperations for DiskFiles {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.create_folder(path)
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.check()?;
+        SystemFiles.write(path, content)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check()?;
+        SystemFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.remove(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.remove_folder(path)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.sync(path)
+    }
+
+    fn sync_everything(&self, folder: &Path) -> io::Result<()> {
+        SystemFiles.sync_everything(folder)
+    }
+
+    fn open_journal(&self, path: &Path) -> io::Result<Box<dyn JournalFile>> {
+        Ok(Box::new(DiskJournal(Arc::clone(&self.0), SystemFiles.open_journal(path)?)))
+    }
+}
+
+impl JournalFile for DiskJournal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.0.state.lock().unwrap().full {
+            // Writes what fits, as a real disk does.
+            self.1.write(&bytes[..bytes.len() / 2])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.1.write(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let state = self.0.state.lock().unwrap();
+        let mut state = self.0.changed.wait_while(state, |state| state.held).unwrap();
+        state.syncs += 1;
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        if self.0.state.lock().unwrap().stuck {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.1.truncate(length)
+    }
+}
+
+fn over(disk: &Arc<Disk>, folder: &Folder, keys: &Keys, durability: Durability) -> Log {
+    let settings = LogSettings { durability, ..settings(folder) };
+    Log::open_with(settings, keys, Arc::new(DiskFiles(Arc::clone(disk))), Timestamp::now).unwrap()
+}
+
+fn set(disk: &Disk, change: impl FnOnce(&mut DiskState)) {
+    change(&mut disk.state.lock().unwrap());
+    disk.changed.notify_all();
+}
+
+#[tokio::test]
+async fn records_are_acknowledged_when_durable_and_waiting_records_share_a_sync() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::BeforeRelease);
+    let before = disk.state.lock().unwrap().syncs;
+    set(&disk, |state| state.held = true);
+    let waiting: Vec<_> = (0..100).map(|n| tokio::spawn(log.append(exchange(&keys, n)))).collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(waiting.iter().all(|record| !record.is_finished()));
+    set(&disk, |state| state.held = false);
+    for record in waiting {
+        record.await.unwrap().unwrap();
+    }
+    assert!(disk.state.lock().unwrap().syncs - before <= 10, "a hundred records, a few syncs");
+}
+
+#[tokio::test]
+async fn a_journal_that_was_moved_or_removed_accepts_no_record() {
+    for rename in [true, false] {
+        let (folder, keys) = (folder(), Keys::random().unwrap());
+        let log = open(&folder, &keys);
+        log.append(exchange(&keys, 1)).await.unwrap();
+        let mut journals = std::fs::read_dir(folder.path.join("journal")).unwrap();
+        let journal = journals.next().unwrap().unwrap().path();
+        if rename {
+            std::fs::rename(&journal, folder.outer.path().join("away")).unwrap();
+        } else {
+            std::fs::remove_file(&journal).unwrap();
+        }
+        assert_eq!(log.append(exchange(&keys, 2)).await, Err(LogError));
+        assert!(!log.healthy() && log.is_running());
+    }
+}
+
+#[tokio::test]
+async fn after_a_write_that_cannot_be_rolled_back_every_record_fails() {
+    for durability in [Durability::BeforeRelease, Durability::Batched] {
+        let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let log = over(&disk, &folder, &keys, durability);
+        log.append(exchange(&keys, 1)).await.unwrap();
+        log.flush().await;
+        set(&disk, |state| (state.full, state.stuck) = (true, true));
+        let first = log.append(exchange(&keys, 2)).await;
+        if durability == Durability::BeforeRelease {
+            assert_eq!(first, Err(LogError));
+        }
+        log.flush().await;
+        assert!(!log.healthy());
+        set(&disk, |state| (state.full, state.stuck) = (false, false));
+        assert_eq!(log.append(exchange(&keys, 3)).await, Err(LogError), "even if there is space again");
+        log.append_detached(close(1, Outcome::Aborted));
+        drop(log);
+        drop(open(&folder, &keys));
+        assert_eq!(decisions(&folder.path), [id(1)], "the incomplete write is cut off");
+        check_names(&folder.path);
+        let mut unclean = Vec::new();
+        each_head(&folder.path, |_, head| {
+            unclean.extend((head.kind == EntryKind::Start).then_some((head.unclean, head.torn_bytes > 0)));
+        });
+        assert_eq!(unclean, [(false, false), (true, true)]);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_pauses_the_log_until_there_is_space_again() {
+    for durability in [Durability::BeforeRelease, Durability::Batched] {
+        let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let log = over(&disk, &folder, &keys, durability);
+        log.append(exchange(&keys, 1)).await.unwrap();
+        log.flush().await;
+        set(&disk, |state| state.full = true);
+        // Its names are lost with it.
+        let mut other = ExchangeHead::clone(&head(2));
+        other.recipient = "other".into();
+        let left = log.append(Record::Exchange(Arc::new(other.clone()), disclosure(&keys, "carol"))).await;
+        log.flush().await;
+        assert!(!log.healthy());
+        assert_eq!(log.append(exchange(&keys, 3)).await, Err(LogError));
+        log.append_detached(close(1, Outcome::Aborted));
+        set(&disk, |state| state.full = false);
+        until(|| log.healthy()).await;
+        other.decision = id(4);
+        log.append(Record::Exchange(Arc::new(other), disclosure(&keys, "carol"))).await.unwrap();
+        drop(log);
+        check_names(&folder.path);
+        // A record that was accepted before the disk was found full may describe what has left: it is kept.
+        let accepted = left.is_ok().then_some(id(2));
+        let expected: Vec<_> = [id(1)].into_iter().chain(accepted).chain([id(1), id(4)]).collect();
+        assert_eq!(decisions(&folder.path), expected, "{durability:?}");
+        assert!(kinds(&folder.path).contains(&EntryKind::Resume));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_can_be_closed() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::BeforeRelease);
+    set(&disk, |state| state.full = true);
+    let unpolled = log.append(exchange(&keys, 1));
+    assert!(log.append(exchange(&keys, 2)).await.is_err());
+    drop(log);
+    assert!(unpolled.await.is_err());
+    drop(open(&folder, &keys));
+    assert_eq!(decisions(&folder.path), []);
+}
+
+#[tokio::test]
+async fn records_are_accepted_while_nothing_can_be_published() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::BeforeRelease);
+    set(&disk, |state| state.unpublishable = true);
+    for n in 0..600 {
+        log.append(exchange(&keys, n)).await.unwrap();
+    }
+    assert!(log.healthy() && log.uncovered_for() > Duration::ZERO);
+    set(&disk, |state| state.unpublishable = false);
+    until(|| log.uncovered_for() == Duration::ZERO).await;
+    drop(log);
+    assert_eq!(decisions(&folder.path).len(), 600);
+}
+
+#[tokio::test]
+async fn a_day_that_cannot_be_ended_is_ended_later() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    at("2026-01-01T23:59:00Z");
+    let files = Arc::new(DiskFiles(Arc::clone(&disk)));
+    let log = Log::open_with(settings(&folder), &keys, files, clock).unwrap();
+    log.append(exchange(&keys, 1)).await.unwrap();
+    set(&disk, |state| state.unpublishable = true);
+    at("2026-01-02T00:00:01Z");
+    assert!(log.append(exchange(&keys, 2)).await.is_err());
+    assert!(!log.healthy());
+    at("2026-01-01T23:59:59Z");
+    set(&disk, |state| state.unpublishable = false);
+    until(|| log.healthy()).await;
+    log.append(exchange(&keys, 3)).await.unwrap();
+    drop(log);
+    check_names(&folder.path);
+    assert_eq!(decisions(&folder.path), [id(1), id(3)]);
+    assert_eq!(LogReader::open(&folder.path).unwrap().days(), [0, 256]);
+}

@@ -1,0 +1,142 @@
+//! A log of an earlier version in the folder is moved aside and continued.
+
+use super::*;
+use crate::disclosure::former;
+
+/// Writes an old log of five refusals. Returns the checkpoint of its end.
+fn old_log(folder: &Folder, keys: &Keys) -> former::Checkpoint {
+    let log = former::Log::open(&folder.path, keys, "gateway-1", former::Durability::BeforeRelease, YEAR);
+    let log = log.unwrap();
+    for n in 0..5 {
+        log.refused(&former_intent(&id(n).to_string()), "no-rule-permits");
+    }
+    drop(log);
+    former::verify(&folder.path, Some(&keys.log_tags()), None).unwrap().checkpoint.unwrap()
+}
+
+fn former_intent(decision: &str) -> former::Intent<'static> {
+    former::Intent {
+        decision: decision.into(),
+        time: "2026-11-21T23:59:59.5Z".parse().unwrap(),
+        recipient: "acme".into(),
+        actor: None,
+        purpose: "support".into(),
+        declared: None,
+        case: None,
+        route: "customers".into(),
+        operation: Operation::Disclose,
+        policy: "r1".into(),
+        position: Position(3),
+        stale: false,
+        factors: Vec::new().into(),
+    }
+}
+
+/// Returns the ends of old logs that start entries state.
+fn ends(folder: &Path) -> Vec<(String, u64, String)> {
+    let mut ends = Vec::new();
+    each_head(folder, |_, head| {
+        ends.extend(
+            head.former_end()
+                .map(|end| (end.log, end.records, blake3::Hash::from_bytes(end.chain).to_hex().to_string())),
+        );
+    });
+    ends
+}
+
+fn segments(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder).map_or(0, |files| {
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "jsonl")).count()
+    });
+    files
+}
+
+#[test]
+fn an_old_log_is_moved_aside_and_its_end_is_on_record() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let end = old_log(&folder, &keys);
+    for _ in 0..2 {
+        drop(open(&folder, &keys));
+        assert_eq!(ends(&folder.path), [(end.log.clone(), end.records, end.chain.clone())]);
+        assert_eq!((segments(&folder.path), segments(&folder.path.join("former"))), (0, 1));
+        assert!(folder.path.join("former/head").is_file());
+        assert!(!folder.outer.path().join("audit.head").exists());
+    }
+    let former = former::verify(&folder.path.join("former"), Some(&keys.log_tags()), Some(&end));
+    assert_eq!(former.unwrap().checkpoint, Some(end));
+}
+
+#[test]
+fn a_move_that_was_interrupted_is_finished() {
+    let (at, keys) = (folder(), Keys::random().unwrap());
+    old_log(&at, &keys);
+    // A second process began a second segment.
+    let end = old_log(&at, &keys);
+    assert_eq!(segments(&at.path), 2);
+    let former_folder = at.path.join("former");
+    for moved in 0..=2 {
+        let copied = folder();
+        copy(&at.path, &copied.path);
+        std::fs::copy(at.outer.path().join("audit.head"), copied.outer.path().join("audit.head")).unwrap();
+        let former_folder = copied.path.join("former");
+        std::fs::create_dir(&former_folder).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(&at.path).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        for name in &names[..moved] {
+            std::fs::rename(copied.path.join(name), former_folder.join(name)).unwrap();
+        }
+        drop(open(&copied, &keys));
+        assert_eq!(ends(&copied.path), [(end.log.clone(), end.records, end.chain.clone())], "{moved}");
+        assert_eq!((segments(&copied.path), segments(&former_folder)), (0, 2));
+    }
+    assert!(!former_folder.exists());
+}
+
+#[test]
+fn an_old_log_that_does_not_verify_is_not_moved() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    old_log(&folder, &keys);
+    let other = Log::open(settings(&folder), &Keys::random().unwrap());
+    assert!(matches!(other, Err(OpenLogError::Former(former::OpenLogError::OtherKeys(_)))));
+    let name = "00000000000000000000.jsonl";
+    let text = std::fs::read_to_string(folder.path.join(name)).unwrap();
+    std::fs::write(folder.path.join(name), text.replacen("acme", "acmE", 1)).unwrap();
+    let changed = Log::open(settings(&folder), &keys);
+    assert!(matches!(changed, Err(OpenLogError::Former(former::OpenLogError::Inconsistent { .. }))));
+    assert_eq!(segments(&folder.path), 1);
+}
+
+#[test]
+fn an_old_log_that_appears_later_is_refused() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    drop(open(&folder, &keys));
+    std::fs::write(folder.path.join("00000000000000000000.jsonl"), "{}\n").unwrap();
+    assert!(Log::open(settings(&folder), &keys).is_err());
+    assert_eq!(segments(&folder.path), 1);
+}
+
+#[tokio::test]
+async fn segments_of_an_old_log_expire_like_days() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    old_log(&folder, &keys);
+    let began = Timestamp::now();
+    let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
+    *NOW.lock().unwrap() = Some(began);
+    let log = open_at(LogSettings { retention: ten_days, ..settings(&folder) }, &keys, clock);
+    for day in 0..=11 {
+        *NOW.lock().unwrap() = Some(began + (24 * day).hours());
+        log.append(exchange(&keys, day as u64)).await.unwrap();
+        assert_eq!(segments(&folder.path.join("former")), usize::from(day < 10), "{day}");
+    }
+    drop(log);
+    assert!(!folder.path.join("former").exists());
+    let mut removed = Vec::new();
+    each_head(&folder.path, |_, head| removed.extend(head.below.map(|below| (below, head.former_segments))));
+    assert_eq!(removed.first(), Some(&(0, 1)));
+    assert_eq!(decisions(&folder.path).len(), 11, "the first day of the log goes a day later");
+}
