@@ -511,8 +511,18 @@ impl GatewayProcess {
 
     /// Bytes of the disclosure log.
     fn log_bytes(&self) -> u64 {
-        let files = std::fs::read_dir(self.folder.path().join("data/audit")).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        let (mut folders, mut bytes) = (vec![self.folder.path().join("data/audit")], 0);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    // A file may have been replaced meanwhile.
+                    false => bytes += entry.metadata().map_or(0, |file| file.len()),
+                }
+            }
+        }
+        bytes
     }
 }
 

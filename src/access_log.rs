@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use ulid::Ulid;
 
 use crate::log_limit::LogLimit;
 use crate::retention;
@@ -23,7 +24,8 @@ pub struct AccessLogLine<'a> {
     /// End of the exchange.
     pub time: Timestamp,
     /// The decision's id.
-    pub decision: &'a str,
+    #[serde(serialize_with = "display")]
+    pub decision: Ulid,
     /// The recipient's configured name.
     pub recipient: &'a str,
     /// The accepted purpose.
@@ -36,6 +38,10 @@ pub struct AccessLogLine<'a> {
     pub milliseconds: u64,
     /// Size in bytes of the body that was released.
     pub bytes: u64,
+}
+
+fn display<S: Serializer>(decision: &Ulid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(decision)
 }
 
 /// Writes lines, or nothing if no folder is configured.
@@ -150,10 +156,12 @@ fn day(now: Timestamp) -> Date {
 mod tests {
     use super::*;
 
+    const DECISION: &str = "01KB7Z9M2Q8R5T3V6W1X4Y0ZAB";
+
     fn line(time: &str) -> AccessLogLine<'_> {
         AccessLogLine {
             time: time.parse().unwrap(),
-            decision: "01J",
+            decision: DECISION.parse().unwrap(),
             recipient: "acme",
             purpose: "billing",
             route: "customers",
@@ -185,10 +193,8 @@ mod tests {
         );
         let second = std::fs::read_to_string(folder.path().join("access-2026-11-02.ndjson")).unwrap();
         assert_eq!(second.lines().count(), 2);
-        assert!(
-            second.starts_with(r#"{"time":"2026-11-02T00:00:00Z","decision":"01J","recipient":"acme""#),
-            "{second}"
-        );
+        let begin = format!(r#"{{"time":"2026-11-02T00:00:00Z","decision":"{DECISION}","recipient":"acme""#);
+        assert!(second.starts_with(&begin), "{second}");
 
         // Days on which nothing is written.
         for day in 3..=15 {

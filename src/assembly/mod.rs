@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use ulid::Ulid;
 
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogSection, AuditSection, Config, LimitsSection};
-use crate::disclosure::Log;
+use crate::config::{AccessLogSection, AuditSection, CheckpointSink, Config, LimitsSection};
+use crate::disclosure::{Log, LogSettings};
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
@@ -130,9 +130,8 @@ fn assemble_over(
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?;
-    let AuditSection { directory, durability, retention, intents, .. } = &config.audit;
-    let intents = *intents;
-    let log = Log::open(directory, keys, &config.name, *durability, *retention)?;
+    let intents = config.audit.intents;
+    let log = Log::open(log_settings(&config), keys)?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {
@@ -154,6 +153,23 @@ fn assemble_over(
     Ok(Arc::new(
         shared.with_other_logs(other_logs).with_intents(intents).with_memory(memory, memory_per_recipient),
     ))
+}
+
+/// Returns the properties of the gateway's disclosure log.
+fn log_settings(config: &Config) -> LogSettings {
+    let AuditSection { directory, durability, retention, origin, checkpoints, .. } = &config.audit;
+    let file = |sink: &CheckpointSink| match sink {
+        CheckpointSink::File(file) => Some(file.clone()),
+        CheckpointSink::Log(_) | CheckpointSink::Webhook(_) | CheckpointSink::Witness { .. } => None,
+    };
+    LogSettings {
+        folder: directory.clone(),
+        gateway: config.name.to_string(),
+        durability: *durability,
+        retention: *retention,
+        origin: origin.clone(),
+        known_checkpoints: checkpoints.iter().filter_map(file).collect(),
+    }
 }
 
 /// Makes this process one of the gateways of a shared ledger, and compares it with the others. It compares before it asks for

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
+use super::LogSource;
 use super::entry_writer::EntryWriter;
 use super::queue::{LogQueue, QueuedRecord, Room};
 use super::record::{ExchangeHead, Record};
@@ -105,7 +106,7 @@ impl LogState {
 
 /// The open log of one gateway.
 pub struct Log {
-    folder: PathBuf,
+    source: LogSource,
     state: Arc<LogState>,
     durability: Durability,
     checkpoints: watch::Receiver<Option<Arc<PublishedCheckpoint>>>,
@@ -114,7 +115,7 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Log").field("folder", &self.folder()).finish_non_exhaustive()
     }
 }
 
@@ -134,7 +135,7 @@ impl Log {
         files: Arc<dyn FileOperations>,
         clock: Clock,
     ) -> Result<Log, OpenLogError> {
-        let (folder, durability) = (settings.folder.clone(), settings.durability);
+        let (source, durability) = (LogSource::own(&settings.folder, keys), settings.durability);
         let (publish, checkpoints) = watch::channel(None);
         let writer = EntryWriter::open(settings, keys, files, clock())?;
         let state = Arc::new(LogState::default());
@@ -143,7 +144,7 @@ impl Log {
             .name("disclosure-log".to_owned())
             .spawn(|| writer.run())
             .map_err(OpenLogError::Thread)?;
-        Ok(Log { folder, state, durability, checkpoints, thread: Some(thread) })
+        Ok(Log { source, state, durability, checkpoints, thread: Some(thread) })
     }
 
     /// Records something, and waits until the record is as durable as configured.
@@ -237,7 +238,12 @@ impl Log {
 
     /// Returns the folder of the log.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.source.folder()
+    }
+
+    /// Returns the log as a source of reports.
+    pub fn source(&self) -> &LogSource {
+        &self.source
     }
 
     fn push_detached(&self, record: Record, room: Room) {

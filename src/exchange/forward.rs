@@ -7,8 +7,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
 use jiff::Timestamp;
 
+use super::grant::Grant;
 use super::ledger_policy::{self, LedgerPolicy, RouteTerms};
-use super::{AdmittedExchange, ListenerContext, Refusal, Rejection, request_head};
+use super::{AdmittedExchange, GrantedExchange, ListenerContext, Refusal, Rejection, request_head};
 use crate::decision::{Admitted, UnknownSubject};
 use crate::scrub::PathIdentities;
 
@@ -27,18 +28,6 @@ pub struct RequestBodyLimits {
 }
 
 impl AdmittedExchange {
-    /// The name of the upstream to call.
-    pub fn upstream(&self) -> &Arc<str> {
-        &self.routing.matched.route.upstream
-    }
-
-    /// The bounds of the request's body.
-    pub fn request_body_limits(&self) -> RequestBodyLimits {
-        let ListenerContext { request_timeout, min_body_rate, .. } = *self.context.listener;
-        let max_bytes = self.routing.matched.route.max_request_body;
-        RequestBodyLimits { max_bytes, time: request_timeout, min_rate: min_body_rate }
-    }
-
     /// Builds the head that goes on to the upstream.
     pub(super) fn request_head(&self, parts: &Parts) -> Request<()> {
         let (route, snapshot) = (&self.routing.matched.route, &self.context.snapshot);
@@ -65,10 +54,24 @@ impl AdmittedExchange {
         }
         head
     }
+}
+
+impl GrantedExchange {
+    /// The name of the upstream to call.
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.grant.route().upstream
+    }
+
+    /// The bounds of the request's body.
+    pub fn request_body_limits(&self) -> RequestBodyLimits {
+        let ListenerContext { request_timeout, min_body_rate, .. } = *self.grant.context.listener;
+        let max_bytes = self.grant.route().max_request_body;
+        RequestBodyLimits { max_bytes, time: request_timeout, min_rate: min_body_rate }
+    }
 
     /// True for an operation other than `disclose`, which is judged again when it is carried out.
     pub fn is_operation(&self) -> bool {
-        self.admission.operation.is_some()
+        self.grant.operation.is_some()
     }
 
     /// Decides right before the call whether the upstream may be called. An operation other than `disclose` is judged
@@ -77,27 +80,43 @@ impl AdmittedExchange {
     /// # Errors
     /// The [`Rejection`]: the upstream is not called.
     pub fn authorize_call(&self) -> Result<(), Rejection> {
-        let Some(operation) = &self.admission.operation else { return Ok(()) };
-        match self.judge_operation(operation) {
-            Err(Refusal::SubjectWithheld) if !self.routing.matched.route.hide_existence => {
+        let Some(operation) = &self.grant.operation else { return Ok(()) };
+        match self.grant.judge_operation(operation) {
+            Err(Refusal::SubjectWithheld) if !self.grant.route().hide_existence => {
                 Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT))
             }
             judged => judged.map_err(Rejection::from),
         }
     }
 
+    /// Counts a call of the upstream by the status of its response; `None` if there was no response.
+    pub fn count_call(&self, status: Option<StatusCode>) {
+        let class = match status.map(|status| status.as_u16() / 100) {
+            None => "error",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        };
+        let requests = &self.grant.context.shared.metrics.upstream_requests;
+        requests.with_label_values(&[&**self.upstream(), class]).inc();
+    }
+}
+
+impl Grant {
     fn judge_operation(&self, operation: &Admitted) -> Result<(), Refusal> {
         let ledger = &self.context.shared.ledger;
         if !ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
-        let knowledge = self.admission.while_stale.operation_knowledge(ledger.freshness())?;
-        if ledger.is_suspended(&self.requester.recipient.name) {
+        let knowledge = self.while_stale.operation_knowledge(ledger.freshness())?;
+        if ledger.is_suspended(self.recipient()) {
             return Err(Refusal::RecipientSuspended);
         }
         let failed_reads = ledger.failed_reads();
         let now = Timestamp::now();
-        let case = self.admission.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
+        let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
         let matched = &self.routing.matched;
         let mapping = matched.route.mapping();
         let of_route = mapping.map_or(UnknownSubject::Withhold, |mapping| mapping.unknown_subject);
@@ -116,19 +135,5 @@ impl AdmittedExchange {
             return Err(Refusal::LedgerUnavailable);
         }
         is_permitted.then_some(()).ok_or(Refusal::SubjectWithheld)
-    }
-
-    /// Counts a call of the upstream by the status of its response; `None` if there was no response.
-    pub fn count_call(&self, status: Option<StatusCode>) {
-        let class = match status.map(|status| status.as_u16() / 100) {
-            None => "error",
-            Some(1) => "1xx",
-            Some(2) => "2xx",
-            Some(3) => "3xx",
-            Some(4) => "4xx",
-            Some(_) => "5xx",
-        };
-        let requests = &self.context.shared.metrics.upstream_requests;
-        requests.with_label_values(&[&**self.upstream(), class]).inc();
     }
 }

@@ -1,28 +1,32 @@
 //! The grant of one exchange, on which request and response rest until the end.
 //!
-//! It is made when the intent is recorded. It holds the requester, the purpose, the route, the policy and the open
-//! entry of the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
+//! It is made when the exchange is admitted. It holds the requester, the purpose, the route, the policy and the records of
+//! the exchange on the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
 //! [`Grant::hand_out`] permit this.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::concurrency::ConcurrencyPermit;
-use super::intent::OpenEntry;
+use super::exchange_head::exchange_head;
 use super::ledger_policy::{LedgerPolicy, RouteTerms};
+use super::record::{ExchangeRecord, Extent};
 use super::refuse::RefusedExchange;
 use super::route::{Route, Scrubbing, WithheldReport};
+use super::shared::IntentPolicy;
 use super::stale::{Knowledge, WhileStale};
-use super::window::{ReleaseCount, WindowSummary};
+use super::window::{People, ReleaseCount, WindowSummary};
 use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing};
 use crate::decision::{Admitted, ClassId};
-use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
+use crate::disclosure::LogError;
+use crate::disclosure::record::{CategoryDisclosure, Disclosure, Outcome};
 use crate::keys::Fingerprint;
 use crate::ledger::{Case, Epoch, Freshness, Ledger};
 use crate::scrub::Forms;
+use crate::vocabulary::Operation;
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
@@ -43,16 +47,18 @@ impl CitedCase {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(super) context: ExchangeContext,
-    requester: Requester,
+    pub(super) requester: Requester,
     pub(super) routing: Routing,
     purpose: DeclaredPurpose,
     /// The purpose's name.
     pub(super) purpose_name: Arc<str>,
     admitted: Arc<Admitted>,
-    case: Option<CitedCase>,
+    /// The operation that may be carried out, if it is another than `disclose`.
+    pub(super) operation: Option<Admitted>,
+    pub(super) case: Option<CitedCase>,
     pub(super) report: WithheldReport,
-    /// The open entry of the log. Closing the exchange takes it.
-    entry: Mutex<OpenEntry>,
+    /// The records of the exchange on the log.
+    record: ExchangeRecord,
     /// Counts the exchange as under way.
     _permit: ConcurrencyPermit<Arc<str>>,
     /// The end of the agreement, the policy version or the credential, and the refusal from then on.
@@ -60,22 +66,29 @@ pub(crate) struct Grant {
     /// The recipient in the ledger: its suspension invalidates decisions of the response, like a change of a person.
     recipient_fingerprint: Fingerprint,
     /// The releases that go on while the ledger is stale.
-    while_stale: WhileStale,
+    pub(super) while_stale: WhileStale,
     /// True once the log says of a response that passes unread that it leaves while the ledger is stale.
     is_recorded_as_stale: AtomicBool,
 }
 
 impl Grant {
-    pub(super) fn new(admitted: AdmittedExchange, entry: OpenEntry) -> Grant {
+    pub(super) fn new(admitted: AdmittedExchange) -> Grant {
         let ends = ends(&admitted);
-        let AdmittedExchange { context, requester, routing, purpose, admission, report, permit } = admitted;
-        let purposes = routing.decisions.pack().vocabulary().purposes();
+        let AdmittedExchange { context, requester, routing, mut purpose, admission, report, permit } =
+            admitted;
+        let factors = std::mem::take(&mut purpose.factors);
+        let declaration = purpose.declaration.as_ref();
+        let (route, decisions) = (&routing.matched.route, &routing.decisions);
+        let mut head =
+            exchange_head(&context, &requester, route, decisions, Some(purpose.id), declaration, factors);
+        head.stale = admission.knowledge != Knowledge::Current;
         Grant {
-            purpose_name: Arc::from(purposes.name(purpose.id)),
+            purpose_name: Arc::clone(&head.purpose),
             admitted: admission.release,
+            operation: admission.operation,
             case: admission.case,
             report,
-            entry: Mutex::new(entry),
+            record: ExchangeRecord::new(Arc::clone(&context.shared), Arc::clone(&requester.recipient), head),
             _permit: permit,
             ends,
             while_stale: admission.while_stale,
@@ -164,6 +177,38 @@ impl Grant {
         self.context.shared.ledger.hand_out(since, concerned, accepts, leave)
     }
 
+    /// True if the log has to have an intent before the upstream sees the request.
+    pub(super) fn needs_intent(&self) -> bool {
+        match self.context.shared.intents {
+            IntentPolicy::Always => true,
+            IntentPolicy::Changes => self.route().operation(&self.context.method) != Operation::Disclose,
+        }
+    }
+
+    /// Records that the exchange is about to happen, so that a crash in between is visible.
+    ///
+    /// # Errors
+    /// [`Refusal::AuditUnavailable`]: the upstream may not see the request.
+    pub(super) async fn record_intent(&self) -> Result<(), Refusal> {
+        self.observe_append(self.record.record_intent()).await
+    }
+
+    /// Records an answer without content that is read: an empty one, or one that passes unread.
+    ///
+    /// # Errors
+    /// [`Refusal::AuditUnavailable`] or [`Refusal::LedgerStale`]: the answer may not leave.
+    pub(super) async fn record_unread(&self) -> Result<(), Refusal> {
+        let stale = self.knowledge()? != Knowledge::Current;
+        let is_said = !stale || self.is_recorded_as_stale.load(Ordering::Relaxed);
+        if self.record.is_begun() && is_said {
+            // The closing record says that it is released.
+            return Ok(());
+        }
+        self.record(&WindowSummary { stale, ..WindowSummary::default() }, Extent::Whole).await?;
+        self.is_recorded_as_stale.fetch_or(stale, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Runs `leave`, which hands out a part of a body that passes unread, unless nothing may leave at this moment.
     ///
     /// # Errors
@@ -176,7 +221,7 @@ impl Grant {
         let since = self.epoch();
         self.may_leave(endless)?;
         if self.knowledge()? != Knowledge::Current && !self.is_recorded_as_stale.load(Ordering::Relaxed) {
-            self.record(&WindowSummary { stale: true, ..WindowSummary::default() }).await?;
+            self.record(&WindowSummary { stale: true, ..WindowSummary::default() }, Extent::Part).await?;
             self.is_recorded_as_stale.store(true, Ordering::Relaxed);
         }
         let is_recorded = self.is_recorded_as_stale.load(Ordering::Relaxed);
@@ -238,54 +283,64 @@ impl Grant {
     ///
     /// # Errors
     /// [`Refusal::AuditUnavailable`]: the window may not leave.
-    pub(super) async fn record(&self, window: &WindowSummary) -> Result<(), Refusal> {
-        let began = Instant::now();
-        let appended = self.append(window);
-        let recorded = match appended {
-            Some(appended) => appended.await.map_err(|_| Refusal::AuditUnavailable),
-            None => Err(Refusal::AuditUnavailable),
-        };
-        self.context.shared.metrics.audit_append.observe(began.elapsed().as_secs_f64());
-        recorded
+    pub(super) async fn record(&self, window: &WindowSummary, extent: Extent) -> Result<(), Refusal> {
+        self.count(window);
+        self.observe_append(self.record.disclose(self.disclosure(window), extent)).await
     }
 
-    /// Queues the record of a window; `None` if the exchange is closed.
-    fn append(
+    /// Records that less leaves than is on record, if one record says that the whole answer is released.
+    pub(super) fn record_reduction(&self) {
+        self.record.record_reduction();
+    }
+
+    /// True while the log has no record of the exchange.
+    pub(super) fn is_unrecorded(&self) -> bool {
+        self.record.is_unrecorded()
+    }
+
+    /// Waits for an append, and observes its duration.
+    async fn observe_append(
         &self,
-        window: &WindowSummary,
-    ) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
-        self.count(window);
-        let people = window.distinct_subjects();
-        let record = Window {
-            position: self.context.shared.ledger.position(),
+        appended: impl Future<Output = Result<(), LogError>>,
+    ) -> Result<(), Refusal> {
+        let began = Instant::now();
+        let appended = appended.await;
+        self.context.shared.metrics.audit_append.observe(began.elapsed().as_secs_f64());
+        appended.map_err(|_| Refusal::AuditUnavailable)
+    }
+
+    /// Returns the disclosures of a window as the log records them.
+    fn disclosure(&self, window: &WindowSummary) -> Disclosure {
+        let ledger = &self.context.shared.ledger;
+        let (released, withheld) = window.people();
+        let logged = |people: People| people.into_iter().map(|person| ledger.logged_person(person)).collect();
+        Disclosure {
+            position: ledger.position(),
             stale: window.stale,
             records: window.records,
             withheld_records: window.withheld_records,
+            subjects: logged(released),
+            withheld_subjects: logged(withheld),
             categories: self.categories(window),
-            withheld_subjects: window.withheld_subjects(&people),
-            subjects: people,
-        };
-        let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
-        entry.get().map(|entry| self.context.shared.log.window(entry, &record))
+        }
     }
 
-    /// Takes the open entry of the log; `None` if the exchange is closed.
-    pub(super) fn take_entry(&self) -> Option<Entry> {
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Records how the exchange ended. False if it had ended before.
+    pub(super) fn end(&self, outcome: Outcome) -> bool {
+        self.record.end(outcome)
     }
 
-    /// Closes the exchange on the log as refused, unless it is closed.
-    pub(super) fn close_refused(&self, refusal: Refusal) {
-        let Some(entry) = self.take_entry() else { return };
+    /// Records that the exchange is refused, unless it has ended.
+    pub(super) fn end_refused(&self, refusal: Refusal) {
         // The log gets the refusal that the recipient receives, because the recipient can read its own decisions.
         let hides = self.route().hide_existence;
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
-        self.context.shared.log.close_detached(entry, Outcome::Refused(refusal.code()));
+        self.record.end(Outcome::Refused(refusal.code()));
     }
 
-    /// Refuses an exchange whose intent is on record. Nothing of the response has left.
+    /// Refuses the exchange. Nothing of the response has left.
     pub(super) fn refuse(&self, rejection: Rejection) -> Box<RefusedExchange> {
-        self.close_refused(rejection.refusal);
+        self.end_refused(rejection.refusal);
         let mut refused = RefusedExchange::new(self.context.clone(), rejection);
         refused.requester = Some(self.requester.clone());
         refused.route = Some(Arc::clone(&self.routing.matched.route));
@@ -334,20 +389,19 @@ impl Grant {
     }
 
     /// Returns the categories of a window as the log records them.
-    fn categories(&self, window: &WindowSummary) -> Vec<DisclosedCategory<'_>> {
-        let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(window.released.len());
+    fn categories(&self, window: &WindowSummary) -> Vec<CategoryDisclosure> {
+        let mut left: Vec<CategoryDisclosure> = Vec::with_capacity(window.released.len());
         self.for_each_release(window, |category, release, fields| {
-            let category = category.unwrap_or(DisclosedCategory::UNCLASSIFIED);
-            let same = |known: &&mut DisclosedCategory| {
-                &*known.category == category
+            let same = |known: &&mut CategoryDisclosure| {
+                known.category.as_ref() == category
                     && (known.form, known.basis, known.reason)
                         == (release.form, release.basis, release.reason)
                     && known.rules == release.rules
             };
             match left.iter_mut().find(same) {
                 Some(known) => known.fields += fields,
-                None => left.push(DisclosedCategory {
-                    category: category.into(),
+                None => left.push(CategoryDisclosure {
+                    category: category.cloned(),
                     form: release.form,
                     basis: release.basis,
                     reason: release.reason,
@@ -364,17 +418,17 @@ impl Grant {
     fn for_each_release<'s>(
         &'s self,
         window: &WindowSummary,
-        mut visit: impl FnMut(Option<&'s str>, &crate::decision::ClassRelease, u64),
+        mut visit: impl FnMut(Option<&'s Arc<str>>, &crate::decision::ClassRelease, u64),
     ) {
         let Some(scrubbing) = &self.route().scrubbing else { return };
-        let vocabulary = self.routing.decisions.pack().vocabulary();
+        let names = self.routing.decisions.pack().vocabulary().categories();
         for ReleaseCount { class, release, fields } in &window.released {
             let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
             if categories.is_empty() {
                 visit(None, release, *fields);
             }
             for category in categories {
-                visit(Some(vocabulary.categories().name(*category)), release, *fields);
+                visit(names.term(*category).map(|term| &term.id), release, *fields);
             }
         }
     }

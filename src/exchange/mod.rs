@@ -4,11 +4,11 @@
 //! no socket. A *driver* (today the tower layer in `crate::layer`) does the I/O and runs an exchange in four steps:
 //!
 //! 1. [`begin`] takes the request head. It returns the response of an exchange that ends here, or the head that goes on
-//!    to the upstream together with an [`AdmittedExchange`].
-//! 2. While the driver calls the upstream, it awaits [`AdmittedExchange::record_intent`]. Right before the call, it
-//!    calls [`AdmittedExchange::authorize_call`].
-//! 3. [`AdmittedExchange::record`] yields the [`RecordedExchange`], whose [`RecordedExchange::respond`] takes the
-//!    upstream's response head and returns the head that leaves and the treatment of the body.
+//!    to the upstream together with a [`GrantedExchange`].
+//! 2. Before the driver calls the upstream, it awaits [`GrantedExchange::record_intent`]. Right before the call, it
+//!    calls [`GrantedExchange::authorize_call`].
+//! 3. [`GrantedExchange::respond`] takes the upstream's response head and returns the head that leaves and the treatment
+//!    of the body.
 //! 4. A body that is scrubbed goes through a [`flow::BodyFlow`].
 //!
 //! The phases of an exchange are types. Each consumes the previous phase and owns the facts established so far;
@@ -22,11 +22,11 @@ pub mod cancellation;
 pub mod concurrency;
 pub mod cors;
 mod cross_origin;
+mod exchange_head;
 pub mod flow;
 mod forward;
 pub mod forwarded;
 pub(crate) mod grant;
-mod intent;
 pub(crate) mod ledger_policy;
 pub mod media_type;
 pub mod memory;
@@ -70,7 +70,8 @@ use self::admission::Admission;
 use self::caller::{Caller, PeerCertificate};
 use self::concurrency::{ConcurrencyPermit, LimitReached};
 use self::cross_origin::CrossOrigin;
-use self::intent::Factors;
+use self::exchange_head::Factors;
+use self::grant::Grant;
 use self::pages::purposes::{self, Page};
 use self::purpose::Declaration;
 use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
@@ -79,13 +80,12 @@ use crate::keys::random;
 use crate::vocabulary::{NotAPurpose, PurposeId};
 
 pub use forward::RequestBodyLimits;
-pub use intent::{IntentError, OpenEntry};
 pub use pages::cache::PurposePages;
 pub use peer::{Peer, TrustedProxies};
 pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
 pub use rejection::Rejection;
-pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
+pub use respond::{BodyTreatment, GrantedExchange, ResponseHead};
 pub use shared::{IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::{DrainEnd, Transfer};
@@ -100,7 +100,7 @@ pub enum ExchangeStart {
     /// The exchange ends here: this is its response.
     Answered(Response<Bytes>),
     /// The upstream is called with this head.
-    Forward(Box<AdmittedExchange>, http::Request<()>),
+    Forward(GrantedExchange, http::Request<()>),
 }
 
 /// Omits both heads: a path or a header can hold personal data.
@@ -108,7 +108,7 @@ impl Debug for ExchangeStart {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             ExchangeStart::Answered(response) => write!(f, "Answered({})", response.status()),
-            ExchangeStart::Forward(admitted, _) => f.debug_tuple("Forward").field(admitted).finish(),
+            ExchangeStart::Forward(granted, _) => f.debug_tuple("Forward").field(granted).finish(),
         }
     }
 }
@@ -131,8 +131,8 @@ pub(crate) struct ExchangeContext {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) snapshot: Arc<Snapshot>,
     listener: Arc<ListenerContext>,
-    /// The id of the decision, a ULID.
-    decision: String,
+    /// The id of the decision.
+    decision: Ulid,
     began: Instant,
     now: Timestamp,
     method: Method,
@@ -143,7 +143,9 @@ pub(crate) struct ExchangeContext {
 /// Prints the id of the decision alone.
 impl Debug for ExchangeContext {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExchangeContext").field("decision", &self.decision).finish_non_exhaustive()
+        f.debug_struct("ExchangeContext")
+            .field("decision", &format_args!("{}", self.decision))
+            .finish_non_exhaustive()
     }
 }
 
@@ -239,7 +241,7 @@ struct DeclaredExchange {
 
 /// Phase 6: the upstream may be called. Everything that does not depend on a data subject is decided.
 #[derive(Debug)]
-pub struct AdmittedExchange {
+struct AdmittedExchange {
     context: ExchangeContext,
     requester: Requester,
     routing: Routing,
@@ -278,7 +280,7 @@ impl ReceivedExchange {
         let declared = declared.reach_position(&parts.headers).await?;
         let admitted = declared.admit(parts, has_body)?.record_privacy_signal(&parts.headers).await?;
         let head = admitted.request_head(parts);
-        Ok(ExchangeStart::Forward(Box::new(admitted), head))
+        Ok(ExchangeStart::Forward(GrantedExchange::new(Arc::new(Grant::new(admitted))), head))
     }
 
     /// Refuses an ambiguous request.
@@ -526,7 +528,7 @@ impl DeclaredExchange {
         admission.screen_query(&route, parts.uri.query())?;
         let SharedState { ledger, log, .. } = &*self.context.shared;
         ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
-        // The intent is written while the upstream is called. If the log is not healthy, the upstream is not called.
+        // Without its record nothing of the answer leaves. If the log is not healthy, the upstream is not called.
         log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         // The permit is taken last, so a refused request takes none.
         let permit = match self.permit.take() {
@@ -560,7 +562,7 @@ impl AdmittedExchange {
 
 /// Returns a new ULID. Its first part is the time at which the exchange began. If no random bits are available, only
 /// this time distinguishes it.
-fn decision_id(now: Timestamp) -> String {
+fn decision_id(now: Timestamp) -> Ulid {
     let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()
+    Ulid::from_parts(millisecond, random::bits().unwrap_or(0))
 }

@@ -2,6 +2,8 @@
 //!
 //! The module does not know the vocabulary; unknown purposes are refused later.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Item, Parser};
 
@@ -21,9 +23,9 @@ pub const PREFETCH_HEADERS: [HeaderName; 3] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
     /// The name, alias or IRI of a purpose. The vocabulary may lack it.
-    pub purpose: String,
+    pub purpose: Arc<str>,
     /// An order or ticket number, or the id of a disclosure case.
-    pub case: Option<String>,
+    pub case: Option<Arc<str>>,
 }
 
 /// Reads the declaration; `None` if the header is absent.
@@ -46,13 +48,13 @@ pub fn declared(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Declara
     Ok(Some(Declaration { purpose, case }))
 }
 
-fn word(item: &BareItem) -> Result<String, Refusal> {
+fn word(item: &BareItem) -> Result<Arc<str>, Refusal> {
     let text = match item {
         BareItem::Token(token) => token.as_str(),
         BareItem::String(string) => string.as_str(),
         _ => return Err(Refusal::PurposeMalformed),
     };
-    if text.is_empty() { Err(Refusal::PurposeMalformed) } else { Ok(text.to_owned()) }
+    if text.is_empty() { Err(Refusal::PurposeMalformed) } else { Ok(text.into()) }
 }
 
 #[cfg(test)]
@@ -78,7 +80,7 @@ mod tests {
         assert_eq!(read(&[b"customer-support"]), Ok(Some(support(None))));
         assert_eq!(read(&[b"\"customer-support\""]), Ok(Some(support(None))));
         assert_eq!(read(&[b"customer-support;case=\"C-1042\""]), Ok(Some(support(Some("C-1042")))));
-        assert_eq!(read(&[b" dpv:DirectMarketing "]).unwrap().unwrap().purpose, "dpv:DirectMarketing");
+        assert_eq!(read(&[b" dpv:DirectMarketing "]).unwrap().unwrap().purpose, "dpv:DirectMarketing".into());
         assert_eq!(read(&[b"\"https://w3id.org/dpv#DirectMarketing\";v=1"]).unwrap().unwrap().case, None);
         assert_eq!(read(&[]), Ok(None));
     }

@@ -1,54 +1,177 @@
-//! The step from an admitted exchange to a recorded one: its intent is on the disclosure log.
+//! The records of one exchange on the disclosure log.
+//!
+//! An exchange has one record where one is enough. If its answer is whole before anything leaves, the record says before the
+//! first byte that it is released; a correction follows only if it ends otherwise. The first record of an answer that leaves
+//! window by window carries the head, and a closing record follows. An operation that changes data has an intent first, before
+//! the upstream sees the request. A refusal is one record.
+//!
+//! Invariant: the log never says less than has left. Each record of a disclosure is as durable as configured before the
+//! disclosure leaves, and none takes back an earlier one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::grant::Grant;
-use super::intent::{IntentError, OpenEntry, intent};
-use super::respond::RecordedExchange;
-use super::stale::Knowledge;
-use super::{AdmittedExchange, Refusal, RefusedExchange};
+use super::SharedState;
+use super::route::Recipient;
+use crate::disclosure::LogError;
+use crate::disclosure::record::{Disclosure, ExchangeHead, ExchangeReference, Outcome, Record};
 
-impl AdmittedExchange {
-    /// Records that the exchange is about to happen, so that a crash in between is visible. Returns when the record is
-    /// as durable as configured.
+/// The share of an answer that a disclosure describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it: nothing has left before, and nothing follows.
+    Whole,
+    /// A part of it.
+    Part,
+}
+
+/// The records that the log has of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    /// None.
+    Nothing,
+    /// An intent or windows: a closing record follows.
+    Begun,
+    /// One that says that the whole answer is released.
+    Whole {
+        /// True if a correction says that it was judged again.
+        is_corrected: bool,
+    },
+    /// All that it will have.
+    Ended,
+}
+
+/// The records of one exchange. If it is dropped before the exchange has ended, the exchange ends as aborted, because the
+/// recipient went away.
+pub(super) struct ExchangeRecord {
+    shared: Arc<SharedState>,
+    recipient: Arc<Recipient>,
+    head: Arc<ExchangeHead>,
+    recorded: Mutex<Recorded>,
+}
+
+/// Prints the state alone: a head can hold what the recipient declared.
+impl std::fmt::Debug for ExchangeRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ExchangeRecord").field(&*self.recorded()).finish()
+    }
+}
+
+impl ExchangeRecord {
+    pub(super) fn new(
+        shared: Arc<SharedState>,
+        recipient: Arc<Recipient>,
+        head: ExchangeHead,
+    ) -> ExchangeRecord {
+        ExchangeRecord { shared, recipient, head: Arc::new(head), recorded: Mutex::new(Recorded::Nothing) }
+    }
+
+    /// True while the log has no record of the exchange.
+    pub(super) fn is_unrecorded(&self) -> bool {
+        *self.recorded() == Recorded::Nothing
+    }
+
+    /// True if the log has an intent or windows, so that the exchange gets a closing record.
+    pub(super) fn is_begun(&self) -> bool {
+        *self.recorded() == Recorded::Begun
+    }
+
+    /// Records that the exchange is about to happen. Returns when the record is as durable as configured.
     ///
     /// # Errors
-    /// [`IntentError`] if the log does not take the record; pass it to [`AdmittedExchange::record`].
-    pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
-        let AdmittedExchange { context, requester, routing, purpose, admission, .. } = self;
-        let mut intent = intent(
-            context,
-            requester,
-            &routing.matched.route,
-            &routing.decisions,
-            Some(purpose.id),
-            purpose.declaration.as_ref(),
-            &purpose.factors,
-        );
-        intent.stale = admission.knowledge != Knowledge::Current;
-        let (entry, queued) = context.shared.log.intent(intent).await?;
-        let entry = OpenEntry::new(Arc::clone(&context.shared), Arc::clone(&requester.recipient), entry);
-        match queued.durable().await {
-            Ok(()) => Ok(entry),
-            Err(_) => Err(IntentError(Some(entry))),
+    /// [`LogError`]: the upstream may not see the request.
+    pub(super) async fn record_intent(&self) -> Result<(), LogError> {
+        self.append(Record::Intent(Arc::clone(&self.head)), Recorded::Begun).await
+    }
+
+    /// Records a disclosure before it leaves. Returns when the record is as durable as configured.
+    ///
+    /// # Errors
+    /// [`LogError`]: it may not leave.
+    pub(super) async fn disclose(&self, disclosure: Disclosure, extent: Extent) -> Result<(), LogError> {
+        let (head, decision) = (&self.head, self.head.decision);
+        let recorded = *self.recorded();
+        let (record, recorded) = match (recorded, extent) {
+            (Recorded::Nothing, Extent::Whole) => {
+                let record = Record::Exchange(Arc::clone(head), disclosure);
+                (record, Recorded::Whole { is_corrected: false })
+            }
+            (Recorded::Nothing, Extent::Part) => {
+                let exchange = ExchangeReference::First(Arc::clone(head));
+                (Record::Window { exchange, disclosure }, Recorded::Begun)
+            }
+            (Recorded::Begun, _) => {
+                let exchange = ExchangeReference::Later(decision);
+                (Record::Window { exchange, disclosure }, Recorded::Begun)
+            }
+            (Recorded::Whole { .. }, _) => {
+                let (outcome, disclosure) = (Outcome::Released, Some(disclosure));
+                (Record::Correction { decision, outcome, disclosure }, Recorded::Whole { is_corrected: true })
+            }
+            (Recorded::Ended, _) => return Err(LogError),
+        };
+        self.append(record, recorded).await
+    }
+
+    /// Appends a record. Cancel safety: a record whose future was polled is on its way to the log. So the exchange counts as
+    /// recorded before the wait, and if it is dropped while it waits, its end is recorded, too.
+    async fn append(&self, record: Record, recorded: Recorded) -> Result<(), LogError> {
+        let before = std::mem::replace(&mut *self.recorded(), recorded);
+        let appended = self.shared.log.append(record).await;
+        if appended.is_err() {
+            // The log does not have the record, or it accepts nothing any more.
+            *self.recorded() = before;
+        }
+        appended
+    }
+
+    /// Records that the answer was judged again and that less leaves than one record of all of it says.
+    pub(super) fn record_reduction(&self) {
+        let is_said = {
+            let mut recorded = self.recorded();
+            let is_said = *recorded != Recorded::Whole { is_corrected: false };
+            if !is_said {
+                *recorded = Recorded::Whole { is_corrected: true };
+            }
+            is_said
+        };
+        if !is_said {
+            self.correct(Outcome::Released);
         }
     }
 
-    /// Goes on to the next phase with the outcome of [`AdmittedExchange::record_intent`].
-    ///
-    /// # Errors
-    /// [`RefusedExchange`] if there is no intent on record: nothing may leave.
-    pub fn record(
-        self,
-        intent: Result<OpenEntry, IntentError>,
-    ) -> Result<RecordedExchange, Box<RefusedExchange>> {
-        match intent {
-            Ok(entry) => Ok(RecordedExchange::new(Arc::new(Grant::new(self, entry)))),
-            Err(IntentError(entry)) => {
-                let mut refused = self.refuse(Refusal::AuditUnavailable);
-                refused.entry = entry;
-                Err(refused)
+    /// Records how the exchange ended, without waiting: each disclosure is on record already. Returns false if it had ended
+    /// before.
+    pub(super) fn end(&self, outcome: Outcome) -> bool {
+        let recorded = std::mem::replace(&mut *self.recorded(), Recorded::Ended);
+        let log = &self.shared.log;
+        match (recorded, outcome) {
+            (Recorded::Ended, _) => return false,
+            (Recorded::Nothing, Outcome::Refused(code)) => log.refuse(Arc::clone(&self.head), code),
+            // Nothing has left, since a disclosure is recorded before it leaves.
+            (Recorded::Nothing, Outcome::Released | Outcome::Aborted) => {}
+            (Recorded::Begun, outcome) => {
+                log.append_detached(Record::Close { decision: self.head.decision, outcome });
             }
+            (Recorded::Whole { .. }, Outcome::Released) => {}
+            (Recorded::Whole { .. }, outcome) => self.correct(outcome),
+        }
+        true
+    }
+
+    fn correct(&self, outcome: Outcome) {
+        let decision = self.head.decision;
+        self.shared.log.append_detached(Record::Correction { decision, outcome, disclosure: None });
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ExchangeRecord {
+    fn drop(&mut self) {
+        if self.end(Outcome::Aborted) {
+            self.recipient.cancellations.count();
         }
     }
 }

@@ -8,13 +8,12 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 
-use super::intent::{Factors, OpenEntry, intent};
+use super::exchange_head::{Factors, exchange_head};
 use super::purpose::Declaration;
 use super::route::Route;
 use super::{ExchangeContext, Refusal, Rejection, Requester};
 use crate::access_log::AccessLogLine;
 use crate::decision::Decisions;
-use crate::disclosure::Outcome;
 use crate::finding::suggestion;
 use crate::vocabulary::PurposeId;
 
@@ -32,8 +31,6 @@ pub struct RefusedExchange {
     pub(super) declaration: Option<Declaration>,
     pub(super) purpose: Option<PurposeId>,
     pub(super) factors: Factors,
-    /// The entry of the log that the refusal closes.
-    pub(super) entry: Option<OpenEntry>,
     /// True if the refusal is on the log already.
     pub(super) is_recorded: bool,
 }
@@ -49,7 +46,6 @@ impl RefusedExchange {
             declaration: None,
             purpose: None,
             factors: Factors::default(),
-            entry: None,
             is_recorded: false,
         })
     }
@@ -80,7 +76,7 @@ impl RefusedExchange {
             failures.with_label_values(&[&*route.upstream, refusal.code()]).inc();
         }
         if let Some(fault) = self.rejection.fault {
-            route.warn(fault, &self.context.decision);
+            route.warn(fault, self.context.decision);
         }
     }
 
@@ -91,7 +87,9 @@ impl RefusedExchange {
         let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
         let permitted =
             refusal.is_about_purpose().then(|| self.permitted_purposes(decisions.as_deref())).flatten();
-        let mut problem = refusal.problem(Some(&self.context.decision), contact, permitted);
+        let mut buffer = [0; ulid::ULID_LEN];
+        let decision = &*self.context.decision.array_to_str(&mut buffer);
+        let mut problem = refusal.problem(Some(decision), contact, permitted);
         problem.retry_after = retry_after;
         if let Some(detail) = &self.rejection.detail {
             problem.detail = Cow::Borrowed(&**detail);
@@ -182,7 +180,7 @@ impl RefusedExchange {
         metrics.request_duration.with_label_values(&[route]).observe(began.elapsed().as_secs_f64());
         shared.access_log.write(&AccessLogLine {
             time: Timestamp::now(),
-            decision,
+            decision: *decision,
             recipient,
             purpose,
             route,
@@ -197,19 +195,15 @@ impl RefusedExchange {
 
     /// Records the refusal of a known recipient on a known route, as a release is recorded.
     fn record(&mut self, refusal: Refusal) {
-        let log = &self.context.shared.log;
-        if let Some(entry) = self.entry.as_mut().and_then(OpenEntry::take) {
-            return log.close_detached(entry, Outcome::Refused(refusal.code()));
-        }
         let (Some(requester), Some(route), Some(decisions), false) =
             (&self.requester, &self.route, &self.decisions, self.is_recorded)
         else {
             return;
         };
-        let declaration = self.declaration.as_ref();
-        let intent =
-            intent(&self.context, requester, route, decisions, self.purpose, declaration, &self.factors);
-        log.refused(&intent, refusal.code());
+        let (declaration, factors) = (self.declaration.as_ref(), std::mem::take(&mut self.factors));
+        let head =
+            exchange_head(&self.context, requester, route, decisions, self.purpose, declaration, factors);
+        self.context.shared.log.refuse(Arc::new(head), refusal.code());
     }
 }
 

@@ -27,10 +27,10 @@ const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applie
 /// difference in duration between a withheld record and one that does not exist.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Phase 7: the intent is on record. The exchange waits for the upstream's response head.
+/// Phase 7: the exchange is granted. The upstream is called, and its response head is judged.
 #[derive(Debug)]
-pub struct RecordedExchange {
-    grant: Arc<Grant>,
+pub struct GrantedExchange {
+    pub(super) grant: Arc<Grant>,
 }
 
 /// The head that leaves, and the treatment of the body.
@@ -45,7 +45,7 @@ pub struct ResponseHead {
 /// The treatment of the body of an upstream's response by the driver.
 #[derive(Debug)]
 pub enum BodyTreatment {
-    /// No body leaves. The driver drains the upstream's body, then calls [`RecordedExchange::close`].
+    /// No body leaves. The driver drains the upstream's body, then calls [`GrantedExchange::release_empty`].
     Empty,
     /// The body cannot be scrubbed. If it turns out to be empty, the treatment is that of [`BodyTreatment::Empty`];
     /// otherwise the exchange is refused for this fault.
@@ -54,13 +54,27 @@ pub enum BodyTreatment {
     /// ([`BodyFlow::refuse`]) and refuses the exchange. For a `HEAD` request nothing of the body leaves: the driver
     /// scrubs the first window, then closes the flow.
     Scrub(Box<BodyFlow>),
-    /// The body passes unread.
+    /// The body passes unread. That it leaves is on record.
     PassThrough(Box<Transfer>),
 }
 
-impl RecordedExchange {
-    pub(super) fn new(grant: Arc<Grant>) -> RecordedExchange {
-        RecordedExchange { grant }
+impl GrantedExchange {
+    pub(super) fn new(grant: Arc<Grant>) -> GrantedExchange {
+        GrantedExchange { grant }
+    }
+
+    /// Records that the exchange is about to happen, if its operation changes something or the log records every intent.
+    /// Returns when the record is as durable as configured. An operation that is not permitted now gets no intent: its
+    /// refusal is the only record.
+    ///
+    /// # Errors
+    /// The [`Rejection`] to pass to [`GrantedExchange::refuse`]: the upstream is not called.
+    pub async fn record_intent(&self) -> Result<(), Rejection> {
+        if !self.grant.needs_intent() {
+            return Ok(());
+        }
+        self.authorize_call()?;
+        Ok(self.grant.record_intent().await?)
     }
 
     /// True if the request is `HEAD`: no body leaves.
@@ -76,12 +90,12 @@ impl RecordedExchange {
     /// Judges the head of the upstream's response. `length` is the exact length of the body, if it is known.
     ///
     /// # Errors
-    /// The [`Rejection`] to pass to [`RecordedExchange::refuse`].
-    pub fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
+    /// The [`Rejection`] to pass to [`GrantedExchange::refuse`].
+    pub async fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
         self.grant.knowledge()?;
         match &self.grant.route().scrubbing {
             Some(scrubbing) => self.respond_scrubbed(upstream, scrubbing),
-            None => self.respond_unread(upstream, length).map_err(Rejection::from),
+            None => self.respond_unread(upstream, length).await.map_err(Rejection::from),
         }
     }
 
@@ -127,7 +141,11 @@ impl RecordedExchange {
     }
 
     /// Passes the body unread on a route that is not personal, under a new head and with new framing.
-    fn respond_unread(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, ResponseError> {
+    async fn respond_unread(
+        &self,
+        upstream: &Parts,
+        length: Option<u64>,
+    ) -> Result<ResponseHead, ResponseError> {
         response::screen(upstream)?;
         let mut head = response::unread_head(&upstream.headers);
         head.insert(VIA, request_head::via(upstream.version));
@@ -137,6 +155,7 @@ impl RecordedExchange {
         }
         let media_type = MediaType::read(&upstream.headers, &self.grant.route().media_types);
         let framing = media_type.ok().map(|media_type| media_type.framing);
+        self.grant.record_unread().await?;
         let transfer = Transfer::new(Arc::clone(&self.grant), framing);
         let body = BodyTreatment::PassThrough(Box::new(transfer));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
@@ -147,7 +166,9 @@ impl RecordedExchange {
     fn finish_head(&self, status: StatusCode, mut head: HeaderMap) -> Response<()> {
         let Grant { context, purpose_name, .. } = &*self.grant;
         // `customer-support;decision="01J…"`.
-        let applied = [purpose_name, ";decision=\"", &context.decision, "\""].concat();
+        let mut buffer = [0; ulid::ULID_LEN];
+        let decision = &*context.decision.array_to_str(&mut buffer);
+        let applied = [purpose_name, ";decision=\"", decision, "\""].concat();
         if let Ok(applied) = HeaderValue::try_from(applied) {
             head.insert(PURPOSE_APPLIED, applied);
         }
@@ -162,9 +183,14 @@ impl RecordedExchange {
         response
     }
 
-    /// Closes the exchange: a response without a body has left.
-    pub fn close(&self) {
+    /// Records that a response without a body leaves, and ends the exchange.
+    ///
+    /// # Errors
+    /// The [`Refusal`] for which it does not leave.
+    pub async fn release_empty(&self) -> Result<(), Refusal> {
+        self.grant.record_unread().await?;
         Transfer::new(Arc::clone(&self.grant), None).close();
+        Ok(())
     }
 
     /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use ulid::Ulid;
 
 use super::cancellation::CancellationLimit;
 use super::{Refusal, path};
@@ -195,14 +196,14 @@ impl Route {
     }
 
     /// Logs the reason why a response of the upstream does not leave, within the route's limit of log lines.
-    pub(crate) fn warn(&self, fault: UpstreamFault, decision: &str) {
+    pub(crate) fn warn(&self, fault: UpstreamFault, decision: Ulid) {
         let Some(count) = self.fault_log.admit() else { return };
         tracing::warn!(
             route = %self.name,
             upstream = %self.upstream,
             code = fault.refusal().code(),
             cause = %fault,
-            decision,
+            %decision,
             unsaid = count - 1,
             "an answer of the upstream does not leave"
         );

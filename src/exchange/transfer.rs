@@ -18,7 +18,7 @@ use super::route::WithheldReport;
 use super::upstream_fault::{ResponseError, UpstreamFault};
 use super::window::WindowSummary;
 use crate::access_log::AccessLogLine;
-use crate::disclosure::Outcome;
+use crate::disclosure::record::Outcome;
 use crate::log_limit::LogLimit;
 use crate::scrub::Framing;
 use crate::vocabulary::Form;
@@ -177,17 +177,17 @@ impl Transfer {
         Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
     }
 
-    /// Closes the exchange: everything has left.
+    /// Ends the exchange: everything has left.
     pub fn close(&mut self) {
         self.finish("released", Outcome::Released);
     }
 
-    /// Closes the exchange: the response was cut while it was leaving.
+    /// Ends the exchange: the response was cut while it was leaving.
     pub fn abort(&mut self, error: ResponseError) {
         static CUT: LogLimit = LogLimit::new();
         let route = self.grant.route();
         match error.fault {
-            Some(fault) => route.warn(fault, &self.grant.context.decision),
+            Some(fault) => route.warn(fault, self.grant.context.decision),
             None => {
                 if let Some(count) = CUT.admit() {
                     tracing::warn!(route = %route.name, code = error.refusal.code(), count, "answer cut");
@@ -197,15 +197,17 @@ impl Transfer {
         self.finish("aborted", Outcome::Aborted);
     }
 
-    /// Closes the exchange. False if it is closed.
+    /// Ends the exchange. False if it has ended.
     fn finish(&mut self, outcome: &'static str, closing: Outcome) -> bool {
         let grant = &self.grant;
-        let Some(entry) = grant.take_entry() else { return false };
+        if !grant.end(closing) {
+            return false;
+        }
         let (context, recipient, purpose) = (&grant.context, &**grant.recipient(), &*grant.purpose_name);
         let route = &*grant.route().name;
         context.shared.access_log.write(&AccessLogLine {
             time: Timestamp::now(),
-            decision: entry.decision(),
+            decision: context.decision,
             recipient,
             purpose,
             route,
@@ -213,7 +215,6 @@ impl Transfer {
             milliseconds: u64::try_from(context.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: self.sent,
         });
-        context.shared.log.close_detached(entry, closing);
         let metrics = &context.shared.metrics;
         metrics.requests.with_label_values(&[route, recipient, purpose, outcome]).inc();
         let total = context.began.elapsed();

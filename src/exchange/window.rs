@@ -2,7 +2,6 @@
 //!
 //! It holds counts and fingerprints, never a value.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
@@ -19,6 +18,9 @@ pub(crate) struct ReleaseCount {
     pub(crate) release: ClassRelease,
     pub(crate) fields: u64,
 }
+
+/// Some people. Most answers are about one.
+pub(crate) type People = SmallVec<[Fingerprint; 1]>;
 
 /// Maximum number of permits whose fields are counted separately before they are added to the summary.
 const MAX_PERMITS: usize = 4;
@@ -129,20 +131,18 @@ impl WindowSummary {
             || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
-    /// Returns the subjects that were looked up, each once: all records of a list may be about one person.
-    pub(crate) fn distinct_subjects(&self) -> Cow<'_, [Fingerprint]> {
-        if self.subjects.len() < 2 {
-            return self.subjects.as_slice().into();
+    /// Returns the subjects that were looked up, each once, since all records of a list may be about one person: those of
+    /// records from which a personal field may leave, and the others.
+    pub(crate) fn people(&self) -> (People, People) {
+        if let [only] = *self.subjects {
+            let (only, nobody) = (People::from([only]), People::new());
+            return if self.released_subjects.is_empty() { (nobody, only) } else { (only, nobody) };
         }
+        let released: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
         let mut known =
             HashSet::with_capacity_and_hasher(self.subjects.len(), BuildFingerprintHasher::default());
-        self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
-    }
-
-    /// Returns the people in whose records every personal field is withheld.
-    pub(crate) fn withheld_subjects(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
-        let released: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
-        people.iter().filter(|subject| !released.contains(subject)).copied().collect()
+        let people = self.subjects.iter().filter(|subject| known.insert(*subject));
+        people.copied().partition(|subject| released.contains(subject))
     }
 
     /// True if something was withheld because the ledger was stale.

@@ -23,7 +23,7 @@ use super::authzen;
 use crate::access_log::AccessLog;
 use crate::assembly::snapshot;
 use crate::config;
-use crate::disclosure::{self, Durability, ExchangeFilter, Log};
+use crate::disclosure::{self, Durability, ExchangeFilter, Log, LogSettings};
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::upstream_fault::UpstreamFault;
@@ -275,14 +275,15 @@ async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Sh
         .await;
     // Some lines are rejected, because their words do not fit their kind of event.
     assert!(taken * 10 > all * 7, "{taken} of {all} lines were taken");
-    let log = Log::open(
-        &folder.join("audit"),
-        &keys,
-        "gateway-1",
-        Durability::Batched,
-        Duration::from_secs(1 << 30),
-    )
-    .unwrap();
+    let settings = LogSettings {
+        folder: folder.join("audit"),
+        gateway: "gateway-1".to_owned(),
+        durability: Durability::Batched,
+        retention: Duration::from_secs(1 << 30),
+        origin: None,
+        known_checkpoints: Vec::new(),
+    };
+    let log = Log::open(settings, &keys).unwrap();
     let pseudonyms = Pseudonyms::new(keys.pseudonym());
     let opt_out = OptOut::new(keys.opt_out_links());
     let metrics = Metrics::new().unwrap();

@@ -16,6 +16,8 @@ mod connection_limit;
 mod delivery_rate;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod exchange_records;
 mod gateway_end;
 pub(crate) mod http_client;
 mod inherited_sockets;

@@ -22,7 +22,7 @@ use crate::exchange::flow::BodyFlow;
 use crate::exchange::position::LEDGER_POSITION;
 use crate::exchange::upstream_fault::ResponseError;
 use crate::exchange::{
-    BodyTreatment, ExchangeStart, ListenerContext, RecordedExchange, Refusal, Rejection, SharedState, begin,
+    BodyTreatment, ExchangeStart, GrantedExchange, ListenerContext, Refusal, Rejection, SharedState, begin,
 };
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;
@@ -30,11 +30,11 @@ use crate::layer::request_body::RequestBody;
 use crate::layer::response_body::ResponseBody;
 use crate::ledger::{Batch, Freshness, LineResult, Position};
 
-const KEY: &str = "pgk_test_stale";
+pub(super) const KEY: &str = "pgk_test_stale";
 
 /// One person, whose fields rest on different bases for `order-fulfilment`: `name` on a contract, `email` on consent,
 /// `phone` on a legitimate interest, and `card` on the first and the last of these.
-const BODY: &str =
+pub(super) const BODY: &str =
     r#"{"id":"p-1","name":"Ada","email":"ada@example.org","phone":"030","card":"Ada 030","status":"new"}"#;
 
 const PACK: &str = r#"
@@ -116,6 +116,13 @@ withheld = "deny"
 hide-existence = true
 
 [[route]]
+name = "lists"
+upstream = "crm"
+path = "/lists"
+record = "$[*]"
+schema = "person"
+
+[[route]]
 name = "unread"
 upstream = "crm"
 path = "/unread"
@@ -123,18 +130,18 @@ personal = false
 stale = "contract"
 "#;
 
-const STALE: Freshness = Freshness::Stale { age: Duration::from_secs(10) };
+pub(super) const STALE: Freshness = Freshness::Stale { age: Duration::from_secs(10) };
 const TOO_OLD: Freshness = Freshness::Stale { age: Duration::from_secs(61) };
 
 /// The state of a gateway with [`PACK`] and [`ROUTES`]. `p-1` consents to everything.
-struct StaleState {
+pub(super) struct StaleState {
     _folder: TempDir,
-    shared: Arc<SharedState>,
+    pub(super) shared: Arc<SharedState>,
 }
 
 /// The response to a request.
 #[derive(Debug)]
-struct ExchangeOutcome {
+pub(super) struct ExchangeOutcome {
     status: StatusCode,
     body: Value,
     /// The exchange in the disclosure log.
@@ -142,7 +149,12 @@ struct ExchangeOutcome {
 }
 
 impl StaleState {
-    async fn new() -> StaleState {
+    pub(super) async fn new() -> StaleState {
+        StaleState::with("").await
+    }
+
+    /// Returns a state whose configuration has these further sections.
+    pub(super) async fn with(sections: &str) -> StaleState {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         std::fs::create_dir(folder.path().join("pack")).unwrap();
@@ -156,7 +168,7 @@ impl StaleState {
              [ledger]\nmax-staleness = \"500ms\"\n\
              [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
              [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
-             purposes = {purposes}\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n{ROUTES}"
+             purposes = {purposes}\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n{ROUTES}{sections}"
         );
         write("purposegate.toml", &config);
         let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
@@ -170,7 +182,7 @@ impl StaleState {
         state
     }
 
-    async fn tell(&self, line: &str) -> Position {
+    pub(super) async fn tell(&self, line: &str) -> Position {
         let batch = Batch::default();
         let mut position = Position(0);
         let accepted = |line: LineResult| position = line.outcome.unwrap().position;
@@ -178,27 +190,27 @@ impl StaleState {
         position
     }
 
-    fn assume(&self, freshness: Freshness) {
+    pub(super) fn assume(&self, freshness: Freshness) {
         self.shared.ledger.assume_freshness(freshness);
     }
 
-    async fn begin(&self, request: http::request::Builder, purpose: &str) -> ExchangeStart {
+    pub(super) async fn begin(&self, request: http::request::Builder, purpose: &str) -> ExchangeStart {
         let request = request.header("host", "x").header("data-purpose", purpose);
         let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
         begin(&self.shared, &request.into_parts().0, false).await
     }
 
-    /// Begins an exchange and goes on until its intent is on record, or returns the refusal.
-    async fn recorded(
+    /// Begins an exchange and goes on until the upstream may be called, or returns the refusal.
+    pub(super) async fn granted(
         &self,
         request: http::request::Builder,
         purpose: &str,
-    ) -> Result<RecordedExchange, ExchangeOutcome> {
+    ) -> Result<GrantedExchange, ExchangeOutcome> {
         match self.begin(request, purpose).await {
-            ExchangeStart::Forward(admitted, _) => {
-                let intent = admitted.record_intent().await;
-                admitted.authorize_call().unwrap();
-                Ok(admitted.record(intent).unwrap())
+            ExchangeStart::Forward(granted, _) => {
+                granted.record_intent().await.unwrap();
+                granted.authorize_call().unwrap();
+                Ok(granted)
             }
             ExchangeStart::Answered(response) => Err(self.outcome(response).await),
         }
@@ -223,11 +235,11 @@ impl StaleState {
 
     /// Sends a request; the upstream answers with [`BODY`].
     async fn get(&self, path: &str, purpose: &str) -> ExchangeOutcome {
-        let recorded = match self.recorded(Request::get(path), purpose).await {
+        let recorded = match self.granted(Request::get(path), purpose).await {
             Ok(recorded) => recorded,
             Err(refused) => return refused,
         };
-        let (mut flow, decision) = match flow(&recorded) {
+        let (mut flow, decision) = match flow(&recorded).await {
             Ok(flow) => flow,
             Err(rejection) => return self.outcome(recorded.refuse(rejection).await).await,
         };
@@ -258,9 +270,9 @@ fn rule((id, basis, purpose, category): (&str, &str, &str, &str)) -> String {
 }
 
 /// Returns the flow of a JSON response, and the id of the decision.
-fn flow(recorded: &RecordedExchange) -> Result<(Box<BodyFlow>, String), Rejection> {
+async fn flow(granted: &GrantedExchange) -> Result<(Box<BodyFlow>, String), Rejection> {
     let upstream = Response::builder().header("content-type", "application/json").body(()).unwrap();
-    let responded = recorded.respond(&upstream.into_parts().0, None)?;
+    let responded = granted.respond(&upstream.into_parts().0, None).await?;
     let applied = responded.head.headers()["data-purpose-applied"].to_str().unwrap().to_owned();
     let decision = applied.split('"').nth(1).unwrap().to_owned();
     match responded.body {
@@ -334,8 +346,8 @@ async fn a_legal_release_rests_on_what_was_last_known() {
     let state = StaleState::new().await;
     state.tell(r#"{"kind": "relation", "relation": "domain-registrant", "subject": "p-2"}"#).await;
     state.assume(STALE);
-    let recorded = state.recorded(Request::get("/stops"), "legal").await.unwrap();
-    let (mut flow, _) = flow(&recorded).unwrap();
+    let recorded = state.granted(Request::get("/stops"), "legal").await.unwrap();
+    let (mut flow, _) = flow(&recorded).await.unwrap();
     flow.push(Bytes::from_static(br#"{"id":"p-9","name":"Unknown","status":"new"}"#), true).unwrap();
     flow.record().await.unwrap();
     let left: Value = serde_json::from_slice(&handed_out(&mut flow).await.unwrap()).unwrap();
@@ -384,10 +396,10 @@ async fn while_the_ledger_is_stale_only_legal_operations_are_carried_out() {
     state.assume(STALE);
     assert_eq!(admitted.authorize_call(), Err(Refusal::LedgerStale.into()), "stale since the admission");
     for purpose in ["order-fulfilment", "security"] {
-        let refused = state.recorded(post(), purpose).await.unwrap_err();
+        let refused = state.granted(post(), purpose).await.unwrap_err();
         assert_eq!(refused.body["code"], "ledger-stale", "{purpose}");
     }
-    assert!(state.recorded(post(), "legal").await.is_ok());
+    assert!(state.granted(post(), "legal").await.is_ok());
 }
 
 #[tokio::test]
@@ -400,8 +412,8 @@ async fn a_window_that_becomes_stale_is_judged_again_or_cut() {
         ("/stops", "legal", Some(on_contract())),
     ] {
         state.assume(Freshness::Current);
-        let recorded = state.recorded(Request::get(path), purpose).await.unwrap();
-        let (mut flow, decision) = flow(&recorded).unwrap();
+        let recorded = state.granted(Request::get(path), purpose).await.unwrap();
+        let (mut flow, decision) = flow(&recorded).await.unwrap();
         push(&mut flow).await.unwrap();
         state.assume(STALE);
         let left = handed_out(&mut flow).await;
@@ -485,8 +497,8 @@ async fn a_window_judged_while_stale_leaves_up_to_the_time_of_its_route() {
         [(STALE, true), (Freshness::Current, true), (TOO_OLD, false), (Freshness::Unknown, false)]
     {
         state.assume(STALE);
-        let recorded = state.recorded(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
-        let (mut flow, _) = flow(&recorded).unwrap();
+        let recorded = state.granted(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
+        let (mut flow, _) = flow(&recorded).await.unwrap();
         push(&mut flow).await.unwrap();
         state.assume(later);
         let left = handed_out(&mut flow).await;
@@ -500,8 +512,8 @@ async fn a_window_judged_while_stale_leaves_up_to_the_time_of_its_route() {
 #[tokio::test]
 async fn a_part_judged_before_and_after_the_ledger_became_stale_is_judged_again() {
     let state = StaleState::new().await;
-    let recorded = state.recorded(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
-    let (mut flow, _) = flow(&recorded).unwrap();
+    let recorded = state.granted(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
+    let (mut flow, _) = flow(&recorded).await.unwrap();
     flow.push(Bytes::from_static(&BODY.as_bytes()[..BODY.len()]), false).unwrap();
     state.assume(STALE);
     flow.push(Bytes::from_static(b" "), true).unwrap();
@@ -515,10 +527,14 @@ async fn a_response_head_does_not_leave_while_the_ledger_is_stale() {
     let state = StaleState::new().await;
     for path in ["/stops", "/unread"] {
         state.assume(Freshness::Current);
-        let recorded = state.recorded(Request::get(path), "order-fulfilment").await.unwrap();
+        let recorded = state.granted(Request::get(path), "order-fulfilment").await.unwrap();
         state.assume(STALE);
         let upstream = Response::builder().status(204).body(()).unwrap().into_parts().0;
-        assert_eq!(recorded.respond(&upstream, Some(0)).unwrap_err().refusal, Refusal::LedgerStale, "{path}");
+        assert_eq!(
+            recorded.respond(&upstream, Some(0)).await.unwrap_err().refusal,
+            Refusal::LedgerStale,
+            "{path}"
+        );
     }
 }
 
@@ -534,21 +550,21 @@ async fn all_or_nothing_is_refused_as_stale_unless_that_would_show_the_record() 
 async fn a_query_on_what_rests_on_consent_stops_while_the_ledger_is_stale() {
     let state = StaleState::new().await;
     let by_email = || Request::get("/goes-on?email=ada@example.org");
-    let admitted = state.recorded(by_email(), "order-fulfilment").await.unwrap();
+    let admitted = state.granted(by_email(), "order-fulfilment").await.unwrap();
     state.assume(STALE);
-    assert!(state.recorded(Request::get("/goes-on?name=Ada"), "order-fulfilment").await.is_ok());
-    let refused = state.recorded(by_email(), "order-fulfilment").await.unwrap_err();
+    assert!(state.granted(Request::get("/goes-on?name=Ada"), "order-fulfilment").await.is_ok());
+    let refused = state.granted(by_email(), "order-fulfilment").await.unwrap_err();
     assert_eq!(refused.body["code"], "ledger-stale");
-    let error = flow(&admitted).unwrap_err();
+    let error = flow(&admitted).await.unwrap_err();
     assert_eq!(error.refusal, Refusal::LedgerStale, "the records were selected by the e-mail address");
 }
 
 #[tokio::test]
 async fn a_body_that_passes_unread_stops_but_for_the_same_purposes() {
     let state = StaleState::new().await;
-    let transfer = async |recorded: &RecordedExchange| {
+    let transfer = async |recorded: &GrantedExchange| {
         let upstream = Response::builder().header("content-type", "text/plain").body(()).unwrap();
-        match recorded.respond(&upstream.into_parts().0, None).unwrap().body {
+        match recorded.respond(&upstream.into_parts().0, None).await.unwrap().body {
             BodyTreatment::PassThrough(transfer) => transfer,
             other => panic!("{other:?}"),
         }
@@ -556,13 +572,13 @@ async fn a_body_that_passes_unread_stops_but_for_the_same_purposes() {
     let part = || Bytes::from_static(b"part");
     for (purpose, goes_on) in [("order-fulfilment", false), ("security", true), ("legal", true)] {
         state.assume(Freshness::Current);
-        let recorded = state.recorded(Request::get("/unread"), purpose).await.unwrap();
+        let recorded = state.granted(Request::get("/unread"), purpose).await.unwrap();
         let transfer = transfer(&recorded).await;
         assert_eq!(transfer.hand_out_unread(part()).await, Ok(part()));
         state.assume(STALE);
         let left = transfer.hand_out_unread(part()).await;
         assert_eq!(left, if goes_on { Ok(part()) } else { Err(Refusal::LedgerStale) }, "{purpose}");
-        let refused = state.recorded(Request::get("/unread"), purpose).await;
+        let refused = state.granted(Request::get("/unread"), purpose).await;
         assert_eq!(refused.is_ok(), goes_on, "{purpose}");
     }
 }
@@ -572,15 +588,15 @@ async fn a_body_that_passes_unread_is_on_record_as_stale_before_it_leaves() {
     let state = StaleState::new().await;
     for becomes_stale_at in [0, 1] {
         state.assume(if becomes_stale_at == 0 { STALE } else { Freshness::Current });
-        let recorded = state.recorded(Request::get("/unread"), "security").await.unwrap();
+        let recorded = state.granted(Request::get("/unread"), "security").await.unwrap();
         let upstream = Response::builder().header("content-type", "text/plain").body(()).unwrap();
-        let responded = recorded.respond(&upstream.into_parts().0, None).unwrap();
+        let responded = recorded.respond(&upstream.into_parts().0, None).await.unwrap();
         let applied = responded.head.headers()["data-purpose-applied"].to_str().unwrap().to_owned();
         let BodyTreatment::PassThrough(transfer) = responded.body else { panic!("{:?}", responded.body) };
         state.assume(STALE);
         transfer.hand_out_unread(Bytes::from_static(b"part")).await.unwrap();
         let record = state.record(applied.split('"').nth(1).unwrap()).await;
-        assert_eq!((&record["stale"], &record["outcome"]), (&json!(true), &Value::Null), "{record}");
+        assert_eq!((&record["stale"], &record["outcome"]), (&json!(true), &json!("released")), "{record}");
     }
 }
 
@@ -590,17 +606,17 @@ async fn a_request_waits_for_the_event_that_it_names() {
     let ledger = &state.shared.ledger;
     let at =
         |position: Position| Request::get("/stops").header(LEDGER_POSITION, ledger.position_token(position));
-    let known = state.recorded(at(ledger.position()), "order-fulfilment").await;
+    let known = state.granted(at(ledger.position()), "order-fulfilment").await;
     assert!(known.is_ok());
     let next = Position(ledger.position().0 + 1);
     let (waiting, recorded) = tokio::join!(
-        state.recorded(at(next), "direct-marketing"),
+        state.granted(at(next), "direct-marketing"),
         state.tell(r#"{"kind": "notice", "notice": "v1", "subject": "p-1"}"#)
     );
     assert_eq!(recorded, next);
     assert!(waiting.is_ok());
     let began = std::time::Instant::now();
-    let refused = state.recorded(at(Position(next.0 + 1)), "order-fulfilment").await.unwrap_err();
+    let refused = state.granted(at(Position(next.0 + 1)), "order-fulfilment").await.unwrap_err();
     assert_eq!(refused.body["code"], "ledger-stale");
     assert!(began.elapsed() >= Duration::from_millis(500), "it waits for `max-staleness`");
 }
@@ -618,7 +634,7 @@ async fn a_position_that_no_acknowledgement_gave_is_malformed() {
             for value in &values {
                 request = request.header(LEDGER_POSITION, *value);
             }
-            let refused = state.recorded(request, "order-fulfilment").await.unwrap_err();
+            let refused = state.granted(request, "order-fulfilment").await.unwrap_err();
             assert_eq!(refused.body["code"], "request-malformed", "{values:?}");
             assert!(refused.body["detail"].as_str().unwrap().contains("Ledger-Position"));
         }
@@ -635,7 +651,7 @@ async fn a_waiting_request_is_one_of_the_concurrent_exchanges() {
     let waiting = Request::get("/stops").header(LEDGER_POSITION, token).extension(Arc::clone(&context));
     let other = Request::get("/stops").extension(context);
     let (waiting, other) =
-        tokio::join!(state.recorded(waiting, "order-fulfilment"), state.recorded(other, "order-fulfilment"));
+        tokio::join!(state.granted(waiting, "order-fulfilment"), state.granted(other, "order-fulfilment"));
     assert_eq!(waiting.unwrap_err().body["code"], "ledger-stale");
     assert_eq!(other.unwrap_err().body["code"], "overloaded");
 }

@@ -28,7 +28,7 @@ use self::response_body::ResponseBody;
 use self::upstream::{CallConfirmation, Destination};
 use crate::exchange::pages::opt_out::is_opt_out_path;
 use crate::exchange::upstream_fault::UpstreamFault;
-use crate::exchange::{self, AdmittedExchange, ExchangeStart, Rejection, SharedState};
+use crate::exchange::{self, ExchangeStart, GrantedExchange, Rejection, SharedState};
 
 /// Puts a [`PurposeService`] in front of a service.
 #[derive(Clone, Debug)]
@@ -97,49 +97,44 @@ where
     U: Body<Data = Bytes> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
-    let (admitted, head) = match exchange::begin(&shared, &parts, has_body(&body)).await {
+    let (granted, head) = match exchange::begin(&shared, &parts, has_body(&body)).await {
         ExchangeStart::Answered(response) => return response.map(ResponseBody::whole),
-        ExchangeStart::Forward(admitted, head) => (admitted, head),
+        ExchangeStart::Forward(granted, head) => (granted, head),
     };
-    let body = RequestBody::new(body, admitted.request_body_limits());
+    let body = RequestBody::new(body, granted.request_body_limits());
     let mut forwarded = head.map(|()| body);
     // Values that the application's own router and layers attached, such as axum's path parameters.
     *forwarded.extensions_mut() = parts.extensions;
-    forwarded.extensions_mut().insert(Destination(Arc::clone(admitted.upstream())));
-    // The upstream is called while the intent is written, so the write adds no latency.
-    let (intent, called) = tokio::join!(admitted.record_intent(), call(inner, forwarded, &admitted));
-    let recorded = match admitted.record(intent) {
-        Ok(recorded) => recorded,
-        Err(refused) => return refused.into_response().map(ResponseBody::whole),
-    };
-    let responded = match called {
-        Ok(response) => respond::respond(&recorded, response).await,
+    forwarded.extensions_mut().insert(Destination(Arc::clone(granted.upstream())));
+    let responded = match call(inner, forwarded, &granted).await {
+        Ok(response) => respond::respond(&granted, response).await,
         Err(rejection) => Err(rejection),
     };
     match responded {
         Ok(response) => response,
-        Err(rejection) => recorded.refuse(rejection).await.map(ResponseBody::whole),
+        Err(rejection) => granted.refuse(rejection).await.map(ResponseBody::whole),
     }
 }
 
-/// Calls the inner service, unless the exchange forbids it at the last moment: before the call, and whenever the inner
-/// service asks.
+/// Calls the inner service once the log has an intent, if the exchange needs one. The exchange can forbid the call at the last
+/// moment: before it, and whenever the inner service asks.
 async fn call<S, B, U>(
     mut inner: S,
     mut request: Request<RequestBody<B>>,
-    admitted: &AdmittedExchange,
+    granted: &GrantedExchange,
 ) -> Result<Response<U>, Rejection>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<U>>,
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Unpin,
 {
+    granted.record_intent().await?;
     let failure = request.body().failure();
     let responded = match inner.ready().await.map_err(Into::into) {
         Ok(ready) => {
-            admitted.authorize_call()?;
+            granted.authorize_call()?;
             let (confirmation, mut asked) = CallConfirmation::new();
-            if admitted.is_operation() {
+            if granted.is_operation() {
                 request.extensions_mut().insert(confirmation);
             }
             let mut responding = pin!(ready.call(request));
@@ -147,7 +142,7 @@ where
                 tokio::select! {
                     biased;
                     Some(confirm) = asked.recv() => {
-                        admitted.authorize_call()?;
+                        granted.authorize_call()?;
                         // The inner service no longer asks if it has failed meanwhile.
                         let _ = confirm.send(());
                     }
@@ -157,7 +152,7 @@ where
         }
         Err(error) => Err(error),
     };
-    admitted.count_call(responded.as_ref().ok().map(Response::status));
+    granted.count_call(responded.as_ref().ok().map(Response::status));
     responded.map_err(|error| match failure.get() {
         // A failure of the recipient's own body is no fault of the upstream.
         Some(refusal) => Rejection::from(*refusal),

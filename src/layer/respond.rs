@@ -10,21 +10,21 @@ use http_body::Body;
 use super::drain::{drain, is_empty};
 use super::response_body::ResponseBody;
 use super::scrub_body;
-use crate::exchange::{BodyTreatment, RecordedExchange, Rejection};
+use crate::exchange::{BodyTreatment, GrantedExchange, Rejection};
 
 /// Makes the response that leaves from the upstream's response.
 ///
 /// # Errors
 /// The [`Rejection`] for which nothing of it leaves.
 pub(super) async fn respond<U>(
-    recorded: &RecordedExchange,
+    granted: &GrantedExchange,
     response: Response<U>,
 ) -> Result<Response<ResponseBody>, Rejection>
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
     let (parts, body) = response.into_parts();
-    let responded = match recorded.respond(&parts, body.size_hint().exact()) {
+    let responded = match granted.respond(&parts, body.size_hint().exact()).await {
         Ok(responded) => responded,
         Err(rejection) => {
             drain(pin!(body)).await;
@@ -35,19 +35,19 @@ where
     let body = match responded.body {
         BodyTreatment::Empty => {
             drain(pin!(body)).await;
-            recorded.close();
+            granted.release_empty().await?;
             ResponseBody::empty()
         }
         BodyTreatment::OnlyIfEmpty(fault) => {
-            if !is_empty(body, recorded.idle_timeout()).await? {
+            if !is_empty(body, granted.idle_timeout()).await? {
                 return Err(fault.into());
             }
-            recorded.close();
+            granted.release_empty().await?;
             ResponseBody::empty()
         }
         BodyTreatment::Scrub(flow) => {
-            let scrubbed = scrub_body::scrub(body, flow, recorded.is_head_request()).await?;
-            if scrubbed.is_end_stream() && !recorded.is_head_request() {
+            let scrubbed = scrub_body::scrub(body, flow, granted.is_head_request()).await?;
+            if scrubbed.is_end_stream() && !granted.is_head_request() {
                 // An empty body has no media type.
                 head.headers_mut().remove(CONTENT_TYPE);
             }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::fixtures::{CUSTOMER_ROUTES, KNOWN, person};
-use crate::gateway::{TestGateway, base, bearer, wait_until};
+use crate::gateway::{TestGateway, base, bearer, log_in, wait_until};
 use crate::http::{self, Answer};
 use crate::process::ServeProcess;
 use crate::upstream::Upstream;
@@ -197,10 +197,7 @@ fn response_at_stop(gateway: TestGateway, path: &str, first: &str) -> (Answer, S
     gateway.stop.stop();
     let _ = stream.read_to_end(&mut bytes);
     let folder = gateway.end();
-    let audit = folder.path().join("data/audit");
-    let files =
-        std::fs::read_dir(audit).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-    let log: String = files.collect();
+    let log = log_in(folder.path());
     let close = log.lines().rfind(|line| line.contains("\"outcome\"")).unwrap();
     let record: serde_json::Value = serde_json::from_str(close).unwrap();
     (http::parse(&bytes), record["outcome"].as_str().unwrap().to_owned())

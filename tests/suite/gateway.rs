@@ -216,21 +216,48 @@ impl TestGateway {
         self.get_admin("/metrics").text()
     }
 
-    /// Returns once the disclosure log contains a text. An answer can end before its closing record is written.
+    /// Returns once a record of the disclosure log contains a text. An answer can end before its closing record is written.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait_until(|| self.log().contains(text));
     }
 
-    /// Every byte of the disclosure log.
+    /// Each record of the disclosure log as JSON, one a line.
     pub(crate) fn log(&self) -> String {
-        let folder = self.folder.path().join("data/audit");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files
-            .filter(|path| path.is_file())
-            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
-            .collect()
+        log_in(self.folder.path())
     }
+
+    /// Every byte of the disclosure log, and its records as JSON.
+    pub(crate) fn log_bytes(&self) -> String {
+        let mut folders = vec![self.folder.path().join("data/audit")];
+        let mut everything = self.log();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    // A file may have been replaced meanwhile.
+                    false => {
+                        let bytes = std::fs::read(path).unwrap_or_default();
+                        everything.push_str(&String::from_utf8_lossy(&bytes));
+                    }
+                }
+            }
+        }
+        everything
+    }
+}
+
+/// Returns each record of the disclosure log of the gateway in a folder as JSON, one a line.
+pub(crate) fn log_in(folder: &Path) -> String {
+    let mut lines = Vec::new();
+    purposegate::disclosure::export(&folder.join("data/audit"), None, |line| {
+        lines.extend_from_slice(line);
+        lines.push(b'\n');
+        Ok(())
+    })
+    .unwrap();
+    String::from_utf8(lines).unwrap()
 }
 
 impl Drop for TestGateway {

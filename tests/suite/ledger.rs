@@ -227,7 +227,7 @@ fn the_disclosure_log_proves_the_ledger_position() {
     gateway.record_event("1", GIVEN);
     gateway.record_event("1", r#"{"kind": "notice", "notice": "n"}"#);
     assert!(is_released(&gateway));
-    gateway.wait_for_log("\"close\"");
+    gateway.wait_for_log("\"released\"");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("purposegate.toml"), &config).unwrap();
     let copied = Command::new("cp")

@@ -281,7 +281,7 @@ fn each_task_needs_a_token_with_its_role() {
     let shown = ["--ca", &ca, "--client-certificate", &file("ops.pem"), "--client-key", &file("ops.key")];
     let (status, _, words) = laptop.run_with("consent show p-1 --reason x", &shown);
     assert_eq!((status, words.as_str()), (0, ""));
-    let log = gateway.log();
+    let log = gateway.log_bytes();
     assert!(!log.contains("pga_"), "no token is on record");
 }
 

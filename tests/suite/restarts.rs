@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::drain::NotifySocket;
 use crate::fixtures::{CONSENT, CUSTOMER_ROUTES, KNOWN, person};
-use crate::gateway::{base, bearer};
+use crate::gateway::{base, bearer, log_in};
 use crate::http;
 use crate::ledger_sharers::SharedLedger;
 use crate::postgres_server::PostgresServer;
@@ -262,15 +262,10 @@ fn withdraw(
 
 /// The decisions in the disclosure log whose exchange is closed as released.
 fn recorded(folder: &Path) -> BTreeSet<String> {
-    let mut records = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-        for line in text.lines().filter(|line| line.contains("\"released\"")) {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            records.extend(record["decision"].as_str().map(str::to_owned));
-        }
-    }
-    records
+    let log = log_in(folder);
+    let released = log.lines().filter(|line| line.contains("\"released\""));
+    let record = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    released.filter_map(|line| record(line)["decision"].as_str().map(str::to_owned)).collect()
 }
 
 /// Starts an upstream, and a folder for a gateway with an embedded ledger.
@@ -337,7 +332,7 @@ fn restart_under_load(
     assert!(gateway.0.wait().unwrap().success(), "{}", sockets.words());
     let tally = tally.lock().unwrap();
     let answered: BTreeSet<String> = tally.decisions.iter().filter(|id| !id.is_empty()).cloned().collect();
-    let records = recorded(&folder.path().join("data/audit"));
+    let records = recorded(folder.path());
     let unrecorded: Vec<&String> = answered.difference(&records).collect();
     eprintln!(
         "{restarts} restarts in {took:.1?}: {} requests ({:.0} a second), {} failed, {} unrecorded, {} withdrawals, \

@@ -34,7 +34,7 @@ fn release(gateway: &TestGateway) -> String {
 fn decisions_of_another_gateway_are_found() {
     let (_upstream, first, second) = start_two();
     let (by_first, by_second) = (release(&first), release(&second));
-    first.wait_for_log("\"kind\":\"close\"");
+    first.wait_for_log("\"released\"");
     let told = second.decision(&by_first);
     assert_eq!((&told["decision"], &told["gateway"]), (&json!(by_first), &json!("gateway-1")));
     assert_eq!(second.decision(&by_second)["gateway"], "gateway-2");
@@ -86,7 +86,7 @@ fn commands_read_the_logs_of_a_configuration_together() {
     let file = second.folder.path().join("purposegate.toml");
     let config = file.to_str().unwrap();
     for gateway in [&first, &second] {
-        gateway.wait_for_log("\"kind\":\"close\"");
+        gateway.wait_for_log("\"released\"");
     }
     let purposegate = |arguments: &str| -> Run { run(arguments.split(' ').chain(["--config", config])) };
     let (status, shown, words) = purposegate("audit show --subject p-1 --format json");

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde_json::Value;
+use smallvec::{SmallVec, smallvec};
 
 use super::*;
 use crate::cli::admin_client::AdminServer;
-use crate::disclosure::{DisclosedCategory, Durability, Intent, Log, Outcome, Window};
+use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record};
+use crate::disclosure::{Durability, Log, LogSettings};
 use crate::exchange::IntentPolicy;
+use crate::keys::LoggedPerson;
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, IdReader, Operation};
 
@@ -19,18 +22,24 @@ struct AuditCommand {
     verb: AuditVerb,
 }
 
-const DECISION: &str = "01KAM4X5QG0000000000000001";
+const DECISION: &str = "01M7YZMHG00000000000000001";
 
 async fn log(folder: &Path, keys: &Keys) {
     log_of(folder, keys, "gateway-1", DECISION).await;
 }
 
 async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
-    let log =
-        Log::open(folder, keys, gateway, Durability::BeforeRelease, Duration::from_secs(1 << 30)).unwrap();
-    let intent = Intent {
-        decision: decision.to_owned(),
-        time: "2026-11-21T12:00:00Z".parse().unwrap(),
+    let settings = LogSettings {
+        folder: folder.to_owned(),
+        gateway: gateway.to_owned(),
+        durability: Durability::BeforeRelease,
+        retention: Duration::from_secs(1 << 30),
+        origin: None,
+        known_checkpoints: Vec::new(),
+    };
+    let log = Log::open(settings, keys).unwrap();
+    let head = ExchangeHead {
+        decision: decision.parse().unwrap(),
         recipient: "acme".into(),
         actor: None,
         purpose: "direct-marketing".into(),
@@ -41,19 +50,15 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
         policy: "1".into(),
         position: Position(3),
         stale: false,
-        factors: Vec::new().into(),
+        factors: SmallVec::new(),
     };
-    let entry = log.intent(intent).await.unwrap().0;
     let alice = IdReader::default().read("alice").unwrap();
-    let window = Window {
+    let disclosure = Disclosure {
         position: Position(3),
-        stale: false,
         records: 1,
-        withheld_records: 0,
-        withheld_subjects: Vec::new(),
-        subjects: vec![keys.fingerprints().subject(&alice)].into(),
-        categories: vec![DisclosedCategory {
-            category: "email".into(),
+        subjects: smallvec![LoggedPerson::unknown(keys.fingerprints().subject(&alice))],
+        categories: vec![CategoryDisclosure {
+            category: Some("email".into()),
             form: Form::Clear,
             basis: Some(Basis::Consent),
             reason: None,
@@ -61,9 +66,9 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
             clauses: Arc::new(["G-6.4b".into()]),
             fields: 1,
         }],
+        ..Disclosure::default()
     };
-    log.window(&entry, &window).await.unwrap();
-    log.close(entry, Outcome::Released).await.unwrap();
+    log.append(Record::Exchange(Arc::new(head), disclosure)).await.unwrap();
 }
 
 fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
@@ -166,7 +171,7 @@ async fn exchanges_are_shown_as_text_or_as_json() {
 async fn two_logs(outer: &tempfile::TempDir, keys: &Keys) -> (PathBuf, PathBuf, String) {
     let (one, other) = (outer.path().join("one"), outer.path().join("other"));
     log(&one, keys).await;
-    log_of(&other, keys, "gateway-2", "01KAM4X5QG0000000000000002").await;
+    log_of(&other, keys, "gateway-2", "01M7YZMHG00000000000000002").await;
     let folders = format!("{} {}", one.display(), other.display());
     (one, other, folders)
 }
@@ -185,7 +190,7 @@ async fn several_logs_are_shown_and_exported_together() {
     let names: Vec<Value> =
         json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["gateway"].clone()).collect();
     assert_eq!(names, ["gateway-1", "gateway-2"]);
-    let (_, shown, _) = run(&format!("show --decision 01KAM4X5QG0000000000000002 {folders}"));
+    let (_, shown, _) = run(&format!("show --decision 01M7YZMHG00000000000000002 {folders}"));
     assert!(shown.contains("gateway-2"), "{shown}");
     assert_eq!(run(&format!("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV {folders}")).0, 1);
     assert_eq!(run(&format!("export {folders}")).1.lines().count(), 10);
@@ -221,7 +226,7 @@ async fn several_logs_are_verified_and_compared_with_each_other() {
 
     // The other log was moved away: its checkpoint is left over.
     let third = outer.path().join("third");
-    log_of(&third, &keys, "gateway-3", "01KAM4X5QG0000000000000003").await;
+    log_of(&third, &keys, "gateway-3", "01M7YZMHG00000000000000003").await;
     let (status, out, words) = run(&format!("verify {since} {} {}", one.display(), third.display()));
     assert_eq!((status, out.as_str()), (1, ""));
     assert!(words.contains("finding: no log is that of the checkpoint"), "{words}");

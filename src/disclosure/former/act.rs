@@ -141,8 +141,8 @@ pub fn acts(
 mod tests {
     use std::time::Duration;
 
+    use super::super::{Durability, ExchangeFilter, accounting, fold, verify};
     use super::*;
-    use crate::disclosure::{Durability, ExchangeFilter, accounting, fold, verify};
     use crate::keys::Keys;
 
     #[tokio::test]

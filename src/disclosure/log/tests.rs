@@ -12,8 +12,8 @@ use ulid::Ulid;
 
 use super::*;
 use crate::decision::Reason;
-use crate::disclosure::Verdict;
 use crate::disclosure::entry::{DecodedHead, EntryKind, decode_head};
+use crate::disclosure::record::Verdict;
 use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeReference, Outcome};
 use crate::disclosure::storage::LogReader;
 use crate::keys::LoggedPerson;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -30,6 +30,7 @@ use self::decode::{Decoder, Undecodable};
 use self::part::WindowPart;
 use super::Refusal;
 use super::memory::HeldBytes;
+use super::record::Extent;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
 use super::upstream_fault::{ResponseError, UpstreamFault};
@@ -127,10 +128,10 @@ impl BodyFlow {
         }
     }
 
-    /// Abandons the flow before anything has left, and closes the exchange on the log as refused. The driver then
-    /// answers with [`RecordedExchange::refuse`](super::RecordedExchange::refuse).
+    /// Abandons the flow before anything has left, and ends the exchange on the log as refused. The driver then
+    /// answers with [`GrantedExchange::refuse`](super::GrantedExchange::refuse).
     pub fn refuse(self, error: ResponseError) {
-        self.transfer.grant.close_refused(error.refusal);
+        self.transfer.grant.end_refused(error.refusal);
     }
 
     /// The account of the response.
@@ -331,9 +332,12 @@ impl BodyFlow {
                 &together
             }
         };
+        // Of a response to `HEAD` nothing follows this window.
+        let is_whole = self.finished || grant.context.method == Method::HEAD;
         let is_held = self.parts.iter().skip(self.recorded).all(WindowPart::is_held);
-        if !is_held || window.records > 0 {
-            grant.record(window).await?;
+        // The first record is needed in any case, because the head leaves.
+        if !is_held || window.records > 0 || grant.is_unrecorded() {
+            grant.record(window, if is_whole { Extent::Whole } else { Extent::Part }).await?;
         }
         self.recorded = self.parts.len();
         Ok(())
@@ -455,12 +459,11 @@ subject = "@.id"
                 Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
             let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
             let start = begin(&self.shared, &request.into_parts().0, false).await;
-            let ExchangeStart::Forward(admitted, _) = start else { panic!("{start:?}") };
-            let intent = admitted.record_intent().await;
-            let recorded = admitted.record(intent).unwrap();
+            let ExchangeStart::Forward(granted, _) = start else { panic!("{start:?}") };
+            granted.record_intent().await.unwrap();
             let upstream = Response::builder().header("content-type", "application/json");
             let upstream = upstream.header("content-encoding", coding).body(()).unwrap();
-            match recorded.respond(&upstream.into_parts().0, None).unwrap().body {
+            match granted.respond(&upstream.into_parts().0, None).await.unwrap().body {
                 BodyTreatment::Scrub(flow) => flow,
                 other => panic!("{other:?}"),
             }

@@ -7,6 +7,7 @@ use super::{MAX_HANDED_OUT, PART_SIZE};
 use crate::exchange::Refusal;
 use crate::exchange::grant::Grant;
 use crate::exchange::ledger_policy::LedgerPolicy;
+use crate::exchange::record::Extent;
 use crate::exchange::transfer::Transfer;
 use crate::exchange::upstream_fault::ResponseError;
 use crate::exchange::window::WindowSummary;
@@ -148,10 +149,12 @@ impl WindowPart {
         }
         let WindowSummary { valid_until, current, stale, .. } = rescrubbed;
         if rescrubbed.discloses_more_than(&self.summary) {
-            grant.record(&rescrubbed).await?;
+            grant.record(&rescrubbed, Extent::Part).await?;
             self.summary.merge(rescrubbed.clone());
         } else if stale && !self.summary.stale {
-            grant.record(&WindowSummary { stale, ..WindowSummary::default() }).await?;
+            grant.record(&WindowSummary { stale, ..WindowSummary::default() }, Extent::Part).await?;
+        } else if self.summary.discloses_more_than(&rescrubbed) {
+            grant.record_reduction();
         }
         self.summary.valid_until = valid_until;
         self.summary.current = current;

@@ -3,7 +3,6 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::AdminApi;
@@ -11,7 +10,7 @@ use super::authentication::Actor;
 use super::problem::{AdminCode, AdminProblem};
 use super::roles::ResourceRule;
 use crate::config::AdminRole;
-use crate::disclosure::AdministrativeAct;
+use crate::disclosure::record::{ActRecord, Record};
 use crate::vocabulary::SubjectId;
 
 /// Maximum length of a reason, in characters.
@@ -58,21 +57,22 @@ impl AdminApi {
         check_reason(needs_reason, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) => {
-                (Some(self.shared.log.source().fingerprints().subject(person)), None)
+                let ledger = &self.shared.ledger;
+                (Some(ledger.logged_person(ledger.fingerprints().subject(person))), None)
             }
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
         };
-        let act = AdministrativeAct {
-            time: Timestamp::now(),
-            actor: actor.name().map(|name| &**name),
+        let act = ActRecord {
+            act: Ulid::generate(),
+            actor: actor.name().cloned(),
             role: role.map(AdminRole::name),
             resource: rule.path,
             subject,
             decision,
-            reason,
+            reason: reason.map(Into::into),
         };
-        self.shared.log.act(&act).await.map_err(|error| {
+        self.shared.log.append(Record::Act(act)).await.map_err(|error| {
             AdminProblem::new(AdminCode::AuditUnavailable, format!("the act cannot be recorded: {error}"))
         })
     }

@@ -1,0 +1,419 @@
+//! The records that each shape of exchange has on the disclosure log.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+
+use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
+use crate::disclosure;
+use crate::exchange::{ExchangeStart, GrantedExchange, Refusal, SharedState};
+use crate::layer::PurposeLayer;
+use crate::layer::request_body::RequestBody;
+use crate::layer::response_body::ResponseBody;
+use crate::ledger::Freshness;
+
+/// The body of an answer of an upstream: chunks, and a failure at its end if it breaks.
+type Chunks = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn whole(body: impl Into<Bytes>) -> Chunks {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body of these chunks, each of which waits until the one before it was taken. It has no length. It breaks at the end if
+/// `breaks`.
+fn streamed(chunks: Vec<String>, breaks: bool) -> Chunks {
+    let broken = breaks.then(|| Err(std::io::Error::other("broken")));
+    let chunks = chunks.into_iter().map(|chunk| Ok(Frame::data(Bytes::from(chunk)))).chain(broken);
+    let stream = futures_util::stream::unfold(chunks, |mut chunks| async move {
+        tokio::task::yield_now().await;
+        Some((chunks.next()?, chunks))
+    });
+    StreamBody::new(Box::pin(stream)).boxed_unsync()
+}
+
+/// An answer of an upstream in JSON.
+fn json_answer(body: Chunks) -> Response<Chunks> {
+    Response::builder().header("content-type", "application/json").body(body).unwrap()
+}
+
+/// An answer of an upstream in NDJSON, which ends with the connection.
+fn lines_answer(lines: usize, breaks: bool) -> Response<Chunks> {
+    // More than one window of 1 MiB.
+    let chunk = format!("{BODY}\n").repeat(4000);
+    let body = streamed(vec![chunk; lines], breaks);
+    Response::builder().header("content-type", "application/x-ndjson").body(body).unwrap()
+}
+
+/// Sends a request through the layer to an upstream that answers so.
+async fn send(
+    shared: &Arc<SharedState>,
+    method: Method,
+    path: &str,
+    answer: Response<Chunks>,
+) -> Response<ResponseBody> {
+    send_to(shared, method, path, async move || answer).await
+}
+
+async fn send_to<F>(
+    shared: &Arc<SharedState>,
+    method: Method,
+    path: &str,
+    answer: impl FnOnce() -> F + Send + 'static,
+) -> Response<ResponseBody>
+where
+    F: Future<Output = Response<Chunks>> + Send + 'static,
+{
+    let answer = Arc::new(Mutex::new(Some(answer)));
+    let upstream = tower::service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+        let answering = answer.lock().unwrap().take().unwrap()();
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
+    let request = Request::builder().method(method.clone()).uri(path).header("host", "x");
+    let request = request.header("data-purpose", "order-fulfilment");
+    let request = request.header("authorization", format!("Bearer {KEY}"));
+    let request = match method {
+        Method::POST => request.header("content-type", "application/json").body(Full::from("{}")),
+        _ => request.body(Full::default()),
+    };
+    let service = PurposeLayer::new(Arc::clone(shared)).layer(upstream);
+    service.oneshot(request.unwrap()).await.unwrap()
+}
+
+/// Returns the records of all exchanges, in the order of the log.
+async fn records(shared: &SharedState) -> Vec<Value> {
+    shared.log.flush().await;
+    let mut records = Vec::new();
+    disclosure::export(shared.log.folder(), None, |line| {
+        let record: Value = serde_json::from_slice(line).unwrap();
+        if record.get("decision").is_some() {
+            records.push(record);
+        }
+        Ok(())
+    })
+    .unwrap();
+    records
+}
+
+/// Returns kind and outcome of each record, for example `close released`.
+async fn kinds(shared: &SharedState) -> Vec<String> {
+    kinds_of(&records(shared).await)
+}
+
+fn kinds_of(records: &[Value]) -> Vec<String> {
+    let decision = records.first().map(|record| record["decision"].clone());
+    assert!(records.iter().all(|record| Some(&record["decision"]) == decision.as_ref()), "{records:#?}");
+    let text = |record: &Value, member: &str| record[member].as_str().unwrap_or("").to_owned();
+    let kind = |record| format!("{} {}", text(record, "kind"), text(record, "outcome")).trim().to_owned();
+    records.iter().map(kind).collect()
+}
+
+async fn read(response: Response<ResponseBody>) -> Result<Bytes, Refusal> {
+    let collected = response.into_body().collect().await;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| error.refusal)
+}
+
+#[tokio::test]
+async fn a_whole_answer_has_one_record_that_says_all_of_it() {
+    let state = StaleState::new().await;
+    let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let one = records(&state.shared).await;
+    assert_eq!(one.len(), 1, "it is on record before the body was read: {one:#?}");
+    let record = &one[0];
+    assert_eq!((&record["kind"], &record["outcome"]), (&json!("exchange"), &json!("released")));
+    assert_eq!(
+        (&record["recipient"], &record["purpose"], &record["route"], &record["operation"]),
+        (&json!("support"), &json!("order-fulfilment"), &json!("stops"), &json!("disclose"))
+    );
+    assert_eq!((&record["records"], record["subjects"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(record["factors"]["route"], "permits");
+    assert!(read(response).await.unwrap().starts_with(b"{\"id\""));
+    assert_eq!(records(&state.shared).await, one);
+}
+
+#[tokio::test]
+async fn answers_without_content_that_is_read_have_one_record() {
+    let empty = || Response::builder().status(204).body(whole("")).unwrap();
+    let unframed = || Response::builder().body(streamed(Vec::new(), false)).unwrap();
+    let text = || Response::builder().header("content-type", "text/plain").body(whole("x")).unwrap();
+    let answers: [(Method, &str, Response<Chunks>); 7] = [
+        (Method::HEAD, "/stops", json_answer(whole(BODY))),
+        (Method::HEAD, "/denies", json_answer(whole(BODY))),
+        (Method::GET, "/stops", empty()),
+        (Method::GET, "/stops", unframed()),
+        (Method::GET, "/stops", json_answer(streamed(Vec::new(), false))),
+        (Method::GET, "/unread", text()),
+        (Method::GET, "/unread", empty()),
+    ];
+    for (method, path, answer) in answers {
+        let state = StaleState::new().await;
+        let response = send(&state.shared, method.clone(), path, answer).await;
+        assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+        read(response).await.unwrap();
+        assert_eq!(kinds(&state.shared).await, ["exchange released"], "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_has_one_record() {
+    let status = |status: u16| Response::builder().status(status).body(whole("")).unwrap();
+    let answers = [
+        ("/stops", status(404), "refusal refused:upstream-refused"),
+        ("/stops", status(500), "refusal refused:upstream-refused"),
+        ("/stops", json_answer(whole("{\"id\":")), "refusal refused:upstream-unreadable"),
+        (
+            "/stops",
+            json_answer(streamed(vec!["{\"id\":".to_owned()], true)),
+            "refusal refused:upstream-unreadable",
+        ),
+        ("/denies", json_answer(whole(r#"{"id":"p-2","name":"Ben"}"#)), "refusal refused:subject-withheld"),
+        ("/hides", json_answer(whole(r#"{"id":"p-2","name":"Ben"}"#)), "refusal refused:not-found"),
+        ("/hides", status(404), "refusal refused:not-found"),
+    ];
+    for (path, answer, expected) in answers {
+        let state = StaleState::new().await;
+        let response = send(&state.shared, Method::GET, path, answer).await;
+        assert!(!response.status().is_success(), "{path}");
+        assert_eq!(kinds(&state.shared).await, [expected], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_answer_has_its_head_in_the_first_window_and_a_closing_record() {
+    let state = StaleState::new().await;
+    let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, false)).await;
+    read(response).await.unwrap();
+    let records = records(&state.shared).await;
+    let (first, rest) = records.split_first().unwrap();
+    let (close, later) = rest.split_last().unwrap();
+    assert_eq!((&first["kind"], &first["recipient"]), (&json!("window"), &json!("support")));
+    assert!(!later.is_empty(), "{records:#?}");
+    for window in later {
+        assert_eq!((&window["kind"], window.get("recipient")), (&json!("window"), None), "{window}");
+    }
+    assert_eq!((&close["kind"], &close["outcome"]), (&json!("close"), &json!("released")));
+    let sum: u64 = records.iter().filter_map(|record| record["records"].as_u64()).sum();
+    assert_eq!(sum, 24_000);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_otherwise_is_corrected_or_closed_as_aborted() {
+    // The recipient goes away before the first byte, and after it.
+    for frames in [0, 1] {
+        let state = StaleState::new().await;
+        let body = format!("[{}]", vec![BODY; 4000].join(","));
+        let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(body))).await;
+        assert_eq!(kinds(&state.shared).await, ["exchange released"]);
+        let mut body = response.into_body();
+        for _ in 0..frames {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        assert_eq!(kinds(&state.shared).await, ["exchange released", "correction aborted"], "{frames}");
+    }
+    let state = StaleState::new().await;
+    let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, true)).await;
+    assert_eq!(read(response).await, Err(Refusal::UpstreamUnreadable));
+    let kinds_of_stream = kinds(&state.shared).await;
+    assert_eq!(kinds_of_stream.last().unwrap(), "close aborted", "{kinds_of_stream:?}");
+
+    let state = StaleState::new().await;
+    let answer = Response::builder().header("content-type", "text/plain");
+    let answer = answer.body(streamed(vec!["a".to_owned(), "b".to_owned()], true)).unwrap();
+    let response = send(&state.shared, Method::GET, "/unread", answer).await;
+    assert!(read(response).await.is_err());
+    assert_eq!(kinds(&state.shared).await, ["exchange released", "correction aborted"]);
+}
+
+#[tokio::test]
+async fn an_operation_has_an_intent_before_the_upstream_sees_the_request() {
+    let state = StaleState::new().await;
+    let shared = Arc::clone(&state.shared);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let at_upstream = Arc::clone(&seen);
+    let response = send_to(&state.shared, Method::POST, "/goes-on", async move || {
+        *at_upstream.lock().unwrap() = kinds(&shared).await;
+        json_answer(whole(BODY))
+    })
+    .await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(*seen.lock().unwrap(), ["intent"]);
+    assert_eq!(kinds(&state.shared).await, ["intent", "window", "close released"]);
+    let all = records(&state.shared).await;
+    assert_eq!((&all[0]["operation"], &all[0]["recipient"]), (&json!("collect"), &json!("support")));
+    assert_eq!((&all[1]["records"], all[1].get("recipient")), (&json!(1), None));
+
+    let state = StaleState::new().await;
+    let answer = Response::builder().status(204).body(whole("")).unwrap();
+    send(&state.shared, Method::POST, "/goes-on", answer).await;
+    assert_eq!(kinds(&state.shared).await, ["intent", "close released"]);
+
+    let state = StaleState::new().await;
+    let answer = Response::builder().status(409).body(whole("")).unwrap();
+    send(&state.shared, Method::POST, "/goes-on", answer).await;
+    assert_eq!(kinds(&state.shared).await, ["intent", "close refused:upstream-refused"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_not_permitted_has_a_refusal_and_no_intent() {
+    let post = || Request::post("/goes-on").header("content-type", "application/json");
+    let granted = async |state: &StaleState| -> GrantedExchange {
+        match state.begin(post(), "order-fulfilment").await {
+            ExchangeStart::Forward(granted, _) => granted,
+            other @ ExchangeStart::Answered(_) => panic!("{other:?}"),
+        }
+    };
+    let state = StaleState::new().await;
+    let early = granted(&state).await;
+    state.assume(STALE);
+    let rejection = early.record_intent().await.unwrap_err();
+    early.refuse(rejection).await;
+    assert_eq!(kinds(&state.shared).await, ["refusal refused:ledger-stale"]);
+
+    let state = StaleState::new().await;
+    let late = granted(&state).await;
+    late.record_intent().await.unwrap();
+    state.assume(STALE);
+    let rejection = late.authorize_call().unwrap_err();
+    late.refuse(rejection).await;
+    assert_eq!(kinds(&state.shared).await, ["intent", "close refused:ledger-stale"]);
+}
+
+#[tokio::test]
+async fn every_exchange_has_an_intent_where_the_configuration_says_so() {
+    let state = StaleState::with("[audit]\nintents = \"always\"\n").await;
+    let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
+    read(response).await.unwrap();
+    assert_eq!(kinds(&state.shared).await, ["intent", "window", "close released"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_judged_again_is_corrected() {
+    let list = || format!("[{}]", vec![BODY; 4000].join(","));
+    // Less leaves: the consent is withdrawn after the answer is on record.
+    let state = StaleState::new().await;
+    let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(list()))).await;
+    let withdrawn = r#"{"kind": "consent-withdrawn", "purpose": "order-fulfilment", "subject": "p-1"}"#;
+    state.tell(withdrawn).await;
+    let left = read(response).await.unwrap();
+    assert!(!String::from_utf8_lossy(&left).contains("ada@example.org"));
+    assert_eq!(kinds(&state.shared).await, ["exchange released", "correction released"]);
+    let all = records(&state.shared).await;
+    assert!(all[1].get("categories").is_none(), "nothing is taken back: {}", all[1]);
+
+    // More leaves: the first consent of somebody who was unknown. It is on record before it leaves.
+    let state = StaleState::new().await;
+    let unknown = list().replace("p-1", "p-2");
+    let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(unknown))).await;
+    state.tell(r#"{"kind": "consent-given", "purpose": "order-fulfilment", "subject": "p-2"}"#).await;
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("ada@example.org"));
+    let all = records(&state.shared).await;
+    assert_eq!((&all[1]["kind"], &all[1]["outcome"]), (&json!("correction"), &json!("released")));
+    let categories = all[1]["categories"].to_string();
+    assert!(categories.contains("consent") && categories.contains("email"), "{categories}");
+
+    // Nothing leaves after all.
+    let state = StaleState::new().await;
+    let answer = json_answer(whole(BODY));
+    let ExchangeStart::Forward(granted, _) = state.begin(Request::get("/denies"), "order-fulfilment").await
+    else {
+        panic!("it is granted")
+    };
+    let responded = granted.respond(&answer.into_parts().0, None).await.unwrap();
+    let crate::exchange::BodyTreatment::Scrub(mut flow) = responded.body else { panic!("it is JSON") };
+    flow.push(Bytes::from_static(BODY.as_bytes()), true).unwrap();
+    flow.record().await.unwrap();
+    state.tell(withdrawn).await;
+    let error = flow.hand_out().await.unwrap_err();
+    flow.refuse(error);
+    granted.refuse(error.into()).await;
+    assert_eq!(kinds(&state.shared).await, ["exchange released", "correction refused:subject-withheld"]);
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_cancelled_anywhere_says_no_more_than_happened() {
+    for (method, path) in [(Method::GET, "/stops"), (Method::GET, "/unread"), (Method::POST, "/goes-on")] {
+        let is_operation = method == Method::POST;
+        let state = StaleState::new().await;
+        let mut before = 0;
+        let mut recorded = std::collections::BTreeSet::new();
+        for polls in 0..200 {
+            let answer =
+                json_answer(streamed(BODY.split(',').map(|part| format!("{part},")).collect(), false));
+            let answer = if path == "/unread" { answer } else { json_answer(whole(BODY)) };
+            let sent = send_to(&state.shared, method.clone(), path, async move || {
+                tokio::task::yield_now().await;
+                answer
+            });
+            let mut done = None;
+            {
+                let mut sent = pin!(sent);
+                for _ in 0..polls {
+                    if let Poll::Ready(response) = futures_util::poll!(sent.as_mut()) {
+                        done = Some(response);
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            let is_done = done.is_some();
+            drop(done);
+            let records = records(&state.shared).await;
+            let kinds = kinds_of(&records[before..]);
+            before = records.len();
+            let expected: &[&[&str]] = match (is_operation, is_done) {
+                (false, false) => &[&[], &["exchange released", "correction aborted"]],
+                (false, true) if path == "/unread" => &[&["exchange released", "correction aborted"]],
+                (false, true) => &[&["exchange released"]],
+                (true, false) => &[&[], &["intent", "close aborted"], &["intent", "window", "close aborted"]],
+                (true, true) => &[&["intent", "window", "close released"]],
+            };
+            assert!(expected.iter().any(|expected| kinds == *expected), "{method} {path} {polls}: {kinds:?}");
+            recorded.insert(kinds);
+            if is_done {
+                break;
+            }
+            assert!(polls < 199, "it never ends");
+        }
+        assert!(recorded.len() >= 2, "{method} {path}: {recorded:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_leaves_while_the_ledger_is_stale_is_on_record_as_stale() {
+    let state = StaleState::new().await;
+    let answer = Response::builder().header("content-type", "text/plain");
+    let answer = answer.body(streamed(vec!["a".to_owned(), "b".to_owned()], false)).unwrap();
+    let request = Request::get("/unread").header("host", "x").header("data-purpose", "security");
+    let request = request.header("authorization", format!("Bearer {KEY}")).body(Full::default()).unwrap();
+    let answer = Arc::new(Mutex::new(Some(answer)));
+    let upstream = tower::service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+        let answer = answer.lock().unwrap().take().unwrap();
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let service = PurposeLayer::new(Arc::clone(&state.shared)).layer(upstream);
+    let mut body = service.oneshot(request).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    state.assume(STALE);
+    body.frame().await.unwrap().unwrap();
+    let all = records(&state.shared).await;
+    assert_eq!((all[0].get("stale"), &all[1]["stale"]), (None, &json!(true)), "{all:#?}");
+    state.assume(Freshness::Current);
+    drop(body);
+    assert_eq!(
+        kinds(&state.shared).await,
+        ["exchange released", "correction released", "correction aborted"]
+    );
+}
