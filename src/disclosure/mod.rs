@@ -3,9 +3,15 @@
 pub mod entry;
 mod entry_writer;
 mod former;
+#[cfg(feature = "sqlite")]
+pub mod index;
 mod log;
+mod names;
+pub mod observation;
 mod origin;
+pub mod questions;
 mod queue;
+pub mod receipt;
 pub mod record;
 pub mod storage;
 mod witness;

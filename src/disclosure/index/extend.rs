@@ -1,0 +1,169 @@
+//! Brings an index up to date with its log.
+//!
+//! Only published entries are indexed: what a crash can take back is not in an index.
+
+use std::path::Path;
+
+use super::writer::{ExchangePlace, IndexWriter, IndexedEntry};
+use super::{Facets, IndexError, IndexedState};
+use crate::disclosure::entry::{DecodedHead, Entry, EntryKind, decode_detail, decode_head};
+use crate::disclosure::names::NameCache;
+use crate::disclosure::storage::{LogReader, ReadError};
+use crate::keys::Pseudonym;
+
+/// Maximum number of entries of a transaction. Their postings are sorted in memory.
+const BATCH: u64 = 1 << 18;
+
+/// Appends the entries of a log to its index.
+#[derive(Debug)]
+pub struct Indexer {
+    writer: IndexWriter,
+    state: Option<IndexedState>,
+    names: NameCache,
+}
+
+impl Indexer {
+    /// Opens the index of a log in the folder of indexes, or creates it.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn open(folder: &Path, log: &LogReader) -> Result<Indexer, IndexError> {
+        let writer = IndexWriter::open(&super::file(folder, log.origin()))?;
+        let state = writer.state()?;
+        Ok(Indexer { writer, state, names: NameCache::default() })
+    }
+
+    /// Removes everything from the index. The next [`Indexer::update`] builds it again.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn clear(self) -> Result<Indexer, IndexError> {
+        Ok(Indexer { writer: self.writer.clear()?, state: None, names: NameCache::default() })
+    }
+
+    /// Returns the number of entries that the index covers.
+    pub fn size(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.size)
+    }
+
+    /// Indexes what the log has published since, at most one batch. Begins again if the index does not fit the log. Returns
+    /// true if there is more.
+    ///
+    /// # Errors
+    /// [`IndexError`]. The indexer cannot be used any more.
+    pub fn update(mut self, log: &mut LogReader) -> Result<(Indexer, bool), IndexError> {
+        if self.state.as_ref().is_some_and(|state| !state.fits(log)) {
+            tracing::info!(log = %log.folder().display(), "the index does not fit the disclosure log and is built again");
+            self = self.clear()?;
+        }
+        if let Some(state) = self.state.as_mut().filter(|state| state.first < log.begin()) {
+            let day = self.names.day(log, log.begin())?;
+            self.writer.prune(log.begin(), day)?;
+            state.first = log.begin();
+        }
+        let (from, published) = (self.size().max(log.begin()), log.published());
+        if from >= published {
+            return Ok((self, false));
+        }
+        let to = published.min(from.saturating_add(BATCH));
+        self.add_entries(log, from, to)?;
+        Ok((self, to < published))
+    }
+
+    fn add_entries(&mut self, log: &mut LogReader, from: u64, to: u64) -> Result<(), IndexError> {
+        self.writer.begin()?;
+        for index in from..to {
+            // A pruning that happens meanwhile is noticed at the next update.
+            if let Some(entry) = log.entry(index)? {
+                self.add(log, index, &entry)?;
+            }
+        }
+        let first = self.state.as_ref().map_or(log.begin(), |state| state.first);
+        let state = IndexedState { origin: log.origin().to_owned(), size: to, root: log.root(to)?, first };
+        self.writer.commit(&state)?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn add(&mut self, log: &mut LogReader, index: u64, entry: &Entry) -> Result<(), IndexError> {
+        let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
+        let head = decode_head(&entry.leaf).map_err(|_| damaged(log))?;
+        match head.kind {
+            EntryKind::Day => {
+                return self.writer.begin_day(head.day().ok_or_else(|| damaged(log))?, index);
+            }
+            EntryKind::Start => return self.writer.abort_open(),
+            EntryKind::Name => {
+                self.names.add(index, head.text.unwrap_or_default());
+                return Ok(());
+            }
+            EntryKind::Padding
+            | EntryKind::Stop
+            | EntryKind::Ruling
+            | EntryKind::Factors
+            | EntryKind::SecretErasure
+            | EntryKind::Pruning
+            | EntryKind::Resume => return Ok(()),
+            EntryKind::Exchange
+            | EntryKind::Refusal
+            | EntryKind::Intent
+            | EntryKind::Window
+            | EntryKind::Close
+            | EntryKind::Correction
+            | EntryKind::Act
+            | EntryKind::Notice => {}
+        }
+        let detail = decode_detail(head.kind, &entry.detail).map_err(|_| damaged(log))?.unwrap_or_default();
+        let mut people: Vec<Pseudonym> = detail
+            .subjects
+            .iter()
+            .chain(detail.withheld_subjects)
+            .map(|bytes| Pseudonym::from_bytes(*bytes))
+            .collect();
+        people.extend(detail.subject);
+        let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
+        let place = self.place(log, index, &head)?;
+        let decision = head.id.filter(|_| is_exchange);
+        self.writer.add(IndexedEntry { entry: index, decision, place, case: detail.case, people: &people })
+    }
+
+    fn place(
+        &mut self,
+        log: &mut LogReader,
+        index: u64,
+        head: &DecodedHead<'_>,
+    ) -> Result<ExchangePlace, IndexError> {
+        let outcome = self.names.outcome(log, index, head)?;
+        if !head.begins_exchange() {
+            // Of the parts of a correction, the first one ends the exchange.
+            return Ok(match outcome.filter(|_| head.part == 1 && head.kind != EntryKind::Exchange) {
+                Some(outcome) => ExchangePlace::Ends(outcome),
+                None => ExchangePlace::Continues,
+            });
+        }
+        let mut name = |number: Option<u64>| match number {
+            Some(number) => self.names.name(log, index, head.base, number),
+            None => Ok("".into()),
+        };
+        let facets = Facets {
+            recipient: name(head.recipient)?,
+            purpose: name(head.purpose)?,
+            route: name(head.route)?,
+            operation: head.operation.map_or("", |operation| operation.name()).into(),
+            outcome: outcome.clone().unwrap_or_else(|| "".into()),
+        };
+        Ok(ExchangePlace::Begins { facets, open: outcome.is_none() })
+    }
+}
+
+impl IndexedState {
+    /// True if the index was made of this log, or of a log of which this one is the continuation.
+    pub fn fits(&self, log: &LogReader) -> bool {
+        let IndexedState { origin, size, root, first } = self;
+        // Pruned entries that were not indexed cannot be indexed any more, and those that follow need a day to begin with.
+        origin == log.origin()
+            && (log.begin()..=log.published()).contains(size)
+            && *first <= log.begin()
+            && log.root(*size).is_ok_and(|found| found == *root)
+    }
+}

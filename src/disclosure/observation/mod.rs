@@ -1,0 +1,255 @@
+//! Observes what was disclosed: day by day, to whom, for which purpose, which categories, about how many people.
+//!
+//! It feeds the comparison with the record of processing activities (GDPR Art. 30) and the gauges of the gateway. It reads
+//! every entry of the days it is asked for. Invariant: people are only counted.
+
+mod people;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use ulid::Ulid;
+
+pub use people::PeopleCounter;
+
+use super::entry::{DecodedDetail, DecodedHead, EntryKind, RecordedOutcome, decode_detail, decode_head};
+use super::names::NameCache;
+use super::storage::{LogReader, ReadError};
+use crate::keys::Pseudonym;
+use crate::vocabulary::Form;
+
+/// Number of exchanges that are remembered for a correction that may follow.
+const MAX_RECENT: usize = 1 << 16;
+
+/// Maximum number of declared purposes that are kept of one recipient and day: recipients choose them.
+const MAX_DECLARED: usize = 32;
+
+/// The exchanges of one day with one recipient for one purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedExchanges {
+    /// Number of exchanges that were not refused at once.
+    pub exchanges: u64,
+    /// The number of refusals by problem code.
+    pub refused: BTreeMap<String, u64>,
+    /// The purposes that refused requests declared.
+    pub declared: BTreeSet<String>,
+    /// The number of fields that left, by category.
+    pub categories: BTreeMap<String, u64>,
+}
+
+impl ObservedExchanges {
+    /// Adds the exchanges of another day or log.
+    pub fn add(&mut self, other: &ObservedExchanges) {
+        let ObservedExchanges { exchanges, refused, declared, categories } = other;
+        self.exchanges += exchanges;
+        for (sum, more) in [(&mut self.refused, refused), (&mut self.categories, categories)] {
+            for (name, count) in more {
+                *sum.entry(name.clone()).or_default() += count;
+            }
+        }
+        let room = MAX_DECLARED.saturating_sub(self.declared.len());
+        self.declared.extend(declared.iter().take(room).cloned());
+    }
+}
+
+/// One day of a log.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedDay {
+    /// The exchanges by recipient and accepted purpose.
+    pub exchanges: BTreeMap<(Arc<str>, Arc<str>), ObservedExchanges>,
+    /// The people about whom something left, by recipient.
+    pub people: BTreeMap<Arc<str>, PeopleCounter>,
+}
+
+/// The recipient and the purpose of an exchange.
+type Parties = (Arc<str>, Arc<str>);
+
+/// Observes the entries of a log, in their order.
+#[derive(Debug, Default)]
+pub struct Observer {
+    names: NameCache,
+    /// The categories of rulings that released something, by the index of the entry; `None` for those that did not.
+    categories: HashMap<u64, Option<Arc<str>>>,
+    /// Exchanges that have not ended.
+    open: HashMap<Ulid, Parties>,
+    recent: HashMap<Ulid, Parties>,
+    order: VecDeque<Ulid>,
+    /// The day that is being observed.
+    day: Option<Date>,
+    /// The days that were observed.
+    pub days: BTreeMap<Date, ObservedDay>,
+}
+
+impl Observer {
+    /// Observes the entry at an index.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn add(&mut self, log: &mut LogReader, index: u64) -> Result<(), ReadError> {
+        // Pruned meanwhile.
+        let Some(entry) = log.entry(index)? else { return Ok(()) };
+        let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
+        let head = decode_head(&entry.leaf).map_err(|_| damaged(log))?;
+        match head.kind {
+            EntryKind::Day => self.begin_day(head.day().ok_or_else(|| damaged(log))?),
+            EntryKind::Start => self.open.clear(),
+            EntryKind::Exchange
+            | EntryKind::Refusal
+            | EntryKind::Intent
+            | EntryKind::Window
+            | EntryKind::Close
+            | EntryKind::Correction => {
+                let detail = decode_detail(head.kind, &entry.detail).map_err(|_| damaged(log))?;
+                let day = match self.day {
+                    Some(day) => day,
+                    None => self.names.day(log, index)?,
+                };
+                self.day = Some(day);
+                self.add_exchange(log, index, &head, &detail.unwrap_or_default(), day)?;
+            }
+            EntryKind::Padding
+            | EntryKind::Stop
+            | EntryKind::Name
+            | EntryKind::Ruling
+            | EntryKind::Factors
+            | EntryKind::Act
+            | EntryKind::SecretErasure
+            | EntryKind::Notice
+            | EntryKind::Pruning
+            | EntryKind::Resume => {}
+        }
+        Ok(())
+    }
+
+    fn begin_day(&mut self, day: Date) {
+        self.categories.clear();
+        self.day = Some(day);
+        self.days.entry(day).or_default();
+    }
+
+    fn add_exchange(
+        &mut self,
+        log: &mut LogReader,
+        index: u64,
+        head: &DecodedHead<'_>,
+        detail: &DecodedDetail<'_>,
+        day: Date,
+    ) -> Result<(), ReadError> {
+        let Some(decision) = head.id else { return Ok(()) };
+        let Some(parties) = self.parties(log, index, head, decision)? else { return Ok(()) };
+        let refusal = match (head.kind, head.outcome) {
+            (EntryKind::Refusal, Some(RecordedOutcome::Refused(code))) => {
+                Some(self.names.name(log, index, head.base, code)?)
+            }
+            _ => None,
+        };
+        let mut categories = Vec::new();
+        for category in &detail.categories {
+            if let Some(name) = self.released_category(log, index, head.base, category.ruling)? {
+                categories.push((name, category.fields));
+            }
+        }
+        let observed = self.days.entry(day).or_default();
+        if !detail.subjects.is_empty() {
+            let people = observed.people.entry(Arc::clone(&parties.0)).or_default();
+            detail.subjects.iter().for_each(|bytes| people.add(&Pseudonym::from_bytes(*bytes)));
+        }
+        let exchanges = observed.exchanges.entry(parties).or_default();
+        for (name, fields) in categories {
+            let known = exchanges.categories.get_mut(&*name);
+            match known {
+                Some(known) => *known += fields,
+                None => drop(exchanges.categories.insert(name.to_string(), fields)),
+            }
+        }
+        if let Some(code) = refusal {
+            *exchanges.refused.entry(code.to_string()).or_default() += 1;
+            if exchanges.declared.len() < MAX_DECLARED {
+                exchanges.declared.extend(detail.declared.map(str::to_owned));
+            }
+        } else if head.begins_exchange() {
+            exchanges.exchanges += 1;
+        }
+        Ok(())
+    }
+
+    /// Returns the parties of an exchange; `None` if it began before the entries that were observed.
+    fn parties(
+        &mut self,
+        log: &mut LogReader,
+        index: u64,
+        head: &DecodedHead<'_>,
+        decision: Ulid,
+    ) -> Result<Option<Parties>, ReadError> {
+        if !head.begins_exchange() {
+            let open = self.open.get(&decision).or_else(|| self.recent.get(&decision)).cloned();
+            if head.kind == EntryKind::Close {
+                self.open.remove(&decision);
+            }
+            return Ok(open);
+        }
+        let mut name = |number: Option<u64>| match number {
+            Some(number) => self.names.name(log, index, head.base, number),
+            None => Ok("".into()),
+        };
+        let parties = (name(head.recipient)?, name(head.purpose)?);
+        if matches!(head.kind, EntryKind::Intent | EntryKind::Window) {
+            self.open.insert(decision, parties.clone());
+        } else if head.kind == EntryKind::Exchange {
+            self.recent.insert(decision, parties.clone());
+            self.order.push_back(decision);
+            if self.order.len() > MAX_RECENT
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.recent.remove(&oldest);
+            }
+        }
+        Ok(Some(parties))
+    }
+
+    /// Returns the category of a ruling that released fields.
+    fn released_category(
+        &mut self,
+        log: &mut LogReader,
+        index: u64,
+        base: u64,
+        ruling: u64,
+    ) -> Result<Option<Arc<str>>, ReadError> {
+        let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
+        let defined = log.day_start_of(index).checked_add(base).and_then(|base| base.checked_add(ruling));
+        let defined = defined.filter(|defined| *defined < index).ok_or_else(|| damaged(log))?;
+        if let Some(category) = self.categories.get(&defined) {
+            return Ok(category.clone());
+        }
+        let entry = log.entry(defined)?.ok_or_else(|| damaged(log))?;
+        let detail = decode_detail(EntryKind::Ruling, &entry.detail).map_err(|_| damaged(log))?;
+        let released = detail.filter(|ruling| ruling.form != Some(Form::Removed.name()));
+        let category = released.map(|ruling| Arc::from(ruling.category.unwrap_or(UNCLASSIFIED)));
+        if self.categories.len() >= MAX_RECENT {
+            self.categories.clear();
+        }
+        self.categories.insert(defined, category.clone());
+        Ok(category)
+    }
+}
+
+/// Name in place of a category, for fields that nothing classifies.
+const UNCLASSIFIED: &str = "unclassified";
+
+/// Observes the days of a log from `from` to before `to`.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn observe(log: &mut LogReader, from: Date, to: Date) -> Result<BTreeMap<Date, ObservedDay>, ReadError> {
+    let mut observer = Observer::default();
+    let days = log.days().to_vec();
+    for (number, first) in days.iter().enumerate() {
+        let day = observer.names.day(log, *first)?;
+        let end = days.get(number + 1).copied().unwrap_or(log.size());
+        if (from..to).contains(&day) {
+            (*first..end).try_for_each(|index| observer.add(log, index))?;
+        }
+    }
+    Ok(observer.days)
+}

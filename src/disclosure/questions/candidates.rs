@@ -1,0 +1,334 @@
+//! Finds the exchanges of one log that may answer a question, newest first.
+//!
+//! Entries beyond the index are scanned from the end of the log; the rest comes from the index. Without an index the whole
+//! log is scanned. Invariant: every exchange that answers the question is among the candidates, with all of its entries; the
+//! caller compares the folded exchange.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use ulid::Ulid;
+
+use super::{Question, QuestionError};
+use crate::disclosure::entry::{DecodedHead, EntryKind, decode_head};
+#[cfg(feature = "sqlite")]
+use crate::disclosure::index::LogIndex;
+use crate::disclosure::names::NameCache;
+use crate::disclosure::storage::{LogReader, ReadError};
+use crate::keys::Pseudonym;
+
+/// Number of entries that are scanned at once: a bundle.
+const SCANNED: u64 = 256;
+
+/// An exchange that may answer the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// The decision.
+    pub(super) decision: Ulid,
+    /// The exchange's entries, oldest first.
+    pub(super) entries: Vec<u64>,
+    /// Time of the first entry.
+    pub(super) time: Timestamp,
+    /// True if the process that wrote the first entry has ended.
+    pub(super) process_ended: bool,
+}
+
+/// The result of one step of a search.
+#[derive(Debug)]
+pub(super) enum SearchStep {
+    /// A candidate.
+    Found(Candidate),
+    /// The search has read as many entries as it may. It can go on below this entry.
+    Paused(u64),
+    /// There are no more candidates.
+    End,
+}
+
+/// The place from which the next candidates come.
+enum Stage {
+    /// The entries below this one are scanned next.
+    Scan(u64),
+    /// Exchanges that begin with these entries, newest first.
+    #[cfg(feature = "sqlite")]
+    Listed(std::vec::IntoIter<u64>),
+    /// Exchanges of these facets that begin below the entry.
+    #[cfg(feature = "sqlite")]
+    Facets {
+        facets: Vec<i64>,
+        below: u64,
+    },
+    /// The indexed entries below this one are scanned next.
+    #[cfg(feature = "sqlite")]
+    ScanIndexed(u64),
+    End,
+}
+
+/// The pseudonyms of a person on a day.
+pub(super) type NamesOfDay<'n> = dyn Fn(Date) -> Vec<Pseudonym> + 'n;
+
+/// Finds candidates in one log.
+pub(super) struct CandidateSearch<'l> {
+    log: &'l mut LogReader,
+    #[cfg(feature = "sqlite")]
+    index: Option<LogIndex>,
+    question: &'l Question,
+    person: Option<&'l NamesOfDay<'l>>,
+    names: NameCache,
+    /// Only exchanges that begin below this entry.
+    below: u64,
+    stage: Stage,
+    /// Entries of exchanges whose first entry was not reached yet, newest first.
+    later: HashMap<Ulid, Vec<u64>>,
+    /// The first entries of exchanges in the index that have later entries.
+    #[cfg(feature = "sqlite")]
+    unfinished: Vec<u64>,
+    /// True if a process has begun after the entries that are scanned next.
+    has_later_start: bool,
+    found: VecDeque<Candidate>,
+    /// Number of entries that may still be read.
+    budget: u64,
+}
+
+impl<'l> CandidateSearch<'l> {
+    /// Begins a search for exchanges that begin below an entry. It pauses after so many entries.
+    pub(super) fn new(
+        log: &'l mut LogReader,
+        #[cfg(feature = "sqlite")] index: Option<LogIndex>,
+        question: &'l Question,
+        person: Option<&'l NamesOfDay<'l>>,
+        below: u64,
+        budget: u64,
+    ) -> CandidateSearch<'l> {
+        #[cfg(feature = "sqlite")]
+        let index = index.filter(|index| index.state().fits(log));
+        let stage = Stage::Scan(log.size());
+        CandidateSearch {
+            log,
+            #[cfg(feature = "sqlite")]
+            index,
+            question,
+            person,
+            names: NameCache::default(),
+            below,
+            stage,
+            later: HashMap::new(),
+            #[cfg(feature = "sqlite")]
+            unfinished: Vec::new(),
+            has_later_start: false,
+            found: VecDeque::new(),
+            budget,
+        }
+    }
+
+    /// Returns the log.
+    pub(super) fn log(&mut self) -> &mut LogReader {
+        self.log
+    }
+
+    /// Returns the next candidate.
+    ///
+    /// # Errors
+    /// [`QuestionError`].
+    pub(super) fn next(&mut self) -> Result<SearchStep, QuestionError> {
+        loop {
+            if let Some(candidate) = self.found.pop_front() {
+                // The times of entries never decrease, and no request arrived after its first entry was written.
+                if self.question.since.is_some_and(|since| candidate.time < since) {
+                    self.stage = Stage::End;
+                    self.found.clear();
+                    return Ok(SearchStep::End);
+                }
+                return Ok(SearchStep::Found(candidate));
+            }
+            if self.budget == 0
+                && let Some(below) = self.reached()
+            {
+                return Ok(SearchStep::Paused(below));
+            }
+            match std::mem::replace(&mut self.stage, Stage::End) {
+                Stage::End => return Ok(SearchStep::End),
+                Stage::Scan(below) => self.scan(below)?,
+                #[cfg(feature = "sqlite")]
+                Stage::Listed(mut entries) => {
+                    if let Some(entry) = entries.next() {
+                        self.stage = Stage::Listed(entries);
+                        self.add_indexed(entry)?;
+                    }
+                }
+                #[cfg(feature = "sqlite")]
+                Stage::Facets { facets, below } => self.read_facets(facets, below)?,
+                #[cfg(feature = "sqlite")]
+                Stage::ScanIndexed(below) => self.scan_indexed(below)?,
+            }
+        }
+    }
+
+    /// Returns the entry below which the next candidates begin; `None` at the end.
+    fn reached(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Scan(below) => Some((*below).min(self.below)),
+            #[cfg(feature = "sqlite")]
+            Stage::Listed(entries) => entries.as_slice().first().map(|entry| entry.saturating_add(1)),
+            #[cfg(feature = "sqlite")]
+            Stage::Facets { below, .. } | Stage::ScanIndexed(below) => Some(*below),
+            Stage::End => None,
+        }
+    }
+
+    /// Scans the bundle below an entry.
+    fn scan(&mut self, below: u64) -> Result<(), QuestionError> {
+        let lowest = self.log.begin().max(self.indexed());
+        let Some(last) = below.checked_sub(1).filter(|_| below > lowest) else { return self.end_scan() };
+        let from = (last - last % SCANNED).max(lowest);
+        for index in (from..below).rev() {
+            // Entries above were counted for an earlier part of the answer.
+            self.budget = self.budget.saturating_sub(u64::from(index < self.below));
+            // Pruned meanwhile.
+            let Some(entry) = self.log.entry(index)? else { continue };
+            let head = decode_head(&entry.leaf).map_err(|_| damaged(self.log))?;
+            self.has_later_start |= head.kind == EntryKind::Start;
+            let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
+            let Some(decision) = head.id.filter(|_| is_exchange) else { continue };
+            let mut entries = match head.begins_exchange() {
+                true => self.later.remove(&decision).unwrap_or_default(),
+                false => {
+                    self.later.entry(decision).or_default().push(index);
+                    continue;
+                }
+            };
+            if index < self.below && self.matches(index, &head)? {
+                entries.push(index);
+                entries.reverse();
+                let time = self.names.time(self.log, index, head.time)?;
+                let process_ended = self.has_later_start;
+                self.found.push_back(Candidate { decision, entries, time, process_ended });
+            }
+        }
+        self.stage = Stage::Scan(from);
+        Ok(())
+    }
+
+    /// True if the names in the head of an exchange are those of the question.
+    fn matches(&mut self, index: u64, head: &DecodedHead<'_>) -> Result<bool, QuestionError> {
+        let Question { recipient, purpose, route, .. } = self.question;
+        for (wanted, number) in [(recipient, head.recipient), (purpose, head.purpose), (route, head.route)] {
+            let Some(wanted) = wanted else { continue };
+            let name: Arc<str> = match number {
+                Some(number) => self.names.name(self.log, index, head.base, number)?,
+                None => "".into(),
+            };
+            if **wanted != *name {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the number of entries that are indexed.
+    fn indexed(&self) -> u64 {
+        #[cfg(feature = "sqlite")]
+        return self.index.as_ref().map_or(0, |index| index.state().size);
+        #[cfg(not(feature = "sqlite"))]
+        0
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    #[allow(clippy::unnecessary_wraps, reason = "an index can fail")]
+    fn end_scan(&mut self) -> Result<(), QuestionError> {
+        self.stage = Stage::End;
+        Ok(())
+    }
+
+    /// Goes on with the index.
+    #[cfg(feature = "sqlite")]
+    fn end_scan(&mut self) -> Result<(), QuestionError> {
+        let Some(index) = &self.index else { return Ok(()) };
+        // Exchanges that begin in the index and go on beyond it: the index does not know all about them.
+        for decision in self.later.keys() {
+            self.unfinished.extend(index.decision(*decision)?.first());
+        }
+        // The process of open exchanges may have died.
+        if self.question.outcome.is_some() {
+            self.unfinished.extend(index.open_exchanges()?);
+        }
+        let mut listed = match (self.question.decision, self.person, &self.question.case) {
+            // Of a decision the first entry only.
+            (Some(decision), ..) => index.decision(decision)?.into_iter().take(1).collect(),
+            (None, Some(names), _) => index.person(names)?,
+            (None, None, Some(case)) => index.case(case)?,
+            (None, None, None) => {
+                let (filter, below) = (self.question.facets(), self.below.min(index.state().size));
+                let facets = if filter.is_empty() { None } else { index.facets(&filter)? };
+                self.stage = match facets {
+                    Some(facets) => Stage::Facets { facets, below },
+                    None => Stage::ScanIndexed(below),
+                };
+                return Ok(());
+            }
+        };
+        listed.append(&mut self.unfinished);
+        newest_first(&mut listed);
+        self.stage = Stage::Listed(listed.into_iter());
+        Ok(())
+    }
+
+    /// Scans the bundle below an entry for the first entries of exchanges. The index has the others.
+    #[cfg(feature = "sqlite")]
+    fn scan_indexed(&mut self, below: u64) -> Result<(), QuestionError> {
+        let lowest = self.log.begin();
+        let Some(last) = below.checked_sub(1).filter(|_| below > lowest) else { return Ok(()) };
+        let from = (last - last % SCANNED).max(lowest);
+        for index in (from..below).rev() {
+            self.add_indexed(index)?;
+        }
+        self.stage = Stage::ScanIndexed(from);
+        Ok(())
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn read_facets(&mut self, facets: Vec<i64>, below: u64) -> Result<(), QuestionError> {
+        let Some(index) = &self.index else { return Ok(()) };
+        let (mut entries, next) = index.facet_entries(&facets, below)?;
+        entries.extend(self.unfinished.extract_if(.., |entry| *entry >= next));
+        newest_first(&mut entries);
+        for entry in entries {
+            self.add_indexed(entry)?;
+        }
+        if next > self.log.begin() {
+            self.stage = Stage::Facets { facets, below: next };
+        }
+        Ok(())
+    }
+
+    /// Adds the exchange that begins with an entry, if it may answer the question.
+    #[cfg(feature = "sqlite")]
+    fn add_indexed(&mut self, first: u64) -> Result<(), QuestionError> {
+        self.budget = self.budget.saturating_sub(1);
+        // Acts, and exchanges whose first entry was pruned.
+        let Some(entry) = self.log.entry(first)?.filter(|_| first < self.below) else { return Ok(()) };
+        let head = decode_head(&entry.leaf).map_err(|_| damaged(self.log))?;
+        let Some(decision) = head.id.filter(|_| head.begins_exchange()) else { return Ok(()) };
+        if !self.matches(first, &head)? {
+            return Ok(());
+        }
+        let Some(index) = &self.index else { return Ok(()) };
+        let mut entries = index.decision(decision)?;
+        let process_ended = self.has_later_start || !index.is_open(decision)?;
+        entries.extend(self.later.get(&decision).into_iter().flatten().rev());
+        let time = self.names.time(self.log, first, head.time)?;
+        self.found.push_back(Candidate { decision, entries, time, process_ended });
+        Ok(())
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn newest_first(entries: &mut Vec<u64>) {
+    entries.sort_unstable_by(|one, other| other.cmp(one));
+    entries.dedup();
+}
+
+fn damaged(log: &LogReader) -> ReadError {
+    ReadError::Damaged(log.folder().to_owned())
+}

@@ -1,0 +1,55 @@
+//! Questions to the log: which exchanges concern a person, a recipient, a purpose, a route, a case, or had an outcome.
+mod candidates;
+mod cursor;
+#[cfg(test)]
+pub(super) mod tests;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+pub use cursor::{Cursor, MAX_CURSOR};
+
+#[cfg(feature = "sqlite")]
+use super::index::{FacetFilter, IndexError};
+use super::storage::ReadError;
+
+/// Selects exchanges. Each member that is present narrows the selection.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// The recipient's configured name.
+    pub recipient: Option<String>,
+    /// The accepted purpose.
+    pub purpose: Option<String>,
+    /// The route's configured name.
+    pub route: Option<String>,
+    /// The case that the request cited.
+    pub case: Option<String>,
+    /// The outcome, such as `released` or `refused:no-rule-permits`.
+    pub outcome: Option<String>,
+    /// The decision's id.
+    pub decision: Option<Ulid>,
+    /// Only exchanges that began at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only exchanges that began before this time.
+    pub until: Option<Timestamp>,
+}
+
+impl Question {
+    #[cfg(feature = "sqlite")]
+    fn facets(&self) -> FacetFilter {
+        let Question { recipient, purpose, route, outcome, .. } = self.clone();
+        FacetFilter { recipient, purpose, route, outcome }
+    }
+}
+
+/// An error that keeps a question from being answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// The index cannot be read.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}

@@ -1,0 +1,456 @@
+//! Tests of questions against a log of random exchanges and the list of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::civil::{Date, date};
+use jiff::{SignedDuration, Timestamp};
+use ulid::Ulid;
+
+use super::candidates::{Candidate, CandidateSearch, SearchStep};
+use super::*;
+use crate::disclosure::entry::{DayStart, Encoder, Entry, ProcessStart, PruningRecord};
+use crate::disclosure::record::{Disclosure, ExchangeHead, ExchangeReference, Outcome, Record};
+use crate::disclosure::storage::{LogReader, Storage, StorageSettings};
+use crate::keys::{Fingerprint, Keys, LoggedPerson};
+use crate::ledger::Position;
+use crate::vocabulary::Operation;
+
+/// A log that a test writes.
+pub(in crate::disclosure) struct WrittenLog {
+    pub(in crate::disclosure) folder: tempfile::TempDir,
+    pub(in crate::disclosure) index: tempfile::TempDir,
+    pub(in crate::disclosure) keys: Keys,
+    storage: Option<Storage>,
+    encoder: Encoder,
+    checkpoints: u64,
+    pub(in crate::disclosure) now: Timestamp,
+    out: Vec<Entry>,
+}
+
+impl WrittenLog {
+    /// Begins a log on a day.
+    pub(in crate::disclosure) fn begin(day: Date) -> WrittenLog {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let mut log = WrittenLog {
+            index: tempfile::tempdir().unwrap(),
+            encoder: Encoder::new(keys.subject_pseudonyms()),
+            storage: None,
+            checkpoints: 0,
+            now: day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp(),
+            out: Vec::new(),
+            folder,
+            keys,
+        };
+        log.open();
+        log.begin_day(day);
+        log.start();
+        log
+    }
+
+    fn open(&mut self) {
+        let settings = StorageSettings {
+            folder: self.folder.path().to_owned(),
+            signer: self.keys.log_signing_key("gateway-1/5f2c09ab").unwrap(),
+            outside: Vec::new(),
+        };
+        self.storage = Some(Storage::open(settings).unwrap().0);
+    }
+
+    fn storage(&mut self) -> &mut Storage {
+        self.storage.as_mut().unwrap()
+    }
+
+    fn offset(&mut self) -> u64 {
+        let storage = self.storage();
+        storage.size() - storage.day_start()
+    }
+
+    fn append(&mut self) -> u64 {
+        let entries = std::mem::take(&mut self.out);
+        self.storage().append(&entries).unwrap();
+        self.storage().size()
+    }
+
+    fn begin_day(&mut self, day: Date) {
+        let members = DayStart { gateway: "g", checkpoints: self.checkpoints, pseudonym_key: [0; 16] };
+        self.encoder.begin_day(day, &members, &mut self.out);
+        self.append();
+    }
+
+    fn start(&mut self) {
+        let members =
+            ProcessStart { gateway: "g", version: "0", unclean: false, torn_bytes: 0, former: None };
+        let (offset, now) = (self.offset(), self.now);
+        self.encoder.start(offset, &members, now, &mut self.out);
+        self.append();
+    }
+
+    /// Begins another process, without a stop of the one before.
+    pub(in crate::disclosure) fn restart(&mut self) {
+        self.storage = None;
+        self.open();
+        self.start();
+    }
+
+    /// Appends the entries of a record and returns the number of entries of the log.
+    pub(in crate::disclosure) fn write(&mut self, record: &Record) -> u64 {
+        let (offset, now) = (self.offset(), self.now);
+        self.encoder.encode(record, now, offset, &mut self.out);
+        self.append()
+    }
+
+    pub(in crate::disclosure) fn publish(&mut self) {
+        self.storage().publish().unwrap();
+    }
+
+    /// Ends the day and begins the next one.
+    pub(in crate::disclosure) fn next_day(&mut self) {
+        let padding = self.storage().size().next_multiple_of(256) - self.storage().size();
+        self.encoder.padding(padding, &mut self.out);
+        self.append();
+        self.storage().end_day().unwrap();
+        self.checkpoints += 1;
+        let day = self.encoder.day().tomorrow().unwrap();
+        self.now = day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+        self.begin_day(day);
+    }
+
+    /// Removes the days before the one that begins with this entry.
+    pub(in crate::disclosure) fn prune(&mut self, below: u64) {
+        let (now, record) = (self.now, PruningRecord { below, former_segments: 0 });
+        self.encoder.pruning(record, now, &mut self.out);
+        self.append();
+        self.storage().prune(below).unwrap();
+    }
+
+    pub(in crate::disclosure) fn reader(&self) -> LogReader {
+        LogReader::open(self.folder.path()).unwrap()
+    }
+
+    pub(in crate::disclosure) fn person(&self, number: u64) -> LoggedPerson {
+        LoggedPerson::unknown(self.fingerprint(number))
+    }
+
+    pub(in crate::disclosure) fn fingerprint(&self, number: u64) -> Fingerprint {
+        self.keys.fingerprints().recipient(&number.to_string())
+    }
+
+    /// Returns the head of an exchange that begins now.
+    pub(in crate::disclosure) fn head(&self, recipient: &str, random: u128) -> ExchangeHead {
+        ExchangeHead {
+            decision: Ulid::from_parts(u64::try_from(self.now.as_millisecond()).unwrap(), random),
+            recipient: recipient.into(),
+            actor: None,
+            purpose: "support".into(),
+            declared: None,
+            case: None,
+            route: "customers".into(),
+            operation: Operation::Disclose,
+            policy: "p@1".into(),
+            position: Position(1),
+            stale: false,
+            factors: [].into_iter().collect(),
+        }
+    }
+
+    /// Brings the index up to date.
+    #[cfg(feature = "sqlite")]
+    pub(in crate::disclosure) fn update_index(&self) {
+        use crate::disclosure::index::Indexer;
+        let mut log = self.reader();
+        let mut indexer = Indexer::open(self.index.path(), &log).unwrap();
+        loop {
+            let (again, more) = indexer.update(&mut log).unwrap();
+            indexer = again;
+            if !more {
+                return;
+            }
+        }
+    }
+}
+
+/// Random numbers from a seed (SplitMix64).
+struct RandomNumbers(u64);
+
+impl RandomNumbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Returns a number below this one.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+}
+
+/// An exchange as the test knows it.
+#[derive(Clone, Debug)]
+struct KnownExchange {
+    head: ExchangeHead,
+    people: Vec<u64>,
+    entries: usize,
+    /// Empty if it is open.
+    outcome: String,
+    first: u64,
+}
+
+/// Writes random exchanges, and keeps the list of them.
+struct RandomLog {
+    log: WrittenLog,
+    random: RandomNumbers,
+    known: Vec<KnownExchange>,
+    /// Places of exchanges that are open.
+    open: Vec<usize>,
+}
+
+impl RandomLog {
+    fn begin(seed: u64) -> RandomLog {
+        let log = WrittenLog::begin(date(2026, 11, 27));
+        RandomLog { log, random: RandomNumbers(seed), known: Vec::new(), open: Vec::new() }
+    }
+
+    fn disclosure(&mut self) -> (Disclosure, Vec<u64>) {
+        let people: Vec<u64> = (0..self.random.below(4)).map(|_| self.random.below(50) as u64).collect();
+        let subjects = people.iter().map(|person| self.log.person(*person)).collect();
+        (Disclosure { records: 1, subjects, ..Disclosure::default() }, people)
+    }
+
+    fn begin_exchange(&mut self) {
+        let recipient = ["acme", "globex", "initech"][self.random.below(3)];
+        let mut head = self.log.head(recipient, u128::from(self.random.next()));
+        if self.random.below(10) == 0 {
+            head.case = Some(format!("C-{}", self.random.below(5)).into());
+        }
+        head.purpose = ["support", "billing", ""][self.random.below(3)].into();
+        let arc = Arc::new(head.clone());
+        let (disclosure, mut people) = self.disclosure();
+        let (record, outcome) = match self.random.below(10) {
+            0 => (Record::Refusal(arc, "no-rule-permits"), "refused:no-rule-permits"),
+            1 => (Record::Intent(arc), ""),
+            2 => (Record::Window { exchange: ExchangeReference::First(arc), disclosure }, ""),
+            _ => (Record::Exchange(arc, disclosure), "released"),
+        };
+        if matches!(record, Record::Refusal(..) | Record::Intent(_)) {
+            people.clear();
+        }
+        let first = self.log.write(&record) - 1;
+        if outcome.is_empty() {
+            self.open.push(self.known.len());
+        }
+        self.known.push(KnownExchange { head, people, entries: 1, outcome: outcome.to_owned(), first });
+    }
+
+    fn continue_exchange(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let place = self.random.below(self.open.len());
+        let number = self.open[place];
+        let decision = self.known[number].head.decision;
+        self.known[number].entries += 1;
+        if self.random.below(2) == 0 {
+            let (disclosure, people) = self.disclosure();
+            self.log.write(&Record::Window { exchange: ExchangeReference::Later(decision), disclosure });
+            self.known[number].people.extend(people);
+        } else {
+            self.log.write(&Record::Close { decision, outcome: Outcome::Released });
+            self.known[number].outcome = "released".to_owned();
+            self.open.swap_remove(place);
+        }
+    }
+
+    fn correct(&mut self) {
+        let released: Vec<usize> =
+            (0..self.known.len()).filter(|number| self.known[*number].outcome == "released").collect();
+        let Some(number) = released.get(self.random.below(released.len().max(1))) else { return };
+        let decision = self.known[*number].head.decision;
+        self.log.write(&Record::Correction { decision, outcome: Outcome::Aborted, disclosure: None });
+        self.known[*number].entries += 1;
+        self.known[*number].outcome = "aborted".to_owned();
+    }
+
+    fn step(&mut self) {
+        self.log.now += SignedDuration::from_millis(self.random.below(5) as i64);
+        match self.random.below(1000) {
+            0..700 => self.begin_exchange(),
+            700..940 => self.continue_exchange(),
+            940..980 => self.correct(),
+            980..990 => self.log.publish(),
+            990..995 => {
+                self.log.publish();
+                #[cfg(feature = "sqlite")]
+                self.log.update_index();
+            }
+            995..998 => {
+                self.log.restart();
+                for number in self.open.drain(..) {
+                    self.known[number].outcome = "aborted".to_owned();
+                }
+            }
+            _ => self.log.next_day(),
+        }
+    }
+
+    /// Asks for the candidates of a question, in pages of this length.
+    fn ask(&self, question: &Question, person: Option<u64>, page: usize) -> Vec<Candidate> {
+        let pseudonyms = self.log.keys.subject_pseudonyms();
+        let fingerprint = person.map(|person| self.log.fingerprint(person));
+        let names = |day: Date| {
+            fingerprint.iter().map(|one| pseudonyms.epoch(&day.to_string()).of(*one)).collect::<Vec<_>>()
+        };
+        let (mut found, mut below) = (Vec::new(), u64::MAX);
+        loop {
+            let mut log = self.log.reader();
+            #[cfg(feature = "sqlite")]
+            let index =
+                crate::disclosure::index::LogIndex::open(self.log.index.path(), log.origin()).unwrap();
+            let mut search = CandidateSearch::new(
+                &mut log,
+                #[cfg(feature = "sqlite")]
+                index,
+                question,
+                person.is_some().then_some(&names),
+                below,
+                u64::MAX,
+            );
+            for _ in 0..page {
+                match search.next().unwrap() {
+                    SearchStep::Found(candidate) => {
+                        below = candidate.entries[0];
+                        found.push(candidate);
+                    }
+                    SearchStep::Paused(_) | SearchStep::End => return found,
+                }
+            }
+        }
+    }
+}
+
+/// Each exchange that answers the question is a candidate, with all its entries, in the order of the log.
+fn check(random: &RandomLog, question: &Question, person: Option<u64>, page: usize) {
+    let is = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
+    let answers = |known: &&KnownExchange| {
+        is(&question.recipient, &known.head.recipient)
+            && is(&question.purpose, &known.head.purpose)
+            && is(&question.case, known.head.case.as_deref().unwrap_or_default())
+            && is(&question.outcome, &known.outcome)
+            && question.decision.is_none_or(|decision| decision == known.head.decision)
+            && person.is_none_or(|person| known.people.contains(&person))
+    };
+    let found = random.ask(question, person, page);
+    assert!(found.is_sorted_by(|one, other| one.entries[0] > other.entries[0]), "{question:?}");
+    let by_decision: HashMap<Ulid, &Candidate> = found.iter().map(|found| (found.decision, found)).collect();
+    assert_eq!(by_decision.len(), found.len());
+    for known in random.known.iter().filter(answers) {
+        let candidate = by_decision.get(&known.head.decision);
+        let candidate = candidate.unwrap_or_else(|| panic!("{question:?} {person:?}: {known:?} is missing"));
+        assert_eq!(
+            (candidate.entries.len(), candidate.entries[0]),
+            (known.entries, known.first),
+            "{known:?}"
+        );
+        let has_no_end = known.outcome.is_empty();
+        assert!(!(has_no_end && candidate.process_ended), "{known:?}");
+    }
+}
+
+#[test]
+fn every_exchange_that_answers_a_question_is_found_with_all_its_entries() {
+    for seed in 0..4 {
+        let mut random = RandomLog::begin(seed);
+        for round in 0..3 {
+            for _ in 0..500 {
+                random.step();
+            }
+            if round == 2 {
+                random.log.publish();
+            }
+            let page = 1 + random.random.below(400);
+            let of = |recipient: Option<&str>, purpose: Option<&str>, outcome: Option<&str>| Question {
+                recipient: recipient.map(str::to_owned),
+                purpose: purpose.map(str::to_owned),
+                outcome: outcome.map(str::to_owned),
+                ..Question::default()
+            };
+            check(&random, &Question::default(), None, page);
+            check(&random, &of(Some("acme"), None, None), None, page);
+            check(&random, &of(Some("globex"), Some("billing"), None), None, page);
+            check(&random, &of(None, Some(""), Some("aborted")), None, page);
+            check(&random, &of(None, None, Some("released")), None, page);
+            check(&random, &of(None, None, Some("refused:no-rule-permits")), None, page);
+            check(&random, &Question { case: Some("C-3".to_owned()), ..Question::default() }, None, page);
+            let decision = Some(random.known[random.known.len() / 3].head.decision);
+            check(&random, &Question { decision, ..Question::default() }, None, page);
+            for person in [0, 7, 49] {
+                check(&random, &Question::default(), Some(person), page);
+                check(&random, &of(Some("initech"), None, None), Some(person), page);
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "sqlite")]
+fn an_index_finds_little_more_than_the_answers() {
+    let mut random = RandomLog::begin(99);
+    for _ in 0..3000 {
+        random.step();
+    }
+    random.log.publish();
+    random.log.update_index();
+    let of_seven = random.known.iter().filter(|known| known.people.contains(&7)).count();
+    assert_eq!(random.ask(&Question::default(), Some(7), usize::MAX).len(), of_seven);
+    let aborted = random.known.iter().filter(|known| known.outcome == "aborted").count();
+    let question = Question { outcome: Some("aborted".to_owned()), ..Question::default() };
+    // The index knows that an exchange is open, and not that its process has died since.
+    let found = random.ask(&question, None, usize::MAX).len();
+    assert!((aborted..=aborted + random.open.len()).contains(&found), "{found}");
+    assert!(of_seven > 10 && aborted > 10);
+}
+
+#[test]
+#[cfg(feature = "sqlite")]
+fn an_index_of_another_log_or_of_pruned_days_is_built_again_or_pruned() {
+    use crate::disclosure::index::{Indexer, LogIndex};
+    let mut random = RandomLog::begin(5);
+    let mut days = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..300 {
+            random.begin_exchange();
+        }
+        random.log.next_day();
+        days.push(random.log.storage().day_start());
+    }
+    random.log.publish();
+    random.log.update_index();
+    let state = |random: &RandomLog| {
+        let log = random.log.reader();
+        LogIndex::open(random.log.index.path(), log.origin()).unwrap().unwrap().state().clone()
+    };
+    assert!(state(&random).fits(&random.log.reader()));
+    random.log.prune(days[1]);
+    random.known.retain(|known| known.first >= days[1]);
+    check(&random, &Question::default(), Some(7), 1000);
+    random.log.update_index();
+    assert_eq!(state(&random).first, days[1]);
+    check(&random, &Question::default(), Some(7), 1000);
+    // A log under the same origin with other entries.
+    let mut other = RandomLog::begin(6);
+    for _ in 0..1500 {
+        other.begin_exchange();
+    }
+    other.log.publish();
+    std::mem::swap(&mut other.log.index, &mut random.log.index);
+    let log = other.log.reader();
+    assert!(!state(&other).fits(&log));
+    check(&other, &Question::default(), Some(7), 1000);
+    other.log.update_index();
+    assert!(state(&other).fits(&log));
+    check(&other, &Question::default(), Some(7), 1000);
+    let indexer = Indexer::open(other.log.index.path(), &log).unwrap();
+    assert_eq!(indexer.clear().unwrap().size(), 0);
+}

@@ -1,0 +1,358 @@
+//! Receipts: proof that a decision is on record, for the recipient or anybody else who has the verifier's key.
+//!
+//! A receipt has the leaves of the decision's entries and of the entries to which they refer, each with its inclusion proof
+//! (RFC 6962, 2.1.1) in the tree of a signed checkpoint. Invariants: a receipt shows no detail of an entry, so no person, no
+//! count, no factor and no actor; a proof is given away only after it was checked against the checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tlog_tiles::{Hash, check_record, record_hash};
+use ulid::Ulid;
+
+use super::entry::{DecodedHead, EntryKind, NameTable, RecordedOutcome, decode_head};
+use super::storage::{LogReader, ReadError};
+
+/// Proof that a decision is on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    /// The decision's id.
+    pub decision: String,
+    /// The origin of the log.
+    pub origin: String,
+    /// The checkpoint, a signed note (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+    /// The entries of the decision, oldest first.
+    pub entries: Vec<ProvenEntry>,
+    /// The entries to which they refer: the beginning of the day and the names.
+    pub references: Vec<ProvenEntry>,
+}
+
+/// An entry with the proof that it is in the tree of the checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProvenEntry {
+    /// The index of the entry.
+    pub index: u64,
+    /// The leaf, in base64.
+    pub leaf: String,
+    /// The hashes of the inclusion proof from the leaf to the root, in base64.
+    pub proof: Vec<String>,
+    /// The head that the leaf encodes, with the names instead of their numbers.
+    pub head: Value,
+}
+
+/// A leaf in memory.
+struct ReadLeaf {
+    index: u64,
+    leaf: Vec<u8>,
+}
+
+/// Reads the leaves of a receipt and their names.
+struct ReceiptBuilder<'l> {
+    log: &'l mut LogReader,
+    /// Entries that others refer to.
+    references: BTreeMap<u64, Vec<u8>>,
+}
+
+/// Returns the receipt of the entries of a decision, oldest first; `None` if the log's checkpoint does not cover all of them
+/// yet.
+///
+/// # Errors
+/// [`ReadError`], also if an entry does not belong to the decision or is not what the tree says.
+pub fn receipt(log: &mut LogReader, decision: Ulid, entries: &[u64]) -> Result<Option<Receipt>, ReadError> {
+    let Some(checkpoint) = log.checkpoint().cloned() else { return Ok(None) };
+    if entries.is_empty() || entries.iter().any(|entry| *entry >= checkpoint.size) {
+        return Ok(None);
+    }
+    let folder = log.folder().to_owned();
+    let damaged = || ReadError::Damaged(folder.clone());
+    let mut builder = ReceiptBuilder { log, references: BTreeMap::new() };
+    let mut own = Vec::new();
+    for index in entries {
+        let leaf = builder.leaf(*index)?;
+        let head = decode_head(&leaf).map_err(|_| damaged())?;
+        if head.id != Some(decision) {
+            return Err(damaged());
+        }
+        let shown = builder.describe(*index, &head)?;
+        own.push((ReadLeaf { index: *index, leaf }, shown));
+    }
+    let mut others = Vec::new();
+    for (index, leaf) in std::mem::take(&mut builder.references) {
+        let shown = builder.describe(index, &decode_head(&leaf).map_err(|_| damaged())?)?;
+        others.push((ReadLeaf { index, leaf }, shown));
+    }
+    let prove = |(leaf, head)| proven(builder.log, &folder, leaf, head, checkpoint.size, checkpoint.root);
+    Ok(Some(Receipt {
+        decision: decision.to_string(),
+        origin: checkpoint.origin,
+        checkpoint: checkpoint.note,
+        entries: own.into_iter().map(prove).collect::<Result<_, _>>()?,
+        references: others.into_iter().map(prove).collect::<Result<_, _>>()?,
+    }))
+}
+
+fn proven(
+    log: &LogReader,
+    folder: &Path,
+    ReadLeaf { index, leaf }: ReadLeaf,
+    head: Value,
+    size: u64,
+    root: [u8; 32],
+) -> Result<ProvenEntry, ReadError> {
+    let proof = log.prove_inclusion(index, size)?;
+    check_record(&proof, size, Hash(root), index, record_hash(&leaf))
+        .map_err(|_| ReadError::Damaged(folder.to_owned()))?;
+    Ok(ProvenEntry {
+        index,
+        leaf: STANDARD.encode(leaf),
+        proof: proof.iter().map(|hash| STANDARD.encode(hash.0)).collect(),
+        head,
+    })
+}
+
+impl ReceiptBuilder<'_> {
+    fn damaged(&self) -> ReadError {
+        ReadError::Damaged(self.log.folder().to_owned())
+    }
+
+    fn leaf(&mut self, index: u64) -> Result<Vec<u8>, ReadError> {
+        let entry = self.log.entry(index)?;
+        Ok(entry.ok_or_else(|| self.damaged())?.leaf)
+    }
+
+    /// Reads an entry that another one refers to.
+    fn reference(&mut self, index: u64) -> Result<Vec<u8>, ReadError> {
+        let leaf = self.leaf(index)?;
+        self.references.insert(index, leaf.clone());
+        Ok(leaf)
+    }
+
+    /// Returns a head as JSON.
+    fn describe(&mut self, index: u64, head: &DecodedHead<'_>) -> Result<Value, ReadError> {
+        let mut members = Map::new();
+        members.insert("kind".to_owned(), head.kind.name().into());
+        match head.kind {
+            EntryKind::Name => {
+                members.insert("table".to_owned(), json!(head.table.map(NameTable::name)));
+                members.insert("text".to_owned(), json!(head.text));
+            }
+            EntryKind::Day => {
+                members.insert("date".to_owned(), json!(head.date));
+                members.insert("gateway".to_owned(), json!(head.gateway));
+            }
+            _ => self.describe_exchange(index, head, &mut members)?,
+        }
+        Ok(Value::Object(members))
+    }
+
+    fn describe_exchange(
+        &mut self,
+        index: u64,
+        head: &DecodedHead<'_>,
+        members: &mut Map<String, Value>,
+    ) -> Result<(), ReadError> {
+        let first = self.log.day_start_of(index);
+        let day = self.reference(first)?;
+        let day = decode_head(&day).ok().and_then(|day| day.day()).ok_or_else(|| self.damaged())?;
+        members.insert("time".to_owned(), json!(time(day, head.time)));
+        members.insert("decision".to_owned(), json!(head.id.map(|id| id.to_string())));
+        let mut code = String::new();
+        for (table, number) in head.numbers() {
+            let defined = first.checked_add(head.base).and_then(|base| base.checked_add(number));
+            let defined = defined.filter(|defined| *defined < index).ok_or_else(|| self.damaged())?;
+            let leaf = self.reference(defined)?;
+            let name = decode_head(&leaf).ok().filter(|name| name.table == Some(table));
+            let name = name.and_then(|name| name.text).ok_or_else(|| self.damaged())?;
+            match table {
+                NameTable::Code => code.push_str(name),
+                _ => drop(members.insert(table.name().to_owned(), name.into())),
+            }
+        }
+        if let Some(operation) = head.operation {
+            members.insert("operation".to_owned(), operation.name().into());
+        }
+        let outcome = head.outcome.map(|outcome| match outcome {
+            RecordedOutcome::Released => "released".to_owned(),
+            RecordedOutcome::Refused(_) => format!("refused:{code}"),
+            RecordedOutcome::Aborted => "aborted".to_owned(),
+        });
+        if let Some(outcome) = outcome {
+            members.insert("outcome".to_owned(), outcome.into());
+        }
+        if head.parts > 1 {
+            members.insert("part".to_owned(), head.part.into());
+            members.insert("parts".to_owned(), head.parts.into());
+        }
+        Ok(())
+    }
+}
+
+/// Returns the time of an entry.
+fn time(day: Date, milliseconds: u64) -> Option<Timestamp> {
+    let midnight = day.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond();
+    Timestamp::from_millisecond(midnight.checked_add(i64::try_from(milliseconds).ok()?)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use jiff::civil::date;
+    use ring::signature::{ED25519, UnparsedPublicKey};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::disclosure::questions::tests::WrittenLog;
+    use crate::disclosure::record::{Disclosure, Outcome, Record, Verdict};
+
+    fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        hasher.finalize().into()
+    }
+
+    /// RFC 9162, 2.1.3.2, which is RFC 6962, 2.1.1 as an algorithm.
+    fn is_included(index: u64, size: u64, leaf: &[u8], proof: &[Vec<u8>], root: &[u8]) -> bool {
+        let (mut node, mut last) = (index, size - 1);
+        let mut hash = sha256(&[&[0], leaf]);
+        for sibling in proof {
+            if last == 0 {
+                return false;
+            }
+            if node % 2 == 1 || node == last {
+                hash = sha256(&[&[1], sibling, &hash]);
+                while node.is_multiple_of(2) && node != 0 {
+                    (node, last) = (node >> 1, last >> 1);
+                }
+            } else {
+                hash = sha256(&[&[1], &hash, sibling]);
+            }
+            (node, last) = (node >> 1, last >> 1);
+        }
+        last == 0 && hash == *root
+    }
+
+    /// Checks the signature of a note under a verifier key and returns the size and the root.
+    fn open_checkpoint(note: &str, key: &str) -> Option<(u64, Vec<u8>)> {
+        let (name, rest) = key.split_once('+')?;
+        let (id, encoded) = rest.split_once('+')?;
+        let public = STANDARD.decode(encoded).ok()?;
+        let (text, signatures) = note.rsplit_once("\n\n")?;
+        let text = format!("{text}\n");
+        let line = signatures.lines().find_map(|line| line.strip_prefix(&format!("\u{2014} {name} ")))?;
+        let signature = STANDARD.decode(line).ok()?;
+        let (key_id, signature) = signature.split_at_checked(4)?;
+        let hex: String = key_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        // The first byte of the key is the algorithm: 1 is Ed25519.
+        let (1, public) = (*public.first()?, public.get(1..)?) else { return None };
+        UnparsedPublicKey::new(&ED25519, public)
+            .verify(text.as_bytes(), signature)
+            .ok()
+            .filter(|()| hex == id)?;
+        let mut lines = text.lines();
+        (lines.next()? == name).then_some(())?;
+        Some((lines.next()?.parse().ok()?, STANDARD.decode(lines.next()?).ok()?))
+    }
+
+    fn verify(receipt: &Value, key: &str) -> bool {
+        let Some((size, root)) = open_checkpoint(receipt["checkpoint"].as_str().unwrap(), key) else {
+            return false;
+        };
+        let entries = receipt["entries"].as_array().unwrap().iter();
+        entries.chain(receipt["references"].as_array().unwrap()).all(|entry| {
+            let decode = |text: &Value| STANDARD.decode(text.as_str().unwrap()).unwrap();
+            let proof: Vec<Vec<u8>> = entry["proof"].as_array().unwrap().iter().map(decode).collect();
+            is_included(entry["index"].as_u64().unwrap(), size, &decode(&entry["leaf"]), &proof, &root)
+        })
+    }
+
+    #[test]
+    fn a_verifier_of_rfc_6962_accepts_a_receipt_which_shows_no_detail() {
+        let mut log = WrittenLog::begin(date(2026, 11, 29));
+        let mut decisions = Vec::new();
+        for number in 0..700 {
+            let mut head = log.head(if number % 2 == 0 { "acme" } else { "globex" }, number);
+            head.actor = Some(log.person(7));
+            head.declared = Some("dpv:CustomerSupport".into());
+            head.case = Some("C-2026-17".into());
+            head.factors.push(("registration-of-the-recipient", Verdict::Permits));
+            let decision = head.decision;
+            let subjects = [log.person(1)].into_iter().collect();
+            let disclosure = Disclosure { records: 77, subjects, ..Disclosure::default() };
+            let record = match number % 50 {
+                3 => Record::Refusal(Arc::new(head), "no-rule-permits"),
+                _ => Record::Exchange(Arc::new(head), disclosure),
+            };
+            let mut entries = vec![log.write(&record) - 1];
+            if number % 50 == 7 {
+                entries.push(
+                    log.write(&Record::Correction { decision, outcome: Outcome::Aborted, disclosure: None })
+                        - 1,
+                );
+            }
+            decisions.push((decision, entries));
+        }
+        let mut reader = log.reader();
+        assert!(
+            receipt(&mut reader, decisions[0].0, &decisions[0].1).unwrap().is_none(),
+            "not published yet"
+        );
+        log.publish();
+        reader.refresh().unwrap();
+        let signer = log.keys.log_signing_key("gateway-1/5f2c09ab").unwrap();
+        let another = log.keys.log_signing_key("gateway-1/5f2c09ac").unwrap();
+        let day = log.keys.subject_pseudonyms().epoch("2026-11-29");
+        let people: Vec<_> = [1, 7].map(|number| log.person(number).pseudonym(&day)).into_iter().collect();
+        for (number, (decision, entries)) in decisions.iter().enumerate().step_by(3) {
+            let made = receipt(&mut reader, *decision, entries).unwrap().unwrap();
+            let mut made = serde_json::to_value(made).unwrap();
+            assert!(verify(&made, &signer.verifier_key()) && !verify(&made, &another.verifier_key()));
+            let head = &made["entries"][0]["head"];
+            assert_eq!(head["recipient"], if number % 2 == 0 { "acme" } else { "globex" });
+            assert_eq!(
+                (&head["decision"], &head["purpose"]),
+                (&decision.to_string().into(), &"support".into())
+            );
+            let last = made["entries"].as_array().unwrap().last().unwrap();
+            let outcome = match number % 50 {
+                3 => "refused:no-rule-permits",
+                7 => "aborted",
+                _ => "released",
+            };
+            assert_eq!(last["head"]["outcome"], outcome, "{number}");
+            // Nothing of the details, neither as text nor in the leaves.
+            let mut shown = made.to_string().into_bytes();
+            for entry in
+                made["entries"].as_array().unwrap().iter().chain(made["references"].as_array().unwrap())
+            {
+                shown.extend(STANDARD.decode(entry["leaf"].as_str().unwrap()).unwrap());
+            }
+            let shows = |hidden: &[u8]| memchr::memmem::find(&shown, hidden).is_some();
+            for person in &people {
+                assert!(!shows(person.bytes()) && !shows(person.to_string().as_bytes()));
+            }
+            for hidden in
+                ["registration-of-the-recipient", "dpv:CustomerSupport", "C-2026-17", "factors", "records"]
+            {
+                assert!(!shows(hidden.as_bytes()), "{hidden}");
+            }
+            // Another leaf is not in the tree.
+            let mut leaf = STANDARD.decode(made["entries"][0]["leaf"].as_str().unwrap()).unwrap();
+            leaf[5] ^= 1;
+            made["entries"][0]["leaf"] = STANDARD.encode(leaf).into();
+            assert!(!verify(&made, &signer.verifier_key()));
+        }
+        let (other, entries) = (decisions[1].0, &decisions[0].1);
+        assert!(receipt(&mut reader, other, entries).is_err(), "entries of another decision");
+    }
+}
