@@ -182,6 +182,7 @@ impl<'l> CandidateSearch<'l> {
         let lowest = self.log.begin().max(self.indexed());
         let Some(last) = below.checked_sub(1).filter(|_| below > lowest) else { return self.end_scan() };
         let from = (last - last % SCANNED).max(lowest);
+        let mut earliest = None;
         for index in (from..below).rev() {
             // Entries above were counted for an earlier part of the answer.
             self.budget = self.budget.saturating_sub(u64::from(index < self.below));
@@ -189,6 +190,7 @@ impl<'l> CandidateSearch<'l> {
             let Some(entry) = self.log.entry(index)? else { continue };
             let head = decode_head(&entry.leaf).map_err(|_| damaged(self.log))?;
             self.has_later_start |= head.kind == EntryKind::Start;
+            earliest = Some((index, head.time));
             let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
             let Some(decision) = head.id.filter(|_| is_exchange) else { continue };
             let mut entries = match head.begins_exchange() {
@@ -207,12 +209,20 @@ impl<'l> CandidateSearch<'l> {
             }
         }
         self.stage = Stage::Scan(from);
+        if let Some((since, (index, time))) = self.question.since.zip(earliest)
+            && self.names.time(self.log, index, time)? < since
+        {
+            self.stage = Stage::End;
+        }
         Ok(())
     }
 
     /// True if the names in the head of an exchange are those of the question.
     fn matches(&mut self, index: u64, head: &DecodedHead<'_>) -> Result<bool, QuestionError> {
-        let Question { recipient, purpose, route, .. } = self.question;
+        let Question { recipient, purpose, route, decision, .. } = self.question;
+        if decision.is_some_and(|decision| head.id != Some(decision)) {
+            return Ok(false);
+        }
         for (wanted, number) in [(recipient, head.recipient), (purpose, head.purpose), (route, head.route)] {
             let Some(wanted) = wanted else { continue };
             let name: Arc<str> = match number {
