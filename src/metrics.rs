@@ -102,6 +102,8 @@ metrics! {
         "Records appended to the disclosure log.";
     audit_append: Histogram = "audit_append_seconds" []
         "Time to append a record to the disclosure log, until it is as durable as configured.";
+    recipient_people: IntGaugeVec = "recipient_people" ["recipient"]
+        "People about whom a recipient received something since midnight (UTC).";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]

@@ -64,7 +64,8 @@ use self::upstream::Upstreams;
 use crate::assembly::{self, AssemblyError, predecessor};
 use crate::config::descriptors::{self, DescriptorBudget, MAX_PROBE_CONNECTIONS, connections_per_address};
 use crate::config::memory::ProcessMemory;
-use crate::config::{self, Config, DrainSection, ListenerSection, TlsError};
+use crate::config::{self, AuditSection, Config, DrainSection, ListenerSection, TlsError};
+use crate::disclosure::index::IndexFollower;
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
 use crate::finding::{self, Finding, Severity};
@@ -125,6 +126,8 @@ pub struct Gateway {
     drain: DrainSection,
     stage: watch::Sender<Stage>,
     manager: ServiceManager,
+    /// Keeps the indexes of the disclosure logs. `None` if there can be no thread: questions read the logs.
+    index: Option<IndexFollower>,
 }
 
 impl Gateway {
@@ -156,12 +159,14 @@ impl Gateway {
         let inherited = inherited.assign(&addresses.all())?;
         let (upstream_sections, admin_section) = (config.upstreams.clone(), config.admin.clone());
         let issuers = config.issuers.clone();
+        let audit = config.audit.clone();
         manager.status("opening ledger and log");
         let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         if has_predecessor {
             wait_until_current(&shared).await;
         }
+        let index = follow_logs(&audit, &shared);
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
@@ -185,7 +190,7 @@ impl Gateway {
             admin: admin.clone(),
             issuer_keys,
         };
-        Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager })
+        Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager, index })
     }
 
     /// Returns the public addresses in the order of the configuration, with the ports that the system chose for port 0.
@@ -217,7 +222,8 @@ impl Gateway {
     /// read the configuration again.
     pub async fn run(self, reload: mpsc::Receiver<()>) {
         self.log_addresses();
-        let Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager } = self;
+        let Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager, index } =
+            self;
         let shared = Arc::clone(&reloader.shared);
         let mut serving = JoinSet::new();
         for listener in listeners {
@@ -250,6 +256,8 @@ impl Gateway {
         }
         drop(probes_serving);
         shared.log.flush().await;
+        // It ends after the batch that it is about to index.
+        drop(index);
         tracing::info!("stopped");
     }
 
@@ -264,6 +272,20 @@ impl Gateway {
             tracing::info!(%address, "probes listening");
         }
     }
+}
+
+/// Starts to keep the indexes of this gateway's log and of those that its reports read.
+fn follow_logs(audit: &AuditSection, shared: &SharedState) -> Option<IndexFollower> {
+    let AuditSection { directory, index, logs, .. } = audit;
+    let folders = [directory].into_iter().chain(logs.iter().map(|log| &log.path)).cloned().collect();
+    let people = shared.metrics.recipient_people.clone();
+    let report = move |recipient: &str, count: u64| {
+        people.with_label_values(&[recipient]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    };
+    let started = IndexFollower::start(index.clone(), folders, Box::new(report));
+    started
+        .inspect_err(|error| tracing::warn!(%error, "there is no thread for the index of the disclosure log"))
+        .ok()
 }
 
 /// Reloads and prunes until the gateway is asked to end.

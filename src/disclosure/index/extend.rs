@@ -12,7 +12,7 @@ use crate::disclosure::storage::{LogReader, ReadError};
 use crate::keys::Pseudonym;
 
 /// Maximum number of entries of a transaction. Their postings are sorted in memory.
-const BATCH: u64 = 1 << 18;
+const BATCH: u64 = 1 << 16;
 
 /// Appends the entries of a log to its index.
 #[derive(Debug)]

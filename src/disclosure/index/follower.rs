@@ -18,6 +18,9 @@ use crate::log_limit::LogLimit;
 /// Time between two updates.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Period in which one warning about a log is written.
+const WARNING_PERIOD: Duration = Duration::from_secs(10 * 60);
+
 /// Receives the number of people about whom a recipient received something today.
 pub type PeopleReport = Box<dyn FnMut(&str, u64) + Send>;
 
@@ -85,7 +88,7 @@ impl FollowedLog {
             people,
             observer: Observer::default(),
             observed: 0,
-            warned: LogLimit::new(),
+            warned: LogLimit::per_period(1, WARNING_PERIOD),
         }
     }
 
