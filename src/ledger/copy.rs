@@ -1,12 +1,12 @@
 //! Copies a ledger from one store to another: events with their positions, ids, times and idempotency keys, accepted
-//! losses, log secrets, and the record of policies.
+//! losses, log secrets, notices, and the record of policies.
 //!
 //! The copy goes page by page, so memory has a bound. The target has to be empty; a copy that broke off is not resumed.
 
 use super::digest::pages;
 use super::store::{
-    Appended, EventRow, KnownHistory, LedgerTail, LossOfEvents, Position, SecretChange, Store, StoreError,
-    StoredEntity,
+    Appended, EventRow, KnownHistory, LedgerTail, LossOfEvents, MAX_NOTICE_ROWS, Position, SecretChange,
+    Store, StoreError, StoredEntity,
 };
 
 /// An error that ends a copy.
@@ -70,6 +70,7 @@ pub fn copy(
         Ok::<_, CopyError>(())
     })?;
     target.skip_to(Position(copied.position.0 + 1))?;
+    copy_notices(from, to)?;
     to.remember_policies(&from.policies()?)?;
     if let Some(shared) = to.shared() {
         shared.complete_copy(end)?;
@@ -84,6 +85,19 @@ fn put_secrets(from: &dyn Store, rows: &mut [EventRow]) -> Result<(), StoreError
         row.log_secret = secret.map_or(SecretChange::Keep, SecretChange::Make);
     }
     Ok(())
+}
+
+fn copy_notices(from: &dyn Store, to: &dyn Store) -> Result<(), CopyError> {
+    let mut after = None;
+    loop {
+        let mut rows = from.notice_store().notices(None, after, MAX_NOTICE_ROWS)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.id);
+        rows.iter_mut().for_each(|row| row.version = 1);
+        if !to.notice_store().write_notices(&rows)? {
+            return Err(CopyError::TargetInUse);
+        }
+    }
 }
 
 /// The store to copy to, and the accepted losses that are to be recorded there.

@@ -16,8 +16,9 @@ use super::lease_observer::LeaseObserver;
 use super::shared::{Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore};
 use super::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    Position, RequestDigest, SecretChange, SecretChanges, Sequencing, Store, StoreError, StoredEntity,
-    StoredEvent, StoredHistory, StoredSecret,
+    MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SecretChange,
+    SecretChanges, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    first_id,
 };
 use crate::ledger::boot_clock::boot_time;
 use crate::ledger::entity::EntityKind;
@@ -63,6 +64,7 @@ struct MemoryContents {
     by_entity: HashMap<StoredEntity, Vec<Position>>,
     by_key: HashMap<IdempotencyDigest, Position>,
     log_secrets: HashMap<StoredEntity, StoredSecret>,
+    notices: BTreeMap<Ulid, NoticeRow>,
     losses: Vec<LossOfEvents>,
     policies: PolicyMemory,
     /// The leases, if several gateways share the store.
@@ -265,6 +267,10 @@ impl Store for MemoryStore {
         self.observer.is_some().then_some(self as &dyn SharedStore)
     }
 
+    fn notice_store(&self) -> &dyn NoticeStore {
+        self
+    }
+
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
         Ok(self.contents().policies.clone())
     }
@@ -294,6 +300,65 @@ impl Store for MemoryStore {
             recipients.extend(named.map(Arc::from));
         }
         Ok(recipients)
+    }
+}
+
+impl NoticeStore for MemoryStore {
+    fn notices(
+        &self,
+        recipient: Option<&str>,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
+        let contents = self.contents();
+        let later = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let is_asked =
+            |row: &&NoticeRow| recipient.is_none_or(|recipient| row.recipient.as_deref() == Some(recipient));
+        let rows = contents.notices.range(later).map(|(_, row)| row).filter(is_asked);
+        Ok(rows.take(limit.min(MAX_NOTICE_ROWS)).cloned().collect())
+    }
+
+    fn notice(&self, id: Ulid) -> Result<Option<NoticeRow>, StoreError> {
+        Ok(self.contents().notices.get(&id).cloned())
+    }
+
+    fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError> {
+        let contents = self.contents();
+        Ok(contents.notices.values().filter(|row| row.inquiry == inquiry).cloned().collect())
+    }
+
+    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
+        let contents = self.contents();
+        let due = contents.notices.values().filter(|row| row.open && row.due <= now);
+        let mut due: Vec<NoticeRow> = due.cloned().collect();
+        due.sort_by_key(|row| row.due);
+        due.truncate(limit.min(MAX_NOTICE_ROWS));
+        Ok(due)
+    }
+
+    fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
+        let contents = self.contents();
+        let (mut counts, before) = (NoticeCounts::default(), first_id(before));
+        for row in contents.notices.values().filter(|row| row.open && row.recipient.is_some()) {
+            counts.open += 1;
+            counts.overdue += u64::from(row.id < before);
+        }
+        Ok(counts)
+    }
+
+    fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {
+        let notices = &mut self.contents().notices;
+        let known = |row: &NoticeRow| notices.get(&row.id).map_or(0, |known| known.version);
+        let is_next = rows.iter().all(|row| known(row) + 1 == row.version);
+        if is_next {
+            notices.extend(rows.iter().map(|row| (row.id, row.clone())));
+        }
+        Ok(is_next)
+    }
+
+    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
+        self.contents().notices.retain(|_, row| row.inquiry != inquiry);
+        Ok(())
     }
 }
 

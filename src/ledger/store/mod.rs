@@ -6,6 +6,7 @@
 pub(super) mod coordination;
 pub(super) mod lease_observer;
 pub mod memory;
+mod notice;
 #[cfg(feature = "postgres")]
 pub(super) mod postgres;
 pub mod shared;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smol_str::SmolStr;
 use ulid::Ulid;
+
+pub(super) use notice::first_id;
+pub use notice::{MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore};
 
 use super::entity::{Entity, EntityKind};
 use super::policy_memory::PolicyMemory;
@@ -366,6 +370,9 @@ pub trait Store: Send + Sync {
 
     /// Returns the recipients that any event names or is about.
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError>;
+
+    /// Returns the notices.
+    fn notice_store(&self) -> &dyn NoticeStore;
 
     /// Returns the means by which several gateways use this store together. `None` if this process is the only writer,
     /// so that it knows everything that is recorded.

@@ -343,3 +343,54 @@ fn a_log_secret_is_made_once_and_deleted_with_the_event_that_says_so() {
         assert_eq!(secrets(store, &[&alice]), [Some((10, 10))]);
     });
 }
+
+fn notice(id: u64, inquiry: u64, recipient: Option<&str>, due: i64) -> NoticeRow {
+    NoticeRow {
+        id: Ulid::from_parts(id * 1000, 7),
+        inquiry: Ulid::from_parts(inquiry * 1000, 7),
+        recipient: recipient.map(Arc::from),
+        due: Timestamp::from_second(due).unwrap(),
+        open: true,
+        version: 1,
+        state: format!("{{\"n\":{id}}}"),
+    }
+}
+
+#[test]
+fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
+    for_each_store(|store| {
+        let notices = store.notice_store();
+        let rows = [
+            notice(1, 1, None, 100),
+            notice(2, 1, Some("acme"), 50),
+            notice(3, 1, Some("beta"), 70),
+            notice(4, 4, None, 10),
+        ];
+        assert!(notices.write_notices(&rows).unwrap());
+        assert!(!notices.write_notices(&rows[..1]).unwrap(), "it is there");
+        let due = |at| notices.due_notices(Timestamp::from_second(at).unwrap(), 10).unwrap();
+        assert_eq!(due(70), [rows[3].clone(), rows[1].clone(), rows[2].clone()]);
+        assert_eq!(notices.due_notices(Timestamp::from_second(70).unwrap(), 1).unwrap(), rows[3..]);
+        assert_eq!(notices.notices(None, Some(rows[0].id), 2).unwrap(), rows[1..3]);
+        assert_eq!(notices.notices(Some("beta"), None, 10).unwrap(), rows[2..3]);
+        assert_eq!(notices.notices_of(rows[0].id).unwrap(), rows[..3]);
+        let counts = notices.count_notices(Timestamp::from_second(3).unwrap()).unwrap();
+        assert_eq!(counts, NoticeCounts { open: 2, overdue: 1 });
+
+        // Of two gateways that claim a notice, one gets it.
+        let claimed = NoticeRow { due: Timestamp::from_second(500).unwrap(), version: 2, ..rows[1].clone() };
+        assert!(notices.write_notices(std::slice::from_ref(&claimed)).unwrap());
+        assert!(!notices.write_notices(std::slice::from_ref(&claimed)).unwrap());
+        let closed = NoticeRow { open: false, version: 2, ..rows[2].clone() };
+        assert!(!notices.write_notices(&[closed.clone(), claimed.clone()]).unwrap(), "all or none");
+        assert_eq!(notices.notice(rows[2].id).unwrap().as_ref(), Some(&rows[2]));
+        assert!(notices.write_notices(&[closed.clone()]).unwrap());
+        assert_eq!(due(499), [rows[3].clone(), rows[0].clone()]);
+        let absent = NoticeRow { version: 5, ..notice(9, 9, None, 1) };
+        assert!(!notices.write_notices(&[absent]).unwrap());
+
+        notices.remove_inquiry(rows[0].id).unwrap();
+        assert_eq!(notices.notices(None, None, 10).unwrap(), rows[3..]);
+        assert_eq!(notices.notice(closed.id).unwrap(), None);
+    });
+}

@@ -194,6 +194,10 @@ impl Store for Disk {
         self.store.remember_policies(memory)
     }
 
+    fn notice_store(&self) -> &dyn NoticeStore {
+        self.store.notice_store()
+    }
+
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
         self.store.recipients()
     }

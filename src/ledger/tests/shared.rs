@@ -122,6 +122,10 @@ impl Store for Line {
         self.answer()?.remember_policies(memory)
     }
 
+    fn notice_store(&self) -> &dyn NoticeStore {
+        self.store.notice_store()
+    }
+
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
         self.answer()?.recipients()
     }

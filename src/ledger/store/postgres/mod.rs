@@ -17,6 +17,7 @@ mod events;
 mod leases;
 mod listener;
 mod migration;
+mod notices;
 mod policies;
 mod rows;
 mod tables;
@@ -41,8 +42,9 @@ use crate::ledger::store::shared::{
     Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore,
 };
 use crate::ledger::store::{
-    Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, Position, RequestDigest,
-    SchemaChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, NoticeCounts, NoticeRow,
+    NoticeStore, Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity,
+    StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// The shortest lease term that the time limits allow.
@@ -194,6 +196,10 @@ impl Store for PostgresStore {
         self.connections.operate("reading the losses", limit, async |client| leases::losses(client).await)
     }
 
+    fn notice_store(&self) -> &dyn NoticeStore {
+        self
+    }
+
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
         let doing = "reading which policies were in force";
         self.connections.operate(doing, self.connections.limits.read, policies::read)
@@ -214,6 +220,57 @@ impl Store for PostgresStore {
 
     fn shared(&self) -> Option<&dyn SharedStore> {
         Some(self)
+    }
+}
+
+const READING_NOTICES: &str = "reading notices";
+const RECORDING_NOTICES: &str = "recording notices";
+
+impl NoticeStore for PostgresStore {
+    fn notices(
+        &self,
+        recipient: Option<&str>,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
+        self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
+            notices::list(client, recipient, after, limit).await
+        })
+    }
+
+    fn notice(&self, id: Ulid) -> Result<Option<NoticeRow>, StoreError> {
+        let limit = self.connections.limits.read;
+        self.connections.operate(READING_NOTICES, limit, async |client| notices::one(client, id).await)
+    }
+
+    fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError> {
+        self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
+            notices::of_inquiry(client, inquiry).await
+        })
+    }
+
+    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
+        self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
+            notices::due(client, now, limit).await
+        })
+    }
+
+    fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
+        self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
+            notices::count(client, before).await
+        })
+    }
+
+    fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {
+        self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
+            notices::write(client, rows).await
+        })
+    }
+
+    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
+        self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
+            notices::remove(client, inquiry).await
+        })
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct SchemaStep {
 pub(super) const STEPS: &[SchemaStep] = &[
     SchemaStep { version: 1, compatible_from: 1, statements: FIRST },
     // A program of the first version would append events without making log secrets, and cannot read their deletion.
-    SchemaStep { version: 2, compatible_from: 2, statements: LOG_SECRETS },
+    SchemaStep { version: 2, compatible_from: 2, statements: SECOND },
 ];
 
 /// Creates the tables of the first version. The collation "C" orders ids by their bytes, as SQLite does, and does not
@@ -113,8 +113,8 @@ CREATE TABLE purposegate.policy_places (
 );
 "#;
 
-/// Adds the log secrets, and makes one for each person who has events. Of the 128 bits of a random UUID, 122 are random.
-const LOG_SECRETS: &str = "
+/// Adds the log secrets and the notices, and makes a secret for each person who has events. Of the 128 bits of a random UUID, 122 are random.
+const SECOND: &str = "
 CREATE TABLE purposegate.log_secrets (
     namespace text COLLATE \"C\" NOT NULL,
     id text COLLATE \"C\" NOT NULL,
@@ -125,6 +125,18 @@ CREATE TABLE purposegate.log_secrets (
 INSERT INTO purposegate.log_secrets (namespace, id, secret, since)
 SELECT namespace, id, uuid_send(gen_random_uuid()), min(position)
 FROM purposegate.events WHERE sort = 0 GROUP BY namespace, id;
+CREATE TABLE purposegate.notices (
+    id text COLLATE \"C\" PRIMARY KEY,
+    inquiry text COLLATE \"C\" NOT NULL,
+    recipient text COLLATE \"C\" NOT NULL,           -- '' for an inquiry
+    due bigint NOT NULL,                             -- in milliseconds
+    is_open boolean NOT NULL,
+    version bigint NOT NULL,
+    state text NOT NULL
+);
+CREATE INDEX notices_due ON purposegate.notices (due) WHERE is_open;
+CREATE INDEX notices_inquiry ON purposegate.notices (inquiry);
+CREATE INDEX notices_recipient ON purposegate.notices (recipient, id);
 ";
 
 /// A table as the catalogue has to describe it.
@@ -182,6 +194,20 @@ pub(super) const TABLES: &[TableShape] = &[
             ("since", "bigint", true),
         ],
         unique: &["namespace, id"],
+    },
+    TableShape {
+        name: "notices",
+        privileges: "SELECT, INSERT, UPDATE, DELETE",
+        columns: &[
+            ("id", "text", true),
+            ("inquiry", "text", true),
+            ("recipient", "text", true),
+            ("due", "bigint", true),
+            ("is_open", "boolean", true),
+            ("version", "bigint", true),
+            ("state", "text", true),
+        ],
+        unique: &["id"],
     },
     TableShape {
         name: "recipients",

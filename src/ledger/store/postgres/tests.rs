@@ -671,7 +671,7 @@ fn a_migration_makes_a_log_secret_for_each_person() {
     assert_eq!(before.log_secrets(&people).unwrap(), [None, None]);
     server.psql(
         &database,
-        "DROP TABLE purposegate.log_secrets; UPDATE purposegate.ledger SET version = 1;
+        "DROP TABLE purposegate.log_secrets; DROP TABLE purposegate.notices; UPDATE purposegate.ledger SET version = 1;
          UPDATE purposegate.ledger_head SET compatible_from = 1",
     );
     let after = open(server, &database);

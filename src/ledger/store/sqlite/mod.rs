@@ -9,6 +9,7 @@
 //! out, and an append would have to wait for the previous commit before it could read.
 
 mod files;
+mod notices;
 mod policies;
 mod schema;
 mod secrets;
@@ -32,8 +33,8 @@ use crate::ledger::entity::EntityKind;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    Position, RequestDigest, SchemaChange, SecretChange, SecretChanges, Sequencing, Store, StoreError,
-    StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange, SecretChange, SecretChanges,
+    Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
@@ -434,6 +435,10 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading the accepted losses", source))
     }
 
+    fn notice_store(&self) -> &dyn NoticeStore {
+        self
+    }
+
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         policies::read(&reader)
@@ -565,6 +570,66 @@ impl Store for SqliteStore {
     fn history_end(&self) -> Result<KnownHistory, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         end(&reader).map_err(|source| StoreError::new("reading the last position", source))
+    }
+}
+
+impl SqliteStore {
+    fn read_notices<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&reader).map_err(|source| StoreError::new("reading notices", source))
+    }
+
+    fn write_notices<T>(
+        &self,
+        write: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guard) = &self.guard {
+            guard.check()?;
+        }
+        let written = write(&mut writer).map_err(|source| StoreError::new("recording notices", source))?;
+        if let Some(guard) = &self.guard {
+            guard.note_append(&[])?;
+        }
+        Ok(written)
+    }
+}
+
+impl NoticeStore for SqliteStore {
+    fn notices(
+        &self,
+        recipient: Option<&str>,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
+        self.read_notices(|reader| notices::list(reader, recipient, after, limit))
+    }
+
+    fn notice(&self, id: Ulid) -> Result<Option<NoticeRow>, StoreError> {
+        self.read_notices(|reader| notices::one(reader, id))
+    }
+
+    fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError> {
+        self.read_notices(|reader| notices::of_inquiry(reader, inquiry))
+    }
+
+    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
+        self.read_notices(|reader| notices::due(reader, now, limit))
+    }
+
+    fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
+        self.read_notices(|reader| notices::count(reader, before))
+    }
+
+    fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {
+        self.write_notices(|writer| notices::write(writer, rows))
+    }
+
+    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
+        self.write_notices(|writer| notices::remove(writer, inquiry))
     }
 }
 

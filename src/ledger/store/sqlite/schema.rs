@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{FileError, policies, secrets};
+use super::{FileError, notices, policies, secrets};
 
 /// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
 pub(super) const APPLICATION_ID: i32 = 0x7067_6c65;
@@ -21,7 +21,7 @@ pub(super) const WITHOUT_ACCEPTED: i32 = 2;
 /// The version without a record of policies.
 pub(super) const WITHOUT_POLICIES: i32 = 3;
 
-/// The version without log secrets.
+/// The version without log secrets and notices.
 pub(super) const WITHOUT_SECRETS: i32 = 4;
 
 pub(super) const LEDGER: &str = "
@@ -103,6 +103,7 @@ pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -
     transaction.execute_batch(ACCEPTED)?;
     transaction.execute_batch(policies::TABLES)?;
     transaction.execute_batch(secrets::TABLE)?;
+    transaction.execute_batch(notices::TABLE)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -128,6 +129,7 @@ pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Resul
     }
     transaction.execute_batch(secrets::TABLE)?;
     transaction.execute_batch(secrets::FILL)?;
+    transaction.execute_batch(notices::TABLE)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

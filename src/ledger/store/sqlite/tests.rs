@@ -53,7 +53,7 @@ fn the_first_version_is_upgraded_to_accept_cases() {
     old.execute_batch(&EVENTS.replace("BETWEEN 0 AND 3", "IN (0, 1, 2)")).unwrap();
     old.execute_batch("INSERT INTO events SELECT * FROM new_events; DROP TABLE new_events").unwrap();
     old.execute_batch(
-        "DROP TABLE accepted; DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets",
+        "DROP TABLE accepted; DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets; DROP TABLE notices",
     )
     .unwrap();
     old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
@@ -118,8 +118,10 @@ fn a_version_without_policies_has_an_empty_record_and_is_upgraded() {
     let path = folder.path().join("l.db");
     drop(SqliteStore::open(&path, &CHECK).unwrap());
     let old = Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets")
-        .unwrap();
+    old.execute_batch(
+        "DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE log_secrets; DROP TABLE notices",
+    )
+    .unwrap();
     old.pragma_update(None, "user_version", WITHOUT_POLICIES).unwrap();
     drop(old);
     assert!(SqliteStore::open_read_only(&path, &CHECK).unwrap().policies().unwrap().is_empty());
@@ -288,7 +290,7 @@ fn an_upgrade_makes_a_log_secret_for_each_person() {
     let rows: Vec<EventRow> = (1..).zip(events).map(|(n, entity)| new_event(entity, n, None)).collect();
     put(&SqliteStore::open(&path, &CHECK).unwrap(), &rows).unwrap();
     let old = Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE log_secrets").unwrap();
+    old.execute_batch("DROP TABLE log_secrets; DROP TABLE notices").unwrap();
     old.pragma_update(None, "user_version", WITHOUT_SECRETS).unwrap();
     drop(old);
     let everybody = [&alice, &bob, &case].map(StoredEntity::of);

@@ -1,0 +1,88 @@
+//! Storage of notices: what recipients have to be told about people (GDPR Art. 19), until they have been told.
+//!
+//! A row is written only if nobody else has written it meanwhile, so a gateway that shares the store claims a notice by
+//! moving its time ahead. The store does not read the state that a row holds.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::StoreError;
+
+/// Maximum number of rows that one question returns.
+pub const MAX_NOTICE_ROWS: usize = 1000;
+
+/// A notice to a recipient, or an inquiry into who has to get one. `Debug` prints its id only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NoticeRow {
+    /// The id. It contains the time at which the row was made.
+    pub id: Ulid,
+    /// The inquiry that the row belongs to; its own id for an inquiry.
+    pub inquiry: Ulid,
+    /// The recipient to tell; `None` for an inquiry.
+    pub recipient: Option<Arc<str>>,
+    /// The time at which a gateway has to do something.
+    pub due: Timestamp,
+    /// False once nothing is left to do.
+    pub open: bool,
+    /// The number of times that the row was written.
+    pub version: u64,
+    /// The rest, as JSON.
+    pub state: String,
+}
+
+impl std::fmt::Debug for NoticeRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NoticeRow({})", self.id)
+    }
+}
+
+/// Numbers of notices that are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoticeCounts {
+    /// All open notices.
+    pub open: u64,
+    /// The open notices that were made before the asked time.
+    pub overdue: u64,
+}
+
+/// A store of notices. Every gateway of a shared ledger uses the same.
+///
+/// # Errors
+/// Every method returns [`StoreError`] if the database fails.
+#[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
+pub trait NoticeStore: Send + Sync {
+    /// Returns rows ordered by id, those after `after`: all rows, or the notices to one recipient. At most `limit`, which is
+    /// not above [`MAX_NOTICE_ROWS`].
+    fn notices(
+        &self,
+        recipient: Option<&str>,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError>;
+
+    /// Returns the row with this id.
+    fn notice(&self, id: Ulid) -> Result<Option<NoticeRow>, StoreError>;
+
+    /// Returns an inquiry and its notices, ordered by id. There is at most one notice to each recipient.
+    fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError>;
+
+    /// Returns the open rows that are due, those that are due for the longest time first.
+    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError>;
+
+    /// Counts open notices, and those that were made before `before`.
+    fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError>;
+
+    /// Writes rows, all or none: those with version 1 are new, and any other replaces the version before it. Returns false,
+    /// and writes nothing, if somebody else wrote one of them.
+    fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError>;
+
+    /// Removes an inquiry with its notices.
+    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError>;
+}
+
+/// Returns the smallest id of the millisecond of a time.
+pub(in crate::ledger) fn first_id(time: Timestamp) -> Ulid {
+    Ulid::from_parts(u64::try_from(time.as_millisecond()).unwrap_or(0), 0)
+}
