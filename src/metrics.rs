@@ -104,6 +104,10 @@ metrics! {
         "Time to append a record to the disclosure log, until it is as durable as configured.";
     recipient_people: IntGaugeVec = "recipient_people" ["recipient"]
         "People about whom a recipient received something since midnight (UTC).";
+    audit_checkpoint_age: Gauge = "audit_checkpoint_age_seconds" []
+        "Time for which the disclosure log has had records that its last checkpoint does not cover; 0 if it covers all.";
+    audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]
+        "Checkpoints of the disclosure log that a sink did not take, by kind: log, file, webhook, witness.";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]

@@ -8,6 +8,7 @@
 mod acceptor;
 mod admin;
 mod authzen;
+mod checkpoint_sinks;
 mod client_access;
 mod client_certificate;
 mod connection;
@@ -48,6 +49,7 @@ use tower::Layer;
 
 use self::acceptor::Acceptor;
 use self::admin::AdminApi;
+use self::checkpoint_sinks::CheckpointSinks;
 use self::connection_limit::ConnectionLimit;
 pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
@@ -128,6 +130,7 @@ pub struct Gateway {
     manager: ServiceManager,
     /// Keeps the indexes of the disclosure logs. `None` if there can be no thread: questions read the logs.
     index: Option<IndexFollower>,
+    sinks: CheckpointSinks,
 }
 
 impl Gateway {
@@ -168,6 +171,7 @@ impl Gateway {
         }
         let index = follow_logs(&audit, &shared);
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
+        let sinks = CheckpointSinks::start(audit.checkpoints, &shared.log, &shared.metrics);
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
@@ -190,7 +194,18 @@ impl Gateway {
             admin: admin.clone(),
             issuer_keys,
         };
-        Ok(Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager, index })
+        Ok(Gateway {
+            reloader,
+            listeners,
+            admin,
+            admin_acceptor,
+            probes,
+            drain,
+            stage,
+            manager,
+            index,
+            sinks,
+        })
     }
 
     /// Returns the public addresses in the order of the configuration, with the ports that the system chose for port 0.
@@ -222,8 +237,18 @@ impl Gateway {
     /// read the configuration again.
     pub async fn run(self, reload: mpsc::Receiver<()>) {
         self.log_addresses();
-        let Gateway { reloader, listeners, admin, admin_acceptor, probes, drain, stage, manager, index } =
-            self;
+        let Gateway {
+            reloader,
+            listeners,
+            admin,
+            admin_acceptor,
+            probes,
+            drain,
+            stage,
+            manager,
+            index,
+            sinks,
+        } = self;
         let shared = Arc::clone(&reloader.shared);
         let mut serving = JoinSet::new();
         for listener in listeners {
@@ -258,6 +283,7 @@ impl Gateway {
         shared.log.flush().await;
         // It ends after the batch that it is about to index.
         drop(index);
+        drop(sinks);
         tracing::info!("stopped");
     }
 

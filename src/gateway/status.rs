@@ -79,6 +79,7 @@ impl ProcessStatus {
         self.set_ledger_figures();
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
+        metrics.audit_checkpoint_age.set(self.shared.log.uncovered_for().as_secs_f64());
         metrics.expose()
     }
 
