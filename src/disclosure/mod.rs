@@ -11,6 +11,7 @@ pub mod observation;
 mod origin;
 pub mod questions;
 mod queue;
+pub mod read;
 pub mod receipt;
 pub mod record;
 pub mod storage;
@@ -18,12 +19,15 @@ mod witness;
 mod writer;
 
 pub use former::{
-    AccountedCategory, AccountedExchange, ActFilter, Checkpoint, DisclosedCategory, ExchangeFilter,
-    LogSelection, LogSource, ReadError, RecordedAct, RepeatedDecision, VerificationReport, accounting, acts,
-    decision, export, find_decision, fold, in_use, is_running, last_position, log_bytes, log_id, merge,
-    overlapping, repeated_decisions, resolved, verify, verify_with_progress,
+    Checkpoint, DisclosedCategory, VerificationReport, in_use, log_bytes, log_id, verify,
+    verify_with_progress,
 };
 pub use log::{Durability, Log, LogError, LogSettings};
 pub use origin::{is_origin, is_verifier_key};
-pub use storage::OpenLogError;
+pub use read::{
+    AccountedCategory, AccountedExchange, ActFilter, ExchangeFilter, LogSelection, LogSource, RecordedAct,
+    RepeatedDecision, accounting, acts, decision, export, find_decision, fold, is_running, last_position,
+    merge, overlapping, repeated_decisions, resolved,
+};
+pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

@@ -203,9 +203,8 @@ pub fn disclosures(
     let confidential = sources.archive.confidential_cases(now)?;
     let mut all = Vec::new();
     for log in sources.logs {
-        // One fingerprint for each spelling of the id.
-        let names = sources.archive.fingerprints(person, log.fingerprints());
-        all.extend(disclosure::accounting(log, &names)?);
+        let spellings = sources.archive.logged_persons(person, log.fingerprints())?;
+        all.extend(disclosure::accounting(log, &spellings)?);
     }
     all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
     // Of a log and its copy, each exchange counts once.

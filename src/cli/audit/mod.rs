@@ -18,7 +18,7 @@ use crate::assembly::logs;
 use crate::config::{AuditSection, Config, GatewayLog, LogKey};
 use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError};
 use crate::finding::Finding;
-use crate::keys::Keys;
+use crate::keys::{Keys, LoggedPerson, SubjectPseudonyms};
 use crate::ledger;
 use crate::vocabulary::Vocabulary;
 
@@ -201,8 +201,8 @@ pub(super) fn run(
     }
 }
 
-/// The fingerprints of a person, and the pseudonyms of a log.
-type SubjectFilter = Option<(Vec<crate::keys::Fingerprint>, crate::keys::SubjectPseudonyms)>;
+/// A person in every spelling, and the pseudonyms of a log.
+type SubjectFilter = Option<(Vec<LoggedPerson>, SubjectPseudonyms)>;
 
 /// Returns a person by every spelling of the id that the ledger has recorded, under the keys of a log.
 fn subject_filter(
@@ -219,9 +219,10 @@ fn subject_filter(
     let fingerprints = keys.fingerprints();
     let person = ledger::person(subject, namespace, &*location.names).map_err(|error| error.to_string())?;
     let people = if !location.ledger.url.is_file_to_create() {
-        location.archive().map_err(|error| error.to_string())?.fingerprints(&person, &fingerprints)
+        let archive = location.archive().map_err(|error| error.to_string())?;
+        archive.logged_persons(&person, &fingerprints).map_err(|error| with_causes(&error))?
     } else {
-        vec![fingerprints.subject(&person)]
+        vec![LoggedPerson::unknown(fingerprints.subject(&person))]
     };
     Ok(Some((people, keys.subject_pseudonyms())))
 }

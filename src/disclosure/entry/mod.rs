@@ -22,7 +22,7 @@ mod members;
 mod parts;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(in crate::disclosure) mod tests;
 
 pub use decode::{DecodedCategory, DecodedDetail, DecodedHead, RecordedOutcome, decode_detail, decode_head};
 pub use encoder::{DayStart, Encoder, FormerLogEnd, ProcessStart, PruningRecord};

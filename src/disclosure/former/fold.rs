@@ -145,7 +145,10 @@ pub fn export(
 }
 
 /// Returns the segments that can hold records since a time.
-pub(super) fn segments_since(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+pub(in crate::disclosure) fn segments_since(
+    folder: &Path,
+    since: Option<Timestamp>,
+) -> Result<Vec<Segment>, ReadError> {
     let io = |source| ReadError::Io { path: folder.to_owned(), source };
     let mut segments = segment::list_segments(folder).map_err(io)?;
     let Some(since) = since else { return Ok(segments) };
@@ -158,7 +161,7 @@ pub(super) fn segments_since(folder: &Path, since: Option<Timestamp>) -> Result<
 }
 
 /// A line of the log, as far as folding needs it.
-pub(super) enum LoggedRecord {
+pub(in crate::disclosure) enum LoggedRecord {
     Intent(IntentRecord),
     Refusal(IntentRecord),
     Window(WindowRecord),
@@ -177,52 +180,52 @@ pub(super) enum LoggedRecord {
 
 /// An intent or refusal record.
 #[derive(Deserialize)]
-pub(super) struct IntentRecord {
-    pub(super) decision: String,
-    pub(super) time: Timestamp,
-    pub(super) recipient: String,
-    pub(super) actor: Option<String>,
-    pub(super) purpose: String,
-    pub(super) declared: Option<String>,
-    pub(super) case: Option<String>,
-    pub(super) route: String,
-    pub(super) operation: String,
-    pub(super) policy: String,
-    pub(super) position: u64,
+pub(in crate::disclosure) struct IntentRecord {
+    pub(in crate::disclosure) decision: String,
+    pub(in crate::disclosure) time: Timestamp,
+    pub(in crate::disclosure) recipient: String,
+    pub(in crate::disclosure) actor: Option<String>,
+    pub(in crate::disclosure) purpose: String,
+    pub(in crate::disclosure) declared: Option<String>,
+    pub(in crate::disclosure) case: Option<String>,
+    pub(in crate::disclosure) route: String,
+    pub(in crate::disclosure) operation: String,
+    pub(in crate::disclosure) policy: String,
+    pub(in crate::disclosure) position: u64,
     #[serde(default)]
-    pub(super) stale: bool,
-    pub(super) factors: Map<String, Value>,
-    pub(super) outcome: Option<String>,
+    pub(in crate::disclosure) stale: bool,
+    pub(in crate::disclosure) factors: Map<String, Value>,
+    pub(in crate::disclosure) outcome: Option<String>,
     /// Name of the gateway that wrote the record; absent in logs of version 0.1.0.
-    pub(super) gateway: Option<String>,
+    pub(in crate::disclosure) gateway: Option<String>,
 }
 
 /// A window record.
 #[derive(Deserialize)]
-pub(super) struct WindowRecord {
-    pub(super) decision: String,
-    pub(super) position: u64,
+pub(in crate::disclosure) struct WindowRecord {
+    pub(in crate::disclosure) decision: String,
+    pub(in crate::disclosure) position: u64,
     #[serde(default)]
-    pub(super) stale: bool,
-    pub(super) records: u64,
-    pub(super) withheld_records: u64,
-    pub(super) categories: Vec<CategoryRecord>,
-    pub(super) subjects: Vec<String>,
+    pub(in crate::disclosure) stale: bool,
+    pub(in crate::disclosure) records: u64,
+    pub(in crate::disclosure) withheld_records: u64,
+    pub(in crate::disclosure) categories: Vec<CategoryRecord>,
+    pub(in crate::disclosure) subjects: Vec<String>,
     #[serde(default)]
-    pub(super) withheld_subjects: HashSet<String>,
+    pub(in crate::disclosure) withheld_subjects: HashSet<String>,
 }
 
 /// One entry of a window record's `categories`.
 #[derive(Deserialize)]
-pub(super) struct CategoryRecord {
-    pub(super) category: String,
-    pub(super) form: String,
-    pub(super) basis: Option<String>,
+pub(in crate::disclosure) struct CategoryRecord {
+    pub(in crate::disclosure) category: String,
+    pub(in crate::disclosure) form: String,
+    pub(in crate::disclosure) basis: Option<String>,
     /// Reason for which the category was withheld; absent in logs of version 0.1.0.
-    pub(super) reason: Option<String>,
-    pub(super) rules: Vec<String>,
-    pub(super) clauses: Vec<String>,
-    pub(super) fields: u64,
+    pub(in crate::disclosure) reason: Option<String>,
+    pub(in crate::disclosure) rules: Vec<String>,
+    pub(in crate::disclosure) clauses: Vec<String>,
+    pub(in crate::disclosure) fields: u64,
 }
 
 impl LoggedRecord {
@@ -257,18 +260,18 @@ impl LoggedRecord {
 }
 
 /// Reads the records of a log's segments, one after the other.
-pub(super) struct RecordReader {
+pub(in crate::disclosure) struct RecordReader {
     segments: std::vec::IntoIter<Segment>,
     open: Option<(PathBuf, LineReader)>,
 }
 
 impl RecordReader {
-    pub(super) fn new(segments: Vec<Segment>) -> RecordReader {
+    pub(in crate::disclosure) fn new(segments: Vec<Segment>) -> RecordReader {
         RecordReader { segments: segments.into_iter(), open: None }
     }
 
     /// Reads lines until one is wanted, and returns what `parse` makes of it. `None` at the end of the log.
-    pub(super) fn next_of<T>(
+    pub(in crate::disclosure) fn next_of<T>(
         &mut self,
         is_wanted: impl Fn(&[u8]) -> bool,
         parse: impl Fn(&[u8]) -> serde_json::Result<T>,

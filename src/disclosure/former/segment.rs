@@ -26,10 +26,10 @@ const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// An existing segment file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Segment {
+pub(in crate::disclosure) struct Segment {
     /// The number of its first record.
     pub(super) first: u64,
-    pub(super) path: PathBuf,
+    pub(in crate::disclosure) path: PathBuf,
 }
 
 /// The record with which a segment begins.
@@ -80,7 +80,7 @@ pub(super) fn parse_file_name(name: &str) -> Option<u64> {
 }
 
 /// Lists the segments in a folder in order.
-pub(super) fn list_segments(folder: &Path) -> io::Result<Vec<Segment>> {
+pub(in crate::disclosure) fn list_segments(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -132,7 +132,7 @@ pub(super) fn read_header(segment: &Segment) -> io::Result<SegmentHeader> {
 }
 
 /// True if a line is a record of this kind. Every record begins with its number and its kind, so this needs no parsing.
-pub(super) fn has_kind(line: &[u8], kind: &str) -> bool {
+pub(in crate::disclosure) fn has_kind(line: &[u8], kind: &str) -> bool {
     let after = memchr::memchr(b',', line).and_then(|at| line.get(at..));
     let named = after.and_then(|after| after.strip_prefix(b",\"kind\":\""));
     named.and_then(|named| named.strip_prefix(kind.as_bytes())).is_some_and(|rest| rest.starts_with(b"\""))

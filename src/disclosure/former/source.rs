@@ -90,6 +90,19 @@ impl LogSource {
     }
 }
 
+/// True if a segment was written under the key of these tags; `None` if it has no complete record.
+pub(in crate::disclosure) fn has_tag_of(
+    segment: &segment::Segment,
+    tags: &[u8; 32],
+) -> std::io::Result<Option<bool>> {
+    let mut lines = segment::read_lines(&segment.path)?;
+    // A segment without a complete record is being begun, or its process died while it began it.
+    let Some(SegmentLine::Complete(header)) = lines.next()? else { return Ok(None) };
+    let header = SealedLine::parse(header)
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "it begins with no record"))?;
+    Ok(Some(header.is_tagged(tags)))
+}
+
 /// Returns two of the folders that are the same or of which one contains the other. Each record of such folders would be
 /// read twice.
 pub fn overlapping<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Option<(&'p Path, &'p Path)> {

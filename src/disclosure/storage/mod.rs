@@ -186,7 +186,8 @@ impl From<ReadError> for OpenLogError {
     fn from(error: ReadError) -> OpenLogError {
         match error {
             ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
-            ReadError::Damaged(file) => {
+            ReadError::Output(source) => OpenLogError::Io { path: PathBuf::new(), doing: "read", source },
+            ReadError::Damaged(file) | ReadError::OtherKeys(file) | ReadError::Empty(file) => {
                 OpenLogError::Inconsistent { file, problem: "the file is missing or damaged" }
             }
         }

@@ -39,6 +39,15 @@ pub enum ReadError {
     /// A file is missing or does not have the content that it must have.
     #[error("the disclosure log is damaged at {path}: examine it with `purposegate audit verify`", path = .0.display())]
     Damaged(PathBuf),
+    /// People have other pseudonyms in the log.
+    #[error("{path} was written under other keys than those with which it is read: name its key file (`key` in `[audit] logs`)", path = .0.display())]
+    OtherKeys(PathBuf),
+    /// The folder of another gateway's log has no record.
+    #[error("{path} contains no disclosure log: is its file system mounted?", path = .0.display())]
+    Empty(PathBuf),
+    /// The caller's output failed.
+    #[error("the output cannot be written")]
+    Output(#[source] io::Error),
 }
 
 impl ReadError {

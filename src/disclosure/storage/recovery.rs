@@ -268,7 +268,12 @@ fn check_before(
     for (size, claims) in checkpoints.range(..first).filter(|(size, _)| **size > 0) {
         let root = tiles.root(*size).map_err(|error| match error {
             super::ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
-            super::ReadError::Damaged(path) => inconsistent(path, "the tile is missing or damaged"),
+            error => match OpenLogError::from(error) {
+                OpenLogError::Inconsistent { file, .. } => {
+                    inconsistent(file, "the tile is missing or damaged")
+                }
+                error => error,
+            },
         })?;
         compare(&Checkpoints::from([(*size, claims.clone())]), *size, || root)?;
     }

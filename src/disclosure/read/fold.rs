@@ -1,0 +1,379 @@
+//! Folds the records of each exchange into one JSON object, as operators read it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use ulid::Ulid;
+
+use super::decoded_log::{self, DecodedLog};
+use super::exchange_records::earliest_record;
+use super::former_records::{self, FormerRecords};
+use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord, LoggedRuling};
+use super::source::pseudonyms_on;
+use crate::disclosure::entry::EntryKind;
+use crate::disclosure::record::time_of;
+use crate::disclosure::storage::ReadError;
+use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
+use crate::vocabulary::Form;
+
+/// Time after its beginning in which the first record of an exchange is sought, and after its end a correction.
+const NEXT_RECORD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Selects exchanges. Each member that is present narrows the selection.
+#[derive(Clone, Debug, Default)]
+pub struct ExchangeFilter {
+    /// Only exchanges with this recipient.
+    pub recipient: Option<String>,
+    /// Only exchanges for this accepted purpose.
+    pub purpose: Option<String>,
+    /// Only exchanges that disclosed or withheld something about this person, given by each spelling of the id.
+    pub subject: Option<(Vec<LoggedPerson>, SubjectPseudonyms)>,
+    /// Only exchanges that began at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more).
+///
+/// # Errors
+/// [`ReadError`].
+pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
+    let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
+    let mut found = match decoded_log::open(folder)? {
+        Some(mut log) => decision_in_entries(&mut log, id)?,
+        None => None,
+    };
+    if found.is_none() {
+        found = decision_in_former(folder, id)?;
+    }
+    if !running && let Some(exchange) = &mut found {
+        exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+    }
+    Ok(found.map(FoldedExchange::into_json))
+}
+
+/// Collects the records of one exchange in a new log: from the time that the id contains to the end of the process.
+fn decision_in_entries(log: &mut DecodedLog, id: Ulid) -> Result<Option<FoldedExchange>, ReadError> {
+    let made = time_of(id);
+    let deadline = |time: Timestamp| time.checked_add(NEXT_RECORD).unwrap_or(Timestamp::MAX);
+    let mut latest = deadline(made);
+    // A clock that was ahead for a while leaves many entries with one and the same time.
+    let mut clamped = None;
+    let mut found: Option<FoldedExchange> = None;
+    let mut index = log.first_since(earliest_record(made))?;
+    while let Some(entry) = log.entry(index)? {
+        let head = log.head(&entry)?;
+        let mut next = index + 1;
+        match &mut found {
+            Some(exchange) if head.kind == EntryKind::Start => {
+                exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+                return Ok(found);
+            }
+            exchange if head.id != Some(id) => {
+                let is_open = exchange.as_ref().is_some_and(|exchange| exchange.outcome.is_none());
+                let time = log.place(index)?.day.time(&head);
+                if !is_open && time > latest && *clamped.get_or_insert(time) != time {
+                    return Ok(found);
+                }
+            }
+            found => {
+                if let Some((record, after)) = log.exchange_record(index, &entry)? {
+                    (next, latest) = (after, deadline(record.time));
+                    FoldedExchange::collect(found, record);
+                }
+            }
+        }
+        index = next;
+    }
+    Ok(found)
+}
+
+/// Collects the records of one exchange in an old log.
+fn decision_in_former(folder: &Path, id: Ulid) -> Result<Option<FoldedExchange>, ReadError> {
+    let mut found = None;
+    let segments = former_records::segments(folder, Some(time_of(id)))?;
+    // The first record is in that day's segment or the next one.
+    for (read, segment) in segments.into_iter().enumerate() {
+        if found.is_none() && read > 1 {
+            break;
+        }
+        for record in FormerRecords::new(vec![segment]) {
+            match (record?, &mut found) {
+                (LoggedRecord::Exchange(record), found) if record.decision == id => {
+                    FoldedExchange::collect(found, *record);
+                }
+                (LoggedRecord::Start(_), Some(exchange)) => {
+                    exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+                }
+                (LoggedRecord::Exchange(_) | LoggedRecord::Start(_), _) => {}
+            }
+            if found.as_ref().is_some_and(|exchange: &FoldedExchange| exchange.outcome.is_some()) {
+                return Ok(found);
+            }
+        }
+    }
+    // The process of an old log has ended when a new log is there.
+    if let Some(exchange) = &mut found
+        && decoded_log::open(folder)?.is_some()
+    {
+        exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+    }
+    Ok(found)
+}
+
+/// An exchange, as far as its records have been read.
+pub(super) struct FoldedExchange {
+    pub(super) decision: Ulid,
+    head: LoggedHead,
+    outcome: Option<String>,
+    position: u64,
+    /// True if something was released on what was last known, because the ledger was stale.
+    stale: bool,
+    records: u64,
+    withheld_records: u64,
+    subjects: Vec<Pseudonym>,
+    known_subjects: HashSet<Pseudonym>,
+    /// Subjects about whom something personal left.
+    released_subjects: HashSet<Pseudonym>,
+    /// The days that determine the pseudonyms.
+    days: Vec<Arc<str>>,
+    categories: BTreeMap<Arc<str>, Vec<FoldedCategory>>,
+}
+
+/// One entry of an exchange's `categories`.
+struct FoldedCategory {
+    ruling: LoggedRuling,
+    fields: u64,
+}
+
+impl FoldedExchange {
+    /// Begins an exchange with a record that has its head.
+    pub(super) fn new(decision: Ulid, head: LoggedHead) -> FoldedExchange {
+        FoldedExchange {
+            decision,
+            head,
+            outcome: None,
+            position: 0,
+            stale: false,
+            records: 0,
+            withheld_records: 0,
+            subjects: Vec::new(),
+            known_subjects: HashSet::new(),
+            released_subjects: HashSet::new(),
+            days: Vec::new(),
+            categories: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a record to the exchange, which it may begin.
+    pub(super) fn collect(found: &mut Option<FoldedExchange>, mut record: ExchangeRecord) {
+        if let (None, Some(head)) = (&found, record.head.take()) {
+            *found = Some(FoldedExchange::new(record.decision, head));
+        }
+        if let Some(exchange) = found {
+            exchange.add(record);
+        }
+    }
+
+    /// Adds a record of the exchange. An outcome replaces an earlier one.
+    pub(super) fn add(&mut self, record: ExchangeRecord) {
+        let ExchangeRecord {
+            time: _,
+            decision: _,
+            day,
+            head: _,
+            position,
+            stale,
+            disclosure,
+            end,
+            corrects: _,
+        } = record;
+        self.stale |= stale;
+        self.position = self.position.max(position);
+        self.outcome = end.or(self.outcome.take());
+        let Some(disclosure) = disclosure else { return };
+        let day = day.unwrap_or_else(|| day_of(self.head.time));
+        if !self.days.contains(&day) {
+            self.days.push(day);
+        }
+        self.add_disclosure(disclosure);
+    }
+
+    fn add_disclosure(&mut self, disclosure: LoggedDisclosure) {
+        let LoggedDisclosure { records, withheld_records, categories, subjects, withheld_subjects } =
+            disclosure;
+        self.records += records;
+        self.withheld_records += withheld_records;
+        self.released_subjects.extend(subjects.iter().copied());
+        for subject in subjects.into_iter().chain(withheld_subjects) {
+            if self.known_subjects.insert(subject) {
+                self.subjects.push(subject);
+            }
+        }
+        for (ruling, fields) in categories {
+            let entries = self.categories.entry(Arc::clone(&ruling.category)).or_default();
+            match entries.iter_mut().find(|existing| existing.is_mergeable(&ruling)) {
+                Some(existing) => existing.merge(&ruling, fields),
+                None => entries.push(FoldedCategory { ruling: (*ruling).clone(), fields }),
+            }
+        }
+    }
+
+    /// Ends an exchange whose process has died.
+    pub(super) fn aborted(mut self) -> FoldedExchange {
+        self.outcome.get_or_insert_with(|| "aborted".to_owned());
+        self
+    }
+
+    pub(super) fn into_json(self) -> Value {
+        let FoldedExchange {
+            decision,
+            head,
+            outcome,
+            position,
+            stale,
+            records,
+            withheld_records,
+            subjects,
+            known_subjects: _,
+            released_subjects,
+            days: _,
+            categories,
+        } = self;
+        let LoggedHead {
+            time,
+            recipient,
+            actor,
+            purpose,
+            declared,
+            case,
+            route,
+            operation,
+            policy,
+            factors,
+            gateway,
+        } = head;
+        // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
+        // of `categories` state the same by category.
+        let subject_verdict = match outcome.as_deref() {
+            Some("refused:subject-withheld") => Some("refuses"),
+            _ if subjects.is_empty() => None,
+            _ if withheld_records == 0 => Some("permits"),
+            _ if withheld_records == records => Some("refuses"),
+            _ => Some("in-part"),
+        };
+        let mut verdicts: Map<String, Value> =
+            factors.iter().map(|(name, verdict)| (name.to_string(), (**verdict).into())).collect();
+        verdicts.extend(subject_verdict.map(|verdict| ("subjects".to_owned(), verdict.into())));
+        let names = |people: &mut dyn Iterator<Item = &Pseudonym>| {
+            people.map(|person| Value::from(person.to_string())).collect::<Vec<_>>()
+        };
+        let withheld = names(&mut subjects.iter().filter(|subject| !released_subjects.contains(*subject)));
+        let categories = categories.into_iter().map(|(name, entries)| {
+            (name.to_string(), entries.into_iter().map(FoldedCategory::into_json).collect())
+        });
+        let mut folded = json!({
+            "decision": decision.to_string(),
+            "time": time,
+            "recipient": &*recipient,
+            "actor": actor.map(|actor| actor.to_string()),
+            "purpose": &*purpose,
+            "declared": declared,
+            "case": case,
+            "route": &*route,
+            "operation": &*operation,
+            "policy": &*policy,
+            "position": position,
+            "outcome": outcome,
+            "records": records,
+            "withheld_records": withheld_records,
+            "subjects": names(&mut subjects.iter()),
+            "withheld_subjects": withheld,
+            "categories": categories.collect::<Map<_, _>>(),
+            "factors": verdicts,
+            "gateway": gateway.as_deref(),
+            "mode": "enforce",
+        });
+        if let (Some(folded), true) = (folded.as_object_mut(), stale) {
+            folded.insert("stale".to_owned(), true.into());
+        }
+        folded
+    }
+}
+
+/// Returns the day of a time: the UTC date.
+pub(super) fn day_of(time: Timestamp) -> Arc<str> {
+    time.to_zoned(jiff::tz::TimeZone::UTC).date().to_string().into()
+}
+
+impl FoldedCategory {
+    /// True if both can be shown as one entry: they left in the same form on the same basis, or were withheld for the
+    /// same reason by the same rules. Fields withheld for different reasons stay separate.
+    fn is_mergeable(&self, other: &LoggedRuling) -> bool {
+        let LoggedRuling { form, basis, reason, rules, .. } = &self.ruling;
+        let alike = *form == other.form && *basis == other.basis && *reason == other.reason;
+        alike && (**form != *Form::Removed.name() || *rules == other.rules)
+    }
+
+    fn merge(&mut self, other: &LoggedRuling, fields: u64) {
+        self.fields += fields;
+        let FoldedCategory { ruling: LoggedRuling { rules, clauses, .. }, .. } = self;
+        for (existing, more) in [(rules, &other.rules), (clauses, &other.clauses)] {
+            for name in more {
+                if !existing.contains(name) {
+                    existing.push(Arc::clone(name));
+                }
+            }
+        }
+    }
+
+    fn into_json(self) -> Value {
+        let FoldedCategory {
+            ruling: LoggedRuling { category: _, form, basis, reason, rules, clauses },
+            fields,
+        } = self;
+        let texts = |texts: &[Arc<str>]| texts.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
+        let mut entry = json!({
+            "form": &*form,
+            "basis": basis.as_deref(),
+            "rules": texts(&rules),
+            "clauses": texts(&clauses),
+            "fields": fields,
+        });
+        if let (Some(entry), Some(reason)) = (entry.as_object_mut(), reason) {
+            entry.insert("reason".to_owned(), (*reason).into());
+        }
+        entry
+    }
+}
+
+/// An [`ExchangeFilter`] in use. It caches the person's pseudonyms, which differ each day.
+pub(super) struct FilterState<'f> {
+    filter: &'f ExchangeFilter,
+    pseudonyms: HashMap<Arc<str>, Vec<Pseudonym>>,
+}
+
+impl<'f> FilterState<'f> {
+    pub(super) fn new(filter: &'f ExchangeFilter) -> FilterState<'f> {
+        FilterState { filter, pseudonyms: HashMap::new() }
+    }
+
+    pub(super) fn matches(&mut self, exchange: &FoldedExchange) -> bool {
+        let ExchangeFilter { recipient, purpose, subject, since } = self.filter;
+        let head = &exchange.head;
+        let is_selected = recipient.as_ref().is_none_or(|recipient| **recipient == *head.recipient)
+            && purpose.as_ref().is_none_or(|purpose| **purpose == *head.purpose)
+            && since.is_none_or(|since| head.time >= since);
+        is_selected
+            && subject.as_ref().is_none_or(|(person, pseudonyms)| {
+                exchange.days.iter().any(|day| {
+                    let names = self.pseudonyms.entry(Arc::clone(day));
+                    let names = names.or_insert_with(|| pseudonyms_on(day, person, pseudonyms));
+                    names.iter().any(|name| exchange.known_subjects.contains(name))
+                })
+            })
+    }
+}

@@ -1,0 +1,207 @@
+//! The records of an old log in the model of [`super::model`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde_json::Value;
+use ulid::Ulid;
+
+use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord, LoggedRuling};
+use crate::disclosure::former::fold::{
+    self as former, CategoryRecord, IntentRecord, LoggedRecord as FormerRecord, RecordReader, WindowRecord,
+};
+use crate::disclosure::former::segment::{self, Segment};
+use crate::disclosure::storage::ReadError;
+use crate::keys::Pseudonym;
+
+/// Folder of the segments of an old log that was taken over.
+const FORMER: &str = "former";
+
+/// Returns an error of the former reader as one of this.
+fn read_error(error: former::ReadError) -> ReadError {
+    match error {
+        former::ReadError::Io { path, source } => ReadError::Io { path, source },
+        former::ReadError::Unreadable(path) => ReadError::Damaged(path),
+        former::ReadError::OtherKeys(path) => ReadError::OtherKeys(path),
+        former::ReadError::Empty(path) => ReadError::Empty(path),
+        former::ReadError::Output(source) => ReadError::Output(source),
+    }
+}
+
+/// Returns the segments of the old log that belongs to a folder, in order. While a log is taken over, some segments are
+/// in the folder itself.
+///
+/// # Errors
+/// [`ReadError`], also if the folder does not exist.
+pub(super) fn segments(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+    let moved = match former::segments_since(&folder.join(FORMER), since) {
+        Err(former::ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        moved => moved.map_err(read_error)?,
+    };
+    let remaining = former::segments_since(folder, since).map_err(read_error)?;
+    Ok(moved.into_iter().chain(remaining).collect())
+}
+
+/// Reads the records of an old log.
+pub(super) struct FormerRecords {
+    reader: RecordReader,
+}
+
+impl FormerRecords {
+    pub(super) fn new(segments: Vec<Segment>) -> FormerRecords {
+        FormerRecords { reader: RecordReader::new(segments) }
+    }
+
+    /// Reads the next record of a kind.
+    pub(super) fn next_of_kind<T: serde::de::DeserializeOwned>(
+        &mut self,
+        kind: &str,
+    ) -> Option<Result<T, ReadError>> {
+        let is_wanted = |line: &[u8]| segment::has_kind(line, kind);
+        let read = self.reader.next_of(is_wanted, |line| serde_json::from_slice(line));
+        read.map(|read| read.map_err(read_error))
+    }
+
+    /// Reads the next line as it was written.
+    pub(super) fn next_line(&mut self) -> Option<Result<Vec<u8>, ReadError>> {
+        let read = self.reader.next_of(|_| true, |line| Ok(line.to_vec()));
+        read.map(|read| read.map_err(read_error))
+    }
+}
+
+impl Iterator for FormerRecords {
+    type Item = Result<LoggedRecord, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let record = match self.reader.next()? {
+                Ok(record) => record,
+                Err(error) => return Some(Err(read_error(error))),
+            };
+            let record = match record {
+                FormerRecord::Intent(intent) => begun(intent, None),
+                FormerRecord::Refusal(mut refusal) => {
+                    let outcome = refusal.outcome.take();
+                    begun(refusal, outcome)
+                }
+                FormerRecord::Window(window) => disclosed(window),
+                FormerRecord::Close { decision, time, outcome } => ended(&decision, time, outcome),
+                FormerRecord::Start { time } => return Some(Ok(LoggedRecord::Start(time))),
+                FormerRecord::Other => continue,
+            };
+            // Every record of an exchange has a ULID.
+            let record = record.ok_or_else(|| ReadError::Damaged(PathBuf::from(FORMER)));
+            return Some(record.map(|record| LoggedRecord::Exchange(Box::new(record))));
+        }
+    }
+}
+
+fn pseudonym(text: &str) -> Option<Pseudonym> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    bytes.try_into().ok().map(Pseudonym::from_bytes)
+}
+
+fn begun(intent: IntentRecord, end: Option<String>) -> Option<ExchangeRecord> {
+    let IntentRecord {
+        decision,
+        time,
+        recipient,
+        actor,
+        purpose,
+        declared,
+        case,
+        route,
+        operation,
+        policy,
+        position,
+        stale,
+        factors,
+        outcome: _,
+        gateway,
+    } = intent;
+    let actor = match actor {
+        Some(actor) => Some(pseudonym(&actor)?),
+        None => None,
+    };
+    let verdict = |verdict: Value| verdict.as_str().map_or_else(|| verdict.to_string().into(), Arc::from);
+    let head = LoggedHead {
+        time,
+        recipient: recipient.into(),
+        actor,
+        purpose: purpose.into(),
+        declared,
+        case,
+        route: route.into(),
+        operation: operation.into(),
+        policy: policy.into(),
+        factors: factors.into_iter().map(|(name, given)| (name.into(), verdict(given))).collect(),
+        gateway: gateway.map(Into::into),
+    };
+    let decision = Ulid::from_string(&decision).ok()?;
+    Some(ExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })
+}
+
+fn disclosed(window: WindowRecord) -> Option<ExchangeRecord> {
+    let WindowRecord {
+        decision,
+        position,
+        stale,
+        records,
+        withheld_records,
+        categories,
+        subjects,
+        withheld_subjects,
+    } = window;
+    let (mut released, mut withheld) = (Vec::new(), Vec::new());
+    for subject in &subjects {
+        let people = if withheld_subjects.contains(subject) { &mut withheld } else { &mut released };
+        people.push(pseudonym(subject)?);
+    }
+    let disclosure = LoggedDisclosure {
+        records,
+        withheld_records,
+        categories: categories.into_iter().map(ruling).collect(),
+        subjects: released,
+        withheld_subjects: withheld,
+    };
+    let decision = Ulid::from_string(&decision).ok()?;
+    // A window has a time of its own, which nobody needs.
+    let time = Timestamp::MIN;
+    Some(ExchangeRecord { disclosure: Some(disclosure), position, stale, ..empty(decision, time) })
+}
+
+fn ruling(category: CategoryRecord) -> (Arc<LoggedRuling>, u64) {
+    let CategoryRecord { category, form, basis, reason, rules, clauses, fields } = category;
+    let texts = |texts: Vec<String>| texts.into_iter().map(Arc::from).collect();
+    let ruling = LoggedRuling {
+        category: category.into(),
+        form: form.into(),
+        basis: basis.map(Into::into),
+        reason: reason.map(Into::into),
+        rules: texts(rules),
+        clauses: texts(clauses),
+    };
+    (Arc::new(ruling), fields)
+}
+
+fn ended(decision: &str, time: Timestamp, outcome: String) -> Option<ExchangeRecord> {
+    Some(ExchangeRecord { end: Some(outcome), ..empty(Ulid::from_string(decision).ok()?, time) })
+}
+
+fn empty(decision: Ulid, time: Timestamp) -> ExchangeRecord {
+    ExchangeRecord {
+        time,
+        decision,
+        day: None,
+        head: None,
+        position: 0,
+        stale: false,
+        disclosure: None,
+        end: None,
+        corrects: false,
+    }
+}

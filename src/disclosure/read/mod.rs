@@ -1,0 +1,30 @@
+//! Reads logs as operators, people and their representatives need them: exchanges folded into one JSON object each, the
+//! disclosures about one person, administrative acts, and every entry as JSON.
+//!
+//! The old log in the folder `former`, or an old log that was not taken over yet, is read before the new entries.
+//!
+//! Invariants:
+//! * The result says at least what left. It trusts the files that it reads; [`super::verify`] checks them.
+//! * A log that cannot be read, or a number without a name, is an error and never a shorter result.
+
+mod accounting;
+mod act;
+mod decoded_log;
+mod exchange_records;
+mod export;
+mod fold;
+mod former_records;
+mod last_position;
+mod merge;
+mod model;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use accounting::{AccountedCategory, AccountedExchange, accounting};
+pub use act::{ActFilter, RecordedAct, acts};
+pub use export::export;
+pub use fold::{ExchangeFilter, decision};
+pub use last_position::last_position;
+pub use merge::{LogSelection, RepeatedDecision, find_decision, fold, is_running, merge, repeated_decisions};
+pub use source::{LogSource, overlapping, resolved};

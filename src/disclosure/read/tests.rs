@@ -1,0 +1,7 @@
+//! Tests of reading.
+
+mod accounts;
+mod folder_log;
+mod former_log;
+mod lookups;
+mod model_comparison;

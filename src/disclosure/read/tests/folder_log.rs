@@ -1,0 +1,143 @@
+//! A log in a folder that tests write entry by entry, with a clock of their own.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tempfile::TempDir;
+use ulid::Ulid;
+
+use crate::disclosure::entry::tests::samples::{at, day};
+use crate::disclosure::entry::{BUNDLE, DayStart, Encoder, Entry, ProcessStart};
+use crate::disclosure::read::{ExchangeFilter, LogSource, fold};
+use crate::disclosure::record::Record;
+use crate::disclosure::storage::{Storage, StorageSettings};
+use crate::keys::Keys;
+
+pub(super) struct FolderLog {
+    pub(super) folder: TempDir,
+    pub(super) keys: Keys,
+    storage: Option<Storage>,
+    encoder: Encoder,
+    /// Time since the start of the first day.
+    pub(super) now: i64,
+    day: Date,
+}
+
+pub(super) const DAY_LENGTH: i64 = 24 * 60 * 60 * 1000;
+
+impl FolderLog {
+    /// Begins a log with a day and a process.
+    pub(super) fn new() -> FolderLog {
+        FolderLog::in_folder(tempfile::tempdir().unwrap(), Keys::random().unwrap())
+    }
+
+    pub(super) fn in_folder(folder: TempDir, keys: Keys) -> FolderLog {
+        let settings = StorageSettings {
+            folder: folder.path().to_owned(),
+            signer: keys.log_signing_key("gateway-1/test").unwrap(),
+            outside: Vec::new(),
+        };
+        let (storage, _) = Storage::open(settings).unwrap();
+        let encoder = Encoder::new(keys.subject_pseudonyms());
+        let mut log = FolderLog { folder, keys, storage: Some(storage), encoder, now: 0, day: day() };
+        log.begin_day();
+        log.start();
+        log
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn source(&self) -> LogSource {
+        LogSource::own(self.path(), &self.keys)
+    }
+
+    pub(super) fn time(&self) -> Timestamp {
+        at(self.now)
+    }
+
+    /// Returns an id of a decision that is made now.
+    pub(super) fn id(&self) -> Ulid {
+        let milliseconds = self.time().as_millisecond() as u64;
+        Ulid::from_parts(milliseconds, Ulid::generate().random())
+    }
+
+    fn storage(&mut self) -> &mut Storage {
+        self.storage.as_mut().unwrap()
+    }
+
+    fn offset(&mut self) -> u64 {
+        self.storage().size() - self.storage().day_start()
+    }
+
+    fn append(&mut self, entries: &[Entry]) {
+        self.storage().append(entries).unwrap();
+    }
+
+    fn begin_day(&mut self) {
+        let members = DayStart { gateway: "gateway-1", checkpoints: 0, pseudonym_key: [0; 16] };
+        let mut entries = Vec::new();
+        self.encoder.begin_day(self.day, &members, &mut entries);
+        self.append(&entries);
+    }
+
+    /// Begins a process. The previous one may not have ended.
+    pub(super) fn start(&mut self) {
+        let members = ProcessStart {
+            gateway: "gateway-1",
+            version: "0.2.0",
+            unclean: false,
+            torn_bytes: 0,
+            former: None,
+        };
+        let (offset, time, mut entries) = (self.offset(), self.time(), Vec::new());
+        self.encoder.start(offset, &members, time, &mut entries);
+        self.append(&entries);
+    }
+
+    pub(super) fn resume(&mut self) {
+        let (offset, time, mut entries) = (self.offset(), self.time(), Vec::new());
+        self.encoder.resume(offset, time, time, &mut entries);
+        self.append(&entries);
+    }
+
+    pub(super) fn next_day(&mut self) {
+        let missing = (BUNDLE - self.storage().size() % BUNDLE) % BUNDLE;
+        let mut entries = Vec::new();
+        self.encoder.padding(missing, &mut entries);
+        self.append(&entries);
+        self.storage().end_day().unwrap();
+        self.day = self.day.checked_add(SignedDuration::from_hours(24)).unwrap();
+        self.now = self.now.max(DAY_LENGTH * (self.now / DAY_LENGTH + 1));
+        self.begin_day();
+    }
+
+    pub(super) fn push(&mut self, record: &Record) {
+        let (offset, time, mut entries) = (self.offset(), self.time(), Vec::new());
+        self.encoder.encode(record, time, offset, &mut entries);
+        self.append(&entries);
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.storage().publish().unwrap();
+    }
+
+    /// Makes what was appended readable, and ends the process.
+    pub(super) fn close(&mut self) {
+        self.storage.take().unwrap().close().unwrap();
+    }
+
+    /// Returns the folded exchanges.
+    pub(super) fn folded(&self, filter: &ExchangeFilter, running: bool) -> Vec<Value> {
+        let mut all = Vec::new();
+        fold(self.path(), filter, running, |exchange| {
+            all.push(exchange);
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+}
