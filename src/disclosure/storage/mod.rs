@@ -171,6 +171,8 @@ pub struct Storage {
     signer: LogSigner,
     journal: OpenJournal,
     retiring: Option<RetiringJournals>,
+    /// The size below which bundles are to be deleted and may still exist.
+    unfinished_pruning: Option<u64>,
     /// Journals that are not needed and could not be removed yet, in order.
     unneeded: Vec<PathBuf>,
     publisher: Publisher,
@@ -236,6 +238,7 @@ impl Storage {
             signer,
             journal,
             retiring: None,
+            unfinished_pruning: found.pruned_below,
             unneeded: Vec::new(),
             publisher: found.publisher,
             size: found.recovered.size,
@@ -249,9 +252,7 @@ impl Storage {
             storage.publish_all().map_err(io("published"))?;
         }
         storage.retire_now(found.retired).map_err(io("repaired"))?;
-        if let Some(below) = found.pruned_below {
-            storage.remove_below(below).map_err(io("pruned"))?;
-        }
+        storage.retry_pruning();
         Ok((storage, found.recovered))
     }
 
@@ -338,6 +339,7 @@ impl Storage {
     pub fn publish(&mut self) -> io::Result<PublishedCheckpoint> {
         let published = self.publish_all()?;
         self.finish_retiring(false)?;
+        self.retry_pruning();
         if self.journal.bytes >= self.journal_bytes
             && self.retiring.is_none()
             && let Err(error) = self.rotate()
@@ -371,15 +373,15 @@ impl Storage {
     /// it is durable and published before anything is deleted.
     ///
     /// # Errors
-    /// The system's error. What is left is deleted at the next start.
+    /// The system's error. What is left is deleted with a later publication, or at the next start.
     pub fn prune(&mut self, below: u64) -> io::Result<()> {
         let kept = self.folder.join(kept_checkpoint_path(below));
         if !below.is_multiple_of(BUNDLE) || below > self.size || !kept.try_exists()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no checkpoint is kept at this size"));
         }
+        self.unfinished_pruning = Some(below);
         self.publish_all()?;
-        self.files.sync_everything(&self.folder)?;
-        self.remove_below(below)
+        self.finish_pruning()
     }
 
     /// Publishes everything and leaves a journal that holds no more than the last, incomplete bundle.
@@ -417,7 +419,8 @@ impl Storage {
     /// removed when what was published survives a power failure; a thread waits for that.
     fn rotate(&mut self) -> io::Result<()> {
         let first = self.publisher.edge().bundles() * BUNDLE;
-        if first == self.journal.first {
+        // The entry that says what was pruned stays in the journal until everything below is deleted.
+        if first == self.journal.first || self.unfinished_pruning.is_some() {
             return Ok(());
         }
         let mut content = journal::header(self.publisher.edge());
@@ -476,6 +479,22 @@ impl Storage {
             self.files.sync_everything(&self.folder)?;
         }
         journals.iter().try_for_each(|path| remove_if_present(&*self.files, path))
+    }
+
+    /// Deletes what an entry says was pruned. The entry must be published.
+    fn finish_pruning(&mut self) -> io::Result<()> {
+        if let Some(below) = self.unfinished_pruning {
+            self.files.sync_everything(&self.folder)?;
+            self.remove_below(below)?;
+            self.unfinished_pruning = None;
+        }
+        Ok(())
+    }
+
+    fn retry_pruning(&mut self) {
+        if let Err(error) = self.finish_pruning() {
+            tracing::warn!(%error, "expired days of the disclosure log could not be deleted yet");
+        }
     }
 
     fn remove_below(&self, below: u64) -> io::Result<()> {

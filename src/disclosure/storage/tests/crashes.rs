@@ -119,7 +119,7 @@ fn run(folder: &Path, state: &Arc<Mutex<Countdown>>, goes_on: bool) -> u64 {
     }
     let Ok((mut storage, _)) = opened else { return 0 };
     storage.journal_bytes = 6000;
-    let mut durable = storage.size();
+    let (mut durable, mut pruned) = (storage.size(), false);
     for size in [100, 200, 300, 511, 512, 513, 760, 768, 1000, 1024, 1030] {
         let appended = storage.append(&entries(storage.size(), size));
         let acknowledged = appended.is_ok() && storage.sync().is_ok();
@@ -127,14 +127,9 @@ fn run(folder: &Path, state: &Arc<Mutex<Countdown>>, goes_on: bool) -> u64 {
             durable = storage.size();
         }
         let published = acknowledged && storage.publish().is_ok();
-        let ended = match size {
-            PRUNING if published && storage.size() == PRUNING => {
-                storage.end_day().is_ok()
-                    && storage.append(&[entry(PRUNING)]).is_ok()
-                    && storage.prune(PRUNING).is_ok()
-            }
-            _ => true,
-        };
+        let ended = size != PRUNING || published && storage.size() == PRUNING && storage.end_day().is_ok();
+        pruned |= storage.size() > PRUNING && published && storage.prune(PRUNING).is_ok();
+        let ended = ended && (pruned || size <= PRUNING);
         if !goes_on && !(published && ended) {
             return durable;
         }
@@ -164,6 +159,12 @@ fn check_reopened(folder: &Path, durable: u64, which: &str) {
     check(folder, size);
     let leftover = files(folder).into_iter().find(|name| name == layout::TEMPORARY);
     assert_eq!(leftover, None, "{which}");
+    if found.size > PRUNING && found.kept_checkpoints > 0 {
+        for series in [layout::ENTRIES, layout::DETAILS, layout::LEAF_TILES] {
+            let first = layout::first_bundle(&folder.join(series)).unwrap();
+            assert_eq!(first, Some(PRUNING / BUNDLE), "{which}: {series}");
+        }
+    }
     let journals = files(folder).iter().filter(|name| name.starts_with("journal/")).count();
     assert_eq!(journals, 1, "{which}");
     assert_eq!(partial_bundles(folder), u64::from(size % BUNDLE > 0) as usize, "{which}");
