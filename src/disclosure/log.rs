@@ -6,7 +6,7 @@
 //! * While records cannot be written, none is acknowledged. After a failure that may have lost a record, none is
 //!   acknowledged again.
 //! * Once the future of a record was polled and there was room, the record is queued: dropping the future does not take
-//!   it back.
+//!   it back. An error means that the log does not have the record, or has failed for good.
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +91,11 @@ impl LogState {
     }
 
     fn is_writable(&self) -> bool {
-        !self.failed.load(Ordering::SeqCst) && !self.paused.load(Ordering::SeqCst)
+        !self.has_failed() && !self.paused.load(Ordering::SeqCst)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     pub(super) fn set_paused(&self, paused: bool) {
@@ -101,6 +105,48 @@ impl LogState {
     pub(super) fn set_failed(&self) {
         self.failed.store(true, Ordering::SeqCst);
         self.queue.close_room();
+    }
+}
+
+/// A record that has its share of the queue and is not queued yet. Dropping it gives the share back.
+#[derive(Debug)]
+pub struct PreparedRecord {
+    /// `None` once it is queued.
+    queued: Option<QueuedRecord>,
+    durability: Durability,
+    state: Arc<LogState>,
+}
+
+impl PreparedRecord {
+    /// Queues the record at once. The future resolves when the record is durable; dropping it does not take the record back.
+    ///
+    /// The future fails if the log does not have the record, or has failed. A record for which nobody waits is kept while
+    /// the log is paused.
+    pub fn append(mut self) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        let (acknowledge, durable) = match self.durability {
+            Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
+            Durability::Batched => (None, None),
+        };
+        let queued = self.queued.take().map(|queued| QueuedRecord { acknowledge, ..queued });
+        let pushed = queued.map_or(Err(LogError), |queued| self.state.queue.push(queued));
+        let state = Arc::clone(&self.state);
+        async move {
+            pushed?;
+            match durable {
+                Some(durable) => durable.await.unwrap_or(Err(LogError)),
+                // Queuing is enough unless the thread writes nothing any more.
+                None if state.has_failed() => Err(LogError),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+impl Drop for PreparedRecord {
+    fn drop(&mut self) {
+        if let Some(queued) = self.queued.take() {
+            self.state.queue.release(queued.room);
+        }
     }
 }
 
@@ -152,25 +198,33 @@ impl Log {
     /// # Errors
     /// [`LogError`]: what the record describes must not leave.
     pub fn append(&self, record: Record) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
-        let (state, durability) = (Arc::clone(&self.state), self.durability);
+        let prepared = self.prepare(record, self.durability);
+        async move { prepared.await?.append().await }
+    }
+
+    /// Waits until there is room for a record. Nothing is queued before [`PreparedRecord::append`].
+    ///
+    /// Cancel safety: a caller that is dropped while it waits takes no room.
+    ///
+    /// # Errors
+    /// [`LogError`]: the log cannot be written.
+    pub fn prepare(
+        &self,
+        record: Record,
+        durability: Durability,
+    ) -> impl Future<Output = Result<PreparedRecord, LogError>> + Send + use<> {
+        let state = Arc::clone(&self.state);
         async move {
             let room = state.queue.room_for(&record).await?;
-            if !state.is_writable() {
-                state.queue.release(room);
-                return Err(LogError);
-            }
-            let (acknowledge, durable) = match durability {
-                Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
-                Durability::Batched => (None, None),
-            };
-            state.queue.push(QueuedRecord { record: Some(record), acknowledge, room })?;
-            match durable {
-                Some(durable) => durable.await.unwrap_or(Err(LogError)),
-                // Queuing is enough if the thread is still able to write.
-                None if state.is_writable() => Ok(()),
-                None => Err(LogError),
-            }
+            let queued = Some(QueuedRecord { record: Some(record), acknowledge: None, room });
+            let prepared = PreparedRecord { queued, durability, state };
+            if prepared.state.is_writable() { Ok(prepared) } else { Err(LogError) }
         }
+    }
+
+    /// Returns the condition under which a record counts as written, as configured.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Records something that has already happened, without waiting. Such records take no room in the queue; there is at

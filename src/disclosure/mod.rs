@@ -22,7 +22,7 @@ pub use former::{
     Checkpoint, DisclosedCategory, VerificationReport, in_use, log_bytes, log_id, verify,
     verify_with_progress,
 };
-pub use log::{Durability, Log, LogError, LogSettings};
+pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
     AccountedCategory, AccountedExchange, ActFilter, ExchangeFilter, LogSelection, LogSource, RecordedAct,

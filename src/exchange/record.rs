@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::SharedState;
 use super::route::Recipient;
-use crate::disclosure::LogError;
 use crate::disclosure::record::{Disclosure, ExchangeHead, ExchangeReference, Outcome, Record};
+use crate::disclosure::{Durability, LogError};
+use crate::vocabulary::Operation;
 
 /// The share of an answer that a disclosure describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +76,18 @@ impl ExchangeRecord {
         *self.recorded() == Recorded::Begun
     }
 
-    /// Records that the exchange is about to happen. Returns when the record is as durable as configured.
+    /// Records that the exchange is about to happen. Returns when the record is durable; that of an operation that changes
+    /// nothing need only be as durable as configured.
     ///
     /// # Errors
     /// [`LogError`]: the upstream may not see the request.
     pub(super) async fn record_intent(&self) -> Result<(), LogError> {
-        self.append(Record::Intent(Arc::clone(&self.head)), Recorded::Begun).await
+        let durability = match self.head.operation {
+            Operation::Disclose => self.shared.log.durability(),
+            Operation::Collect | Operation::Alter | Operation::Destroy => Durability::BeforeRelease,
+        };
+        let before = *self.recorded();
+        self.append(Record::Intent(Arc::clone(&self.head)), durability, before, Recorded::Begun).await
     }
 
     /// Records a disclosure before it leaves. Returns when the record is as durable as configured.
@@ -89,8 +96,8 @@ impl ExchangeRecord {
     /// [`LogError`]: it may not leave.
     pub(super) async fn disclose(&self, disclosure: Disclosure, extent: Extent) -> Result<(), LogError> {
         let (head, decision) = (&self.head, self.head.decision);
-        let recorded = *self.recorded();
-        let (record, recorded) = match (recorded, extent) {
+        let before = *self.recorded();
+        let (record, recorded) = match (before, extent) {
             (Recorded::Nothing, Extent::Whole) => {
                 let record = Record::Exchange(Arc::clone(head), disclosure);
                 (record, Recorded::Whole { is_corrected: false })
@@ -109,17 +116,35 @@ impl ExchangeRecord {
             }
             (Recorded::Ended, _) => return Err(LogError),
         };
-        self.append(record, recorded).await
+        self.append(record, self.shared.log.durability(), before, recorded).await
     }
 
-    /// Appends a record. Cancel safety: a record whose future was polled is on its way to the log. So the exchange counts as
-    /// recorded before the wait, and if it is dropped while it waits, its end is recorded, too.
-    async fn append(&self, record: Record, recorded: Recorded) -> Result<(), LogError> {
-        let before = std::mem::replace(&mut *self.recorded(), recorded);
-        let appended = self.shared.log.append(record).await;
+    /// Appends a record to those of the state `before`. Cancel safety: the record is queued, and the exchange counts as
+    /// recorded, in one step. Dropped earlier, the log has nothing of the record; dropped later, its end is recorded, too.
+    async fn append(
+        &self,
+        record: Record,
+        durability: Durability,
+        before: Recorded,
+        recorded: Recorded,
+    ) -> Result<(), LogError> {
+        let prepared = self.shared.log.prepare(record, durability).await?;
+        let appended = {
+            let mut state = self.recorded();
+            if *state != before {
+                // The exchange has ended meanwhile.
+                return Err(LogError);
+            }
+            *state = recorded;
+            prepared.append()
+        };
+        let appended = appended.await;
         if appended.is_err() {
             // The log does not have the record, or it accepts nothing any more.
-            *self.recorded() = before;
+            let mut state = self.recorded();
+            if *state == recorded {
+                *state = before;
+            }
         }
         appended
     }

@@ -252,3 +252,36 @@ async fn a_day_that_cannot_be_ended_is_ended_later() {
     assert_eq!(decisions(&folder.path), [id(1), id(3)]);
     assert_eq!(LogReader::open(&folder.path).unwrap().days(), [0, 256]);
 }
+
+#[tokio::test]
+async fn a_record_can_be_durable_although_the_log_is_batched() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::Batched);
+    set(&disk, |state| state.held = true);
+    let intent = log.prepare(Record::Intent(head(1)), Durability::BeforeRelease).await.unwrap();
+    let waiting = tokio::spawn(intent.append());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    set(&disk, |state| state.held = false);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(decisions(&folder.path), [id(1)]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_kept_while_the_log_is_paused_counts_as_accepted() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::Batched);
+    let accepted = log.prepare(exchange(&keys, 1), Durability::Batched).await.unwrap();
+    let dropped = log.prepare(exchange(&keys, 2), Durability::Batched).await.unwrap();
+    set(&disk, |state| state.full = true);
+    log.append_detached(close(3, Outcome::Aborted));
+    log.flush().await;
+    assert!(!log.healthy());
+    accepted.append().await.unwrap();
+    drop(dropped);
+    assert!(log.prepare(exchange(&keys, 4), Durability::Batched).await.is_err());
+    set(&disk, |state| state.full = false);
+    until(|| log.healthy()).await;
+    drop(log);
+    assert_eq!(decisions(&folder.path), [id(3), id(1)]);
+}
