@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::entry::{
-    BUNDLE, DayStart, Encoder, Entry, FormerLogEnd, ProcessStart, PruningRecord, decode_head,
+    BUNDLE, DayStart, Encoder, Entry, EntryKind, FormerLogEnd, ProcessStart, PruningRecord, decode_head,
 };
 use super::former::{FormerSegments, end_of_former, move_aside};
 use super::log::LogSettings;
@@ -57,13 +57,13 @@ impl EntryWriter {
     ) -> Result<EntryWriter, OpenLogError> {
         let LogSettings { folder, gateway, durability: _, retention, origin, known_checkpoints } = settings;
         move_aside(&folder, keys)?;
-        let former = end_of_former(&folder, keys)?;
         let origin = origin_of(&folder, origin, &gateway)?;
         let signer = keys.log_signing_key(&origin).map_err(|_| OpenLogError::BadOrigin(origin))?;
         let settings = StorageSettings { folder: folder.clone(), signer, outside: known_checkpoints };
         let (storage, recovered) = Storage::open_with(settings, files)?;
         let (days, last_time) = read_days(&folder, keys.pseudonym_check())?;
-        let is_new = recovered.size == 0;
+        // The end of the old log is checked once: afterwards `audit verify` examines it.
+        let former = if has_start(&folder)? { None } else { end_of_former(&folder, keys)? };
         let mut writer = EntryWriter {
             is_day_open: recovered.day_start < recovered.size,
             kept_checkpoints: recovered.kept_checkpoints,
@@ -79,7 +79,6 @@ impl EntryWriter {
         if let Some((_, last)) = writer.days.back().filter(|_| writer.is_day_open) {
             writer.encoder.continue_day(*last, last_time);
         }
-        let former = former.filter(|_| is_new);
         writer.begin(recovered.unclean, recovered.torn_bytes, former, now).map_err(
             |failure| match failure {
                 WriteFailure::RolledBack(source) | WriteFailure::Permanent(source) => {
@@ -118,7 +117,7 @@ impl EntryWriter {
         self.change_day_if_due(now)?;
         let mut entries = Vec::new();
         self.encode(records, now, &mut entries);
-        self.storage.append(&entries)
+        self.append(&entries)
     }
 
     /// Continues after a failed write: appends a `resume` entry and these records, and makes them durable.
@@ -128,6 +127,7 @@ impl EntryWriter {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<(), WriteFailure> {
+        self.catch_up()?;
         self.storage.check_room(MIN_ROOM)?;
         self.change_day_if_due(now)?;
         let mut entries = Vec::new();
@@ -136,8 +136,9 @@ impl EntryWriter {
         self.append_durably(&entries)
     }
 
-    /// Records that the process ends.
+    /// Records that the process ends. Begins a day if it is time: the first entry of a day is none of another kind.
     pub(super) fn stop(&mut self, now: Timestamp) -> Result<(), WriteFailure> {
+        self.change_day_if_due(now)?;
         let mut entries = Vec::new();
         self.encoder.stop(now, &mut entries);
         self.append_durably(&entries)
@@ -165,6 +166,12 @@ impl EntryWriter {
         self.storage.size().saturating_sub(self.published)
     }
 
+    /// Sets the number of bytes that may wait for publication.
+    #[cfg(test)]
+    pub(super) fn limit_unpublished(&mut self, bytes: usize) {
+        self.storage.limit_unpublished(bytes);
+    }
+
     /// Returns the distance of the next entry from the first one of its day.
     fn offset(&self) -> u64 {
         self.storage.size().saturating_sub(self.storage.day_start())
@@ -182,8 +189,17 @@ impl EntryWriter {
         }
     }
 
+    /// Appends entries. One without a random salt is not written: its detail could be guessed from the leaf.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), WriteFailure> {
+        if !entries.iter().all(Entry::is_salted) {
+            let error = io::Error::other("the operating system provides no random bytes");
+            return Err(WriteFailure::RolledBack(error));
+        }
+        self.storage.append(entries)
+    }
+
     fn append_durably(&mut self, entries: &[Entry]) -> Result<(), WriteFailure> {
-        self.storage.append(entries)?;
+        self.append(entries)?;
         self.storage.sync().map_err(WriteFailure::Permanent)
     }
 
@@ -197,6 +213,7 @@ impl EntryWriter {
         }
         // Once its padding is written a day is over, even if the clock is set back meanwhile.
         self.is_day_open = false;
+        self.catch_up()?;
         if self.storage.day_start() < self.storage.size() {
             self.end_day()?;
         }
@@ -216,6 +233,14 @@ impl EntryWriter {
         if let Some((_, last)) = last {
             warn_about_clock(midnight(last), now, self.retention);
             return self.remove_expired(now);
+        }
+        Ok(())
+    }
+
+    /// Publishes if so much waits for it that nothing can be appended.
+    fn catch_up(&mut self) -> Result<(), WriteFailure> {
+        if self.storage.is_behind() {
+            self.storage.publish().map_err(WriteFailure::RolledBack)?;
         }
         Ok(())
     }
@@ -290,6 +315,23 @@ fn read_days(folder: &Path, pseudonym_key: [u8; 16]) -> Result<(VecDeque<(u64, D
     let last = reader.size().checked_sub(1).map(|last| reader.entry(last)).transpose()?.flatten();
     let time = last.and_then(|entry| Some(decode_head(&entry.leaf).ok()?.time));
     Ok((days, time.unwrap_or(0)))
+}
+
+/// True if a process has recorded its start. A first start that failed leaves a log that has the first entries of days, and
+/// perhaps padding.
+fn has_start(folder: &Path) -> Result<bool, OpenLogError> {
+    let mut reader = LogReader::open(folder)?;
+    if reader.begin() > 0 {
+        return Ok(true);
+    }
+    for entry in reader.entries(0) {
+        let (_, entry) = entry?;
+        let kind = decode_head(&entry.leaf).ok().map(|head| head.kind);
+        if !matches!(kind, Some(EntryKind::Day | EntryKind::Padding)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn midnight(date: Date) -> Timestamp {

@@ -59,11 +59,13 @@ pub(super) struct LogThread {
 /// A permanent failure, with the records that were not answered yet.
 type FatalFailure = (io::Error, Vec<QueuedRecord>);
 
-/// Closes the queue when the thread ends, also by a panic: whoever waits for a record would wait for ever.
+/// Closes the queue when the thread ends, also by a panic: whoever waits for a record would wait for ever. Nothing is written
+/// any more, so the log has failed.
 struct CloseQueue(Arc<LogState>);
 
 impl Drop for CloseQueue {
     fn drop(&mut self) {
+        self.0.set_failed();
         self.0.queue.close();
     }
 }
@@ -117,8 +119,10 @@ impl LogThread {
             match self.write(&records, is_idle) {
                 Ok(()) => {}
                 Err(WriteFailure::Permanent(error)) => return Err((error, records)),
-                // No record is affected: the next one repeats what failed.
-                Err(WriteFailure::RolledBack(_)) if is_idle && !stop => continue,
+                Err(WriteFailure::RolledBack(error)) if is_idle && !stop => {
+                    self.put_off(&error);
+                    continue;
+                }
                 Err(WriteFailure::RolledBack(error)) => stop |= self.pause(&error, &mut records)?,
             }
             let written = records.iter().filter(|record| record.record.is_some()).count();
@@ -138,6 +142,20 @@ impl LogThread {
             if let Err(error) = self.publish_if_due() {
                 return Err((error, records));
             }
+        }
+    }
+
+    /// Notes that a day could not begin while no record waits. The next record, or the next attempt to publish, repeats what
+    /// failed.
+    fn put_off(&mut self, error: &io::Error) {
+        static FAILED: LogLimit = LogLimit::new();
+        self.published = Instant::now();
+        if let Some(count) = FAILED.admit() {
+            tracing::warn!(
+                count,
+                error = error as &dyn std::error::Error,
+                "a new day of the disclosure log cannot begin"
+            );
         }
     }
 

@@ -28,12 +28,10 @@ pub(super) fn cut(text: &str, max: usize) -> &str {
     (0..=max.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// Begins a detail with its salt.
+/// Begins a detail with its salt. Without random bytes the salt is zero, and the entry is not written
+/// ([`super::Entry::is_salted`]).
 pub(super) fn begin_detail() -> MapWriter {
-    let salt = random::bits().unwrap_or_else(|_| {
-        tracing::warn!("the operating system provides no random bytes for a record's salt");
-        0
-    });
+    let salt = random::bits().unwrap_or(0);
     let mut bytes = Vec::with_capacity(TYPICAL_DETAIL);
     bytes.extend_from_slice(&salt.to_le_bytes());
     MapWriter::begin(bytes)

@@ -48,6 +48,13 @@ pub struct Entry {
     pub detail: Vec<u8>,
 }
 
+impl Entry {
+    /// False if the salt is zero: the operating system provided no random bytes for it.
+    pub fn is_salted(&self) -> bool {
+        self.detail.first_chunk::<SALT>().is_some_and(|salt| *salt != [0; SALT])
+    }
+}
+
 /// Returns the commitment to a detail, which the leaf contains.
 pub fn commitment(detail: &[u8]) -> [u8; 32] {
     Sha256::digest(detail).into()

@@ -47,6 +47,9 @@ use crate::keys::LogSigner;
 /// Size in bytes at which a new journal is begun.
 const JOURNAL_BYTES: u64 = 32 << 20;
 
+/// Maximum size in bytes of the entries that wait in memory for publication. Nothing is appended beyond it.
+const MAX_UNPUBLISHED_BYTES: usize = 256 << 20;
+
 /// Number of attempts to lock a log, and the time between two.
 const LOCK_ATTEMPTS: u32 = 5;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
@@ -181,6 +184,7 @@ pub struct Storage {
     published: Option<PublishedCheckpoint>,
     frames: Vec<u8>,
     journal_bytes: u64,
+    max_unpublished: usize,
     failed: bool,
 }
 
@@ -246,6 +250,7 @@ impl Storage {
             published: None,
             frames: Vec::new(),
             journal_bytes: JOURNAL_BYTES,
+            max_unpublished: MAX_UNPUBLISHED_BYTES,
             failed: false,
         };
         if storage.size > 0 {
@@ -276,14 +281,30 @@ impl Storage {
         self.published.as_ref()
     }
 
+    /// True if so much waits for publication that nothing can be appended.
+    pub fn is_behind(&self) -> bool {
+        self.publisher.waiting_bytes() >= self.max_unpublished
+    }
+
+    /// Sets the number of bytes that may wait for publication.
+    #[cfg(test)]
+    pub(super) fn limit_unpublished(&mut self, bytes: usize) {
+        self.max_unpublished = bytes;
+    }
+
     /// Appends entries: all of them or none. They are durable after the next [`Storage::sync`].
     ///
     /// # Errors
-    /// [`WriteFailure`]. After a permanent failure nothing can be appended any more.
+    /// [`WriteFailure`]. After a permanent failure nothing can be appended any more. While publication fails, memory grows;
+    /// beyond a limit the entries are refused as if they had been rolled back.
     pub fn append(&mut self, entries: &[Entry]) -> Result<(), WriteFailure> {
         self.check_state().map_err(WriteFailure::Permanent)?;
         if entries.is_empty() {
             return Ok(());
+        }
+        if self.is_behind() {
+            let error = io::Error::other("too much waits for its publication");
+            return Err(WriteFailure::RolledBack(error));
         }
         self.frames.clear();
         for (index, entry) in (self.size..).zip(entries) {

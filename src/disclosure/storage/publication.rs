@@ -84,6 +84,12 @@ impl Publisher {
         }
     }
 
+    /// Returns the number of bytes of full bundles that are not written yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let full = self.full.iter().map(|bundle| bundle.entries.len() + bundle.details.len());
+        full.chain(self.pending.iter().map(|(_, content)| content.len())).sum()
+    }
+
     /// Returns the edge before the open bundle. All full bundles must have been written.
     pub(super) fn edge(&self) -> &RightEdge {
         &self.edge

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Condvar;
 
 use super::*;
-use crate::disclosure::storage::JournalFile;
+use crate::disclosure::entry::Entry;
+use crate::disclosure::entry_writer::EntryWriter;
+use crate::disclosure::storage::{JournalFile, WriteFailure};
 
 /// A disk that can be blocked and filled.
 #[derive(Default)]
@@ -21,14 +23,23 @@ struct DiskState {
     stuck: bool,
     /// Files besides the journal cannot be written.
     unpublishable: bool,
+    /// Number of writes to the journal after which the disk is full.
+    writes_left: Option<usize>,
     syncs: usize,
 }
 
-struct DiskFiles(Arc<Disk>);
+pub(super) struct DiskFiles(Arc<Disk>);
 
 struct DiskJournal(Arc<Disk>, Box<dyn JournalFile>);
 
 impl DiskFiles {
+    /// A disk that is full after so many writes to the journal.
+    pub(super) fn with_room_for(writes: usize) -> DiskFiles {
+        let disk = Disk::default();
+        disk.state.lock().unwrap().writes_left = Some(writes);
+        DiskFiles(Arc::new(disk))
+    }
+
     fn check(&self) -> io::Result<()> {
         let state = self.0.state.lock().unwrap();
         if state.full || state.unpublishable { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
@@ -73,7 +84,11 @@ impl FileOperations for DiskFiles {
 
 impl JournalFile for DiskJournal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.0.state.lock().unwrap().full {
+        let mut state = self.0.state.lock().unwrap();
+        let is_full = state.full || state.writes_left == Some(0);
+        state.writes_left = state.writes_left.map(|left| left.saturating_sub(1));
+        drop(state);
+        if is_full {
             // Writes what fits, as a real disk does.
             self.1.write(&bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
@@ -284,4 +299,103 @@ async fn a_record_that_is_kept_while_the_log_is_paused_counts_as_accepted() {
     until(|| log.healthy()).await;
     drop(log);
     assert_eq!(decisions(&folder.path), [id(3), id(1)]);
+}
+
+#[tokio::test]
+async fn an_idle_log_that_cannot_begin_a_day_tries_again_without_haste() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    fn clock() -> Timestamp {
+        ASKED.fetch_add(1, Ordering::SeqCst);
+        NOW.lock().unwrap().unwrap()
+    }
+    let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    at("2026-01-01T23:59:59Z");
+    let files = Arc::new(DiskFiles(Arc::clone(&disk)));
+    let log = Log::open_with(settings(&folder), &keys, files, clock).unwrap();
+    log.append(exchange(&keys, 1)).await.unwrap();
+    set(&disk, |state| state.unpublishable = true);
+    at("2026-01-02T00:00:01Z");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = ASKED.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let asked = ASKED.load(Ordering::SeqCst) - before;
+    assert!((1..=3).contains(&asked), "{asked} attempts in a second and a half");
+    set(&disk, |state| state.unpublishable = false);
+    until(|| LogReader::open(&folder.path).unwrap().days() == [0, 256]).await;
+    assert!(log.healthy());
+}
+
+#[tokio::test]
+async fn a_process_that_ends_after_its_last_day_begins_one_first() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at("2026-01-01T23:59:59Z");
+    let storage = EntryWriter::open(settings(&folder), &keys, Arc::new(SystemFiles), clock());
+    let mut writer = storage.unwrap();
+    at("2026-01-02T00:00:01Z");
+    writer.stop(clock()).unwrap();
+    writer.close().unwrap();
+    drop(open_at(settings(&folder), &keys, clock));
+    use EntryKind::{Day, Start, Stop};
+    assert_eq!(kinds(&folder.path), [Day, Start, Day, Stop, Start, Stop]);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_published_for_long_pauses() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let settings = settings(&folder);
+    let files = Arc::new(DiskFiles(Arc::clone(&disk)));
+    let mut writer = EntryWriter::open(settings, &keys, files, Timestamp::now()).unwrap();
+    writer.limit_unpublished(200_000);
+    set(&disk, |state| state.unpublishable = true);
+    let record = exchange(&keys, 1);
+    let mut write = || writer.write(std::iter::repeat_n(&record, 100), Timestamp::now());
+    let written = (0..100).take_while(|_| write().is_ok()).count();
+    assert!((3..20).contains(&written), "{written} times a hundred records");
+    assert!(matches!(write(), Err(WriteFailure::RolledBack(_))));
+    let resume = |writer: &mut EntryWriter| {
+        let now = Timestamp::now();
+        writer.resume(std::iter::once(&record), now, now)
+    };
+    assert!(matches!(resume(&mut writer), Err(WriteFailure::RolledBack(_))));
+    set(&disk, |state| state.unpublishable = false);
+    resume(&mut writer).unwrap();
+    writer.write(std::iter::once(&record), Timestamp::now()).unwrap();
+    writer.close().unwrap();
+    assert_eq!(decisions(&folder.path).len(), written * 100 + 2);
+    check_names(&folder.path);
+}
+
+#[test]
+fn entries_without_random_salt_are_not_written() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let mut writer =
+        EntryWriter::open(settings(&folder), &keys, Arc::new(SystemFiles), Timestamp::now()).unwrap();
+    let unsalted = Entry { leaf: vec![0xa0], detail: vec![0; 17] };
+    let failed = writer.append(&[unsalted]);
+    assert!(matches!(failed, Err(WriteFailure::RolledBack(_))), "{failed:?}");
+    writer.close().unwrap();
+    assert_eq!(kinds(&folder.path), [EntryKind::Day, EntryKind::Start]);
+}
+
+#[tokio::test]
+async fn a_log_whose_thread_has_panicked_is_not_healthy() {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    fn clock() -> Timestamp {
+        assert!(!BROKEN.load(Ordering::SeqCst), "the clock is broken");
+        Timestamp::now()
+    }
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let log = open_at(settings(&folder), &keys, clock);
+    assert!(log.healthy());
+    BROKEN.store(true, Ordering::SeqCst);
+    assert_eq!(log.append(exchange(&keys, 1)).await, Err(LogError));
+    until(|| !log.is_running()).await;
+    assert!(!log.healthy());
 }

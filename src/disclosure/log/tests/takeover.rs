@@ -1,5 +1,6 @@
 //! A log of an earlier version in the folder is moved aside and continued.
 
+use super::disk::DiskFiles;
 use super::*;
 use crate::disclosure::former;
 
@@ -64,6 +65,32 @@ fn an_old_log_is_moved_aside_and_its_end_is_on_record() {
     }
     let former = former::verify(&folder.path.join("former"), Some(&keys.log_tags()), Some(&end));
     assert_eq!(former.unwrap().checkpoint, Some(end));
+}
+
+#[test]
+fn the_end_of_an_old_log_is_on_record_although_the_first_start_failed() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let end = old_log(&folder, &keys);
+    let files = DiskFiles::with_room_for(1);
+    let failed = Log::open_with(settings(&folder), &keys, Arc::new(files), Timestamp::now);
+    assert!(failed.is_err());
+    assert_eq!((kinds(&folder.path), ends(&folder.path)), (vec![EntryKind::Day], vec![]));
+    for _ in 0..2 {
+        drop(open(&folder, &keys));
+        assert_eq!(ends(&folder.path), [(end.log.clone(), end.records, end.chain.clone())]);
+    }
+}
+
+#[test]
+fn an_old_log_is_examined_at_the_first_start_only() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let end = old_log(&folder, &keys);
+    drop(open(&folder, &keys));
+    let segment = folder.path.join("former/00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(&segment).unwrap();
+    std::fs::write(&segment, text.replacen("acme", "acmE", 1)).unwrap();
+    drop(open(&folder, &keys));
+    assert_eq!(ends(&folder.path), [(end.log, end.records, end.chain)]);
 }
 
 #[test]
