@@ -15,6 +15,7 @@ pub mod read;
 pub mod receipt;
 pub mod record;
 pub mod storage;
+pub mod verify;
 mod witness;
 mod writer;
 

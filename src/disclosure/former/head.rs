@@ -33,8 +33,12 @@ pub(super) fn path(folder: &Path) -> Option<PathBuf> {
 
 /// Reads the head, if there is a readable one.
 pub(super) fn read(folder: &Path) -> Option<Checkpoint> {
-    let path = path(folder)?;
-    let text = match std::fs::read_to_string(&path) {
+    read_file(&path(folder)?)
+}
+
+/// Reads a head at this path, if there is a readable one.
+pub(super) fn read_file(path: &Path) -> Option<Checkpoint> {
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => {

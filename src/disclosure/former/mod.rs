@@ -53,6 +53,7 @@ pub use segment::in_use;
 pub(super) use source::has_tag_of;
 pub use source::{LogSource, overlapping, resolved};
 pub(super) use takeover::{FormerSegments, end_of_former, move_aside};
+pub(super) use verify::verify_moved;
 pub use verify::{VerificationReport, log_bytes, log_id, verify, verify_with_progress};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};

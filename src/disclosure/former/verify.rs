@@ -67,11 +67,37 @@ pub fn verify_with_progress(
 ) -> io::Result<VerificationReport> {
     // Read first: a running gateway only appends beyond it.
     let head = head::read(folder);
+    verify_against(folder, tags, &[(since, CHECKPOINT), (head.as_ref(), HEAD)], None, progress)
+}
+
+/// Verifies a log that was moved aside, with the end that the log which continues it states. `expired` is true if that log
+/// states that segments were deleted.
+///
+/// # Errors
+/// If the folder or a file cannot be read.
+pub(in crate::disclosure) fn verify_moved(
+    folder: &Path,
+    tags: Option<&[u8; 32]>,
+    end: Option<&Checkpoint>,
+    expired: bool,
+) -> io::Result<VerificationReport> {
+    let head = head::read_file(&folder.join(MOVED_HEAD));
+    let known = [(end, STATED_END), (head.as_ref(), MOVED_HEAD)];
+    verify_against(folder, tags, &known, Some(Moved { expired }), &mut |_| ())
+}
+
+fn verify_against(
+    folder: &Path,
+    tags: Option<&[u8; 32]>,
+    known: &[(Option<&Checkpoint>, &'static str)],
+    moved: Option<Moved>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<VerificationReport> {
     let running = segment::in_use(folder)?;
-    let known = [(since, CHECKPOINT), (head.as_ref(), HEAD)];
-    let known = known.into_iter().filter_map(|(at, name)| Some(KnownState { at: at?, name, reached: false }));
+    let known = known.iter().filter_map(|(at, name)| Some(KnownState { at: (*at)?, name, reached: false }));
     let mut check = LogVerifier {
         tags,
+        moved,
         known: known.collect(),
         running,
         report: VerificationReport::default(),
@@ -100,6 +126,14 @@ pub fn log_id(folder: &Path) -> Option<String> {
 /// Names of the earlier states in findings.
 const CHECKPOINT: &str = "the checkpoint";
 const HEAD: &str = "the head next to the folder";
+const MOVED_HEAD: &str = "head";
+const STATED_END: &str = "the start of the log that continues it";
+
+/// Properties of a log that was moved aside.
+struct Moved {
+    /// True if segments were deleted since, from the oldest one on.
+    expired: bool,
+}
 
 /// An earlier state of the log that it must contain.
 struct KnownState<'c> {
@@ -111,6 +145,7 @@ struct KnownState<'c> {
 
 struct LogVerifier<'c> {
     tags: Option<&'c [u8; 32]>,
+    moved: Option<Moved>,
     known: Vec<KnownState<'c>>,
     running: bool,
     report: VerificationReport,
@@ -137,7 +172,9 @@ impl LogVerifier<'_> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_ignored = name.contains("index") || name.contains("key") || name.contains(".db");
+            let is_head = self.moved.is_some() && name == MOVED_HEAD;
+            let is_ignored =
+                is_head || name.contains("index") || name.contains("key") || name.contains(".db");
             let is_segment = segment::parse_file_name(&name).is_some() && entry.file_type()?.is_file();
             if !is_ignored && !is_segment {
                 unexpected.push(name);
@@ -321,7 +358,8 @@ impl LogVerifier<'_> {
     fn finish(mut self) -> VerificationReport {
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
             // Expired records are removed only from the beginning, and the log records it.
-            if begin == 0 && self.cuts.get(&end) == Some(&previous) {
+            let expired = self.moved.as_ref().is_some_and(|moved| moved.expired);
+            if begin == 0 && (expired || self.cuts.get(&end) == Some(&previous)) {
                 self.report
                     .remarks
                     .push(format!("records 0 to {} are past their retention and removed", end - 1));

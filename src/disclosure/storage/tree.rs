@@ -47,7 +47,12 @@ impl RightEdge {
 
     /// Adds a full tile of level 0 and returns the names and contents of the tiles that become full.
     pub(crate) fn push(&mut self, tile: &[u8]) -> Vec<(String, Vec<u8>)> {
-        let (mut full, mut hash) = (Vec::new(), Tile::subtree_hash(tile));
+        self.push_root(Tile::subtree_hash(tile))
+    }
+
+    /// As [`RightEdge::push`], for a tile of level 0 of which only the root is known.
+    pub(crate) fn push_root(&mut self, mut hash: Hash) -> Vec<(String, Vec<u8>)> {
+        let mut full = Vec::new();
         self.bundles += 1;
         for level in 0.. {
             if level == self.levels.len() {

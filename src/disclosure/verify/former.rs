@@ -1,0 +1,46 @@
+//! Verifies the old log that a log continues: its segments were moved into a folder of the new log.
+
+use std::io;
+
+use super::inventory::FORMER;
+use super::pass::Pass;
+use crate::disclosure::entry::FormerLogEnd;
+use crate::disclosure::former::{Checkpoint, verify_moved};
+use crate::keys::Keys;
+
+impl Pass<'_> {
+    /// Checks the old log, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn check_former(&mut self) -> io::Result<()> {
+        let folder = self.folder.join(FORMER);
+        let end = self.rules.former.take().map(|FormerLogEnd { log, records, chain }| Checkpoint {
+            log,
+            records,
+            chain: blake3::Hash::from_bytes(chain).to_hex().to_string(),
+        });
+        let expired = self.rules.former_segments > 0;
+        if !folder.is_dir() {
+            if end.is_some() && !expired {
+                self.report.find(format!("{FORMER}: is missing, and no entry states that it was deleted"));
+            }
+            return Ok(());
+        }
+        let tags = self.known.former.map(Keys::log_tags);
+        let report = verify_moved(&folder, tags.as_ref(), end.as_ref(), expired)?;
+        self.report.find_all(report.findings.into_iter().map(|finding| format!("{FORMER}: {finding}")));
+        self.report.remarks.extend(report.remarks.into_iter().map(|remark| format!("{FORMER}: {remark}")));
+        match (&end, &report.checkpoint) {
+            (Some(stated), Some(found)) if found.records > stated.records => self.report.find(format!(
+                "{FORMER}: has {} records; the log that continues it states {}",
+                found.records, stated.records
+            )),
+            (None, _) if self.begin == 0 => {
+                self.report.find(format!("{FORMER}: no entry states that this log continues an old one"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

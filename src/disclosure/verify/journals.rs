@@ -1,0 +1,144 @@
+//! Compares the journals with the bundles, and continues the verification with what is only in them.
+
+use std::io;
+
+use sha2::{Digest, Sha256};
+use tlog_tiles::{Hash, Tile, record_hash};
+
+use super::bundle::Frames;
+use super::files::{Series, TreeFile, WIDTH};
+use super::inventory::journal_path;
+use super::pass::Pass;
+use super::snapshot::OpenJournal;
+use crate::disclosure::entry::Entry;
+use crate::disclosure::storage::journal::JournalReader;
+
+/// Maximum number of entries after the checkpoint of which hashes are kept, for journals that overlap.
+const MAX_TAIL: usize = 1 << 20;
+
+/// What is known of the entries that a journal repeats.
+#[derive(Default)]
+struct Repeated {
+    /// The bundle that was read last: its number, its leaves and its details.
+    bundle: Option<(u64, Option<Frames>, Option<Frames>)>,
+    /// The hashes of the entries after the checkpoint: of the leaf and of the detail.
+    tail: Vec<(Hash, [u8; 32])>,
+}
+
+impl Pass<'_> {
+    /// Checks the journals.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub(super) fn check_journals(&mut self) -> io::Result<()> {
+        let journals = std::mem::take(&mut self.journals);
+        if journals.is_empty() {
+            self.report.find("journal: is missing".to_owned());
+        }
+        let firsts: Vec<u64> = journals.iter().map(|journal| journal.first).collect();
+        let mut repeated = Repeated::default();
+        for (at, OpenJournal { first, content, length }) in journals.into_iter().enumerate() {
+            let name = journal_path(first);
+            let Some((mut reader, edge)) = content.filter(|(reader, _)| reader.index() == first) else {
+                self.report.find(format!("{name}: its header is damaged"));
+                continue;
+            };
+            if first > self.rules.next() {
+                self.report.find(format!("entries {} to {} are missing", self.rules.next(), first - 1));
+                self.edge = None;
+                self.rules.skip_to(first);
+            }
+            if self.edges.get(&first).is_some_and(|known| *known != edge) {
+                self.report.find(format!("{name}: its header states other hashes than the tiles"));
+            }
+            self.read_journal(&name, &mut reader, length, &mut repeated)?;
+            let torn = length.saturating_sub(reader.offset());
+            self.check_journal_end(&name, reader.index(), torn, firsts.get(at + 1).copied());
+        }
+        Ok(())
+    }
+
+    fn read_journal(
+        &mut self,
+        name: &str,
+        reader: &mut JournalReader,
+        length: u64,
+        repeated: &mut Repeated,
+    ) -> io::Result<()> {
+        let mut disagrees = false;
+        while reader.offset() < length {
+            let index = reader.index();
+            let Some(entry) = reader.next()? else { return Ok(()) };
+            let hashes = || (record_hash(&entry.leaf), Sha256::digest(&entry.detail).into());
+            let is_right = if index < self.published {
+                self.is_in_bundle(index, &entry, repeated)
+            } else if index < self.rules.next() {
+                let at = usize::try_from(index - self.published).ok();
+                at.and_then(|at| repeated.tail.get(at)).is_none_or(|known| *known == hashes())
+            } else {
+                let hashes = hashes();
+                if repeated.tail.len() < MAX_TAIL {
+                    repeated.tail.push(hashes);
+                }
+                self.continue_with(&entry, hashes);
+                true
+            };
+            if !is_right && !disagrees {
+                self.report.find(format!("{name}: entry {index} disagrees with its bundle"));
+                disagrees = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if an entry is in its bundle, or the bundle cannot be read, which is a finding of its own.
+    fn is_in_bundle(&self, index: u64, entry: &Entry, repeated: &mut Repeated) -> bool {
+        let number = index / WIDTH;
+        if repeated.bundle.as_ref().is_none_or(|(known, _, _)| *known != number) {
+            let width = (self.published - number * WIDTH).min(WIDTH);
+            let file = |series| TreeFile { series, number, width };
+            let read = |series| self.files.frames(file(series), &mut Vec::new());
+            repeated.bundle = Some((number, read(Series::Entries), read(Series::Details)));
+        }
+        let Some((_, leaves, details)) = &repeated.bundle else { return true };
+        let at = usize::try_from(index % WIDTH).unwrap_or(0);
+        let is_same = |frames: &Option<Frames>, part: &[u8]| {
+            frames.as_ref().is_none_or(|frames| frames.get(at).is_some_and(|known| known == part))
+        };
+        is_same(leaves, &entry.leaf) && is_same(details, &entry.detail)
+    }
+
+    /// Continues the tree and the rules with an entry that is in no bundle yet.
+    fn continue_with(&mut self, entry: &Entry, (leaf, digest): (Hash, [u8; 32])) {
+        self.rules.check(&entry.leaf, Some((&entry.detail, &digest)), &mut self.report);
+        self.open.extend_from_slice(&leaf.0);
+        let size = self.rules.next();
+        if size.is_multiple_of(WIDTH) {
+            let open = std::mem::take(&mut self.open);
+            self.push_full(Tile::subtree_hash(&open));
+        } else {
+            let open = std::mem::take(&mut self.open);
+            self.compare(size, &open);
+            self.open = open;
+        }
+    }
+
+    /// Checks that a journal ends where it must, with `torn` bytes after its last entry. `next` is the first entry of the
+    /// journal after it.
+    fn check_journal_end(&mut self, name: &str, end: u64, torn: u64, next: Option<u64>) {
+        if self.is_running {
+            return;
+        }
+        let must_reach = next.unwrap_or(self.published);
+        if end < must_reach {
+            self.report
+                .find(format!("{name}: ends or is damaged at entry {end}; it must reach entry {must_reach}"));
+        } else if torn > 0 && (next.is_some() || self.rules.is_stopped()) {
+            self.report.find(format!("{name}: {torn} bytes follow entry {}", end.saturating_sub(1)));
+        } else if torn > 0 {
+            self.report.remark(format!(
+                "{name}: ends with {torn} bytes of an unfinished write, which the next start of the gateway cuts off"
+            ));
+        }
+    }
+}
