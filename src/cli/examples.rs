@@ -118,9 +118,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "audit verify",
         &[
             "purposegate audit verify --config purposegate.toml",
-            "purposegate audit verify backup/audit --since checkpoint",
+            "purposegate audit verify backup/audit --key gateway-1/5f2c09ab+65d502b0+AVDYWOCYXsx/YEGKrwzFq1h/QsJXCohAlanozKzQ9lRc --since checkpoint",
         ],
     ),
+    ("audit key", &["purposegate audit key --config purposegate.toml"]),
     ("audit show", &["purposegate audit show --subject 42 --since 2026-01-01"]),
     ("audit processing", &["purposegate audit processing --policy policies/ours"]),
     ("audit export", &["purposegate audit export --since 2026-01-01"]),

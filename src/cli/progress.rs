@@ -14,6 +14,7 @@ const DRAWS_PER_SECOND: u8 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkUnit {
     Bytes,
+    Entries,
     Events,
     Mutants,
 }
@@ -24,6 +25,10 @@ impl WorkUnit {
         match (self, has_total) {
             (WorkUnit::Bytes, true) => "{percent:>3} % [{bar:30}] {bytes} of {total_bytes}, {eta} left",
             (WorkUnit::Bytes, false) => "{bytes} in {elapsed}",
+            (WorkUnit::Entries, true) => {
+                "{percent:>3} % [{bar:30}] {human_pos} of {human_len} entries, {eta} left"
+            }
+            (WorkUnit::Entries, false) => "{human_pos} entries in {elapsed}",
             (WorkUnit::Events, true) => {
                 "{percent:>3} % [{bar:30}] {human_pos} of {human_len} events, {eta} left"
             }

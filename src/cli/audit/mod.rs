@@ -4,6 +4,7 @@
 pub(super) mod processing;
 mod show;
 mod verify;
+mod verify_former;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use super::error::with_causes;
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::{AuditSection, Config, GatewayLog, LogKey};
-use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError};
+use crate::disclosure::verify::VerifierKey;
+use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError, storage};
 use crate::finding::Finding;
 use crate::keys::{Keys, LoggedPerson, SubjectPseudonyms};
 use crate::ledger;
@@ -25,13 +27,27 @@ use crate::vocabulary::Vocabulary;
 /// The verbs of `audit`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AuditVerb {
-    /// Verify that no record was changed or removed, and print a checkpoint
+    /// Verify that no entry was changed or removed, and print the checkpoint
+    ///
+    /// Reads every file of the log's folder. The signatures of the checkpoints are verified with --key, or with the key that
+    /// follows from the key file of the configuration and the log's origin, never with a key from the folder. Without a key
+    /// only damage is found, and the exit status is 1.
     Verify {
         #[command(flatten)]
         at: LogLocation,
-        /// A file with an earlier checkpoint to compare with
+        /// The key that verifies the log's checkpoints, as `audit key` prints it; repeat it for several logs
+        #[arg(long = "key", value_name = "VKEY")]
+        keys: Vec<VerifierKey>,
+        /// A file with an earlier checkpoint that the log must contain
         #[arg(long, value_name = "FILE")]
         since: Option<PathBuf>,
+    },
+    /// Print the key with which anybody can verify the log's checkpoints
+    ///
+    /// Keep it where those who can change the log cannot change it.
+    Key {
+        #[command(flatten)]
+        at: LogLocation,
     },
     /// Show exchanges: who received which data, for which purpose, on which legal basis
     Show {
@@ -101,6 +117,20 @@ pub(super) struct AuditedLog {
     pub(super) folder: PathBuf,
     /// The keys under which it was written. `None` without a configuration.
     pub(super) keys: Option<Keys>,
+    /// The key of its checkpoints, if the configuration states it.
+    pub(super) verifier: Option<VerifierKey>,
+    /// Its origin, if the configuration states it.
+    pub(super) origin: Option<String>,
+}
+
+impl AuditedLog {
+    /// Returns the key that verifies the checkpoints of the log if this is its origin.
+    fn verifier_of(&self, origin: &str) -> Option<VerifierKey> {
+        if let Some(verifier) = &self.verifier {
+            return Some(verifier.clone());
+        }
+        self.keys.as_ref()?.log_signing_key(origin).ok()?.verifier_key().parse().ok()
+    }
 }
 
 impl LogLocation {
@@ -124,12 +154,22 @@ impl LogLocation {
         }
         let of_folder = |folder: PathBuf| {
             let is_it = |log: &&GatewayLog| disclosure::resolved(&log.path) == disclosure::resolved(&folder);
-            let file = others.iter().find(is_it).and_then(|log| log.key.as_ref());
-            let keys = match file {
-                Some(LogKey::File(file)) => Some(Keys::open(file).map_err(|error| with_causes(&error))?),
-                Some(LogKey::Verifier(_)) | None => configured.map(|(_, keys)| keys.clone()),
+            let key = others.iter().find(is_it).and_then(|log| log.key.as_ref());
+            let own_keys = || configured.map(|(_, keys)| keys.clone());
+            let (keys, verifier) = match key {
+                Some(LogKey::File(file)) => {
+                    (Some(Keys::open(file).map_err(|error| with_causes(&error))?), None)
+                }
+                Some(LogKey::Verifier(key)) => {
+                    (own_keys(), Some(key.parse().map_err(|error| with_causes(&error))?))
+                }
+                None => (own_keys(), None),
             };
-            Ok(AuditedLog { folder, keys })
+            let is_own = |audit: &AuditSection| {
+                disclosure::resolved(&audit.directory) == disclosure::resolved(&folder)
+            };
+            let audit = configured.map(|(audit, _)| audit).filter(|audit| is_own(audit));
+            Ok(AuditedLog { folder, keys, verifier, origin: audit.and_then(|audit| audit.origin.clone()) })
         };
         folders.into_iter().map(of_folder).collect()
     }
@@ -139,9 +179,10 @@ impl AuditVerb {
     /// Returns the location of the log; `None` for a verb that reads no log.
     pub(super) fn log_location(&self) -> Option<&LogLocation> {
         match self {
-            AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => {
-                Some(at)
-            }
+            AuditVerb::Verify { at, .. }
+            | AuditVerb::Key { at }
+            | AuditVerb::Show { at, .. }
+            | AuditVerb::Export { at, .. } => Some(at),
             AuditVerb::Processing { .. } => None,
         }
     }
@@ -168,7 +209,8 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     match verb {
-        AuditVerb::Verify { at: _, since } => verify::verify(logs, since.as_deref(), out, err),
+        AuditVerb::Verify { at: _, keys, since } => verify::verify(logs, keys, since.as_deref(), out, err),
+        AuditVerb::Key { at: _ } => key(logs, out, err),
         AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, acts, format } => {
             // The log holds the id of the purpose; the argument may be an alias.
             let purpose = purpose.as_ref().map(|given| {
@@ -199,6 +241,26 @@ pub(super) fn run(
         AuditVerb::Processing { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(logs, *since, out, err),
     }
+}
+
+/// Prints the verifier key of each log.
+fn key(logs: &[AuditedLog], out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    for log in logs {
+        let folder = log.folder.display();
+        let origin = match storage::read_origin(&log.folder) {
+            Ok(origin) => origin.or_else(|| log.origin.clone()),
+            Err(error) => return unusable(&format!("{folder}: {error}"), err),
+        };
+        let Some(origin) = origin else {
+            let why = "has no origin yet: start the gateway, or set `[audit] origin`";
+            return unusable(&format!("{folder} {why}"), err);
+        };
+        let Some(key) = log.verifier_of(&origin) else {
+            return unusable("the key follows from the key file: give --config", err);
+        };
+        writeln!(out, "{key}")?;
+    }
+    Ok(0)
 }
 
 /// A person in every spelling, and the pseudonyms of a log.
