@@ -35,6 +35,7 @@ use crate::finding::Finding;
 use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
+use crate::report::ReportedRecipient;
 
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -189,7 +190,11 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
     with_access(gateway, |access, config| {
         let recipients = config.map_or(&[][..], |config| &config.recipients);
         let recipients: Vec<_> =
-            recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+            recipients.iter().map(|recipient| ReportedRecipient {
+                facts: Arc::clone(&recipient.in_agreement),
+                legal_name: None,
+                address: None,
+            }).collect();
         let packs = config.map_or(&[][..], |config| &config.packs);
         let in_force = packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
         let packs: Vec<_> = in_force.map(Arc::clone).collect();

@@ -12,18 +12,17 @@ use serde_json::{Map, Value};
 
 use super::Format;
 use super::arguments::{EventDetails, ReasonArgs, SubjectArgs};
-use super::error::{CliError, VerbError, exit_status, unusable_error};
+use super::error::{CliError, EXIT_FINDINGS, VerbError, exit_status, unusable_error};
 use super::ledger_access::LedgerAccess;
 use super::ledger_client::{EventTarget, print_answer};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::GatewayLog;
-use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
 use crate::ledger::Right;
 use crate::policy::Pack;
-use crate::report::{self, ReportSources};
+use crate::report::{self, ReportSources, ReportedRecipient};
 
 /// The verbs of `subject`.
 #[derive(Debug, clap::Subcommand)]
@@ -103,7 +102,7 @@ pub(super) struct ReportContext<'l> {
     /// The logs of other gateways.
     pub(super) others: &'l [GatewayLog],
     pub(super) packs: &'l [Arc<Pack>],
-    pub(super) recipients: &'l [Arc<RecipientFacts>],
+    pub(super) recipients: &'l [ReportedRecipient],
 }
 
 /// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
@@ -120,7 +119,7 @@ pub(super) fn run(
 ) -> io::Result<u8> {
     let outcome = match verb {
         SubjectVerb::Report { person, format, reason } => {
-            write_report(&person, format, &reason, access, context, now, out)
+            write_report(&person, format, &reason, access, context, now, out, err)
         }
         SubjectVerb::Request(request) => record("request-received", request, access, out, err),
         SubjectVerb::Answer(request) => record("request-answered", request, access, out, err),
@@ -226,6 +225,7 @@ fn write_report(
     context: ReportContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
     access.check_reason(reason.text())?;
     let report = match access {
@@ -236,10 +236,12 @@ fn write_report(
                 PageFormat::Html => "html",
             };
             let parameters = [("format", Some(format)), ("reason", reason.text())];
-            server.client()?.get(&person.path("/report", &parameters))?.map(Vec::from)
+            let report = server.client()?.get(&person.path("/report", &parameters))?;
+            // The report itself says if a log could not be read.
+            report.map(|report| (Vec::from(report), Vec::new()))
         }
     };
-    let report = report.ok_or_else(|| {
+    let (report, faults) = report.ok_or_else(|| {
         CliError::Refused(
             "the ledger does not know this person, and nothing about them has been disclosed".to_owned(),
         )
@@ -248,17 +250,21 @@ fn write_report(
     if !report.ends_with(b"\n") {
         writeln!(out)?;
     }
-    Ok(0)
+    for fault in &faults {
+        writeln!(err, "purposegate: disclosures may be missing: {fault}")?;
+    }
+    Ok(if faults.is_empty() { 0 } else { EXIT_FINDINGS })
 }
 
-/// Makes the report from the files of a gateway. `None` if nothing is known about the person.
+/// Makes the report from the files of a gateway, and says why logs could not be read. `None` if nothing is known about the
+/// person.
 fn local_report(
     person: &SubjectArgs,
     format: PageFormat,
     location: &LedgerLocation<'_>,
     context: ReportContext<'_>,
     now: Timestamp,
-) -> Result<Option<Vec<u8>>, CliError> {
+) -> Result<Option<(Vec<u8>, Vec<String>)>, CliError> {
     let ReportContext { others, packs, recipients } = context;
     let person = person.id(&*location.names)?;
     let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
@@ -267,13 +273,11 @@ fn local_report(
     let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients };
     let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
     let Some(report) = report else { return Ok(None) };
-    match format {
-        PageFormat::Json => {
-            let text = serde_json::to_vec_pretty(&report).map_err(|error| unusable_error(&error))?;
-            Ok(Some(text))
-        }
-        PageFormat::Html => Ok(Some(report::html(&report).into_bytes())),
-    }
+    let text = match format {
+        PageFormat::Json => serde_json::to_vec_pretty(&report).map_err(|error| unusable_error(&error))?,
+        PageFormat::Html => report::html(&report).into_bytes(),
+    };
+    Ok(Some((text, report.disclosed.logs.into_iter().filter_map(|log| log.fault).collect())))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{DataSource, Disclosure, Processing, RetentionPeriod, SubjectReport, TitledTerm};
+use super::{DataSource, Disclosure, DisclosureList, Processing, RetentionPeriod, SubjectReport, TitledTerm};
 use crate::disclosure::AccountedCategory;
 
 const STYLE: &str = "
@@ -49,7 +49,7 @@ pub fn html(report: &SubjectReport) -> String {
         sources,
         processing,
         retention,
-        disclosures,
+        disclosed,
     } = report;
     let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n");
@@ -66,7 +66,7 @@ pub fn html(report: &SubjectReport) -> String {
         let _ = writeln!(page, "<p class=\"small\">Questions: {}</p>", escaped(contact));
     }
     write_state(&mut page, state.as_ref());
-    write_disclosures(&mut page, disclosures);
+    write_disclosures(&mut page, disclosed);
     write_processing(&mut page, processing, retention);
     write_sources(&mut page, sources);
     write_events(&mut page, events);
@@ -150,18 +150,35 @@ fn origin_in_words(origin: &str) -> String {
     if origin == "self" { "from yourself".to_owned() } else { in_words(origin) }
 }
 
-fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
+fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
+    let DisclosureList { complete, logs, disclosures } = disclosed;
     page.push_str("<h2>Who has received your data</h2>\n");
+    if !complete {
+        page.push_str(
+            "<p><strong>Some of our records could not be read. This list is not complete.</strong></p>\n",
+        );
+    }
+    if let Some(since) = logs.iter().filter_map(|log| log.since).max() {
+        let _ = writeln!(page, "<p>Our records go back to {}.</p>", since.strftime("%-d %B %Y"));
+    }
     if disclosures.is_empty() {
         page.push_str("<p>Nobody, as far as our records go back.</p>\n");
         return;
     }
     page.push_str("<table>\n<thead><tr><th>When</th><th>Who</th><th>For what</th><th>Which data</th></tr></thead>\n<tbody>\n");
     let mut shared = false;
-    for Disclosure { disclosed, purpose_title, recipient_kind, recipient_country } in disclosures {
-        let mut who = format!("<strong>{}</strong>", escaped(&disclosed.recipient));
+    for Disclosure {
+        disclosed,
+        purpose_title,
+        recipient_name,
+        recipient_address,
+        recipient_kind,
+        recipient_country,
+    } in disclosures
+    {
+        let mut who = format!("<strong>{}</strong>", escaped(recipient_name));
         let more = recipient_kind.iter().map(|kind| kind.title.as_str()).chain(recipient_country.as_deref());
-        let more = more.map(escaped).collect::<Vec<_>>().join(", ");
+        let more = more.chain(recipient_address.as_deref()).map(escaped).collect::<Vec<_>>().join(", ");
         if !more.is_empty() {
             let _ = write!(who, "<br><span class=\"small\">{more}</span>");
         }

@@ -4,6 +4,7 @@
 //! one value. It does not know to whom the report is sent. Invariants: the report contains nothing about anybody
 //! else, and no disclosure under a case that is still confidential.
 
+mod accounting_form;
 mod html;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use accounting_form::{DisclosureAccounting, RepeatedDisclosures, accounting_of};
 pub use html::html;
 
 use crate::decision::RecipientFacts;
+use crate::disclosure::questions::LogExtent;
 use crate::disclosure::{self, AccountedExchange, LogSource, ReadError};
+use crate::keys::LoggedPerson;
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
 use crate::vocabulary::SubjectId;
@@ -31,7 +35,18 @@ pub struct ReportSources<'s> {
     /// The policy packs that are in force.
     pub packs: &'s [Arc<Pack>],
     /// The registered recipients. The log may name others that are no longer registered.
-    pub recipients: &'s [Arc<RecipientFacts>],
+    pub recipients: &'s [ReportedRecipient],
+}
+
+/// A registered recipient, as a report names it.
+#[derive(Clone, Debug)]
+pub struct ReportedRecipient {
+    /// Its facts for the policy.
+    pub facts: Arc<RecipientFacts>,
+    /// Its legal name, if the configuration has one.
+    pub legal_name: Option<Arc<str>>,
+    /// Its address, if the configuration has one.
+    pub address: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for ReportSources<'_> {
@@ -74,6 +89,18 @@ pub struct SubjectReport {
     pub processing: Vec<Processing>,
     /// The retention period of each category that has one.
     pub retention: Vec<RetentionPeriod>,
+    /// The disclosures, oldest first, and the logs from which they are.
+    #[serde(flatten)]
+    pub disclosed: DisclosureList,
+}
+
+/// What was disclosed about a person, and the logs that say so.
+#[derive(Clone, Debug, Serialize)]
+pub struct DisclosureList {
+    /// False if a log could not be read: disclosures may be missing.
+    pub complete: bool,
+    /// The logs that were read.
+    pub logs: Vec<LogExtent>,
     /// The disclosures, oldest first.
     pub disclosures: Vec<Disclosure>,
 }
@@ -146,6 +173,11 @@ pub struct Disclosure {
     pub disclosed: AccountedExchange,
     /// The purpose's title.
     pub purpose_title: String,
+    /// The recipient's legal name, or its configured name if there is no other (GDPR Art. 15(1)(c), CJEU C-154/21).
+    pub recipient_name: String,
+    /// The recipient's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient_address: Option<String>,
     /// The recipient's kind; absent if the recipient is no longer registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_kind: Option<TitledTerm>,
@@ -165,8 +197,9 @@ pub fn report(
 ) -> Result<Option<SubjectReport>, ReportError> {
     let ReportSources { archive, packs, .. } = *sources;
     let state = archive.show(person, None, now)?;
-    let disclosures = disclosures(person, sources, now)?;
-    if state.is_none() && disclosures.is_empty() {
+    let disclosed = disclosures(person, sources, now)?;
+    // A log that cannot be read may hold a disclosure.
+    if state.is_none() && disclosed.disclosures.is_empty() && disclosed.complete {
         return Ok(None);
     }
     let history = archive.history(&Entity::Subject(person.clone()))?;
@@ -181,7 +214,7 @@ pub fn report(
         sources: origins(&processing),
         processing,
         retention: retention(packs),
-        disclosures,
+        disclosed,
     }))
 }
 
@@ -191,20 +224,34 @@ fn event_for_person(event: &ledger::Event, terms: &dyn ledger::TermLookup) -> Ma
     members
 }
 
-/// Returns what was disclosed about the person, except under cases that are still confidential.
+/// Returns what was disclosed about the person, except under cases that are still confidential. A log that cannot be read
+/// makes the list incomplete.
 ///
 /// # Errors
-/// [`ReportError`], also if one of several logs cannot be read: a report without it would be incomplete.
+/// [`ReportError`] if the ledger or every log cannot be read.
 pub fn disclosures(
     person: &SubjectId,
     sources: &ReportSources<'_>,
     now: Timestamp,
-) -> Result<Vec<Disclosure>, ReportError> {
+) -> Result<DisclosureList, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
-    let mut all = Vec::new();
+    let (mut all, mut logs, mut failure) = (Vec::new(), Vec::new(), None);
     for log in sources.logs {
         let spellings = sources.archive.logged_persons(person, log.fingerprints())?;
-        all.extend(disclosure::accounting(log, &spellings)?);
+        match read_log(log, &spellings) {
+            Ok((disclosed, extent)) => {
+                all.extend(disclosed);
+                logs.push(extent);
+            }
+            Err(error) => {
+                logs.push(LogExtent::unreadable(&error));
+                failure = Some(error);
+            }
+        }
+    }
+    let complete = failure.is_none();
+    if let Some(error) = failure.filter(|_| logs.iter().all(|log| log.fault.is_some())) {
+        return Err(error.into());
     }
     all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
     // Of a log and its copy, each exchange counts once.
@@ -213,24 +260,34 @@ pub fn disclosures(
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.terms()))
     });
-    let describe = |disclosed: AccountedExchange| {
-        let facts = sources.recipients.iter().find(|facts| *facts.name == *disclosed.recipient);
-        Disclosure {
-            purpose_title: find_in_packs(sources.packs, |words| {
-                words
-                    .purposes()
-                    .term(words.purposes().find(&disclosed.purpose)?)
-                    .map(|term| term.title.clone())
-            })
-            .unwrap_or_else(|| disclosed.purpose.clone()),
-            recipient_kind: facts.and_then(|facts| {
-                find_in_packs(sources.packs, |words| words.kinds().term(facts.kind).map(titled))
-            }),
-            recipient_country: facts.and_then(|facts| facts.country.clone()),
-            disclosed,
-        }
+    let disclosures = all.into_iter().map(|one| described(one, sources)).collect();
+    Ok(DisclosureList { complete, logs, disclosures })
+}
+
+fn read_log(
+    log: &LogSource,
+    person: &[LoggedPerson],
+) -> Result<(Vec<AccountedExchange>, LogExtent), ReadError> {
+    let disclosed = disclosure::accounting(log, person)?;
+    Ok((disclosed, LogExtent::of_folder(log.folder())?))
+}
+
+fn described(disclosed: AccountedExchange, sources: &ReportSources<'_>) -> Disclosure {
+    let recipient = sources.recipients.iter().find(|known| *known.facts.name == *disclosed.recipient);
+    let title = |words: &Vocabulary| {
+        words.purposes().term(words.purposes().find(&disclosed.purpose)?).map(|term| term.title.clone())
     };
-    Ok(all.into_iter().map(describe).collect())
+    let legal_name = recipient.and_then(|known| known.legal_name.as_deref());
+    Disclosure {
+        purpose_title: find_in_packs(sources.packs, title).unwrap_or_else(|| disclosed.purpose.clone()),
+        recipient_name: legal_name.unwrap_or(&disclosed.recipient).to_owned(),
+        recipient_address: recipient.and_then(|known| known.address.as_deref()).map(str::to_owned),
+        recipient_kind: recipient.and_then(|known| {
+            find_in_packs(sources.packs, |words| words.kinds().term(known.facts.kind).map(titled))
+        }),
+        recipient_country: recipient.and_then(|known| known.facts.country.clone()),
+        disclosed,
+    }
 }
 
 /// Returns the first result among the packs' vocabularies.

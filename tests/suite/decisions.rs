@@ -109,7 +109,8 @@ fn unclassified_fields_of_withheld_subjects_do_not_leave() {
     let (text, _) = answer_and_decision(&gateway, "/noted", "customer-support");
     assert_eq!(left(&text), ["known", "stranger", "refuses"], "judged as somebody who has said nothing");
 
-    let disclosures = |id: &str| gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).json();
+    let disclosures =
+        |id: &str| gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).json()["disclosures"].clone();
     let known = disclosures("known");
     let categories = known[0]["categories"].as_array().unwrap();
     let unclassified = categories.iter().find(|one| one["category"] == "unclassified").unwrap();

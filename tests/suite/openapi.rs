@@ -227,6 +227,7 @@ fn every_answer_is_as_described() {
         ("/v1/subjects/{id}", "/v1/subjects/p-2?namespace=default"),
         ("/v1/subjects/{id}/events", "/v1/subjects/p-1/events"),
         ("/v1/subjects/{id}/disclosures", "/v1/subjects/p-1/disclosures"),
+        ("/v1/subjects/{id}/disclosures", "/v1/subjects/p-1/disclosures?form=hipaa"),
         ("/v1/subjects/{id}/report", "/v1/subjects/p-1/report"),
         ("/v1/subjects/{id}/report", "/v1/subjects/p-1/report?format=html"),
         ("/v1/subjects/{id}/opt-out-link", "/v1/subjects/p-1/opt-out-link"),
@@ -238,7 +239,7 @@ fn every_answer_is_as_described() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
     assert_eq!(
-        api.get("/v1/subjects/{id}/disclosures", "/v1/subjects/p-1/disclosures").json()[0]["decision"],
+        api.get("/v1/subjects/{id}/disclosures", "/v1/subjects/p-1/disclosures").json()["disclosures"][0]["decision"],
         decision
     );
     for (template, path, status) in [

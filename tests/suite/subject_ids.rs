@@ -268,7 +268,7 @@ fn a_namespace_rule_applies_to_earlier_events() {
     let kinds: Vec<Value> =
         ask("/events").as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
     assert_eq!(kinds, ["objection", "consent-given", "consent-withdrawn", "request-received"]);
-    assert_eq!(ask("/disclosures").as_array().unwrap().len(), 2, "under the old spelling");
+    assert_eq!(ask("/disclosures")["disclosures"].as_array().unwrap().len(), 2, "under the old spelling");
     assert_eq!(ask("/report")["events"].as_array().unwrap().len(), 4);
     let requests = gateway.get_admin("/v1/requests").json();
     assert_eq!((requests.as_array().unwrap().len(), &requests[0]["subject"]), (1, &json!("ada@x.org")));

@@ -69,7 +69,17 @@ fn a_report_lists_disclosures_with_purpose_and_basis() {
     assert!(report["sources"].as_array().is_some_and(|sources| sources.len() > 5));
     assert!(!report.to_string().contains("p-2"), "nothing about anybody else");
     let list = gateway.get_admin("/v1/subjects/p-1/disclosures").json();
-    assert_eq!(list, report["disclosures"]);
+    assert_eq!((&list["disclosures"], &list["complete"]), (&report["disclosures"], &json!(true)));
+    assert_eq!(list["logs"].as_array().unwrap().len(), 1);
+    let accounting = gateway.get_admin("/v1/subjects/p-1/disclosures?form=hipaa").json();
+    let lines = accounting["disclosures"].as_array().unwrap();
+    assert_eq!(lines.len(), 1, "{accounting}");
+    assert_eq!(
+        (&lines[0]["recipient"], &lines[0]["number"], &lines[0]["cases"]),
+        (&json!("support"), &json!(2), &json!(["T-7"]))
+    );
+    assert_eq!((&lines[0]["first"], &lines[0]["last"]), (&disclosures[0]["time"], &disclosures[1]["time"]));
+    assert_eq!(accounting["since"], accounting["logs"][0]["since"]);
 }
 
 #[test]
@@ -113,7 +123,7 @@ fn the_report_page_is_self_contained_and_escapes_text() {
 fn an_unknown_subject_has_no_report() {
     let (_upstream, gateway) = start_customer_gateway();
     assert_eq!(gateway.get_admin("/v1/subjects/nobody/report").status, 404);
-    assert_eq!(gateway.get_admin("/v1/subjects/nobody/disclosures").json(), json!([]));
+    assert_eq!(gateway.get_admin("/v1/subjects/nobody/disclosures").json()["disclosures"], json!([]));
     assert_eq!(gateway.get_admin("/v1/subjects/p-1/report?format=pdf").status, 400);
 }
 

@@ -1,6 +1,7 @@
 //! Questions to the log: which exchanges concern a person, a recipient, a purpose, a route, a case, or had an outcome.
 mod candidates;
 mod cursor;
+mod extent;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use ulid::Ulid;
 
 pub use cursor::{Cursor, MAX_CURSOR};
+pub use extent::LogExtent;
 
 #[cfg(feature = "sqlite")]
 use super::index::{FacetFilter, IndexError};

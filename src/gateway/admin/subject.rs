@@ -16,13 +16,13 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{LogProblems, PersonProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{NoParameters, PathText, PersonPath, PersonQuery, QueryOf};
-use crate::decision::RecipientFacts;
 use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
+use crate::exchange::route::Recipient;
 use crate::ledger::Entity;
 use crate::policy::Pack;
-use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport};
+use crate::report::{self, ReportError, ReportSources, ReportedRecipient, SubjectReport};
 use crate::vocabulary::SubjectId;
 
 /// The query of a report.
@@ -91,21 +91,61 @@ pub(super) async fn history(
     admin.history(Entity::Subject(person)).await
 }
 
+/// The query of an accounting of disclosures.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DisclosuresQuery {
+    /// Namespace of the id in the path.
+    #[param(min_length = 1, nullable = false)]
+    namespace: Option<String>,
+    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    reason: Option<String>,
+    /// The form of the answer.
+    #[serde(default)]
+    #[param(inline)]
+    form: DisclosureForm,
+}
+
+/// The form in which disclosures are listed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum DisclosureForm {
+    /// Every disclosure (GDPR Art. 15(1)(c)).
+    #[default]
+    List,
+    /// Repeated disclosures to one recipient for one purpose as one line (45 CFR 164.528).
+    Hipaa,
+}
+
 /// Lists the disclosures about a person, without those that are still confidential.
 #[utoipa::path(
     get, path = "/v1/subjects/{id}/disclosures", operation_id = "listDisclosures", tag = "subjects",
-    params(PersonPath, PersonQuery, PositionHeader),
+    params(PersonPath, DisclosuresQuery, PositionHeader),
     responses((status = 200, description = "The disclosures, oldest first.", body = ref("#/components/schemas/Disclosures")), LogProblems)
 )]
 pub(super) async fn disclosures(
     State(admin): State<AdminApi>,
     act: PendingAct,
     PathText(id): PathText,
-    QueryOf(query): QueryOf<PersonQuery>,
-) -> Result<Json<Vec<Disclosure>>, AdminProblem> {
+    QueryOf(query): QueryOf<DisclosuresQuery>,
+) -> Result<Response, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    Ok(Json(admin.read_log(person, |sources, person, now| report::disclosures(person, sources, now)).await?))
+    let read = |sources: &ReportSources<'_>, person: &SubjectId, now| {
+        report::disclosures(person, sources, now).map(|list| (list, now))
+    };
+    let (list, now) = admin.read_log(person, read).await?;
+    Ok(match query.form {
+        DisclosureForm::List => Json(list).into_response(),
+        DisclosureForm::Hipaa => Json(report::accounting_of(&list, now)).into_response(),
+    })
 }
 
 /// Returns the report that a person receives about themselves (GDPR Art. 15).
@@ -186,8 +226,12 @@ impl AdminApi {
             let now = Timestamp::now();
             let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));
             let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
-            let recipients: Vec<Arc<RecipientFacts>> =
-                snapshot.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+            let reported = |recipient: &Arc<Recipient>| ReportedRecipient {
+                facts: Arc::clone(&recipient.in_agreement),
+                legal_name: None,
+                address: None,
+            };
+            let recipients: Vec<ReportedRecipient> = snapshot.recipients.iter().map(reported).collect();
             let logs: Vec<LogSource> = [log.source()].into_iter().chain(other_logs).cloned().collect();
             let sources = ReportSources {
                 archive: ledger.archive(),

@@ -343,7 +343,16 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
         ("CategoryRelease", released),
         ("AccountedCategory", accounted),
         ("Decision", decision()),
-        ("Disclosures", list(&reference("Disclosure"))),
+        (
+            "Disclosures",
+            json!({
+                "description": "Every disclosure, or with `form=hipaa` one line for each recipient and purpose.",
+                "oneOf": [reference("DisclosureList"), reference("DisclosureAccounting")],
+            }),
+        ),
+        ("DisclosureList", object("The disclosures about a person, oldest first.", disclosure_list())),
+        ("DisclosureAccounting", disclosure_accounting()),
+        ("LogExtent", log_extent()),
         (
             "Disclosure",
             object(
@@ -354,6 +363,8 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
                     ("recipient", text("Configured name of the recipient.")),
                     ("purpose", text("The accepted purpose.")),
                     ("purpose_title", text("Title of the purpose.")),
+                    ("recipient_name", text("Legal name of the recipient, or its configured name.")),
+                    ("recipient_address?", text("Address of the recipient.")),
                     ("case?", text("The case that the request cited.")),
                     ("categories", list(&reference("AccountedCategory"))),
                     (
@@ -366,6 +377,68 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
             ),
         ),
     ]
+}
+
+/// Members of a list of disclosures.
+fn disclosure_list() -> Vec<(&'static str, Value)> {
+    vec![
+        ("complete", flag("False if a log could not be read: disclosures may be missing.")),
+        ("logs", list(&reference("LogExtent"))),
+        ("disclosures", list(&reference("Disclosure"))),
+    ]
+}
+
+fn log_extent() -> Value {
+    object(
+        "A disclosure log that was read, and how far.",
+        vec![
+            (
+                "origin",
+                text_or_null("Origin of the log; null if it could not be read or is of an earlier version."),
+            ),
+            ("size", count("Number of entries up to which it was read.")),
+            (
+                "since",
+                json!({
+                    "type": ["string", "null"], "format": "date",
+                    "description": "First day that it holds; null if it is empty, of an earlier version, or could not be read.",
+                }),
+            ),
+            ("fault?", text("Why it could not be read.")),
+        ],
+    )
+}
+
+fn disclosure_accounting() -> Value {
+    let line = object(
+        "Disclosures to one recipient for one purpose.",
+        vec![
+            ("recipient", text("Legal name of the recipient, or its configured name.")),
+            ("address?", text("Address of the recipient.")),
+            ("purpose", text("Title of the purpose.")),
+            ("categories", list(&reference("AccountedCategory"))),
+            ("cases?", texts("The cases that the requests cited.")),
+            ("first", time("Time of the first disclosure.")),
+            ("last", time("Time of the last disclosure.")),
+            ("number", count("Number of disclosures.")),
+        ],
+    );
+    object(
+        "An accounting of disclosures (45 CFR 164.528).",
+        vec![
+            ("made", time("Time at which it was made.")),
+            (
+                "since",
+                json!({
+                    "type": ["string", "null"], "format": "date",
+                    "description": "Day from which on every log holds disclosures; null if that is not known.",
+                }),
+            ),
+            ("complete", flag("False if a log could not be read: disclosures may be missing.")),
+            ("logs", list(&reference("LogExtent"))),
+            ("disclosures", list(&line)),
+        ],
+    )
 }
 
 fn decision() -> Value {
@@ -452,7 +525,7 @@ fn report() -> Vec<(&'static str, Value)> {
             "SubjectReport",
             object(
                 "The report that a person receives about themselves (GDPR Art. 15).",
-                vec![
+                [vec![
                     ("subject", text("Id of the person.")),
                     ("namespace?", reference("Namespace")),
                     ("made", time("Time at which the report was compiled.")),
@@ -466,8 +539,7 @@ fn report() -> Vec<(&'static str, Value)> {
                     ("sources", list(&object("Origins of the data of a category.", source))),
                     ("processing", list(&activity)),
                     ("retention", list(&object("Retention period of a category.", retention))),
-                    ("disclosures", list(&reference("Disclosure"))),
-                ],
+                ], disclosure_list()].concat(),
             ),
         ),
     ]
