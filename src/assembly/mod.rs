@@ -129,9 +129,11 @@ fn assemble_over(
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_recipients(&ledger, &config);
-    let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?;
+    let index = &config.audit.index;
+    let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
+    let other_logs = other_logs.map(|log| log.with_index(index)).collect();
     let intents = config.audit.intents;
-    let log = Log::open(log_settings(&config), keys)?;
+    let log = Log::open(log_settings(&config), keys)?.with_index(index);
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {

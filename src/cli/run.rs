@@ -189,12 +189,14 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
     let now = Timestamp::now();
     with_access(gateway, |access, config| {
         let recipients = config.map_or(&[][..], |config| &config.recipients);
-        let recipients: Vec<_> =
-            recipients.iter().map(|recipient| ReportedRecipient {
+        let recipients: Vec<_> = recipients
+            .iter()
+            .map(|recipient| ReportedRecipient {
                 facts: Arc::clone(&recipient.in_agreement),
                 legal_name: None,
                 address: None,
-            }).collect();
+            })
+            .collect();
         let packs = config.map_or(&[][..], |config| &config.packs);
         let in_force = packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
         let packs: Vec<_> = in_force.map(Arc::clone).collect();

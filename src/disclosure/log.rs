@@ -193,6 +193,13 @@ impl Log {
         Ok(Log { source, state, durability, checkpoints, thread: Some(thread) })
     }
 
+    /// Sets the folder of the index with which the log's questions are answered.
+    #[must_use]
+    pub fn with_index(mut self, folder: &Path) -> Log {
+        self.source = self.source.clone().with_index(folder);
+        self
+    }
+
     /// Records something, and waits until the record is as durable as configured.
     ///
     /// # Errors

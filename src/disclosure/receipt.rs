@@ -18,6 +18,9 @@ use tlog_tiles::{Hash, check_record, record_hash};
 use ulid::Ulid;
 
 use super::entry::{DecodedHead, EntryKind, NameTable, RecordedOutcome, decode_head};
+use super::names::NameCache;
+use super::questions::{QuestionError, QuestionedLog, entries_of};
+use super::record::time_of;
 use super::storage::{LogReader, ReadError};
 
 /// Proof that a decision is on record.
@@ -46,6 +49,52 @@ pub struct ProvenEntry {
     pub proof: Vec<String>,
     /// The head that the leaf encodes, with the names instead of their numbers.
     pub head: Value,
+}
+
+/// The state of a decision's receipt.
+#[derive(Debug)]
+pub enum ReceiptState {
+    /// The receipt.
+    Proven(Box<Receipt>),
+    /// The decision is on record, and the next checkpoint will cover it.
+    Pending,
+    /// The decision was made on a day that is no longer in the log.
+    Pruned,
+    /// No log has the decision.
+    Unknown,
+}
+
+/// Finds a decision in one of the logs and proves it.
+///
+/// # Errors
+/// [`QuestionError`] if the decision may be in a log that cannot be read.
+pub fn find(logs: &[QuestionedLog], decision: Ulid) -> Result<ReceiptState, QuestionError> {
+    let (mut state, mut failure) = (ReceiptState::Unknown, None);
+    for log in logs {
+        match find_in(log, decision) {
+            Ok(ReceiptState::Unknown) => {}
+            Ok(ReceiptState::Pruned) => state = ReceiptState::Pruned,
+            Ok(found) => return Ok(found),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if matches!(state, ReceiptState::Unknown) => Err(error),
+        _ => Ok(state),
+    }
+}
+
+fn find_in(log: &QuestionedLog, decision: Ulid) -> Result<ReceiptState, QuestionError> {
+    let (mut log, entries) = entries_of(log, decision)?;
+    if !entries.is_empty() {
+        let made = receipt(&mut log, decision, &entries)?;
+        return Ok(made.map_or(ReceiptState::Pending, |made| ReceiptState::Proven(Box::new(made))));
+    }
+    let first = log.begin();
+    let was_pruned = first > 0
+        && first < log.size()
+        && time_of(decision) < NameCache::default().time(&mut log, first, 0)?;
+    Ok(if was_pruned { ReceiptState::Pruned } else { ReceiptState::Unknown })
 }
 
 /// A leaf in memory.

@@ -406,6 +406,7 @@ impl IdentifiedExchange {
                 let page = purposes::decision_page(&context.shared, &context.snapshot, recipient, id).await?;
                 Ok(Bytes::from(page.to_string()))
             }
+            Page::Receipt(id) => Ok(purposes::receipt_page(&context.shared, recipient, id).await?),
         }
     }
 

@@ -84,10 +84,14 @@ refusals! {
         "Something in the answer may not be released to you, and this route releases all or nothing.";
     NotFound = 404 "not-found", "Not found",
         "There is nothing here.";
+    ReceiptPending = 404 "receipt-pending", "The receipt is not ready",
+        "No checkpoint covers the decision yet.";
     MethodNotAllowed = 405 "method-not-allowed", "Method not allowed",
         "This route does not serve that method.";
     RequestTimeout = 408 "request-timeout", "The request took too long",
         "The request did not arrive in time.";
+    DecisionPruned = 410 "decision-pruned", "The decision is no longer on record",
+        "The retention period of the disclosure log is over.";
     BodyTooLarge = 413 "body-too-large", "The request body is too large",
         "The request body is larger than this route accepts.";
     UriTooLong = 414 "uri-too-long", "The request target is too long",
@@ -161,6 +165,7 @@ impl Refusal {
         matches!(
             self,
             Refusal::TooManyRequests
+                | Refusal::ReceiptPending
                 | Refusal::LedgerUnavailable
                 | Refusal::AuditUnavailable
                 | Refusal::LedgerStale

@@ -1,6 +1,6 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,15 @@ use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
+use ulid::Ulid;
 
 use super::concurrency::ConcurrencyLimit;
 use super::memory::{DEFAULT_MEMORY, MemoryBudget, memory_per_recipient};
 use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
+use crate::disclosure::questions::{self, Answer, Cursor, Question, QuestionError, QuestionedLog};
+use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -167,6 +170,50 @@ impl SharedState {
         let look = move || disclosure::find_decision(&own, true, others.iter().map(PathBuf::as_path), &id);
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(look).await.map_err(interrupted)?
+    }
+
+    /// Answers a question to the disclosure logs of this gateway and of others.
+    ///
+    /// # Errors
+    /// [`QuestionError`] if no log can be read.
+    pub(crate) async fn ask_logs(
+        &self,
+        question: Question,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<Answer, QuestionError> {
+        self.log.flush().await;
+        let logs = self.questioned_logs();
+        self.read_logs(move || questions::answer(&question, &logs, &cursor, limit)).await
+    }
+
+    /// Proves that a decision is on record.
+    ///
+    /// # Errors
+    /// [`QuestionError`] if the decision may be in a log that cannot be read.
+    pub(crate) async fn receipt(&self, decision: Ulid) -> Result<ReceiptState, QuestionError> {
+        self.log.flush().await;
+        let logs = self.questioned_logs();
+        self.read_logs(move || receipt::find(&logs, decision)).await
+    }
+
+    /// Reads logs on a thread of its own: they can be long.
+    async fn read_logs<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, QuestionError> + Send + 'static,
+    ) -> Result<T, QuestionError> {
+        let path = self.log.folder().to_owned();
+        let interrupted = |error| ReadError::Io { path, source: std::io::Error::other(error) };
+        tokio::task::spawn_blocking(read).await.map_err(interrupted)?
+    }
+
+    fn questioned_logs(&self) -> Vec<QuestionedLog> {
+        let questioned = |(number, log): (usize, &LogSource)| QuestionedLog {
+            folder: log.folder().to_owned(),
+            index: log.index().map(Path::to_owned),
+            running: number == 0 || disclosure::is_running(log.folder()),
+        };
+        [self.log.source()].into_iter().chain(&self.other_logs).enumerate().map(questioned).collect()
     }
 
     /// Ends responses that may have no end: server-sent events end regularly, other streams are cut when their upstream

@@ -6,6 +6,7 @@
 
 mod accounting_form;
 mod html;
+pub mod processing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -27,6 +27,7 @@ pub use follower::{IndexFollower, PeopleReport, build};
 pub use reader::LogIndex;
 
 use super::storage::ReadError;
+use crate::log_limit::LogLimit;
 
 /// An error of an index. Questions can be answered without it.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,18 @@ pub enum IndexError {
 }
 
 impl IndexError {
+    /// Warns that questions are answered without an index.
+    pub(super) fn report(&self) {
+        static UNUSABLE: LogLimit = LogLimit::new();
+        if let Some(count) = UNUSABLE.admit() {
+            tracing::warn!(
+                count,
+                error = self as &dyn std::error::Error,
+                "the index of a disclosure log cannot be read: questions read the log itself"
+            );
+        }
+    }
+
     fn sqlite(path: &Path, source: rusqlite::Error) -> IndexError {
         IndexError::Sqlite { path: path.to_owned(), source }
     }

@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use super::schema::{self, BUNDLE, from_sql, to_sql};
 use super::{FacetFilter, Facets, IndexError, IndexedState};
+use crate::disclosure::storage::LogReader;
 use crate::keys::Pseudonym;
 
 /// Number of rows that are read at once of each facet.
@@ -64,6 +65,13 @@ impl LogIndex {
         let opened = read().map_err(|error| IndexError::sqlite(&path, error))?;
         let fits = opened.filter(|(_, state)| state.origin == origin);
         Ok(fits.map(|(connection, state)| LogIndex { path, connection, state }))
+    }
+
+    /// Opens the index of a log, if there is one that fits it. One that cannot be opened is reported: the log answers
+    /// questions without it.
+    pub fn open_fitting(folder: &Path, log: &LogReader) -> Option<LogIndex> {
+        let opened = LogIndex::open(folder, log.origin()).inspect_err(IndexError::report);
+        opened.ok().flatten().filter(|index| index.state.fits(log))
     }
 
     /// Returns the extent of the indexed log.

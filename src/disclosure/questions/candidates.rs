@@ -5,18 +5,18 @@
 //! caller compares the folded exchange.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use ulid::Ulid;
 
 use super::{Question, QuestionError};
-use crate::disclosure::entry::{DecodedHead, EntryKind, decode_head};
+use crate::disclosure::entry::{DecodedHead, EntryKind, NameTable};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
-use crate::disclosure::names::NameCache;
-use crate::disclosure::storage::{LogReader, ReadError};
+use crate::disclosure::read::decoded_log::DecodedLog;
+use crate::disclosure::read::model::ExchangeRecord;
+use crate::disclosure::storage::ReadError;
 use crate::keys::Pseudonym;
 
 /// Number of entries that are scanned at once: a bundle.
@@ -24,20 +24,45 @@ const SCANNED: u64 = 256;
 
 /// An exchange that may answer the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub(in crate::disclosure) struct Candidate {
     /// The decision.
-    pub(super) decision: Ulid,
+    pub(in crate::disclosure) decision: Ulid,
     /// The exchange's entries, oldest first.
-    pub(super) entries: Vec<u64>,
+    pub(in crate::disclosure) entries: Vec<u64>,
     /// Time of the first entry.
-    pub(super) time: Timestamp,
+    pub(in crate::disclosure) time: Timestamp,
     /// True if the process that wrote the first entry has ended.
-    pub(super) process_ended: bool,
+    pub(in crate::disclosure) process_ended: bool,
+}
+
+impl Candidate {
+    /// Reads the records of the exchange. The last one ends it, if it has ended.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(in crate::disclosure) fn records(
+        &self,
+        log: &mut DecodedLog,
+    ) -> Result<Vec<ExchangeRecord>, ReadError> {
+        let mut records = Vec::with_capacity(self.entries.len());
+        for index in &self.entries {
+            // Pruned meanwhile.
+            let Some(entry) = log.entry(*index)? else { continue };
+            // A later part belongs to the record of the first one.
+            let Some((record, _)) = log.exchange_record(*index, &entry)? else { continue };
+            records.push(record);
+        }
+        if let Some((_, earlier)) = records.split_last_mut() {
+            // A correction follows the end that it corrects.
+            earlier.iter_mut().for_each(|record| record.end = None);
+        }
+        Ok(records)
+    }
 }
 
 /// The result of one step of a search.
 #[derive(Debug)]
-pub(super) enum SearchStep {
+pub(in crate::disclosure) enum SearchStep {
     /// A candidate.
     Found(Candidate),
     /// The search has read as many entries as it may. It can go on below this entry.
@@ -66,16 +91,15 @@ enum Stage {
 }
 
 /// The pseudonyms of a person on a day.
-pub(super) type NamesOfDay<'n> = dyn Fn(Date) -> Vec<Pseudonym> + 'n;
+pub(in crate::disclosure) type NamesOfDay<'n> = dyn Fn(Date) -> Vec<Pseudonym> + 'n;
 
 /// Finds candidates in one log.
-pub(super) struct CandidateSearch<'l> {
-    log: &'l mut LogReader,
+pub(in crate::disclosure) struct CandidateSearch<'l> {
+    log: &'l mut DecodedLog,
     #[cfg(feature = "sqlite")]
     index: Option<LogIndex>,
     question: &'l Question,
     person: Option<&'l NamesOfDay<'l>>,
-    names: NameCache,
     /// Only exchanges that begin below this entry.
     below: u64,
     stage: Stage,
@@ -93,8 +117,8 @@ pub(super) struct CandidateSearch<'l> {
 
 impl<'l> CandidateSearch<'l> {
     /// Begins a search for exchanges that begin below an entry. It pauses after so many entries.
-    pub(super) fn new(
-        log: &'l mut LogReader,
+    pub(in crate::disclosure) fn new(
+        log: &'l mut DecodedLog,
         #[cfg(feature = "sqlite")] index: Option<LogIndex>,
         question: &'l Question,
         person: Option<&'l NamesOfDay<'l>>,
@@ -102,15 +126,14 @@ impl<'l> CandidateSearch<'l> {
         budget: u64,
     ) -> CandidateSearch<'l> {
         #[cfg(feature = "sqlite")]
-        let index = index.filter(|index| index.state().fits(log));
-        let stage = Stage::Scan(log.size());
+        let index = index.filter(|index| index.state().fits(log.reader()));
+        let stage = Stage::Scan(log.reader().size());
         CandidateSearch {
             log,
             #[cfg(feature = "sqlite")]
             index,
             question,
             person,
-            names: NameCache::default(),
             below,
             stage,
             later: HashMap::new(),
@@ -123,7 +146,7 @@ impl<'l> CandidateSearch<'l> {
     }
 
     /// Returns the log.
-    pub(super) fn log(&mut self) -> &mut LogReader {
+    pub(in crate::disclosure) fn log(&mut self) -> &mut DecodedLog {
         self.log
     }
 
@@ -131,7 +154,7 @@ impl<'l> CandidateSearch<'l> {
     ///
     /// # Errors
     /// [`QuestionError`].
-    pub(super) fn next(&mut self) -> Result<SearchStep, QuestionError> {
+    pub(in crate::disclosure) fn next(&mut self) -> Result<SearchStep, QuestionError> {
         loop {
             if let Some(candidate) = self.found.pop_front() {
                 // The times of entries never decrease, and no request arrived after its first entry was written.
@@ -179,7 +202,7 @@ impl<'l> CandidateSearch<'l> {
 
     /// Scans the bundle below an entry.
     fn scan(&mut self, below: u64) -> Result<(), QuestionError> {
-        let lowest = self.log.begin().max(self.indexed());
+        let lowest = self.log.reader().begin().max(self.indexed());
         let Some(last) = below.checked_sub(1).filter(|_| below > lowest) else { return self.end_scan() };
         let from = (last - last % SCANNED).max(lowest);
         let mut earliest = None;
@@ -188,9 +211,9 @@ impl<'l> CandidateSearch<'l> {
             self.budget = self.budget.saturating_sub(u64::from(index < self.below));
             // Pruned meanwhile.
             let Some(entry) = self.log.entry(index)? else { continue };
-            let head = decode_head(&entry.leaf).map_err(|_| damaged(self.log))?;
+            let head = self.log.head(&entry)?;
             self.has_later_start |= head.kind == EntryKind::Start;
-            earliest = Some((index, head.time));
+            earliest = Some(self.log.place(index)?.day.time(&head));
             let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
             let Some(decision) = head.id.filter(|_| is_exchange) else { continue };
             let mut entries = match head.begins_exchange() {
@@ -203,15 +226,13 @@ impl<'l> CandidateSearch<'l> {
             if index < self.below && self.matches(index, &head)? {
                 entries.push(index);
                 entries.reverse();
-                let time = self.names.time(self.log, index, head.time)?;
+                let time = self.log.place(index)?.day.time(&head);
                 let process_ended = self.has_later_start;
                 self.found.push_back(Candidate { decision, entries, time, process_ended });
             }
         }
         self.stage = Stage::Scan(from);
-        if let Some((since, (index, time))) = self.question.since.zip(earliest)
-            && self.names.time(self.log, index, time)? < since
-        {
+        if self.question.since.zip(earliest).is_some_and(|(since, earliest)| earliest < since) {
             self.stage = Stage::End;
         }
         Ok(())
@@ -223,13 +244,20 @@ impl<'l> CandidateSearch<'l> {
         if decision.is_some_and(|decision| head.id != Some(decision)) {
             return Ok(false);
         }
-        for (wanted, number) in [(recipient, head.recipient), (purpose, head.purpose), (route, head.route)] {
+        for (wanted, table, number) in [
+            (recipient, NameTable::Recipient, head.recipient),
+            (purpose, NameTable::Purpose, head.purpose),
+            (route, NameTable::Route, head.route),
+        ] {
             let Some(wanted) = wanted else { continue };
-            let name: Arc<str> = match number {
-                Some(number) => self.names.name(self.log, index, head.base, number)?,
-                None => "".into(),
+            let is_it = match number {
+                Some(number) => {
+                    let place = self.log.place(index)?;
+                    **wanted == *self.log.name(&place, head.base, table, number)?
+                }
+                None => wanted.is_empty(),
             };
-            if **wanted != *name {
+            if !is_it {
                 return Ok(false);
             }
         }
@@ -287,7 +315,7 @@ impl<'l> CandidateSearch<'l> {
     /// Scans the bundle below an entry for the first entries of exchanges. The index has the others.
     #[cfg(feature = "sqlite")]
     fn scan_indexed(&mut self, below: u64) -> Result<(), QuestionError> {
-        let lowest = self.log.begin();
+        let lowest = self.log.reader().begin();
         let Some(last) = below.checked_sub(1).filter(|_| below > lowest) else { return Ok(()) };
         let from = (last - last % SCANNED).max(lowest);
         for index in (from..below).rev() {
@@ -306,7 +334,7 @@ impl<'l> CandidateSearch<'l> {
         for entry in entries {
             self.add_indexed(entry)?;
         }
-        if next > self.log.begin() {
+        if next > self.log.reader().begin() {
             self.stage = Stage::Facets { facets, below: next };
         }
         Ok(())
@@ -318,7 +346,7 @@ impl<'l> CandidateSearch<'l> {
         self.budget = self.budget.saturating_sub(1);
         // Acts, and exchanges whose first entry was pruned.
         let Some(entry) = self.log.entry(first)?.filter(|_| first < self.below) else { return Ok(()) };
-        let head = decode_head(&entry.leaf).map_err(|_| damaged(self.log))?;
+        let head = self.log.head(&entry)?;
         let Some(decision) = head.id.filter(|_| head.begins_exchange()) else { return Ok(()) };
         if !self.matches(first, &head)? {
             return Ok(());
@@ -327,7 +355,7 @@ impl<'l> CandidateSearch<'l> {
         let mut entries = index.decision(decision)?;
         let process_ended = self.has_later_start || !index.is_open(decision)?;
         entries.extend(self.later.get(&decision).into_iter().flatten().rev());
-        let time = self.names.time(self.log, first, head.time)?;
+        let time = self.log.place(first)?.day.time(&head);
         self.found.push_back(Candidate { decision, entries, time, process_ended });
         Ok(())
     }
@@ -337,8 +365,4 @@ impl<'l> CandidateSearch<'l> {
 fn newest_first(entries: &mut Vec<u64>) {
     entries.sort_unstable_by(|one, other| other.cmp(one));
     entries.dedup();
-}
-
-fn damaged(log: &LogReader) -> ReadError {
-    ReadError::Damaged(log.folder().to_owned())
 }

@@ -1,5 +1,6 @@
 //! Questions to the log: which exchanges concern a person, a recipient, a purpose, a route, a case, or had an outcome.
-mod candidates;
+mod answer;
+pub(in crate::disclosure) mod candidates;
 mod cursor;
 mod extent;
 #[cfg(test)]
@@ -8,6 +9,8 @@ pub(super) mod tests;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+pub(in crate::disclosure) use answer::entries_of;
+pub use answer::{Answer, MAX_ANSWER, QuestionedLog, answer};
 pub use cursor::{Cursor, MAX_CURSOR};
 pub use extent::LogExtent;
 

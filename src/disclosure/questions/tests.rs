@@ -1,5 +1,8 @@
 //! Tests of questions against a log of random exchanges and the list of them.
 
+#[cfg(feature = "sqlite")]
+mod large;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,7 +13,10 @@ use ulid::Ulid;
 use super::candidates::{Candidate, CandidateSearch, SearchStep};
 use super::*;
 use crate::disclosure::entry::{DayStart, Encoder, Entry, ProcessStart, PruningRecord};
-use crate::disclosure::record::{Disclosure, ExchangeHead, ExchangeReference, Outcome, Record};
+use crate::disclosure::read::decoded_log::DecodedLog;
+use crate::disclosure::record::{
+    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeReference, Outcome, Record,
+};
 use crate::disclosure::storage::{LogReader, Storage, StorageSettings};
 use crate::keys::{Fingerprint, Keys, LoggedPerson};
 use crate::ledger::Position;
@@ -205,18 +211,27 @@ struct RandomLog {
     known: Vec<KnownExchange>,
     /// Places of exchanges that are open.
     open: Vec<usize>,
+    /// The categories of each disclosure.
+    categories: Vec<CategoryDisclosure>,
 }
 
 impl RandomLog {
     fn begin(seed: u64) -> RandomLog {
         let log = WrittenLog::begin(date(2026, 11, 27));
-        RandomLog { log, random: RandomNumbers(seed), known: Vec::new(), open: Vec::new() }
+        RandomLog {
+            log,
+            random: RandomNumbers(seed),
+            known: Vec::new(),
+            open: Vec::new(),
+            categories: Vec::new(),
+        }
     }
 
     fn disclosure(&mut self) -> (Disclosure, Vec<u64>) {
         let people: Vec<u64> = (0..self.random.below(4)).map(|_| self.random.below(50) as u64).collect();
         let subjects = people.iter().map(|person| self.log.person(*person)).collect();
-        (Disclosure { records: 1, subjects, ..Disclosure::default() }, people)
+        let categories = self.categories.clone();
+        (Disclosure { records: 1, subjects, categories, ..Disclosure::default() }, people)
     }
 
     fn begin_exchange(&mut self) {
@@ -304,10 +319,11 @@ impl RandomLog {
         };
         let (mut found, mut below) = (Vec::new(), u64::MAX);
         loop {
-            let mut log = self.log.reader();
+            let mut log = DecodedLog::new(self.log.reader());
             #[cfg(feature = "sqlite")]
             let index =
-                crate::disclosure::index::LogIndex::open(self.log.index.path(), log.origin()).unwrap();
+                crate::disclosure::index::LogIndex::open(self.log.index.path(), log.reader().origin())
+                    .unwrap();
             let mut search = CandidateSearch::new(
                 &mut log,
                 #[cfg(feature = "sqlite")]
@@ -453,4 +469,81 @@ fn an_index_of_another_log_or_of_pruned_days_is_built_again_or_pruned() {
     check(&other, &Question::default(), Some(7), 1000);
     let indexer = Indexer::open(other.log.index.path(), &log).unwrap();
     assert_eq!(indexer.clear().unwrap().size(), 0);
+}
+
+/// The exchanges of an answer in pages are those of the fold, newest first.
+#[test]
+fn an_answer_in_pages_has_each_exchange_as_the_fold_has_it() {
+    let mut random = RandomLog::begin(21);
+    for _ in 0..900 {
+        random.step();
+    }
+    random.log.publish();
+    let mut folded = HashMap::new();
+    crate::disclosure::fold(random.log.folder.path(), &Default::default(), true, |exchange| {
+        folded.insert(exchange["decision"].as_str().unwrap().to_owned(), exchange);
+        Ok(())
+    })
+    .unwrap();
+    let logs = [QuestionedLog {
+        folder: random.log.folder.path().to_owned(),
+        index: Some(random.log.index.path().to_owned()),
+        running: true,
+    }];
+    for outcome in [None, Some("aborted"), Some("released")] {
+        let question = Question { outcome: outcome.map(str::to_owned), ..Question::default() };
+        let (mut found, mut cursor) = (Vec::new(), Cursor::default());
+        loop {
+            let page = answer(&question, &logs, &cursor, 1 + random.random.below(90)).unwrap();
+            assert_eq!((page.logs.len(), page.logs[0].since), (1, Some(date(2026, 11, 27))));
+            found.extend(page.exchanges);
+            let Some(next) = page.next else { break };
+            cursor = Cursor::parse(&next.text()).unwrap();
+            // The log grows meanwhile.
+            let head = Arc::new(random.log.head("late", u128::from(random.random.next())));
+            random.log.write(&Record::Exchange(head, Disclosure::default()));
+        }
+        let known =
+            random.known.iter().filter(|known| outcome.is_none_or(|outcome| outcome == known.outcome));
+        let expected: Vec<_> =
+            known.rev().map(|known| folded[&known.head.decision.to_string()].clone()).collect();
+        let old: Vec<_> = found.into_iter().filter(|exchange| exchange["recipient"] != "late").collect();
+        assert_eq!(old, expected);
+    }
+    let missing = QuestionedLog { folder: "/none".into(), index: None, running: false };
+    let page =
+        answer(&Question::default(), &[logs[0].clone(), missing.clone()], &Cursor::default(), 3).unwrap();
+    assert!(page.exchanges.len() == 3 && page.logs[1].fault.is_some());
+    assert!(answer(&Question::default(), &[missing], &Cursor::default(), 3).is_err());
+}
+
+/// An account with the index is the one that the whole log gives.
+#[test]
+#[cfg(feature = "sqlite")]
+fn an_account_with_an_index_is_that_of_the_whole_log() {
+    use crate::disclosure::{LogSource, accounting};
+    use crate::vocabulary::{Basis, Form};
+    let mut random = RandomLog::begin(31);
+    random.categories = vec![CategoryDisclosure {
+        category: Some("email".into()),
+        form: Form::Clear,
+        basis: Some(Basis::Consent),
+        reason: None,
+        rules: [].into(),
+        clauses: [].into(),
+        fields: 1,
+    }];
+    for _ in 0..1500 {
+        random.step();
+    }
+    let source = LogSource::own(random.log.folder.path(), &random.log.keys);
+    let mut found = 0;
+    for person in 0..50 {
+        let person = [random.log.person(person)];
+        let account = accounting(&source, &person).unwrap();
+        let indexed = source.clone().with_index(random.log.index.path());
+        assert_eq!(accounting(&indexed, &person).unwrap(), account);
+        found += account.len();
+    }
+    assert!(found > 500, "{found}");
 }

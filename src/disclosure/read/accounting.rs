@@ -8,15 +8,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+#[cfg(feature = "sqlite")]
+use jiff::civil::Date;
 use serde::Serialize;
 use ulid::Ulid;
 
+#[cfg(feature = "sqlite")]
+use super::decoded_log;
 use super::exchange_records::ExchangeRecords;
 use super::fold::day_of;
+#[cfg(feature = "sqlite")]
+use super::former_records::{self, FormerRecords};
 use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord};
 use super::source::{LogSource, pseudonyms_on};
+#[cfg(feature = "sqlite")]
+use crate::disclosure::index::LogIndex;
+#[cfg(feature = "sqlite")]
+use crate::disclosure::questions::candidates::{CandidateSearch, SearchStep};
+#[cfg(feature = "sqlite")]
+use crate::disclosure::questions::{Question, QuestionError};
 use crate::disclosure::storage::ReadError;
-use crate::keys::{LoggedPerson, Pseudonym};
+use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::{Basis, Form};
 
 /// An exchange that disclosed something about the person.
@@ -66,44 +78,114 @@ struct OpenExchange {
 /// [`ReadError`] if a file cannot be read, or if the person cannot be found in the log ([`LogSource::check`]).
 pub fn accounting(log: &LogSource, person: &[LoggedPerson]) -> Result<Vec<AccountedExchange>, ReadError> {
     log.check()?;
-    // A person has a different pseudonym each day.
-    let mut names: HashMap<Arc<str>, Vec<Pseudonym>> = HashMap::new();
-    let mut open: BTreeMap<Ulid, OpenExchange> = BTreeMap::new();
-    let mut disclosed: Vec<AccountedExchange> = Vec::new();
-    for record in ExchangeRecords::open(log.folder(), None)? {
-        let mut record = match record? {
+    #[cfg(feature = "sqlite")]
+    if let Some(accounts) = indexed_accounts(log, person)? {
+        return Ok(accounts.finish());
+    }
+    let mut accounts = Accounts::new(log, person);
+    ExchangeRecords::open(log.folder(), None)?.try_for_each(|record| Ok(accounts.add(record?)))?;
+    Ok(accounts.finish())
+}
+
+/// Accounts with the index, which finds the exchanges about the person; `None` if there is none that fits the log.
+#[cfg(feature = "sqlite")]
+fn indexed_accounts<'a>(
+    log: &'a LogSource,
+    person: &'a [LoggedPerson],
+) -> Result<Option<Accounts<'a>>, ReadError> {
+    let Some(mut decoded) = decoded_log::open(log.folder())? else { return Ok(None) };
+    let Some(index) = log.index().and_then(|folder| LogIndex::open_fitting(folder, decoded.reader())) else {
+        return Ok(None);
+    };
+    let mut accounts = Accounts::new(log, person);
+    FormerRecords::new(former_records::segments(log.folder(), None)?)
+        .try_for_each(|record| Ok::<_, ReadError>(accounts.add(record?)))?;
+    accounts.end_open();
+    let names = |day: Date| pseudonyms_on(&day.to_string(), person, log.pseudonyms());
+    let question = Question::default();
+    let mut search =
+        CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), u64::MAX, u64::MAX);
+    loop {
+        match search.next() {
+            Ok(SearchStep::Found(candidate)) => {
+                for record in candidate.records(search.log())? {
+                    accounts.add(LoggedRecord::Exchange(Box::new(record)));
+                }
+                accounts.end_open();
+            }
+            Ok(SearchStep::Paused(_) | SearchStep::End) => return Ok(Some(accounts)),
+            Err(QuestionError::Log(error)) => return Err(error),
+            Err(QuestionError::Index(error)) => {
+                error.report();
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The disclosures about a person, as far as records have been read.
+struct Accounts<'a> {
+    person: &'a [LoggedPerson],
+    pseudonyms: &'a SubjectPseudonyms,
+    /// A person has a different pseudonym each day.
+    names: HashMap<Arc<str>, Vec<Pseudonym>>,
+    open: BTreeMap<Ulid, OpenExchange>,
+    disclosed: Vec<AccountedExchange>,
+}
+
+impl<'a> Accounts<'a> {
+    fn new(log: &'a LogSource, person: &'a [LoggedPerson]) -> Accounts<'a> {
+        Accounts {
+            person,
+            pseudonyms: log.pseudonyms(),
+            names: HashMap::new(),
+            open: BTreeMap::new(),
+            disclosed: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, record: LoggedRecord) {
+        let mut record = match record {
             LoggedRecord::Exchange(record) => *record,
             // The previous process died. The data of its open exchanges count as disclosed, because they may have left.
-            LoggedRecord::Start(_) => {
-                disclosed
-                    .extend(std::mem::take(&mut open).into_iter().filter_map(OpenExchange::into_accounted));
-                continue;
-            }
+            LoggedRecord::Start(_) => return self.end_open(),
         };
         let decision = record.decision;
         if let Some(head) = record.head.take() {
             let begun = OpenExchange { head, people: 0, categories: BTreeSet::new() };
-            open.entry(decision).or_insert(begun);
+            self.open.entry(decision).or_insert(begun);
         }
-        let Some(exchange) = open.get_mut(&decision) else { continue };
+        let Some(exchange) = self.open.get_mut(&decision) else { return };
         let ExchangeRecord { day, disclosure, end, corrects, .. } = record;
         if let Some(disclosure) = disclosure {
             let day = day.unwrap_or_else(|| day_of(exchange.head.time));
-            let names =
-                names.entry(day).or_insert_with_key(|day| pseudonyms_on(day, person, log.pseudonyms()));
+            let names = self
+                .names
+                .entry(day)
+                .or_insert_with_key(|day| pseudonyms_on(day, self.person, self.pseudonyms));
             exchange.add(&disclosure, names);
         }
         if let Some(outcome) = end
-            && let Some(ended) = open.remove_entry(&decision)
+            && let Some(ended) = self.open.remove_entry(&decision)
             // A refused exchange disclosed nothing. A correction takes back no disclosure.
             && (corrects || !outcome.starts_with("refused"))
         {
-            disclosed.extend(OpenExchange::into_accounted(ended));
+            self.disclosed.extend(OpenExchange::into_accounted(ended));
         }
     }
-    disclosed.extend(open.into_iter().filter_map(OpenExchange::into_accounted));
-    disclosed.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
-    Ok(disclosed)
+
+    /// Counts the data of open exchanges as disclosed, because they may have left.
+    fn end_open(&mut self) {
+        let ended = std::mem::take(&mut self.open).into_iter();
+        self.disclosed.extend(ended.filter_map(OpenExchange::into_accounted));
+    }
+
+    /// Returns the disclosures, oldest first.
+    fn finish(mut self) -> Vec<AccountedExchange> {
+        self.end_open();
+        self.disclosed.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
+        self.disclosed
+    }
 }
 
 impl OpenExchange {

@@ -27,16 +27,16 @@ const MAX_PARTS: u64 = 1 << 20;
 
 /// A day of the log.
 #[derive(Clone, Debug)]
-pub(super) struct LoggedDay {
+pub(in crate::disclosure) struct LoggedDay {
     /// The date, which determines the pseudonyms.
-    pub(super) name: Arc<str>,
+    pub(in crate::disclosure) name: Arc<str>,
     /// Its first instant, in milliseconds since 1970.
     begin: i64,
 }
 
 impl LoggedDay {
     /// Returns the time of an entry of the day.
-    pub(super) fn time(&self, head: &DecodedHead<'_>) -> Timestamp {
+    pub(in crate::disclosure) fn time(&self, head: &DecodedHead<'_>) -> Timestamp {
         let since = i64::try_from(head.time).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(self.begin.saturating_add(since)).unwrap_or(Timestamp::MAX)
     }
@@ -44,14 +44,14 @@ impl LoggedDay {
 
 /// The place of an entry: its index, that of its day's first entry, and the day.
 #[derive(Clone, Debug)]
-pub(super) struct EntryPlace {
-    pub(super) index: u64,
-    pub(super) day_start: u64,
-    pub(super) day: LoggedDay,
+pub(in crate::disclosure) struct EntryPlace {
+    pub(in crate::disclosure) index: u64,
+    pub(in crate::disclosure) day_start: u64,
+    pub(in crate::disclosure) day: LoggedDay,
 }
 
 /// A log whose entries are decoded.
-pub(super) struct DecodedLog {
+pub(in crate::disclosure) struct DecodedLog {
     reader: LogReader,
     /// Names of recipients, purposes, routes, policies, codes and gateways, by the index of the defining entry.
     names: HashMap<(Option<NameTable>, u64), Arc<str>>,
@@ -62,7 +62,7 @@ pub(super) struct DecodedLog {
 }
 
 impl DecodedLog {
-    pub(super) fn new(reader: LogReader) -> DecodedLog {
+    pub(in crate::disclosure) fn new(reader: LogReader) -> DecodedLog {
         DecodedLog {
             reader,
             names: HashMap::new(),
@@ -72,8 +72,12 @@ impl DecodedLog {
         }
     }
 
-    pub(super) fn reader(&self) -> &LogReader {
+    pub(in crate::disclosure) fn reader(&self) -> &LogReader {
         &self.reader
+    }
+
+    pub(in crate::disclosure) fn into_reader(self) -> LogReader {
+        self.reader
     }
 
     /// Returns an entry that exists.
@@ -82,20 +86,20 @@ impl DecodedLog {
     }
 
     /// Returns an entry; `None` after the end, or if it was pruned.
-    pub(super) fn entry(&mut self, index: u64) -> Result<Option<Entry>, ReadError> {
+    pub(in crate::disclosure) fn entry(&mut self, index: u64) -> Result<Option<Entry>, ReadError> {
         self.reader.entry(index)
     }
 
-    pub(super) fn damaged(&self) -> ReadError {
+    pub(in crate::disclosure) fn damaged(&self) -> ReadError {
         ReadError::Damaged(self.reader.folder().to_owned())
     }
 
-    pub(super) fn head<'e>(&self, entry: &'e Entry) -> Result<DecodedHead<'e>, ReadError> {
+    pub(in crate::disclosure) fn head<'e>(&self, entry: &'e Entry) -> Result<DecodedHead<'e>, ReadError> {
         decode_head(&entry.leaf).map_err(|_| self.damaged())
     }
 
     /// Decodes the detail; that of an entry whose detail was deleted is empty.
-    pub(super) fn detail<'e>(
+    pub(in crate::disclosure) fn detail<'e>(
         &self,
         kind: EntryKind,
         entry: &'e Entry,
@@ -104,7 +108,7 @@ impl DecodedLog {
     }
 
     /// Returns the place of an entry.
-    pub(super) fn place(&mut self, index: u64) -> Result<EntryPlace, ReadError> {
+    pub(in crate::disclosure) fn place(&mut self, index: u64) -> Result<EntryPlace, ReadError> {
         let day_start = self.reader.day_start_of(index);
         if let Some(day) = self.days.get(&day_start) {
             return Ok(EntryPlace { index, day_start, day: day.clone() });
@@ -119,7 +123,7 @@ impl DecodedLog {
     }
 
     /// Returns the index of the first entry that was written at or after a time.
-    pub(super) fn first_since(&mut self, time: Timestamp) -> Result<u64, ReadError> {
+    pub(in crate::disclosure) fn first_since(&mut self, time: Timestamp) -> Result<u64, ReadError> {
         let (mut low, mut high) = (self.reader.begin(), self.reader.size());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -141,7 +145,7 @@ impl DecodedLog {
     }
 
     /// Returns the name for which a number in an entry's head stands.
-    pub(super) fn name(
+    pub(in crate::disclosure) fn name(
         &mut self,
         place: &EntryPlace,
         base: u64,
@@ -166,7 +170,11 @@ impl DecodedLog {
     }
 
     /// Returns the name of the gateway that wrote an entry: the entry at its base states it.
-    pub(super) fn gateway(&mut self, place: &EntryPlace, base: u64) -> Result<Arc<str>, ReadError> {
+    pub(in crate::disclosure) fn gateway(
+        &mut self,
+        place: &EntryPlace,
+        base: u64,
+    ) -> Result<Arc<str>, ReadError> {
         let index = place.day_start.checked_add(base).ok_or_else(|| self.damaged())?;
         if let Some(name) = self.names.get(&(None, index)) {
             return Ok(Arc::clone(name));
@@ -177,7 +185,7 @@ impl DecodedLog {
     }
 
     /// Returns the ruling for which a number stands.
-    pub(super) fn ruling(
+    pub(in crate::disclosure) fn ruling(
         &mut self,
         place: &EntryPlace,
         base: u64,
@@ -204,7 +212,7 @@ impl DecodedLog {
     }
 
     /// Returns the list of factors for which a number stands.
-    pub(super) fn factors(
+    pub(in crate::disclosure) fn factors(
         &mut self,
         place: &EntryPlace,
         base: u64,
@@ -233,7 +241,7 @@ impl DecodedLog {
     }
 
     /// Returns the outcome of an entry in words.
-    pub(super) fn outcome(
+    pub(in crate::disclosure) fn outcome(
         &mut self,
         place: &EntryPlace,
         head: &DecodedHead<'_>,
@@ -251,7 +259,7 @@ impl DecodedLog {
 
     /// Returns the record that begins with the entry at an index, and the index after its last part. `None` if the entry
     /// is none of an exchange, or a later part.
-    pub(super) fn exchange_record(
+    pub(in crate::disclosure) fn exchange_record(
         &mut self,
         index: u64,
         entry: &Entry,
@@ -365,7 +373,7 @@ fn make_room<K, V>(cache: &mut HashMap<K, V>) {
 }
 
 /// Opens the new log in a folder; `None` if there is none.
-pub(super) fn open(folder: &Path) -> Result<Option<DecodedLog>, ReadError> {
+pub(in crate::disclosure) fn open(folder: &Path) -> Result<Option<DecodedLog>, ReadError> {
     let origin = crate::disclosure::storage::read_origin(folder)
         .map_err(|source| ReadError::Io { path: folder.to_owned(), source })?;
     match origin {

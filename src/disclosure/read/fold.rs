@@ -125,7 +125,7 @@ fn decision_in_former(folder: &Path, id: Ulid) -> Result<Option<FoldedExchange>,
 }
 
 /// An exchange, as far as its records have been read.
-pub(super) struct FoldedExchange {
+pub(in crate::disclosure) struct FoldedExchange {
     pub(super) decision: Ulid,
     head: LoggedHead,
     outcome: Option<String>,
@@ -169,7 +169,7 @@ impl FoldedExchange {
     }
 
     /// Adds a record to the exchange, which it may begin.
-    pub(super) fn collect(found: &mut Option<FoldedExchange>, mut record: ExchangeRecord) {
+    pub(in crate::disclosure) fn collect(found: &mut Option<FoldedExchange>, mut record: ExchangeRecord) {
         if let (None, Some(head)) = (&found, record.head.take()) {
             *found = Some(FoldedExchange::new(record.decision, head));
         }
@@ -223,12 +223,12 @@ impl FoldedExchange {
     }
 
     /// Ends an exchange whose process has died.
-    pub(super) fn aborted(mut self) -> FoldedExchange {
+    pub(in crate::disclosure) fn aborted(mut self) -> FoldedExchange {
         self.outcome.get_or_insert_with(|| "aborted".to_owned());
         self
     }
 
-    pub(super) fn into_json(self) -> Value {
+    pub(in crate::disclosure) fn into_json(self) -> Value {
         let FoldedExchange {
             decision,
             head,

@@ -9,15 +9,15 @@
 
 mod accounting;
 mod act;
-mod decoded_log;
+pub(in crate::disclosure) mod decoded_log;
 mod exchange_records;
 mod export;
-mod fold;
-mod former_records;
+pub(in crate::disclosure) mod fold;
+pub(in crate::disclosure) mod former_records;
 mod last_position;
 mod merge;
-mod model;
-mod source;
+pub(in crate::disclosure) mod model;
+pub(in crate::disclosure) mod source;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use ulid::Ulid;
 use crate::keys::Pseudonym;
 
 /// A record of a log.
-pub(super) enum LoggedRecord {
+pub(in crate::disclosure) enum LoggedRecord {
     /// A record of an exchange.
     Exchange(Box<ExchangeRecord>),
     /// A process has begun to write at this time.
@@ -16,66 +16,66 @@ pub(super) enum LoggedRecord {
 }
 
 /// A record of an exchange. Records of one decision follow each other in the log, others lie between them.
-pub(super) struct ExchangeRecord {
+pub(in crate::disclosure) struct ExchangeRecord {
     /// Time at which it was written.
-    pub(super) time: Timestamp,
-    pub(super) decision: Ulid,
+    pub(in crate::disclosure) time: Timestamp,
+    pub(in crate::disclosure) decision: Ulid,
     /// The day that determines the pseudonyms; `None` for that of the exchange's first record.
-    pub(super) day: Option<Arc<str>>,
+    pub(in crate::disclosure) day: Option<Arc<str>>,
     /// The circumstances, in the first record.
-    pub(super) head: Option<LoggedHead>,
-    pub(super) position: u64,
-    pub(super) stale: bool,
-    pub(super) disclosure: Option<LoggedDisclosure>,
+    pub(in crate::disclosure) head: Option<LoggedHead>,
+    pub(in crate::disclosure) position: u64,
+    pub(in crate::disclosure) stale: bool,
+    pub(in crate::disclosure) disclosure: Option<LoggedDisclosure>,
     /// The outcome, if nothing follows.
-    pub(super) end: Option<String>,
+    pub(in crate::disclosure) end: Option<String>,
     /// True for a correction. It takes back no disclosure.
-    pub(super) corrects: bool,
+    pub(in crate::disclosure) corrects: bool,
 }
 
 /// The circumstances of an exchange.
-pub(super) struct LoggedHead {
+pub(in crate::disclosure) struct LoggedHead {
     /// Start of the exchange.
-    pub(super) time: Timestamp,
-    pub(super) recipient: Arc<str>,
-    pub(super) actor: Option<Pseudonym>,
-    pub(super) purpose: Arc<str>,
-    pub(super) declared: Option<String>,
-    pub(super) case: Option<String>,
-    pub(super) route: Arc<str>,
-    pub(super) operation: Arc<str>,
-    pub(super) policy: Arc<str>,
-    pub(super) factors: LoggedFactors,
+    pub(in crate::disclosure) time: Timestamp,
+    pub(in crate::disclosure) recipient: Arc<str>,
+    pub(in crate::disclosure) actor: Option<Pseudonym>,
+    pub(in crate::disclosure) purpose: Arc<str>,
+    pub(in crate::disclosure) declared: Option<String>,
+    pub(in crate::disclosure) case: Option<String>,
+    pub(in crate::disclosure) route: Arc<str>,
+    pub(in crate::disclosure) operation: Arc<str>,
+    pub(in crate::disclosure) policy: Arc<str>,
+    pub(in crate::disclosure) factors: LoggedFactors,
     /// Absent in logs of version 0.1.0.
-    pub(super) gateway: Option<Arc<str>>,
+    pub(in crate::disclosure) gateway: Option<Arc<str>>,
 }
 
 /// The factors of a decision with the names of their verdicts.
-pub(super) type LoggedFactors = Arc<[(Arc<str>, Arc<str>)]>;
+pub(in crate::disclosure) type LoggedFactors = Arc<[(Arc<str>, Arc<str>)]>;
 
 /// The disclosures of an answer or a part of it.
 #[derive(Default)]
-pub(super) struct LoggedDisclosure {
-    pub(super) records: u64,
-    pub(super) withheld_records: u64,
+pub(in crate::disclosure) struct LoggedDisclosure {
+    pub(in crate::disclosure) records: u64,
+    pub(in crate::disclosure) withheld_records: u64,
     /// Each with the number of fields.
-    pub(super) categories: Vec<(Arc<LoggedRuling>, u64)>,
+    pub(in crate::disclosure) categories: Vec<(Arc<LoggedRuling>, u64)>,
     /// Those about whom something personal left.
-    pub(super) subjects: Vec<Pseudonym>,
+    pub(in crate::disclosure) subjects: Vec<Pseudonym>,
     /// Those about whom nothing personal left.
-    pub(super) withheld_subjects: Vec<Pseudonym>,
+    pub(in crate::disclosure) withheld_subjects: Vec<Pseudonym>,
 }
 
 /// A category with its form, basis, reason, rules and clauses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LoggedRuling {
-    pub(super) category: Arc<str>,
-    pub(super) form: Arc<str>,
-    pub(super) basis: Option<Arc<str>>,
-    pub(super) reason: Option<Arc<str>>,
-    pub(super) rules: Vec<Arc<str>>,
-    pub(super) clauses: Vec<Arc<str>>,
+pub(in crate::disclosure) struct LoggedRuling {
+    pub(in crate::disclosure) category: Arc<str>,
+    pub(in crate::disclosure) form: Arc<str>,
+    pub(in crate::disclosure) basis: Option<Arc<str>>,
+    pub(in crate::disclosure) reason: Option<Arc<str>>,
+    pub(in crate::disclosure) rules: Vec<Arc<str>>,
+    pub(in crate::disclosure) clauses: Vec<Arc<str>>,
 }
 
 /// Name in place of a category, for fields that no mapping classifies.
-pub(super) const UNCLASSIFIED: &str = "unclassified";
+pub(in crate::disclosure) const UNCLASSIFIED: &str = "unclassified";

@@ -19,6 +19,8 @@ pub struct LogSource {
     fingerprints: Fingerprints,
     pseudonyms: SubjectPseudonyms,
     keys: Keys,
+    /// The folder of its index, if there may be one.
+    index: Option<PathBuf>,
     /// True for the log of this gateway, which has no record before the gateway's first start.
     can_be_empty: bool,
 }
@@ -43,8 +45,20 @@ impl LogSource {
             fingerprints: keys.fingerprints(),
             pseudonyms: keys.subject_pseudonyms(),
             keys: keys.clone(),
+            index: None,
             can_be_empty: false,
         }
+    }
+
+    /// Sets the folder of the index with which people are found.
+    #[must_use]
+    pub fn with_index(self, folder: &Path) -> LogSource {
+        LogSource { index: Some(folder.to_owned()), ..self }
+    }
+
+    /// Returns the folder of the index, if there may be one.
+    pub fn index(&self) -> Option<&Path> {
+        self.index.as_deref()
     }
 
     /// Returns the folder of the log.

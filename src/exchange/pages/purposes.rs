@@ -9,12 +9,14 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use ulid::Ulid;
 
 use super::cache::PageKey;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
 use crate::disclosure::DisclosedCategory;
+use crate::disclosure::receipt::ReceiptState;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
@@ -22,6 +24,7 @@ use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
 const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
+const RECEIPT: &str = "/receipt";
 
 /// One of the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) enum Page {
     Purposes,
     /// One of its decisions, by id.
     Decision(String),
+    /// The proof that one of its decisions is on record.
+    Receipt(String),
 }
 
 impl Page {
@@ -38,8 +43,13 @@ impl Page {
         if path == PURPOSES {
             return Some(Page::Purposes);
         }
-        let id = path.strip_prefix(DECISIONS).filter(|id| !id.is_empty() && !id.contains('/'))?;
-        Some(Page::Decision(id.to_owned()))
+        let decision = path.strip_prefix(DECISIONS)?;
+        let (id, is_receipt) = match decision.strip_suffix(RECEIPT) {
+            Some(id) => (id, true),
+            None => (decision, false),
+        };
+        let id = Some(id).filter(|id| !id.is_empty() && !id.contains('/'))?.to_owned();
+        Some(if is_receipt { Page::Receipt(id) } else { Page::Decision(id) })
     }
 }
 
@@ -168,22 +178,54 @@ pub(crate) async fn decision_page(
     id: String,
 ) -> Result<Value, Refusal> {
     let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    let found = shared.logged_decision(id).await.map_err(|error| {
-        static UNREADABLE: LogLimit = LogLimit::new();
-        if let Some(count) = UNREADABLE.admit() {
-            tracing::warn!(
-                count,
-                error = &error as &dyn std::error::Error,
-                "a disclosure log cannot be read: a decision was not found"
-            );
-        }
-        Refusal::AuditUnavailable
-    })?;
-    let record = found.filter(|record| record.get("recipient") == Some(&json!(&*recipient.name)));
-    let record = record.ok_or(Refusal::NotFound)?;
+    let record = own_decision(shared, recipient, id).await?.ok_or(Refusal::NotFound)?;
     let route = record.get("route").and_then(Value::as_str);
     let route = route.and_then(|name| snapshot.routes.iter().find(|route| *route.name == *name));
     Ok(decision_json(&record, recipient.report, route, &snapshot.words()))
+}
+
+/// Returns the record of one of the recipient's own decisions; `None` if no log has the decision.
+async fn own_decision(
+    shared: &SharedState,
+    recipient: &Recipient,
+    id: String,
+) -> Result<Option<Value>, Refusal> {
+    let found = shared.logged_decision(id).await.map_err(|error| log_unreadable(&error))?;
+    match found {
+        Some(record) if record.get("recipient") != Some(&json!(&*recipient.name)) => Err(Refusal::NotFound),
+        found => Ok(found),
+    }
+}
+
+fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    static UNREADABLE: LogLimit = LogLimit::new();
+    if let Some(count) = UNREADABLE.admit() {
+        tracing::warn!(count, error, "a disclosure log cannot be read: a decision was not found");
+    }
+    Refusal::AuditUnavailable
+}
+
+/// Returns the proof that one of the recipient's own decisions is on record.
+///
+/// # Errors
+/// As [`decision_page`]; [`Refusal::ReceiptPending`] before the next checkpoint; [`Refusal::DecisionPruned`] if the log no
+/// longer holds the day of the decision, whoever's it was.
+pub(crate) async fn receipt_page(
+    shared: &SharedState,
+    recipient: &Recipient,
+    id: String,
+) -> Result<Bytes, Refusal> {
+    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let decision = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
+    let is_own = own_decision(shared, recipient, id).await?.is_some();
+    match shared.receipt(decision).await.map_err(|error| log_unreadable(&error))? {
+        ReceiptState::Proven(receipt) if is_own => {
+            serde_json::to_vec(&receipt).map(Bytes::from).map_err(|_| Refusal::AuditUnavailable)
+        }
+        ReceiptState::Pending if is_own => Err(Refusal::ReceiptPending),
+        ReceiptState::Pruned => Err(Refusal::DecisionPruned),
+        ReceiptState::Proven(_) | ReceiptState::Pending | ReceiptState::Unknown => Err(Refusal::NotFound),
+    }
 }
 
 fn decision_json(

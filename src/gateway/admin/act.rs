@@ -38,6 +38,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PendingAct {
 pub(super) enum ActObject<'a> {
     Person(&'a SubjectId),
     Decision(&'a str),
+    /// A list of decisions. The records have pseudonyms only.
+    Decisions,
 }
 
 impl AdminApi {
@@ -62,6 +64,7 @@ impl AdminApi {
             }
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
+            ActObject::Decisions => (None, None),
         };
         let act = ActRecord {
             act: Ulid::generate(),

@@ -2,14 +2,128 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::Value;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ulid::Ulid;
+use utoipa::IntoParams;
 
 use super::AdminApi;
 use super::act::{ActObject, PendingAct};
 use super::openapi::PositionHeader;
-use super::openapi::problems::DecisionProblems;
-use super::problem::AdminProblem;
+use super::openapi::problems::{DecisionListProblems, DecisionProblems, ReceiptProblems};
+use super::problem::{AdminCode, AdminProblem};
 use super::request::{DecisionPath, PathText, QueryOf, ReasonQuery};
+use crate::disclosure::questions::{Cursor, MAX_ANSWER, MAX_CURSOR, Question};
+use crate::disclosure::receipt::{Receipt, ReceiptState};
+
+/// Default number of decisions of an answer.
+const DECISIONS: usize = 50;
+
+/// The query of the list of decisions. Each member that is present narrows the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionsQuery {
+    /// Configured name of the recipient.
+    #[param(nullable = false)]
+    recipient: Option<String>,
+    /// The accepted purpose.
+    #[param(nullable = false)]
+    purpose: Option<String>,
+    /// Configured name of the route.
+    #[param(nullable = false)]
+    route: Option<String>,
+    /// The outcome: `released`, `aborted` or `refused:CODE`.
+    #[param(nullable = false)]
+    outcome: Option<String>,
+    /// The case that the request cited.
+    #[param(nullable = false)]
+    case: Option<String>,
+    /// Only exchanges that began at this time or later.
+    #[param(value_type = Option<String>, format = DateTime, nullable = false)]
+    since: Option<Timestamp>,
+    /// Maximum number of decisions.
+    #[param(minimum = 1, maximum = 500, nullable = false)]
+    limit: Option<usize>,
+    /// The `cursor` of the answer before.
+    #[param(max_length = 4096, nullable = false)]
+    cursor: Option<String>,
+    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    reason: Option<String>,
+}
+
+/// Lists decisions, newest first.
+///
+/// An answer can end before `limit`, when much had to be read for it; it goes on at its cursor. A cursor stays valid while
+/// the log grows.
+#[utoipa::path(
+    get, path = "/v1/decisions", operation_id = "listDecisions", tag = "decisions",
+    params(DecisionsQuery, PositionHeader),
+    responses((status = 200, description = "The decisions.", body = ref("#/components/schemas/Decisions")), DecisionListProblems)
+)]
+pub(super) async fn decisions(
+    State(admin): State<AdminApi>,
+    act: PendingAct,
+    QueryOf(query): QueryOf<DecisionsQuery>,
+) -> Result<Json<Value>, AdminProblem> {
+    let DecisionsQuery { recipient, purpose, route, outcome, case, since, limit, cursor, reason } = query;
+    let limit = limit.unwrap_or(DECISIONS);
+    if !(1..=MAX_ANSWER).contains(&limit) {
+        return Err(AdminProblem::malformed(format!("`limit` is from 1 to {MAX_ANSWER}")));
+    }
+    let cursor = match cursor.as_deref() {
+        None => Cursor::default(),
+        Some(text) => Cursor::parse(text)
+            .filter(|_| text.len() <= MAX_CURSOR)
+            .ok_or_else(|| AdminProblem::malformed("`cursor` is none that this resource has returned"))?,
+    };
+    admin.record_act(&act, ActObject::Decisions, reason.as_deref()).await?;
+    let question = Question { recipient, purpose, route, case, outcome, decision: None, since, until: None };
+    let answer = admin.shared.ask_logs(question, cursor, limit).await;
+    let answer = answer.map_err(|error| AdminProblem::log_unreadable(&error))?;
+    Ok(Json(json!({
+        "decisions": answer.exchanges,
+        "cursor": answer.next.map(|cursor| cursor.text()),
+        "complete": answer.logs.iter().all(|log| log.fault.is_none()),
+        "logs": answer.logs,
+    })))
+}
+
+/// Returns the proof that a decision is on record.
+///
+/// It has the leaves of the decision's entries and of the entries to which they refer, their inclusion proofs (RFC 6962),
+/// and the signed checkpoint. It shows no detail. `purposegate audit key` prints the key that verifies the checkpoint.
+#[utoipa::path(
+    get, path = "/v1/decisions/{id}/receipt", operation_id = "getReceipt", tag = "decisions",
+    params(DecisionPath, ReasonQuery, PositionHeader),
+    responses((status = 200, description = "The receipt.", body = ref("#/components/schemas/Receipt")), ReceiptProblems)
+)]
+pub(super) async fn receipt(
+    State(admin): State<AdminApi>,
+    act: PendingAct,
+    PathText(id): PathText,
+    QueryOf(query): QueryOf<ReasonQuery>,
+) -> Result<Json<Receipt>, AdminProblem> {
+    admin.record_act(&act, ActObject::Decision(&id), query.reason.as_deref()).await?;
+    let decision = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
+    let state = admin.shared.receipt(decision).await;
+    match state.map_err(|error| AdminProblem::log_unreadable(&error))? {
+        ReceiptState::Proven(receipt) => Ok(Json(*receipt)),
+        ReceiptState::Pending => Err(AdminProblem::receipt_pending()),
+        ReceiptState::Pruned => Err(AdminProblem::new(
+            AdminCode::DecisionPruned,
+            "the log no longer holds the day of this decision",
+        )),
+        ReceiptState::Unknown => Err(AdminProblem::not_found()),
+    }
+}
 
 /// Returns the record of one decision, with its factors.
 #[utoipa::path(

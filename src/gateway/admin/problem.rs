@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::config::AdminRole;
-use crate::disclosure::ReadError;
 use crate::ledger::{self, AppendError};
 
 /// The reason why the admin API does not serve a request, as a stable code.
@@ -17,6 +16,7 @@ pub(super) enum AdminCode {
     BodyTooLarge,
     CredentialInvalid,
     CredentialMissing,
+    DecisionPruned,
     EventConflict,
     EventMalformed,
     IdempotencyKeyReused,
@@ -26,6 +26,7 @@ pub(super) enum AdminCode {
     MetricsUnavailable,
     NotFound,
     ReasonMissing,
+    ReceiptPending,
     ReportUnavailable,
     RequestForeign,
     RequestMalformed,
@@ -42,6 +43,7 @@ impl AdminCode {
             AdminCode::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),
             AdminCode::CredentialInvalid => ("credential-invalid", StatusCode::UNAUTHORIZED),
             AdminCode::CredentialMissing => ("credential-missing", StatusCode::UNAUTHORIZED),
+            AdminCode::DecisionPruned => ("decision-pruned", StatusCode::GONE),
             AdminCode::EventConflict => ("event-conflict", StatusCode::CONFLICT),
             AdminCode::EventMalformed => ("event-malformed", StatusCode::BAD_REQUEST),
             AdminCode::IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::CONFLICT),
@@ -51,6 +53,7 @@ impl AdminCode {
             AdminCode::MetricsUnavailable => ("metrics-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
             AdminCode::NotFound => ("not-found", StatusCode::NOT_FOUND),
             AdminCode::ReasonMissing => ("reason-missing", StatusCode::BAD_REQUEST),
+            AdminCode::ReceiptPending => ("receipt-pending", StatusCode::NOT_FOUND),
             AdminCode::ReportUnavailable => ("report-unavailable", StatusCode::INTERNAL_SERVER_ERROR),
             AdminCode::RequestForeign => ("request-foreign", StatusCode::FORBIDDEN),
             AdminCode::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST),
@@ -120,10 +123,17 @@ impl AdminProblem {
     }
 
     /// Names the file: with several logs, an operator has to know which one cannot be read.
-    pub(super) fn log_unreadable(error: &ReadError) -> AdminProblem {
-        tracing::warn!(error = error as &dyn std::error::Error, "a disclosure log cannot be read");
+    pub(super) fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> AdminProblem {
+        tracing::warn!(error, "a disclosure log cannot be read");
         let detail = format!("a disclosure log cannot be read: {error}");
         AdminProblem::new(AdminCode::AuditUnavailable, detail)
+    }
+
+    /// Answers before the checkpoint that covers a decision: there is one every second.
+    pub(super) fn receipt_pending() -> AdminProblem {
+        let header = Some((RETRY_AFTER, HeaderValue::from(1)));
+        let detail = "no checkpoint covers the decision yet";
+        AdminProblem { header, ..AdminProblem::new(AdminCode::ReceiptPending, detail) }
     }
 
     pub(super) fn ledger_stale() -> AdminProblem {

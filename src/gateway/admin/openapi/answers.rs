@@ -354,6 +354,19 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
         ("DisclosureAccounting", disclosure_accounting()),
         ("LogExtent", log_extent()),
         (
+            "Decisions",
+            object(
+                "Decisions, newest first.",
+                vec![
+                    ("decisions", list(&reference("Decision"))),
+                    ("cursor", text_or_null("The place at which the list goes on; null at its end.")),
+                    ("complete", flag("False if a log could not be read: decisions may be missing.")),
+                    ("logs", list(&reference("LogExtent"))),
+                ],
+            ),
+        ),
+        ("Receipt", receipt()),
+        (
             "Disclosure",
             object(
                 "An exchange that disclosed something about the person.",
@@ -386,6 +399,28 @@ fn disclosure_list() -> Vec<(&'static str, Value)> {
         ("logs", list(&reference("LogExtent"))),
         ("disclosures", list(&reference("Disclosure"))),
     ]
+}
+
+fn receipt() -> Value {
+    let entry = object(
+        "An entry of the log, with the proof that it is in the tree of the checkpoint.",
+        vec![
+            ("index", count("Index of the entry.")),
+            ("leaf", text("The leaf (deterministic CBOR), in base64.")),
+            ("proof", texts("Hashes of the inclusion proof, from the leaf to the root, in base64.")),
+            ("head", json!({ "type": "object", "description": "The head that the leaf encodes." })),
+        ],
+    );
+    object(
+        "Proof that a decision is on record.",
+        vec![
+            ("decision", text("Id of the decision, a ULID.")),
+            ("origin", text("Origin of the log.")),
+            ("checkpoint", text("The checkpoint, a signed note (C2SP tlog-checkpoint).")),
+            ("entries", list(&entry)),
+            ("references", list(&entry)),
+        ],
+    )
 }
 
 fn log_extent() -> Value {
@@ -482,6 +517,7 @@ fn decision() -> Value {
                 "gateway",
                 text_or_null("Name of the gateway that wrote the record; null in records of version 0.1.0."),
             ),
+            ("mode", words("The mode in which the exchange was decided.", &["enforce", "observe"])),
             (
                 "stale?",
                 json!({ "const": true, "description": "Something was released while the ledger was stale." }),

@@ -57,6 +57,10 @@ problems! {
     LogProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable, ReportUnavailable;
     /// Problems of operations that read one record of the disclosure log.
     DecisionProblems: NotFound, LedgerStale, ReasonMissing, AuditUnavailable;
+    /// Problems of the list of decisions.
+    DecisionListProblems: LedgerStale, ReasonMissing, AuditUnavailable;
+    /// Problems of receipts.
+    ReceiptProblems: NotFound, ReceiptPending, DecisionPruned, LedgerStale, ReasonMissing, AuditUnavailable;
     /// Problems of operations that record an event.
     EventProblems: EventMalformed, NotFound, EventConflict, IdempotencyKeyReused, BodyTooLarge, RequestTimeout, LedgerStale,
         LedgerUnavailable;

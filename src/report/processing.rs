@@ -1,0 +1,336 @@
+//! Compares the record of processing activities (GDPR Art. 30) with what the disclosure logs observed, to find purposes that
+//! creep: what is declared and not done, and what is done beyond what is declared.
+//!
+//! It names recipients, purposes and categories, and counts people. It decides nothing: each line is a question for the
+//! controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::decision::{AdmissionRequest, Decisions, LegalReference, RecipientFacts};
+use crate::disclosure::observation::{ObservedDay, ObservedExchanges, PeopleCounter};
+use crate::disclosure::questions::LogExtent;
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+
+/// Number of days before a day with whose median the day is compared.
+pub const MEDIAN_DAYS: i64 = 28;
+
+/// Minimum number of those days on which the recipient read somebody. With fewer there is no habit to compare with.
+const MIN_MEDIAN_DAYS: usize = 7;
+
+/// Multiple of the median above which a day is reported.
+const ENUMERATION_FACTOR: u64 = 3;
+
+/// Growth is reported from this factor on.
+const GROWTH_FACTOR: u64 = 2;
+
+/// Growth is reported from this number of exchanges on.
+const MIN_GROWN: u64 = 100;
+
+/// Codes of refusals of requests that go beyond the recipient's registration.
+const BEYOND_REGISTRATION: [&str; 4] =
+    ["legal-reference-missing", "no-rule-permits", "purpose-not-permitted", "query-on-withheld-field"];
+
+/// A period of whole days (UTC), the first and the last one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObservedPeriod {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+}
+
+impl ObservedPeriod {
+    /// Returns the first day that the comparison needs: those of the period before, and those of the medians.
+    pub fn first_needed(&self) -> Date {
+        let before = self.from.saturating_sub(self.days().days());
+        before.min(self.from.saturating_sub(MEDIAN_DAYS.days()))
+    }
+
+    fn days(&self) -> i64 {
+        self.to.duration_since(self.from).as_hours() / 24 + 1
+    }
+
+    fn contains(&self, day: Date) -> bool {
+        (self.from..=self.to).contains(&day)
+    }
+
+    /// Returns the period of the same length before this one.
+    fn before(&self) -> ObservedPeriod {
+        let days = self.days().days();
+        ObservedPeriod { from: self.from.saturating_sub(days), to: self.to.saturating_sub(days) }
+    }
+}
+
+/// The declared processing.
+#[derive(Clone, Copy)]
+pub struct DeclaredProcessing<'d> {
+    /// The packs that are in force.
+    pub packs: &'d [Arc<Decisions>],
+    /// The registered recipients.
+    pub recipients: &'d [Arc<RecipientFacts>],
+    /// The region from which the gateway exports.
+    pub exporter_region: &'d Arc<str>,
+}
+
+impl std::fmt::Debug for DeclaredProcessing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeclaredProcessing")
+    }
+}
+
+/// The comparison.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessingComparison {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+    /// False if a log could not be read, or does not go back to the first day.
+    pub complete: bool,
+    /// The logs that were read.
+    pub logs: Vec<LogExtent>,
+    /// Purposes of the record of processing that nobody used.
+    pub unused_purposes: Vec<String>,
+    /// Recipients whose requests went beyond their registration.
+    pub beyond_registration: Vec<RefusedRequests>,
+    /// Categories that a recipient may receive for a purpose for which it asked, and did not receive.
+    pub untaken_categories: Vec<UntakenCategories>,
+    /// Exchanges that became more frequent than in the period before.
+    pub growth: Vec<GrownExchanges>,
+    /// Days on which a recipient read about far more people than it used to.
+    pub enumeration: Vec<EnumeratedPeople>,
+}
+
+/// Requests of a recipient that were refused with one code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedRequests {
+    /// The recipient's configured name.
+    pub recipient: String,
+    /// The problem code.
+    pub code: String,
+    /// The number of requests.
+    pub requests: u64,
+    /// Purposes that the requests declared.
+    pub declared: BTreeSet<String>,
+}
+
+/// Categories that a recipient did not receive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UntakenCategories {
+    /// The recipient's configured name.
+    pub recipient: String,
+    /// The purpose.
+    pub purpose: String,
+    /// The categories.
+    pub categories: Vec<String>,
+}
+
+/// Exchanges of a recipient for a purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GrownExchanges {
+    /// The recipient's configured name.
+    pub recipient: String,
+    /// The purpose.
+    pub purpose: String,
+    /// The number of exchanges in the period before.
+    pub before: u64,
+    /// The number of exchanges in the period.
+    pub exchanges: u64,
+}
+
+/// A day on which a recipient read about far more people than it used to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnumeratedPeople {
+    /// The recipient's configured name.
+    pub recipient: String,
+    /// The day.
+    pub day: Date,
+    /// The number of people.
+    pub people: u64,
+    /// The median of the days before on which it read somebody.
+    pub median: u64,
+}
+
+/// The days of several logs. The logs have different pseudonyms only under different keys; people whom a recipient read
+/// through two gateways count once under the same keys.
+pub type ObservedDays = BTreeMap<Date, ObservedDay>;
+
+/// Adds the days of one log to those of others.
+pub fn add_days(all: &mut ObservedDays, days: ObservedDays) {
+    for (date, ObservedDay { exchanges, people }) in days {
+        let day = all.entry(date).or_default();
+        for (parties, more) in exchanges {
+            day.exchanges.entry(parties).or_default().add(&more);
+        }
+        for (recipient, counter) in people {
+            day.people.entry(recipient).or_default().merge(&counter);
+        }
+    }
+}
+
+/// Compares the declared processing with the days that were observed.
+pub fn compare(
+    declared: &DeclaredProcessing<'_>,
+    days: &ObservedDays,
+    period: ObservedPeriod,
+    logs: Vec<LogExtent>,
+) -> ProcessingComparison {
+    let reaches_back =
+        |log: &LogExtent| log.fault.is_none() && log.since.is_some_and(|day| day <= period.from);
+    let complete = !logs.is_empty() && logs.iter().all(reaches_back);
+    let observed = sum(days, period);
+    ProcessingComparison {
+        from: period.from,
+        to: period.to,
+        complete,
+        logs,
+        unused_purposes: unused_purposes(declared, &observed),
+        beyond_registration: beyond_registration(&observed),
+        untaken_categories: untaken_categories(declared, &observed),
+        growth: growth(&sum(days, period.before()), &observed),
+        enumeration: enumeration(days, period),
+    }
+}
+
+/// The exchanges of a period by recipient and purpose.
+type SummedExchanges = BTreeMap<(Arc<str>, Arc<str>), ObservedExchanges>;
+
+fn sum(days: &ObservedDays, period: ObservedPeriod) -> SummedExchanges {
+    let mut summed = SummedExchanges::new();
+    for day in days.iter().filter(|(date, _)| period.contains(**date)).map(|(_, day)| day) {
+        for (parties, exchanges) in &day.exchanges {
+            summed.entry(parties.clone()).or_default().add(exchanges);
+        }
+    }
+    summed
+}
+
+fn unused_purposes(declared: &DeclaredProcessing<'_>, observed: &SummedExchanges) -> Vec<String> {
+    let mut unused = BTreeSet::new();
+    for decisions in declared.packs {
+        let tree = decisions.pack().vocabulary().purposes();
+        for activity in &decisions.pack().manifest().processing {
+            let is_within = |name: &str| {
+                let ids = tree.find(name).zip(tree.find(&activity.purpose));
+                ids.is_some_and(|(used, outer)| tree.within(used, outer))
+            };
+            let mut used = observed.iter().filter(|(_, exchanges)| exchanges.exchanges > 0);
+            if !used.any(|((_, purpose), _)| is_within(purpose)) {
+                unused.insert(activity.purpose.clone());
+            }
+        }
+    }
+    unused.into_iter().collect()
+}
+
+fn beyond_registration(observed: &SummedExchanges) -> Vec<RefusedRequests> {
+    let mut refused: BTreeMap<(String, String), RefusedRequests> = BTreeMap::new();
+    for ((recipient, _), exchanges) in observed.iter().filter(|((recipient, _), _)| !recipient.is_empty()) {
+        for (code, requests) in &exchanges.refused {
+            if !BEYOND_REGISTRATION.contains(&&**code) {
+                continue;
+            }
+            let key = (recipient.to_string(), code.clone());
+            let line = refused.entry(key).or_insert_with(|| RefusedRequests {
+                recipient: recipient.to_string(),
+                code: code.clone(),
+                requests: 0,
+                declared: BTreeSet::new(),
+            });
+            line.requests += requests;
+            line.declared.extend(exchanges.declared.iter().cloned());
+        }
+    }
+    refused.into_values().collect()
+}
+
+fn untaken_categories(
+    declared: &DeclaredProcessing<'_>,
+    observed: &SummedExchanges,
+) -> Vec<UntakenCategories> {
+    let mut untaken = Vec::new();
+    for ((recipient, purpose), exchanges) in observed {
+        let facts = declared.recipients.iter().find(|facts| *facts.name == **recipient);
+        let Some(facts) = facts.filter(|_| exchanges.exchanges > 0) else { continue };
+        let mut granted = BTreeSet::new();
+        for decisions in declared.packs {
+            granted.extend(granted_categories(declared, decisions, facts, purpose));
+        }
+        let categories: Vec<String> =
+            granted.into_iter().filter(|name| !exchanges.categories.contains_key(name)).collect();
+        if !categories.is_empty() {
+            let (recipient, purpose) = (recipient.to_string(), purpose.to_string());
+            untaken.push(UntakenCategories { recipient, purpose, categories });
+        }
+    }
+    untaken
+}
+
+/// Returns the categories of people's data that a recipient may receive for a purpose, in some form, whatever is known about
+/// the person.
+fn granted_categories(
+    declared: &DeclaredProcessing<'_>,
+    decisions: &Decisions,
+    facts: &Arc<RecipientFacts>,
+    purpose: &str,
+) -> Vec<String> {
+    let words: &Vocabulary = decisions.pack().vocabulary();
+    let purpose: Option<PurposeId> = words.purposes().find(purpose);
+    let request = purpose.map(|purpose| AdmissionRequest {
+        recipient: Arc::clone(facts),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: Arc::clone(declared.exporter_region),
+        upstream_backup: false,
+        legal_reference: LegalReference::None,
+    });
+    let Some(best) = request.as_ref().and_then(|request| decisions.best_forms(request).ok()) else {
+        return Vec::new();
+    };
+    let tree = words.categories();
+    let granted = |category: &CategoryId| words.has_owner(*category) && best(*category) != Form::Removed;
+    tree.ids().filter(granted).map(|category| tree.name(category).to_owned()).collect()
+}
+
+fn growth(before: &SummedExchanges, observed: &SummedExchanges) -> Vec<GrownExchanges> {
+    let line = |(parties, exchanges): (&(Arc<str>, Arc<str>), &ObservedExchanges)| {
+        let (recipient, purpose) = parties;
+        let earlier = before.get(parties).map_or(0, |exchanges| exchanges.exchanges);
+        let has_grown = exchanges.exchanges >= MIN_GROWN
+            && exchanges.exchanges >= earlier.saturating_mul(GROWTH_FACTOR)
+            && earlier > 0;
+        has_grown.then(|| GrownExchanges {
+            recipient: recipient.to_string(),
+            purpose: purpose.to_string(),
+            before: earlier,
+            exchanges: exchanges.exchanges,
+        })
+    };
+    observed.iter().filter_map(line).collect()
+}
+
+fn enumeration(days: &ObservedDays, period: ObservedPeriod) -> Vec<EnumeratedPeople> {
+    let mut found = Vec::new();
+    for (date, day) in days.iter().filter(|(date, _)| period.contains(**date)) {
+        let first = date.saturating_sub(MEDIAN_DAYS.days());
+        for (recipient, people) in &day.people {
+            let past = days.range(first..*date).filter_map(|(_, day)| day.people.get(recipient));
+            let mut past: Vec<u64> = past.map(PeopleCounter::count).filter(|people| *people > 0).collect();
+            if past.len() < MIN_MEDIAN_DAYS {
+                continue;
+            }
+            past.sort_unstable();
+            let median = past.get(past.len() / 2).copied().unwrap_or_default();
+            let people = people.count();
+            if people > median.saturating_mul(ENUMERATION_FACTOR) {
+                found.push(EnumeratedPeople { recipient: recipient.to_string(), day: *date, people, median });
+            }
+        }
+    }
+    found
+}
