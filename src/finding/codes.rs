@@ -93,6 +93,7 @@ pub const ERRORS: &[&str] = &[
     "no-scenario",
     "no-such-file",
     "not-toml",
+    "other-log-origin",
     "pack-not-in-force",
     "pack-too-large",
     "packs-differ-in-words",

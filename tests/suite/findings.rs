@@ -561,6 +561,19 @@ fn findings_in_an_included_file_name_it() {
 }
 
 #[test]
+fn a_log_of_another_origin_is_a_finding() {
+    let policy = pack("one-partner-360").display().to_string();
+    let audit = "[audit]\norigin = \"gateway-1/a\"\ndirectory = \"log\"\n";
+    let text = format!("policy = {policy:?}\n{SOUND}{ROUTE}{FIELDS}{audit}");
+    for (found, codes_expected) in [("gateway-1/a", &[][..]), ("gateway-1/b", &["other-log-origin"])] {
+        let origin = format!("{found}\n");
+        let folder = folder(&[("purposegate.toml", &text), ("log/origin", &origin)]);
+        let (_, findings) = config::load(&folder.path().join("purposegate.toml"));
+        assert_eq!(codes(&findings), codes_expected, "{}", rendered(&findings, folder.path()));
+    }
+}
+
+#[test]
 fn certificate_files_of_a_listener_are_checked() {
     let folder = folder(&[("purposegate.toml", ""), ("empty.pem", "hello")]);
     let certificates = folder.path().join("certs");

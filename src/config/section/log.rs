@@ -99,7 +99,7 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     let words = [("changes", IntentPolicy::Changes), ("always", IntentPolicy::Always)];
     audit.intents = fields.choice("intents", &words).unwrap_or(audit.intents);
     let document = fields.document();
-    audit.origin = fields.text("origin").map(|origin| origin_of(document, &origin));
+    audit.origin = fields.text("origin").map(|origin| origin_of(document, &origin, &audit.directory));
     audit.index = match fields.text("index") {
         Some(index) => index_folder(part, &index, &audit.directory),
         None => default_index(&audit.directory),
@@ -144,12 +144,20 @@ fn index_folder(part: &Part<'_>, index: &At<&str>, directory: &Path) -> PathBuf 
     path
 }
 
-fn origin_of(document: &Document<'_>, origin: &At<&str>) -> String {
+/// Reads `origin`. A log keeps the one with which it was made.
+fn origin_of(document: &Document<'_>, origin: &At<&str>, directory: &Path) -> String {
     if !disclosure::is_origin(origin.value) {
         let finding = Finding::error("bad-log-origin", "this is not the origin of a log");
         let hint = "1 to 255 characters without spaces and `+`, for example `gateway-1.example.org/disclosures`; \
                     without `origin` a log gets one of its own";
         document.find(finding.label("names the log and its key").hint(hint), origin.at.clone());
+    } else if let Ok(Some(found)) = disclosure::storage::read_origin(directory)
+        && found != origin.value
+    {
+        let words = format!("the log in {} has the origin {found}", directory.display());
+        let hint = format!("leave `origin = \"{found}\"` to go on with this log, or name another directory");
+        let finding = Finding::error("other-log-origin", words).label("another one").hint(hint);
+        document.find(finding, origin.at.clone());
     }
     origin.value.to_owned()
 }

@@ -82,6 +82,12 @@ url = "sqlite:/var/lib/purposegate/ledger.db"
 directory = "/var/lib/purposegate/audit"
 durability = {{ toJson .Values.audit.durability }}
 retention = {{ toJson .Values.audit.retention }}
+intents = {{ toJson .Values.audit.intents }}
+checkpoints = [
+{{- range $sink := .Values.audit.checkpoints }}
+  { {{ range $at, $key := keys $sink | sortAlpha }}{{ if $at }}, {{ end }}{{ $key }} = {{ toJson (get $sink $key) }}{{ end }} },
+{{- end }}
+]
 
 [keys]
 file = "/etc/purposegate/keys/keys"
