@@ -40,17 +40,47 @@ pub(super) struct Index {
 struct IndexedPerson {
     /// The number of the state.
     state: u32,
-    /// Zeros if there is no secret: an `Option` would make each entry longer.
+    /// [`IndexedPerson::NOT_MADE`], [`IndexedPerson::DELETED`] or the secret: an enum would make each entry longer.
     log_secret: [u8; 16],
 }
 
+/// What the ledger has of a person's log secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretInForce {
+    /// No event about the person is durable, so that none was made. The disclosure log names the person as unknown.
+    NotMade,
+    /// It was deleted.
+    Deleted,
+    /// The secret.
+    Stored(LogSecret),
+}
+
+impl From<Option<LogSecret>> for SecretInForce {
+    /// The secret of a person about whom an event is durable.
+    fn from(secret: Option<LogSecret>) -> SecretInForce {
+        secret.map_or(SecretInForce::Deleted, SecretInForce::Stored)
+    }
+}
+
 impl IndexedPerson {
-    fn new(state: u32, log_secret: Option<LogSecret>) -> IndexedPerson {
-        IndexedPerson { state, log_secret: log_secret.map_or([0; 16], |secret| *secret.bytes()) }
+    const NOT_MADE: [u8; 16] = [0xff; 16];
+    const DELETED: [u8; 16] = [0; 16];
+
+    fn new(state: u32, log_secret: SecretInForce) -> IndexedPerson {
+        let log_secret = match log_secret {
+            SecretInForce::NotMade => IndexedPerson::NOT_MADE,
+            SecretInForce::Deleted => IndexedPerson::DELETED,
+            SecretInForce::Stored(secret) => *secret.bytes(),
+        };
+        IndexedPerson { state, log_secret }
     }
 
-    fn log_secret(&self) -> Option<LogSecret> {
-        (self.log_secret != [0; 16]).then(|| LogSecret::from_bytes(self.log_secret))
+    fn log_secret(&self) -> SecretInForce {
+        match self.log_secret {
+            IndexedPerson::NOT_MADE => SecretInForce::NotMade,
+            IndexedPerson::DELETED => SecretInForce::Deleted,
+            secret => SecretInForce::Stored(LogSecret::from_bytes(secret)),
+        }
     }
 }
 
@@ -76,12 +106,14 @@ impl Index {
         self.states.read().unwrap_or_else(PoisonError::into_inner).get(person.state)
     }
 
-    /// Returns the log secret of a person: `None` if the ledger has no events about the person, and `Some(None)` if the
-    /// secret was deleted.
-    pub(super) fn log_secret(&self, fingerprint: Fingerprint) -> Option<Option<LogSecret>> {
+    /// Returns the log secret of a person.
+    pub(super) fn log_secret(&self, fingerprint: Fingerprint) -> SecretInForce {
         match self.subjects.get(&fingerprint) {
-            Some(person) => Some(person.log_secret()),
-            None => self.requesters.get(&fingerprint).map(|secret| Some(*secret)),
+            Some(person) => person.log_secret(),
+            None => {
+                let requester = self.requesters.get(&fingerprint);
+                requester.map_or(SecretInForce::NotMade, |secret| SecretInForce::Stored(*secret))
+            }
         }
     }
 
@@ -102,14 +134,16 @@ impl Index {
         entity: &Entity,
         fingerprint: Fingerprint,
         in_force: EntityState,
-        log_secret: Option<LogSecret>,
+        log_secret: SecretInForce,
     ) -> bool {
         match (entity, in_force) {
             (Entity::Subject(person), EntityState::Subject { known, requests, erased_since }) => {
                 self.put_requests(person, requests);
                 self.put_erased(person, erased_since);
                 match (&known, log_secret) {
-                    (None, Some(secret)) => drop(self.requesters.insert(fingerprint, secret)),
+                    (None, SecretInForce::Stored(secret)) => {
+                        drop(self.requesters.insert(fingerprint, secret))
+                    }
                     _ => drop(self.requesters.remove(&fingerprint)),
                 }
                 match known {
@@ -128,7 +162,7 @@ impl Index {
     }
 
     /// Puts the state of a person in force. Returns true if it changed. Must not be called concurrently.
-    fn put_subject(&self, fingerprint: Fingerprint, subject: Subject, log_secret: Option<LogSecret>) -> bool {
+    fn put_subject(&self, fingerprint: Fingerprint, subject: Subject, log_secret: SecretInForce) -> bool {
         let number = self.states_mut(|states| states.share(subject));
         let person = IndexedPerson::new(number, log_secret);
         let before = match self.subjects.entry(fingerprint) {
@@ -157,7 +191,7 @@ impl Index {
         let (in_force, is_new) = match self.subjects.entry(fingerprint) {
             Entry::Occupied(entry) => (self.state(entry.get().state), false),
             Entry::Vacant(entry) => {
-                let entry = entry.insert(IndexedPerson::new(number, log_secret));
+                let entry = entry.insert(IndexedPerson::new(number, log_secret.into()));
                 (self.state(entry.state), true)
             }
         };
@@ -391,15 +425,15 @@ mod tests {
         let people: Vec<_> = (0..100).map(|n| fingerprints.recipient(&n.to_string())).collect();
         assert!(index.subject(people[0]).is_none());
         for person in &people {
-            assert!(index.put_subject(*person, minor(false), None));
-            assert!(!index.put_subject(*person, minor(false), None), "nothing changes");
+            assert!(index.put_subject(*person, minor(false), SecretInForce::NotMade));
+            assert!(!index.put_subject(*person, minor(false), SecretInForce::NotMade), "nothing changes");
         }
         assert_eq!((index.subject_count(), index.state_count()), (100, 1));
-        assert!(index.put_subject(people[3], minor(true), None));
+        assert!(index.put_subject(people[3], minor(true), SecretInForce::NotMade));
         assert!(index.subject(people[3]).unwrap().minor && !index.subject(people[4]).unwrap().minor);
         assert_eq!(index.state_count(), 2);
         let erased = Subject { erased: true, ..Subject::default() };
-        assert!(index.put_subject(people[3], erased, None));
+        assert!(index.put_subject(people[3], erased, SecretInForce::NotMade));
         assert_eq!(index.state_count(), 2, "the state of the minor is dropped and its number reused");
         assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
     }
@@ -409,14 +443,18 @@ mod tests {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (adult, busy) = (fingerprints.recipient("adult"), fingerprints.recipient("busy"));
-        index.put_subject(adult, minor(false), None);
+        index.put_subject(adult, minor(false), SecretInForce::NotMade);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0..20_000 {
                     // Only `busy` has states with `minor`; their numbers are reused all the time.
                     let region = Some(Arc::from(format!("{}", n % 7)));
-                    index.put_subject(busy, Subject { region, ..minor(true) }, None);
-                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) }, None);
+                    index.put_subject(busy, Subject { region, ..minor(true) }, SecretInForce::NotMade);
+                    index.put_subject(
+                        adult,
+                        Subject { restricted: n % 2 == 0, ..minor(false) },
+                        SecretInForce::NotMade,
+                    );
                 }
             });
             for _ in 0..20_000 {
@@ -435,9 +473,13 @@ mod tests {
             let writer = scope.spawn(|| {
                 for n in 0..100_000 {
                     // The number of the adult's state is free at once, and `busy` takes it.
-                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) }, None);
+                    index.put_subject(
+                        adult,
+                        Subject { restricted: n % 2 == 0, ..minor(false) },
+                        SecretInForce::NotMade,
+                    );
                     let region = Some(Arc::from(format!("{}", n % 7)));
-                    index.put_subject(busy, Subject { region, ..minor(true) }, None);
+                    index.put_subject(busy, Subject { region, ..minor(true) }, SecretInForce::NotMade);
                 }
             });
             while !writer.is_finished() {

@@ -14,6 +14,7 @@ use super::core::LedgerCore;
 use super::entity::{Entity, EntityKind};
 use super::entity_state::EntityState;
 use super::event::Event;
+use super::index::SecretInForce;
 use super::outcome::LedgerOpenError;
 use super::sequencer::{fingerprint, load_state};
 use super::store::StoreError;
@@ -117,7 +118,7 @@ fn load(
     }
     for ((entity, events), secret) in chunk.drain(..).zip(secrets) {
         if !core.warming.is_touched(fingerprint(&core.fingerprints, &entity)) {
-            load_state(&live, &entity, events.iter(), secret);
+            load_state(&live, &entity, events.iter(), secret.into());
         }
     }
     Ok(true)
@@ -152,7 +153,7 @@ impl LedgerCore {
         let live = self.live_state();
         for (entity, history) in entities.iter().zip(histories) {
             let history = history.unwrap_or_default();
-            load_state(&live, entity, history.events.iter().map(|past| &past.event), None);
+            load_state(&live, entity, history.events.iter().map(|past| &past.event), SecretInForce::NotMade);
         }
         Ok(())
     }

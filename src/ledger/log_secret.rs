@@ -1,7 +1,8 @@
 //! The log secrets of people: the random values under which the disclosure log names them.
 //!
 //! A secret is made in the transaction of the first event about a person and deleted in the transaction of the event that
-//! says so, which follows an erasure. Invariants: a person whom the ledger knows is never logged under the fingerprint; once
+//! says so, which follows an erasure. Invariants: a person about whom an event is durable is never logged under the
+//! fingerprint; once
 //! a secret is deleted, no gateway uses it after it has applied the event; a person with several stored spellings has one
 //! secret, the oldest, on every gateway.
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use super::Ledger;
 use super::entity::Entity;
 use super::event::{Event, EventDraft};
+use super::index::SecretInForce;
 use super::kinds::EventKind;
 use super::outcome::{Acknowledgement, AppendError};
 use super::payload::Provenance;
@@ -53,9 +55,11 @@ impl Ledger {
     /// decided is in memory.
     pub fn logged_person(&self, fingerprint: Fingerprint) -> LoggedPerson {
         match self.core.index.log_secret(fingerprint) {
-            None => LoggedPerson::unknown(fingerprint),
-            Some(Some(secret)) => LoggedPerson { fingerprint, secret: Some(secret) },
-            Some(None) => LoggedPerson { fingerprint, secret: Some(self.unstored.of(fingerprint)) },
+            SecretInForce::NotMade => LoggedPerson::unknown(fingerprint),
+            SecretInForce::Stored(secret) => LoggedPerson { fingerprint, secret: Some(secret) },
+            SecretInForce::Deleted => {
+                LoggedPerson { fingerprint, secret: Some(self.unstored.of(fingerprint)) }
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use crate::ledger::entity_state::EntityState;
 use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::follower::Follower;
 use crate::ledger::idempotency::Idempotency;
-use crate::ledger::index::Index;
+use crate::ledger::index::{Index, SecretInForce};
 use crate::ledger::outcome::{Acknowledgement, AppendError};
 use crate::ledger::store::{
     EventRow, IdempotencyDigest, KnownHistory, Position, RequestDigest, SecretChange, StoreError,
@@ -399,7 +399,7 @@ impl Sequencer {
                 (Some(pending), history) => pending.replace_durable(live, entity, history),
                 (None, Some(history)) => {
                     let events = history.events.iter().map(|past| &past.event);
-                    put_in_force(live, entity, events, history.log_secret, true);
+                    put_in_force(live, entity, events, history.log_secret.into(), true);
                 }
                 (None, None) => forget(live, entity),
             }
@@ -444,7 +444,7 @@ fn put_in_force<'e>(
     live: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
-    log_secret: Option<LogSecret>,
+    log_secret: SecretInForce,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(live.fingerprints, entity);
@@ -461,7 +461,7 @@ pub(in crate::ledger) fn load_state<'e>(
     live: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
-    log_secret: Option<LogSecret>,
+    log_secret: SecretInForce,
 ) -> bool {
     let state = EntityState::fold(entity, events, live.terms, live.fingerprints);
     live.index.put(entity, fingerprint(live.fingerprints, entity), state, log_secret)
@@ -472,7 +472,7 @@ pub(in crate::ledger) fn load_state<'e>(
 fn forget(live: &LiveState<'_>, entity: &Entity) {
     let fingerprint = fingerprint(live.fingerprints, entity);
     live.warming.touch(fingerprint);
-    if live.index.put(entity, fingerprint, EntityState::nothing(entity), None) {
+    if live.index.put(entity, fingerprint, EntityState::nothing(entity), SecretInForce::NotMade) {
         live.changes.push(fingerprint);
     }
 }

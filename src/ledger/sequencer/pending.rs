@@ -14,6 +14,7 @@ use crate::ledger::entity_state::EntityState;
 use crate::ledger::event::{Event, EventDraft};
 use crate::ledger::event_json;
 use crate::ledger::idempotency;
+use crate::ledger::index::SecretInForce;
 use crate::ledger::kinds::{EventEffect, EventKind};
 use crate::ledger::store::{
     EventRow, IdempotencyDigest, Position, RequestDigest, SecretChange, StoredEntity, StoredEvent,
@@ -259,7 +260,9 @@ impl PendingEntity {
             return;
         }
         let durable = self.durable.iter().map(|past| &past.event);
-        put_in_force(live, entity, durable.chain(&early), self.log_secret, withholds);
+        // The first event is in force before it is durable: the secret is made with it.
+        let log_secret = if self.known { self.log_secret.into() } else { SecretInForce::NotMade };
+        put_in_force(live, entity, durable.chain(&early), log_secret, withholds);
     }
 }
 

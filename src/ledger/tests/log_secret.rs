@@ -97,6 +97,30 @@ async fn the_deletion_and_later_events_in_one_transaction_leave_one_new_secret()
     assert!(second.is_some() && second != first && second == stored(&ledger, "alice"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_whose_first_event_is_not_durable_yet_is_logged_as_unknown() {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    disk.block();
+    let blocking = append(&ledger, "bob", GIVE);
+    disk.wait_for_append();
+    let first = append(&ledger, "alice", WITHDRAW);
+    while ledger.subject(&id("alice")).1.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let fingerprint = ledger.fingerprints().subject(&id("alice"));
+    assert_eq!(
+        logged(&ledger, "alice"),
+        LoggedPerson::unknown(fingerprint),
+        "a report finds the fingerprint"
+    );
+    disk.unblock();
+    blocking.await.unwrap().unwrap();
+    first.await.unwrap().unwrap();
+    assert!(secret(&ledger, "alice").is_some());
+    assert_eq!(secret(&ledger, "alice"), stored(&ledger, "alice"));
+}
+
 #[tokio::test]
 async fn a_person_who_only_asked_is_unknown_and_keeps_one_secret() {
     let disk = Arc::new(Disk::default());
