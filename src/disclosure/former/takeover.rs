@@ -26,6 +26,9 @@ const FOLDER: &str = "former";
 /// Name of the file in that folder that states the end of the log.
 const HEAD: &str = "head";
 
+/// Name of a copy that is being written.
+const COPY: &str = "tmp";
+
 /// Name of the file that only a log of this version has.
 const ORIGIN: &str = "origin";
 
@@ -107,7 +110,7 @@ pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<()
         move_file(&path, &former.join(segment::file_name(first)))?;
     }
     if let Some(head) = head {
-        move_file(&head, &former.join(HEAD))?;
+        move_head(&head, &former, |from, to| fs::rename(from, to))?;
     }
     for changed in [&former, folder] {
         segment::sync_folder(changed).map_err(io_error(changed, "written to"))?;
@@ -152,7 +155,59 @@ fn move_file(from: &Path, to: &Path) -> Result<(), OpenLogError> {
     fs::rename(from, to).map_err(io_error(from, "moved"))
 }
 
+/// Moves the file that states the end of the log. It lies next to the log's folder, which may be another file system: the file
+/// is copied then. If a process dies after the copy, the next one removes the original.
+fn move_head(
+    from: &Path,
+    former: &Path,
+    rename: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<(), OpenLogError> {
+    let (to, copy) = (former.join(HEAD), former.join(COPY));
+    if !to.exists() {
+        match rename(from, &to) {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {}
+            renamed => return renamed.map_err(io_error(from, "moved")),
+        }
+        let content = fs::read(from).map_err(io_error(from, "read"))?;
+        let copied = fs::write(&copy, content)
+            .and_then(|()| fs::File::open(&copy)?.sync_all())
+            .and_then(|()| fs::rename(&copy, &to))
+            .and_then(|()| segment::sync_folder(former));
+        copied.map_err(io_error(&to, "created"))?;
+    } else if fs::read(from).ok() != fs::read(&to).ok() {
+        return Err(io_error(&to, "created")(ErrorKind::AlreadyExists.into()));
+    }
+    fs::remove_file(from).map_err(io_error(from, "moved"))
+}
+
 fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenLogError {
     let folder = path.to_owned();
     move |source| OpenLogError::Io { folder, doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_copied_to_another_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, former) = (folder.path().join("audit.head"), folder.path().join("former"));
+        fs::create_dir(&former).unwrap();
+        let move_away = || move_head(&from, &former, |_, _| Err(ErrorKind::CrossesDevices.into()));
+        fs::write(&from, "end").unwrap();
+        fs::write(former.join(COPY), "of a process that died").unwrap();
+        move_away().unwrap();
+        assert_eq!(
+            (from.exists(), fs::read_to_string(former.join(HEAD)).unwrap()),
+            (false, "end".to_owned())
+        );
+        assert!(!former.join(COPY).exists());
+        // A process died before it removed the original.
+        fs::write(&from, "end").unwrap();
+        move_away().unwrap();
+        assert!(!from.exists());
+        fs::write(&from, "another end").unwrap();
+        assert!(move_away().is_err() && from.exists());
+    }
 }
