@@ -84,6 +84,8 @@ pub struct LogReader {
     begin: u64,
     checkpoint: Option<PublishedCheckpoint>,
     days: Vec<u64>,
+    /// The first entry of the day in which `begin` lies.
+    first_day: u64,
     /// The entries that are not published.
     tail: Vec<Entry>,
     place: Option<JournalPlace>,
@@ -106,6 +108,7 @@ impl LogReader {
             begin: 0,
             checkpoint: None,
             days: Vec::new(),
+            first_day: 0,
             tail: Vec::new(),
             place: None,
             bundles: VecDeque::new(),
@@ -149,10 +152,11 @@ impl LogReader {
         &self.days
     }
 
-    /// Returns the index of the first entry of the day in which an entry lies.
+    /// Returns the index of the first entry of the day in which an entry lies. While a day is being pruned, or after a crash
+    /// in between, its first entry may not exist any more: names that were defined there cannot be read.
     pub fn day_start_of(&self, index: u64) -> u64 {
         let after = self.days.partition_point(|start| *start <= index);
-        after.checked_sub(1).and_then(|day| self.days.get(day)).copied().unwrap_or(self.begin)
+        after.checked_sub(1).and_then(|day| self.days.get(day)).copied().unwrap_or(self.first_day)
     }
 
     /// Reads what was written since.
@@ -191,6 +195,7 @@ impl LogReader {
         let ends = layout::list_numbers(&kept, layout::parse_size).map_err(ReadError::io(&kept))?;
         let (begin, size) = (self.begin, self.size());
         let starts = [0].into_iter().chain(ends);
+        self.first_day = starts.clone().filter(|start| *start <= begin).max().unwrap_or(0);
         self.days = starts.filter(|start| (begin..size).contains(start)).collect();
         // The last bundle may have grown.
         self.bundles.retain(|bundle| bundle.entries.len() as u64 == BUNDLE);

@@ -62,7 +62,7 @@ pub(super) fn recover(
         return begin(folder, files, &checkpoints);
     };
     let replay = Replay::run(folder, &journals, &checkpoints)?;
-    let before = check_before(folder, &checkpoints, &replay.edge)?;
+    let before = check_before(folder, &checkpoints, outside, &replay.edge)?;
     let last_kind = if replay.is_empty() { before } else { replay.last };
     let path = folder.join(journal_path(last));
     cut_torn_end(files, &path, &replay)?;
@@ -125,6 +125,10 @@ fn read_checkpoints(
     }
     // A power failure may leave any content in a file that was just written.
     for path in [folder.join(CHECKPOINT)].iter().chain(outside) {
+        if outside.contains(path) && is_of_other_log(path, signer)? {
+            tracing::warn!(path = %path.display(), "the file holds a checkpoint of another disclosure log");
+            continue;
+        }
         if let Some(checkpoint) = read_checkpoint(path, signer)? {
             checkpoints.entry(checkpoint.size).or_default().push((path.clone(), checkpoint.root));
         }
@@ -132,13 +136,24 @@ fn read_checkpoints(
     Ok(checkpoints)
 }
 
+/// True if a file outside of the folder holds a checkpoint with another origin: the operator has moved a log away.
+fn is_of_other_log(path: &Path, signer: &LogSigner) -> Result<bool, OpenLogError> {
+    let checkpoint = read_note(path)?.and_then(|note| PublishedCheckpoint::parse(&note));
+    Ok(checkpoint.is_some_and(|checkpoint| checkpoint.origin != signer.origin()))
+}
+
+/// Reads a note. Returns `None` if the file does not exist.
+fn read_note(path: &Path) -> Result<Option<Vec<u8>>, OpenLogError> {
+    match read_bounded(path, MAX_NOTE_BYTES) {
+        Ok(note) => Ok(Some(note)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error(path, "read")(error)),
+    }
+}
+
 /// Reads a checkpoint. Returns `None` if the file does not exist or holds none.
 fn read_checkpoint(path: &Path, signer: &LogSigner) -> Result<Option<PublishedCheckpoint>, OpenLogError> {
-    let note = match read_bounded(path, MAX_NOTE_BYTES) {
-        Ok(note) => note,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(path, "read")(error)),
-    };
+    let Some(note) = read_note(path)? else { return Ok(None) };
     let Some(checkpoint) = PublishedCheckpoint::parse(&note) else { return Ok(None) };
     match signer.check(&note) {
         SignatureState::Valid if checkpoint.origin == signer.origin() => Ok(Some(checkpoint)),
@@ -261,12 +276,25 @@ fn compare(
 fn check_before(
     folder: &Path,
     checkpoints: &Checkpoints,
+    outside: &[PathBuf],
     edge: &RightEdge,
 ) -> Result<Option<EntryKind>, OpenLogError> {
     let first = edge.bundles() * BUNDLE;
     let tiles = TileHashes::new(folder);
+    let existing =
+        layout::first_bundle(&folder.join(layout::LEAF_TILES)).map_err(io_error(folder, "read"))?;
+    let is_pruned = |size: u64| existing.is_none_or(|bundle| size < bundle * BUNDLE);
     for (size, claims) in checkpoints.range(..first).filter(|(size, _)| **size > 0) {
-        let root = tiles.root(*size).map_err(|error| match error {
+        let root = tiles.root(*size);
+        if let (Err(_), Some((path, _))) = (&root, claims.first())
+            && is_pruned(*size)
+            && claims.iter().all(|(path, _)| outside.contains(path))
+        {
+            let path = path.display();
+            tracing::warn!(%path, "the day of this checkpoint was pruned: the log cannot be compared with it");
+            continue;
+        }
+        let root = root.map_err(|error| match error {
             super::ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
             error => match OpenLogError::from(error) {
                 OpenLogError::Inconsistent { file, .. } => {

@@ -55,3 +55,47 @@ fn what_is_left_after_pruning_is_still_proved() {
     grow(&mut storage, 71_000);
     check(folder.path(), 71_000);
 }
+
+#[test]
+fn an_earlier_checkpoint_that_is_kept_elsewhere_stops_no_start() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut storage, _) = open(folder.path());
+    grow(&mut storage, 700);
+    let (pruned, of_other) = (elsewhere.path().join("pruned"), elsewhere.path().join("other"));
+    std::fs::write(&pruned, &storage.checkpoint().unwrap().note).unwrap();
+    let signer = Keys::random().unwrap().log_signing_key("gateway-1/of-before").unwrap();
+    std::fs::write(&of_other, PublishedCheckpoint::sign(&signer, 9, [1; 32]).unwrap().note).unwrap();
+    let reopened = || {
+        let outside = vec![pruned.clone(), of_other.clone()];
+        Storage::open(StorageSettings { outside, ..settings(folder.path()) })
+    };
+    grow(&mut storage, 1024);
+    storage.end_day().unwrap();
+    grow(&mut storage, 1400);
+    storage.close().unwrap();
+    drop(reopened().unwrap());
+    let (mut storage, _) = open(folder.path());
+    storage.prune(1024).unwrap();
+    storage.close().unwrap();
+    drop(reopened().unwrap());
+    // A log that was replaced has none of its entries.
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    assert!(matches!(reopened(), Err(OpenLogError::Inconsistent { .. })));
+}
+
+#[test]
+fn entries_of_a_day_that_is_half_pruned_count_from_its_first_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut storage, _) = open(folder.path());
+    for size in [512, 1536] {
+        grow(&mut storage, size);
+        storage.end_day().unwrap();
+    }
+    grow(&mut storage, 1600);
+    storage.prune(512).unwrap();
+    std::fs::remove_file(folder.path().join("tile/entries/002")).unwrap();
+    let mut reader = LogReader::open(folder.path()).unwrap();
+    assert_eq!((reader.begin(), reader.days()), (768, [1536].as_slice()));
+    assert_eq!((reader.day_start_of(800), reader.day_start_of(1599)), (512, 1536));
+    assert_eq!(reader.entry(600).unwrap(), None);
+}
