@@ -123,7 +123,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("audit key", &["purposegate audit key --config purposegate.toml"]),
     ("audit show", &["purposegate audit show --subject 42 --since 2026-01-01"]),
-    ("audit processing", &["purposegate audit processing --policy policies/ours"]),
+    (
+        "audit processing",
+        &[
+            "purposegate audit processing --policy policies/ours",
+            "purposegate audit processing --from 2026-11-01 --to 2026-11-30",
+        ],
+    ),
+    ("audit index", &["purposegate audit index --config purposegate.toml"]),
     ("audit export", &["purposegate audit export --since 2026-01-01"]),
     ("recipient key", &["purposegate recipient key acme-domains"]),
     ("admin token", &["purposegate admin token crm-sync"]),

@@ -36,6 +36,7 @@ use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
 use crate::report::ReportedRecipient;
+use crate::report::processing::ObservedPeriod;
 
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -221,8 +222,18 @@ fn location<'c>(config: &'c Config, admin: &AdminArgs) -> LedgerLocation<'c> {
 
 /// Runs a verb of `audit`. Folders alone are enough, so that a copy of a log can be verified without a configuration.
 fn run_audit(verb: &AuditVerb) -> ExitCode {
-    if let AuditVerb::Processing { config, policy, format } = verb {
-        return run_processing(config, policy.as_deref(), *format);
+    match verb {
+        AuditVerb::Processing { config, from: Some(from), to: Some(to), format, .. } => {
+            return run_comparison(config, ObservedPeriod { from: *from, to: *to }, *format);
+        }
+        AuditVerb::Processing { config, policy, format, .. } => {
+            return run_processing(config, policy.as_deref(), *format);
+        }
+        AuditVerb::Index { at, index } => return run_index(at, index.as_deref()),
+        AuditVerb::Verify { .. }
+        | AuditVerb::Key { .. }
+        | AuditVerb::Show { .. }
+        | AuditVerb::Export { .. } => {}
     }
     let Some(at) = verb.log_location() else { return ExitCode::from(EXIT_UNUSABLE) };
     let file = match &at.config {
@@ -269,6 +280,39 @@ fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitC
     };
     let packs: Vec<&Pack> = packs.iter().map(|pack| &**pack).collect();
     finish(audit::processing::print(&packs, format, &mut std::io::stdout().lock()))
+}
+
+/// Compares the record of processing with what the logs of the configuration observed.
+fn run_comparison(file: &Path, period: ObservedPeriod, format: Format) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
+    if period.to < period.from {
+        return fail("`--to` is before `--from`");
+    }
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::processing::compare(&config, period, format, &mut out, &mut err))
+}
+
+/// Builds the indexes of the given logs, or of those of the configuration.
+fn run_index(at: &audit::LogLocation, index: Option<&Path>) -> ExitCode {
+    let file = match &at.config {
+        Some(file) => Some(file.as_path()),
+        None => (at.folders.is_empty() || index.is_none()).then_some(Path::new(DEFAULT_CONFIG)),
+    };
+    let mut audit = None;
+    if let Some(file) = file {
+        let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
+        audit = Some(config.audit);
+    }
+    let Some(index) = index.or(audit.as_ref().map(|audit| &*audit.index)) else {
+        return fail("give the folder of the indexes: --index");
+    };
+    let mut logs = at.folders.clone();
+    if let Some(audit) = audit.as_ref().filter(|_| logs.is_empty()) {
+        logs.push(audit.directory.clone());
+        logs.extend(audit.logs.iter().map(|log| log.path.clone()));
+    }
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::index::build(index, &logs, &mut out, &mut err))
 }
 
 fn finish(outcome: std::io::Result<u8>) -> ExitCode {

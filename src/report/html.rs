@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{DataSource, Disclosure, DisclosureList, Processing, RetentionPeriod, SubjectReport, TitledTerm};
+use super::{
+    DataSource, Disclosure, DisclosureList, LaterChange, Processing, RetentionPeriod, SubjectReport,
+    TitledTerm,
+};
 use crate::disclosure::AccountedCategory;
 
 const STYLE: &str = "
@@ -174,6 +177,7 @@ fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
         recipient_address,
         recipient_kind,
         recipient_country,
+        changed_since,
     } in disclosures
     {
         let mut who = format!("<strong>{}</strong>", escaped(recipient_name));
@@ -190,6 +194,9 @@ fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
                 "<br><span class=\"small\">in a list about {} people*</span>",
                 disclosed.people
             );
+        }
+        for LaterChange { event, at } in changed_since {
+            let _ = write!(which, "<br><span class=\"small\">{event} since, on {}</span>", day(*at));
         }
         let mut purpose = escaped(purpose_title);
         if let Some(case) = &disclosed.case {

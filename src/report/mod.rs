@@ -185,6 +185,18 @@ pub struct Disclosure {
     /// The recipient's country.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_country: Option<Arc<str>>,
+    /// The corrections and erasures since: the recipient may hold data that are wrong or should not exist (GDPR Art. 19).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed_since: Vec<LaterChange>,
+}
+
+/// An event by which data of a person were corrected or erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LaterChange {
+    /// The kind: `correction` or `erasure`.
+    pub event: &'static str,
+    /// The time from which it counts.
+    pub at: Timestamp,
 }
 
 /// Compiles the report about a person. Returns `None` if nothing is known about the person and nothing was disclosed.
@@ -261,7 +273,13 @@ pub fn disclosures(
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.terms()))
     });
-    let disclosures = all.into_iter().map(|one| described(one, sources)).collect();
+    let history = sources.archive.history(&Entity::Subject(person.clone()))?;
+    let change = |past: &ledger::PastEvent| {
+        let event = past.event.kind.name();
+        CHANGES.contains(&event).then_some(LaterChange { event, at: past.event.at })
+    };
+    let changes: Vec<LaterChange> = history.iter().filter_map(change).collect();
+    let disclosures = all.into_iter().map(|one| described(one, sources, &changes)).collect();
     Ok(DisclosureList { complete, logs, disclosures })
 }
 
@@ -273,7 +291,14 @@ fn read_log(
     Ok((disclosed, LogExtent::of_folder(log.folder())?))
 }
 
-fn described(disclosed: AccountedExchange, sources: &ReportSources<'_>) -> Disclosure {
+/// Kinds of events after which a recipient may hold data that are wrong or should not exist.
+const CHANGES: [&str; 2] = ["correction", "erasure"];
+
+fn described(
+    disclosed: AccountedExchange,
+    sources: &ReportSources<'_>,
+    changes: &[LaterChange],
+) -> Disclosure {
     let recipient = sources.recipients.iter().find(|known| *known.facts.name == *disclosed.recipient);
     let title = |words: &Vocabulary| {
         words.purposes().term(words.purposes().find(&disclosed.purpose)?).map(|term| term.title.clone())
@@ -287,6 +312,7 @@ fn described(disclosed: AccountedExchange, sources: &ReportSources<'_>) -> Discl
             find_in_packs(sources.packs, |words| words.kinds().term(known.facts.kind).map(titled))
         }),
         recipient_country: recipient.and_then(|known| known.facts.country.clone()),
+        changed_since: changes.iter().filter(|change| change.at > disclosed.time).cloned().collect(),
         disclosed,
     }
 }

@@ -334,3 +334,136 @@ fn enumeration(days: &ObservedDays, period: ObservedPeriod) -> Vec<EnumeratedPeo
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::config::pack::read_pack;
+    use crate::keys::Pseudonym;
+    use crate::vocabulary::Safeguard;
+
+    const PERIOD: ObservedPeriod = ObservedPeriod { from: date(2026, 11, 1), to: date(2026, 11, 30) };
+
+    fn exchanges(exchanges: u64, categories: &[&str]) -> ObservedExchanges {
+        let categories = categories.iter().map(|name| ((*name).to_owned(), exchanges)).collect();
+        ObservedExchanges { exchanges, categories, ..ObservedExchanges::default() }
+    }
+
+    fn people(number: u64) -> PeopleCounter {
+        let mut counter = PeopleCounter::default();
+        for person in 0..number {
+            let mut bytes = [0; 12];
+            bytes[..8].copy_from_slice(&person.to_le_bytes());
+            counter.add(&Pseudonym::from_bytes(bytes));
+        }
+        counter
+    }
+
+    fn extent(since: Date) -> LogExtent {
+        LogExtent { origin: Some("g/1".to_owned()), size: 1, since: Some(since), fault: None }
+    }
+
+    /// Compares these days with the processing that the pack of a partner programme declares.
+    fn compared(days: &ObservedDays, logs: Vec<LogExtent>) -> ProcessingComparison {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
+        let pack = Arc::new(read_pack(&folder).unwrap());
+        let words = pack.vocabulary();
+        let facts = RecipientFacts {
+            name: "support".into(),
+            kind: words.kinds().find("employee").unwrap(),
+            country: Some("DE".into()),
+            region: None,
+            purposes: vec![words.purposes().find("customer-support").unwrap()],
+            agreement: true,
+            safeguard: Safeguard::None,
+            suspended: false,
+        };
+        let (packs, recipients) = ([Arc::new(Decisions::new(Arc::clone(&pack)))], [Arc::new(facts)]);
+        let declared =
+            DeclaredProcessing { packs: &packs, recipients: &recipients, exporter_region: &"EEA".into() };
+        compare(&declared, days, PERIOD, logs)
+    }
+
+    fn parties(purpose: &str) -> (Arc<str>, Arc<str>) {
+        ("support".into(), purpose.into())
+    }
+
+    #[test]
+    fn what_is_declared_and_not_done_is_listed() {
+        let mut days = ObservedDays::new();
+        days.entry(date(2026, 11, 3))
+            .or_default()
+            .exchanges
+            .insert(parties("customer-support"), exchanges(5, &["email"]));
+        let found = compared(&days, vec![extent(date(2026, 1, 1))]);
+        assert!(found.complete && found.growth.is_empty() && found.enumeration.is_empty());
+        assert!(found.unused_purposes.iter().any(|purpose| purpose == "marketing"), "{found:?}");
+        assert!(!found.unused_purposes.iter().any(|purpose| purpose == "customer-support"));
+        let [untaken] = &*found.untaken_categories else { panic!("{found:?}") };
+        assert_eq!((&*untaken.recipient, &*untaken.purpose), ("support", "customer-support"));
+        assert!(untaken.categories.iter().any(|name| name == "name"), "{untaken:?}");
+        assert!(!untaken.categories.iter().any(|name| name == "email"), "{untaken:?}");
+        assert!(!compared(&days, vec![extent(date(2026, 11, 2))]).complete, "the log begins later");
+        assert!(!compared(&days, vec![]).complete);
+    }
+
+    #[test]
+    fn requests_beyond_the_registration_are_counted() {
+        let mut days = ObservedDays::new();
+        for day in [3, 4] {
+            let refused = ObservedExchanges {
+                refused: [("purpose-not-permitted", 2), ("overloaded", 9)]
+                    .map(|(code, n)| (code.to_owned(), n))
+                    .into(),
+                declared: ["data-sale".to_owned()].into(),
+                ..ObservedExchanges::default()
+            };
+            days.entry(date(2026, 11, day)).or_default().exchanges.insert(parties(""), refused);
+        }
+        let found = compared(&days, vec![extent(date(2026, 1, 1))]);
+        let expected = RefusedRequests {
+            recipient: "support".to_owned(),
+            code: "purpose-not-permitted".to_owned(),
+            requests: 4,
+            declared: ["data-sale".to_owned()].into(),
+        };
+        assert_eq!(found.beyond_registration, [expected]);
+    }
+
+    #[test]
+    fn growth_is_that_over_the_period_before() {
+        let mut days = ObservedDays::new();
+        for (day, number) in [(date(2026, 10, 15), 60), (date(2026, 11, 15), 120)] {
+            let observed = &mut days.entry(day).or_default().exchanges;
+            observed.insert(parties("customer-support"), exchanges(number, &[]));
+            observed.insert(parties("account-management"), exchanges(number / 2, &[]));
+        }
+        let found = compared(&days, vec![extent(date(2026, 1, 1))]);
+        let [grown] = &*found.growth else { panic!("{found:?}") };
+        assert_eq!((&*grown.purpose, grown.before, grown.exchanges), ("customer-support", 60, 120));
+        assert_eq!(PERIOD.first_needed(), date(2026, 10, 2));
+    }
+
+    #[test]
+    fn a_day_above_three_times_the_median_is_enumeration() {
+        let mut days = ObservedDays::new();
+        for before in 1..=28 {
+            let day = date(2026, 11, 20).saturating_sub(before.days());
+            days.entry(day).or_default().people.insert("support".into(), people(10));
+        }
+        for (day, number) in [(20, 31), (21, 30)] {
+            days.entry(date(2026, 11, day)).or_default().people.insert("support".into(), people(number));
+        }
+        days.entry(date(2026, 11, 20)).or_default().people.insert("new".into(), people(1000));
+        let found = compared(&days, vec![extent(date(2026, 1, 1))]);
+        let expected = EnumeratedPeople {
+            recipient: "support".to_owned(),
+            day: date(2026, 11, 20),
+            people: 31,
+            median: 10,
+        };
+        assert_eq!(found.enumeration, [expected], "and nothing to compare a new recipient with");
+    }
+}

@@ -1,6 +1,7 @@
 //! `audit`: verifies, shows and exports disclosure logs, also while gateways write them. The logs of several gateways are
 //! read together.
 
+pub(super) mod index;
 pub(super) mod processing;
 mod show;
 mod verify;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::arguments::time;
 use super::error::with_causes;
@@ -84,11 +86,27 @@ pub(super) enum AuditVerb {
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", conflicts_with = "policy")]
         config: PathBuf,
         /// The folder of a single pack instead
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to"])]
         policy: Option<PathBuf>,
+        /// Compare the record with what the disclosure logs observed from this day on (UTC)
+        #[arg(long, value_name = "DATE", requires = "to")]
+        from: Option<Date>,
+        /// The last day of the comparison
+        #[arg(long, value_name = "DATE", requires = "from")]
+        to: Option<Date>,
         /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: super::Format,
+    },
+    /// Build the indexes of logs, or bring them up to date
+    ///
+    /// A running gateway keeps those of its configuration. An index only makes questions quick: it can be deleted.
+    Index {
+        #[command(flatten)]
+        at: LogLocation,
+        /// The folder of the indexes [default: that of the configuration]
+        #[arg(long, value_name = "DIR")]
+        index: Option<PathBuf>,
     },
     /// Print every record as it is in the log, one a line
     Export {
@@ -183,7 +201,7 @@ impl AuditVerb {
             | AuditVerb::Key { at }
             | AuditVerb::Show { at, .. }
             | AuditVerb::Export { at, .. } => Some(at),
-            AuditVerb::Processing { .. } => None,
+            AuditVerb::Processing { .. } | AuditVerb::Index { .. } => None,
         }
     }
 }
@@ -237,8 +255,8 @@ pub(super) fn run(
                 None => show::exchanges(&shown, configured, *format, out, err),
             }
         }
-        // This verb reads packs and no log, see [`processing`].
-        AuditVerb::Processing { .. } => Ok(0),
+        // These verbs need no keys, see [`processing`] and [`index`].
+        AuditVerb::Processing { .. } | AuditVerb::Index { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(logs, *since, out, err),
     }
 }

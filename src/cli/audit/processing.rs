@@ -1,11 +1,27 @@
-//! `audit processing`: the record of processing activities (GDPR Art. 30) of the packs in force.
+//! `audit processing`: the record of processing activities (GDPR Art. 30) of the packs in force, and its comparison with what
+//! the disclosure logs observed.
 
 use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::json;
 
+use super::unusable;
 use crate::cli::Format;
-use crate::policy::{Activity, Pack};
+use crate::cli::error::{EXIT_FINDINGS, with_causes};
+use crate::config::Config;
+use crate::decision::Decisions;
+use crate::disclosure::ReadError;
+use crate::disclosure::observation::observe;
+use crate::disclosure::questions::LogExtent;
+use crate::disclosure::storage::LogReader;
+use crate::policy::{Activity, Pack, versioning};
+use crate::report::processing::{
+    self, DeclaredProcessing, EnumeratedPeople, GrownExchanges, ObservedDays, ObservedPeriod,
+    ProcessingComparison, RefusedRequests, UntakenCategories,
+};
 
 /// Prints the activities of each pack: a line of JSON or a paragraph of text for each.
 ///
@@ -42,6 +58,100 @@ pub(in crate::cli) fn print(packs: &[&Pack], format: Format, out: &mut dyn Write
     Ok(0)
 }
 
+/// Prints what the logs of a configuration observed beside what its packs declare. Exits with 1 if a log could not be read.
+///
+/// # Errors
+/// If writing fails.
+pub(in crate::cli) fn compare(
+    config: &Config,
+    period: ObservedPeriod,
+    format: Format,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let now = Timestamp::now();
+    let in_force = |versions: &Vec<_>| versioning::in_force(versions, |pack: &Arc<_>| pack, now).cloned();
+    let packs: Vec<Arc<Decisions>> =
+        config.packs.iter().filter_map(in_force).map(|pack| Arc::new(Decisions::new(pack))).collect();
+    let recipients: Vec<_> =
+        config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+    let folders = [&config.audit.directory].into_iter().chain(config.audit.logs.iter().map(|log| &log.path));
+    let (mut days, mut logs, mut status) = (ObservedDays::new(), Vec::new(), 0);
+    for folder in folders {
+        match read_days(folder, period) {
+            Ok((observed, extent)) => {
+                processing::add_days(&mut days, observed);
+                logs.push(extent);
+            }
+            Err(error) => {
+                unusable(&with_causes(&error), err)?;
+                logs.push(LogExtent::unreadable(&error));
+                status = EXIT_FINDINGS;
+            }
+        }
+    }
+    let exporter_region = &config.exporter_region;
+    let declared = DeclaredProcessing { packs: &packs, recipients: &recipients, exporter_region };
+    let comparison = processing::compare(&declared, &days, period, logs);
+    match format {
+        Format::Json => writeln!(out, "{}", json!(comparison))?,
+        Format::Text => print_comparison(&comparison, out)?,
+    }
+    Ok(status)
+}
+
+/// Observes the days of one log that a comparison needs.
+fn read_days(folder: &Path, period: ObservedPeriod) -> Result<(ObservedDays, LogExtent), ReadError> {
+    let mut log = LogReader::open(folder)?;
+    let extent = LogExtent::of(&mut log)?;
+    let after = period.to.tomorrow().unwrap_or(period.to);
+    Ok((observe(&mut log, period.first_needed(), after)?, extent))
+}
+
+/// Prints a table for each kind of finding.
+fn print_comparison(comparison: &ProcessingComparison, out: &mut dyn Write) -> io::Result<()> {
+    let ProcessingComparison {
+        from,
+        to,
+        complete,
+        logs: _,
+        unused_purposes,
+        beyond_registration,
+        untaken_categories,
+        growth,
+        enumeration,
+    } = comparison;
+    let partly = if *complete { "" } else { " (not every log reaches back so far)" };
+    writeln!(out, "{from} to {to}{partly}")?;
+    section("purposes that nobody used", unused_purposes, out, String::clone)?;
+    section("requests beyond the registration", beyond_registration, out, |line| {
+        let RefusedRequests { recipient, code, requests, declared } = line;
+        let declared = declared.iter().cloned().collect::<Vec<_>>().join(", ");
+        format!("{recipient:24}  {code:28}  {requests:>8}  {declared}")
+    })?;
+    section("categories granted and never taken", untaken_categories, out, |line| {
+        let UntakenCategories { recipient, purpose, categories } = line;
+        format!("{recipient:24}  {purpose:28}  {}", categories.join(", "))
+    })?;
+    section("exchanges: the period before, and this one", growth, out, |line| {
+        let GrownExchanges { recipient, purpose, before, exchanges } = line;
+        format!("{recipient:24}  {purpose:28}  {before:>8}  {exchanges:>8}")
+    })?;
+    section("people in a day, and the median of 28 days", enumeration, out, |line| {
+        let EnumeratedPeople { recipient, day, people, median } = line;
+        format!("{recipient:24}  {:28}  {people:>8}  {median:>8}", day.to_string())
+    })
+}
+
+/// Prints the lines of a section, or that there are none.
+fn section<T>(title: &str, lines: &[T], out: &mut dyn Write, text: impl Fn(&T) -> String) -> io::Result<()> {
+    writeln!(out, "\n{title}")?;
+    if lines.is_empty() {
+        writeln!(out, "  none")?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "  {}", text(line)))
+}
+
 fn paragraph(activity: &Activity, out: &mut dyn Write) -> io::Result<()> {
     let Activity { purpose, basis, categories, recipients, origin, retention, transfers } = activity;
     writeln!(out, "\n{purpose} ({})", basis.name())?;
@@ -54,8 +164,6 @@ fn paragraph(activity: &Activity, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::pack::read_pack;
 

@@ -253,3 +253,79 @@ pub fn observe(log: &mut LogReader, from: Date, to: Date) -> Result<BTreeMap<Dat
     }
     Ok(observer.days)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::disclosure::questions::tests::WrittenLog;
+    use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeReference, Outcome, Record};
+    use crate::vocabulary::Basis;
+
+    fn category(name: &str, form: Form, fields: u64) -> CategoryDisclosure {
+        CategoryDisclosure {
+            category: Some(name.into()),
+            form,
+            basis: (form != Form::Removed).then_some(Basis::Contract),
+            reason: None,
+            rules: [].into(),
+            clauses: [].into(),
+            fields,
+        }
+    }
+
+    #[test]
+    fn a_day_is_observed_by_recipient_and_purpose() {
+        let mut log = WrittenLog::begin(date(2026, 11, 28));
+        let disclosure = |log: &WrittenLog, people: std::ops::Range<u64>, fields| Disclosure {
+            subjects: people.map(|person| log.person(person)).collect(),
+            withheld_subjects: [log.person(99)].into_iter().collect(),
+            categories: vec![category("email", Form::Clear, fields), category("name", Form::Removed, 7)],
+            ..Disclosure::default()
+        };
+        for (number, recipient) in [(1, "acme"), (2, "acme"), (3, "globex")] {
+            let head = Arc::new(log.head(recipient, number));
+            let record = Record::Exchange(head, disclosure(&log, 0..3, 1));
+            log.write(&record);
+        }
+        let mut refused = log.head("acme", 4);
+        (refused.purpose, refused.declared) = ("".into(), Some("data-sale".into()));
+        log.write(&Record::Refusal(Arc::new(refused), "purpose-not-permitted"));
+        // A streaming answer, and a correction that discloses more.
+        let streaming = log.head("globex", 5);
+        let decision = streaming.decision;
+        let first = ExchangeReference::First(Arc::new(streaming));
+        let record = Record::Window { exchange: first, disclosure: disclosure(&log, 2..5, 1) };
+        log.write(&record);
+        let exchange = ExchangeReference::Later(decision);
+        let record = Record::Window { exchange, disclosure: disclosure(&log, 4..6, 2) };
+        log.write(&record);
+        log.write(&Record::Close { decision, outcome: Outcome::Released });
+        let released = log.head("acme", 1).decision;
+        let more = Some(disclosure(&log, 7..8, 4));
+        log.write(&Record::Correction { decision: released, outcome: Outcome::Aborted, disclosure: more });
+        log.next_day();
+        let head = Arc::new(log.head("acme", 6));
+        let record = Record::Exchange(head, disclosure(&log, 0..1, 1));
+        log.write(&record);
+        let mut reader = log.reader();
+        let days = observe(&mut reader, date(2026, 11, 28), date(2026, 11, 29)).unwrap();
+        assert_eq!(days.keys().copied().collect::<Vec<_>>(), [date(2026, 11, 28)]);
+        let day = &days[&date(2026, 11, 28)];
+        let people = |recipient: &str| day.people[recipient].count();
+        assert_eq!((people("acme"), people("globex")), (4, 6));
+        let of = |recipient: &str, purpose: &str| day.exchanges[&(recipient.into(), purpose.into())].clone();
+        let acme = of("acme", "support");
+        assert_eq!((acme.exchanges, acme.categories), (2, BTreeMap::from([("email".to_owned(), 6)])));
+        let globex = of("globex", "support");
+        assert_eq!((globex.exchanges, globex.categories["email"]), (2, 4));
+        let refused = of("acme", "");
+        assert_eq!((refused.exchanges, refused.refused["purpose-not-permitted"]), (0, 1));
+        assert_eq!(refused.declared.into_iter().collect::<Vec<_>>(), ["data-sale"]);
+        let both = observe(&mut reader, date(2026, 11, 1), date(2026, 12, 1)).unwrap();
+        assert_eq!(both[&date(2026, 11, 29)].people["acme"].count(), 1);
+    }
+}

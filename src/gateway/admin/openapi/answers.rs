@@ -386,6 +386,16 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
                     ),
                     ("recipient_kind?", reference("TitledTerm")),
                     ("recipient_country?", text("Country of the recipient.")),
+                    (
+                        "changed_since?",
+                        list(&object(
+                            "A correction or an erasure since the disclosure.",
+                            vec![
+                                ("event", words("The kind of the event.", &["correction", "erasure"])),
+                                ("at", time("Time from which it counts.")),
+                            ],
+                        )),
+                    ),
                 ],
             ),
         ),
