@@ -20,12 +20,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use purposegate::disclosure::entry::{Encoder, EntryKind, decode_detail, decode_head};
 use purposegate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record, Verdict};
 use purposegate::disclosure::{Durability, Log, LogSettings};
 use purposegate::keys::{Keys, LogSecret, LoggedPerson};
 use purposegate::ledger::Position;
 use purposegate::vocabulary::{Basis, Form, Operation};
 use ulid::Ulid;
+
+/// Number of entries that are encoded and decoded.
+const ENCODED: usize = 300_000;
 
 /// Number of turns of the log and of the file.
 const TURNS: usize = 3;
@@ -42,6 +48,7 @@ fn main() {
     let folder = tempfile::tempdir_in(".").unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let keys = Keys::random().unwrap();
+    measure_coding(&keys);
     for (durability, appenders) in [
         (Durability::BeforeRelease, 1),
         (Durability::BeforeRelease, 16),
@@ -75,6 +82,34 @@ fn main() {
             allocated as f64 / entries as f64
         );
     }
+}
+
+/// Prints the time to encode an exchange about one person, and how many heads and details are decoded a second.
+fn measure_coding(keys: &Keys) {
+    let (template, mut encoder) = (Template::new(keys), Encoder::new(keys.subject_pseudonyms()));
+    let (record, now, mut entries) = (template.record(), Timestamp::now(), Vec::with_capacity(ENCODED + 32));
+    encoder.continue_day(now.to_zoned(TimeZone::UTC).date(), 0);
+    let began = Instant::now();
+    while entries.len() < ENCODED {
+        encoder.encode(&record, now, 1 + entries.len() as u64, &mut entries);
+    }
+    let encoded = began.elapsed();
+    let began = Instant::now();
+    let kinds: Vec<EntryKind> = entries.iter().map(|entry| decode_head(&entry.leaf).unwrap().kind).collect();
+    let heads = began.elapsed();
+    let began = Instant::now();
+    let decoded =
+        entries.iter().zip(kinds).filter(|(entry, kind)| decode_detail(*kind, &entry.detail).is_ok());
+    assert_eq!(decoded.count(), entries.len());
+    let details = began.elapsed();
+    let last = entries.last().unwrap();
+    println!(
+        "encoding: {:.0} ns an entry of {} bytes; decoding: {:.1} million heads/s, {:.1} million details/s",
+        encoded.as_nanos() as f64 / entries.len() as f64,
+        last.leaf.len() + last.detail.len() + 4,
+        entries.len() as f64 / heads.as_micros() as f64,
+        entries.len() as f64 / details.as_micros() as f64
+    );
 }
 
 fn open(folder: &Path, keys: &Keys, durability: Durability) -> Log {

@@ -19,16 +19,13 @@ pub mod verify;
 mod witness;
 mod writer;
 
-pub use former::{
-    Checkpoint, DisclosedCategory, VerificationReport, in_use, log_bytes, log_id, verify,
-    verify_with_progress,
-};
+pub use former::{Checkpoint, FormerVerification, log_bytes, log_id, verify_former};
 pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
     AccountedCategory, AccountedExchange, ActFilter, ExchangeFilter, LogSelection, LogSource, RecordedAct,
-    RepeatedDecision, accounting, acts, decision, export, find_decision, fold, is_running, last_position,
-    merge, overlapping, repeated_decisions, resolved,
+    RepeatedDecision, accounting, acts, decision, export, find_decision, fold, in_use, is_running,
+    last_position, merge, overlapping, repeated_decisions, resolved,
 };
 pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

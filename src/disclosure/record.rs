@@ -4,13 +4,13 @@
 //! secrets, which the log's thread replaces by the pseudonyms of the day; everything else is a term from the configuration
 //! or the policy, or what the recipient declared.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
 use ulid::Ulid;
 
-pub use super::former::{Outcome, Verdict};
 use crate::decision::Reason;
 use crate::keys::LoggedPerson;
 use crate::ledger::Position;
@@ -99,6 +99,36 @@ pub struct ExchangeHead {
     pub factors: SmallVec<[(&'static str, Verdict); 12]>,
 }
 
+/// The verdict of one factor on an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The factor permits the exchange.
+    Permits,
+    /// The factor refuses the exchange.
+    Refuses,
+}
+
+/// The outcome of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer was sent completely.
+    Released,
+    /// The exchange was refused, with this problem code.
+    Refused(&'static str),
+    /// The recipient disconnected or the answer was cut short.
+    Aborted,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Released => f.write_str("released"),
+            Outcome::Refused(code) => write!(f, "refused:{code}"),
+            Outcome::Aborted => f.write_str("aborted"),
+        }
+    }
+}
+
 /// The disclosures of a whole answer or a part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Disclosure {
@@ -135,6 +165,11 @@ pub struct CategoryDisclosure {
     pub clauses: Arc<[Arc<str>]>,
     /// Number of fields.
     pub fields: u64,
+}
+
+impl CategoryDisclosure {
+    /// Name in place of a category, for fields that nothing classifies.
+    pub const UNCLASSIFIED: &'static str = "unclassified";
 }
 
 /// The use of a resource of the admin API that shows what is on record about a person.

@@ -13,12 +13,13 @@ use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/configuration.md",
     "docs/deployment.md",
+    "docs/disclosure-log.md",
     "docs/events.md",
     "docs/findings.md",
     "docs/metrics.md",

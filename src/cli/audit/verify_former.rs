@@ -5,7 +5,7 @@ use std::io;
 use super::AuditedLog;
 use crate::cli::findings::counted;
 use crate::cli::progress::{Progress, WorkUnit};
-use crate::disclosure::{self, Checkpoint, VerificationReport};
+use crate::disclosure::{self, Checkpoint, FormerVerification};
 use crate::keys::Keys;
 
 /// The result of the verification of one log.
@@ -79,11 +79,10 @@ pub(super) fn verify(
     let since = earlier.and_then(|earlier| earlier.of(log, logs));
     let tags = log.keys.as_ref().map(Keys::log_tags);
     let bar = Progress::begin(WorkUnit::Bytes, Some(disclosure::log_bytes(&log.folder)?));
-    let report = disclosure::verify_with_progress(&log.folder, tags.as_ref(), since.as_ref(), &mut |read| {
-        bar.set(read)
-    })?;
+    let report =
+        disclosure::verify_former(&log.folder, tags.as_ref(), since.as_ref(), &mut |read| bar.set(read))?;
     drop(bar);
-    let VerificationReport { findings, mut remarks, segments, records, checkpoint } = report;
+    let FormerVerification { findings, mut remarks, segments, records, checkpoint } = report;
     if has_earlier && since.is_none() {
         remarks.push("the file of checkpoints has none of this log".to_owned());
     }

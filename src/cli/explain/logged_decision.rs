@@ -25,7 +25,7 @@ use crate::decision::{
     AdmissionRequest, Denial, LegalReference, Question, Reason, RecordFacts, RequiredChange, RequiredChanges,
     scenario,
 };
-use crate::disclosure::{self, DisclosedCategory};
+use crate::disclosure::{self, record::CategoryDisclosure};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
@@ -410,7 +410,7 @@ impl LoggedExplanation {
         for LoggedCategory { category, fields, release: why } in categories {
             let fields = counted(usize::try_from(*fields).unwrap_or(usize::MAX), "field");
             let category =
-                if category == DisclosedCategory::UNCLASSIFIED { "unclassified fields" } else { category };
+                if category == CategoryDisclosure::UNCLASSIFIED { "unclassified fields" } else { category };
             why.write(&mut text, &format!("{category} ({fields})"));
         }
         for note in notes {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::cbor::MapWriter;
 use super::dictionary::{FactorList, Ruling};
 use super::schema::{DetailKey, HeadKey};
+use crate::decision::Reason;
 use crate::disclosure::record::{Outcome, Verdict};
 use crate::keys::{EpochPseudonyms, LoggedPerson, random};
+use crate::vocabulary::Basis;
 
 /// Maximum length of a name in bytes. Longer ones are cut; the configuration has none that is nearly as long.
 pub(super) const MAX_NAME: usize = 4096;
@@ -122,8 +124,8 @@ pub(super) fn ruling_detail(ruling: &Ruling) -> Vec<u8> {
     let mut detail = begin_detail();
     detail.detail_text(DetailKey::Category, category.as_deref(), MAX_TEXT);
     detail.detail_text(DetailKey::Form, Some(form.name()), MAX_TEXT);
-    detail.detail_text(DetailKey::Basis, basis.map(|basis| basis.name()), MAX_TEXT);
-    detail.detail_text(DetailKey::Reason, reason.map(|reason| reason.name()), MAX_TEXT);
+    detail.detail_text(DetailKey::Basis, basis.map(Basis::name), MAX_TEXT);
+    detail.detail_text(DetailKey::Reason, reason.map(Reason::name), MAX_TEXT);
     detail.names(DetailKey::Rules, rules);
     detail.names(DetailKey::Clauses, clauses);
     detail.finish()

@@ -5,13 +5,8 @@
 //! with the key, and a removed end only with a checkpoint kept elsewhere. A line is
 //! `{"n":NUMBER,BODY,"gateway":"NAME","chain":"64 hex","tag":"32 hex"}`.
 
-use super::object_writer::RecordBody;
-
 /// Length of `,"chain":"…","tag":"…"}`, without the line feed.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();
-
-/// Maximum number of bytes around the members of a line: number, seal and line feed.
-const MAX_OVERHEAD: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
 
 /// Hash over a record and all records before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +43,24 @@ impl Chain {
     }
 }
 
-/// Seals the records of one writer. Each record has the name of the writer's gateway as its last member, so that records
-/// can be attributed when the logs of several gateways are read together.
+/// Seals the records of one writer, as earlier versions did. Each record has the name of the writer's gateway as its last
+/// member.
+#[cfg(test)]
 pub(super) struct Sealer {
     key: [u8; 32],
     /// `,"gateway":"…"`.
     gateway: Vec<u8>,
 }
 
+#[cfg(test)]
 impl Sealer {
     /// Creates a sealer with the key of the log's tags.
     pub(super) fn new(key: [u8; 32], gateway: &str) -> Sealer {
         Sealer { key, gateway: format!(",\"gateway\":{}", serde_json::Value::from(gateway)).into_bytes() }
     }
 
-    /// Returns the maximum length of a line without the body of its record.
-    pub(super) fn max_overhead(&self) -> usize {
-        MAX_OVERHEAD + self.gateway.len()
-    }
-
     /// Appends a record as a sealed line and returns the chain value after it.
-    pub(super) fn seal(&self, into: &mut Vec<u8>, before: Chain, number: u64, body: &RecordBody) -> Chain {
+    pub(super) fn seal(&self, into: &mut Vec<u8>, before: Chain, number: u64, body: &[u8]) -> Chain {
         let begin = into.len();
         for part in [br#"{"n":"#, itoa::Buffer::new().format(number).as_bytes(), b",", body, &self.gateway] {
             into.extend_from_slice(part);
@@ -79,14 +71,6 @@ impl Sealer {
             into.extend_from_slice(part.as_bytes());
         }
         chain
-    }
-}
-
-#[cfg(test)]
-impl Sealer {
-    /// Creates a sealer of version 0.1.0, whose records do not name a gateway.
-    pub(super) fn without_gateway(key: [u8; 32]) -> Sealer {
-        Sealer { key, gateway: Vec::new() }
     }
 }
 
@@ -137,8 +121,8 @@ mod tests {
     fn a_sealed_line_parses_and_follows_only_its_predecessor() {
         let (key, mut lines) = ([7; 32], Vec::new());
         let sealer = Sealer::new(key, "gate\"way");
-        let first = sealer.seal(&mut lines, Chain::BEGIN, 0, &br#""kind":"a""#.to_vec());
-        let second = sealer.seal(&mut lines, first, 1, &br#""kind":"b""#.to_vec());
+        let first = sealer.seal(&mut lines, Chain::BEGIN, 0, br#""kind":"a""#);
+        let second = sealer.seal(&mut lines, first, 1, br#""kind":"b""#);
         let lines: Vec<_> = lines.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect();
         let (one, two) = (SealedLine::parse(lines[0]).unwrap(), SealedLine::parse(lines[1]).unwrap());
         assert_eq!((one.number, two.number, two.chain), (0, 1, second));
@@ -148,14 +132,13 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(lines[1]).unwrap();
         assert_eq!((value["n"].as_u64(), value["kind"].as_str()), (Some(1), Some("b")));
         assert_eq!(value["gateway"], "gate\"way");
-        assert!(lines.iter().all(|line| line.len() < sealer.max_overhead() + br#""kind":"a""#.len()));
     }
 
     #[test]
     fn every_changed_bit_is_detected() {
         let key = [7; 32];
         let mut line = Vec::new();
-        Sealer::new(key, "g").seal(&mut line, Chain::BEGIN, 12, &br#""kind":"a","x":"y""#.to_vec());
+        Sealer::new(key, "g").seal(&mut line, Chain::BEGIN, 12, br#""kind":"a","x":"y""#);
         line.pop();
         for at in 0..line.len() {
             for bit in 0..8 {

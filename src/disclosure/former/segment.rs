@@ -3,15 +3,16 @@
 //! A segment is named after the number of its first record, `00000000000000000042.jsonl`. It begins with a header
 //! record that states the log's id, the chain value before it, and the reason for which the segment was started.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::chain::SealedLine;
 use super::checkpoint::Checkpoint;
 
 /// Version of the format, stated in every header.
@@ -33,7 +34,7 @@ pub(in crate::disclosure) struct Segment {
 }
 
 /// The record with which a segment begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct SegmentHeader {
     pub(super) kind: String,
     pub(super) time: Timestamp,
@@ -42,20 +43,17 @@ pub(super) struct SegmentHeader {
     pub(super) format: u32,
     /// The chain value before this record.
     pub(super) previous: String,
-    /// Reason for which the segment was started: [`SegmentHeader::START`] or [`SegmentHeader::ROTATION`].
+    /// Reason for which the segment was started: [`SegmentHeader::START`] or `rotation`.
     pub(super) why: String,
     /// True if the previous segment ended without a stop record, because the process died.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub(super) unclean: bool,
     /// Bytes of an incomplete last line that were cut off when the log was opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) torn_bytes: Option<u64>,
     /// The checkpoint in the log's head, if the log in the folder ends before it or differs from it: the end of the
     /// log, or all of it, was removed while no process wrote it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<Checkpoint>,
     /// Identifies the key of the pseudonyms that recipients receive, without revealing it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pseudonym_key: Option<String>,
 }
 
@@ -63,8 +61,6 @@ impl SegmentHeader {
     pub(super) const KIND: &'static str = "segment";
     /// A process began to write.
     pub(super) const START: &'static str = "start";
-    /// The previous segment was full, or its day was over.
-    pub(super) const ROTATION: &'static str = "rotation";
 }
 
 /// Returns the file name of the segment that begins with this record.
@@ -114,7 +110,7 @@ pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
 ///
 /// # Errors
 /// If the folder cannot be opened.
-pub fn in_use(folder: &Path) -> io::Result<bool> {
+pub(in crate::disclosure) fn in_use(folder: &Path) -> io::Result<bool> {
     match File::open(folder)?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -143,48 +139,17 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Destination of a segment's bytes. Tests use one that fails.
-pub(super) trait SegmentFile: Send {
-    /// Appends bytes.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Waits until everything written survives a power failure.
-    fn sync(&mut self) -> io::Result<()>;
-    /// Removes everything beyond this length in bytes.
-    fn truncate(&mut self, length: u64) -> io::Result<()>;
-}
-
-/// A segment file in the log's folder.
-struct FileInFolder {
-    file: File,
-    path: PathBuf,
-}
-
-impl SegmentFile for FileInFolder {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    /// Fails if the file is no longer at its path: records in a file that was removed or moved would be lost.
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
-        let (here, there) = (self.file.metadata()?, self.path.metadata()?);
-        if (here.dev(), here.ino()) == (there.dev(), there.ino()) {
-            Ok(())
-        } else {
-            Err(io::Error::other("the segment file was moved or removed"))
-        }
-    }
-
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
-        self.file.sync_data()
-    }
-}
-
-/// Creates the file of a new segment. Never overwrites an existing one.
-pub(super) fn create(path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    Ok(Box::new(FileInFolder { file, path: path.to_owned() }))
+/// True if a segment was written under the key of these tags; `None` if it has no complete record.
+///
+/// # Errors
+/// If the segment cannot be read, or does not begin with a record.
+pub(in crate::disclosure) fn has_tag_of(segment: &Segment, tags: &[u8; 32]) -> io::Result<Option<bool>> {
+    let mut lines = read_lines(&segment.path)?;
+    // A segment without a complete record is being begun, or its process died while it began it.
+    let Some(SegmentLine::Complete(header)) = lines.next()? else { return Ok(None) };
+    let header = SealedLine::parse(header)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it begins with no record"))?;
+    Ok(Some(header.is_tagged(tags)))
 }
 
 /// Opens a file for reading line by line.

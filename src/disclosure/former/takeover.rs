@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::recovery::{find_end, missing_tail};
+use super::recovery::{find_end, warn_about_missing_tail};
 use super::segment::{self, Segment};
 use super::{OpenLogError, head};
 use crate::disclosure::entry::FormerLogEnd;
@@ -104,7 +104,9 @@ pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<()
     create.map_err(io_error(&former, "created"))?;
     // After a crash the older segments are aside already; what is left ends in the same way.
     let end = find_end(if has_segments { folder } else { &former }, &keys.log_tags(), &pseudonym_key(keys))?;
-    missing_tail(folder, &end);
+    if let Some(end) = &end {
+        warn_about_missing_tail(folder, end);
+    }
     // The last segment goes last: until then the folder has the end of the log.
     for Segment { first, path } in segments_in(folder)? {
         move_file(&path, &former.join(segment::file_name(first)))?;
@@ -132,7 +134,7 @@ pub(in crate::disclosure) fn end_of_former(
         return Ok(None);
     }
     let end = find_end(&former, &keys.log_tags(), &pseudonym_key(keys))?;
-    Ok(Some(FormerLogEnd { log: end.log, records: end.number, chain: end.chain.to_bytes() }))
+    Ok(end.map(|end| FormerLogEnd { log: end.log, records: end.number, chain: end.chain.to_bytes() }))
 }
 
 fn pseudonym_key(keys: &Keys) -> String {

@@ -22,7 +22,7 @@ const RECORDS_PER_PROGRESS: u64 = 1024;
 
 /// The result of a verification.
 #[derive(Clone, Debug, Default)]
-pub struct VerificationReport {
+pub struct FormerVerification {
     /// Everything that is wrong, with file and record, in the order of the log.
     pub findings: Vec<String>,
     /// Remarks about things that are not wrong.
@@ -35,18 +35,6 @@ pub struct VerificationReport {
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Verifies the log in a folder, with the key of its tags and an earlier checkpoint if they are given.
-///
-/// # Errors
-/// If the folder or a file cannot be read.
-pub fn verify(
-    folder: &Path,
-    tags: Option<&[u8; 32]>,
-    since: Option<&Checkpoint>,
-) -> io::Result<VerificationReport> {
-    verify_with_progress(folder, tags, since, &mut |_| ())
-}
-
 /// Returns the size of the segments of the log in a folder, in bytes.
 ///
 /// # Errors
@@ -55,16 +43,17 @@ pub fn log_bytes(folder: &Path) -> io::Result<u64> {
     segment::list_segments(folder)?.iter().map(|segment| Ok(segment.path.metadata()?.len())).sum()
 }
 
-/// As [`verify`], and calls `progress` again and again with the number of bytes that were read.
+/// Verifies the log in a folder, with the key of its tags and an earlier checkpoint if they are given. Calls `progress` again
+/// and again with the number of bytes that were read.
 ///
 /// # Errors
 /// If the folder or a file cannot be read.
-pub fn verify_with_progress(
+pub fn verify_former(
     folder: &Path,
     tags: Option<&[u8; 32]>,
     since: Option<&Checkpoint>,
     progress: &mut dyn FnMut(u64),
-) -> io::Result<VerificationReport> {
+) -> io::Result<FormerVerification> {
     // Read first: a running gateway only appends beyond it.
     let head = head::read(folder);
     verify_against(folder, tags, &[(since, CHECKPOINT), (head.as_ref(), HEAD)], None, progress)
@@ -80,7 +69,7 @@ pub(in crate::disclosure) fn verify_moved(
     tags: Option<&[u8; 32]>,
     end: Option<&Checkpoint>,
     expired: bool,
-) -> io::Result<VerificationReport> {
+) -> io::Result<FormerVerification> {
     let head = head::read_file(&folder.join(MOVED_HEAD));
     let known = [(end, STATED_END), (head.as_ref(), MOVED_HEAD)];
     verify_against(folder, tags, &known, Some(Moved { expired }), &mut |_| ())
@@ -92,7 +81,7 @@ fn verify_against(
     known: &[(Option<&Checkpoint>, &'static str)],
     moved: Option<Moved>,
     progress: &mut dyn FnMut(u64),
-) -> io::Result<VerificationReport> {
+) -> io::Result<FormerVerification> {
     let running = segment::in_use(folder)?;
     let known = known.iter().filter_map(|(at, name)| Some(KnownState { at: (*at)?, name, reached: false }));
     let mut check = LogVerifier {
@@ -100,7 +89,7 @@ fn verify_against(
         moved,
         known: known.collect(),
         running,
-        report: VerificationReport::default(),
+        report: FormerVerification::default(),
         bytes_read: 0,
         log: None,
         expected: None,
@@ -148,7 +137,7 @@ struct LogVerifier<'c> {
     moved: Option<Moved>,
     known: Vec<KnownState<'c>>,
     running: bool,
-    report: VerificationReport,
+    report: FormerVerification,
     bytes_read: u64,
     log: Option<String>,
     /// The number of the next record and the chain before it; `None` before the first record.
@@ -355,7 +344,7 @@ impl LogVerifier<'_> {
         findings.into_iter().for_each(|finding| self.add_finding(finding));
     }
 
-    fn finish(mut self) -> VerificationReport {
+    fn finish(mut self) -> FormerVerification {
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
             // Expired records are removed only from the beginning, and the log records it.
             let expired = self.moved.as_ref().is_some_and(|moved| moved.expired);

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::model::{ExchangeRecord, LoggedDisclosure, LoggedFactors, LoggedHead, LoggedRuling, UNCLASSIFIED};
+use super::model::{ExchangeRecord, LoggedDisclosure, LoggedFactors, LoggedHead, LoggedRuling};
 use crate::disclosure::entry::{
     DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head,
 };
-use crate::disclosure::record::time_of;
+use crate::disclosure::record::{CategoryDisclosure, time_of};
 use crate::disclosure::storage::{LogReader, ReadError};
 use crate::keys::Pseudonym;
 
@@ -199,7 +199,7 @@ impl DecodedLog {
         let detail = self.defining_detail(EntryKind::Ruling, &entry)?;
         let texts = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect();
         let ruling = Arc::new(LoggedRuling {
-            category: detail.category.unwrap_or(UNCLASSIFIED).into(),
+            category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
             form: detail.form.ok_or_else(|| self.damaged())?.into(),
             basis: detail.basis.map(Arc::from),
             reason: detail.reason.map(Arc::from),

@@ -11,8 +11,10 @@ use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::model::LoggedRuling;
 use crate::disclosure::entry::{DecodedDetail, DecodedHead, EntryKind, NameTable};
+use crate::disclosure::record::CategoryDisclosure;
 use crate::disclosure::storage::ReadError;
 use crate::keys::Pseudonym;
+use crate::vocabulary::Operation;
 
 /// Passes each record of the log to `write` as one JSON object, oldest first: those of an old log as they were written,
 /// then each entry with the members of its head and detail.
@@ -98,7 +100,7 @@ fn add_names(
             put(members, table.name(), &*name);
         }
     }
-    put_some(members, "operation", head.operation.map(|operation| operation.name()));
+    put_some(members, "operation", head.operation.map(Operation::name));
     put_some(members, "outcome", log.outcome(place, head)?);
     if head.parts > 1 {
         put(members, "part", head.part);
@@ -192,7 +194,7 @@ fn add_texts(kind: EntryKind, detail: &DecodedDetail<'_>, members: &mut Map<Stri
         EntryKind::Ruling => {
             let texts = |texts: &[&str]| texts.iter().map(|text| (*text).into()).collect();
             let ruling = LoggedRuling {
-                category: detail.category.unwrap_or(super::model::UNCLASSIFIED).into(),
+                category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
                 form: detail.form.unwrap_or_default().into(),
                 basis: detail.basis.map(Into::into),
                 reason: detail.reason.map(Into::into),

@@ -11,8 +11,8 @@ use serde_json::Value;
 use ulid::Ulid;
 
 use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord, LoggedRuling};
-use crate::disclosure::former::fold::{
-    self as former, CategoryRecord, IntentRecord, LoggedRecord as FormerRecord, RecordReader, WindowRecord,
+use crate::disclosure::former::records::{
+    CategoryRecord, IntentRecord, LoggedRecord as FormerRecord, RecordReader, WindowRecord, segments_since,
 };
 use crate::disclosure::former::segment::{self, Segment};
 use crate::disclosure::storage::ReadError;
@@ -21,28 +21,17 @@ use crate::keys::Pseudonym;
 /// Folder of the segments of an old log that was taken over.
 const FORMER: &str = "former";
 
-/// Returns an error of the former reader as one of this.
-fn read_error(error: former::ReadError) -> ReadError {
-    match error {
-        former::ReadError::Io { path, source } => ReadError::Io { path, source },
-        former::ReadError::Unreadable(path) => ReadError::Damaged(path),
-        former::ReadError::OtherKeys(path) => ReadError::OtherKeys(path),
-        former::ReadError::Empty(path) => ReadError::Empty(path),
-        former::ReadError::Output(source) => ReadError::Output(source),
-    }
-}
-
 /// Returns the segments of the old log that belongs to a folder, in order. While a log is taken over, some segments are
 /// in the folder itself.
 ///
 /// # Errors
 /// [`ReadError`], also if the folder does not exist.
 pub(super) fn segments(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
-    let moved = match former::segments_since(&folder.join(FORMER), since) {
-        Err(former::ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
-        moved => moved.map_err(read_error)?,
+    let moved = match segments_since(&folder.join(FORMER), since) {
+        Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        moved => moved?,
     };
-    let remaining = former::segments_since(folder, since).map_err(read_error)?;
+    let remaining = segments_since(folder, since)?;
     Ok(moved.into_iter().chain(remaining).collect())
 }
 
@@ -62,14 +51,12 @@ impl FormerRecords {
         kind: &str,
     ) -> Option<Result<T, ReadError>> {
         let is_wanted = |line: &[u8]| segment::has_kind(line, kind);
-        let read = self.reader.next_of(is_wanted, |line| serde_json::from_slice(line));
-        read.map(|read| read.map_err(read_error))
+        self.reader.next_of(is_wanted, |line| serde_json::from_slice(line))
     }
 
     /// Reads the next line as it was written.
     pub(super) fn next_line(&mut self) -> Option<Result<Vec<u8>, ReadError>> {
-        let read = self.reader.next_of(|_| true, |line| Ok(line.to_vec()));
-        read.map(|read| read.map_err(read_error))
+        self.reader.next_of(|_| true, |line| Ok(line.to_vec()))
     }
 }
 
@@ -80,7 +67,7 @@ impl Iterator for FormerRecords {
         loop {
             let record = match self.reader.next()? {
                 Ok(record) => record,
-                Err(error) => return Some(Err(read_error(error))),
+                Err(error) => return Some(Err(error)),
             };
             let record = match record {
                 FormerRecord::Intent(intent) => begun(intent, None),

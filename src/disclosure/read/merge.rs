@@ -140,8 +140,15 @@ pub(super) fn is_empty(folder: &Path) -> Result<bool, ReadError> {
 
 /// True if a process writes the log in a folder, or if that cannot be found out.
 pub fn is_running(folder: &Path) -> bool {
-    let is_open = storage::is_open(folder).and_then(|new| Ok(new || segment::in_use(folder)?));
-    is_open.unwrap_or(true)
+    in_use(folder).unwrap_or(true)
+}
+
+/// True if a process has locked a log, of this version or an earlier one, to write it.
+///
+/// # Errors
+/// If the lock cannot be examined, also because the folder does not exist.
+pub fn in_use(folder: &Path) -> io::Result<bool> {
+    Ok(storage::is_open(folder)? || segment::in_use(folder)?)
 }
 
 /// Passes the items of all readers to `each`, with the number of their reader. The reader with the earliest item is next.

@@ -76,6 +76,3 @@ pub(in crate::disclosure) struct LoggedRuling {
     pub(in crate::disclosure) rules: Vec<Arc<str>>,
     pub(in crate::disclosure) clauses: Vec<Arc<str>>,
 }
-
-/// Name in place of a category, for fields that no mapping classifies.
-pub(in crate::disclosure) const UNCLASSIFIED: &str = "unclassified";

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::decoded_log;
 use super::former_records;
-use crate::disclosure::former;
+use crate::disclosure::former::segment::has_tag_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms};
 
@@ -101,7 +101,7 @@ impl LogSource {
         }
         let tags = self.keys.log_tags();
         for segment in segments {
-            match former::has_tag_of(&segment, &tags) {
+            match has_tag_of(&segment, &tags) {
                 Ok(Some(true) | None) => {}
                 Ok(Some(false)) => return Err(ReadError::OtherKeys(segment.path)),
                 Err(source) => return Err(ReadError::Io { path: segment.path, source }),

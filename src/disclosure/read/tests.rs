@@ -1,6 +1,7 @@
 //! Tests of reading.
 
 mod accounts;
+mod documented_reader;
 mod folder_log;
 mod former_log;
 mod lookups;

@@ -15,8 +15,8 @@ use super::cache::PageKey;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
-use crate::disclosure::DisclosedCategory;
 use crate::disclosure::receipt::ReceiptState;
+use crate::disclosure::record::CategoryDisclosure;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
@@ -261,7 +261,7 @@ fn decision_json(
         // Fields are counted by form alone, because counts by reason would disclose something about the people.
         let mut counted: Vec<(&Value, u64)> = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
-            if category == DisclosedCategory::UNCLASSIFIED && is_removed(entry) {
+            if category == CategoryDisclosure::UNCLASSIFIED && is_removed(entry) {
                 continue;
             }
             let form = entry.get("form").unwrap_or(&Value::Null);

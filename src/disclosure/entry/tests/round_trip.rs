@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use ulid::Ulid;
 
 use super::samples::*;
+use crate::decision::Reason;
 use crate::disclosure::entry::*;
 use crate::disclosure::record::*;
 use crate::keys::{EpochPseudonyms, Keys, LoggedPerson};
+use crate::vocabulary::Basis;
 
 /// The text as it is recorded: at most 256 bytes.
 fn recorded(text: &str) -> &str {
@@ -17,7 +19,7 @@ fn recorded(text: &str) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    text.get(..end).unwrap()
 }
 
 struct Expectation<'l> {
@@ -57,8 +59,8 @@ impl Expectation<'_> {
             assert_eq!(category.fields, given.fields);
             assert_eq!(ruling.category, given.category.as_deref());
             assert_eq!(ruling.form, Some(given.form.name()));
-            assert_eq!(ruling.basis, given.basis.map(|basis| basis.name()));
-            assert_eq!(ruling.reason, given.reason.map(|reason| reason.name()));
+            assert_eq!(ruling.basis, given.basis.map(Basis::name));
+            assert_eq!(ruling.reason, given.reason.map(Reason::name));
             assert_eq!(ruling.rules, given.rules.iter().map(|rule| &**rule).collect::<Vec<_>>());
             assert_eq!(ruling.clauses, given.clauses.iter().map(|clause| &**clause).collect::<Vec<_>>());
         }

@@ -28,7 +28,7 @@ pub(in crate::disclosure) fn at(milliseconds: i64) -> Timestamp {
 
 pub(in crate::disclosure) fn person(keys: &Keys, number: u64) -> LoggedPerson {
     let fingerprint: Fingerprint = keys.fingerprints().recipient(&number.to_string());
-    let secret = (number % 2 == 0).then(|| LogSecret::from_bytes(u128::from(number).to_le_bytes()));
+    let secret = number.is_multiple_of(2).then(|| LogSecret::from_bytes(u128::from(number).to_le_bytes()));
     LoggedPerson { fingerprint, secret }
 }
 

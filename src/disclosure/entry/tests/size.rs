@@ -1,6 +1,6 @@
-//! The size of entries, and the time that they need.
+//! The size of entries.
 
-use std::time::Instant;
+#![allow(clippy::print_stdout, reason = "a measurement")]
 
 use super::samples::*;
 use crate::disclosure::entry::*;
@@ -29,38 +29,4 @@ fn an_exchange_about_one_person_takes_at_most_350_bytes() {
     let framed = last.leaf.len() + last.detail.len() + 4;
     println!("an exchange: leaf {}, detail {}, framed {framed} bytes", last.leaf.len(), last.detail.len());
     assert!(framed <= 350, "{framed}");
-}
-
-/// Prints the time for each entry: `cargo test --release --lib entry::tests::size -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn time_for_each_entry() {
-    let keys = Keys::random().unwrap();
-    let given = disclosure([person(&keys, 2)], &CATEGORIES);
-    let head = head(ulid::Ulid::generate());
-    let record = Record::Exchange(head.into(), given);
-    let mut log = MemoryLog::new(&keys);
-    log.push(&record, at(1));
-    let count = 500_000;
-    log.entries.reserve(count);
-    let (begin, begun) = (log.entries.len(), Instant::now());
-    for number in 0..count {
-        log.encoder.encode(&record, at(number as i64), (begin + number) as u64, &mut log.entries);
-    }
-    let encoded = begun.elapsed();
-    let begun = Instant::now();
-    let decoded = log.entries.iter().filter(|entry| decode_head(&entry.leaf).is_ok()).count();
-    let heads = begun.elapsed();
-    let begun = Instant::now();
-    let details = log.entries.iter().filter(|entry| {
-        decode_head(&entry.leaf).is_ok_and(|head| decode_detail(head.kind, &entry.detail).is_ok())
-    });
-    let (details, both) = (details.count(), begun.elapsed());
-    let each = |time: std::time::Duration, count| time.as_nanos() / count as u128;
-    println!(
-        "encoding {} ns, head {} ns, head and detail {} ns",
-        each(encoded, count),
-        each(heads, decoded),
-        each(both, details)
-    );
 }

@@ -3,34 +3,16 @@
 use super::disk::DiskFiles;
 use super::*;
 use crate::disclosure::former;
+use crate::disclosure::former::tests::old_log::OldLog;
 
 /// Writes an old log of five refusals. Returns the checkpoint of its end.
 fn old_log(folder: &Folder, keys: &Keys) -> former::Checkpoint {
-    let log = former::Log::open(&folder.path, keys, "gateway-1", former::Durability::BeforeRelease, YEAR);
-    let log = log.unwrap();
+    let time = "2026-11-21T23:59:59.5Z".parse().unwrap();
+    let mut log = OldLog::begin(&folder.path, keys, time);
     for n in 0..5 {
-        log.refused(&former_intent(&id(n).to_string()), "no-rule-permits");
+        log.refusal(&id(n).to_string(), time);
     }
-    drop(log);
-    former::verify(&folder.path, Some(&keys.log_tags()), None).unwrap().checkpoint.unwrap()
-}
-
-fn former_intent(decision: &str) -> former::Intent<'static> {
-    former::Intent {
-        decision: decision.into(),
-        time: "2026-11-21T23:59:59.5Z".parse().unwrap(),
-        recipient: "acme".into(),
-        actor: None,
-        purpose: "support".into(),
-        declared: None,
-        case: None,
-        route: "customers".into(),
-        operation: Operation::Disclose,
-        policy: "r1".into(),
-        position: Position(3),
-        stale: false,
-        factors: Vec::new().into(),
-    }
+    log.stop(time)
 }
 
 /// Returns the ends of old logs that start entries state.
@@ -46,10 +28,9 @@ fn ends(folder: &Path) -> Vec<(String, u64, String)> {
 }
 
 fn segments(folder: &Path) -> usize {
-    let files = std::fs::read_dir(folder).map_or(0, |files| {
+    std::fs::read_dir(folder).map_or(0, |files| {
         files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "jsonl")).count()
-    });
-    files
+    })
 }
 
 #[test]
@@ -63,7 +44,8 @@ fn an_old_log_is_moved_aside_and_its_end_is_on_record() {
         assert!(folder.path.join("former/head").is_file());
         assert!(!folder.outer.path().join("audit.head").exists());
     }
-    let former = former::verify(&folder.path.join("former"), Some(&keys.log_tags()), Some(&end));
+    let former = folder.path.join("former");
+    let former = former::verify_former(&former, Some(&keys.log_tags()), Some(&end), &mut |_| ());
     assert_eq!(former.unwrap().checkpoint, Some(end));
 }
 

@@ -1,1 +1,133 @@
-//! Tests.
+//! An old log is read before the new entries, wherever it is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::folder_log::FolderLog;
+use crate::disclosure::entry::tests::samples::*;
+use crate::disclosure::former::tests::old_log::OldLog;
+use crate::disclosure::read::{
+    ActFilter, ExchangeFilter, LogSource, accounting, acts, decision, export, fold, is_running, last_position,
+};
+use crate::disclosure::record::*;
+use crate::keys::{Keys, LogSecret, LoggedPerson};
+use crate::ledger::Position;
+
+fn time(text: &str) -> Timestamp {
+    format!("2026-11-{text}Z").parse().unwrap()
+}
+
+const CLOSED: &str = "01KAKCP5P0AAAAAAAAAAAAAAA1";
+const OPEN: &str = "01KAKCP5P0AAAAAAAAAAAAAAA2";
+const REFUSED: &str = "01KAKCP5P0AAAAAAAAAAAAAAA3";
+
+/// Writes an old log with a closed, an open and a refused exchange, and an act.
+fn write_old(folder: &Path, keys: &Keys) -> LoggedPerson {
+    let person = person(keys, 1);
+    let pseudonym = person.pseudonym(&keys.subject_pseudonyms().epoch("2026-11-20")).to_string();
+    let mut log = OldLog::begin(folder, keys, time("20T10:00:00"));
+    log.intent(CLOSED, time("20T10:00:01"));
+    log.window(CLOSED, time("20T10:00:02"), &[pseudonym.clone()], &[]);
+    log.intent(OPEN, time("20T10:00:03"));
+    log.window(OPEN, time("20T10:00:04"), &["AAAAAAAAAAAAAAAA".to_owned()], &[pseudonym.clone()]);
+    log.close(CLOSED, time("20T10:00:05"), "released");
+    log.segment("rotation", time("21T00:00:00"));
+    log.refusal(REFUSED, time("21T00:00:01"));
+    let act = serde_json::json!({
+        "act": "01KAKCP5P0AAAAAAAAAAAAAAA4", "resource": "/v1/subjects/{id}", "subject": pseudonym,
+        "gateway": "gateway-1",
+    });
+    log.push("act", time("20T12:00:00"), act);
+    log.stop(time("21T00:00:02"));
+    person
+}
+
+fn folded(folder: &Path, running: bool) -> Vec<Value> {
+    let mut all = Vec::new();
+    fold(folder, &ExchangeFilter::default(), running, |one| {
+        all.push(one);
+        Ok(())
+    })
+    .unwrap();
+    all
+}
+
+fn ids(folded: &[Value]) -> Vec<&str> {
+    folded.iter().map(|one| one["decision"].as_str().unwrap()).collect()
+}
+
+/// Fails unless the exchanges of the old log are read.
+fn check_old(folder: &Path, keys: &Keys, person: LoggedPerson) {
+    let all = folded(folder, false);
+    let old: Vec<&str> = ids(&all)[..3].to_vec();
+    // The open exchange ends when the log, or its next process, says so.
+    assert!(old.contains(&CLOSED) && old.contains(&OPEN) && old.contains(&REFUSED), "{old:?}");
+    let closed = decision(folder, CLOSED, false).unwrap().unwrap();
+    assert_eq!((&closed["outcome"], &closed["recipient"]), (&"released".into(), &"acme".into()));
+    assert_eq!((&closed["mode"], &closed["gateway"]), (&"enforce".into(), &"gateway-1".into()));
+    assert_eq!(closed["categories"]["email"][0]["fields"], 2);
+    assert_eq!(closed["factors"]["subjects"], "permits");
+    assert_eq!(closed, all[0]);
+    let open = decision(folder, OPEN, false).unwrap().unwrap();
+    assert_eq!(
+        (&open["outcome"], &open["withheld_subjects"][0]),
+        (&"aborted".into(), &closed["subjects"][0])
+    );
+    assert_eq!(decision(folder, REFUSED, false).unwrap().unwrap()["outcome"], "refused:no-rule-permits");
+    // Under whatever secret the ledger has now: the old log knows fingerprints only.
+    let known = LoggedPerson { secret: Some(LogSecret::from_bytes([3; 16])), ..person };
+    let account = accounting(&LogSource::own(folder, keys), &[known]).unwrap();
+    assert_eq!(account[0].decision, CLOSED);
+    let mut found = 0;
+    let filter = ActFilter { since: None, subject: Some((vec![known], keys.subject_pseudonyms())) };
+    acts(folder, &filter, |_| {
+        found += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn an_old_log_that_was_not_taken_over_is_read() {
+    let (outer, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let folder = outer.path().join("audit");
+    let person = write_old(&folder, &keys);
+    check_old(&folder, &keys, person);
+    assert!(!is_running(&folder));
+    assert_eq!(last_position(&folder).unwrap(), Some(Position(9)));
+    let running = folded(&folder, true);
+    assert_eq!(running.last().unwrap()["outcome"], Value::Null, "it may still end");
+    LogSource::other(&folder, &keys).check().unwrap();
+    assert!(LogSource::other(&folder, &Keys::random().unwrap()).check().is_err());
+}
+
+#[test]
+fn an_old_log_is_read_before_the_new_entries() {
+    let keys = Keys::random().unwrap();
+    let mut log = FolderLog::in_folder(tempfile::tempdir().unwrap(), keys.clone());
+    let person = write_old(&log.path().join("former"), &keys);
+    let new = log.id();
+    log.push(&Record::Exchange(Arc::new(head(new)), disclosure([person], &["email"])));
+    check_old(log.path(), &keys, person);
+    let all = folded(log.path(), true);
+    assert_eq!(ids(&all), [CLOSED, REFUSED, OPEN, &new.to_string()]);
+    assert!(all.iter().all(|one| one["outcome"] != Value::Null), "the old process has ended");
+    assert_eq!(decision(log.path(), OPEN, true).unwrap().unwrap()["outcome"], "aborted");
+    let account = accounting(&log.source(), &[person]).unwrap();
+    let found: Vec<&str> = account.iter().map(|one| &*one.decision).collect();
+    assert_eq!(found, [CLOSED, &new.to_string()]);
+    let mut kinds = Vec::new();
+    export(log.path(), None, |line| {
+        let one: Value = serde_json::from_slice(line).unwrap();
+        kinds.push(one["kind"].as_str().unwrap().to_owned());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(kinds[..3], ["segment", "intent", "window"]);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "exchange").count(), 1);
+    log.close();
+}

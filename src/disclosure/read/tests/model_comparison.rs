@@ -111,7 +111,7 @@ impl ModelExchange {
                 while !text.is_char_boundary(end) {
                     end -= 1;
                 }
-                text[..end].to_owned()
+                text.get(..end).unwrap().to_owned()
             })
         };
         let withheld_subjects: Vec<_> =
@@ -138,7 +138,7 @@ fn add_category(categories: &mut BTreeMap<String, Vec<Value>>, category: &Catego
     let texts = |texts: &[Arc<str>]| json!(texts.iter().map(|text| &**text).collect::<Vec<_>>());
     let mut entry = json!({
         "form": category.form.name(),
-        "basis": category.basis.map(|basis| basis.name()),
+        "basis": category.basis.map(Basis::name),
         "rules": texts(&category.rules), "clauses": texts(&category.clauses),
         "fields": category.fields,
     });
