@@ -16,7 +16,7 @@ use super::entry::{
     BUNDLE, DayStart, Encoder, Entry, EntryKind, FormerLogEnd, ProcessStart, PruningRecord, decode_head,
 };
 use super::former::{FormerSegments, end_of_former, move_aside};
-use super::log::LogSettings;
+use super::log_settings::LogSettings;
 use super::record::Record;
 use super::storage::{
     FileOperations, LogReader, OpenLogError, PublishedCheckpoint, Storage, StorageSettings, WriteFailure,

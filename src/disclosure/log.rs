@@ -11,102 +11,25 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::LogSource;
 use super::entry_writer::EntryWriter;
-use super::queue::{LogQueue, QueuedRecord, Room};
+pub use super::log_settings::{Durability, LogSettings};
+use super::log_state::LogState;
+pub use super::queue::LogError;
+use super::queue::{QueuedRecord, Room};
 use super::record::{ExchangeHead, Record};
 use super::storage::{FileOperations, OpenLogError, PublishedCheckpoint, SystemFiles};
 use super::writer::{Clock, LogThread};
 use crate::keys::Keys;
 use crate::log_limit::LogLimit;
-
-/// The condition under which a record counts as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The record survives a power failure.
-    BeforeRelease,
-    /// The record is queued for the log's thread, which makes it durable within about 50 ms.
-    Batched,
-}
-
-/// An error of a log that cannot accept records, for the moment or for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the disclosure log cannot be written")]
-pub struct LogError;
-
-/// The properties of a log that is opened for writing.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// Folder of the log; it is created if necessary.
-    pub folder: PathBuf,
-    /// The gateway's name, which each day of the log states.
-    pub gateway: String,
-    /// The condition under which a record counts as written.
-    pub durability: Durability,
-    /// Age at which whole days are removed.
-    pub retention: Duration,
-    /// The origin of a new log, and the one that an existing log must have. `None`: a new log gets the gateway's name and
-    /// random digits, and an existing log keeps its own.
-    pub origin: Option<String>,
-    /// Files outside of the folder that hold an earlier checkpoint of the log, with which it is compared.
-    pub known_checkpoints: Vec<PathBuf>,
-}
-
-/// State shared between the log and its thread.
-#[derive(Debug, Default)]
-pub(super) struct LogState {
-    pub(super) queue: LogQueue,
-    /// True after a failure that may have lost a record; it stays true.
-    failed: AtomicBool,
-    /// True while nothing can be written and nothing was lost.
-    paused: AtomicBool,
-    /// Number of records written since the log was opened.
-    written: AtomicU64,
-    /// Time of the first write that no published checkpoint covers.
-    uncovered: Mutex<Option<Instant>>,
-}
-
-impl LogState {
-    pub(super) fn count_written(&self, records: usize) {
-        self.written.fetch_add(records as u64, Ordering::Relaxed);
-    }
-
-    /// Notes that entries were written, which no checkpoint covers.
-    pub(super) fn set_uncovered(&self, since: Instant) {
-        self.uncovered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(since);
-    }
-
-    /// Notes that a checkpoint covers everything.
-    pub(super) fn set_covered(&self) {
-        *self.uncovered.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn is_writable(&self) -> bool {
-        !self.has_failed() && !self.paused.load(Ordering::SeqCst)
-    }
-
-    fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::SeqCst);
-    }
-
-    pub(super) fn set_failed(&self) {
-        self.failed.store(true, Ordering::SeqCst);
-        self.queue.close_room();
-    }
-}
 
 /// A record that has its share of the queue and is not queued yet. Dropping it gives the share back.
 #[derive(Debug)]
@@ -277,8 +200,7 @@ impl Log {
 
     /// Returns the time for which the log has had entries that no published checkpoint covers.
     pub fn uncovered_for(&self) -> Duration {
-        let since = *self.state.uncovered.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+        self.state.uncovered_for()
     }
 
     /// True if records can be written. False while a failure that loses nothing lasts, and for good after a failure
@@ -294,7 +216,7 @@ impl Log {
 
     /// Returns the number of records written since the log was opened.
     pub fn records_written(&self) -> u64 {
-        self.state.written.load(Ordering::Relaxed)
+        self.state.written()
     }
 
     /// Returns the folder of the log.

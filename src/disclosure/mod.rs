@@ -6,6 +6,8 @@ mod former;
 #[cfg(feature = "sqlite")]
 pub mod index;
 mod log;
+mod log_settings;
+mod log_state;
 mod names;
 pub mod observation;
 mod origin;

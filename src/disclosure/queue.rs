@@ -12,8 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
-use super::log::LogError;
 use super::record::{Disclosure, Record};
+
+/// An error of a log that cannot accept records, for the moment or for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disclosure log cannot be written")]
+pub struct LogError;
 
 /// Size of the queue of records that are not written yet, in KiB. A sender waits while the queue is full, so the
 /// upstream's bytes are read no faster than the log is written.

@@ -27,7 +27,7 @@ pub enum Record {
     Window {
         /// The exchange.
         exchange: ExchangeReference,
-        /// What the part discloses.
+        /// The disclosures of the part.
         disclosure: Disclosure,
     },
     /// The end of an exchange that has windows or an intent.
@@ -43,7 +43,7 @@ pub enum Record {
         decision: Ulid,
         /// The outcome.
         outcome: Outcome,
-        /// What was disclosed beyond the first record, if the answer was judged again.
+        /// The disclosures beyond the first record, if the answer was judged again.
         disclosure: Option<Disclosure>,
     },
     /// A refusal, in one record.

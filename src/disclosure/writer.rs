@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::entry_writer::EntryWriter;
-use super::log::{LogError, LogState};
-use super::queue::{QueuedRecord, Wake};
+use super::log_state::LogState;
+use super::queue::{LogError, QueuedRecord, Wake};
 use super::record::Record;
 use super::storage::{PublishedCheckpoint, WriteFailure};
 use crate::log_limit::LogLimit;

@@ -4,7 +4,9 @@ mod days;
 mod disk;
 mod takeover;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::ToSpan as _;
 use smallvec::smallvec;
