@@ -81,6 +81,7 @@ pub mod keys;
 pub mod ledger;
 pub mod log_limit;
 pub mod metrics;
+pub mod notices;
 pub mod report;
 
 pub mod exchange;

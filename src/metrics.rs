@@ -124,6 +124,10 @@ metrics! {
         "Data subject requests that are open.";
     subject_requests_overdue: IntGauge = "subject_requests_overdue" []
         "Data subject requests past their due date.";
+    notices_open: IntGauge = "notices_open" []
+        "Notices to recipients about data that were erased, corrected or restricted, which wait for delivery or for a person.";
+    notices_overdue: IntGauge = "notices_overdue" []
+        "Notices to recipients that are open for longer than `notice-limit`.";
     minor_records: IntCounterVec = "minor_records_total" ["route"]
         "Records about a minor.";
     closed_account_records: IntCounterVec = "closed_account_records_total" ["route"]

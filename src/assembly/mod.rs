@@ -132,7 +132,7 @@ fn assemble_over(
     let index = &config.audit.index;
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
-    let intents = config.audit.intents;
+    let (intents, notice_limit) = (config.audit.intents, config.audit.notice_limit);
     let log = Log::open(log_settings(&config), keys)?.with_index(index);
     let access_log = match &config.access_log {
         None => AccessLog::default(),
@@ -153,7 +153,11 @@ fn assemble_over(
         OptOut::new(keys.opt_out_links()),
     );
     Ok(Arc::new(
-        shared.with_other_logs(other_logs).with_intents(intents).with_memory(memory, memory_per_recipient),
+        shared
+            .with_notice_limit(notice_limit)
+            .with_other_logs(other_logs)
+            .with_intents(intents)
+            .with_memory(memory, memory_per_recipient),
     ))
 }
 

@@ -194,8 +194,8 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
             .iter()
             .map(|recipient| ReportedRecipient {
                 facts: Arc::clone(&recipient.in_agreement),
-                legal_name: None,
-                address: None,
+                legal_name: recipient.contact.legal_name.clone(),
+                address: recipient.contact.address.clone(),
             })
             .collect();
         let packs = config.map_or(&[][..], |config| &config.packs);

@@ -15,6 +15,7 @@ mod lints;
 mod mapping;
 pub(crate) mod memory;
 mod namespace;
+mod notify;
 pub mod pack;
 mod rate;
 mod recipient;

@@ -1,11 +1,13 @@
 //! Reads `[[recipient]]`: kind, purposes, agreement and credentials of each recipient.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use governor::RateLimiter;
 
 use super::credential;
 use super::issuer::Issuers;
+use super::notify;
 use super::rate;
 use super::section::UniqueNames;
 use super::terms::PackTerms;
@@ -15,7 +17,7 @@ use crate::document::Fields;
 use crate::exchange::caller::Credentials;
 use crate::exchange::caller::token::Tokens;
 use crate::exchange::cancellation::CancellationLimit;
-use crate::exchange::route::{Agreement, Recipient, WithheldReport};
+use crate::exchange::route::{Agreement, Recipient, RecipientContact, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
 
@@ -29,10 +31,14 @@ pub(super) fn read_all(
     let mut recipients = Vec::new();
     let mut credentials = Credentials::new(Tokens::new(issuers.take()));
     let mut names = UniqueNames::of("recipient");
-    let tables = parts.iter_mut().flat_map(|part| part.fields.tables("recipient", "a recipient"));
-    for (position, mut fields) in tables.enumerate() {
+    let tables = parts.iter_mut().flat_map(|part| {
+        let folder = part.folder.to_owned();
+        let tables = part.fields.tables("recipient", "a recipient");
+        tables.into_iter().map(move |fields| (folder.clone(), fields))
+    });
+    for (position, (folder, mut fields)) in tables.enumerate() {
         fields.allow();
-        let recipient = read(&mut fields, words, &mut names);
+        let recipient = read(&mut fields, &folder, words, &mut names);
         let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
         credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
         fields.end();
@@ -52,7 +58,12 @@ fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::
     }
 }
 
-fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames) -> Option<Recipient> {
+fn read(
+    fields: &mut Fields<'_>,
+    folder: &Path,
+    words: &PackTerms<'_>,
+    names: &mut UniqueNames,
+) -> Option<Recipient> {
     let document = fields.document();
     let name = fields.needed_text("name");
     let kind = fields.needed_text("kind").and_then(|kind| words.kind(document, &kind));
@@ -69,6 +80,14 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     let report = fields.choice("report", &reports).unwrap_or_default();
     let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
     let rate = fields.fields("rate", "`rate`").and_then(rate::quota).map(RateLimiter::direct);
+    let notify =
+        fields.fields("notify", "`notify`").map(|fields| notify::read(fields, folder)).unwrap_or_default();
+    let mut text = |key| fields.text(key).map(|text| Arc::from(text.value));
+    let contact = RecipientContact {
+        legal_name: text("legal-name"),
+        address: text("address"),
+        contact: text("contact"),
+    };
     let name = names.add(document, &name?);
     let kind = kind?;
     let facts = |in_force: bool| {
@@ -85,7 +104,17 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     };
     let (in_agreement, without_agreement) = (facts(true), facts(false));
     let cancellations = CancellationLimit::default();
-    Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate, cancellations })
+    Some(Recipient {
+        name,
+        in_agreement,
+        without_agreement,
+        agreement,
+        report,
+        rate,
+        cancellations,
+        notify,
+        contact,
+    })
 }
 
 /// Reads `country` and `region`. A contradiction between the two is an error, because either may be right.

@@ -72,6 +72,7 @@ use self::concurrency::{ConcurrencyPermit, LimitReached};
 use self::cross_origin::CrossOrigin;
 use self::exchange_head::Factors;
 use self::grant::Grant;
+use self::pages::notices::{self, FeedRequest};
 use self::pages::purposes::{self, Page};
 use self::purpose::Declaration;
 use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
@@ -272,7 +273,7 @@ impl ReceivedExchange {
     /// Runs all phases up to the call of the upstream.
     async fn proceed(self, parts: &Parts, has_body: bool) -> Result<ExchangeStart, Box<RefusedExchange>> {
         let identified = self.screen(parts, has_body)?.identify(parts)?;
-        if let Some(page) = Page::at(parts.uri.path()) {
+        if let Some(page) = Page::at(parts.uri.path(), parts.uri.query()) {
             let answered = Box::pin(identified.answer_page(page, &parts.headers)).await;
             return Ok(ExchangeStart::Answered(answered?));
         }
@@ -389,8 +390,15 @@ impl IdentifiedExchange {
 
     async fn page_content(&self, page: Page, headers: &HeaderMap) -> Result<Bytes, Rejection> {
         let IdentifiedExchange { context, requester: Requester { recipient, caller } } = self;
-        if !matches!(context.method, Method::GET | Method::HEAD) {
-            return Err(Rejection::from(Refusal::MethodNotAllowed).allow("GET, HEAD".to_owned()));
+        let acknowledges = matches!(page, Page::Notices(FeedRequest::Acknowledge(_)));
+        let is_permitted = match context.method {
+            Method::GET | Method::HEAD => !acknowledges,
+            Method::POST => acknowledges,
+            _ => false,
+        };
+        if !is_permitted {
+            let allowed = if acknowledges { "POST" } else { "GET, HEAD" };
+            return Err(Rejection::from(Refusal::MethodNotAllowed).allow(allowed.to_owned()));
         }
         let _permit = position::reach(context, &recipient.name, headers).await?;
         match page {
@@ -401,6 +409,9 @@ impl IdentifiedExchange {
                 }
                 let locked = caller.locked_purpose;
                 Ok(purposes::purposes_page(&context.snapshot, recipient, facts, locked, context.now))
+            }
+            Page::Notices(request) => {
+                Ok(notices::answer(&context.shared, &recipient.name, request, context.now).await?)
             }
             Page::Decision(id) => {
                 let page = purposes::decision_page(&context.shared, &context.snapshot, recipient, id).await?;

@@ -239,6 +239,44 @@ pub enum WithheldReport {
     Paths,
 }
 
+/// The server that gets notices to a recipient (Standard Webhooks).
+#[derive(Clone)]
+pub struct NoticeWebhook {
+    /// Its URL, which was checked.
+    pub url: String,
+    /// The key of the signatures.
+    pub secret: Arc<[u8]>,
+}
+
+impl Debug for NoticeWebhook {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NoticeWebhook").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// How a recipient is told of erasures, corrections and restrictions of what it received (GDPR Art. 19).
+#[derive(Clone, Debug, Default)]
+pub enum Notify {
+    /// A person tells it.
+    #[default]
+    Manual,
+    /// It reads its feed.
+    Feed,
+    /// The gateway sends a request.
+    Webhook(NoticeWebhook),
+}
+
+/// A recipient as people and reports name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipientContact {
+    /// The name in law.
+    pub legal_name: Option<Arc<str>>,
+    /// The postal address.
+    pub address: Option<Arc<str>>,
+    /// An e-mail address, a telephone number or a URL.
+    pub contact: Option<Arc<str>>,
+}
+
 /// One registered recipient.
 #[derive(Debug)]
 pub struct Recipient {
@@ -256,6 +294,10 @@ pub struct Recipient {
     pub rate: Option<DefaultDirectRateLimiter>,
     /// The limit of exchanges that it cancels.
     pub cancellations: CancellationLimit,
+    /// How it is told of erasures, corrections and restrictions.
+    pub notify: Notify,
+    /// How people and reports name it.
+    pub contact: RecipientContact,
 }
 
 /// An agreement with a recipient.

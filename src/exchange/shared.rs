@@ -20,7 +20,11 @@ use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::scrub::Pseudonyms;
+
+/// Time for which notices delay the deletion of log secrets, unless the configuration says otherwise.
+const DEFAULT_NOTICE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Maximum number of decisions that recipients look up at a time.
 const MAX_LOOKUPS: usize = 2;
@@ -78,6 +82,8 @@ pub struct SharedState {
     pub ledger: Arc<Ledger>,
     /// The disclosure log.
     pub log: Arc<Log>,
+    /// The notices to recipients about data that were erased, corrected or restricted.
+    pub notices: Arc<Notices>,
     /// The exchanges that have an intent on the log.
     pub(crate) intents: IntentPolicy,
     /// The disclosure logs of other gateways, which are only read.
@@ -121,6 +127,7 @@ impl SharedState {
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
         SharedState {
             snapshot,
+            notices: Arc::new(Notices::new(Arc::clone(&ledger), DEFAULT_NOTICE_LIMIT)),
             ledger,
             log,
             intents: IntentPolicy::default(),
@@ -135,6 +142,13 @@ impl SharedState {
             draining: watch::Sender::new(false),
             default_listener: Arc::default(),
         }
+    }
+
+    /// Sets the time after which the log secret of an erased person is deleted, whoever has not been told.
+    #[must_use]
+    pub fn with_notice_limit(self, limit: Duration) -> SharedState {
+        let notices = Arc::new(Notices::new(Arc::clone(&self.ledger), limit));
+        SharedState { notices, ..self }
     }
 
     /// Adds the disclosure logs of other gateways.

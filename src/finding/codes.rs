@@ -32,6 +32,7 @@ pub const ERRORS: &[&str] = &[
     "bad-namespace-name",
     "bad-network",
     "bad-notice-limit",
+    "bad-notify",
     "bad-origin",
     "bad-pack-dates",
     "bad-parameter",

@@ -24,6 +24,7 @@ pub(crate) mod http_client;
 mod inherited_sockets;
 mod issuer_keys;
 mod listener;
+mod notices;
 mod plaintext;
 mod probes;
 mod proxy_protocol;
@@ -54,6 +55,7 @@ use self::connection_limit::ConnectionLimit;
 pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
+use self::notices::NoticeTask;
 use self::probes::ProbesListener;
 use self::reload::{CertificateSender, ListenerCertificates, Reloader, RestartOnly, export_certificate_ends};
 pub use self::service_manager::ServiceManager;
@@ -131,6 +133,8 @@ pub struct Gateway {
     /// Keeps the indexes of the disclosure logs. `None` if there can be no thread: questions read the logs.
     index: Option<IndexFollower>,
     sinks: CheckpointSinks,
+    /// Tells recipients of erasures, corrections and restrictions.
+    notices: NoticeTask,
 }
 
 impl Gateway {
@@ -170,6 +174,7 @@ impl Gateway {
             wait_until_current(&shared).await;
         }
         let index = follow_logs(&audit, &shared);
+        let notices = NoticeTask::start(Arc::clone(&shared)).await;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         let sinks = CheckpointSinks::start(audit.checkpoints, &shared.log, &shared.metrics);
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
@@ -205,6 +210,7 @@ impl Gateway {
             manager,
             index,
             sinks,
+            notices,
         })
     }
 
@@ -248,6 +254,7 @@ impl Gateway {
             manager,
             index,
             sinks,
+            notices,
         } = self;
         let shared = Arc::clone(&reloader.shared);
         let mut serving = JoinSet::new();
@@ -281,6 +288,7 @@ impl Gateway {
         }
         drop(probes_serving);
         shared.log.flush().await;
+        drop(notices);
         // It ends after the batch that it is about to index.
         drop(index);
         drop(sinks);

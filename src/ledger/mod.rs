@@ -320,6 +320,27 @@ impl Ledger {
         self.core.archive.store().remember_policies(memory)
     }
 
+    /// Returns the store of notices to recipients.
+    pub fn notice_store(&self) -> &dyn NoticeStore {
+        self.core.archive.store().notice_store()
+    }
+
+    /// Returns the history that the store has. Reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn history_end(&self) -> Result<KnownHistory, StoreError> {
+        self.core.archive.store().history_end()
+    }
+
+    /// Returns the events after `known`, at most `limit`. Reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
+        self.core.archive.store().follow(known, limit)
+    }
+
     /// Returns the last position that is durable and in force.
     pub fn position(&self) -> Position {
         self.core.position()

@@ -38,6 +38,8 @@ mod ledger_sharers;
 mod ledger_url;
 mod library;
 mod listener_limits;
+mod log_privacy;
+mod notices;
 mod openapi;
 mod operations;
 mod opt_out;

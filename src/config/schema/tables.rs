@@ -355,8 +355,31 @@ const RECIPIENT: KeyTable = table(
         key("suspended", Flag),
         key("report", Word(&["none", "counts", "paths"])),
         key("rate", Table(&RATE)),
+        key("legal-name", Text),
+        key("address", Text),
+        key("contact", Text),
+        key("notify", Table(&NOTIFY)),
         key("credentials", Tables(&CREDENTIAL)),
         ALLOW,
+    ],
+);
+
+const NOTIFY: KeyTable = table(
+    "notify",
+    "",
+    &[
+        told("webhook", Text, "URL to which notices are posted (Standard Webhooks)."),
+        told("secret", Table(&NOTIFY_SECRET), "The secret that signs them."),
+        told("feed", Flag, "`true`: the recipient reads its feed and acknowledges each notice."),
+    ],
+);
+
+const NOTIFY_SECRET: KeyTable = table(
+    "notify-secret",
+    "",
+    &[
+        told("file", Text, "File with the secret: `whsec_` and 24 to 64 bytes in base64."),
+        told("env", Text, "Variable of the environment with the secret."),
     ],
 );
 

@@ -50,6 +50,12 @@ pub struct AccountedExchange {
     /// Number of people about whom something left in the same window: the largest such number of the exchange's
     /// windows. The categories are those of all these people.
     pub people: usize,
+    /// The route's configured name.
+    #[serde(skip)]
+    pub route: String,
+    /// The categories of which something was withheld in those windows.
+    #[serde(skip)]
+    pub withheld: BTreeSet<String>,
 }
 
 /// A data category that was disclosed.
@@ -68,6 +74,7 @@ struct OpenExchange {
     head: LoggedHead,
     people: usize,
     categories: BTreeSet<AccountedCategory>,
+    withheld: BTreeSet<String>,
 }
 
 /// Returns everything that was disclosed about a person, oldest first. A person whose id has several spellings is given by
@@ -152,7 +159,8 @@ impl<'a> Accounts<'a> {
         };
         let decision = record.decision;
         if let Some(head) = record.head.take() {
-            let begun = OpenExchange { head, people: 0, categories: BTreeSet::new() };
+            let (categories, withheld) = (BTreeSet::new(), BTreeSet::new());
+            let begun = OpenExchange { head, people: 0, categories, withheld };
             self.open.entry(decision).or_insert(begun);
         }
         let Some(exchange) = self.open.get_mut(&decision) else { return };
@@ -198,6 +206,9 @@ impl OpenExchange {
         let people: BTreeSet<&Pseudonym> = subjects.iter().collect();
         self.people = self.people.max(people.len());
         for (ruling, _) in categories {
+            if *ruling.form == *Form::Removed.name() {
+                self.withheld.insert(ruling.category.to_string());
+            }
             if *ruling.form != *Form::Removed.name()
                 && ruling.basis.as_deref() != Some(Basis::NotPersonal.name())
             {
@@ -211,7 +222,7 @@ impl OpenExchange {
     }
 
     fn into_accounted((decision, exchange): (Ulid, OpenExchange)) -> Option<AccountedExchange> {
-        let OpenExchange { head, people, categories } = exchange;
+        let OpenExchange { head, people, categories, withheld } = exchange;
         let disclosed = AccountedExchange {
             time: head.time,
             decision: decision.to_string(),
@@ -220,6 +231,8 @@ impl OpenExchange {
             case: head.case,
             categories,
             people,
+            route: head.route.to_string(),
+            withheld,
         };
         Some(disclosed).filter(|disclosed| !disclosed.categories.is_empty())
     }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
 use super::cache::PageKey;
+use super::notices::FeedRequest;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
@@ -35,13 +36,18 @@ pub(crate) enum Page {
     Decision(String),
     /// The proof that one of its decisions is on record.
     Receipt(String),
+    /// Its feed of notices.
+    Notices(FeedRequest),
 }
 
 impl Page {
     /// Returns the page at a path.
-    pub(crate) fn at(path: &str) -> Option<Page> {
+    pub(crate) fn at(path: &str, query: Option<&str>) -> Option<Page> {
         if path == PURPOSES {
             return Some(Page::Purposes);
+        }
+        if let Some(request) = FeedRequest::at(path, query) {
+            return Some(Page::Notices(request));
         }
         let decision = path.strip_prefix(DECISIONS)?;
         let (id, is_receipt) = match decision.strip_suffix(RECEIPT) {

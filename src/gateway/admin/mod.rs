@@ -13,6 +13,7 @@ mod case;
 mod connection;
 mod decision;
 mod event;
+mod notice;
 mod openapi;
 mod problem;
 mod request;
@@ -200,6 +201,8 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(event::request_received))
         .routes(routes!(event::request_answered))
         .routes(routes!(subject::requests))
+        .routes(routes!(notice::notices))
+        .routes(routes!(notice::delivered))
         .routes(routes!(event::about_controller))
         .routes(routes!(event::about_recipient))
         .routes(routes!(event::batch))

@@ -136,6 +136,19 @@ impl AdminProblem {
         AdminProblem { header, ..AdminProblem::new(AdminCode::ReceiptPending, detail) }
     }
 
+    /// The ledger's store does not answer.
+    pub(super) fn ledger_unavailable() -> AdminProblem {
+        AdminProblem::new(AdminCode::LedgerUnavailable, "the ledger's store does not answer; try again later")
+    }
+
+    /// The disclosure log cannot be written.
+    pub(super) fn audit_unavailable() -> AdminProblem {
+        AdminProblem::new(
+            AdminCode::AuditUnavailable,
+            "the disclosure log cannot be written; try again later",
+        )
+    }
+
     pub(super) fn ledger_stale() -> AdminProblem {
         AdminProblem::new(
             AdminCode::LedgerStale,

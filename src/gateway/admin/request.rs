@@ -53,6 +53,7 @@ path_parameters! {
     RecipientPath: "Configured name of the recipient.", name;
     CasePath: "Id of the case.", id, "^[A-Za-z0-9._:/-]+$";
     DecisionPath: "Id of the decision.", id;
+    NoticePath: "Id of the notice.", id;
 }
 
 /// The parameters of the query. A parameter that `T` does not have, or has once and the query twice, is refused.

@@ -72,6 +72,8 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
     post("/v1/subjects/{id}/requests", PRIVACY),
     post("/v1/subjects/{id}/answers", PRIVACY),
     get("/v1/requests", PRIVACY),
+    get("/v1/notices", PRIVACY),
+    post("/v1/notices/{id}/delivered", PRIVACY),
     post("/v1/controllers/{id}/events", LEDGER),
     post("/v1/recipients/{name}/events", LEDGER_OR_OPERATOR),
     post("/v1/events:batch", LEDGER),

@@ -228,8 +228,8 @@ impl AdminApi {
             let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
             let reported = |recipient: &Arc<Recipient>| ReportedRecipient {
                 facts: Arc::clone(&recipient.in_agreement),
-                legal_name: None,
-                address: None,
+                legal_name: recipient.contact.legal_name.clone(),
+                address: recipient.contact.address.clone(),
             };
             let recipients: Vec<ReportedRecipient> = snapshot.recipients.iter().map(reported).collect();
             let logs: Vec<LogSource> = [log.source()].into_iter().chain(other_logs).cloned().collect();

@@ -46,6 +46,12 @@ impl Forms {
         Forms::default()
     }
 
+    /// Returns the pseudonym of an id in a category, as it leaves in place of a string or a number. `None` without a key.
+    pub fn pseudonym_of(&self, category: &str, id: &str) -> Option<String> {
+        let pseudonym = self.key.as_ref()?.pseudonym(category, id.as_bytes());
+        Some(String::from_utf8_lossy(&pseudonym).into_owned())
+    }
+
     /// Returns the form that can be made in place of this one: without a key, `Removed` instead of `Pseudonymised`.
     pub(super) fn feasible(&self, form: Form) -> Form {
         match form {

@@ -151,6 +151,27 @@ fn subjects() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
+        (
+            "Notices",
+            object(
+                "A page of notices to recipients.",
+                vec![
+                    ("notices", list(&reference("Notice"))),
+                    (
+                        "next",
+                        json!({ "type": ["string", "null"], "description": "The `cursor` of the next page." }),
+                    ),
+                ],
+            ),
+        ),
+        ("Notice", notice()),
+        (
+            "ClosedNotice",
+            object(
+                "A notice that was closed.",
+                vec![("id", text("Id of the notice.")), ("status", json!({ "const": "delivered" }))],
+            ),
+        ),
         ("OpenRequests", list(&reference("OpenRequest"))),
         (
             "OpenRequest",
@@ -167,6 +188,39 @@ fn subjects() -> Vec<(&'static str, Value)> {
             ),
         ),
     ]
+}
+
+/// A notice that is open.
+fn notice() -> Value {
+    let known_as = json!({
+        "description": "The name by which the recipient knows the person; null if a person has to find out.",
+        "oneOf": [
+            { "type": "null" },
+            object("The id.", vec![("id", text("Id of the person."))]),
+            object("A pseudonym.", vec![("pseudonym", text("The recipient's pseudonym of the id."))]),
+        ],
+    });
+    object(
+        "Something that a recipient has to be told (GDPR Art. 19).",
+        vec![
+            ("id", text("Id of the notice.")),
+            ("recipient", text("Name of the recipient.")),
+            ("event", words("The event.", &["erasure", "correction", "restriction"])),
+            ("time", time("Time of the event.")),
+            ("subject", text("Id of the person.")),
+            ("namespace?", reference("Namespace")),
+            (
+                "channel",
+                words("How the recipient is told; `manual`: by a person.", &["webhook", "feed", "manual"]),
+            ),
+            ("status", words("The status.", &["waiting", "expired"])),
+            ("attempts", count("Number of attempts that failed.")),
+            ("known-as", known_as),
+            ("categories", texts("Categories that the recipient had received.")),
+            ("first", time("First disclosure on record.")),
+            ("last", time("Last disclosure on record.")),
+        ],
+    )
 }
 
 /// The keys of a scenario's `subject`, and `position`.

@@ -49,6 +49,10 @@ problems! {
     MetricsProblems: MetricsUnavailable;
     /// Problems of operations that read what is in memory.
     ReadProblems: LedgerStale;
+    /// Problems of operations that read notices.
+    ReadNoticesProblems: LedgerStale, LedgerUnavailable;
+    /// Problems of operations that close a notice.
+    NoticeProblems: NotFound, LedgerStale, LedgerUnavailable, AuditUnavailable;
     /// Problems of operations that read the ledger.
     LedgerProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable;
     /// Problems of operations that show what is on record about a person.

@@ -93,8 +93,8 @@ pub(super) async fn write(client: &mut Client, rows: &[NoticeRow]) -> Result<boo
         INSERT INTO purposegate.notices (id, inquiry, recipient, due, is_open, version, state)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     let update = "
-        UPDATE purposegate.notices SET due = $2, is_open = $3, version = $4, state = $5
-        WHERE id = $1 AND version = $4 - 1";
+        UPDATE purposegate.notices SET due = $2, is_open = $3, version = $4::bigint, state = $5
+        WHERE id = $1 AND version = $4::bigint - 1";
     for NoticeRow { id, inquiry, recipient, due, open, version, state } in rows {
         let (id, inquiry) = (id.to_string(), inquiry.to_string());
         let (due, number) = (due.as_millisecond(), i64::try_from(*version).unwrap_or(i64::MAX));

@@ -1,0 +1,94 @@
+//! `notify` of a recipient: how it is told of erasures, corrections and restrictions.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::http_url::HttpUrl;
+use crate::document::{At, Fields};
+use crate::exchange::route::{NoticeWebhook, Notify};
+use crate::finding::Finding;
+
+/// Prefix of a secret (Standard Webhooks).
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Minimum and maximum bytes of a secret (Standard Webhooks).
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Maximum bytes of a file with a secret.
+const MAX_FILE_BYTES: u64 = 1024;
+
+/// Reads `notify`. `folder` is that of the configuration file.
+pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
+    let document = fields.document();
+    let at = fields.at();
+    let webhook = fields.text("webhook");
+    let secret = fields.fields("secret", "`secret`");
+    let feed = fields.flag("feed") == Some(true);
+    fields.end();
+    let find = |words: String, at, hint: &str| {
+        document.find(Finding::error("bad-notify", words).label("of this recipient").hint(hint), at);
+        Notify::Manual
+    };
+    match (webhook, feed) {
+        (None, true) if secret.is_none() => Notify::Feed,
+        (Some(url), false) => {
+            let Some(secret) = secret else {
+                let hint = "`secret = { file = \"…\" }`: `whsec_` and 24 to 64 bytes in base64";
+                return find("a webhook needs `secret`, which signs the notices".to_owned(), url.at, hint);
+            };
+            if let Err(why) = checked_url(&url) {
+                return find(why, url.at, "write `https://…`");
+            }
+            let secret_at = secret.at();
+            match read_secret(secret, folder) {
+                Ok(secret) => Notify::Webhook(NoticeWebhook { url: url.value.to_owned(), secret }),
+                Err(why) => {
+                    let hint = "write `{ file = \"…\" }` or `{ env = \"…\" }`; the value is `whsec_` and 24 to 64 bytes in base64";
+                    find(why, secret_at, hint)
+                }
+            }
+        }
+        _ => find(
+            "`notify` is a webhook with a secret, or `feed = true`".to_owned(),
+            at,
+            "leave `notify` out if a person tells the recipient",
+        ),
+    }
+}
+
+/// Checks the URL of a webhook. A notice names a person, so it needs TLS.
+fn checked_url(url: &At<&str>) -> Result<(), String> {
+    let parsed = url.value.parse::<HttpUrl>().map_err(|error| error.to_string())?;
+    if parsed.is_tls() || parsed.is_loopback() {
+        Ok(())
+    } else {
+        Err("notices name people and are not sent without TLS".to_owned())
+    }
+}
+
+fn read_secret(mut fields: Fields<'_>, folder: &Path) -> Result<Arc<[u8]>, String> {
+    let (file, variable) = (fields.text("file"), fields.text("env"));
+    fields.end();
+    let text = match (file, variable) {
+        (Some(file), None) => {
+            let path = folder.join(file.value);
+            let mut text = String::new();
+            File::open(&path)
+                .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
+                .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            text
+        }
+        (None, Some(variable)) => std::env::var(variable.value)
+            .map_err(|_| format!("the environment has no variable `{}` with a text", variable.value))?,
+        _ => return Err("the secret is in a file or in a variable of the environment".to_owned()),
+    };
+    let unusable = || "the secret is not `whsec_` and 24 to 64 bytes in base64".to_owned();
+    let encoded = text.trim().strip_prefix(SECRET_PREFIX).ok_or_else(unusable)?;
+    let secret = STANDARD.decode(encoded).map_err(|_| unusable())?;
+    if SECRET_BYTES.contains(&secret.len()) { Ok(Arc::from(secret)) } else { Err(unusable()) }
+}

@@ -1,0 +1,138 @@
+//! The feed of notices to a recipient about data that were erased, corrected or restricted (GDPR Art. 19).
+//!
+//! A recipient reads only its own notices. It acknowledges each; until then the notice stays in the feed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use crate::disclosure::record::{NoticeRecord, Record};
+use crate::exchange::{Refusal, SharedState};
+use crate::ledger::StoreError;
+use crate::log_limit::LogLimit;
+use crate::notices::{Notice, Notices};
+
+/// Path of the feed.
+const FEED: &str = "/.well-known/data-purposes/notices";
+
+/// Maximum number of notices on a page.
+const PAGE: usize = 100;
+
+/// What a recipient asks of its feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FeedRequest {
+    /// The notices after an id. The inner `None` is an id that does not read.
+    Read(Option<Option<Ulid>>),
+    /// The acknowledgement of one notice.
+    Acknowledge(String),
+}
+
+impl FeedRequest {
+    /// Returns the request at a path.
+    pub(crate) fn at(path: &str, query: Option<&str>) -> Option<FeedRequest> {
+        let rest = path.strip_prefix(FEED)?;
+        if rest.is_empty() {
+            let after = query.map(|query| Ulid::from_string(query.strip_prefix("after=")?).ok());
+            return Some(FeedRequest::Read(after));
+        }
+        let id = rest.strip_prefix('/')?.strip_suffix("/acknowledge")?;
+        Some(FeedRequest::Acknowledge(id.to_owned())).filter(|_| !id.is_empty() && !id.contains('/'))
+    }
+}
+
+/// Answers a request of the feed.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for a notice that is not the recipient's or not open; [`Refusal::LedgerUnavailable`] if the ledger's
+/// store does not answer.
+pub(crate) async fn answer(
+    shared: &Arc<SharedState>,
+    recipient: &Arc<str>,
+    request: FeedRequest,
+    now: Timestamp,
+) -> Result<Bytes, Refusal> {
+    let name = Arc::clone(recipient);
+    match request {
+        FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
+        FeedRequest::Read(after) => {
+            let read = move |notices: &Notices| notices.list(Some(&name), after.flatten(), PAGE);
+            let (notices, next) = blocking(shared, read).await?;
+            let listed: Vec<Value> = notices.iter().map(shown).collect();
+            Ok(Bytes::from(json!({ "notices": listed, "next": next.map(|id| id.to_string()) }).to_string()))
+        }
+        FeedRequest::Acknowledge(id) => {
+            let id = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
+            let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, now);
+            let notice = blocking(shared, acknowledge).await?.ok_or(Refusal::NotFound)?;
+            let recorded = shared.log.append(notice_record(shared, &notice, "acknowledged")).await;
+            recorded.map_err(|_| Refusal::AuditUnavailable)?;
+            Ok(Bytes::from(json!({ "id": notice.id().to_string(), "status": "acknowledged" }).to_string()))
+        }
+    }
+}
+
+fn shown(notice: &Notice) -> Value {
+    let mut data = notice.state.data();
+    if let Some(members) = data.as_object_mut() {
+        members.insert("id".to_owned(), notice.id().to_string().into());
+        members.insert("type".to_owned(), format!("data.{}", notice.state.event.name()).into());
+    }
+    data
+}
+
+async fn blocking<T: Send + 'static>(
+    shared: &Arc<SharedState>,
+    run: impl FnOnce(&Notices) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
+    static FAILURES: LogLimit = LogLimit::new();
+    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let notices = Arc::clone(&shared.notices);
+    let done = tokio::task::spawn_blocking(move || run(&notices)).await;
+    let done = done.map_err(|_| Refusal::LedgerUnavailable)?;
+    done.map_err(|error| {
+        if let Some(count) = FAILURES.admit() {
+            tracing::warn!(count, error = &error as &dyn std::error::Error, "notices cannot be read");
+        }
+        Refusal::LedgerUnavailable
+    })
+}
+
+/// Returns the record of the outcome of a notice.
+pub(crate) fn notice_record(shared: &SharedState, notice: &Notice, outcome: &'static str) -> Record {
+    let ledger = &shared.ledger;
+    let reader = ledger.terms().namespaces().reader(notice.state.namespace.as_deref());
+    let fingerprint = ledger.fingerprints().subject(&reader.read_recorded(&notice.state.subject));
+    Record::Notice(NoticeRecord {
+        notice: notice.id(),
+        recipient: notice.recipient(),
+        event: notice.state.event.name(),
+        channel: notice.state.channel.name(),
+        outcome,
+        subject: Some(ledger.logged_person(fingerprint)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_the_feed_names_what_is_asked() {
+        let id = Ulid::from_parts(5, 7);
+        let at = |path: &str, query| FeedRequest::at(&format!("/.well-known/data-purposes{path}"), query);
+        assert_eq!(at("/notices", None), Some(FeedRequest::Read(None)));
+        let after = format!("after={id}");
+        assert_eq!(at("/notices", Some(&after)), Some(FeedRequest::Read(Some(Some(id)))));
+        assert_eq!(at("/notices", Some("after=x")), Some(FeedRequest::Read(Some(None))));
+        assert_eq!(at("/notices", Some("limit=3")), Some(FeedRequest::Read(Some(None))));
+        assert_eq!(at("/notices/7/acknowledge", None), Some(FeedRequest::Acknowledge("7".to_owned())));
+        for other in
+            ["/noticesx", "/notices/", "/notices/7", "/notices//acknowledge", "/notices/a/b/acknowledge"]
+        {
+            assert_eq!(at(other, None), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The notices to recipients that are open, among them those that a person has to see to.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ulid::Ulid;
+use utoipa::IntoParams;
+
+use super::AdminApi;
+use super::openapi::problems::{NoticeProblems, ReadNoticesProblems};
+use super::problem::AdminProblem;
+use super::request::{NoParameters, NoticePath, PathText, QueryOf};
+use crate::exchange::pages::notices::notice_record;
+use crate::ledger::StoreError;
+use crate::notices::{Notice, Notices};
+
+/// Maximum number of notices on a page.
+const PAGE: usize = 200;
+
+/// The query of the notices.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoticesQuery {
+    /// The `next` of the page before.
+    #[param(min_length = 26, max_length = 26, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", nullable = false)]
+    cursor: Option<String>,
+}
+
+/// Lists the notices to recipients that are open (GDPR Art. 19). Those with the channel `manual` wait for a person.
+#[utoipa::path(
+    get, path = "/v1/notices", operation_id = "listNotices", tag = "subjects",
+    params(NoticesQuery),
+    responses((status = 200, description = "The notices, ordered by id.", body = ref("#/components/schemas/Notices")), ReadNoticesProblems)
+)]
+pub(super) async fn notices(
+    State(admin): State<AdminApi>,
+    QueryOf(query): QueryOf<NoticesQuery>,
+) -> Result<Json<Value>, AdminProblem> {
+    let after = query.cursor.as_deref().map(Ulid::from_string).transpose();
+    let after = after.map_err(|_| AdminProblem::malformed("`cursor` is not the `next` of a page"))?;
+    let (notices, next) = admin.with_notices(move |notices| notices.list(None, after, PAGE)).await?;
+    let notices: Vec<Value> = notices.iter().map(shown).collect();
+    Ok(Json(json!({ "notices": notices, "next": next.map(|id| id.to_string()) })))
+}
+
+/// Records that a person has told the recipient, so that the notice is closed.
+#[utoipa::path(
+    post, path = "/v1/notices/{id}/delivered", operation_id = "closeNotice", tag = "subjects",
+    params(NoticePath),
+    responses((status = 200, description = "The notice is closed.", body = ref("#/components/schemas/ClosedNotice")), NoticeProblems)
+)]
+pub(super) async fn delivered(
+    State(admin): State<AdminApi>,
+    PathText(id): PathText,
+    _: QueryOf<NoParameters>,
+) -> Result<Json<Value>, AdminProblem> {
+    let id = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
+    let closed = admin.with_notices(move |notices| notices.told_by_person(id, Timestamp::now())).await?;
+    let notice = closed.ok_or_else(AdminProblem::not_found)?;
+    let record = notice_record(&admin.shared, &notice, "delivered");
+    admin.shared.log.append(record).await.map_err(|_| AdminProblem::audit_unavailable())?;
+    Ok(Json(json!({ "id": notice.id().to_string(), "status": "delivered" })))
+}
+
+fn shown(notice: &Notice) -> Value {
+    let state = &notice.state;
+    let mut shown = json!({
+        "id": notice.id().to_string(),
+        "recipient": notice.recipient(),
+        "event": state.event.name(),
+        "time": state.at,
+        "subject": state.subject,
+        "channel": state.channel.name(),
+        "status": state.status.name(),
+        "attempts": state.attempts,
+        "known-as": state.name,
+        "categories": state.categories,
+        "first": state.first,
+        "last": state.last,
+    });
+    if let (Some(namespace), Some(members)) = (&state.namespace, shown.as_object_mut()) {
+        members.insert("namespace".to_owned(), namespace.as_str().into());
+    }
+    shown
+}
+
+impl AdminApi {
+    async fn with_notices<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Notices) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, AdminProblem> {
+        let notices = Arc::clone(&self.shared.notices);
+        let done = tokio::task::spawn_blocking(move || run(&notices)).await;
+        match done {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) | Err(_) => Err(AdminProblem::ledger_unavailable()),
+        }
+    }
+}

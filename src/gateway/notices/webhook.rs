@@ -1,0 +1,86 @@
+//! Sends a notice to the server of a recipient, signed as Standard Webhooks describes (<https://www.standardwebhooks.com>).
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use jiff::Timestamp;
+use ring::hmac;
+use serde_json::json;
+
+use crate::config::tls_client::ClientTlsFiles;
+use crate::exchange::route::NoticeWebhook;
+use crate::gateway::http_client::{HttpClient, HttpLimits};
+use crate::notices::Notice;
+
+/// Bounds of one answer. Its body is not used.
+const LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(20), max_body: 64 << 10 };
+
+/// Sends notices to one recipient.
+pub(super) struct WebhookClient {
+    http: HttpClient,
+    key: hmac::Key,
+}
+
+impl WebhookClient {
+    /// Makes a client. `None` if TLS cannot be set up. Blocks while the system's authorities are read.
+    pub(super) fn new(webhook: &NoticeWebhook) -> Option<WebhookClient> {
+        let url = webhook.url.parse().ok()?;
+        let files = ClientTlsFiles { ca: None, identity: None };
+        let http = HttpClient::new(url, &files, LIMITS).ok()?;
+        Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, &webhook.secret) })
+    }
+
+    /// Sends a notice. Returns true if the recipient has accepted it. The id stays the same with each repetition, so that the
+    /// recipient recognises one that it has.
+    pub(super) async fn post(&self, notice: &Notice, now: Timestamp) -> bool {
+        let kind = format!("data.{}", notice.state.event.name());
+        let body = json!({ "type": kind, "timestamp": now, "data": notice.state.data() }).to_string();
+        let id = notice.id().to_string();
+        let request = Request::post(self.http.url().target())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, "purposegate")
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", now.as_second())
+            .header("webhook-signature", signature(&self.key, &id, now.as_second(), &body))
+            .body(Bytes::from(body));
+        let Ok(request) = request else { return false };
+        match self.http.send(request).await {
+            Ok(answer) if answer.status().is_success() => true,
+            Ok(answer) => {
+                let (recipient, status) = (notice.recipient(), answer.status().as_u16());
+                tracing::info!(%recipient, status, "a recipient does not accept a notice; it is sent again");
+                false
+            }
+            Err(error) => {
+                let recipient = notice.recipient();
+                tracing::info!(%recipient, %error, "a notice cannot be sent; it is sent again");
+                false
+            }
+        }
+    }
+}
+
+/// Returns the value of `webhook-signature`: `v1,` and the HMAC-SHA256 of id, time and body in base64.
+fn signature(key: &hmac::Key, id: &str, seconds: i64, body: &str) -> String {
+    let tag = hmac::sign(key, format!("{id}.{seconds}.{body}").as_bytes());
+    format!("v1,{}", STANDARD.encode(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification.
+    #[test]
+    fn the_signature_is_that_of_standard_webhooks() {
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let signed =
+            signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

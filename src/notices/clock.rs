@@ -1,0 +1,63 @@
+//! The times of notices: claims, repetitions, and the end of attempts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+/// Time for which a gateway has what it claimed to itself. It covers the search of the logs and the answer of a recipient.
+pub(super) const CLAIM: Duration = Duration::from_secs(300);
+
+/// Time for which a notice is sent again and again.
+pub const MAX_DELIVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Time after which an inquiry looks at its notices again. The end of a notice makes it look at once.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Time to the first repetition of an attempt or a search; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest time between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// Number of doublings of [`FIRST_WAIT`].
+const MAX_DOUBLINGS: u32 = 12;
+
+/// The time of what waits for a person or a recipient.
+pub(super) const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
+fn wait(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
+    FIRST_WAIT.saturating_mul(1 << doublings).min(MAX_WAIT)
+}
+
+/// Returns the time to the next attempt to send a notice.
+pub(super) fn next_attempt(attempts: u32) -> Duration {
+    wait(attempts)
+}
+
+/// Returns the time to the next search of the logs.
+pub(super) fn next_search(searches: u32) -> Duration {
+    wait(searches)
+}
+
+/// Returns the time after `now`.
+pub(super) fn after(now: Timestamp, time: Duration) -> Timestamp {
+    now.checked_add(time).unwrap_or(NEVER)
+}
+
+/// Returns the time before `now`.
+pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {
+    now.checked_sub(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns the time that an id contains.
+pub(super) fn time_of(id: Ulid) -> Timestamp {
+    let millisecond = i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns the time from `since` to `now`; zero if the clock was set back.
+pub(super) fn age(now: Timestamp, since: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}

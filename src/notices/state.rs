@@ -1,0 +1,266 @@
+//! The states of inquiries and notices, as the store keeps them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use super::Receiver;
+use crate::keys::random;
+use crate::ledger::{KnownHistory, Position};
+use crate::vocabulary::SubjectId;
+
+/// The events that recipients are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeEvent {
+    /// The person's data were erased (GDPR Art. 17).
+    Erasure,
+    /// Data were corrected (GDPR Art. 16).
+    Correction,
+    /// Processing is restricted (GDPR Art. 18).
+    Restriction,
+}
+
+impl NoticeEvent {
+    /// Returns the name of the event.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticeEvent::Erasure => "erasure",
+            NoticeEvent::Correction => "correction",
+            NoticeEvent::Restriction => "restriction",
+        }
+    }
+}
+
+/// How a recipient is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// The gateway sends a request.
+    Webhook,
+    /// The recipient reads its feed.
+    Feed,
+    /// A person tells it.
+    Manual,
+}
+
+impl Channel {
+    /// Returns the name of the channel.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Webhook => "webhook",
+            Channel::Feed => "feed",
+            Channel::Manual => "manual",
+        }
+    }
+}
+
+/// The status of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeStatus {
+    /// The recipient has not been told yet.
+    Waiting,
+    /// The recipient was told.
+    Delivered,
+    /// The recipient has read and acknowledged it.
+    Acknowledged,
+    /// The recipient did not accept it in time. A person has to tell it.
+    Expired,
+}
+
+impl NoticeStatus {
+    /// Returns the name of the status.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticeStatus::Waiting => "waiting",
+            NoticeStatus::Delivered => "delivered",
+            NoticeStatus::Acknowledged => "acknowledged",
+            NoticeStatus::Expired => "expired",
+        }
+    }
+}
+
+/// A name by which a recipient knows a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PersonName {
+    /// The id, which left in clear or came from the recipient.
+    Id(String),
+    /// The recipient's pseudonym of the id.
+    Pseudonym(String),
+}
+
+impl std::fmt::Debug for PersonName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PersonName")
+    }
+}
+
+/// The state of an inquiry into who had received data about a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InquiryState {
+    /// The event.
+    pub event: NoticeEvent,
+    /// Namespace of the person's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The person's id.
+    pub subject: String,
+    /// The time of the event.
+    pub at: Timestamp,
+    /// The time at which the inquiry began.
+    pub begun: Timestamp,
+    /// Random text that the ids of the notices follow from.
+    pub salt: String,
+    /// True if all logs were read.
+    pub complete: bool,
+    /// Number of searches.
+    pub searches: u32,
+    /// True if the log secret of the person was deleted.
+    pub secret_erased: bool,
+}
+
+impl std::fmt::Debug for InquiryState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InquiryState")
+    }
+}
+
+impl InquiryState {
+    pub(super) fn new(
+        event: NoticeEvent,
+        person: &SubjectId,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<InquiryState, getrandom::Error> {
+        Ok(InquiryState {
+            event,
+            namespace: person.namespace().map(|name| name.to_string()),
+            subject: person.id().to_string(),
+            at,
+            begun: now,
+            salt: format!("{:032x}", random::bits()?),
+            complete: false,
+            searches: 0,
+            secret_erased: false,
+        })
+    }
+
+    /// Returns the id of the notice to a recipient. Whichever gateway begins the notice, there is one. Without the salt, the
+    /// id of a notice with a pseudonym would confirm a guess of the person's id.
+    pub(super) fn notice_id(&self, recipient: &str) -> Ulid {
+        let text = format!("{} {recipient}", self.salt);
+        let hash = blake3::derive_key("purposegate 2026 v1 notice", text.as_bytes());
+        let random = hash.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        Ulid::from_parts(u64::try_from(self.begun.as_millisecond()).unwrap_or(0), random)
+    }
+}
+
+/// The state of a notice.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeState {
+    /// The event.
+    pub event: NoticeEvent,
+    /// The time of the event.
+    pub at: Timestamp,
+    /// Namespace of the person's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The person's id, for whoever has to tell the recipient.
+    pub subject: String,
+    /// The name by which the recipient knows the person.
+    pub name: Option<PersonName>,
+    /// The categories that the recipient had received.
+    pub categories: Vec<String>,
+    /// The first disclosure on record.
+    pub first: Timestamp,
+    /// The last one.
+    pub last: Timestamp,
+    /// How the recipient is told.
+    pub channel: Channel,
+    /// The status.
+    pub status: NoticeStatus,
+    /// Number of attempts that failed.
+    pub attempts: u32,
+}
+
+impl std::fmt::Debug for NoticeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NoticeState")
+    }
+}
+
+impl NoticeState {
+    /// A recipient that does not know the person by a name that can be told is told by a person.
+    pub(super) fn new(inquiry: &InquiryState, receiver: Receiver) -> NoticeState {
+        let InquiryState { event, namespace, subject, at, .. } = inquiry.clone();
+        let Receiver { recipient: _, categories, first, last, name, channel } = receiver;
+        let channel = if name.is_some() { channel } else { Channel::Manual };
+        NoticeState {
+            event,
+            at,
+            namespace,
+            subject,
+            name,
+            categories,
+            first,
+            last,
+            channel,
+            status: NoticeStatus::Waiting,
+            attempts: 0,
+        }
+    }
+
+    /// Returns what the recipient is told.
+    pub fn data(&self) -> Value {
+        let NoticeState { at, name, categories, first, last, .. } = self;
+        json!({ "time": at, "person": name, "categories": categories, "first": first, "last": last })
+    }
+}
+
+/// The place up to which events have been examined.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct ReadPosition {
+    position: u64,
+    last_event: Option<(u64, String)>,
+}
+
+impl ReadPosition {
+    pub(super) fn of(known: &KnownHistory) -> ReadPosition {
+        let last_event = known.last_event.map(|(position, id)| (position.0, id.to_string()));
+        ReadPosition { position: known.position.0, last_event }
+    }
+
+    pub(super) fn history(&self) -> KnownHistory {
+        let event = |(position, id): &(u64, String)| Some((Position(*position), Ulid::from_string(id).ok()?));
+        let last_event = self.last_event.as_ref().and_then(event);
+        KnownHistory { position: Position(self.position), last_event }
+    }
+}
+
+/// The members of a stored event that a search for inquiries reads.
+#[derive(Deserialize)]
+pub(super) struct EventTime {
+    pub(super) kind: String,
+    pub(super) at: Option<Timestamp>,
+}
+
+/// Returns the id of the inquiry into an event: the same on every gateway.
+pub(super) fn inquiry_id(event: NoticeEvent, person: &SubjectId, at: Timestamp) -> Ulid {
+    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 inquiry");
+    for part in [event.name(), person.namespace().map_or("", |name| &**name), person.id()] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hasher.update(&at.as_nanosecond().to_le_bytes());
+    let hash = hasher.finalize();
+    let random = hash.as_bytes().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+    Ulid::from_parts(u64::try_from(at.as_millisecond()).unwrap_or(0), random)
+}
+
+/// Writes a state as the store keeps it.
+pub(super) fn text(state: &impl Serialize) -> String {
+    // Cannot fail: the keys are texts.
+    serde_json::to_string(state).unwrap_or_default()
+}
