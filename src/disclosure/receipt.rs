@@ -25,7 +25,7 @@ use super::storage::{LogReader, ReadError};
 
 /// Proof that a decision is on record.
 #[derive(Clone, Debug, Serialize)]
-pub struct Receipt {
+pub struct DecisionReceipt {
     /// The decision's id.
     pub decision: String,
     /// The origin of the log.
@@ -55,7 +55,7 @@ pub struct ProvenEntry {
 #[derive(Debug)]
 pub enum ReceiptState {
     /// The receipt.
-    Proven(Box<Receipt>),
+    Proven(Box<DecisionReceipt>),
     /// The decision is on record, and the next checkpoint will cover it.
     Pending,
     /// The decision was made on a day that is no longer in the log.
@@ -115,7 +115,11 @@ struct ReceiptBuilder<'l> {
 ///
 /// # Errors
 /// [`ReadError`], also if an entry does not belong to the decision or is not what the tree says.
-pub fn receipt(log: &mut LogReader, decision: Ulid, entries: &[u64]) -> Result<Option<Receipt>, ReadError> {
+pub fn receipt(
+    log: &mut LogReader,
+    decision: Ulid,
+    entries: &[u64],
+) -> Result<Option<DecisionReceipt>, ReadError> {
     let Some(checkpoint) = log.checkpoint().cloned() else { return Ok(None) };
     if entries.is_empty() || entries.iter().any(|entry| *entry >= checkpoint.size) {
         return Ok(None);
@@ -139,7 +143,7 @@ pub fn receipt(log: &mut LogReader, decision: Ulid, entries: &[u64]) -> Result<O
         others.push((ReadLeaf { index, leaf }, shown));
     }
     let prove = |(leaf, head)| proven(builder.log, &folder, leaf, head, checkpoint.size, checkpoint.root);
-    Ok(Some(Receipt {
+    Ok(Some(DecisionReceipt {
         decision: decision.to_string(),
         origin: checkpoint.origin,
         checkpoint: checkpoint.note,

@@ -15,7 +15,7 @@ use super::memory::{DEFAULT_MEMORY, MemoryBudget, memory_per_recipient};
 use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
-use crate::disclosure::questions::{self, Answer, Cursor, Question, QuestionError, QuestionedLog};
+use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionError, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError};
 use crate::ledger::Ledger;
@@ -192,8 +192,8 @@ impl SharedState {
     /// [`QuestionError`] if no log can be read.
     pub(crate) async fn ask_logs(
         &self,
-        question: Question,
-        cursor: Cursor,
+        question: LogQuestion,
+        cursor: AnswerCursor,
         limit: usize,
     ) -> Result<Answer, QuestionError> {
         self.log.flush().await;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::{Disclosure, DisclosureList};
+use super::{DisclosureList, ReportedDisclosure};
 use crate::disclosure::AccountedCategory;
 use crate::disclosure::questions::LogExtent;
 
@@ -58,7 +58,9 @@ pub struct RepeatedDisclosures {
 /// Summarises disclosures as the accounting demands.
 pub fn accounting_of(list: &DisclosureList, now: Timestamp) -> DisclosureAccounting {
     let mut lines: BTreeMap<(&str, &str), RepeatedDisclosures> = BTreeMap::new();
-    for Disclosure { disclosed, purpose_title, recipient_name, recipient_address, .. } in &list.disclosures {
+    for ReportedDisclosure { disclosed, purpose_title, recipient_name, recipient_address, .. } in
+        &list.disclosures
+    {
         let line =
             lines.entry((&disclosed.recipient, &disclosed.purpose)).or_insert_with(|| RepeatedDisclosures {
                 recipient: recipient_name.clone(),

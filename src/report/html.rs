@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::{
-    DataSource, Disclosure, DisclosureList, LaterChange, Processing, RetentionPeriod, SubjectReport,
+    DataSource, DisclosureList, LaterChange, Processing, ReportedDisclosure, RetentionPeriod, SubjectReport,
     TitledTerm,
 };
 use crate::disclosure::AccountedCategory;
@@ -170,7 +170,7 @@ fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
     }
     page.push_str("<table>\n<thead><tr><th>When</th><th>Who</th><th>For what</th><th>Which data</th></tr></thead>\n<tbody>\n");
     let mut shared = false;
-    for Disclosure {
+    for ReportedDisclosure {
         disclosed,
         purpose_title,
         recipient_name,

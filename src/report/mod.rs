@@ -95,7 +95,7 @@ pub struct SubjectReport {
     pub disclosed: DisclosureList,
 }
 
-/// What was disclosed about a person, and the logs that say so.
+/// The disclosures about a person, and the logs that have them.
 #[derive(Clone, Debug, Serialize)]
 pub struct DisclosureList {
     /// False if a log could not be read: disclosures may be missing.
@@ -103,7 +103,7 @@ pub struct DisclosureList {
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
     /// The disclosures, oldest first.
-    pub disclosures: Vec<Disclosure>,
+    pub disclosures: Vec<ReportedDisclosure>,
 }
 
 impl std::fmt::Debug for SubjectReport {
@@ -168,7 +168,7 @@ pub struct RetentionPeriod {
 
 /// One disclosure about the person.
 #[derive(Clone, Debug, Serialize)]
-pub struct Disclosure {
+pub struct ReportedDisclosure {
     /// The exchange in the disclosure log.
     #[serde(flatten)]
     pub disclosed: AccountedExchange,
@@ -298,13 +298,13 @@ fn described(
     disclosed: AccountedExchange,
     sources: &ReportSources<'_>,
     changes: &[LaterChange],
-) -> Disclosure {
+) -> ReportedDisclosure {
     let recipient = sources.recipients.iter().find(|known| *known.facts.name == *disclosed.recipient);
     let title = |words: &Vocabulary| {
         words.purposes().term(words.purposes().find(&disclosed.purpose)?).map(|term| term.title.clone())
     };
     let legal_name = recipient.and_then(|known| known.legal_name.as_deref());
-    Disclosure {
+    ReportedDisclosure {
         purpose_title: find_in_packs(sources.packs, title).unwrap_or_else(|| disclosed.purpose.clone()),
         recipient_name: legal_name.unwrap_or(&disclosed.recipient).to_owned(),
         recipient_address: recipient.and_then(|known| known.address.as_deref()).map(str::to_owned),

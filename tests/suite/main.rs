@@ -39,6 +39,7 @@ mod ledger_url;
 mod library;
 mod listener_limits;
 mod log_privacy;
+mod log_questions;
 mod notices;
 mod openapi;
 mod operations;

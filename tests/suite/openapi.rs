@@ -231,6 +231,7 @@ fn every_answer_is_as_described() {
         ("/v1/subjects/{id}/report", "/v1/subjects/p-1/report"),
         ("/v1/subjects/{id}/report", "/v1/subjects/p-1/report?format=html"),
         ("/v1/subjects/{id}/opt-out-link", "/v1/subjects/p-1/opt-out-link"),
+        ("/v1/decisions", "/v1/decisions?recipient=support&limit=1"),
         ("/v1/decisions/{id}", &format!("/v1/decisions/{decision}")),
         ("/v1/decisions/{id}", &format!("/v1/decisions/{refused}")),
         ("/.well-known/authzen-configuration", "/.well-known/authzen-configuration"),

@@ -8,21 +8,26 @@ use crate::http::{self, Answer};
 use crate::program::{Run, run};
 use crate::upstream::Upstream;
 
-/// Starts two gateways with the same keys, each with a ledger and a log of its own. The second reads the log of the first.
+/// Starts two gateways with the same keys and the same people, each with a log of its own. The second reads the log of the
+/// first. Its ledger is a copy: gateways of one ledger have the same log secrets of people.
 fn start_two() -> (Upstream, TestGateway, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
     let first = TestGateway::start(&format!("{config}[deployment]\nname = \"gateway-1\"\n"));
     let data = first.folder.path().join("data");
-    let second = TestGateway::start(&format!(
+    first.record_event("p-1", NOTICE);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    for name in ["ledger.db", "ledger.db-wal"] {
+        std::fs::copy(data.join(name), folder.path().join("data").join(name)).unwrap();
+    }
+    let logs = format!(
         "{config}[deployment]\nname = \"gateway-2\"\n[keys]\nfile = {:?}\n[audit]\nlogs = [{{ path = {:?} }}]\n",
         data.join("keys"),
         data.join("audit")
-    ));
-    for gateway in [&first, &second] {
-        gateway.record_event("p-1", NOTICE);
-    }
+    );
+    let second = TestGateway::start_in(folder, &logs);
     (upstream, first, second)
 }
 

@@ -1,7 +1,7 @@
 //! A thread that keeps indexes up to date while gateways write their logs, and counts the people whom recipients read.
 //!
-//! It reads what was published and writes outside of the logs' folders, so it holds up nothing. What it fails to do it
-//! tries again.
+//! It reads what was published and writes outside of the logs' folders, so it holds up nothing. A failed
+//! update is tried again.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -63,7 +63,7 @@ pub struct ObservedDay {
 }
 
 /// The recipient and the purpose of an exchange.
-type Parties = (Arc<str>, Arc<str>);
+type ExchangeParties = (Arc<str>, Arc<str>);
 
 /// Observes the entries of a log, in their order.
 #[derive(Debug, Default)]
@@ -72,8 +72,8 @@ pub struct Observer {
     /// The categories of rulings that released something, by the index of the entry; `None` for those that did not.
     categories: HashMap<u64, Option<Arc<str>>>,
     /// Exchanges that have not ended.
-    open: HashMap<Ulid, Parties>,
-    recent: HashMap<Ulid, Parties>,
+    open: HashMap<Ulid, ExchangeParties>,
+    recent: HashMap<Ulid, ExchangeParties>,
     order: VecDeque<Ulid>,
     /// The day that is being observed.
     day: Option<Date>,
@@ -181,7 +181,7 @@ impl Observer {
         index: u64,
         head: &DecodedHead<'_>,
         decision: Ulid,
-    ) -> Result<Option<Parties>, ReadError> {
+    ) -> Result<Option<ExchangeParties>, ReadError> {
         if !head.begins_exchange() {
             let open = self.open.get(&decision).or_else(|| self.recent.get(&decision)).cloned();
             if head.kind == EntryKind::Close {

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::candidates::{Candidate, CandidateSearch, SearchStep};
-use super::{Cursor, LogExtent, Question, QuestionError};
+use super::candidates::{Candidate, CandidateSearch, CandidateStep};
+use super::{AnswerCursor, LogExtent, LogQuestion, QuestionError};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
@@ -38,7 +38,7 @@ pub struct Answer {
     /// The exchanges as `audit show` has them, newest first.
     pub exchanges: Vec<Value>,
     /// The place at which the answer goes on; `None` at its end.
-    pub next: Option<Cursor>,
+    pub next: Option<AnswerCursor>,
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
 }
@@ -49,9 +49,9 @@ pub struct Answer {
 /// # Errors
 /// [`QuestionError`] if no log can be read.
 pub fn answer(
-    question: &Question,
+    question: &LogQuestion,
     logs: &[QuestionedLog],
-    cursor: &Cursor,
+    cursor: &AnswerCursor,
     limit: usize,
 ) -> Result<Answer, QuestionError> {
     let mut answer = Answer::default();
@@ -88,7 +88,7 @@ pub fn answer(
             answer.exchanges.push(exchange);
         }
     }
-    let mut next = Cursor::default();
+    let mut next = AnswerCursor::default();
     for reader in &readers {
         next.add(&reader.origin, reader.below());
     }
@@ -111,7 +111,7 @@ pub(in crate::disclosure) fn entries_of(
 ) -> Result<(LogReader, Vec<u64>), QuestionError> {
     let (mut opened, _) = OpenedLog::open(log)?;
     let since = time_of(decision).checked_sub(CLOCK_STEP).ok();
-    let question = Question { decision: Some(decision), since, ..Question::default() };
+    let question = LogQuestion { decision: Some(decision), since, ..LogQuestion::default() };
     let mut search = CandidateSearch::new(
         &mut opened.log,
         #[cfg(feature = "sqlite")]
@@ -122,8 +122,8 @@ pub(in crate::disclosure) fn entries_of(
         u64::MAX,
     );
     let entries = match search.next()? {
-        SearchStep::Found(candidate) => candidate.entries,
-        SearchStep::Paused(_) | SearchStep::End => Vec::new(),
+        CandidateStep::Found(candidate) => candidate.entries,
+        CandidateStep::Paused(_) | CandidateStep::End => Vec::new(),
     };
     Ok((opened.log.into_reader(), entries))
 }
@@ -168,7 +168,7 @@ enum NextExchange {
 struct ExchangeSource<'l> {
     origin: String,
     search: CandidateSearch<'l>,
-    question: &'l Question,
+    question: &'l LogQuestion,
     running: bool,
     next: NextExchange,
 }
@@ -176,7 +176,7 @@ struct ExchangeSource<'l> {
 impl<'l> ExchangeSource<'l> {
     fn begin(
         log: &'l mut OpenedLog,
-        question: &'l Question,
+        question: &'l LogQuestion,
         below: u64,
     ) -> Result<ExchangeSource<'l>, QuestionError> {
         let origin = log.log.reader().origin().to_owned();
@@ -219,9 +219,9 @@ impl<'l> ExchangeSource<'l> {
     fn read(&mut self) -> Result<NextExchange, QuestionError> {
         loop {
             let candidate = match self.search.next()? {
-                SearchStep::Found(candidate) => candidate,
-                SearchStep::Paused(below) => return Ok(NextExchange::Paused(below)),
-                SearchStep::End => return Ok(NextExchange::End),
+                CandidateStep::Found(candidate) => candidate,
+                CandidateStep::Paused(below) => return Ok(NextExchange::Paused(below)),
+                CandidateStep::End => return Ok(NextExchange::End),
             };
             let Some(exchange) = folded(self.search.log(), &candidate, self.running)? else { continue };
             let exchange = exchange.into_json();
@@ -247,10 +247,10 @@ fn folded(
     Ok(found.map(|exchange| if is_over { exchange.aborted() } else { exchange }))
 }
 
-impl Question {
+impl LogQuestion {
     /// True if a folded exchange answers the question.
     fn is_answered_by(&self, exchange: &Value) -> bool {
-        let Question { recipient, purpose, route, case, outcome, decision, since, until } = self;
+        let LogQuestion { recipient, purpose, route, case, outcome, decision, since, until } = self;
         let is = |wanted: &Option<String>, member: &str| {
             let found = exchange.get(member).and_then(Value::as_str);
             wanted.as_ref().is_none_or(|wanted| Some(&**wanted) == found)

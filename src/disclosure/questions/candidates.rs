@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use ulid::Ulid;
 
-use super::{Question, QuestionError};
+use super::{LogQuestion, QuestionError};
 use crate::disclosure::entry::{DecodedHead, EntryKind, NameTable};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
@@ -62,7 +62,7 @@ impl Candidate {
 
 /// The result of one step of a search.
 #[derive(Debug)]
-pub(in crate::disclosure) enum SearchStep {
+pub(in crate::disclosure) enum CandidateStep {
     /// A candidate.
     Found(Candidate),
     /// The search has read as many entries as it may. It can go on below this entry.
@@ -72,7 +72,7 @@ pub(in crate::disclosure) enum SearchStep {
 }
 
 /// The place from which the next candidates come.
-enum Stage {
+enum SearchStage {
     /// The entries below this one are scanned next.
     Scan(u64),
     /// Exchanges that begin with these entries, newest first.
@@ -98,11 +98,11 @@ pub(in crate::disclosure) struct CandidateSearch<'l> {
     log: &'l mut DecodedLog,
     #[cfg(feature = "sqlite")]
     index: Option<LogIndex>,
-    question: &'l Question,
+    question: &'l LogQuestion,
     person: Option<&'l NamesOfDay<'l>>,
     /// Only exchanges that begin below this entry.
     below: u64,
-    stage: Stage,
+    stage: SearchStage,
     /// Entries of exchanges whose first entry was not reached yet, newest first.
     later: HashMap<Ulid, Vec<u64>>,
     /// The first entries of exchanges in the index that have later entries.
@@ -120,14 +120,14 @@ impl<'l> CandidateSearch<'l> {
     pub(in crate::disclosure) fn new(
         log: &'l mut DecodedLog,
         #[cfg(feature = "sqlite")] index: Option<LogIndex>,
-        question: &'l Question,
+        question: &'l LogQuestion,
         person: Option<&'l NamesOfDay<'l>>,
         below: u64,
         budget: u64,
     ) -> CandidateSearch<'l> {
         #[cfg(feature = "sqlite")]
         let index = index.filter(|index| index.state().fits(log.reader()));
-        let stage = Stage::Scan(log.reader().size());
+        let stage = SearchStage::Scan(log.reader().size());
         CandidateSearch {
             log,
             #[cfg(feature = "sqlite")]
@@ -154,36 +154,36 @@ impl<'l> CandidateSearch<'l> {
     ///
     /// # Errors
     /// [`QuestionError`].
-    pub(in crate::disclosure) fn next(&mut self) -> Result<SearchStep, QuestionError> {
+    pub(in crate::disclosure) fn next(&mut self) -> Result<CandidateStep, QuestionError> {
         loop {
             if let Some(candidate) = self.found.pop_front() {
                 // The times of entries never decrease, and no request arrived after its first entry was written.
                 if self.question.since.is_some_and(|since| candidate.time < since) {
-                    self.stage = Stage::End;
+                    self.stage = SearchStage::End;
                     self.found.clear();
-                    return Ok(SearchStep::End);
+                    return Ok(CandidateStep::End);
                 }
-                return Ok(SearchStep::Found(candidate));
+                return Ok(CandidateStep::Found(candidate));
             }
             if self.budget == 0
                 && let Some(below) = self.reached()
             {
-                return Ok(SearchStep::Paused(below));
+                return Ok(CandidateStep::Paused(below));
             }
-            match std::mem::replace(&mut self.stage, Stage::End) {
-                Stage::End => return Ok(SearchStep::End),
-                Stage::Scan(below) => self.scan(below)?,
+            match std::mem::replace(&mut self.stage, SearchStage::End) {
+                SearchStage::End => return Ok(CandidateStep::End),
+                SearchStage::Scan(below) => self.scan(below)?,
                 #[cfg(feature = "sqlite")]
-                Stage::Listed(mut entries) => {
+                SearchStage::Listed(mut entries) => {
                     if let Some(entry) = entries.next() {
-                        self.stage = Stage::Listed(entries);
+                        self.stage = SearchStage::Listed(entries);
                         self.add_indexed(entry)?;
                     }
                 }
                 #[cfg(feature = "sqlite")]
-                Stage::Facets { facets, below } => self.read_facets(facets, below)?,
+                SearchStage::Facets { facets, below } => self.read_facets(facets, below)?,
                 #[cfg(feature = "sqlite")]
-                Stage::ScanIndexed(below) => self.scan_indexed(below)?,
+                SearchStage::ScanIndexed(below) => self.scan_indexed(below)?,
             }
         }
     }
@@ -191,12 +191,12 @@ impl<'l> CandidateSearch<'l> {
     /// Returns the entry below which the next candidates begin; `None` at the end.
     fn reached(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Scan(below) => Some((*below).min(self.below)),
+            SearchStage::Scan(below) => Some((*below).min(self.below)),
             #[cfg(feature = "sqlite")]
-            Stage::Listed(entries) => entries.as_slice().first().map(|entry| entry.saturating_add(1)),
+            SearchStage::Listed(entries) => entries.as_slice().first().map(|entry| entry.saturating_add(1)),
             #[cfg(feature = "sqlite")]
-            Stage::Facets { below, .. } | Stage::ScanIndexed(below) => Some(*below),
-            Stage::End => None,
+            SearchStage::Facets { below, .. } | SearchStage::ScanIndexed(below) => Some(*below),
+            SearchStage::End => None,
         }
     }
 
@@ -231,16 +231,16 @@ impl<'l> CandidateSearch<'l> {
                 self.found.push_back(Candidate { decision, entries, time, process_ended });
             }
         }
-        self.stage = Stage::Scan(from);
+        self.stage = SearchStage::Scan(from);
         if self.question.since.zip(earliest).is_some_and(|(since, earliest)| earliest < since) {
-            self.stage = Stage::End;
+            self.stage = SearchStage::End;
         }
         Ok(())
     }
 
     /// True if the names in the head of an exchange are those of the question.
     fn matches(&mut self, index: u64, head: &DecodedHead<'_>) -> Result<bool, QuestionError> {
-        let Question { recipient, purpose, route, decision, .. } = self.question;
+        let LogQuestion { recipient, purpose, route, decision, .. } = self.question;
         if decision.is_some_and(|decision| head.id != Some(decision)) {
             return Ok(false);
         }
@@ -275,7 +275,7 @@ impl<'l> CandidateSearch<'l> {
     #[cfg(not(feature = "sqlite"))]
     #[allow(clippy::unnecessary_wraps, reason = "an index can fail")]
     fn end_scan(&mut self) -> Result<(), QuestionError> {
-        self.stage = Stage::End;
+        self.stage = SearchStage::End;
         Ok(())
     }
 
@@ -300,15 +300,15 @@ impl<'l> CandidateSearch<'l> {
                 let (filter, below) = (self.question.facets(), self.below.min(index.state().size));
                 let facets = if filter.is_empty() { None } else { index.facets(&filter)? };
                 self.stage = match facets {
-                    Some(facets) => Stage::Facets { facets, below },
-                    None => Stage::ScanIndexed(below),
+                    Some(facets) => SearchStage::Facets { facets, below },
+                    None => SearchStage::ScanIndexed(below),
                 };
                 return Ok(());
             }
         };
         listed.append(&mut self.unfinished);
         newest_first(&mut listed);
-        self.stage = Stage::Listed(listed.into_iter());
+        self.stage = SearchStage::Listed(listed.into_iter());
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl<'l> CandidateSearch<'l> {
         for index in (from..below).rev() {
             self.add_indexed(index)?;
         }
-        self.stage = Stage::ScanIndexed(from);
+        self.stage = SearchStage::ScanIndexed(from);
         Ok(())
     }
 
@@ -335,7 +335,7 @@ impl<'l> CandidateSearch<'l> {
             self.add_indexed(entry)?;
         }
         if next > self.log.reader().begin() {
-            self.stage = Stage::Facets { facets, below: next };
+            self.stage = SearchStage::Facets { facets, below: next };
         }
         Ok(())
     }

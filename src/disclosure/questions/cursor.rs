@@ -16,9 +16,9 @@ const PLACE: usize = 16;
 
 /// The places at which an answer goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(Vec<([u8; 8], u64)>);
+pub struct AnswerCursor(Vec<([u8; 8], u64)>);
 
-impl Cursor {
+impl AnswerCursor {
     /// Adds a log: its next exchanges begin below this entry.
     pub(super) fn add(&mut self, origin: &str, below: u64) {
         self.0.push((hash(origin), below));
@@ -42,7 +42,7 @@ impl Cursor {
     }
 
     /// Reads a cursor; `None` if the text is none.
-    pub fn parse(text: &str) -> Option<Cursor> {
+    pub fn parse(text: &str) -> Option<AnswerCursor> {
         if text.len() > MAX_CURSOR {
             return None;
         }
@@ -52,7 +52,7 @@ impl Cursor {
             let (origin, below) = (chunk.first_chunk()?, chunk.last_chunk()?);
             Some((*origin, u64::from_be_bytes(*below)))
         };
-        if rest.is_empty() { chunks.iter().map(place).collect::<Option<_>>().map(Cursor) } else { None }
+        if rest.is_empty() { chunks.iter().map(place).collect::<Option<_>>().map(AnswerCursor) } else { None }
     }
 }
 
@@ -68,15 +68,15 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_back_and_another_text_is_none() {
-        let mut cursor = Cursor::default();
+        let mut cursor = AnswerCursor::default();
         cursor.add("gateway-1/5f2c", 77);
         cursor.add("gateway-2/09ab", u64::MAX);
-        let read = Cursor::parse(&cursor.text()).unwrap();
+        let read = AnswerCursor::parse(&cursor.text()).unwrap();
         assert_eq!(read, cursor);
         assert_eq!((read.below("gateway-1/5f2c"), read.below("another")), (77, u64::MAX));
         for other in ["", "A", "AQ=", "Ag", "AQE", "ü", &cursor.text()[1..], &"A".repeat(MAX_CURSOR + 1)] {
-            assert_eq!(Cursor::parse(other), None, "{other}");
+            assert_eq!(AnswerCursor::parse(other), None, "{other}");
         }
-        assert_eq!(Cursor::parse("AQ"), Some(Cursor::default()));
+        assert_eq!(AnswerCursor::parse("AQ"), Some(AnswerCursor::default()));
     }
 }

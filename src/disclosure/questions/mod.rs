@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 pub(in crate::disclosure) use answer::entries_of;
 pub use answer::{Answer, MAX_ANSWER, QuestionedLog, answer};
-pub use cursor::{Cursor, MAX_CURSOR};
+pub use cursor::{AnswerCursor, MAX_CURSOR};
 pub use extent::LogExtent;
 
 #[cfg(feature = "sqlite")]
@@ -20,7 +20,7 @@ use super::storage::ReadError;
 
 /// Selects exchanges. Each member that is present narrows the selection.
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub struct LogQuestion {
     /// The recipient's configured name.
     pub recipient: Option<String>,
     /// The accepted purpose.
@@ -39,10 +39,10 @@ pub struct Question {
     pub until: Option<Timestamp>,
 }
 
-impl Question {
+impl LogQuestion {
     #[cfg(feature = "sqlite")]
     fn facets(&self) -> FacetFilter {
-        let Question { recipient, purpose, route, outcome, .. } = self.clone();
+        let LogQuestion { recipient, purpose, route, outcome, .. } = self.clone();
         FacetFilter { recipient, purpose, route, outcome }
     }
 }

@@ -10,7 +10,7 @@ use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
-use super::candidates::{Candidate, CandidateSearch, SearchStep};
+use super::candidates::{Candidate, CandidateSearch, CandidateStep};
 use super::*;
 use crate::disclosure::entry::{DayStart, Encoder, Entry, ProcessStart, PruningRecord};
 use crate::disclosure::read::decoded_log::DecodedLog;
@@ -311,7 +311,7 @@ impl RandomLog {
     }
 
     /// Asks for the candidates of a question, in pages of this length.
-    fn ask(&self, question: &Question, person: Option<u64>, page: usize) -> Vec<Candidate> {
+    fn ask(&self, question: &LogQuestion, person: Option<u64>, page: usize) -> Vec<Candidate> {
         let pseudonyms = self.log.keys.subject_pseudonyms();
         let fingerprint = person.map(|person| self.log.fingerprint(person));
         let names = |day: Date| {
@@ -335,11 +335,11 @@ impl RandomLog {
             );
             for _ in 0..page {
                 match search.next().unwrap() {
-                    SearchStep::Found(candidate) => {
+                    CandidateStep::Found(candidate) => {
                         below = candidate.entries[0];
                         found.push(candidate);
                     }
-                    SearchStep::Paused(_) | SearchStep::End => return found,
+                    CandidateStep::Paused(_) | CandidateStep::End => return found,
                 }
             }
         }
@@ -347,7 +347,7 @@ impl RandomLog {
 }
 
 /// Each exchange that answers the question is a candidate, with all its entries, in the order of the log.
-fn check(random: &RandomLog, question: &Question, person: Option<u64>, page: usize) {
+fn check(random: &RandomLog, question: &LogQuestion, person: Option<u64>, page: usize) {
     let is = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
     let answers = |known: &&KnownExchange| {
         is(&question.recipient, &known.head.recipient)
@@ -386,23 +386,28 @@ fn every_exchange_that_answers_a_question_is_found_with_all_its_entries() {
                 random.log.publish();
             }
             let page = 1 + random.random.below(400);
-            let of = |recipient: Option<&str>, purpose: Option<&str>, outcome: Option<&str>| Question {
+            let of = |recipient: Option<&str>, purpose: Option<&str>, outcome: Option<&str>| LogQuestion {
                 recipient: recipient.map(str::to_owned),
                 purpose: purpose.map(str::to_owned),
                 outcome: outcome.map(str::to_owned),
-                ..Question::default()
+                ..LogQuestion::default()
             };
-            check(&random, &Question::default(), None, page);
+            check(&random, &LogQuestion::default(), None, page);
             check(&random, &of(Some("acme"), None, None), None, page);
             check(&random, &of(Some("globex"), Some("billing"), None), None, page);
             check(&random, &of(None, Some(""), Some("aborted")), None, page);
             check(&random, &of(None, None, Some("released")), None, page);
             check(&random, &of(None, None, Some("refused:no-rule-permits")), None, page);
-            check(&random, &Question { case: Some("C-3".to_owned()), ..Question::default() }, None, page);
+            check(
+                &random,
+                &LogQuestion { case: Some("C-3".to_owned()), ..LogQuestion::default() },
+                None,
+                page,
+            );
             let decision = Some(random.known[random.known.len() / 3].head.decision);
-            check(&random, &Question { decision, ..Question::default() }, None, page);
+            check(&random, &LogQuestion { decision, ..LogQuestion::default() }, None, page);
             for person in [0, 7, 49] {
-                check(&random, &Question::default(), Some(person), page);
+                check(&random, &LogQuestion::default(), Some(person), page);
                 check(&random, &of(Some("initech"), None, None), Some(person), page);
             }
         }
@@ -419,9 +424,9 @@ fn an_index_finds_little_more_than_the_answers() {
     random.log.publish();
     random.log.update_index();
     let of_seven = random.known.iter().filter(|known| known.people.contains(&7)).count();
-    assert_eq!(random.ask(&Question::default(), Some(7), usize::MAX).len(), of_seven);
+    assert_eq!(random.ask(&LogQuestion::default(), Some(7), usize::MAX).len(), of_seven);
     let aborted = random.known.iter().filter(|known| known.outcome == "aborted").count();
-    let question = Question { outcome: Some("aborted".to_owned()), ..Question::default() };
+    let question = LogQuestion { outcome: Some("aborted".to_owned()), ..LogQuestion::default() };
     // The index knows that an exchange is open, and not that its process has died since.
     let found = random.ask(&question, None, usize::MAX).len();
     assert!((aborted..=aborted + random.open.len()).contains(&found), "{found}");
@@ -450,10 +455,10 @@ fn an_index_of_another_log_or_of_pruned_days_is_built_again_or_pruned() {
     assert!(state(&random).fits(&random.log.reader()));
     random.log.prune(days[1]);
     random.known.retain(|known| known.first >= days[1]);
-    check(&random, &Question::default(), Some(7), 1000);
+    check(&random, &LogQuestion::default(), Some(7), 1000);
     random.log.update_index();
     assert_eq!(state(&random).first, days[1]);
-    check(&random, &Question::default(), Some(7), 1000);
+    check(&random, &LogQuestion::default(), Some(7), 1000);
     // A log under the same origin with other entries.
     let mut other = RandomLog::begin(6);
     for _ in 0..1500 {
@@ -463,10 +468,10 @@ fn an_index_of_another_log_or_of_pruned_days_is_built_again_or_pruned() {
     std::mem::swap(&mut other.log.index, &mut random.log.index);
     let log = other.log.reader();
     assert!(!state(&other).fits(&log));
-    check(&other, &Question::default(), Some(7), 1000);
+    check(&other, &LogQuestion::default(), Some(7), 1000);
     other.log.update_index();
     assert!(state(&other).fits(&log));
-    check(&other, &Question::default(), Some(7), 1000);
+    check(&other, &LogQuestion::default(), Some(7), 1000);
     let indexer = Indexer::open(other.log.index.path(), &log).unwrap();
     assert_eq!(indexer.clear().unwrap().size(), 0);
 }
@@ -491,14 +496,14 @@ fn an_answer_in_pages_has_each_exchange_as_the_fold_has_it() {
         running: true,
     }];
     for outcome in [None, Some("aborted"), Some("released")] {
-        let question = Question { outcome: outcome.map(str::to_owned), ..Question::default() };
-        let (mut found, mut cursor) = (Vec::new(), Cursor::default());
+        let question = LogQuestion { outcome: outcome.map(str::to_owned), ..LogQuestion::default() };
+        let (mut found, mut cursor) = (Vec::new(), AnswerCursor::default());
         loop {
             let page = answer(&question, &logs, &cursor, 1 + random.random.below(90)).unwrap();
             assert_eq!((page.logs.len(), page.logs[0].since), (1, Some(date(2026, 11, 27))));
             found.extend(page.exchanges);
             let Some(next) = page.next else { break };
-            cursor = Cursor::parse(&next.text()).unwrap();
+            cursor = AnswerCursor::parse(&next.text()).unwrap();
             // The log grows meanwhile.
             let head = Arc::new(random.log.head("late", u128::from(random.random.next())));
             random.log.write(&Record::Exchange(head, Disclosure::default()));
@@ -512,9 +517,10 @@ fn an_answer_in_pages_has_each_exchange_as_the_fold_has_it() {
     }
     let missing = QuestionedLog { folder: "/none".into(), index: None, running: false };
     let page =
-        answer(&Question::default(), &[logs[0].clone(), missing.clone()], &Cursor::default(), 3).unwrap();
+        answer(&LogQuestion::default(), &[logs[0].clone(), missing.clone()], &AnswerCursor::default(), 3)
+            .unwrap();
     assert!(page.exchanges.len() == 3 && page.logs[1].fault.is_some());
-    assert!(answer(&Question::default(), &[missing], &Cursor::default(), 3).is_err());
+    assert!(answer(&LogQuestion::default(), &[missing], &AnswerCursor::default(), 3).is_err());
 }
 
 /// An account with the index is the one that the whole log gives.

@@ -24,9 +24,9 @@ use super::source::{LogSource, pseudonyms_on};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 #[cfg(feature = "sqlite")]
-use crate::disclosure::questions::candidates::{CandidateSearch, SearchStep};
+use crate::disclosure::questions::candidates::{CandidateSearch, CandidateStep};
 #[cfg(feature = "sqlite")]
-use crate::disclosure::questions::{Question, QuestionError};
+use crate::disclosure::questions::{LogQuestion, QuestionError};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::{Basis, Form};
@@ -109,18 +109,18 @@ fn indexed_accounts<'a>(
         .try_for_each(|record| Ok::<_, ReadError>(accounts.add(record?)))?;
     accounts.end_open();
     let names = |day: Date| pseudonyms_on(&day.to_string(), person, log.pseudonyms());
-    let question = Question::default();
+    let question = LogQuestion::default();
     let mut search =
         CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), u64::MAX, u64::MAX);
     loop {
         match search.next() {
-            Ok(SearchStep::Found(candidate)) => {
+            Ok(CandidateStep::Found(candidate)) => {
                 for record in candidate.records(search.log())? {
                     accounts.add(LoggedRecord::Exchange(Box::new(record)));
                 }
                 accounts.end_open();
             }
-            Ok(SearchStep::Paused(_) | SearchStep::End) => return Ok(Some(accounts)),
+            Ok(CandidateStep::Paused(_) | CandidateStep::End) => return Ok(Some(accounts)),
             Err(QuestionError::Log(error)) => return Err(error),
             Err(QuestionError::Index(error)) => {
                 error.report();

@@ -14,8 +14,8 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{DecisionListProblems, DecisionProblems, ReceiptProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{DecisionPath, PathText, QueryOf, ReasonQuery};
-use crate::disclosure::questions::{Cursor, MAX_ANSWER, MAX_CURSOR, Question};
-use crate::disclosure::receipt::{Receipt, ReceiptState};
+use crate::disclosure::questions::{AnswerCursor, LogQuestion, MAX_ANSWER, MAX_CURSOR};
+use crate::disclosure::receipt::{DecisionReceipt, ReceiptState};
 
 /// Default number of decisions of an answer.
 const DECISIONS: usize = 50;
@@ -79,13 +79,14 @@ pub(super) async fn decisions(
         return Err(AdminProblem::malformed(format!("`limit` is from 1 to {MAX_ANSWER}")));
     }
     let cursor = match cursor.as_deref() {
-        None => Cursor::default(),
-        Some(text) => Cursor::parse(text)
+        None => AnswerCursor::default(),
+        Some(text) => AnswerCursor::parse(text)
             .filter(|_| text.len() <= MAX_CURSOR)
             .ok_or_else(|| AdminProblem::malformed("`cursor` is none that this resource has returned"))?,
     };
     admin.record_act(&act, ActObject::Decisions, reason.as_deref()).await?;
-    let question = Question { recipient, purpose, route, case, outcome, decision: None, since, until: None };
+    let question =
+        LogQuestion { recipient, purpose, route, case, outcome, decision: None, since, until: None };
     let answer = admin.shared.ask_logs(question, cursor, limit).await;
     let answer = answer.map_err(|error| AdminProblem::log_unreadable(&error))?;
     Ok(Json(json!({
@@ -110,7 +111,7 @@ pub(super) async fn receipt(
     act: PendingAct,
     PathText(id): PathText,
     QueryOf(query): QueryOf<ReasonQuery>,
-) -> Result<Json<Receipt>, AdminProblem> {
+) -> Result<Json<DecisionReceipt>, AdminProblem> {
     admin.record_act(&act, ActObject::Decision(&id), query.reason.as_deref()).await?;
     let decision = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
     let state = admin.shared.receipt(decision).await;

@@ -11,7 +11,7 @@ use jiff::civil::date;
 use ulid::Ulid;
 
 use super::{RandomNumbers, WrittenLog};
-use crate::disclosure::questions::{Answer, Cursor, Question, QuestionedLog, answer};
+use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, QuestionedLog, answer};
 use crate::disclosure::record::{CategoryDisclosure, Disclosure, Record};
 use crate::disclosure::{LogSource, accounting, index};
 use crate::vocabulary::{Basis, Form};
@@ -97,8 +97,8 @@ impl LargeLog {
         QuestionedLog { folder: self.log.folder.path().to_owned(), index, running: true }
     }
 
-    fn ask(&self, question: &Question) -> Answer {
-        answer(question, &[self.questioned()], &Cursor::default(), 50).unwrap()
+    fn ask(&self, question: &LogQuestion) -> Answer {
+        answer(question, &[self.questioned()], &AnswerCursor::default(), 50).unwrap()
     }
 }
 
@@ -136,10 +136,10 @@ fn an_index_is_small_and_questions_are_answered_at_once() {
         println!("{name}: median {median:?}, p99 {p99:?}");
         slowest = slowest.max(p99);
     };
-    measure("all", &mut |_| assert_eq!(large.ask(&Question::default()).exchanges.len(), 50));
+    measure("all", &mut |_| assert_eq!(large.ask(&LogQuestion::default()).exchanges.len(), 50));
     measure("by recipient", &mut |number| {
         let recipient = Some(format!("recipient-{}", number % 40));
-        let answer = large.ask(&Question { recipient: recipient.clone(), ..Question::default() });
+        let answer = large.ask(&LogQuestion { recipient: recipient.clone(), ..LogQuestion::default() });
         assert!(
             answer.exchanges.iter().all(|exchange| exchange["recipient"] == *recipient.as_ref().unwrap())
         );
@@ -147,21 +147,21 @@ fn an_index_is_small_and_questions_are_answered_at_once() {
     });
     measure("by purpose and route", &mut |number| {
         let route = Some(format!("route-{}", number % 5));
-        let question = Question { purpose: Some("billing".to_owned()), route, ..Question::default() };
+        let question = LogQuestion { purpose: Some("billing".to_owned()), route, ..LogQuestion::default() };
         assert_eq!(large.ask(&question).exchanges.len(), 50);
     });
     measure("by outcome, without an answer", &mut |_| {
         let outcome = Some("aborted".to_owned());
-        assert!(large.ask(&Question { outcome, ..Question::default() }).exchanges.is_empty());
+        assert!(large.ask(&LogQuestion { outcome, ..LogQuestion::default() }).exchanges.is_empty());
     });
     measure("by case", &mut |number| {
         let number = number as u64 * 1000 % exchanges.next_multiple_of(1000).min(exchanges);
         let case = Some(format!("C-{}", number - number % 1000));
-        assert_eq!(large.ask(&Question { case, ..Question::default() }).exchanges.len(), 1);
+        assert_eq!(large.ask(&LogQuestion { case, ..LogQuestion::default() }).exchanges.len(), 1);
     });
     measure("by decision", &mut |number| {
         let decision = Some(large.decisions[number % large.decisions.len()]);
-        assert_eq!(large.ask(&Question { decision, ..Question::default() }).exchanges.len(), 1);
+        assert_eq!(large.ask(&LogQuestion { decision, ..LogQuestion::default() }).exchanges.len(), 1);
     });
     let mut disclosures = 0;
     measure("by person", &mut |number| {
