@@ -218,7 +218,7 @@ numbered!(
 );
 
 /// The members that entries of a kind have.
-pub(super) struct KindSchema {
+pub(super) struct EntrySchema {
     pub(super) head_required: u64,
     pub(super) head_allowed: u64,
     pub(super) detail_required: u64,
@@ -281,8 +281,8 @@ const DISCLOSURE: u64 = details(&[
 const fn schema(
     [head_required, head_optional]: [u64; 2],
     [detail_required, detail_optional]: [u64; 2],
-) -> KindSchema {
-    KindSchema {
+) -> EntrySchema {
+    EntrySchema {
         head_required: EACH | head_required,
         head_allowed: EACH | head_required | head_optional,
         detail_required,
@@ -292,7 +292,7 @@ const fn schema(
 
 impl EntryKind {
     /// Returns the members of entries of this kind.
-    pub(super) const fn schema(self) -> KindSchema {
+    pub(super) const fn schema(self) -> EntrySchema {
         use DetailKey as D;
         use HeadKey as H;
         match self {

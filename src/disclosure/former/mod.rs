@@ -25,7 +25,7 @@ pub use verify::{FormerVerification, log_bytes, log_id, verify_former};
 
 /// An error that keeps a log from being opened. The messages name files and record numbers.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenLogError {
+pub enum FormerLogError {
     /// Another process holds the lock of this folder.
     #[error("the disclosure log {folder} is open in another process", folder = .0.display())]
     InUse(PathBuf),

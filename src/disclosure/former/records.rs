@@ -29,7 +29,7 @@ pub(in crate::disclosure) fn segments_since(
 }
 
 /// A line of the log, as far as folding needs it.
-pub(in crate::disclosure) enum LoggedRecord {
+pub(in crate::disclosure) enum FormerRecord {
     Intent(IntentRecord),
     Refusal(IntentRecord),
     Window(WindowRecord),
@@ -96,8 +96,8 @@ pub(in crate::disclosure) struct CategoryRecord {
     pub(in crate::disclosure) fields: u64,
 }
 
-impl LoggedRecord {
-    fn parse(text: &[u8]) -> serde_json::Result<LoggedRecord> {
+impl FormerRecord {
+    fn parse(text: &[u8]) -> serde_json::Result<FormerRecord> {
         #[derive(Deserialize)]
         struct RecordTag {
             kind: String,
@@ -109,20 +109,20 @@ impl LoggedRecord {
             outcome: String,
         }
         Ok(match serde_json::from_slice::<RecordTag>(text)?.kind.as_str() {
-            "intent" => LoggedRecord::Intent(serde_json::from_slice(text)?),
-            "refusal" => LoggedRecord::Refusal(serde_json::from_slice(text)?),
-            "window" => LoggedRecord::Window(serde_json::from_slice(text)?),
+            "intent" => FormerRecord::Intent(serde_json::from_slice(text)?),
+            "refusal" => FormerRecord::Refusal(serde_json::from_slice(text)?),
+            "window" => FormerRecord::Window(serde_json::from_slice(text)?),
             "close" => {
                 let Closed { decision, time, outcome } = serde_json::from_slice(text)?;
-                LoggedRecord::Close { decision, time, outcome }
+                FormerRecord::Close { decision, time, outcome }
             }
             SegmentHeader::KIND => match serde_json::from_slice(text)? {
                 SegmentHeader { why, time, .. } if why == SegmentHeader::START => {
-                    LoggedRecord::Start { time }
+                    FormerRecord::Start { time }
                 }
-                SegmentHeader { .. } => LoggedRecord::Other,
+                SegmentHeader { .. } => FormerRecord::Other,
             },
-            _ => LoggedRecord::Other,
+            _ => FormerRecord::Other,
         })
     }
 }
@@ -172,9 +172,9 @@ impl RecordReader {
 }
 
 impl Iterator for RecordReader {
-    type Item = Result<LoggedRecord, ReadError>;
+    type Item = Result<FormerRecord, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_of(|_| true, LoggedRecord::parse)
+        self.next_of(|_| true, FormerRecord::parse)
     }
 }

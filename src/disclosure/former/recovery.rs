@@ -6,13 +6,13 @@
 
 use std::path::Path;
 
-use super::OpenLogError;
+use super::FormerLogError;
 use super::chain::{Chain, SealedLine};
 use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 
 /// The end of an old log.
-pub(super) struct LogEnd {
+pub(super) struct ChainEnd {
     pub(super) log: String,
     pub(super) chain: Chain,
     pub(super) number: u64,
@@ -23,8 +23,8 @@ pub(super) fn find_end(
     folder: &Path,
     tags: &[u8; 32],
     pseudonym_key: &str,
-) -> Result<Option<LogEnd>, OpenLogError> {
-    let io = |doing| move |source| OpenLogError::Io { folder: folder.to_owned(), doing, source };
+) -> Result<Option<ChainEnd>, FormerLogError> {
+    let io = |doing| move |source| FormerLogError::Io { folder: folder.to_owned(), doing, source };
     let mut segments = segment::list_segments(folder).map_err(io("read"))?;
     let (last, scan) = loop {
         let Some(last) = segments.pop() else { return Ok(None) };
@@ -43,13 +43,13 @@ pub(super) fn find_end(
     segments.push(last);
     let mut known_key = None;
     for segment in segments {
-        let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: segment.first };
+        let broken = || FormerLogError::Inconsistent { file: segment.path.clone(), record: segment.first };
         let opening = segment::read_header(&segment).map_err(|_| broken())?;
         // Logs of version 0.1.0 do not identify the pseudonym key.
         known_key = opening.pseudonym_key.or(known_key);
     }
     if known_key.is_some_and(|known| known != pseudonym_key) {
-        return Err(OpenLogError::OtherPseudonyms(path));
+        return Err(FormerLogError::OtherPseudonyms(path));
     }
     Ok(scan.end)
 }
@@ -57,7 +57,7 @@ pub(super) fn find_end(
 /// Result of reading one segment.
 struct SegmentScan {
     /// `None` if no record is complete.
-    end: Option<LogEnd>,
+    end: Option<ChainEnd>,
     /// Bytes of complete lines.
     complete_bytes: u64,
     /// True if an incomplete line follows.
@@ -65,12 +65,12 @@ struct SegmentScan {
 }
 
 /// Reads a whole segment and checks its chain and its tags.
-fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenLogError> {
+fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, FormerLogError> {
     #[derive(serde::Deserialize)]
     struct RecordKind<'a> {
         kind: &'a str,
     }
-    let io = |source| OpenLogError::Io { folder: segment.path.clone(), doing: "read", source };
+    let io = |source| FormerLogError::Io { folder: segment.path.clone(), doing: "read", source };
     let mut lines = segment::read_lines(&segment.path).map_err(io)?;
     let mut scan = SegmentScan { end: None, complete_bytes: 0, is_torn: false };
     while let Some(piece) = lines.next().map_err(io)? {
@@ -82,11 +82,11 @@ fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenL
             }
         };
         let expected = scan.end.as_ref().map_or(segment.first, |end| end.number);
-        let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: expected };
+        let broken = || FormerLogError::Inconsistent { file: segment.path.clone(), record: expected };
         let sealed = SealedLine::parse(line).ok_or_else(broken)?;
         let kind = serde_json::from_slice::<RecordKind<'_>>(line).map_err(|_| broken())?.kind;
         let (log, before) = match &scan.end {
-            Some(LogEnd { log, chain, .. }) => (log.clone(), *chain),
+            Some(ChainEnd { log, chain, .. }) => (log.clone(), *chain),
             None => {
                 let opening: SegmentHeader = serde_json::from_slice(line).map_err(|_| broken())?;
                 let before = Chain::parse(&opening.previous).ok_or_else(broken)?;
@@ -100,16 +100,16 @@ fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenL
             return Err(broken());
         }
         if !sealed.is_tagged(tags) {
-            return Err(OpenLogError::OtherKeys(segment.path.clone()));
+            return Err(FormerLogError::OtherKeys(segment.path.clone()));
         }
-        scan.end = Some(LogEnd { log, chain: sealed.chain, number: sealed.number + 1 });
+        scan.end = Some(ChainEnd { log, chain: sealed.chain, number: sealed.number + 1 });
     }
     scan.complete_bytes = lines.bytes_read();
     Ok(scan)
 }
 
 /// Warns if the head says that the log had more records, or others.
-pub(super) fn warn_about_missing_tail(folder: &Path, end: &LogEnd) {
+pub(super) fn warn_about_missing_tail(folder: &Path, end: &ChainEnd) {
     let Some(head) = head::read(folder) else { return };
     let is_present = head.log == end.log
         && (head.records < end.number || (head.records == end.number && head.chain == end.chain.to_hex()));

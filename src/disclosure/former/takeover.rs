@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::recovery::{find_end, warn_about_missing_tail};
 use super::segment::{self, Segment};
-use super::{OpenLogError, head};
+use super::{FormerLogError, head};
 use crate::disclosure::entry::FormerLogEnd;
 use crate::keys::Keys;
 
@@ -43,14 +43,14 @@ impl FormerSegments {
     /// Lists the segments that were moved aside from a log's folder.
     ///
     /// # Errors
-    /// [`OpenLogError`] if the folder or a segment cannot be read.
-    pub(in crate::disclosure) fn list(folder: &Path) -> Result<FormerSegments, OpenLogError> {
+    /// [`FormerLogError`] if the folder or a segment cannot be read.
+    pub(in crate::disclosure) fn list(folder: &Path) -> Result<FormerSegments, FormerLogError> {
         let former = folder.join(FOLDER);
         let segments = segments_in(&former)?.into_iter().map(|segment| {
             let header = segment::read_header(&segment).map_err(io_error(&segment.path, "read"))?;
             Ok((segment.path, header.time))
         });
-        Ok(FormerSegments { segments: segments.collect::<Result<_, OpenLogError>>()? })
+        Ok(FormerSegments { segments: segments.collect::<Result<_, FormerLogError>>()? })
     }
 
     /// Returns the times at which the segments began, oldest first.
@@ -84,8 +84,8 @@ impl FormerSegments {
 /// Moves a log of an earlier version in `folder` aside. Without one it does nothing.
 ///
 /// # Errors
-/// [`OpenLogError`], also if another process writes that log; nothing is moved then.
-pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<(), OpenLogError> {
+/// [`FormerLogError`], also if another process writes that log; nothing is moved then.
+pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<(), FormerLogError> {
     let former = folder.join(FOLDER);
     let segments = segments_in(folder)?;
     let has_segments = !segments.is_empty();
@@ -95,11 +95,11 @@ pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<()
     }
     if let (Some(segment), true) = (segments.first(), folder.join(ORIGIN).exists()) {
         // An earlier version has written after this one.
-        return Err(OpenLogError::Inconsistent { file: segment.path.clone(), record: segment.first });
+        return Err(FormerLogError::Inconsistent { file: segment.path.clone(), record: segment.first });
     }
     let _lock = segment::lock_folder(folder)
         .map_err(io_error(folder, "opened"))?
-        .ok_or_else(|| OpenLogError::InUse(folder.to_owned()))?;
+        .ok_or_else(|| FormerLogError::InUse(folder.to_owned()))?;
     let create = fs::DirBuilder::new().mode(0o700).recursive(true).create(&former);
     create.map_err(io_error(&former, "created"))?;
     // After a crash the older segments are aside already; what is left ends in the same way.
@@ -124,11 +124,11 @@ pub(in crate::disclosure) fn move_aside(folder: &Path, keys: &Keys) -> Result<()
 /// Returns the end of the log that was moved aside, for the first entry of the log that continues it.
 ///
 /// # Errors
-/// [`OpenLogError`] if its end does not verify.
+/// [`FormerLogError`] if its end does not verify.
 pub(in crate::disclosure) fn end_of_former(
     folder: &Path,
     keys: &Keys,
-) -> Result<Option<FormerLogEnd>, OpenLogError> {
+) -> Result<Option<FormerLogEnd>, FormerLogError> {
     let former = folder.join(FOLDER);
     if segments_in(&former)?.is_empty() {
         return Ok(None);
@@ -142,7 +142,7 @@ fn pseudonym_key(keys: &Keys) -> String {
 }
 
 /// Lists the segments in a folder, which may be missing.
-fn segments_in(folder: &Path) -> Result<Vec<Segment>, OpenLogError> {
+fn segments_in(folder: &Path) -> Result<Vec<Segment>, FormerLogError> {
     match segment::list_segments(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(io_error(folder, "read")),
@@ -150,7 +150,7 @@ fn segments_in(folder: &Path) -> Result<Vec<Segment>, OpenLogError> {
 }
 
 /// Moves a file within a file system. It never replaces one.
-fn move_file(from: &Path, to: &Path) -> Result<(), OpenLogError> {
+fn move_file(from: &Path, to: &Path) -> Result<(), FormerLogError> {
     if to.exists() {
         return Err(io_error(to, "created")(ErrorKind::AlreadyExists.into()));
     }
@@ -163,7 +163,7 @@ fn move_head(
     from: &Path,
     former: &Path,
     rename: impl Fn(&Path, &Path) -> io::Result<()>,
-) -> Result<(), OpenLogError> {
+) -> Result<(), FormerLogError> {
     let (to, copy) = (former.join(HEAD), former.join(COPY));
     if !to.exists() {
         match rename(from, &to) {
@@ -182,9 +182,9 @@ fn move_head(
     fs::remove_file(from).map_err(io_error(from, "moved"))
 }
 
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenLogError {
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> FormerLogError {
     let folder = path.to_owned();
-    move |source| OpenLogError::Io { folder, doing, source }
+    move |source| FormerLogError::Io { folder, doing, source }
 }
 
 #[cfg(test)]

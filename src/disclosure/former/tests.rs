@@ -70,7 +70,7 @@ fn the_end_of_a_log_is_found_and_what_a_crash_leaves_is_cut_off() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let reached = written(folder.path(), &keys);
     let end = || find_end(folder.path(), &keys.log_tags(), &pseudonym_key(&keys)).unwrap().unwrap();
-    let is_reached = |end: recovery::LogEnd| {
+    let is_reached = |end: recovery::ChainEnd| {
         assert_eq!(
             (end.log, end.number, end.chain.to_hex()),
             (reached.log.clone(), reached.records, reached.chain.clone())
@@ -95,13 +95,13 @@ fn a_broken_log_or_one_of_other_keys_is_not_continued() {
         find_end(folder.path(), &keys.log_tags(), &pseudonym_key(pseudonyms)).err()
     };
     let others = Keys::random().unwrap();
-    assert!(matches!(end(&others, &keys), Some(OpenLogError::OtherKeys(_))));
-    assert!(matches!(end(&keys, &others), Some(OpenLogError::OtherPseudonyms(_))));
+    assert!(matches!(end(&others, &keys), Some(FormerLogError::OtherKeys(_))));
+    assert!(matches!(end(&keys, &others), Some(FormerLogError::OtherPseudonyms(_))));
     let file = only_file(folder.path());
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("released", "rejected", 1)).unwrap();
     let record = match end(&keys, &keys) {
-        Some(OpenLogError::Inconsistent { record, .. }) => record,
+        Some(FormerLogError::Inconsistent { record, .. }) => record,
         other => panic!("{other:?}"),
     };
     assert_eq!(record, 3);

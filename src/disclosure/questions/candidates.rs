@@ -15,7 +15,7 @@ use crate::disclosure::entry::{DecodedHead, EntryKind, NameTable};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
-use crate::disclosure::read::model::ExchangeRecord;
+use crate::disclosure::read::model::LoggedExchangeRecord;
 use crate::disclosure::storage::ReadError;
 use crate::keys::Pseudonym;
 
@@ -43,7 +43,7 @@ impl Candidate {
     pub(in crate::disclosure) fn records(
         &self,
         log: &mut DecodedLog,
-    ) -> Result<Vec<ExchangeRecord>, ReadError> {
+    ) -> Result<Vec<LoggedExchangeRecord>, ReadError> {
         let mut records = Vec::with_capacity(self.entries.len());
         for index in &self.entries {
             // Pruned meanwhile.

@@ -19,7 +19,7 @@ use super::exchange_records::ExchangeRecords;
 use super::fold::day_of;
 #[cfg(feature = "sqlite")]
 use super::former_records::{self, FormerRecords};
-use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord};
+use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord};
 use super::source::{LogSource, pseudonyms_on};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
@@ -90,7 +90,9 @@ pub fn accounting(log: &LogSource, person: &[LoggedPerson]) -> Result<Vec<Accoun
         return Ok(accounts.finish());
     }
     let mut accounts = Accounts::new(log, person);
-    ExchangeRecords::open(log.folder(), None)?.try_for_each(|record| Ok(accounts.add(record?)))?;
+    for record in ExchangeRecords::open(log.folder(), None)? {
+        accounts.add(record?);
+    }
     Ok(accounts.finish())
 }
 
@@ -105,8 +107,9 @@ fn indexed_accounts<'a>(
         return Ok(None);
     };
     let mut accounts = Accounts::new(log, person);
-    FormerRecords::new(former_records::segments(log.folder(), None)?)
-        .try_for_each(|record| Ok::<_, ReadError>(accounts.add(record?)))?;
+    for record in FormerRecords::new(former_records::segments(log.folder(), None)?) {
+        accounts.add(record?);
+    }
     accounts.end_open();
     let names = |day: Date| pseudonyms_on(&day.to_string(), person, log.pseudonyms());
     let question = LogQuestion::default();
@@ -164,7 +167,7 @@ impl<'a> Accounts<'a> {
             self.open.entry(decision).or_insert(begun);
         }
         let Some(exchange) = self.open.get_mut(&decision) else { return };
-        let ExchangeRecord { day, disclosure, end, corrects, .. } = record;
+        let LoggedExchangeRecord { day, disclosure, end, corrects, .. } = record;
         if let Some(disclosure) = disclosure {
             let day = day.unwrap_or_else(|| day_of(exchange.head.time));
             let names = self

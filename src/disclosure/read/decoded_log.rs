@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::model::{ExchangeRecord, LoggedDisclosure, LoggedFactors, LoggedHead, LoggedRuling};
+use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedFactors, LoggedHead, LoggedRuling};
 use crate::disclosure::entry::{
     DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head,
 };
@@ -263,7 +263,7 @@ impl DecodedLog {
         &mut self,
         index: u64,
         entry: &Entry,
-    ) -> Result<Option<(ExchangeRecord, u64)>, ReadError> {
+    ) -> Result<Option<(LoggedExchangeRecord, u64)>, ReadError> {
         let head = self.head(entry)?;
         let is_of_exchange = matches!(
             head.kind,
@@ -297,7 +297,7 @@ impl DecodedLog {
                 next += 1;
             }
         }
-        let record = ExchangeRecord {
+        let record = LoggedExchangeRecord {
             time: place.day.time(&head),
             decision,
             head: self.logged_head(&place, &head, &detail)?,

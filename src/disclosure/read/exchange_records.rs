@@ -9,7 +9,7 @@ use ulid::Ulid;
 
 use super::decoded_log::{self, DecodedLog};
 use super::former_records::{self, FormerRecords};
-use super::model::{ExchangeRecord, LoggedRecord};
+use super::model::{LoggedExchangeRecord, LoggedRecord};
 use crate::disclosure::entry::EntryKind;
 use crate::disclosure::storage::ReadError;
 
@@ -80,7 +80,7 @@ impl ExchangeRecords {
     }
 
     /// Leaves the end of an exchange to its last correction.
-    fn await_corrections(&mut self, record: &mut ExchangeRecord) {
+    fn await_corrections(&mut self, record: &mut LoggedExchangeRecord) {
         let Some(left) = self.corrections.get_mut(&record.decision) else { return };
         *left = left.saturating_sub(u32::from(record.corrects));
         if *left > 0 {

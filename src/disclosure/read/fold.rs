@@ -12,7 +12,7 @@ use ulid::Ulid;
 use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
-use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord, LoggedRuling};
+use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
 use super::source::pseudonyms_on;
 use crate::disclosure::entry::EntryKind;
 use crate::disclosure::record::time_of;
@@ -169,7 +169,10 @@ impl FoldedExchange {
     }
 
     /// Adds a record to the exchange, which it may begin.
-    pub(in crate::disclosure) fn collect(found: &mut Option<FoldedExchange>, mut record: ExchangeRecord) {
+    pub(in crate::disclosure) fn collect(
+        found: &mut Option<FoldedExchange>,
+        mut record: LoggedExchangeRecord,
+    ) {
         if let (None, Some(head)) = (&found, record.head.take()) {
             *found = Some(FoldedExchange::new(record.decision, head));
         }
@@ -179,8 +182,8 @@ impl FoldedExchange {
     }
 
     /// Adds a record of the exchange. An outcome replaces an earlier one.
-    pub(super) fn add(&mut self, record: ExchangeRecord) {
-        let ExchangeRecord {
+    pub(super) fn add(&mut self, record: LoggedExchangeRecord) {
+        let LoggedExchangeRecord {
             time: _,
             decision: _,
             day,

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::model::{ExchangeRecord, LoggedDisclosure, LoggedHead, LoggedRecord, LoggedRuling};
+use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
 use crate::disclosure::former::records::{
-    CategoryRecord, IntentRecord, LoggedRecord as FormerRecord, RecordReader, WindowRecord, segments_since,
+    CategoryRecord, FormerRecord, IntentRecord, RecordReader, WindowRecord, segments_since,
 };
 use crate::disclosure::former::segment::{self, Segment};
 use crate::disclosure::storage::ReadError;
@@ -92,7 +92,7 @@ fn pseudonym(text: &str) -> Option<Pseudonym> {
     bytes.try_into().ok().map(Pseudonym::from_bytes)
 }
 
-fn begun(intent: IntentRecord, end: Option<String>) -> Option<ExchangeRecord> {
+fn begun(intent: IntentRecord, end: Option<String>) -> Option<LoggedExchangeRecord> {
     let IntentRecord {
         decision,
         time,
@@ -129,10 +129,10 @@ fn begun(intent: IntentRecord, end: Option<String>) -> Option<ExchangeRecord> {
         gateway: gateway.map(Into::into),
     };
     let decision = Ulid::from_string(&decision).ok()?;
-    Some(ExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })
+    Some(LoggedExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })
 }
 
-fn disclosed(window: WindowRecord) -> Option<ExchangeRecord> {
+fn disclosed(window: WindowRecord) -> Option<LoggedExchangeRecord> {
     let WindowRecord {
         decision,
         position,
@@ -158,7 +158,7 @@ fn disclosed(window: WindowRecord) -> Option<ExchangeRecord> {
     let decision = Ulid::from_string(&decision).ok()?;
     // A window has a time of its own, which nobody needs.
     let time = Timestamp::MIN;
-    Some(ExchangeRecord { disclosure: Some(disclosure), position, stale, ..empty(decision, time) })
+    Some(LoggedExchangeRecord { disclosure: Some(disclosure), position, stale, ..empty(decision, time) })
 }
 
 fn ruling(category: CategoryRecord) -> (Arc<LoggedRuling>, u64) {
@@ -175,12 +175,12 @@ fn ruling(category: CategoryRecord) -> (Arc<LoggedRuling>, u64) {
     (Arc::new(ruling), fields)
 }
 
-fn ended(decision: &str, time: Timestamp, outcome: String) -> Option<ExchangeRecord> {
-    Some(ExchangeRecord { end: Some(outcome), ..empty(Ulid::from_string(decision).ok()?, time) })
+fn ended(decision: &str, time: Timestamp, outcome: String) -> Option<LoggedExchangeRecord> {
+    Some(LoggedExchangeRecord { end: Some(outcome), ..empty(Ulid::from_string(decision).ok()?, time) })
 }
 
-fn empty(decision: Ulid, time: Timestamp) -> ExchangeRecord {
-    ExchangeRecord {
+fn empty(decision: Ulid, time: Timestamp) -> LoggedExchangeRecord {
+    LoggedExchangeRecord {
         time,
         decision,
         day: None,

@@ -16,7 +16,7 @@ use super::decoded_log;
 use super::exchange_records::ExchangeRecords;
 use super::fold::{ExchangeFilter, FilterState, FoldedExchange, decision};
 use super::former_records;
-use super::model::{ExchangeRecord, LoggedRecord};
+use super::model::{LoggedExchangeRecord, LoggedRecord};
 use crate::disclosure::former::segment;
 use crate::disclosure::storage::{self, ReadError};
 
@@ -210,7 +210,7 @@ impl<'f> ExchangeReader<'f> {
         }
     }
 
-    fn read_exchange(&mut self, mut record: ExchangeRecord) {
+    fn read_exchange(&mut self, mut record: LoggedExchangeRecord) {
         let (decision, has_ended) = (record.decision, record.end.is_some());
         // Windows of old logs have no time here.
         self.time = self.time.max(record.time);

@@ -10,13 +10,13 @@ use crate::keys::Pseudonym;
 /// A record of a log.
 pub(in crate::disclosure) enum LoggedRecord {
     /// A record of an exchange.
-    Exchange(Box<ExchangeRecord>),
+    Exchange(Box<LoggedExchangeRecord>),
     /// A process has begun to write at this time.
     Start(Timestamp),
 }
 
 /// A record of an exchange. Records of one decision follow each other in the log, others lie between them.
-pub(in crate::disclosure) struct ExchangeRecord {
+pub(in crate::disclosure) struct LoggedExchangeRecord {
     /// Time at which it was written.
     pub(in crate::disclosure) time: Timestamp,
     pub(in crate::disclosure) decision: Ulid,

@@ -112,7 +112,7 @@ pub enum OpenLogError {
     Thread(#[source] io::Error),
     /// The log of an earlier version in the folder cannot be moved aside.
     #[error(transparent)]
-    Former(#[from] super::former::OpenLogError),
+    Former(#[from] super::former::FormerLogError),
     /// The log has another origin than the one that is configured.
     #[error("the disclosure log {folder} has the origin {found}, not {expected}", folder = .folder.display())]
     OtherOrigin {

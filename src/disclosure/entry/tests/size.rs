@@ -3,7 +3,6 @@
 #![allow(clippy::print_stdout, reason = "a measurement")]
 
 use super::samples::*;
-use crate::disclosure::entry::*;
 use crate::disclosure::record::*;
 use crate::keys::Keys;
 

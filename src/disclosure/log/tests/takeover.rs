@@ -107,12 +107,12 @@ fn an_old_log_that_does_not_verify_is_not_moved() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     old_log(&folder, &keys);
     let other = Log::open(settings(&folder), &Keys::random().unwrap());
-    assert!(matches!(other, Err(OpenLogError::Former(former::OpenLogError::OtherKeys(_)))));
+    assert!(matches!(other, Err(OpenLogError::Former(former::FormerLogError::OtherKeys(_)))));
     let name = "00000000000000000000.jsonl";
     let text = std::fs::read_to_string(folder.path.join(name)).unwrap();
     std::fs::write(folder.path.join(name), text.replacen("acme", "acmE", 1)).unwrap();
     let changed = Log::open(settings(&folder), &keys);
-    assert!(matches!(changed, Err(OpenLogError::Former(former::OpenLogError::Inconsistent { .. }))));
+    assert!(matches!(changed, Err(OpenLogError::Former(former::FormerLogError::Inconsistent { .. }))));
     assert_eq!(segments(&folder.path), 1);
 }
 
