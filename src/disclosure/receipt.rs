@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tlog_tiles::{Hash, check_record, record_hash};
 use ulid::Ulid;
 
-use super::entry::{DecodedHead, EntryKind, NameTable, RecordedOutcome, decode_head};
+use super::entry::{DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head};
 use super::names::NameCache;
 use super::questions::{QuestionError, QuestionedLog, entries_of};
 use super::record::time_of;
@@ -129,8 +129,13 @@ pub fn receipt(
     let mut builder = ReceiptBuilder { log, references: BTreeMap::new() };
     let mut own = Vec::new();
     for index in entries {
-        let leaf = builder.leaf(*index)?;
+        let Entry { leaf, detail } = builder.entry(*index)?;
         let head = decode_head(&leaf).map_err(|_| damaged())?;
+        let detail = decode_detail(head.kind, &detail).map_err(|_| damaged())?;
+        if detail.is_some_and(|detail| detail.part() > 1) {
+            // The number of parts says how many people the record names.
+            continue;
+        }
         if head.id != Some(decision) {
             return Err(damaged());
         }
@@ -176,9 +181,12 @@ impl ReceiptBuilder<'_> {
         ReadError::Damaged(self.log.folder().to_owned())
     }
 
+    fn entry(&mut self, index: u64) -> Result<Entry, ReadError> {
+        self.log.entry(index)?.ok_or_else(|| self.damaged())
+    }
+
     fn leaf(&mut self, index: u64) -> Result<Vec<u8>, ReadError> {
-        let entry = self.log.entry(index)?;
-        Ok(entry.ok_or_else(|| self.damaged())?.leaf)
+        Ok(self.entry(index)?.leaf)
     }
 
     /// Reads an entry that another one refers to.
@@ -239,10 +247,6 @@ impl ReceiptBuilder<'_> {
         });
         if let Some(outcome) = outcome {
             members.insert("outcome".to_owned(), outcome.into());
-        }
-        if head.parts > 1 {
-            members.insert("part".to_owned(), head.part.into());
-            members.insert("parts".to_owned(), head.parts.into());
         }
         Ok(())
     }

@@ -37,10 +37,6 @@ pub struct DecodedHead<'e> {
     pub policy: Option<u64>,
     /// The outcome.
     pub outcome: Option<RecordedOutcome>,
-    /// The number of this part, from 1.
-    pub part: u64,
-    /// The number of parts.
-    pub parts: u64,
     /// The table of a name.
     pub table: Option<NameTable>,
     /// The text of a name.
@@ -127,8 +123,6 @@ impl DecodedHead<'_> {
             operation: None,
             policy: None,
             outcome: None,
-            part: 1,
-            parts: 1,
             table: None,
             text: None,
             date: None,
@@ -211,8 +205,6 @@ impl<'e> DecodedHead<'e> {
             HeadKey::Policy => self.policy = Some(count(reader)?),
             // Read by the caller, because the outcome and its code are one value.
             HeadKey::Outcome | HeadKey::Code => return Err(EntryError("an outcome is unknown")),
-            HeadKey::Part => self.part = count(reader)?,
-            HeadKey::Parts => self.parts = count(reader)?,
             HeadKey::Table => {
                 let table = NameTable::from_number(reader.unsigned()?);
                 self.table = Some(table.ok_or(EntryError("the table of a name is unknown"))?);
@@ -238,23 +230,11 @@ impl<'e> DecodedHead<'e> {
     /// Checks what depends on several members.
     fn check(&self, present: u64) -> Result<(), EntryError> {
         let has = |key: HeadKey| present & (1 << key.number()) != 0;
-        if has(HeadKey::Part) != has(HeadKey::Parts)
-            || self.part > self.parts
-            || (has(HeadKey::Parts) && self.parts < 2)
-        {
-            return Err(EntryError("the number of a part is wrong"));
-        }
         let circumstances = present & CIRCUMSTANCES;
         let complete = circumstances == CIRCUMSTANCES;
         let circumstances_are_right = match self.kind {
-            EntryKind::Exchange => {
-                if self.part == 1 {
-                    complete
-                } else {
-                    circumstances == 0
-                }
-            }
-            EntryKind::Window => circumstances == 0 || (complete && self.part == 1),
+            // Later parts, and later windows, have none.
+            EntryKind::Exchange | EntryKind::Window => circumstances == 0 || complete,
             _ => true,
         };
         if !circumstances_are_right || (has(HeadKey::Purpose) && !complete) {
@@ -346,6 +326,8 @@ pub struct DecodedDetail<'e> {
     pub channel: Option<&'e str>,
     /// The outcome of a notice.
     pub result: Option<&'e str>,
+    part: u64,
+    parts: u64,
 }
 
 /// Decodes the detail of an entry of this kind. `None` if the detail was deleted.
@@ -373,10 +355,27 @@ pub fn decode_detail(kind: EntryKind, detail: &[u8]) -> Result<Option<DecodedDet
     if present & !schema.detail_allowed != 0 {
         return Err(EntryError("a detail has a member that its kind does not have"));
     }
+    let has = |key: DetailKey| present & (1 << key.number()) != 0;
+    if has(DetailKey::Part) != has(DetailKey::Parts)
+        || decoded.part > decoded.parts
+        || (has(DetailKey::Parts) && decoded.parts < 2)
+    {
+        return Err(EntryError("the number of a part is wrong"));
+    }
     Ok(Some(decoded))
 }
 
 impl<'e> DecodedDetail<'e> {
+    /// Returns the number of this part, from 1, among the parts of one record.
+    pub fn part(&self) -> u64 {
+        self.part.max(1)
+    }
+
+    /// Returns the number of parts of the record.
+    pub fn parts(&self) -> u64 {
+        self.parts.max(1)
+    }
+
     /// Returns the numbers of rulings, and that of the list of factors, each with the kind of the entry that defines it.
     pub fn numbers(&self) -> impl Iterator<Item = (EntryKind, u64)> + '_ {
         let rulings = self.categories.iter().map(|category| (EntryKind::Ruling, category.ruling));
@@ -432,6 +431,8 @@ impl<'e> DecodedDetail<'e> {
             DetailKey::Event => self.event = Some(reader.text()?),
             DetailKey::Channel => self.channel = Some(reader.text()?),
             DetailKey::Result => self.result = Some(reader.text()?),
+            DetailKey::Part => self.part = count(reader)?,
+            DetailKey::Parts => self.parts = count(reader)?,
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use ulid::Ulid;
 use super::Entry;
 use super::cbor::MapWriter;
 use super::dictionary::Dictionary;
-use super::leaf::{NumberedHead, NumberedOutcome, Part, bare_entry, begin_leaf};
+use super::leaf::{NumberedHead, NumberedOutcome, bare_entry, begin_leaf};
 use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, ruling_detail};
 use super::parts::{DisclosurePart, split};
 use super::schema::{DetailKey, EntryKind, HeadKey, NameTable};
@@ -371,8 +371,13 @@ impl RecordEncoder<'_> {
         let of = parts.len();
         for (at, part) in parts.iter().enumerate() {
             let first = at == 0;
-            let detail =
+            let mut detail =
                 exchange_detail(head.filter(|_| first), disclosure.filter(|_| first), part, self.epoch);
+            if of > 1 {
+                // In the detail: their number says how many people the record names.
+                detail.detail_count(DetailKey::Part, at as u64 + 1);
+                detail.detail_count(DetailKey::Parts, of as u64);
+            }
             let base = self.base;
             self.push(leaf.kind, detail, |members| {
                 members.head_count(HeadKey::Base, base);
@@ -383,7 +388,6 @@ impl RecordEncoder<'_> {
                 if let Some(outcome) = outcome {
                     members.outcome(outcome);
                 }
-                members.part(Part { number: at + 1, of });
             });
         }
     }

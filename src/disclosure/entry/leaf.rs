@@ -23,14 +23,6 @@ pub(super) struct NumberedHead {
     pub(super) factors: u64,
 }
 
-/// The place of a part among the parts of one record.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    /// From 1.
-    pub(super) number: usize,
-    pub(super) of: usize,
-}
-
 /// An outcome with the number of its code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NumberedOutcome {
@@ -87,14 +79,6 @@ impl MapWriter {
         self.head_number(HeadKey::Outcome, outcome_number(outcome));
         if let Some(code) = code {
             self.head_number(HeadKey::Code, code);
-        }
-    }
-
-    /// Writes which part it is, unless there is one part.
-    pub(super) fn part(&mut self, Part { number, of }: Part) {
-        if of > 1 {
-            self.head_number(HeadKey::Part, number as u64);
-            self.head_number(HeadKey::Parts, of as u64);
         }
     }
 }

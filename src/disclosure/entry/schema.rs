@@ -98,10 +98,6 @@ numbered!(
         Outcome = 10 "outcome",
         /// The number of the problem code of a refusal.
         Code = 11 "code",
-        /// The number of this part, from 1. Absent if there is one part.
-        Part = 12 "part",
-        /// The number of parts. Absent if there is one.
-        Parts = 13 "parts",
         /// The table of a name.
         Table = 14 "table",
         /// The text of a name.
@@ -198,6 +194,10 @@ numbered!(
         Channel = 28 "channel",
         /// The outcome of a notice.
         Result = 29 "result",
+        /// The number of this part, from 1. Absent if there is one part.
+        Part = 30 "part",
+        /// The number of parts. Absent if there is one.
+        Parts = 31 "parts",
     }
 );
 
@@ -248,7 +248,6 @@ const EACH: u64 = heads(&[HeadKey::Kind, HeadKey::Time, HeadKey::Commitment]);
 /// Members of the head of an exchange.
 pub(super) const CIRCUMSTANCES: u64 =
     heads(&[HeadKey::Recipient, HeadKey::Route, HeadKey::Operation, HeadKey::Policy]);
-const PARTS: u64 = heads(&[HeadKey::Part, HeadKey::Parts]);
 const BASE: u64 = heads(&[HeadKey::Base]);
 const ID: u64 = heads(&[HeadKey::Id]);
 const PURPOSE: u64 = heads(&[HeadKey::Purpose]);
@@ -276,6 +275,8 @@ const DISCLOSURE: u64 = details(&[
     DetailKey::Categories,
     DetailKey::Subjects,
     DetailKey::WithheldSubjects,
+    DetailKey::Part,
+    DetailKey::Parts,
 ]);
 
 const fn schema(
@@ -315,15 +316,13 @@ impl EntryKind {
             EntryKind::Factors => schema([0, 0], [details(&[D::Verdicts]), 0]),
             // The second and later parts have no circumstances.
             EntryKind::Exchange => {
-                schema([ID | OUTCOME, CIRCUMSTANCES | PURPOSE | BASE | PARTS], [0, REQUEST | DISCLOSURE])
+                schema([ID | OUTCOME, CIRCUMSTANCES | PURPOSE | BASE], [0, REQUEST | DISCLOSURE])
             }
             EntryKind::Refusal => schema([ID | OUTCOME | CODE | CIRCUMSTANCES, PURPOSE | BASE], [0, REQUEST]),
             EntryKind::Intent => schema([ID | CIRCUMSTANCES, PURPOSE | BASE], [0, REQUEST]),
-            EntryKind::Window => {
-                schema([ID, CIRCUMSTANCES | PURPOSE | BASE | PARTS], [0, REQUEST | DISCLOSURE])
-            }
+            EntryKind::Window => schema([ID, CIRCUMSTANCES | PURPOSE | BASE], [0, REQUEST | DISCLOSURE]),
             EntryKind::Close => schema([ID | OUTCOME, CODE | BASE], [0, 0]),
-            EntryKind::Correction => schema([ID | OUTCOME, CODE | BASE | PARTS], [0, DISCLOSURE]),
+            EntryKind::Correction => schema([ID | OUTCOME, CODE | BASE], [0, DISCLOSURE]),
             EntryKind::Act => schema(
                 [ID, 0],
                 [

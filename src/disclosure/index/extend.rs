@@ -122,7 +122,7 @@ impl Indexer {
             .collect();
         people.extend(detail.subject);
         let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
-        let place = self.place(log, index, &head)?;
+        let place = self.place(log, index, &head, detail.part())?;
         let decision = head.id.filter(|_| is_exchange);
         self.writer.add(IndexedEntry { entry: index, decision, place, case: detail.case, people: &people })
     }
@@ -132,11 +132,12 @@ impl Indexer {
         log: &mut LogReader,
         index: u64,
         head: &DecodedHead<'_>,
+        part: u64,
     ) -> Result<ExchangePlace, IndexError> {
         let outcome = self.names.outcome(log, index, head)?;
         if !head.begins_exchange() {
             // Of the parts of a correction, the first one ends the exchange.
-            return Ok(match outcome.filter(|_| head.part == 1 && head.kind != EntryKind::Exchange) {
+            return Ok(match outcome.filter(|_| part == 1 && head.kind != EntryKind::Exchange) {
                 Some(outcome) => ExchangePlace::Ends(outcome),
                 None => ExchangePlace::Continues,
             });

@@ -274,24 +274,30 @@ impl DecodedLog {
                 | EntryKind::Close
                 | EntryKind::Correction
         );
-        if !is_of_exchange || head.part > 1 {
+        if !is_of_exchange {
+            return Ok(None);
+        }
+        let detail = self.detail(head.kind, entry)?;
+        if detail.part() > 1 || (head.kind == EntryKind::Exchange && !head.begins_exchange()) {
             return Ok(None);
         }
         let place = self.place(index)?;
         let decision = head.id.ok_or_else(|| self.damaged())?;
-        let detail = self.detail(head.kind, entry)?;
         let discloses = matches!(head.kind, EntryKind::Exchange | EntryKind::Window | EntryKind::Correction);
         let mut disclosure = discloses.then(LoggedDisclosure::default);
         let mut next = index + 1;
         if let Some(disclosure) = &mut disclosure {
             self.add_part(disclosure, &place, head.base, &detail)?;
-            while next - index < head.parts.min(MAX_PARTS) {
+            while next - index < detail.parts().min(MAX_PARTS) {
                 let Some(entry) = self.entry(next)? else { break };
                 let part = self.head(&entry)?;
-                if (part.kind, part.id, part.part) != (head.kind, head.id, next - index + 1) {
+                if (part.kind, part.id) != (head.kind, head.id) {
                     break;
                 }
                 let detail = self.detail(part.kind, &entry)?;
+                if detail.part() != next - index + 1 {
+                    break;
+                }
                 let place = EntryPlace { index: next, ..place.clone() };
                 self.add_part(disclosure, &place, part.base, &detail)?;
                 next += 1;

@@ -97,7 +97,9 @@ fn count_corrections(log: &mut DecodedLog, from: u64, end: u64) -> Result<HashMa
     for index in from..end {
         let Some(entry) = log.entry(index)? else { continue };
         let head = log.head(&entry)?;
-        if let (EntryKind::Correction, 1, Some(decision)) = (head.kind, head.part, head.id) {
+        if let (EntryKind::Correction, Some(decision)) = (head.kind, head.id)
+            && log.detail(head.kind, &entry)?.part() == 1
+        {
             *corrections.entry(decision).or_default() += 1;
         }
     }

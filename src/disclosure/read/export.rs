@@ -102,10 +102,6 @@ fn add_names(
     }
     put_some(members, "operation", head.operation.map(Operation::name));
     put_some(members, "outcome", log.outcome(place, head)?);
-    if head.parts > 1 {
-        put(members, "part", head.part);
-        put(members, "parts", head.parts);
-    }
     let is_of_exchange = head.begins_exchange() || matches!(head.kind, EntryKind::Act | EntryKind::Notice);
     if is_of_exchange {
         put(members, "gateway", &*log.gateway(place, head.base)?);
@@ -157,7 +153,12 @@ fn add_detail(
 ) -> Result<(), ReadError> {
     put_count(members, "position", detail.position);
     put_some(members, "stale", detail.stale.then_some(true));
-    if matches!(head.kind, EntryKind::Exchange | EntryKind::Window | EntryKind::Correction) && head.part == 1
+    if detail.parts() > 1 {
+        put(members, "part", detail.part());
+        put(members, "parts", detail.parts());
+    }
+    if matches!(head.kind, EntryKind::Exchange | EntryKind::Window | EntryKind::Correction)
+        && detail.part() == 1
     {
         put(members, "records", detail.records);
         put(members, "withheld_records", detail.withheld_records);

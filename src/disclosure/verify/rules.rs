@@ -134,11 +134,10 @@ impl EntryRules {
         };
         let mut faults = Faults { index, report };
         self.check_sequence(&head, &mut faults);
-        self.check_parts(&head, &mut faults);
         self.check_numbers(index, &head, &mut faults);
-        if let Some((detail, digest)) = detail {
-            self.check_detail(index, &head, detail, digest, &mut faults);
-        }
+        let part =
+            detail.and_then(|(detail, digest)| self.check_detail(index, &head, detail, digest, &mut faults));
+        self.check_parts(&head, part, &mut faults);
         self.define(index, &head);
     }
 
@@ -230,9 +229,15 @@ impl EntryRules {
         self.terms.clear();
     }
 
-    /// Checks that the parts of a disclosure follow each other.
-    fn check_parts(&mut self, head: &DecodedHead<'_>, faults: &mut Faults<'_>) {
-        let next = OpenParts { kind: head.kind, id: head.id, next: head.part, of: head.parts };
+    /// Checks that the parts of a disclosure follow each other. `part` is the entry's number among the parts, and their number;
+    /// `None` if its detail cannot be read.
+    fn check_parts(&mut self, head: &DecodedHead<'_>, part: Option<(u64, u64)>, faults: &mut Faults<'_>) {
+        let has_parts = matches!(head.kind, EntryKind::Exchange | EntryKind::Window | EntryKind::Correction);
+        let Some((number, of)) = part.or((!has_parts).then_some((1, 1))) else {
+            self.parts = None;
+            return;
+        };
+        let next = OpenParts { kind: head.kind, id: head.id, next: number, of };
         if let Some(open) = self.parts.take() {
             if open == next {
                 self.parts = (open.next < open.of).then_some(OpenParts { next: open.next + 1, ..open });
@@ -285,19 +290,24 @@ impl EntryRules {
         detail: &[u8],
         digest: &[u8; 32],
         faults: &mut Faults<'_>,
-    ) {
+    ) -> Option<(u64, u64)> {
         if detail.is_empty() {
             faults.find("its detail was deleted");
-            return;
+            return None;
         }
         if *digest != head.commitment {
             faults.find("its detail is not the one to which the leaf commits");
-            return;
+            return None;
         }
         match decode_detail(head.kind, detail) {
-            Ok(Some(detail)) => self.check_detail_numbers(&detail, faults),
-            Ok(None) => {}
-            Err(error) => faults.report.find(format!("entry {index}: {error}")),
+            Ok(detail) => detail.map(|detail| {
+                self.check_detail_numbers(&detail, faults);
+                (detail.part(), detail.parts())
+            }),
+            Err(error) => {
+                faults.report.find(format!("entry {index}: {error}"));
+                None
+            }
         }
     }
 

@@ -43,6 +43,22 @@ proptest! {
 }
 
 #[test]
+fn a_leaf_does_not_show_how_many_people_its_record_names() {
+    let keys = Keys::random().unwrap();
+    let mut log = MemoryLog::new(&keys);
+    let mut first_leaf = |people: u64| {
+        let everybody = (0..people).map(|number| person(&keys, number));
+        let mut head = head(ulid::Ulid::nil());
+        head.position = crate::ledger::Position(1);
+        let record = Record::Exchange(head.into(), disclosure(everybody, &["email"]));
+        let index = log.push(&record, at(1));
+        public(&log.entries[index])
+    };
+    first_leaf(1);
+    assert_eq!(first_leaf(1), first_leaf(20_000));
+}
+
+#[test]
 fn equal_records_have_different_commitments() {
     let mut log = MemoryLog::new(&Keys::random().unwrap());
     let record = Record::SecretErasure { secrets: 1, reason: "delivered" };

@@ -208,7 +208,7 @@ fn a_disclosure_with_many_people_is_several_entries() {
         let decoded: Vec<_> = entries.iter().map(decode).collect();
         assert!(entries.iter().all(|entry| entry.leaf.len() <= MAX_ENTRY && entry.detail.len() <= MAX_ENTRY));
         for (at, (head, detail)) in decoded.iter().enumerate() {
-            assert_eq!((head.part, head.parts), (at as u64 + 1, parts as u64));
+            assert_eq!((detail.part(), detail.parts()), (at as u64 + 1, parts as u64));
             assert_eq!((head.kind, head.id), (EntryKind::Exchange, Some(decision)));
             assert_eq!((head.begins_exchange(), !detail.categories.is_empty()), (at == 0, at == 0));
             assert_eq!(detail.records, if at == 0 { people } else { 0 });
