@@ -157,8 +157,30 @@ impl EntryWriter {
     /// Publishes what was appended, which must be durable.
     pub(super) fn publish(&mut self) -> io::Result<PublishedCheckpoint> {
         let checkpoint = self.storage.publish()?;
-        self.published = self.storage.published();
+        self.published = checkpoint.size;
         Ok(checkpoint)
+    }
+
+    /// Begins to publish what was appended, which must be durable.
+    pub(super) fn publish_later(&mut self) -> io::Result<()> {
+        self.storage.publish_later()
+    }
+
+    /// Returns the last checkpoint, if it was not returned yet.
+    pub(super) fn take_published(&mut self) -> Option<PublishedCheckpoint> {
+        let checkpoint = self.storage.checkpoint().filter(|checkpoint| checkpoint.size > self.published)?;
+        self.published = checkpoint.size;
+        Some(checkpoint)
+    }
+
+    /// True if a publication has begun that is not complete.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.storage.planned() > self.published
+    }
+
+    /// Returns the number of entries whose publication has not begun.
+    pub(super) fn unplanned(&self) -> u64 {
+        self.storage.size().saturating_sub(self.storage.planned())
     }
 
     /// Returns the number of entries that no result of [`EntryWriter::publish`] covers yet.

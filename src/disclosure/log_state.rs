@@ -41,9 +41,9 @@ impl LogState {
         self.uncovered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(since);
     }
 
-    /// Notes that a checkpoint covers everything.
-    pub(super) fn set_covered(&self) {
-        *self.uncovered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Notes that a checkpoint covers everything, or everything that was written before this time.
+    pub(super) fn set_covered(&self, before: Option<Instant>) {
+        *self.uncovered.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
     /// True if records can be written.

@@ -54,6 +54,8 @@ pub(super) struct LogThread {
     written: Instant,
     /// The last attempt to publish.
     published: Instant,
+    /// The first publication that was begun since a checkpoint was handed on.
+    planned: Option<Instant>,
 }
 
 /// A permanent failure, with the records that were not answered yet.
@@ -78,8 +80,9 @@ impl LogThread {
         state: Arc<LogState>,
     ) -> LogThread {
         let now = Instant::now();
-        let (unsynced, written, published) = (None, now, now);
-        let mut thread = LogThread { writer, clock, checkpoints, state, unsynced, written, published };
+        let (unsynced, planned, written, published) = (None, None, now, now);
+        let mut thread =
+            LogThread { writer, clock, checkpoints, state, unsynced, written, published, planned };
         thread.publish();
         thread
     }
@@ -163,6 +166,10 @@ impl LogThread {
     fn next_wait(&self) -> (Duration, Wake) {
         if self.unsynced.is_some() || self.written.elapsed() < SYNC_INTERVAL {
             (LINGER, Wake::AwaitedRecord)
+        } else if self.writer.is_publishing()
+            && self.planned.is_some_and(|since| since.elapsed() < SYNC_INTERVAL)
+        {
+            (LINGER, Wake::AnyRecord)
         } else if self.writer.unpublished() > 0 {
             (PUBLICATION_INTERVAL.saturating_sub(self.published.elapsed()), Wake::AnyRecord)
         } else {
@@ -185,36 +192,36 @@ impl LogThread {
         Ok(())
     }
 
+    /// Begins to publish what is durable, and hands on what was published. After a failure it is tried again at the next
+    /// interval.
     fn publish_if_due(&mut self) -> io::Result<()> {
-        let unpublished = self.writer.unpublished();
-        let is_time = self.published.elapsed() >= PUBLICATION_INTERVAL;
-        if unpublished > 0 && (is_time || unpublished >= PUBLICATION_ENTRIES) {
+        let is_time = self.writer.unpublished() > 0 && self.published.elapsed() >= PUBLICATION_INTERVAL;
+        if is_time || self.writer.unplanned() >= PUBLICATION_ENTRIES {
             // A checkpoint that survives a power failure must not cover entries that do not.
             self.sync_if_due(self.unsynced.is_some())?;
-            self.publish();
+            self.published = Instant::now();
+            self.planned.get_or_insert(self.published);
+            self.writer.publish_later().unwrap_or_else(|error| warn_unpublished(&error));
+        }
+        if let Some(checkpoint) = self.writer.take_published() {
+            self.hand_on(checkpoint);
         }
         Ok(())
     }
 
-    /// Publishes what is durable. After a failure it is tried again at the next interval.
+    /// Publishes what is durable, and waits for it.
     fn publish(&mut self) {
         self.published = Instant::now();
         match self.writer.publish() {
-            Ok(checkpoint) => {
-                self.state.set_covered();
-                self.checkpoints.send_replace(Some(Arc::new(checkpoint)));
-            }
-            Err(error) => {
-                static FAILED: LogLimit = LogLimit::new();
-                if let Some(count) = FAILED.admit() {
-                    tracing::warn!(
-                        count,
-                        error = &error as &dyn std::error::Error,
-                        "the disclosure log is written, but not published"
-                    );
-                }
-            }
+            Ok(checkpoint) => self.hand_on(checkpoint),
+            Err(error) => warn_unpublished(&error),
         }
+    }
+
+    fn hand_on(&mut self, checkpoint: PublishedCheckpoint) {
+        let planned = self.planned.take();
+        self.state.set_covered(planned.filter(|_| self.writer.unpublished() > 0));
+        self.checkpoints.send_replace(Some(Arc::new(checkpoint)));
     }
 
     /// Waits until the log can be written again. Until then every record that a sender waits for is refused. The other
@@ -268,6 +275,17 @@ impl LogThread {
             tracing::info!(origin, size, note, "the disclosure log is closed");
         }
         Ok(())
+    }
+}
+
+fn warn_unpublished(error: &io::Error) {
+    static FAILED: LogLimit = LogLimit::new();
+    if let Some(count) = FAILED.admit() {
+        tracing::warn!(
+            count,
+            error = error as &dyn std::error::Error,
+            "the disclosure log is written, but not published"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::layout::TEMPORARY;
+use super::layout::{DURABLE_TEMPORARY, TEMPORARY};
 
 /// Changes files in the folder of a log.
 pub(crate) trait FileOperations: Send + Sync {
@@ -126,8 +126,8 @@ pub(crate) fn write_atomically(
     name: &str,
     content: &[u8],
 ) -> io::Result<()> {
-    write_temporary(files, folder, content)?;
-    rename_temporary(files, folder, name)
+    write_temporary(files, &folder.join(TEMPORARY), content)?;
+    rename_temporary(files, folder, TEMPORARY, name)
 }
 
 /// Writes a file in the log's folder so that it appears complete or not at all, and survives a power failure.
@@ -137,25 +137,30 @@ pub(crate) fn write_durably(
     name: &str,
     content: &[u8],
 ) -> io::Result<()> {
-    write_temporary(files, folder, content)?;
-    files.sync(&folder.join(TEMPORARY))?;
-    rename_temporary(files, folder, name)?;
+    let temporary = folder.join(DURABLE_TEMPORARY);
+    write_temporary(files, &temporary, content)?;
+    files.sync(&temporary)?;
+    rename_temporary(files, folder, DURABLE_TEMPORARY, name)?;
     let path = folder.join(name);
     files.sync(path.parent().unwrap_or(folder))?;
     // The folder itself may be new.
     files.sync(folder)
 }
 
-fn write_temporary(files: &dyn FileOperations, folder: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = folder.join(TEMPORARY);
-    files.write(&temporary, content).inspect_err(|_| {
+fn write_temporary(files: &dyn FileOperations, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    files.write(temporary, content).inspect_err(|_| {
         // A full disk keeps no part of the file. If it cannot be removed, the next write replaces it.
-        let _ = files.remove(&temporary);
+        let _ = files.remove(temporary);
     })
 }
 
-fn rename_temporary(files: &dyn FileOperations, folder: &Path, name: &str) -> io::Result<()> {
-    let (temporary, path) = (folder.join(TEMPORARY), folder.join(name));
+fn rename_temporary(
+    files: &dyn FileOperations,
+    folder: &Path,
+    temporary: &str,
+    name: &str,
+) -> io::Result<()> {
+    let (temporary, path) = (folder.join(temporary), folder.join(name));
     match files.rename(&temporary, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             files.create_folder(path.parent().unwrap_or(folder))?;

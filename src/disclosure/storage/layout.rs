@@ -38,8 +38,9 @@ pub(crate) const LEAF_TILES: &str = "tile/0";
 pub const DETAILS: &str = "detail";
 /// The folder of the journals.
 pub const JOURNALS: &str = "journal";
-/// The name under which a file is written before it is renamed.
+/// The names under which a file is written before it is renamed: published files, and those that are synced first.
 pub const TEMPORARY: &str = "tmp";
+pub(crate) const DURABLE_TEMPORARY: &str = "tmp-durable";
 
 /// Returns a number as the last part of the name of a tile: `x001/x234/067`.
 pub fn number_path(number: u64) -> String {

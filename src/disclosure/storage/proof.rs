@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tlog_tiles::{Hash, HashReader, RecordProof, Tile, TreeProof};
 
-use super::ReadError;
+use super::error::ReadError;
 use super::layout::{BUNDLE, TILE_HEIGHT, list_numbers, parse_size, read_bounded, tile_path};
 use super::tree::HASH;
 

@@ -1,8 +1,7 @@
-//! Writes bundles, tiles and checkpoints.
+//! Plans the files of bundles, tiles and checkpoints.
 //!
-//! Invariants: each file appears complete or not at all; the checkpoint is written after every file that it covers; a file
-//! that the checkpoint needs is removed only after a later checkpoint that does not need it. A publication that fails can be
-//! repeated: it loses nothing and writes no other content.
+//! Invariants: a plan writes the checkpoint after every file that it covers, and removes a file that the checkpoint before
+//! needs only after that. The steps of all plans are taken in order, each one until it succeeds.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -11,10 +10,9 @@ use std::path::Path;
 use tlog_tiles::{Tile, record_hash};
 
 use super::checkpoint::PublishedCheckpoint;
-use super::files::{FileOperations, remove_folder_if_present, remove_if_present, write_atomically};
-use super::layout::{
-    BUNDLE, CHECKPOINT, TILE_HEIGHT, details_path, entries_path, push_framed, take_framed, tile_path,
-};
+use super::file_thread::Step;
+use super::files::{FileOperations, remove_folder_if_present};
+use super::layout::{BUNDLE, TILE_HEIGHT, details_path, entries_path, push_framed, take_framed, tile_path};
 use super::tree::{HASH, RightEdge};
 use crate::disclosure::entry::Entry;
 use crate::keys::LogSigner;
@@ -48,32 +46,21 @@ impl Bundle {
     }
 }
 
-/// A file that is to be written.
-type PendingFile = (String, Vec<u8>);
-
-/// The entries that are not published, and the right edge of the tree.
+/// The entries that no plan has published, and the right edge of the tree.
 #[derive(Debug)]
 pub(super) struct Publisher {
     edge: RightEdge,
     /// Full bundles that are not in the edge yet.
     full: VecDeque<Bundle>,
     open: Bundle,
-    /// Files of full bundles and tiles that are not written yet.
-    pending: VecDeque<PendingFile>,
-    /// The files of the open bundle and of tiles that are not full, as far as they may exist.
+    /// The files that are not full and that the last plan needs.
     partial: BTreeSet<String>,
 }
 
 impl Publisher {
     /// Continues a tree.
     pub(super) fn new(edge: RightEdge) -> Publisher {
-        Publisher {
-            edge,
-            full: VecDeque::new(),
-            open: Bundle::default(),
-            pending: VecDeque::new(),
-            partial: BTreeSet::new(),
-        }
+        Publisher { edge, full: VecDeque::new(), open: Bundle::default(), partial: BTreeSet::new() }
     }
 
     /// Adds the next entry.
@@ -84,13 +71,12 @@ impl Publisher {
         }
     }
 
-    /// Returns the number of bytes of full bundles that are not written yet.
+    /// Returns the number of bytes of full bundles that are not planned yet.
     pub(super) fn waiting_bytes(&self) -> usize {
-        let full = self.full.iter().map(|bundle| bundle.entries.len() + bundle.details.len());
-        full.chain(self.pending.iter().map(|(_, content)| content.len())).sum()
+        self.full.iter().map(|bundle| bundle.entries.len() + bundle.details.len()).sum()
     }
 
-    /// Returns the edge before the open bundle. All full bundles must have been written.
+    /// Returns the edge before the open bundle. All full bundles must have been planned.
     pub(super) fn edge(&self) -> &RightEdge {
         &self.edge
     }
@@ -104,46 +90,42 @@ impl Publisher {
         })
     }
 
-    /// Writes the full bundles and the tiles that are full.
-    pub(super) fn write_full(&mut self, files: &dyn FileOperations, folder: &Path) -> io::Result<()> {
-        loop {
-            while let Some((name, content)) = self.pending.front() {
-                write_atomically(files, folder, name, content)?;
-                self.pending.pop_front();
-            }
-            let Some(mut bundle) = self.full.pop_front() else { return Ok(()) };
+    /// Plans the full bundles and the tiles that are full.
+    pub(super) fn plan_full(&mut self, steps: &mut Vec<Step>) {
+        while let Some(mut bundle) = self.full.pop_front() {
             bundle.hash();
             let number = self.edge.bundles();
             let upper = self.edge.push(&bundle.hashes);
-            self.pending.extend([
-                (entries_path(number, BUNDLE), bundle.entries),
-                (details_path(number, BUNDLE), bundle.details),
-                (tile_path(0, number, BUNDLE), bundle.hashes),
-            ]);
-            self.pending.extend(upper);
+            steps.push(Step::Write(entries_path(number, BUNDLE), bundle.entries));
+            steps.push(Step::Write(details_path(number, BUNDLE), bundle.details));
+            steps.push(Step::Write(tile_path(0, number, BUNDLE), bundle.hashes));
+            steps.extend(upper.into_iter().map(|(name, hashes)| Step::Write(name, hashes)));
         }
     }
 
-    /// Writes everything up to the last entry, and the checkpoint last.
-    pub(super) fn publish(
-        &mut self,
-        files: &dyn FileOperations,
-        folder: &Path,
-        signer: &LogSigner,
-    ) -> io::Result<PublishedCheckpoint> {
-        self.write_full(files, folder)?;
+    /// Plans everything up to the last entry, and the checkpoint.
+    pub(super) fn plan(&mut self, signer: &LogSigner, steps: &mut Vec<Step>) -> io::Result<()> {
+        self.plan_full(steps);
         self.open.hash();
-        let needed = self.write_partial(files, folder)?;
+        let needed = self.plan_partial(steps);
         let size = self.edge.bundles() * BUNDLE + self.open.count;
         let checkpoint = PublishedCheckpoint::sign(signer, size, self.edge.root(&self.open.hashes))
             .ok_or_else(|| io::Error::other("the checkpoint cannot be signed"))?;
-        write_atomically(files, folder, CHECKPOINT, checkpoint.note.as_bytes())?;
-        self.remove_partial(files, folder, &needed)?;
-        Ok(checkpoint)
+        steps.push(Step::WriteCheckpoint(checkpoint));
+        for name in self.partial.difference(&needed) {
+            let parent = parent_of(name);
+            if needed.iter().any(|name| parent_of(name) == parent) {
+                steps.push(Step::Remove(name.clone()));
+            } else {
+                steps.push(Step::RemoveFolder(parent.to_owned()));
+            }
+        }
+        self.partial = needed;
+        Ok(())
     }
 
-    /// Writes the files that are not full and returns their names.
-    fn write_partial(&mut self, files: &dyn FileOperations, folder: &Path) -> io::Result<BTreeSet<String>> {
+    /// Plans the files that are not full and returns their names.
+    fn plan_partial(&self, steps: &mut Vec<Step>) -> BTreeSet<String> {
         let (number, width) = (self.edge.bundles(), self.open.count);
         let mut contents: Vec<(String, &[u8])> = self.edge.partial_tiles().collect();
         if width > 0 {
@@ -153,31 +135,10 @@ impl Publisher {
         }
         for (name, content) in &contents {
             if !self.partial.contains(name) {
-                write_atomically(files, folder, name, content)?;
-                self.partial.insert(name.clone());
+                steps.push(Step::Write(name.clone(), content.to_vec()));
             }
         }
-        Ok(contents.into_iter().map(|(name, _)| name).collect())
-    }
-
-    /// Removes the files that are not full and not needed, and their folders if nothing is needed in them.
-    fn remove_partial(
-        &mut self,
-        files: &dyn FileOperations,
-        folder: &Path,
-        needed: &BTreeSet<String>,
-    ) -> io::Result<()> {
-        let stale: Vec<String> = self.partial.difference(needed).cloned().collect();
-        for name in stale {
-            let parent = parent_of(&name);
-            if needed.iter().any(|name| parent_of(name) == parent) {
-                remove_if_present(files, &folder.join(&name))?;
-            } else {
-                remove_folder_if_present(files, &folder.join(parent))?;
-            }
-            self.partial.remove(&name);
-        }
-        Ok(())
+        contents.into_iter().map(|(name, _)| name).collect()
     }
 }
 

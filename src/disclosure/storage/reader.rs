@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use tlog_tiles::{RecordProof, TreeProof};
 
-use super::PublishedCheckpoint;
+use super::checkpoint::PublishedCheckpoint;
+use super::error::ReadError;
 use super::journal::JournalReader;
 use super::layout::{
     self, BUNDLE, CHECKPOINT, JOURNALS, KEPT_CHECKPOINTS, MAX_BUNDLE_BYTES, MAX_NOTE_BYTES, ORIGIN,
     details_path, entries_path, journal_path, read_bounded,
 };
+use super::lock::read_origin;
 use super::proof::TileHashes;
-use super::read_origin;
 use crate::disclosure::entry::Entry;
 
 /// Maximum number of bundles that a reader keeps in memory.
@@ -24,42 +25,6 @@ const MAX_BUNDLES: usize = 16;
 
 /// Number of attempts to read a log that changes meanwhile.
 const ATTEMPTS: usize = 20;
-
-/// An error of a log that cannot be read. The messages name files.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// A file or folder cannot be read.
-    #[error("the disclosure log cannot be read at {path}", path = .path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file is missing or does not have the content that it must have.
-    #[error("the disclosure log is damaged at {path}: examine it with `purposegate audit verify`", path = .0.display())]
-    Damaged(PathBuf),
-    /// People have other pseudonyms in the log.
-    #[error("{path} was written under other keys than those with which it is read: name its key file (`key` in `[audit] logs`)", path = .0.display())]
-    OtherKeys(PathBuf),
-    /// The folder of another gateway's log has no record.
-    #[error("{path} contains no disclosure log: is its file system mounted?", path = .0.display())]
-    Empty(PathBuf),
-    /// The caller's output failed.
-    #[error("the output cannot be written")]
-    Output(#[source] io::Error),
-}
-
-impl ReadError {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> ReadError {
-        move |source| ReadError::Io { path: path.to_owned(), source }
-    }
-
-    /// True if a file did not exist. That happens when the log changes meanwhile.
-    fn is_missing(&self) -> bool {
-        matches!(self, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-    }
-}
 
 /// The entries of a bundle in memory.
 #[derive(Debug)]
@@ -182,14 +147,8 @@ impl LogReader {
         if self.checkpoint != checkpoint || self.place.is_none() {
             self.begin = self.find_begin(published)?;
         }
-        let place = self.find_place(published)?;
-        let path = self.folder.join(journal_path(place.first));
-        let mut journal =
-            JournalReader::open_at(&path, place.index, place.offset).map_err(ReadError::io(&path))?;
-        let mut tail = Vec::new();
-        while let Some(entry) = journal.next().map_err(ReadError::io(&path))? {
-            tail.push(entry);
-        }
+        let (place, later) = self.find_place(published)?;
+        let tail = self.read_tail(place, &later)?;
         (self.checkpoint, self.place, self.tail) = (checkpoint, Some(place), tail);
         let kept = self.folder.join(KEPT_CHECKPOINTS);
         let ends = layout::list_numbers(&kept, layout::parse_size).map_err(ReadError::io(&kept))?;
@@ -225,33 +184,54 @@ impl LogReader {
         Ok(first.map_or(published - published % BUNDLE, |first| first.saturating_mul(BUNDLE)))
     }
 
-    /// Returns the place of the first entry in the journals that is not published.
-    fn find_place(&self, published: u64) -> Result<JournalPlace, ReadError> {
+    /// Reads the entries from a place to the end, through this journal and the later ones.
+    fn read_tail(&self, place: JournalPlace, later: &[u64]) -> Result<Vec<Entry>, ReadError> {
+        let path = self.folder.join(journal_path(place.first));
+        let mut journal =
+            JournalReader::open_at(&path, place.index, place.offset).map_err(ReadError::io(&path))?;
+        let mut tail = read_to_end(&mut journal, &path)?;
+        for first in later {
+            let path = self.folder.join(journal_path(*first));
+            let mut next = self.open_journal(*first)?;
+            while next.index() < journal.index() && next.skip().map_err(ReadError::io(&path))? {}
+            // An earlier journal reaches to the next one. The rest of that one may not be visible yet.
+            if next.index() == journal.index() {
+                tail.extend(read_to_end(&mut next, &path)?);
+                journal = next;
+            }
+        }
+        Ok(tail)
+    }
+
+    fn open_journal(&self, first: u64) -> Result<JournalReader, ReadError> {
+        let path = self.folder.join(journal_path(first));
+        let opened = JournalReader::open(&path).map_err(ReadError::io(&path))?;
+        let journal = opened.map(|(journal, _)| journal).filter(|journal| journal.index() == first);
+        journal.ok_or(ReadError::Damaged(path))
+    }
+
+    /// Returns the place of the first entry in the journals that is not published, and the journals after that place.
+    fn find_place(&self, published: u64) -> Result<(JournalPlace, Vec<u64>), ReadError> {
         let folder = self.folder.join(JOURNALS);
         let firsts =
             layout::list_numbers(&folder, layout::parse_journal_name).map_err(ReadError::io(&folder))?;
-        let first = firsts.into_iter().rfind(|first| *first <= published);
-        let first = first.ok_or(ReadError::Damaged(folder))?;
+        let (before, later) = firsts.split_at(firsts.partition_point(|first| *first <= published));
+        let first = *before.last().ok_or(ReadError::Damaged(folder))?;
         let path = self.folder.join(journal_path(first));
         let known = self.place.filter(|place| place.first == first && place.index <= published);
         let mut journal = match known {
             Some(place) => {
                 JournalReader::open_at(&path, place.index, place.offset).map_err(ReadError::io(&path))?
             }
-            None => {
-                let opened = JournalReader::open(&path).map_err(ReadError::io(&path))?;
-                opened
-                    .map(|(journal, _)| journal)
-                    .filter(|journal| journal.index() == first)
-                    .ok_or_else(|| ReadError::Damaged(path.clone()))?
-            }
+            None => self.open_journal(first)?,
         };
         while journal.index() < published {
             if !journal.skip().map_err(ReadError::io(&path))? {
                 return Err(ReadError::Damaged(path));
             }
         }
-        Ok(JournalPlace { first, index: journal.index(), offset: journal.offset() })
+        let place = JournalPlace { first, index: journal.index(), offset: journal.offset() };
+        Ok((place, later.to_vec()))
     }
 
     /// Returns an entry; `None` if it does not exist, or was pruned.
@@ -349,4 +329,12 @@ impl LogReader {
     pub fn prove_consistency(&self, earlier: u64, size: u64) -> Result<TreeProof, ReadError> {
         TileHashes::new(&self.folder).prove_consistency(earlier, size)
     }
+}
+
+fn read_to_end(journal: &mut JournalReader, path: &Path) -> Result<Vec<Entry>, ReadError> {
+    let mut entries = Vec::new();
+    while let Some(entry) = journal.next().map_err(ReadError::io(path))? {
+        entries.push(entry);
+    }
+    Ok(entries)
 }

@@ -29,8 +29,8 @@ pub(super) struct LogEnd {
     pub(super) bytes: u64,
     /// The tree with the entries that are to be published again.
     pub(super) publisher: Publisher,
-    /// Journals that are not needed after publication.
-    pub(super) retired: Vec<PathBuf>,
+    /// First indexes of the journals that are not needed after publication.
+    pub(super) retired: Vec<u64>,
     /// The size below which the log was to be pruned.
     pub(super) pruned_below: Option<u64>,
 }
@@ -77,7 +77,7 @@ pub(super) fn recover(
         unclean: replay.size > 0 && last_kind != Some(EntryKind::Stop),
         torn_bytes: replay.torn_bytes,
     };
-    let retired = earlier.iter().map(|first| folder.join(journal_path(*first))).collect();
+    let retired = earlier.to_vec();
     let pruned_below = replay.pruned_below.filter(|below| kept.contains(below));
     Ok(LogEnd { recovered, first: last, bytes: replay.bytes, publisher, retired, pruned_below })
 }
@@ -294,14 +294,9 @@ fn check_before(
             tracing::warn!(%path, "the day of this checkpoint was pruned: the log cannot be compared with it");
             continue;
         }
-        let root = root.map_err(|error| match error {
-            super::ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
-            error => match OpenLogError::from(error) {
-                OpenLogError::Inconsistent { file, .. } => {
-                    inconsistent(file, "the tile is missing or damaged")
-                }
-                error => error,
-            },
+        let root = root.map_err(|error| match OpenLogError::from(error) {
+            OpenLogError::Inconsistent { file, .. } => inconsistent(file, "the tile is missing or damaged"),
+            error => error,
         })?;
         compare(&Checkpoints::from([(*size, claims.clone())]), *size, || root)?;
     }
@@ -338,10 +333,13 @@ fn publish_full(
     firsts: &[u64],
 ) -> Result<Publisher, OpenLogError> {
     let (mut journals, edge) = Journals::open(folder, firsts)?;
-    let mut publisher = Publisher::new(edge);
+    let (mut publisher, mut steps) = (Publisher::new(edge), Vec::new());
     while let Some(entry) = journals.next()? {
         publisher.push(&entry);
-        publisher.write_full(files, folder).map_err(io_error(folder, "written"))?;
+        publisher.plan_full(&mut steps);
+        for step in steps.drain(..) {
+            step.take(files, folder).map_err(io_error(folder, "written"))?;
+        }
     }
     Ok(publisher)
 }

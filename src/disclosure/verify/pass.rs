@@ -13,7 +13,7 @@ use super::note::{MAX_NOTE, SignedCheckpoint};
 use super::report::{KnownLog, VerificationReport};
 use super::rules::EntryRules;
 use super::snapshot::{OpenJournal, Snapshot};
-use crate::disclosure::storage::layout::TEMPORARY;
+use crate::disclosure::storage::layout::{DURABLE_TEMPORARY, TEMPORARY};
 use crate::disclosure::storage::tree::RightEdge;
 
 /// Number of bundles that are read ahead.
@@ -92,7 +92,7 @@ impl<'k> Pass<'k> {
     /// Checks the names of the files, and the origin.
     pub(super) fn check_names(&mut self) {
         for path in std::mem::take(&mut self.inventory.unknown) {
-            let is_temporary = path == TEMPORARY;
+            let is_temporary = path == TEMPORARY || path == DURABLE_TEMPORARY;
             if is_temporary && self.is_running {
                 continue;
             }
