@@ -17,6 +17,7 @@ mod client_certificates;
 mod commands;
 mod configuration_schema;
 mod decisions;
+mod disclosure_crashes;
 mod documents;
 mod drain;
 mod expired_data;

@@ -216,7 +216,7 @@ fn a_gateway_that_was_stopped_releases_nothing_on_what_it_knew() {
 }
 
 /// Returns the library that fakes the wall clock of a process, or says that the test is skipped.
-fn clock_library() -> Option<PathBuf> {
+pub(crate) fn clock_library() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten();
     let library = |folder: &Path| folder.join("faketime/libfaketimeMT.so.1");
     let found = folders.map(|folder| library(&folder.unwrap().path())).find(|library| library.exists());
@@ -230,13 +230,13 @@ fn clock_library() -> Option<PathBuf> {
 }
 
 /// The wall clock of a process, which a file sets. Monotonic clocks are left alone.
-struct WallClock {
+pub(crate) struct WallClock {
     file: tempfile::NamedTempFile,
     library: PathBuf,
 }
 
 impl WallClock {
-    fn new(library: &Path) -> WallClock {
+    pub(crate) fn new(library: &Path) -> WallClock {
         let file = tempfile::NamedTempFile::new().unwrap();
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         file.as_file().set_permissions(readable).unwrap();
@@ -246,11 +246,11 @@ impl WallClock {
     }
 
     /// Sets the clock so far from the real one.
-    fn set(&self, offset: &str) {
+    pub(crate) fn set(&self, offset: &str) {
         std::fs::write(self.file.path(), offset).unwrap();
     }
 
-    fn environment(&self) -> Vec<(String, String)> {
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let text = |path: &Path| path.display().to_string();
         [
             ("LD_PRELOAD", text(&self.library)),
