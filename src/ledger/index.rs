@@ -142,9 +142,11 @@ impl Index {
                 self.put_erased(person, erased_since);
                 match (&known, log_secret) {
                     (None, SecretInForce::Stored(secret)) => {
-                        drop(self.requesters.insert(fingerprint, secret))
+                        self.requesters.insert(fingerprint, secret);
                     }
-                    _ => drop(self.requesters.remove(&fingerprint)),
+                    _ => {
+                        self.requesters.remove(&fingerprint);
+                    }
                 }
                 match known {
                     Some(subject) => self.put_subject(fingerprint, *subject, log_secret),
@@ -281,9 +283,9 @@ impl Index {
         }
         let mut erased = self.erased.write().unwrap_or_else(PoisonError::into_inner);
         match erased_since {
-            Some(since) => drop(erased.insert(person.clone(), since)),
-            None => drop(erased.remove(person)),
-        }
+            Some(since) => erased.insert(person.clone(), since),
+            None => erased.remove(person),
+        };
     }
 
     /// Returns all open requests, in no order.
