@@ -9,7 +9,7 @@
 //!   it back. An error means that the log does not have the record, or has failed for good.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

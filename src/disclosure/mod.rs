@@ -22,6 +22,8 @@ mod witness;
 mod writer;
 
 pub use former::{Checkpoint, FormerVerification, log_bytes, log_id, verify_former};
+#[cfg(test)]
+pub(crate) use log::tests::disk::Disk;
 pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{

@@ -193,3 +193,29 @@ impl WindowSummary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    #[test]
+    fn each_person_counts_once_and_as_released_if_anything_may_leave() {
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| fingerprints.recipient(name));
+        let people = |subjects: &[Fingerprint], released: &[Fingerprint]| {
+            let summary = WindowSummary {
+                subjects: subjects.to_vec(),
+                released_subjects: released.to_vec(),
+                ..WindowSummary::default()
+            };
+            let (released, withheld) = summary.people();
+            (released.to_vec(), withheld.to_vec())
+        };
+        assert_eq!(people(&[], &[]), (vec![], vec![]));
+        assert_eq!(people(&[ada], &[ada]), (vec![ada], vec![]));
+        assert_eq!(people(&[ada], &[]), (vec![], vec![ada]));
+        let (released, withheld) = people(&[ada, ben, ada, cleo, ben], &[ada, cleo, ada]);
+        assert_eq!((released, withheld), (vec![ada, cleo], vec![ben]));
+    }
+}

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 
 use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
-use crate::disclosure;
+use crate::disclosure::{self, Disk, Durability};
 use crate::exchange::{ExchangeStart, GrantedExchange, Refusal, SharedState};
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
@@ -53,6 +53,16 @@ fn lines_answer(lines: usize, breaks: bool) -> Response<Chunks> {
     let body = streamed(vec![chunk; lines], breaks);
     Response::builder().header("content-type", "application/x-ndjson").body(body).unwrap()
 }
+
+/// A list about `p-1` and about `p-2`, whom the ledger does not know.
+fn two_people() -> String {
+    let other = BODY.replace("p-1", "p-2").replace("ada@", "bea@");
+    format!("[{}]", vec![format!("{BODY},{other}"); 2000].join(","))
+}
+
+/// The consent of `p-2`.
+const GIVEN_BY_THE_OTHER: &str =
+    r#"{"kind": "consent-given", "purpose": "order-fulfilment", "subject": "p-2"}"#;
 
 /// Sends a request through the layer to an upstream that answers so.
 async fn send(
@@ -309,16 +319,17 @@ async fn an_answer_that_is_judged_again_is_corrected() {
     assert!(!String::from_utf8_lossy(&left).contains("ada@example.org"));
     assert_eq!(kinds(&state.shared).await, ["exchange released", "correction released"]);
     let all = records(&state.shared).await;
-    assert!(all[1].get("categories").is_none(), "nothing is taken back: {}", all[1]);
+    assert_eq!((&all[1]["records"], &all[1]["categories"]), (&json!(0), &json!([])), "nothing is taken back");
 
-    // More leaves: the first consent of somebody who was unknown. It is on record before it leaves.
+    // More leaves about somebody else, who was unknown. It is on record before it leaves.
     let state = StaleState::new().await;
-    let unknown = list().replace("p-1", "p-2");
-    let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(unknown))).await;
-    state.tell(r#"{"kind": "consent-given", "purpose": "order-fulfilment", "subject": "p-2"}"#).await;
+    let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(two_people()))).await;
+    state.tell(GIVEN_BY_THE_OTHER).await;
+    state.tell(withdrawn).await;
     let mut body = response.into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("ada@example.org"));
+    let first = String::from_utf8_lossy(&first);
+    assert!(first.contains("bea@example.org") && !first.contains("ada@example.org"));
     let all = records(&state.shared).await;
     assert_eq!((&all[1]["kind"], &all[1]["outcome"]), (&json!("correction"), &json!("released")));
     let categories = all[1]["categories"].to_string();
@@ -416,4 +427,73 @@ async fn what_leaves_while_the_ledger_is_stale_is_on_record_as_stale() {
         kinds(&state.shared).await,
         ["exchange released", "correction released", "correction aborted"]
     );
+}
+
+/// Waits until the log can be written again.
+async fn resume(state: &StaleState, disk: &Disk) {
+    disk.set_full(false);
+    while !state.shared.log.healthy() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_lets_nothing_leave_that_is_not_on_record() {
+    let disk = Arc::new(Disk::default());
+    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    for path in ["/stops", "/unread", "/denies"] {
+        disk.set_full(true);
+        let refused = send(&state.shared, Method::GET, path, json_answer(whole(BODY))).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        let problem = String::from_utf8(read(refused).await.unwrap().to_vec()).unwrap();
+        assert!(problem.contains("audit-unavailable") && !problem.contains("Ada"), "{problem}");
+        resume(&state, &disk).await;
+    }
+    let refusals = records(&state.shared).await;
+    assert!(refusals.iter().all(|record| record["kind"] == "refusal"), "{refusals:#?}");
+
+    // The upstream does not see an operation without its intent.
+    disk.set_full(true);
+    let refused = send_to(&state.shared, Method::POST, "/goes-on", async || -> Response<Chunks> {
+        panic!("it is called")
+    })
+    .await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    resume(&state, &disk).await;
+    let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
+    assert_eq!(response.status(), StatusCode::OK, "it goes on by itself");
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_cuts_what_is_not_on_record_yet() {
+    let disk = Arc::new(Disk::default());
+    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, false)).await;
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    disk.set_full(true);
+    let cut = loop {
+        match body.frame().await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error.refusal,
+        }
+    };
+    assert_eq!(cut, Refusal::AuditUnavailable);
+    drop(body);
+    resume(&state, &disk).await;
+    let of_stream = kinds(&state.shared).await;
+    assert_eq!(
+        (of_stream.first().unwrap().as_str(), of_stream.last().unwrap().as_str()),
+        ("window", "close aborted")
+    );
+
+    // More would leave than is on record, and cannot be recorded.
+    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(two_people()))).await;
+    state.tell(GIVEN_BY_THE_OTHER).await;
+    state.tell(r#"{"kind": "consent-withdrawn", "purpose": "order-fulfilment", "subject": "p-1"}"#).await;
+    disk.set_full(true);
+    assert_eq!(read(response).await.map(|left| left.len()), Err(Refusal::AuditUnavailable));
+    resume(&state, &disk).await;
+    assert_eq!(kinds(&state.shared).await, ["exchange released", "correction aborted"]);
 }

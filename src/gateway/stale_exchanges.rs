@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt};
 
 use crate::assembly::assemble;
 use crate::config;
-use crate::disclosure;
+use crate::disclosure::{self, Disk, Durability, Log, LogSettings};
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::flow::BodyFlow;
 use crate::exchange::position::LEDGER_POSITION;
@@ -135,7 +135,7 @@ const TOO_OLD: Freshness = Freshness::Stale { age: Duration::from_secs(61) };
 
 /// The state of a gateway with [`PACK`] and [`ROUTES`]. `p-1` consents to everything.
 pub(super) struct StaleState {
-    _folder: TempDir,
+    folder: TempDir,
     pub(super) shared: Arc<SharedState>,
 }
 
@@ -173,12 +173,29 @@ impl StaleState {
         write("purposegate.toml", &config);
         let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
         let shared = assemble(config.unwrap_or_else(|| panic!("{findings:#?}"))).unwrap();
-        let state = StaleState { _folder: folder, shared };
+        let state = StaleState { folder, shared };
         for purpose in ["order-fulfilment", "direct-marketing", "security", "legal"] {
             state
                 .tell(&format!(r#"{{"kind": "consent-given", "purpose": "{purpose}", "subject": "p-1"}}"#))
                 .await;
         }
+        state
+    }
+
+    /// Returns a state whose disclosure log is on this disk.
+    pub(super) async fn on(disk: &Arc<Disk>, durability: Durability) -> StaleState {
+        let mut state = StaleState::new().await;
+        let data = state.folder.path().join("data");
+        let settings = LogSettings {
+            folder: data.join("audit-on-disk"),
+            gateway: "gateway-1".to_owned(),
+            durability,
+            retention: Duration::from_secs(1 << 30),
+            origin: None,
+            known_checkpoints: Vec::new(),
+        };
+        let log = Log::open_on(disk, settings, &Keys::open(&data.join("keys")).unwrap());
+        Arc::get_mut(&mut state.shared).expect("nobody else has it").log = Arc::new(log);
         state
     }
 

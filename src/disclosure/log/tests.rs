@@ -1,7 +1,7 @@
 //! Tests of the log that is written: its guarantees, its days, and what a crash or a disk does to it.
 
 mod days;
-mod disk;
+pub(crate) mod disk;
 mod takeover;
 
 use std::path::PathBuf;

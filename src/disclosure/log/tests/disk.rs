@@ -10,7 +10,7 @@ use crate::disclosure::storage::{JournalFile, WriteFailure};
 
 /// A disk that can be blocked and filled.
 #[derive(Default)]
-struct Disk {
+pub(crate) struct Disk {
     state: Mutex<DiskState>,
     changed: Condvar,
 }
@@ -111,9 +111,23 @@ impl JournalFile for DiskJournal {
     }
 }
 
+impl Log {
+    /// Opens a log on this disk.
+    pub(crate) fn open_on(disk: &Arc<Disk>, settings: LogSettings, keys: &Keys) -> Log {
+        Log::open_with(settings, keys, Arc::new(DiskFiles(Arc::clone(disk))), Timestamp::now).unwrap()
+    }
+}
+
+impl Disk {
+    /// Fills the disk, or makes room.
+    pub(crate) fn set_full(&self, full: bool) {
+        set(self, |state| state.full = full);
+    }
+}
+
 fn over(disk: &Arc<Disk>, folder: &Folder, keys: &Keys, durability: Durability) -> Log {
     let settings = LogSettings { durability, ..settings(folder) };
-    Log::open_with(settings, keys, Arc::new(DiskFiles(Arc::clone(disk))), Timestamp::now).unwrap()
+    Log::open_on(disk, settings, keys)
 }
 
 fn set(disk: &Disk, change: impl FnOnce(&mut DiskState)) {
