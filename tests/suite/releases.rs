@@ -263,7 +263,7 @@ fn a_window_lists_each_subject_once() {
     gateway.wait_for_log("\"released\"");
     let log = gateway.log();
     // One record, or several windows if the machine is busy and the body takes longer than 20 ms.
-    let windows: Vec<&str> = log.lines().filter(|line| line.contains(r#""subjects":"#)).collect();
+    let windows: Vec<&str> = log.lines().filter(|line| line.contains(r#""records":"#)).collect();
     let records = |window: &&str| {
         let (_, rest) = window.split_once(r#""records":"#).unwrap();
         rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap()].parse::<u32>().unwrap()

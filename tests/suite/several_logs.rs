@@ -8,27 +8,25 @@ use crate::http::{self, Answer};
 use crate::program::{Run, run};
 use crate::upstream::Upstream;
 
-/// Starts two gateways with the same keys and the same people, each with a log of its own. The second reads the log of the
-/// first. Its ledger is a copy: gateways of one ledger have the same log secrets of people.
+/// Starts two gateways with the same keys, each with a log of its own. The second reads the log of the first. Their ledgers
+/// have the same people with the same log secrets, as that of gateways that share one.
 fn start_two() -> (Upstream, TestGateway, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
-    let first = TestGateway::start(&format!("{config}[deployment]\nname = \"gateway-1\"\n"));
-    let data = first.folder.path().join("data");
+    let of_first = format!("{config}[deployment]\nname = \"gateway-1\"\n");
+    let first = TestGateway::start(&of_first);
     first.record_event("p-1", NOTICE);
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("data")).unwrap();
-    for name in ["ledger.db", "ledger.db-wal"] {
-        std::fs::copy(data.join(name), folder.path().join("data").join(name)).unwrap();
-    }
-    let logs = format!(
+    let (folder, other) = (first.end(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    std::fs::create_dir(other.path().join("data")).unwrap();
+    std::fs::copy(data.join("ledger.db"), other.path().join("data/ledger.db")).unwrap();
+    let of_second = format!(
         "{config}[deployment]\nname = \"gateway-2\"\n[keys]\nfile = {:?}\n[audit]\nlogs = [{{ path = {:?} }}]\n",
         data.join("keys"),
         data.join("audit")
     );
-    let second = TestGateway::start_in(folder, &logs);
-    (upstream, first, second)
+    (upstream, TestGateway::start_in(folder, &of_first), TestGateway::start_in(other, &of_second))
 }
 
 fn release(gateway: &TestGateway) -> String {
