@@ -95,6 +95,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("ledger accept-history", &["purposegate ledger accept-history --config purposegate.toml"]),
     (
+        "subject disclosures",
+        &["purposegate subject disclosures 42", "purposegate subject disclosures 42 --form hipaa"],
+    ),
+    (
         "subject report",
         &[
             "purposegate subject report 42 --format html",

@@ -202,7 +202,8 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
         let in_force = packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
         let packs: Vec<_> = in_force.map(Arc::clone).collect();
         let others = config.map_or(&[][..], |config| &config.audit.logs);
-        let context = ReportContext { others, packs: &packs, recipients: &recipients };
+        let index = config.map(|config| &*config.audit.index);
+        let context = ReportContext { index, others, packs: &packs, recipients: &recipients };
         let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
         subject::run(verb, access, context, now, &mut out, &mut err)
     })

@@ -4,6 +4,7 @@
 //! gateway that `--admin` names. Verbs that record an event use a [`super::ledger_client`].
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -18,11 +19,13 @@ use super::ledger_client::{EventTarget, print_answer};
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::GatewayLog;
+use crate::disclosure::LogSource;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
 use crate::ledger::Right;
 use crate::policy::Pack;
-use crate::report::{self, ReportSources, ReportedRecipient};
+use crate::report::{self, DisclosureList, ReportError, ReportSources, ReportedRecipient};
+use crate::vocabulary::SubjectId;
 
 /// The verbs of `subject`.
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +37,16 @@ pub(super) enum SubjectVerb {
         /// The format of the output; `html` is a single page without external parts
         #[arg(long, value_enum, default_value = "json")]
         format: PageFormat,
+        #[command(flatten)]
+        reason: ReasonArgs,
+    },
+    /// Print who received which data about a person, as JSON
+    Disclosures {
+        #[command(flatten)]
+        person: SubjectArgs,
+        /// The form: `list` is every disclosure; `hipaa` an accounting as 45 CFR 164.528 asks for it
+        #[arg(long, value_enum, default_value = "list")]
+        form: ListForm,
         #[command(flatten)]
         reason: ReasonArgs,
     },
@@ -96,9 +109,18 @@ pub(super) enum PageFormat {
     Html,
 }
 
+/// The form in which disclosures are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListForm {
+    List,
+    Hipaa,
+}
+
 /// The parts of the configuration that a report is about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ReportContext<'l> {
+    /// The folder of the logs' indexes.
+    pub(super) index: Option<&'l Path>,
     /// The logs of other gateways.
     pub(super) others: &'l [GatewayLog],
     pub(super) packs: &'l [Arc<Pack>],
@@ -119,7 +141,12 @@ pub(super) fn run(
 ) -> io::Result<u8> {
     let outcome = match verb {
         SubjectVerb::Report { person, format, reason } => {
-            write_report(&person, format, &reason, access, context, now, out, err)
+            let printed = read_report(&person, format, &reason, access, context, now);
+            printed.and_then(|printed| print_report(printed, out, err))
+        }
+        SubjectVerb::Disclosures { person, form, reason } => {
+            let printed = read_disclosures(&person, form, &reason, access, context, now);
+            printed.and_then(|printed| print_report(printed, out, err))
         }
         SubjectVerb::Request(request) => record("request-received", request, access, out, err),
         SubjectVerb::Answer(request) => record("request-answered", request, access, out, err),
@@ -217,18 +244,33 @@ fn line(request: &Map<String, Value>, is_overdue: bool) -> String {
     format!("due {due}  {right}  {person}{of}  received {received}{late}")
 }
 
-fn write_report(
+/// A report to print, and why logs could not be read.
+struct PrintedReport {
+    text: Vec<u8>,
+    faults: Vec<String>,
+}
+
+impl PrintedReport {
+    /// A report of a gateway says itself if a log could not be read.
+    fn of_gateway(text: &[u8]) -> PrintedReport {
+        PrintedReport { text: text.to_vec(), faults: Vec::new() }
+    }
+
+    fn new(text: Vec<u8>, list: DisclosureList) -> PrintedReport {
+        PrintedReport { text, faults: list.logs.into_iter().filter_map(|log| log.fault).collect() }
+    }
+}
+
+fn read_report(
     person: &SubjectArgs,
     format: PageFormat,
     reason: &ReasonArgs,
     access: &LedgerAccess<'_>,
     context: ReportContext<'_>,
     now: Timestamp,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> Result<u8, VerbError> {
+) -> Result<Option<PrintedReport>, VerbError> {
     access.check_reason(reason.text())?;
-    let report = match access {
+    Ok(match access {
         LedgerAccess::Local(location) => local_report(person, format, location, context, now)?,
         LedgerAccess::Remote(server) => {
             let format = match format {
@@ -237,17 +279,53 @@ fn write_report(
             };
             let parameters = [("format", Some(format)), ("reason", reason.text())];
             let report = server.client()?.get(&person.path("/report", &parameters))?;
-            // The report itself says if a log could not be read.
-            report.map(|report| (Vec::from(report), Vec::new()))
+            report.map(|report| PrintedReport::of_gateway(&report))
+        }
+    })
+}
+
+fn read_disclosures(
+    person: &SubjectArgs,
+    form: ListForm,
+    reason: &ReasonArgs,
+    access: &LedgerAccess<'_>,
+    context: ReportContext<'_>,
+    now: Timestamp,
+) -> Result<Option<PrintedReport>, VerbError> {
+    access.check_reason(reason.text())?;
+    let location = match access {
+        LedgerAccess::Local(location) => location,
+        LedgerAccess::Remote(server) => {
+            let form = match form {
+                ListForm::List => "list",
+                ListForm::Hipaa => "hipaa",
+            };
+            let parameters = [("form", Some(form)), ("reason", reason.text())];
+            let list = server.client()?.get(&person.path("/disclosures", &parameters))?;
+            return Ok(list.map(|list| PrintedReport::of_gateway(&list)));
         }
     };
-    let (report, faults) = report.ok_or_else(|| {
+    let list =
+        read_logs(person, location, context, |sources, person| report::disclosures(person, sources, now))?;
+    let text = match form {
+        ListForm::List => serde_json::to_vec_pretty(&list),
+        ListForm::Hipaa => serde_json::to_vec_pretty(&report::accounting_of(&list, now)),
+    };
+    Ok(Some(PrintedReport::new(text.map_err(|error| unusable_error(&error))?, list)))
+}
+
+fn print_report(
+    report: Option<PrintedReport>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8, VerbError> {
+    let PrintedReport { text, faults } = report.ok_or_else(|| {
         CliError::Refused(
             "the ledger does not know this person, and nothing about them has been disclosed".to_owned(),
         )
     })?;
-    out.write_all(&report)?;
-    if !report.ends_with(b"\n") {
+    out.write_all(&text)?;
+    if !text.ends_with(b"\n") {
         writeln!(out)?;
     }
     for fault in &faults {
@@ -256,28 +334,43 @@ fn write_report(
     Ok(if faults.is_empty() { 0 } else { EXIT_FINDINGS })
 }
 
-/// Makes the report from the files of a gateway, and says why logs could not be read. `None` if nothing is known about the
-/// person.
+/// Makes the report from the files of a gateway. `None` if nothing is known about the person.
 fn local_report(
     person: &SubjectArgs,
     format: PageFormat,
     location: &LedgerLocation<'_>,
     context: ReportContext<'_>,
     now: Timestamp,
-) -> Result<Option<(Vec<u8>, Vec<String>)>, CliError> {
-    let ReportContext { others, packs, recipients } = context;
-    let person = person.id(&*location.names)?;
-    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
-    let archive = location.archive()?;
-    let logs = logs::of_all_gateways(location.log, others, &keys).map_err(|error| unusable_error(&error))?;
-    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients };
-    let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
+) -> Result<Option<PrintedReport>, CliError> {
+    let report =
+        read_logs(person, location, context, |sources, person| report::report(person, sources, now))?;
     let Some(report) = report else { return Ok(None) };
     let text = match format {
         PageFormat::Json => serde_json::to_vec_pretty(&report).map_err(|error| unusable_error(&error))?,
         PageFormat::Html => report::html(&report).into_bytes(),
     };
-    Ok(Some((text, report.disclosed.logs.into_iter().filter_map(|log| log.fault).collect())))
+    Ok(Some(PrintedReport::new(text, report.disclosed)))
+}
+
+/// Reads the ledger and the logs of a gateway.
+fn read_logs<T>(
+    person: &SubjectArgs,
+    location: &LedgerLocation<'_>,
+    context: ReportContext<'_>,
+    read: impl FnOnce(&ReportSources<'_>, &SubjectId) -> Result<T, ReportError>,
+) -> Result<T, CliError> {
+    let ReportContext { index, others, packs, recipients } = context;
+    let person = person.id(&*location.names)?;
+    let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
+    let archive = location.archive()?;
+    let logs = logs::of_all_gateways(location.log, others, &keys).map_err(|error| unusable_error(&error))?;
+    let indexed = |log: LogSource| match index {
+        Some(index) => log.with_index(index),
+        None => log,
+    };
+    let logs: Vec<LogSource> = logs.into_iter().map(indexed).collect();
+    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients };
+    read(&sources, &person).map_err(|error| unusable_error(&error))
 }
 
 #[cfg(test)]

@@ -121,6 +121,10 @@ fn commands_read_the_logs_of_a_configuration_together() {
     let report: Value = serde_json::from_str(&report).unwrap();
     let told = report["disclosures"].as_array().unwrap().iter().map(|one| one["decision"].clone());
     assert_eq!(told.collect::<Vec<_>>(), decisions.map(Value::from));
+    let (status, accounting, words) = purposegate("subject disclosures p-1 --form hipaa");
+    assert_eq!(status, 0, "{words}");
+    let accounting: Value = serde_json::from_str(&accounting).unwrap();
+    assert_eq!((&accounting["disclosures"][0]["number"], &accounting["complete"]), (&json!(2), &json!(true)));
     assert!(!purposegate("check").2.contains("log-unreadable"));
 
     let log = first.folder.path().join("data/audit");
