@@ -24,6 +24,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use purposegate::disclosure::entry::{Encoder, EntryKind, decode_detail, decode_head};
 use purposegate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record, Verdict};
+use purposegate::disclosure::storage::read_origin;
+use purposegate::disclosure::verify::{KnownLog, VerifierKey};
 use purposegate::disclosure::{Durability, Log, LogSettings};
 use purposegate::keys::{Keys, LogSecret, LoggedPerson};
 use purposegate::ledger::Position;
@@ -81,6 +83,7 @@ fn main() {
             length as f64 / entries as f64,
             allocated as f64 / entries as f64
         );
+        verify(&path, &keys);
     }
 }
 
@@ -110,6 +113,17 @@ fn measure_coding(keys: &Keys) {
         entries.len() as f64 / heads.as_micros() as f64,
         entries.len() as f64 / details.as_micros() as f64
     );
+}
+
+/// Prints the number of entries that are verified in a second.
+fn verify(folder: &Path, keys: &Keys) {
+    let origin = read_origin(folder).unwrap().unwrap();
+    let key: VerifierKey = keys.log_signing_key(&origin).unwrap().verifier_key().parse().unwrap();
+    let known = KnownLog { key: Some(&key), ..KnownLog::default() };
+    let began = Instant::now();
+    let report = purposegate::disclosure::verify::verify(folder, known, &mut |_| ()).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    println!("  verified: {:.0} entries/s", report.entries as f64 / began.elapsed().as_secs_f64());
 }
 
 fn open(folder: &Path, keys: &Keys, durability: Durability) -> Log {

@@ -122,7 +122,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "audit verify",
         &[
             "purposegate audit verify --config purposegate.toml",
-            "purposegate audit verify backup/audit --key gateway-1/5f2c09ab+65d502b0+AVDYWOCYXsx/YEGKrwzFq1h/QsJXCohAlanozKzQ9lRc --since checkpoint",
+            "purposegate audit verify backup/audit --key gateway-1/5f2c09ab+ecf72d52+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea --since checkpoint",
         ],
     ),
     ("audit key", &["purposegate audit key --config purposegate.toml"]),

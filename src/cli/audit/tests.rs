@@ -1,11 +1,13 @@
 //! Tests of the verbs over one log and over several.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::Parser;
 use serde_json::Value;
 use smallvec::{SmallVec, smallvec};
+use ulid::Ulid;
 
 use super::*;
 use crate::cli::admin_client::AdminServer;
@@ -22,10 +24,14 @@ struct AuditCommand {
     verb: AuditVerb,
 }
 
-const DECISION: &str = "01M7YZMHG00000000000000001";
+/// Returns a decision's id. A decision is found by its time, so that it is one of today.
+fn decision_id(number: u128) -> String {
+    static NOW: LazyLock<u64> = LazyLock::new(|| u64::try_from(Timestamp::now().as_second()).unwrap() * 1000);
+    Ulid::from_parts(*NOW, number).to_string()
+}
 
 async fn log(folder: &Path, keys: &Keys) {
-    log_of(folder, keys, "gateway-1", DECISION).await;
+    log_of(folder, keys, "gateway-1", &decision_id(1)).await;
 }
 
 async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
@@ -101,30 +107,74 @@ fn the_command_line_is_well_formed() {
     <AuditCommand as clap::CommandFactory>::command().debug_assert();
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_log_that_lost_records_fails_against_its_checkpoint() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
-    let logs = folder.path().join("audit");
+    let (logs, shorter) = (folder.path().join("audit"), folder.path().join("shorter"));
     log(&logs, &keys).await;
+    copy(&logs, &shorter);
+    log_of(&logs, &keys, "gateway-1", &decision_id(2)).await;
     let (status, checkpoint, words) = audit("verify", &logs, Some(&keys));
     assert_eq!(status, 0, "{words}");
-    assert_eq!(words, "5 records in 1 file, 0 findings\n");
+    let size = checkpoint.lines().nth(1).unwrap();
+    assert_eq!(words, format!("{size} records, 0 findings\n"));
     let file = folder.path().join("checkpoint");
     std::fs::write(&file, &checkpoint).unwrap();
     let since = format!("verify --since {}", file.display());
-    assert_eq!(audit(&since, &logs, None).0, 0);
+    assert_eq!(audit(&since, &logs, Some(&keys)).0, 0);
 
-    let segment = std::fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
-    let text = std::fs::read_to_string(&segment).unwrap();
-    let shorter: Vec<_> = text.lines().take(3).collect();
-    std::fs::write(&segment, shorter.join("\n") + "\n").unwrap();
-    let (status, out, words) = audit(&since, &logs, Some(&keys));
+    assert_eq!(audit("verify", &shorter, Some(&keys)).0, 0, "only a checkpoint shows it");
+    let (status, out, words) = audit(&since, &shorter, Some(&keys));
     assert_eq!((status, out.as_str()), (1, ""));
-    assert!(words.contains("finding: the log ends after 3 records; the checkpoint says 5"), "{words}");
+    assert!(
+        words.contains(&format!("finding: the earlier checkpoint: has {size} entries; the log ends after ")),
+        "{words}"
+    );
 
     let (status, _, words) = audit("verify --since /no/such", &logs, Some(&keys));
     assert_eq!(status, 2, "{words}");
+    std::fs::write(&file, "no checkpoint").unwrap();
+    assert_eq!(audit(&since, &logs, Some(&keys)).0, 2);
     assert_eq!(audit("verify", &folder.path().join("none"), Some(&keys)).0, 2);
+}
+
+#[tokio::test]
+async fn the_key_of_a_log_comes_from_outside_of_its_folder() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let logs = folder.path().join("audit");
+    log(&logs, &keys).await;
+    let (status, key, words) = audit("key", &logs, Some(&keys));
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert!(key.starts_with("gateway-1/"), "{key}");
+    assert_eq!(audit(&format!("verify --key {key}"), &logs, None).0, 0);
+    let (status, out, words) = audit("verify", &logs, None);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(words.contains("finding: signatures were not checked"), "{words}");
+    assert_eq!(audit("key", &logs, None).0, 2);
+    assert_eq!(audit("key", &folder.path().join("none"), Some(&keys)).0, 2);
+
+    let strange = Keys::random().unwrap();
+    let (status, _, words) = audit("verify", &logs, Some(&strange));
+    assert_eq!(status, 1);
+    assert!(words.contains("finding: checkpoint: is not signed by the key of the log"), "{words}");
+    let other = strange.log_signing_key("gateway-2/00").unwrap().verifier_key();
+    let (status, _, words) = audit(&format!("verify --key {other}"), &logs, Some(&keys));
+    assert_eq!(status, 1);
+    assert!(words.contains("and the key is of another log"), "{words}");
+    assert!(AuditCommand::try_parse_from(["audit", "verify", "--key", "gateway-1"]).is_err());
 }
 
 #[tokio::test]
@@ -135,10 +185,14 @@ async fn exchanges_are_shown_as_text_or_as_json() {
     let shown = |arguments: &str| audit(arguments, &logs, Some(&keys));
     let (status, text, _) = shown("show");
     assert_eq!(status, 0);
+    let decision = decision_id(1);
+    let time =
+        Timestamp::from_millisecond(Ulid::from_string(&decision).unwrap().timestamp_ms().try_into().unwrap())
+            .unwrap();
     assert_eq!(
         text,
         format!(
-            "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 record, 0 withheld, 1 person, case \"2026-017\"\n    \
+            "{time}  {decision}  acme  direct-marketing  customers  released  1 record, 0 withheld, 1 person, case \"2026-017\"\n    \
              email: clear, consent, 1 field (G-6.4b)\n"
         )
     );
@@ -162,17 +216,18 @@ async fn exchanges_are_shown_as_text_or_as_json() {
     let (status, _, words) = audit("show --recipient nobody", &logs, None);
     assert_eq!(status, 0);
     assert!(words.contains("no exchange in the log"), "{words}");
-    assert_eq!(shown(&format!("show --decision {DECISION} --format json")).1.lines().count(), 1);
+    assert_eq!(shown(&format!("show --decision {decision} --format json")).1.lines().count(), 1);
     assert_eq!(shown("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV").0, 1);
     assert_eq!(audit("show --subject alice", &logs, None).0, 2, "without keys");
-    assert_eq!(shown("export").1.lines().count(), 5);
+    let exported = shown("export").1;
+    assert_eq!(exported.matches("\"kind\":\"exchange\"").count(), 1, "{exported}");
 }
 
 /// Two logs of two gateways, and the arguments that name their folders.
 async fn two_logs(outer: &tempfile::TempDir, keys: &Keys) -> (PathBuf, PathBuf, String) {
     let (one, other) = (outer.path().join("one"), outer.path().join("other"));
     log(&one, keys).await;
-    log_of(&other, keys, "gateway-2", "01M7YZMHG00000000000000002").await;
+    log_of(&other, keys, "gateway-2", &decision_id(2)).await;
     let folders = format!("{} {}", one.display(), other.display());
     (one, other, folders)
 }
@@ -191,21 +246,22 @@ async fn several_logs_are_shown_and_exported_together() {
     let names: Vec<Value> =
         json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["gateway"].clone()).collect();
     assert_eq!(names, ["gateway-1", "gateway-2"]);
-    let (_, shown, _) = run(&format!("show --decision 01M7YZMHG00000000000000002 {folders}"));
+    let (_, shown, _) = run(&format!("show --decision {} {folders}", decision_id(2)));
     assert!(shown.contains("gateway-2"), "{shown}");
     assert_eq!(run(&format!("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV {folders}")).0, 1);
-    assert_eq!(run(&format!("export {folders}")).1.lines().count(), 10);
+    assert_eq!(run(&format!("export {folders}")).1.matches("\"kind\":\"exchange\"").count(), 2);
 
     let strange = Keys::random().unwrap();
     let (status, out, words) = audit(&format!("show --subject alice {folders}"), &one, Some(&strange));
     assert_eq!((status, out.as_str()), (2, ""));
     assert!(words.contains("other keys"), "{words}");
 
-    log_of(&other, &keys, "gateway-2", DECISION).await;
-    for arguments in ["show", &format!("show --decision {DECISION}")] {
+    log_of(&other, &keys, "gateway-2", &decision_id(1)).await;
+    let decision = decision_id(1);
+    for arguments in ["show", &format!("show --decision {decision}")] {
         let (status, text, words) = run(&format!("{arguments} {folders}"));
-        assert_eq!((status, text.matches(DECISION).count()), (1, 2), "{text}");
-        assert!(words.contains(&format!("finding: the decision {DECISION} is in two logs")), "{words}");
+        assert_eq!((status, text.matches(&decision).count()), (1, 2), "{text}");
+        assert!(words.contains(&format!("finding: the decision {decision} is in two logs")), "{words}");
     }
 }
 
@@ -215,41 +271,36 @@ async fn several_logs_are_verified_and_compared_with_each_other() {
     let (one, other, folders) = two_logs(&outer, &keys).await;
     let run = |arguments: &str| audit(arguments, Path::new("/none"), Some(&keys));
     let (status, checkpoints, words) = run(&format!("verify {folders}"));
-    assert_eq!((status, checkpoints.lines().count()), (0, 2), "{words}");
+    assert_eq!((status, checkpoints.matches("— gateway-").count()), (0, 2), "{words}");
     for folder in [&one, &other] {
-        assert!(words.contains(&format!("{}: 5 records in 1 file, 0 findings", folder.display())), "{words}");
+        assert!(words.contains(&format!("{}: ", folder.display())), "{words}");
     }
     let file = outer.path().join("checkpoints");
     std::fs::write(&file, &checkpoints).unwrap();
     let since = format!("--since {}", file.display());
     assert_eq!(run(&format!("verify {since} {folders}")).0, 0);
-    assert_eq!(run(&format!("verify {since} {}", other.display())).0, 0, "the file has a line of it");
+    assert_eq!(run(&format!("verify {since} {}", other.display())).0, 0, "the file has a note of it");
 
     // The other log was moved away: its checkpoint is left over.
     let third = outer.path().join("third");
-    log_of(&third, &keys, "gateway-3", "01M7YZMHG00000000000000003").await;
+    log_of(&third, &keys, "gateway-3", &decision_id(3)).await;
     let (status, out, words) = run(&format!("verify {since} {} {}", one.display(), third.display()));
     assert_eq!((status, out.as_str()), (1, ""));
     assert!(words.contains("finding: no log is that of the checkpoint"), "{words}");
     assert!(words.contains("note: ") && words.contains("has none of this log"), "{words}");
 
-    log_of(&other, &keys, "gateway-2", DECISION).await;
+    log_of(&other, &keys, "gateway-2", &decision_id(1)).await;
     let (status, out, words) = run(&format!("verify {folders}"));
     assert_eq!((status, out.as_str()), (1, ""));
-    assert!(words.contains(&format!("the decision {DECISION} is in two logs")), "{words}");
+    assert!(words.contains(&format!("the decision {} is in two logs", decision_id(1))), "{words}");
 
-    let copy = outer.path().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    for entry in std::fs::read_dir(&one).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
-    }
-    let (status, _, words) = run(&format!("verify {} {}", one.display(), copy.display()));
+    let second = outer.path().join("copy");
+    copy(&one, &second);
+    let (status, _, words) = run(&format!("verify {} {}", one.display(), second.display()));
     assert_eq!(status, 1);
     assert!(words.contains("hold the same log"), "{words}");
 
-    let segment = std::fs::read_dir(&third).unwrap().next().unwrap().unwrap().path();
-    std::fs::write(&segment, std::fs::read_to_string(&segment).unwrap().replacen("acme", "acmE", 1)).unwrap();
+    std::fs::write(third.join("notes"), "x").unwrap();
     let (status, out, words) = run(&format!("verify {} {}", one.display(), third.display()));
     assert_eq!((status, out.as_str()), (1, ""));
     assert!(words.contains(&format!("finding: {}: ", third.display())), "{words}");
@@ -260,23 +311,25 @@ async fn several_logs_are_verified_and_compared_with_each_other() {
 fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
     let outer = tempfile::tempdir().unwrap();
     let at = |name: &str| outer.path().join(name);
-    for name in ["own", "b", "c"] {
+    for name in ["own", "b", "c", "d"] {
         std::fs::create_dir(at(name)).unwrap();
     }
     let keys = Keys::random().unwrap();
     let keys_of_c = Keys::open_or_create(&at("keys-c"), &[]).unwrap();
+    let verifier = keys_of_c.log_signing_key("gateway-4/00").unwrap().verifier_key();
     let audit = AuditSection {
         directory: at("own"),
         durability: Durability::Batched,
         retention: Duration::from_secs(1),
         intents: IntentPolicy::Changes,
-        origin: None,
+        origin: Some("gateway-1/00".to_owned()),
         index: at("own-index"),
         checkpoints: Vec::new(),
         notice_limit: Duration::from_secs(1),
         logs: vec![
             GatewayLog { path: at("b"), key: None },
             GatewayLog { path: at("c"), key: Some(LogKey::File(at("keys-c"))) },
+            GatewayLog { path: at("d"), key: Some(LogKey::Verifier(verifier.clone())) },
         ],
     };
     let logs = |folders: &[&str], configured| {
@@ -288,8 +341,14 @@ fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
     let (own, of_c) = (Some(keys.log_tags()), Some(keys_of_c.log_tags()));
     let configured = Some((&audit, &keys));
     let all = logs(&[], configured).unwrap();
-    assert_eq!(all.iter().map(|log| log.folder.clone()).collect::<Vec<_>>(), [at("own"), at("b"), at("c")]);
-    assert_eq!(tags(&all), [own, own, of_c]);
+    assert_eq!(all.iter().map(|log| log.folder.clone()).collect::<Vec<_>>(), ["own", "b", "c", "d"].map(at));
+    assert_eq!(tags(&all), [own, own, of_c, own]);
+    let origins: Vec<_> = all.iter().map(|log| log.origin.as_deref()).collect();
+    assert_eq!(origins, [Some("gateway-1/00"), None, None, None]);
+    let verifiers: Vec<_> = all.iter().map(|log| log.verifier.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(verifiers, [None, None, None, Some(verifier)]);
+    let of_key = |log: &AuditedLog| log.verifier_of("gateway-9/00").unwrap().to_string();
+    assert_eq!(of_key(&all[2]), keys_of_c.log_signing_key("gateway-9/00").unwrap().verifier_key());
     assert_eq!(tags(&logs(&["b/../c", "b"], configured).unwrap()), [of_c, own]);
     assert_eq!(tags(&logs(&["c"], None).unwrap()), [None]);
     for twice in [&["b", "c", "b"][..], &["b", "c/.."], &["own", "own/."]] {

@@ -55,8 +55,8 @@ impl LogFiles {
     }
 
     /// Reads the entries of a bundle, or says what is wrong with it.
-    pub(super) fn frames(&self, file: TreeFile, findings: &mut Vec<String>) -> Option<Frames> {
-        let frames = Frames::parse(self.read(file, findings)?, file.width);
+    pub(super) fn frames(&self, file: TreeFile, findings: &mut Vec<String>) -> Option<BundleParts> {
+        let frames = BundleParts::parse(self.read(file, findings)?, file.width);
         if frames.is_none() {
             findings.push(format!("{}: does not consist of {} entries", file.path(), file.width));
         }
@@ -64,7 +64,7 @@ impl LogFiles {
     }
 
     /// Reads a bundle and compares its leaves with its tile.
-    pub(super) fn bundle(&self, number: u64, width: u64) -> Bundle {
+    pub(super) fn bundle(&self, number: u64, width: u64) -> ReadBundle {
         let mut findings = Vec::new();
         let file = |series| TreeFile { series, number, width };
         let leaves = self.frames(file(Series::Entries), &mut findings);
@@ -78,7 +78,7 @@ impl LogFiles {
             findings.push(format!("{entries}: entry {} disagrees with {tile}", number * WIDTH + at));
         }
         let digests =
-            details.iter().flat_map(Frames::iter).map(|detail| Sha256::digest(detail).into()).collect();
+            details.iter().flat_map(BundleParts::iter).map(|detail| Sha256::digest(detail).into()).collect();
         let hashes = match (tile, computed) {
             (Some(tile), Some(computed)) if tile != computed && self.is_in_level_1(number, &computed) => {
                 Some(computed)
@@ -86,7 +86,7 @@ impl LogFiles {
             (tile, computed) => tile.or(computed),
         };
         let root = hashes.as_ref().filter(|_| width == WIDTH).map(|hashes| Tile::subtree_hash(hashes));
-        Bundle { number, width, leaves, details, digests, hashes, root, findings }
+        ReadBundle { number, width, leaves, details, digests, hashes, root, findings }
     }
 }
 
@@ -113,13 +113,13 @@ pub(super) fn first_difference(one: Option<&[u8]>, other: Option<&[u8]>) -> Opti
 
 /// A bundle that was read.
 #[derive(Debug)]
-pub(super) struct Bundle {
+pub(super) struct ReadBundle {
     pub(super) number: u64,
     pub(super) width: u64,
     /// The leaves, unless they cannot be read.
-    pub(super) leaves: Option<Frames>,
+    pub(super) leaves: Option<BundleParts>,
     /// The details, unless they cannot be read.
-    pub(super) details: Option<Frames>,
+    pub(super) details: Option<BundleParts>,
     /// The SHA-256 of each detail.
     pub(super) digests: Vec<[u8; 32]>,
     /// The hashes of the leaves, as in the tile if there is one.
@@ -131,15 +131,15 @@ pub(super) struct Bundle {
 
 /// The entries of a bundle: each with its length in two bytes before it, most significant first.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct BundleParts {
     bytes: Vec<u8>,
     /// The end of each entry.
     ends: Vec<usize>,
 }
 
-impl Frames {
+impl BundleParts {
     /// Splits a bundle. `None` unless it consists of `width` entries.
-    pub(super) fn parse(bytes: Vec<u8>, width: u64) -> Option<Frames> {
+    pub(super) fn parse(bytes: Vec<u8>, width: u64) -> Option<BundleParts> {
         let mut ends = Vec::with_capacity(usize::try_from(width).ok()?);
         let mut at = 0;
         for _ in 0..width {
@@ -147,7 +147,7 @@ impl Frames {
             at += 2 + usize::from(u16::from_be_bytes(*length));
             ends.push(at);
         }
-        (at == bytes.len()).then_some(Frames { bytes, ends })
+        (at == bytes.len()).then_some(BundleParts { bytes, ends })
     }
 
     /// Returns an entry. `None` beyond the last one.
@@ -171,12 +171,12 @@ mod tests {
     #[test]
     fn a_bundle_consists_of_its_number_of_entries() {
         let bytes = b"\0\x01a\0\0\0\x02bc".to_vec();
-        let frames = Frames::parse(bytes.clone(), 3).unwrap();
+        let frames = BundleParts::parse(bytes.clone(), 3).unwrap();
         assert_eq!(frames.iter().collect::<Vec<_>>(), [&b"a"[..], b"", b"bc"]);
         assert_eq!(frames.get(3), None);
         for (width, length) in [(2, 9), (4, 9), (3, 8), (3, 7), (3, 0)] {
             let bytes = bytes.iter().copied().take(length).collect();
-            assert!(Frames::parse(bytes, width).is_none(), "{width} {length}");
+            assert!(BundleParts::parse(bytes, width).is_none(), "{width} {length}");
         }
     }
 }

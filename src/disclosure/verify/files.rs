@@ -5,14 +5,15 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use crate::disclosure::storage::layout::{
+    BUNDLE, MAX_BUNDLE_BYTES, details_path, entries_path, parse_size, tile_path,
+};
+
 /// Number of entries of a full bundle, and of hashes of a full tile.
-pub(super) const WIDTH: u64 = 256;
+pub(super) const WIDTH: u64 = BUNDLE;
 
 /// Length of a hash in bytes.
 pub(super) const HASH_LENGTH: u64 = 32;
-
-/// Maximum length of a bundle in bytes: 256 entries, each with its length.
-const MAX_BUNDLE: u64 = WIDTH * (2 + 0xffff);
 
 /// Maximum level of a tile: a tree of 2⁶⁴ entries has no higher one.
 const MAX_LEVEL: u8 = 7;
@@ -42,15 +43,6 @@ impl Series {
         Series::Tile(6),
         Series::Tile(7),
     ];
-
-    /// Returns the folder of the files.
-    pub(super) fn folder(self) -> String {
-        match self {
-            Series::Tile(level) => format!("tile/{level}"),
-            Series::Entries => "tile/entries".to_owned(),
-            Series::Details => "detail".to_owned(),
-        }
-    }
 
     /// Returns the number of entries of the tree for which there is one element in a file.
     fn span_bits(self) -> u32 {
@@ -89,14 +81,12 @@ impl TreeFile {
 
     /// Returns the path below the log's folder.
     pub(super) fn path(&self) -> String {
-        let mut number = self.number;
-        let mut name = format!("{:03}", number % 1000);
-        while number >= 1000 {
-            number /= 1000;
-            name = format!("x{:03}/{name}", number % 1000);
+        let TreeFile { series, number, width } = *self;
+        match series {
+            Series::Tile(level) => tile_path(level, number, width),
+            Series::Entries => entries_path(number, width),
+            Series::Details => details_path(number, width),
         }
-        let partial = if self.width == WIDTH { String::new() } else { format!(".p/{}", self.width) };
-        format!("{}/{name}{partial}", self.series.folder())
     }
 
     /// Parses a path below the log's folder.
@@ -107,13 +97,14 @@ impl TreeFile {
             let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
             match level {
                 "entries" => (Series::Entries, rest),
-                level => {
-                    (Series::Tile(decimal(level).filter(|level| *level <= u64::from(MAX_LEVEL))? as u8), rest)
-                }
+                level => (
+                    Series::Tile(parse_size(level).filter(|level| *level <= u64::from(MAX_LEVEL))? as u8),
+                    rest,
+                ),
             }
         };
         let (name, width) = match rest.split_once(".p/") {
-            Some((name, width)) => (name, decimal(width).filter(|width| (1..WIDTH).contains(width))?),
+            Some((name, width)) => (name, parse_size(width).filter(|width| (1..WIDTH).contains(width))?),
             None => (rest, WIDTH),
         };
         let mut number = 0_u64;
@@ -138,14 +129,9 @@ impl TreeFile {
     pub(super) fn max_length(&self) -> u64 {
         match self.series {
             Series::Tile(_) => self.width * HASH_LENGTH,
-            Series::Entries | Series::Details => MAX_BUNDLE,
+            Series::Entries | Series::Details => MAX_BUNDLE_BYTES,
         }
     }
-}
-
-/// Parses a decimal number without leading zeros.
-pub(super) fn decimal(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 /// Reads a regular file. `None` if there is none.

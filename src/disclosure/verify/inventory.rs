@@ -6,7 +6,8 @@ use std::fs::FileType;
 use std::io;
 use std::path::Path;
 
-use super::files::{Series, TreeFile, WIDTH, decimal};
+use super::files::{TreeFile, WIDTH};
+use crate::disclosure::storage::layout::{parse_journal_name, parse_size};
 
 /// Maximum depth of a path: `tile`, level, at most seven parts of the number, the width.
 const MAX_DEPTH: usize = 10;
@@ -14,11 +15,11 @@ const MAX_DEPTH: usize = 10;
 /// Maximum number of surplus files that are remembered.
 const MAX_SURPLUS: usize = 1000;
 
+/// The folder of the bundles of leaves.
+const ENTRIES: &str = "tile/entries";
+
 /// The folder of the old log that this log continues.
 pub(super) const FORMER: &str = "former";
-
-/// Number of digits in a journal's name.
-const JOURNAL_DIGITS: usize = 20;
 
 /// The files of a log's folder, except the tiles and bundles that a tree of its size has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +96,7 @@ fn classify(path: &str) -> Option<LogFile> {
         return Some(LogFile::Fixed);
     }
     if let Some(name) = path.strip_prefix("checkpoints/") {
-        return decimal(name).filter(|size| *size > 0 && size.is_multiple_of(WIDTH)).map(LogFile::Kept);
+        return parse_size(name).filter(|size| *size > 0 && size.is_multiple_of(WIDTH)).map(LogFile::Kept);
     }
     if path.starts_with("journal/") {
         return parse_journal(path).map(|_| LogFile::Journal);
@@ -103,14 +104,8 @@ fn classify(path: &str) -> Option<LogFile> {
     TreeFile::parse(path).map(LogFile::Tree)
 }
 
-/// Returns the path of the journal that begins with this entry.
-pub(super) fn journal_path(first: u64) -> String {
-    format!("journal/{first:0JOURNAL_DIGITS$}")
-}
-
 fn parse_journal(path: &str) -> Option<u64> {
-    let first = path.strip_prefix("journal/")?.parse().ok()?;
-    (journal_path(first) == path && first.is_multiple_of(WIDTH)).then_some(first)
+    path.strip_prefix("journal/").and_then(parse_journal_name)
 }
 
 /// Returns the first entries of the journals of a log, in ascending order.
@@ -177,11 +172,10 @@ fn walk(
 /// If a folder cannot be read.
 pub(super) fn first_bundle(folder: &Path) -> io::Result<Option<u64>> {
     let mut first: Option<u64> = None;
-    let entries = Series::Entries.folder();
-    if !folder.join(&entries).is_dir() {
+    if !folder.join(ENTRIES).is_dir() {
         return Ok(None);
     }
-    walk(folder, &entries, 2, &mut |path, file_type| {
+    walk(folder, ENTRIES, 2, &mut |path, file_type| {
         if let Some(file) = TreeFile::parse(path) {
             first = Some(first.map_or(file.number, |first| first.min(file.number)));
         }

@@ -5,22 +5,22 @@ use std::io;
 use sha2::{Digest, Sha256};
 use tlog_tiles::{Hash, Tile, record_hash};
 
-use super::bundle::Frames;
+use super::bundle::BundleParts;
 use super::files::{Series, TreeFile, WIDTH};
-use super::inventory::journal_path;
 use super::pass::Pass;
-use super::snapshot::OpenJournal;
+use super::snapshot::ReadJournal;
 use crate::disclosure::entry::Entry;
 use crate::disclosure::storage::journal::JournalReader;
+use crate::disclosure::storage::layout::journal_path;
 
 /// Maximum number of entries after the checkpoint of which hashes are kept, for journals that overlap.
 const MAX_TAIL: usize = 1 << 20;
 
-/// What is known of the entries that a journal repeats.
+/// The entries that a journal repeats, as they were read before.
 #[derive(Default)]
 struct Repeated {
     /// The bundle that was read last: its number, its leaves and its details.
-    bundle: Option<(u64, Option<Frames>, Option<Frames>)>,
+    bundle: Option<(u64, Option<BundleParts>, Option<BundleParts>)>,
     /// The hashes of the entries after the checkpoint: of the leaf and of the detail.
     tail: Vec<(Hash, [u8; 32])>,
 }
@@ -37,7 +37,7 @@ impl Pass<'_> {
         }
         let firsts: Vec<u64> = journals.iter().map(|journal| journal.first).collect();
         let mut repeated = Repeated::default();
-        for (at, OpenJournal { first, content, length }) in journals.into_iter().enumerate() {
+        for (at, ReadJournal { first, content, length }) in journals.into_iter().enumerate() {
             let name = journal_path(first);
             let Some((mut reader, edge)) = content.filter(|(reader, _)| reader.index() == first) else {
                 self.report.find(format!("{name}: its header is damaged"));
@@ -102,7 +102,7 @@ impl Pass<'_> {
         }
         let Some((_, leaves, details)) = &repeated.bundle else { return true };
         let at = usize::try_from(index % WIDTH).unwrap_or(0);
-        let is_same = |frames: &Option<Frames>, part: &[u8]| {
+        let is_same = |frames: &Option<BundleParts>, part: &[u8]| {
             frames.as_ref().is_none_or(|frames| frames.get(at).is_some_and(|known| known == part))
         };
         is_same(leaves, &entry.leaf) && is_same(details, &entry.detail)

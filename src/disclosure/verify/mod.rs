@@ -27,8 +27,9 @@ pub use note::{SignedCheckpoint, VerifierKey, VerifierKeyError, split_notes};
 pub use report::{KnownLog, VerificationReport};
 
 use self::pass::Pass;
-use self::snapshot::Snapshot;
+use self::snapshot::LogSnapshot;
 use crate::disclosure::former as former_log;
+use crate::disclosure::storage::layout::MAX_NOTE_BYTES;
 
 /// Verifies the log in a folder. Calls `progress` again and again with the number of entries that were read.
 ///
@@ -39,19 +40,19 @@ pub fn verify(
     known: KnownLog<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<VerificationReport> {
-    let snapshot = Snapshot::take(folder)?;
+    let snapshot = LogSnapshot::take(folder)?;
     let was_running = snapshot.is_running;
     let report = verify_snapshot(folder, snapshot, known, progress)?;
     if report.findings.is_empty() || !was_running {
         return Ok(report);
     }
     // The process may have pruned the log meanwhile.
-    verify_snapshot(folder, Snapshot::take(folder)?, known, progress)
+    verify_snapshot(folder, LogSnapshot::take(folder)?, known, progress)
 }
 
 /// Returns the number of entries of the log in a folder, as its checkpoint states it.
 pub fn published_entries(folder: &Path) -> Option<u64> {
-    let bytes = files::read(&folder.join("checkpoint"), note::MAX_NOTE).ok()??;
+    let bytes = files::read(&folder.join("checkpoint"), MAX_NOTE_BYTES).ok()??;
     Some(SignedCheckpoint::parse(&bytes).ok()?.size())
 }
 
@@ -62,7 +63,7 @@ pub fn is_former(folder: &Path) -> bool {
 
 fn verify_snapshot(
     folder: &Path,
-    snapshot: Snapshot,
+    snapshot: LogSnapshot,
     known: KnownLog<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<VerificationReport> {

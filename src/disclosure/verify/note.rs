@@ -11,9 +11,6 @@ use tlog_tiles::{Checkpoint as TreeHead, Hash};
 
 use crate::disclosure::{is_origin, is_verifier_key};
 
-/// Maximum length of a checkpoint's file in bytes: text, signature and cosignatures.
-pub(super) const MAX_NOTE: u64 = 64 << 10;
-
 /// Maximum number of signatures on a checkpoint: that of the log and those of its witnesses.
 const MAX_SIGNATURES: usize = 32;
 
@@ -140,16 +137,26 @@ impl SignedCheckpoint {
     /// # Errors
     /// The rule that the signatures break, as the end of a sentence about the note.
     pub(super) fn check(&self, key: &VerifierKey) -> Result<(), &'static str> {
-        let [signature] = self.signatures.as_slice() else {
-            return Err("has more than the one signature of the log");
+        match self.signatures.as_slice() {
+            [_] => self.check_cosigned(key),
+            _ => Err("has more than the one signature of the log"),
+        }
+    }
+
+    /// Checks that the first signature is that of the log. Cosignatures of witnesses may follow.
+    ///
+    /// # Errors
+    /// As [`SignedCheckpoint::check`].
+    pub(super) fn check_cosigned(&self, key: &VerifierKey) -> Result<(), &'static str> {
+        let of_log = |signature: &&Signature| {
+            (signature.name(), signature.id()) == (key.verifier.name(), key.verifier.key_id())
         };
-        if (signature.name(), signature.id()) != (key.name(), key.verifier.key_id()) {
-            return Err("is not signed by the key of the log");
+        let signature =
+            self.signatures.first().filter(of_log).ok_or("is not signed by the key of the log")?;
+        match key.verifier.verify(&self.text, signature.signature()) {
+            true => Ok(()),
+            false => Err("has a wrong signature"),
         }
-        if !key.verifier.verify(&self.text, signature.signature()) {
-            return Err("has a wrong signature");
-        }
-        Ok(())
     }
 }
 
@@ -167,4 +174,39 @@ pub fn split_notes(text: &str) -> Vec<&str> {
     }
     notes.extend(text.get(begin..).filter(|rest| !rest.is_empty()));
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    #[test]
+    fn an_earlier_checkpoint_may_be_cosigned() {
+        let keys = Keys::random().unwrap();
+        let signer = keys.log_signing_key("gateway-1/00").unwrap();
+        let key = signer.verifier_key().parse().unwrap();
+        let text = format!("gateway-1/00\n7\n{}\n", Hash([7; 32]));
+        let note = signer.sign(&text).unwrap();
+        let witness = Signature::new("witness.example/w1".to_owned(), 9, vec![7; 72]).unwrap();
+        let witness = String::from_utf8(witness.to_bytes()).unwrap();
+        let parse = |note: &str| SignedCheckpoint::parse(note.as_bytes()).unwrap();
+        let cosigned = parse(&format!("{note}{witness}"));
+        assert_eq!((cosigned.check_cosigned(&key), cosigned.check(&key).is_err()), (Ok(()), true));
+        assert_eq!((parse(&note).check_cosigned(&key), parse(&note).check(&key)), (Ok(()), Ok(())));
+        let (head, own) = note.split_once("\n\n").unwrap();
+        for other in [format!("{head}\n\n{witness}"), format!("{head}\n\n{witness}{own}")] {
+            assert!(parse(&other).check_cosigned(&key).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn printed_notes_are_split_at_their_ends() {
+        let keys = Keys::random().unwrap();
+        let notes = ["a/1", "b/2"].map(|origin| {
+            keys.log_signing_key(origin).unwrap().sign(&format!("{origin}\n0\n{}\n", Hash([0; 32]))).unwrap()
+        });
+        assert_eq!(split_notes(&notes.concat()), notes);
+        assert_eq!(split_notes(""), [""; 0]);
+    }
 }

@@ -6,25 +6,31 @@ use std::sync::{Arc, mpsc};
 
 use tlog_tiles::Hash;
 
-use super::bundle::{Bundle, LogFiles, first_difference};
+use super::bundle::{LogFiles, ReadBundle, first_difference};
 use super::files::{self, HASH_LENGTH, Series, TreeFile, WIDTH};
 use super::inventory::Inventory;
-use super::note::{MAX_NOTE, SignedCheckpoint};
+use super::note::{SignedCheckpoint, VerifierKey};
 use super::report::{KnownLog, VerificationReport};
 use super::rules::EntryRules;
-use super::snapshot::{OpenJournal, Snapshot};
-use crate::disclosure::storage::layout::{DURABLE_TEMPORARY, TEMPORARY};
+use super::snapshot::{LogSnapshot, ReadJournal};
+use crate::disclosure::storage::layout::{DURABLE_TEMPORARY, MAX_NOTE_BYTES, TEMPORARY};
 use crate::disclosure::storage::tree::RightEdge;
 
 /// Number of bundles that are read ahead.
 const AHEAD: usize = 4;
 
+/// Number of successive bundles that are sought in vain. A forged size would otherwise keep the verification busy for ever.
+const MAX_MISSING: u32 = 100;
+
 /// Number of bundles between two reports of progress.
 const BUNDLES_PER_PROGRESS: u64 = 16;
 
+/// Checks the signatures of a note, see [`SignedCheckpoint::check`].
+type SignatureCheck = fn(&SignedCheckpoint, &VerifierKey) -> Result<(), &'static str>;
+
 /// A checkpoint that the tree must agree with.
 #[derive(Debug)]
-struct Head {
+struct KnownRoot {
     name: String,
     root: [u8; 32],
 }
@@ -41,10 +47,10 @@ pub(super) struct Pass<'k> {
     pub(super) begin: u64,
     /// The size of the tree that was published.
     pub(super) published: u64,
-    pub(super) journals: Vec<OpenJournal>,
+    pub(super) journals: Vec<ReadJournal>,
     pub(super) is_running: bool,
     /// The checkpoints that were not compared yet, by their sizes.
-    heads: BTreeMap<u64, Vec<Head>>,
+    heads: BTreeMap<u64, Vec<KnownRoot>>,
     /// The size of the last checkpoint that agrees with the tree.
     agreed: u64,
     /// Number of checkpoints that do not agree with the tree.
@@ -63,9 +69,9 @@ pub(super) struct Pass<'k> {
 
 impl<'k> Pass<'k> {
     /// Begins with the files of a log.
-    pub(super) fn begin(folder: &Path, snapshot: Snapshot, known: KnownLog<'k>) -> Pass<'k> {
+    pub(super) fn begin(folder: &Path, snapshot: LogSnapshot, known: KnownLog<'k>) -> Pass<'k> {
         let published = snapshot.published();
-        let Snapshot { origin, checkpoint, files, inventory, begin, journals, is_running } = snapshot;
+        let LogSnapshot { origin, checkpoint, files, inventory, begin, journals, is_running } = snapshot;
         Pass {
             folder: folder.to_owned(),
             known,
@@ -127,7 +133,9 @@ impl<'k> Pass<'k> {
         }
         match self.checkpoint.take() {
             Some(Ok(checkpoint)) => {
-                if self.add_head("checkpoint".to_owned(), &checkpoint) && self.known.key.is_some() {
+                if self.add_head("checkpoint".to_owned(), &checkpoint, SignedCheckpoint::check)
+                    && self.known.key.is_some()
+                {
                     self.report.checkpoint = Some(checkpoint.note().to_owned());
                 }
                 self.checkpoint = Some(Ok(checkpoint));
@@ -140,35 +148,35 @@ impl<'k> Pass<'k> {
         }
         for size in self.inventory.kept.clone() {
             let name = format!("checkpoints/{size}");
-            let note = match files::read(&self.folder.join(&name), MAX_NOTE) {
+            let note = match files::read(&self.folder.join(&name), MAX_NOTE_BYTES) {
                 Ok(Some(bytes)) => SignedCheckpoint::parse(&bytes).map_err(str::to_owned),
                 Ok(None) => Err("is missing".to_owned()),
                 Err(error) => Err(error.to_string()),
             };
             match note {
                 Ok(note) if note.size() == size => {
-                    self.add_head(name, &note);
+                    self.add_head(name, &note, SignedCheckpoint::check);
                 }
                 Ok(_) => self.report.find(format!("{name}: has another size than its name")),
                 Err(fault) => self.report.find(format!("{name}: {fault}")),
             }
         }
         if let Some(since) = self.known.since {
-            self.add_head("the earlier checkpoint".to_owned(), since);
+            self.add_head("the earlier checkpoint".to_owned(), since, SignedCheckpoint::check_cosigned);
         }
     }
 
     /// Adds a checkpoint to those that the tree must agree with. Returns true if its note is right.
-    fn add_head(&mut self, name: String, checkpoint: &SignedCheckpoint) -> bool {
+    fn add_head(&mut self, name: String, checkpoint: &SignedCheckpoint, check: SignatureCheck) -> bool {
         if self.origin.as_ref().is_ok_and(|origin| origin != checkpoint.origin()) {
             self.report.find(format!("{name}: belongs to another log (`{}`)", checkpoint.origin()));
             return false;
         }
-        let checked = self.known.key.map_or(Ok(()), |key| checkpoint.check(key));
+        let checked = self.known.key.map_or(Ok(()), |key| check(checkpoint, key));
         if let Err(fault) = checked {
             self.report.find(format!("{name}: {fault}"));
         }
-        let head = Head { name, root: *checkpoint.root() };
+        let head = KnownRoot { name, root: *checkpoint.root() };
         self.heads.entry(checkpoint.size()).or_default().push(head);
         checked.is_ok()
     }
@@ -183,9 +191,12 @@ impl<'k> Pass<'k> {
         std::thread::scope(|scope| {
             let (sender, bundles) = mpsc::sync_channel(AHEAD);
             scope.spawn(move || {
+                let mut missing = 0;
                 for number in first..last {
                     let width = (published - number * WIDTH).min(WIDTH);
-                    if sender.send(files.bundle(number, width)).is_err() {
+                    let bundle = files.bundle(number, width);
+                    missing = if bundle.hashes.is_none() { missing + 1 } else { 0 };
+                    if sender.send(bundle).is_err() || missing == MAX_MISSING {
                         return;
                     }
                 }
@@ -197,7 +208,16 @@ impl<'k> Pass<'k> {
                 self.check_bundle(bundle);
             }
         });
-        progress(self.published - self.begin);
+        let read = self.rules.next();
+        if read < published {
+            self.report.find(format!(
+                "entries {read} to {} were not read: too many bundles are missing",
+                published - 1
+            ));
+            self.edge = None;
+            self.rules.skip_to(published);
+        }
+        progress(published - self.begin);
         let partial: Vec<_> = self.edge.iter().flat_map(|edge| edge.partial_tiles()).collect();
         let partial: Vec<_> = partial.into_iter().map(|(name, tile)| (name, tile.to_vec())).collect();
         for (name, tile) in partial {
@@ -220,13 +240,16 @@ impl<'k> Pass<'k> {
                 Some(tile) => {
                     tile.as_chunks::<32>().0.iter().take(count).for_each(|root| self.push_full(Hash(*root)));
                 }
-                None => self.edge = None,
+                None => {
+                    self.edge = None;
+                    return;
+                }
             }
         }
     }
 
-    fn check_bundle(&mut self, bundle: Bundle) {
-        let Bundle { number, width, leaves, details, digests, hashes, root, findings } = bundle;
+    fn check_bundle(&mut self, bundle: ReadBundle) {
+        let ReadBundle { number, width, leaves, details, digests, hashes, root, findings } = bundle;
         self.report.find_all(findings);
         let begin = number * WIDTH;
         match &leaves {
@@ -295,7 +318,7 @@ impl<'k> Pass<'k> {
         let Some(edge) = &self.edge else { return };
         let Some(heads) = self.heads.remove(&size) else { return };
         let root = edge.root(open);
-        for Head { name, root: stated } in heads {
+        for KnownRoot { name, root: stated } in heads {
             if stated == root {
                 self.agreed = self.agreed.max(size);
                 continue;
@@ -330,9 +353,9 @@ impl<'k> Pass<'k> {
 
     fn check_end(&mut self) {
         let end = self.rules.next();
-        let beyond = std::mem::take(&mut self.heads).split_off(&(end + 1));
+        let beyond = std::mem::take(&mut self.heads).split_off(&end.saturating_add(1));
         for (size, heads) in beyond {
-            for Head { name, .. } in heads {
+            for KnownRoot { name, .. } in heads {
                 // A day can end while the log is read.
                 if !(self.is_running && name.starts_with("checkpoints/")) {
                     self.report.find(format!("{name}: has {size} entries; the log ends after {end}"));

@@ -13,18 +13,18 @@ const TERM_BITS: u32 = 4;
 
 /// The kind of a term that a number can stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Term {
+enum NumberedTerm {
     Name(NameTable),
     Ruling,
     Factors,
 }
 
-impl Term {
+impl NumberedTerm {
     fn packed(self) -> u64 {
         match self {
-            Term::Ruling => 0,
-            Term::Factors => 1,
-            Term::Name(table) => 2 + u64::from(table.number()),
+            NumberedTerm::Ruling => 0,
+            NumberedTerm::Factors => 1,
+            NumberedTerm::Name(table) => 2 + u64::from(table.number()),
         }
     }
 }
@@ -270,14 +270,14 @@ impl EntryRules {
             return;
         }
         for (table, number) in head.numbers() {
-            if !self.is_defined(Term::Name(table), number) {
+            if !self.is_defined(NumberedTerm::Name(table), number) {
                 faults.find(&format!("number {number} does not stand for a {}", table.name()));
             }
         }
         debug_assert!(index >= base, "the base is an earlier entry");
     }
 
-    fn is_defined(&self, term: Term, number: u64) -> bool {
+    fn is_defined(&self, term: NumberedTerm, number: u64) -> bool {
         number
             .checked_shl(TERM_BITS)
             .is_some_and(|shifted| self.terms.binary_search(&(shifted | term.packed())).is_ok())
@@ -315,11 +315,11 @@ impl EntryRules {
         if self.base.is_none() {
             return;
         }
-        let rulings = detail.categories.iter().map(|category| (Term::Ruling, category.ruling));
-        let factors = detail.factors.map(|number| (Term::Factors, number));
+        let rulings = detail.categories.iter().map(|category| (NumberedTerm::Ruling, category.ruling));
+        let factors = detail.factors.map(|number| (NumberedTerm::Factors, number));
         for (term, number) in rulings.chain(factors) {
             if !self.is_defined(term, number) {
-                let name = if term == Term::Ruling { "ruling" } else { "list of factors" };
+                let name = if term == NumberedTerm::Ruling { "ruling" } else { "list of factors" };
                 faults.find(&format!("number {number} does not stand for a {name}"));
             }
         }
@@ -328,9 +328,9 @@ impl EntryRules {
     /// Remembers the number of an entry that defines a term.
     fn define(&mut self, index: u64, head: &DecodedHead<'_>) {
         let term = match head.kind {
-            EntryKind::Name => head.table.map(Term::Name),
-            EntryKind::Ruling => Some(Term::Ruling),
-            EntryKind::Factors => Some(Term::Factors),
+            EntryKind::Name => head.table.map(NumberedTerm::Name),
+            EntryKind::Ruling => Some(NumberedTerm::Ruling),
+            EntryKind::Factors => Some(NumberedTerm::Factors),
             _ => None,
         };
         let begin = self.day.zip(self.base).map(|(day, base)| day + base);

@@ -11,33 +11,31 @@ use std::time::Duration;
 
 use super::bundle::LogFiles;
 use super::files;
-use super::inventory::{Inventory, first_bundle, journal_path, journals_in};
-use super::note::{MAX_NOTE, SignedCheckpoint};
+use super::inventory::{Inventory, first_bundle, journals_in};
+use super::note::SignedCheckpoint;
 use crate::disclosure::is_origin;
 use crate::disclosure::storage::journal::JournalReader;
+use crate::disclosure::storage::layout::{MAX_NOTE_BYTES, MAX_ORIGIN_BYTES, journal_path};
 use crate::disclosure::storage::tree::RightEdge;
 
 /// Number of attempts to read the files of one checkpoint, and the time between two.
 const ATTEMPTS: u32 = 100;
 const WAIT: Duration = Duration::from_millis(2);
 
-/// Maximum length of the file with the origin in bytes.
-const MAX_ORIGIN: u64 = 1 << 10;
-
 /// A journal that is read from its beginning.
 #[derive(Debug)]
-pub(super) struct OpenJournal {
+pub(super) struct ReadJournal {
     /// The first entry, as in the name.
     pub(super) first: u64,
     /// Reads the entries; comes with the tree before them. `None` if the header is damaged.
     pub(super) content: Option<(JournalReader, RightEdge)>,
-    /// The length in bytes when it was opened. What a process appends afterwards belongs to a later moment.
+    /// The length in bytes when it was opened. Entries that a process appends afterwards belong to a later moment.
     pub(super) length: u64,
 }
 
 /// The files of a log at one moment.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(super) struct LogSnapshot {
     /// The content of the file with the origin, without its line feed.
     pub(super) origin: Result<String, String>,
     /// The latest checkpoint; `None` if nothing is published yet.
@@ -47,21 +45,21 @@ pub(super) struct Snapshot {
     /// The index of the first entry that was not pruned.
     pub(super) begin: u64,
     /// The journals in order.
-    pub(super) journals: Vec<OpenJournal>,
+    pub(super) journals: Vec<ReadJournal>,
     /// True if a process writes the log.
     pub(super) is_running: bool,
 }
 
-impl Snapshot {
+impl LogSnapshot {
     /// Reads a folder.
     ///
     /// # Errors
     /// If a folder cannot be read.
-    pub(super) fn take(folder: &Path) -> io::Result<Snapshot> {
+    pub(super) fn take(folder: &Path) -> io::Result<LogSnapshot> {
         let is_running = is_running(folder);
         let mut attempts = 0;
         let (checkpoint, files, journals) = loop {
-            let bytes = files::read(&folder.join("checkpoint"), MAX_NOTE);
+            let bytes = files::read(&folder.join("checkpoint"), MAX_NOTE_BYTES);
             let checkpoint = match &bytes {
                 Ok(None) => None,
                 Ok(Some(bytes)) => Some(SignedCheckpoint::parse(bytes).map_err(str::to_owned)),
@@ -69,7 +67,7 @@ impl Snapshot {
             };
             let files = LogFiles::open(folder, size_of(checkpoint.as_ref()));
             let journals = open_journals(folder)?;
-            let again = files::read(&folder.join("checkpoint"), MAX_NOTE);
+            let again = files::read(&folder.join("checkpoint"), MAX_NOTE_BYTES);
             attempts += 1;
             if bytes.ok() == again.ok() || attempts == ATTEMPTS {
                 break (checkpoint, files, journals);
@@ -80,7 +78,7 @@ impl Snapshot {
         let begin = first_bundle(folder)?.unwrap_or(0).min(size / files::WIDTH) * files::WIDTH;
         let inventory = Inventory::list(folder, begin, size)?;
         let (origin, files) = (read_origin(folder), Arc::new(files));
-        Ok(Snapshot { origin, checkpoint, files, inventory, begin, journals, is_running })
+        Ok(LogSnapshot { origin, checkpoint, files, inventory, begin, journals, is_running })
     }
 
     /// Returns the size of the tree that was published.
@@ -97,13 +95,13 @@ fn size_of(checkpoint: Option<&Result<SignedCheckpoint, String>>) -> u64 {
 }
 
 /// Opens the journals in order. Everything else in their folder is in the inventory.
-fn open_journals(folder: &Path) -> io::Result<Vec<OpenJournal>> {
+fn open_journals(folder: &Path) -> io::Result<Vec<ReadJournal>> {
     let mut journals = Vec::new();
     for first in journals_in(folder)? {
         let path = folder.join(journal_path(first));
         let opened = JournalReader::open(&path).and_then(|content| Ok((content, path.metadata()?.len())));
         match opened {
-            Ok((content, length)) => journals.push(OpenJournal { first, content, length }),
+            Ok((content, length)) => journals.push(ReadJournal { first, content, length }),
             // It was deleted after the folder was listed; then the checkpoint is another one, too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -113,7 +111,7 @@ fn open_journals(folder: &Path) -> io::Result<Vec<OpenJournal>> {
 }
 
 fn read_origin(folder: &Path) -> Result<String, String> {
-    let bytes = match files::read(&folder.join("origin"), MAX_ORIGIN) {
+    let bytes = match files::read(&folder.join("origin"), MAX_ORIGIN_BYTES) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Err("is missing".to_owned()),
         Err(error) => return Err(error.to_string()),

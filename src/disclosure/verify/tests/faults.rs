@@ -179,6 +179,25 @@ fn missing_and_surplus_files_are_named() {
 }
 
 #[test]
+fn a_forged_size_does_not_keep_the_verification_busy() {
+    let (folder, keys) = written(&[3]);
+    for size in [u64::MAX, 1 << 40] {
+        let forger = Keys::random().unwrap().log_signing_key(ORIGIN).unwrap();
+        let note = forger.sign(&format!("{ORIGIN}\n{size}\n{}\n", tlog_tiles::EMPTY_HASH)).unwrap();
+        std::fs::write(folder.path().join("checkpoint"), note).unwrap();
+        let found = check(folder.path(), &verifier(&keys)).findings;
+        assert_eq!(found[0], "checkpoint: is not signed by the key of the log");
+        assert!(
+            found
+                .iter()
+                .any(|finding| finding.contains("too many bundles are missing")
+                    || finding.ends_with("is missing")),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_log_whose_process_died_verifies_with_remarks() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let mut writer = Writer::open(folder.path(), &keys, day(1), false);
