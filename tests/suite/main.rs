@@ -41,6 +41,7 @@ mod library;
 mod listener_limits;
 mod log_privacy;
 mod log_questions;
+mod log_verification;
 mod notices;
 mod openapi;
 mod operations;
