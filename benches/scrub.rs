@@ -28,8 +28,8 @@ use purposegate::decision::{
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
-    FieldMapping, Framing, Limits, Mapping, Plan, Pseudonyms, Record, RecordMapping, RecordPolicy, Remover,
-    Scrubber, SubjectSource,
+    FieldMapping, Framing, JudgedRecord, Limits, Mapping, Plan, Pseudonyms, RecordMapping, RecordPolicy,
+    Remover, Scrubber, SubjectSource,
 };
 use purposegate::vocabulary::{IdReader, Operation, Safeguard};
 use sonic_rs::JsonValueMutTrait as _;
@@ -99,7 +99,7 @@ struct OnePerson {
 }
 
 impl RecordPolicy for OnePerson {
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         let (controller, relationship) = (Controller::default(), Relationship::default());
         self.admitted.judge(&self.person, &controller, record.facts, relationship, Timestamp::UNIX_EPOCH)
     }

@@ -18,7 +18,7 @@ use crate::exchange::route::Recipient;
 use crate::exchange::stale::Knowledge;
 use crate::exchange::window::{FieldCounts, WindowSummary};
 use crate::ledger::{Case, Ledger};
-use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
+use crate::scrub::{JudgedRecord, PathIdentities, PathIds, RecordPolicy};
 use crate::vocabulary::{Form, Operation, SubjectId};
 
 /// Maximum number of cached permits of a chunk; the oldest is dropped.
@@ -166,7 +166,8 @@ impl<'e> LedgerPolicy<'e> {
             PathIds::Unusable => return false,
             PathIds::None => return self.permits_operation_on_unnamed(controller),
         };
-        let permit = self.record_permit(&Record { set: 0, subjects: Some(subjects), controller, facts });
+        let permit =
+            self.record_permit(&JudgedRecord { set: 0, subjects: Some(subjects), controller, facts });
         self.admitted.carries_out(&permit)
     }
 
@@ -186,7 +187,12 @@ impl<'e> LedgerPolicy<'e> {
         classes.any(|(release, personal)| *personal && release.form != Form::Removed)
     }
 
-    fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Arc<Controller>) -> Permit {
+    fn judge_subject(
+        &mut self,
+        id: &SubjectId,
+        record: &JudgedRecord<'_>,
+        controller: &Arc<Controller>,
+    ) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.summary.subjects.push(fingerprint);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
@@ -268,7 +274,7 @@ impl<'e> LedgerPolicy<'e> {
 }
 
 impl RecordPolicy for LedgerPolicy<'_> {
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let known = record.controller.and_then(|id| {
             let (fingerprint, known) = self.ledger.controller(id);

@@ -5,7 +5,7 @@
 //! know the reasons.
 
 use super::class::UNCLASSIFIED;
-use super::record_policy::{Record, RecordPolicy};
+use super::record_policy::{JudgedRecord, RecordPolicy};
 use crate::decision::{ClassId, Permit};
 use crate::vocabulary::Form;
 
@@ -14,7 +14,7 @@ pub(super) trait FormPolicy {
     type Permit;
 
     /// Returns the permit for one record.
-    fn record_permit(&mut self, record: &Record<'_>) -> Self::Permit;
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Self::Permit;
     /// Returns the permit for everything outside of records.
     fn document_permit(&mut self) -> Self::Permit;
     /// Returns the form that a permit gives to a class.
@@ -32,7 +32,7 @@ pub(super) struct PermitForms<'a, P>(pub(super) &'a mut P);
 impl<P: RecordPolicy> FormPolicy for PermitForms<'_, P> {
     type Permit = Permit;
 
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         self.0.record_permit(record)
     }
 
@@ -60,7 +60,7 @@ pub(super) struct FixedRemoval;
 impl FormPolicy for FixedRemoval {
     type Permit = ();
 
-    fn record_permit(&mut self, _: &Record<'_>) {}
+    fn record_permit(&mut self, _: &JudgedRecord<'_>) {}
 
     fn document_permit(&mut self) {}
 

@@ -102,7 +102,7 @@ pub use mapping::{
 pub use path_ids::{PathIdentities, PathIds};
 pub use plan::{MappingError, Plan};
 pub use query::{MappingFault, selects_by_position, tests_existence};
-pub use record_policy::{Record, RecordPolicy};
+pub use record_policy::{JudgedRecord, RecordPolicy};
 pub use remover::Remover;
 pub use scrubber::Scrubber;
 pub use unreadable::{BodyFault, Framing, Limits, Unreadable};

@@ -5,7 +5,7 @@ use crate::vocabulary::SubjectId;
 
 /// A whole record that is about to leave.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub struct JudgedRecord<'a> {
     /// The number of the record set in the mapping.
     pub set: usize,
     /// Everybody that the record is about. `None` if the record has no usable subject: an id is absent, of the wrong
@@ -21,7 +21,7 @@ pub struct Record<'a> {
 /// Decides what each record may disclose, and accounts for the fields that left.
 pub trait RecordPolicy {
     /// Returns the permit for one record. Called once per record, when the record is whole.
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit;
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit;
 
     /// Returns the permit for everything outside of records, which belongs to no data subject.
     fn document_permit(&mut self) -> Permit;

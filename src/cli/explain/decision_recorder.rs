@@ -5,7 +5,7 @@ use crate::cli::error::CliError;
 use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
 use crate::exchange::caller::Identity;
 use crate::ledger::Case;
-use crate::scrub::{Record, RecordPolicy};
+use crate::scrub::{JudgedRecord, RecordPolicy};
 use crate::vocabulary::SubjectId;
 
 /// The knowledge of the ledger about a person.
@@ -98,7 +98,7 @@ impl DecisionRecorder<'_> {
         let facts = RecordFacts::default();
         if subject.is_some() {
             let record =
-                Record { set, subjects: subject.map(std::slice::from_ref), controller, facts: &facts };
+                JudgedRecord { set, subjects: subject.map(std::slice::from_ref), controller, facts: &facts };
             self.record_permit(&record);
             return;
         }
@@ -120,7 +120,7 @@ impl DecisionRecorder<'_> {
     /// Decides about an assumed record whose mapping names no subject.
     pub(super) fn judge_without_subject(&mut self, set: usize) {
         let facts = RecordFacts::default();
-        self.record_permit(&Record { set, subjects: None, controller: None, facts: &facts });
+        self.record_permit(&JudgedRecord { set, subjects: None, controller: None, facts: &facts });
     }
 
     fn controller(&mut self, id: Option<&SubjectId>) -> Controller {
@@ -134,7 +134,12 @@ impl DecisionRecorder<'_> {
         }
     }
 
-    fn person(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> SubjectDecision {
+    fn person(
+        &mut self,
+        id: &SubjectId,
+        record: &JudgedRecord<'_>,
+        controller: &Controller,
+    ) -> SubjectDecision {
         let subject = self.knowledge.subject(id).unwrap_or_else(|error| {
             self.error.get_or_insert(error);
             None
@@ -170,7 +175,7 @@ impl DecisionRecorder<'_> {
 }
 
 impl RecordPolicy for DecisionRecorder<'_> {
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         let controller = self.controller(record.controller);
         let subjects = record.subjects.unwrap_or_default();
         let people: Vec<SubjectDecision> =

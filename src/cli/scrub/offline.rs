@@ -16,7 +16,7 @@ use crate::document::Document;
 use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
 use crate::finding::{Finding, suggestion};
 use crate::policy::{Pack, versioning};
-use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
+use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
 /// The request whose answer is scrubbed.
@@ -145,7 +145,7 @@ struct OfflineJudge {
 }
 
 impl RecordPolicy for OfflineJudge {
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         if record.subjects.is_none_or(<[_]>::is_empty) {
             return self.admitted.no_subject();
         }

@@ -16,7 +16,7 @@ use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
 use crate::exchange::stale::Knowledge;
 use crate::exchange::{SharedState, Snapshot};
 use crate::ledger::Case;
-use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
+use crate::scrub::{JudgedRecord, PathIdentities, PathIds, RecordPolicy};
 use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, Operation, SubjectId};
 
 /// One question about one person and one category, which an exchange asks for each record. For an operation other than
@@ -98,7 +98,7 @@ impl<'q> AccessEvaluation<'q> {
                 PathIdentities { subjects: PathIds::None, controllers: PathIds::of(self.account.as_ref()) };
             return Ok((release_without_rule(policy.permits_operation(&named)), policy.valid_until()));
         }
-        let record = Record {
+        let record = JudgedRecord {
             set: 0,
             subjects: self.person.as_ref().map(std::slice::from_ref),
             controller: self.account.as_ref(),

@@ -13,7 +13,7 @@ use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::unquoted;
 use crate::scrub::node_table::Node;
 use crate::scrub::query::Anchor;
-use crate::scrub::record_policy::Record;
+use crate::scrub::record_policy::JudgedRecord;
 use crate::scrub::record_set::{Capture, IdOrigin, IdSource, RecordSet, TableHeader};
 use crate::scrub::state::RecordStart;
 use crate::scrub::unreadable::BodyFault;
@@ -47,7 +47,12 @@ impl HeldValue<'_> {
                 return Err(BodyFault::OtherColumns);
             }
             let facts = &RecordFacts::default();
-            return Ok(policy.record_permit(&Record { set: 0, subjects: None, controller: None, facts }));
+            return Ok(policy.record_permit(&JudgedRecord {
+                set: 0,
+                subjects: None,
+                controller: None,
+                facts,
+            }));
         };
         let lookup = RecordLookup { value: self, evaluation, at, node, set };
         if let Some(header) = &set.header {
@@ -66,7 +71,7 @@ impl HeldValue<'_> {
             }
         };
         let subjects = subjects.as_deref();
-        Ok(policy.record_permit(&Record { set: number, subjects, controller, facts: &facts }))
+        Ok(policy.record_permit(&JudgedRecord { set: number, subjects, controller, facts: &facts }))
     }
 }
 

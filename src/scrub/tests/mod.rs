@@ -106,7 +106,7 @@ impl TestPolicy {
 }
 
 impl RecordPolicy for TestPolicy {
-    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+    fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id().to_string()).collect();
         let decided = DecidedRecord {
             set: record.set,
