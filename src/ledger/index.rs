@@ -44,7 +44,7 @@ struct IndexedPerson {
     log_secret: [u8; 16],
 }
 
-/// What the ledger has of a person's log secret.
+/// The state of a person's log secret in the ledger.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum SecretInForce {
     /// No event about the person is durable, so that none was made. The disclosure log names the person as unknown.

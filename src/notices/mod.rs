@@ -69,7 +69,7 @@ pub struct Notice {
     pub state: NoticeState,
 }
 
-/// What a gateway has to do next.
+/// The next steps of a gateway.
 #[derive(Clone, Debug)]
 pub enum Claimed {
     /// Continue an inquiry.

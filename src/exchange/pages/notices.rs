@@ -21,7 +21,7 @@ const FEED: &str = "/.well-known/data-purposes/notices";
 /// Maximum number of notices on a page.
 const PAGE: usize = 100;
 
-/// What a recipient asks of its feed.
+/// A request of a recipient to its feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FeedRequest {
     /// The notices after an id. The inner `None` is an id that does not read.

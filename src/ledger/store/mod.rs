@@ -173,7 +173,7 @@ impl<'r> SecretChanges<'r> {
     }
 }
 
-/// What a store has about one entity.
+/// The content of a store about one entity.
 #[derive(Clone, Debug, Default)]
 pub struct StoredHistory {
     /// The events, ordered by position.

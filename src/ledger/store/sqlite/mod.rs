@@ -290,7 +290,7 @@ fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
         ("fullfsync", 1),
         ("checkpoint_fullfsync", 1),
         ("wal_autocheckpoint", 4000),
-        // What is deleted is overwritten with zeros.
+        // Deleted content is overwritten with zeros.
         ("secure_delete", 1),
     ] {
         connection.pragma_update(None, pragma, value).map_err(sqlite("setting its write options"))?;
