@@ -43,8 +43,10 @@ pub struct PreparedRecord {
 impl PreparedRecord {
     /// Queues the record at once. The future resolves when the record is durable; dropping it does not take the record back.
     ///
-    /// The future fails if the log does not have the record, or has failed. A record for which nobody waits is kept while
-    /// the log is paused.
+    /// A record for which nobody waits is kept while the log is paused.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log does not have the record, or has failed.
     pub fn append(mut self) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         let (acknowledge, durable) = match self.durability {
             Durability::BeforeRelease => Some(oneshot::channel()).unzip(),

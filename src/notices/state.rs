@@ -137,7 +137,7 @@ impl InquiryState {
     ) -> Result<InquiryState, getrandom::Error> {
         Ok(InquiryState {
             event,
-            namespace: person.namespace().map(|name| name.to_string()),
+            namespace: person.namespace().map(ToString::to_string),
             subject: person.id().to_string(),
             at,
             begun: now,

@@ -218,7 +218,7 @@ impl<'k> Pass<'k> {
             self.rules.skip_to(published);
         }
         progress(published - self.begin);
-        let partial: Vec<_> = self.edge.iter().flat_map(|edge| edge.partial_tiles()).collect();
+        let partial: Vec<_> = self.edge.iter().flat_map(RightEdge::partial_tiles).collect();
         let partial: Vec<_> = partial.into_iter().map(|(name, tile)| (name, tile.to_vec())).collect();
         for (name, tile) in partial {
             self.compare_tile(&name, &tile);
@@ -371,7 +371,7 @@ impl<'k> Pass<'k> {
             0 => {}
             1 => self.report.remark("1 entry is not covered by a checkpoint yet"),
             uncovered => {
-                self.report.remark(format!("{uncovered} entries are not covered by a checkpoint yet"))
+                self.report.remark(format!("{uncovered} entries are not covered by a checkpoint yet"));
             }
         }
         if self.is_running {

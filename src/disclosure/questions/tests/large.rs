@@ -79,10 +79,12 @@ impl LargeLog {
         let mut head = self.log.head(&recipient, random);
         head.purpose = ["support", "billing", "registration"][self.random.below(3)].into();
         head.route = format!("route-{}", self.random.below(5)).into();
-        if number % 1000 == 0 {
+        if number.is_multiple_of(1000) {
             head.case = Some(format!("C-{number}").into());
         }
-        if self.decisions.len() < QUESTIONS && number % (self.exchanges / QUESTIONS as u64).max(1) == 0 {
+        if self.decisions.len() < QUESTIONS
+            && number.is_multiple_of((self.exchanges / QUESTIONS as u64).max(1))
+        {
             self.decisions.push(head.decision);
         }
         let person = self.random.below(usize::try_from(self.exchanges / 10).unwrap()) as u64;

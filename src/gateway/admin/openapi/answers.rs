@@ -407,53 +407,54 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
         ("DisclosureList", object("The disclosures about a person, oldest first.", disclosure_list())),
         ("DisclosureAccounting", disclosure_accounting()),
         ("LogExtent", log_extent()),
-        (
-            "Decisions",
-            object(
-                "Decisions, newest first.",
-                vec![
-                    ("decisions", list(&reference("Decision"))),
-                    ("cursor", text_or_null("The place at which the list goes on; null at its end.")),
-                    ("complete", flag("False if a log could not be read: decisions may be missing.")),
-                    ("logs", list(&reference("LogExtent"))),
-                ],
-            ),
-        ),
+        ("Decisions", decisions()),
         ("Receipt", receipt()),
-        (
-            "Disclosure",
-            object(
-                "An exchange that disclosed something about the person.",
-                vec![
-                    ("time", time("Start of the exchange.")),
-                    ("decision", text("Id of the decision.")),
-                    ("recipient", text("Configured name of the recipient.")),
-                    ("purpose", text("The accepted purpose.")),
-                    ("purpose_title", text("Title of the purpose.")),
-                    ("recipient_name", text("Legal name of the recipient, or its configured name.")),
-                    ("recipient_address?", text("Address of the recipient.")),
-                    ("case?", text("The case that the request cited.")),
-                    ("categories", list(&reference("AccountedCategory"))),
-                    (
-                        "people",
-                        count("Number of people about whom something left in the same part of the answer."),
-                    ),
-                    ("recipient_kind?", reference("TitledTerm")),
-                    ("recipient_country?", text("Country of the recipient.")),
-                    (
-                        "changed_since?",
-                        list(&object(
-                            "A correction or an erasure since the disclosure.",
-                            vec![
-                                ("event", words("The kind of the event.", &["correction", "erasure"])),
-                                ("at", time("Time from which it counts.")),
-                            ],
-                        )),
-                    ),
-                ],
-            ),
-        ),
+        ("Disclosure", disclosure()),
     ]
+}
+
+/// A page of decisions.
+fn decisions() -> Value {
+    object(
+        "Decisions, newest first.",
+        vec![
+            ("decisions", list(&reference("Decision"))),
+            ("cursor", text_or_null("The place at which the list goes on; null at its end.")),
+            ("complete", flag("False if a log could not be read: decisions may be missing.")),
+            ("logs", list(&reference("LogExtent"))),
+        ],
+    )
+}
+
+/// One disclosure about a person.
+fn disclosure() -> Value {
+    object(
+        "An exchange that disclosed something about the person.",
+        vec![
+            ("time", time("Start of the exchange.")),
+            ("decision", text("Id of the decision.")),
+            ("recipient", text("Configured name of the recipient.")),
+            ("purpose", text("The accepted purpose.")),
+            ("purpose_title", text("Title of the purpose.")),
+            ("recipient_name", text("Legal name of the recipient, or its configured name.")),
+            ("recipient_address?", text("Address of the recipient.")),
+            ("case?", text("The case that the request cited.")),
+            ("categories", list(&reference("AccountedCategory"))),
+            ("people", count("Number of people about whom something left in the same part of the answer.")),
+            ("recipient_kind?", reference("TitledTerm")),
+            ("recipient_country?", text("Country of the recipient.")),
+            (
+                "changed_since?",
+                list(&object(
+                    "A correction or an erasure since the disclosure.",
+                    vec![
+                        ("event", words("The kind of the event.", &["correction", "erasure"])),
+                        ("at", time("Time from which it counts.")),
+                    ],
+                )),
+            ),
+        ],
+    )
 }
 
 /// Members of a list of disclosures.
