@@ -1,6 +1,6 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,10 +178,10 @@ impl SharedState {
     pub(crate) async fn logged_decision(&self, id: String) -> Result<Option<Value>, ReadError> {
         // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
         self.log.flush().await;
-        let own = self.log.folder().to_owned();
-        let others: Vec<PathBuf> = self.other_logs.iter().map(|log| log.folder().to_owned()).collect();
-        let folder = own.clone();
-        let look = move || disclosure::find_decision(&own, true, others.iter().map(PathBuf::as_path), &id);
+        let folder = self.log.folder().to_owned();
+        let (own, others) = (self.log.source().clone(), self.other_logs.clone());
+        let look =
+            move || disclosure::find_decision(own.place(), true, others.iter().map(LogSource::place), &id);
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(look).await.map_err(interrupted)?
     }

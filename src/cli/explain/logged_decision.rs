@@ -25,7 +25,7 @@ use crate::decision::{
     AdmissionRequest, Denial, LegalReference, Question, Reason, RecordFacts, RequiredChange, RequiredChanges,
     scenario,
 };
-use crate::disclosure::{self, record::CategoryDisclosure};
+use crate::disclosure::{self, LogPlace, record::CategoryDisclosure};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
@@ -128,8 +128,10 @@ fn read_record(
     if running && let Ok(Some(record)) = fetch_record(id, &location.admin, reason) {
         return Ok(Some(record));
     }
-    let others = config.audit.logs.iter().map(|log| &*log.path);
-    disclosure::find_decision(location.log, running, others, id).map_err(|error| unusable_error(&error))
+    let place = |folder| LogPlace { folder, index: Some(&config.audit.index) };
+    let others = config.audit.logs.iter().map(|log| place(&*log.path));
+    disclosure::find_decision(place(location.log), running, others, id)
+        .map_err(|error| unusable_error(&error))
 }
 
 /// The parts of the current configuration that a record names. Without a configuration it has none of them.

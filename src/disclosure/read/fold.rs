@@ -15,13 +15,15 @@ use super::former_records::{self, FormerRecords};
 use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
 use super::source::pseudonyms_on;
 use crate::disclosure::entry::EntryKind;
+#[cfg(feature = "sqlite")]
+use crate::disclosure::index::LogIndex;
 use crate::disclosure::record::time_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
 
-/// Time after its beginning in which the first record of an exchange is sought, and after its end a correction.
-const NEXT_RECORD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time after its beginning in which the first record of an exchange is sought.
+const FIRST_RECORD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Selects exchanges. Each member that is present narrows the selection.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +43,19 @@ pub struct ExchangeFilter {
 /// # Errors
 /// [`ReadError`].
 pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
+    indexed_or_scanned(folder, None, id, running)
+}
+
+/// Does the same as [`decision`] with the index in a folder, which makes it quicker.
+pub(super) fn indexed_or_scanned(
+    folder: &Path,
+    index: Option<&Path>,
+    id: &str,
+    running: bool,
+) -> Result<Option<Value>, ReadError> {
     let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
     let mut found = match decoded_log::open(folder)? {
-        Some(mut log) => decision_in_entries(&mut log, id)?,
+        Some(mut log) => decision_in_entries(&mut log, index, id)?,
         None => None,
     };
     if found.is_none() {
@@ -55,33 +67,37 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     Ok(found.map(FoldedExchange::into_json))
 }
 
-/// Collects the records of one exchange in a new log: from the time that the id contains to the end of the process.
-fn decision_in_entries(log: &mut DecodedLog, id: Ulid) -> Result<Option<FoldedExchange>, ReadError> {
+/// Collects the records of one exchange in a new log: those that the index has, and those since. Without an index: from
+/// the time that the id contains to the end of the process.
+fn decision_in_entries(
+    log: &mut DecodedLog,
+    index: Option<&Path>,
+    id: Ulid,
+) -> Result<Option<FoldedExchange>, ReadError> {
     let made = time_of(id);
-    let deadline = |time: Timestamp| time.checked_add(NEXT_RECORD).unwrap_or(Timestamp::MAX);
-    let mut latest = deadline(made);
+    let (mut found, mut index) = match indexed_decision(log, index, id)? {
+        Some(indexed) => indexed,
+        None => (None, log.first_since(earliest_record(made))?),
+    };
+    let latest = made.checked_add(FIRST_RECORD).unwrap_or(Timestamp::MAX);
     // A clock that was ahead for a while leaves many entries with one and the same time.
     let mut clamped = None;
-    let mut found: Option<FoldedExchange> = None;
-    let mut index = log.first_since(earliest_record(made))?;
     while let Some(entry) = log.entry(index)? {
         let head = log.head(&entry)?;
         let mut next = index + 1;
         match &mut found {
-            Some(exchange) if head.kind == EntryKind::Start => {
-                exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
-                return Ok(found);
-            }
-            exchange if head.id != Some(id) => {
-                let is_open = exchange.as_ref().is_some_and(|exchange| exchange.outcome.is_none());
+            // A correction can follow as long as the process runs.
+            Some(_) if head.kind == EntryKind::Start => return Ok(found.map(FoldedExchange::aborted)),
+            Some(_) if head.id != Some(id) => {}
+            None if head.id != Some(id) => {
                 let time = log.place(index)?.day.time(&head);
-                if !is_open && time > latest && *clamped.get_or_insert(time) != time {
-                    return Ok(found);
+                if time > latest && *clamped.get_or_insert(time) != time {
+                    return Ok(None);
                 }
             }
             found => {
                 if let Some((record, after)) = log.exchange_record(index, &entry)? {
-                    (next, latest) = (after, deadline(record.time));
+                    next = after;
                     FoldedExchange::collect(found, record);
                 }
             }
@@ -89,6 +105,44 @@ fn decision_in_entries(log: &mut DecodedLog, id: Ulid) -> Result<Option<FoldedEx
         index = next;
     }
     Ok(found)
+}
+
+/// Returns an exchange as far as the index reaches, and the number of indexed entries; `None` if no index fits the log.
+#[cfg(feature = "sqlite")]
+fn indexed_decision(
+    log: &mut DecodedLog,
+    index: Option<&Path>,
+    id: Ulid,
+) -> Result<Option<(Option<FoldedExchange>, u64)>, ReadError> {
+    let Some(index) = index.and_then(|folder| LogIndex::open_fitting(folder, log.reader())) else {
+        return Ok(None);
+    };
+    let (entries, is_open) = match index.decision(id).and_then(|entries| Ok((entries, index.is_open(id)?))) {
+        Ok(listed) => listed,
+        Err(error) => {
+            error.report();
+            return Ok(None);
+        }
+    };
+    let mut found = None;
+    for entry in entries {
+        let Some(read) = log.entry(entry)? else { continue };
+        if let Some((record, _)) = log.exchange_record(entry, &read)? {
+            FoldedExchange::collect(&mut found, record);
+        }
+    }
+    let found = if is_open { found } else { found.map(FoldedExchange::aborted) };
+    Ok(Some((found, index.state().size)))
+}
+
+/// There is no index.
+#[cfg(not(feature = "sqlite"))]
+fn indexed_decision(
+    _: &mut DecodedLog,
+    _: Option<&Path>,
+    _: Ulid,
+) -> Result<Option<(Option<FoldedExchange>, u64)>, ReadError> {
+    Ok(None)
 }
 
 /// Collects the records of one exchange in an old log.

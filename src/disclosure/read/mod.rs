@@ -27,6 +27,7 @@ pub use export::export;
 pub use fold::{ExchangeFilter, decision};
 pub use last_position::last_position;
 pub use merge::{
-    LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge, repeated_decisions,
+    LogPlace, LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge,
+    repeated_decisions,
 };
 pub use source::{LogSource, overlapping, resolved};

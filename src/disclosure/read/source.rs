@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::decoded_log;
 use super::former_records;
+use super::merge::LogPlace;
 use crate::disclosure::former::segment::has_tag_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms};
@@ -54,6 +55,11 @@ impl LogSource {
     #[must_use]
     pub fn with_index(self, folder: &Path) -> LogSource {
         LogSource { index: Some(folder.to_owned()), ..self }
+    }
+
+    /// Returns the folders of the log and of its index.
+    pub fn place(&self) -> LogPlace<'_> {
+        LogPlace { folder: &self.folder, index: self.index() }
     }
 
     /// Returns the folder of the index, if there may be one.

@@ -125,6 +125,19 @@ impl FolderLog {
         self.storage().publish().unwrap();
     }
 
+    /// Indexes what is published.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn index(&mut self, folder: &Path) {
+        use crate::disclosure::index::Indexer;
+        use crate::disclosure::storage::LogReader;
+        self.publish();
+        let mut reader = LogReader::open(self.path()).unwrap();
+        let mut indexer = Indexer::open(folder, &reader).unwrap();
+        while indexer.size() < reader.published() {
+            (indexer, _) = indexer.update(&mut reader).unwrap();
+        }
+    }
+
     /// Makes what was appended readable, and ends the process.
     pub(super) fn close(&mut self) {
         self.storage.take().unwrap().close().unwrap();

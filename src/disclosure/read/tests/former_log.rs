@@ -38,7 +38,6 @@ fn write_old(folder: &Path, keys: &Keys) -> LoggedPerson {
     log.refusal(REFUSED, time("21T00:00:01"));
     let act = serde_json::json!({
         "act": "01KAKCP5P0AAAAAAAAAAAAAAA4", "resource": "/v1/subjects/{id}", "subject": pseudonym,
-        "gateway": "gateway-1",
     });
     log.push("act", time("20T12:00:00"), act);
     log.stop(time("21T00:00:02"));

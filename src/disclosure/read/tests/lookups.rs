@@ -8,7 +8,8 @@ use ulid::Ulid;
 use super::folder_log::{DAY_LENGTH, FolderLog};
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::read::{
-    ExchangeFilter, LogSelection, decision, export, find_decision, last_position, merge, repeated_decisions,
+    ExchangeFilter, LogPlace, LogSelection, decision, export, find_decision, last_position, merge,
+    repeated_decisions,
 };
 use crate::disclosure::record::*;
 use crate::disclosure::storage::ReadError;
@@ -57,6 +58,39 @@ fn a_decision_is_found_after_the_clock_was_ahead() {
     for id in late {
         assert!(decision(log.path(), &id.to_string(), true).unwrap().is_some());
     }
+}
+
+/// A correction is found however late it is, with an index and without one.
+#[test]
+fn a_late_correction_is_found() {
+    let mut log = FolderLog::new();
+    let index = tempfile::tempdir().unwrap();
+    let decision = log.id();
+    log.push(&Record::Exchange(Arc::new(head(decision)), disclosure([person(&log.keys, 1)], &["email"])));
+    for _ in 0..3 {
+        refuse(&mut log);
+        log.next_day();
+    }
+    let check = |log: &FolderLog, expected: &str, people: usize| {
+        for index in [None, Some(index.path())] {
+            let place = LogPlace { folder: log.path(), index };
+            let found = find_decision(place, true, [], &decision.to_string()).unwrap().unwrap();
+            let subjects = found["subjects"].as_array().unwrap().len();
+            assert_eq!((&found["outcome"], subjects), (&Value::from(expected), people));
+        }
+    };
+    check(&log, "released", 1);
+    #[cfg(feature = "sqlite")]
+    log.index(index.path());
+    check(&log, "released", 1);
+    let more = Some(disclosure([person(&log.keys, 2)], &["name"]));
+    log.push(&Record::Correction { decision, outcome: Outcome::Aborted, disclosure: more });
+    check(&log, "aborted", 2);
+    #[cfg(feature = "sqlite")]
+    log.index(index.path());
+    check(&log, "aborted", 2);
+    log.start();
+    check(&log, "aborted", 2);
 }
 
 #[test]
@@ -196,11 +230,12 @@ fn several_logs_are_read_in_the_order_of_time() {
     let repeated = repeated_decisions(&[one.path(), other.path()]).unwrap();
     assert_eq!(repeated[0].decision, written[39]);
     assert_eq!(repeated[0].folders, [one.path().to_owned(), other.path().to_owned()]);
-    let found = find_decision(one.path(), true, [other.path()], &written[1]).unwrap();
+    let place = LogPlace::unindexed;
+    let found = find_decision(place(one.path()), true, [place(other.path())], &written[1]).unwrap();
     assert_eq!(found.unwrap()["decision"], written[1]);
     let empty = tempfile::tempdir().unwrap();
     let unknown = Ulid::generate().to_string();
-    let missing = find_decision(one.path(), true, [empty.path()], &unknown);
+    let missing = find_decision(place(one.path()), true, [place(empty.path())], &unknown);
     assert!(matches!(missing, Err(ReadError::Empty(_))));
 }
 
