@@ -271,6 +271,7 @@ mod tests {
     use super::*;
     use crate::disclosure::questions::tests::WrittenLog;
     use crate::disclosure::record::{Disclosure, Outcome, Record, Verdict};
+    use crate::keys::Pseudonym;
 
     fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = Sha256::new();
@@ -333,6 +334,24 @@ mod tests {
         })
     }
 
+    /// Checks that nothing of the details is shown, neither as text nor in the leaves.
+    fn assert_shows_no_detail(receipt: &Value, people: &[Pseudonym]) {
+        let mut shown = receipt.to_string().into_bytes();
+        let entries = receipt["entries"].as_array().unwrap().iter();
+        for entry in entries.chain(receipt["references"].as_array().unwrap()) {
+            shown.extend(STANDARD.decode(entry["leaf"].as_str().unwrap()).unwrap());
+        }
+        let shows = |hidden: &[u8]| memchr::memmem::find(&shown, hidden).is_some();
+        for person in people {
+            assert!(!shows(person.bytes()) && !shows(person.to_string().as_bytes()));
+        }
+        for hidden in
+            ["registration-of-the-recipient", "dpv:CustomerSupport", "C-2026-17", "factors", "records"]
+        {
+            assert!(!shows(hidden.as_bytes()), "{hidden}");
+        }
+    }
+
     #[test]
     fn a_verifier_of_rfc_6962_accepts_a_receipt_which_shows_no_detail() {
         let mut log = WrittenLog::begin(date(2026, 11, 29));
@@ -387,22 +406,7 @@ mod tests {
                 _ => "released",
             };
             assert_eq!(last["head"]["outcome"], outcome, "{number}");
-            // Nothing of the details, neither as text nor in the leaves.
-            let mut shown = made.to_string().into_bytes();
-            for entry in
-                made["entries"].as_array().unwrap().iter().chain(made["references"].as_array().unwrap())
-            {
-                shown.extend(STANDARD.decode(entry["leaf"].as_str().unwrap()).unwrap());
-            }
-            let shows = |hidden: &[u8]| memchr::memmem::find(&shown, hidden).is_some();
-            for person in &people {
-                assert!(!shows(person.bytes()) && !shows(person.to_string().as_bytes()));
-            }
-            for hidden in
-                ["registration-of-the-recipient", "dpv:CustomerSupport", "C-2026-17", "factors", "records"]
-            {
-                assert!(!shows(hidden.as_bytes()), "{hidden}");
-            }
+            assert_shows_no_detail(&made, &people);
             // Another leaf is not in the tree.
             let mut leaf = STANDARD.decode(made["entries"][0]["leaf"].as_str().unwrap()).unwrap();
             leaf[5] ^= 1;

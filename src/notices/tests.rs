@@ -192,7 +192,7 @@ async fn an_inquiry_that_could_not_read_a_log_is_repeated_and_tells_nobody_twice
     assert!(!inquiry.state.complete);
     let both = vec![receiver("acme", Channel::Feed, id()), receiver("beta", Channel::Feed, id())];
     let begun = notices.found(&mut inquiry, both, true, later(1)).unwrap();
-    assert_eq!(begun.iter().map(|notice| notice.recipient()).collect::<Vec<_>>(), [Arc::from("beta")]);
+    assert_eq!(begun.iter().map(Notice::recipient).collect::<Vec<_>>(), [Arc::from("beta")]);
     assert_eq!(notices.next_step(&mut inquiry, later(1)).unwrap(), InquiryStep::Wait);
     // A log that is never read again does not keep the log secret for good.
     let (ledger, notices) = fresh();

@@ -54,7 +54,7 @@ mod tests {
             let status = build(&indexes, logs, &mut out, &mut err).unwrap();
             (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
         };
-        let (status, out, err) = run(&[log.clone()]);
+        let (status, out, err) = run(std::slice::from_ref(&log));
         assert!(status == 0 && out.contains("3 entries"), "{out}{err}");
         let (status, out, err) = run(&[outer.path().join("none"), log]);
         assert_eq!((status, out.lines().count()), (2, 1), "{err}");

@@ -172,7 +172,7 @@ impl TestWitness {
             }
         }
         (state.size, state.root) = (checkpoint.size, Some(checkpoint.root));
-        let text = &note[..note.rfind("\n\n").unwrap() + 1];
+        let text = note.get(..=note.rfind("\n\n").unwrap()).unwrap();
         let signature = self.pair.sign(format!("cosignature/v1\ntime 7\n{text}").as_bytes());
         let bytes = [&self.id.to_be_bytes()[..], &7u64.to_be_bytes(), signature.as_ref()].concat();
         (StatusCode::OK, format!("— {} {}\n", self.name, STANDARD.encode(bytes)))

@@ -384,7 +384,7 @@ fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
         let closed = NoticeRow { open: false, version: 2, ..rows[2].clone() };
         assert!(!notices.write_notices(&[closed.clone(), claimed.clone()]).unwrap(), "all or none");
         assert_eq!(notices.notice(rows[2].id).unwrap().as_ref(), Some(&rows[2]));
-        assert!(notices.write_notices(&[closed.clone()]).unwrap());
+        assert!(notices.write_notices(std::slice::from_ref(&closed)).unwrap());
         assert_eq!(due(499), [rows[3].clone(), rows[0].clone()]);
         let absent = NoticeRow { version: 5, ..notice(9, 9, None, 1) };
         assert!(!notices.write_notices(&[absent]).unwrap());

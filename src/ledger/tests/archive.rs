@@ -50,6 +50,7 @@ fn language(lowercase: bool) -> Arc<VocabularyTerms> {
     Arc::new(VocabularyTerms::new(Arc::new(crate::vocabulary::Vocabulary::standard()), Arc::new(namespaces)))
 }
 
+#[allow(clippy::too_many_lines, reason = "one history, read under two configurations")]
 #[tokio::test]
 async fn ids_that_become_one_person_share_one_history() {
     let (disk, keys) = (Arc::new(Disk::default()), keys());

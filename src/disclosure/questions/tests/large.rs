@@ -116,6 +116,7 @@ fn times(mut ask: impl FnMut(usize)) -> [Duration; 2] {
     [times[QUESTIONS / 2], times[QUESTIONS * 99 / 100]]
 }
 
+#[allow(clippy::print_stdout, reason = "the long form prints its figures")]
 #[test]
 fn an_index_is_small_and_questions_are_answered_at_once() {
     let given = std::env::var("PURPOSEGATE_QUESTIONS").ok().and_then(|number| number.parse().ok());

@@ -30,9 +30,9 @@ fn write_old(folder: &Path, keys: &Keys) -> LoggedPerson {
     let pseudonym = person.pseudonym(&keys.subject_pseudonyms().epoch("2026-11-20")).to_string();
     let mut log = OldLog::begin(folder, keys, time("20T10:00:00"));
     log.intent(CLOSED, time("20T10:00:01"));
-    log.window(CLOSED, time("20T10:00:02"), &[pseudonym.clone()], &[]);
+    log.window(CLOSED, time("20T10:00:02"), std::slice::from_ref(&pseudonym), &[]);
     log.intent(OPEN, time("20T10:00:03"));
-    log.window(OPEN, time("20T10:00:04"), &["AAAAAAAAAAAAAAAA".to_owned()], &[pseudonym.clone()]);
+    log.window(OPEN, time("20T10:00:04"), &["AAAAAAAAAAAAAAAA".to_owned()], std::slice::from_ref(&pseudonym));
     log.close(CLOSED, time("20T10:00:05"), "released");
     log.segment("rotation", time("21T00:00:00"));
     log.refusal(REFUSED, time("21T00:00:01"));

@@ -15,6 +15,7 @@ use crate::keys::{EpochPseudonyms, Keys, LoggedPerson};
 use crate::vocabulary::{Basis, Form};
 
 /// One step of a history.
+#[allow(clippy::large_enum_variant, reason = "a few steps live at a time")]
 #[derive(Clone, Debug)]
 enum Step {
     Begin(u8, ExchangeHead, Option<Disclosure>),
@@ -166,6 +167,7 @@ fn add_category(categories: &mut BTreeMap<String, Vec<Value>>, category: &Catego
 }
 
 /// Writes a history and returns the model's exchanges, with the pseudonyms of the day on which each began.
+#[allow(clippy::too_many_lines, reason = "one arm for each kind of step")]
 fn write(log: &mut FolderLog, steps: &[Step]) -> (Vec<(EpochPseudonyms, ModelExchange)>, usize) {
     let mut all: Vec<(EpochPseudonyms, ModelExchange)> = Vec::new();
     let mut process = 0;

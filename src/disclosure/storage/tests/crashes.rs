@@ -130,7 +130,7 @@ fn run(folder: &Path, state: &Arc<Mutex<Countdown>>, goes_on: bool) -> u64 {
         let ended = size != PRUNING || published && storage.size() == PRUNING && storage.end_day().is_ok();
         pruned |= storage.size() > PRUNING && published && storage.prune(PRUNING).is_ok();
         let ended = ended && (pruned || size <= PRUNING);
-        if !goes_on && !(published && ended) {
+        if !(goes_on || published && ended) {
             return durable;
         }
     }
@@ -309,7 +309,8 @@ fn logs_that_contradict_themselves_are_refused() {
     let earlier = folder.path().join("earlier");
     copy(&source, &earlier);
     let journal = journal_path(512);
-    let cases: [(&str, &dyn Fn(&Path)); 7] = [
+    type Change<'c> = &'c dyn Fn(&Path);
+    let cases: [(&str, Change<'_>); 7] = [
         (&journal, &|log| std::fs::remove_file(log.join(&journal)).unwrap()),
         (&journal, &|log| std::fs::write(log.join(&journal), b"purposegate-jnl1").unwrap()),
         ("checkpoint", &|log| {

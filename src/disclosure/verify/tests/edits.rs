@@ -223,7 +223,7 @@ fn with_spare_bits(base64: &str) -> String {
     const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (digits, last) = base64.strip_suffix('=').unwrap().split_at(base64.len() - 2);
     let at = DIGITS.find(last).unwrap();
-    format!("{digits}{}=", &DIGITS[at + 1..at + 2])
+    format!("{digits}{}=", DIGITS.get(at + 1..at + 2).unwrap())
 }
 
 /// Returns another content.

@@ -331,7 +331,8 @@ fn the_order_of_days_processes_and_times_is_checked() {
             other.encode(&Record::SecretErasure { secrets: 1, reason: "x" }, Timestamp::UNIX_EPOCH, 2, out);
         });
     };
-    let cases: [(&dyn Fn(&mut Writer), &str); 6] = [
+    type Change<'c> = &'c dyn Fn(&mut Writer);
+    let cases: [(Change<'_>, &str); 6] = [
         (&stop_and_go, "follows a stop without a start"),
         (&second_start, "begins a process although the one before it had not stopped"),
         (&second_day, "begins a day within a bundle"),
