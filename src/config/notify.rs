@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
     let document = fields.document();
     let at = fields.at();
     let webhook = fields.text("webhook");
-    let secret = fields.fields("secret", "`secret`");
+    let secret = fields.fields("secret", "`secret`").map(SecretPlace::read);
     let feed = fields.flag("feed") == Some(true);
     fields.end();
     let find = |words: String, at, hint: &str| {
@@ -44,12 +45,11 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
             if let Err(why) = checked_url(&url) {
                 return find(why, url.at, "write `https://…`");
             }
-            let secret_at = secret.at();
-            match read_secret(secret, folder) {
+            match secret.load(folder) {
                 Ok(secret) => Notify::Webhook(NoticeWebhook { url: url.value.to_owned(), secret }),
                 Err(why) => {
                     let hint = "write `{ file = \"…\" }` or `{ env = \"…\" }`; the value is `whsec_` and 24 to 64 bytes in base64";
-                    find(why, secret_at, hint)
+                    find(why, secret.at.clone(), hint)
                 }
             }
         }
@@ -71,24 +71,39 @@ fn checked_url(url: &At<&str>) -> Result<(), String> {
     }
 }
 
-fn read_secret(mut fields: Fields<'_>, folder: &Path) -> Result<Arc<[u8]>, String> {
-    let (file, variable) = (fields.text("file"), fields.text("env"));
-    fields.end();
-    let text = match (file, variable) {
-        (Some(file), None) => {
-            let path = folder.join(file.value);
-            let mut text = String::new();
-            File::open(&path)
-                .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
-                .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-            text
-        }
-        (None, Some(variable)) => std::env::var(variable.value)
-            .map_err(|_| format!("the environment has no variable `{}` with a text", variable.value))?,
-        _ => return Err("the secret is in a file or in a variable of the environment".to_owned()),
-    };
-    let unusable = || "the secret is not `whsec_` and 24 to 64 bytes in base64".to_owned();
-    let encoded = text.trim().strip_prefix(SECRET_PREFIX).ok_or_else(unusable)?;
-    let secret = STANDARD.decode(encoded).map_err(|_| unusable())?;
-    if SECRET_BYTES.contains(&secret.len()) { Ok(Arc::from(secret)) } else { Err(unusable()) }
+/// The place of a webhook's secret: a file, or a variable of the environment.
+struct SecretPlace {
+    at: Range<usize>,
+    file: Option<String>,
+    variable: Option<String>,
+}
+
+impl SecretPlace {
+    fn read(mut fields: Fields<'_>) -> SecretPlace {
+        let at = fields.at();
+        let mut text = |name| fields.text(name).map(|text| text.value.to_owned());
+        let (file, variable) = (text("file"), text("env"));
+        fields.end();
+        SecretPlace { at, file, variable }
+    }
+
+    fn load(&self, folder: &Path) -> Result<Arc<[u8]>, String> {
+        let text = match (&self.file, &self.variable) {
+            (Some(file), None) => {
+                let path = folder.join(file);
+                let mut text = String::new();
+                File::open(&path)
+                    .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
+                    .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+                text
+            }
+            (None, Some(variable)) => std::env::var(variable)
+                .map_err(|_| format!("the environment has no variable `{variable}` with a text"))?,
+            _ => return Err("the secret is in a file or in a variable of the environment".to_owned()),
+        };
+        let unusable = || "the secret is not `whsec_` and 24 to 64 bytes in base64".to_owned();
+        let encoded = text.trim().strip_prefix(SECRET_PREFIX).ok_or_else(unusable)?;
+        let secret = STANDARD.decode(encoded).map_err(|_| unusable())?;
+        if SECRET_BYTES.contains(&secret.len()) { Ok(Arc::from(secret)) } else { Err(unusable()) }
+    }
 }

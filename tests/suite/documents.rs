@@ -296,7 +296,9 @@ fn product_code() -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                if path.file_name().unwrap() != "tests" {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 if ["differential", "rig", "tests"].iter().any(|name| path.file_stem().unwrap() == *name) {
                     continue; // A file of unit tests.
