@@ -22,7 +22,7 @@ use crate::finding::Finding;
 use crate::ledger::{Ledger, PolicyDigest, PolicyMemory, PolicyPlace, StoreError};
 use crate::policy::Pack;
 use crate::policy::diff::Difference;
-use crate::policy::versioning::{self, Notice};
+use crate::policy::versioning::{self, NoticePeriod};
 
 /// Name of the place of the default pack.
 const DEFAULT: &str = "default";
@@ -161,7 +161,7 @@ struct NoticeCheck<'m> {
     /// Remembered versions, parsed again; `None` if this program cannot read one.
     loaded: HashMap<PolicyDigest, Option<Arc<Pack>>>,
     /// Findings by pair of versions: most places share their packs, so each pair is compared once.
-    objections: HashMap<(PolicyDigest, PolicyDigest, Notice), Option<Finding>>,
+    objections: HashMap<(PolicyDigest, PolicyDigest, NoticePeriod), Option<Finding>>,
     corrections: HashMap<(PolicyDigest, PolicyDigest), bool>,
 }
 
@@ -264,7 +264,7 @@ impl<'m> NoticeCheck<'m> {
         let notice = |pack: &Pack| {
             let seen = seen.get(&pack.digest()).map_or(today, |seen| day(*seen));
             let manifest = pack.manifest();
-            Notice { announced: manifest.announced.max(seen), effective: manifest.effective.max(today) }
+            NoticePeriod { announced: manifest.announced.max(seen), effective: manifest.effective.max(today) }
         };
         let mut findings = Vec::new();
         // By the ledger, these versions should be in force already, although the clock says that they wait.
@@ -286,7 +286,7 @@ impl<'m> NoticeCheck<'m> {
         findings
     }
 
-    fn objection(&mut self, notice: Notice, before: &Pack, next: &Pack) -> Option<Finding> {
+    fn objection(&mut self, notice: NoticePeriod, before: &Pack, next: &Pack) -> Option<Finding> {
         let key = (before.digest(), next.digest(), notice);
         self.objections.entry(key).or_insert_with(|| notice.finding(before, next)).clone()
     }
@@ -322,7 +322,10 @@ impl<'m> NoticeCheck<'m> {
 }
 
 /// Checks the successor of a version that cannot be read: it may disclose more, and the promised notice is unknown.
-fn unreadable(next: &Pack, Notice { announced: known, effective: from }: Notice) -> Option<Finding> {
+fn unreadable(
+    next: &Pack,
+    NoticePeriod { announced: known, effective: from }: NoticePeriod,
+) -> Option<Finding> {
     let manifest = next.manifest();
     let ahead = versioning::business_days(known, from, &manifest.holidays);
     let due = manifest.notice_business_days.max(UNKNOWN_NOTICE);

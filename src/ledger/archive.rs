@@ -21,7 +21,7 @@ use super::policy_memory::PolicyMemory;
 use super::request::{self, OpenRequest};
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
 use super::terms::TermLookup;
-use super::{fold, log_secret, state_json};
+use super::{fold, secret_history, state_json};
 use crate::keys::{Fingerprint, Fingerprints, LogSecret, LoggedPerson};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
@@ -204,7 +204,7 @@ impl Archive {
         let spelled: Vec<Vec<StoredEntity>> = entities.iter().map(|entity| self.stored_as(entity)).collect();
         let mut secrets = self.store.log_secrets(&spelled.concat())?.into_iter();
         let of_one = |spellings: &Vec<StoredEntity>| {
-            let stored = log_secret::oldest(secrets.by_ref().take(spellings.len()));
+            let stored = secret_history::oldest(secrets.by_ref().take(spellings.len()));
             stored.map(|stored| stored.secret)
         };
         Ok(spelled.iter().map(of_one).collect())
@@ -226,7 +226,7 @@ impl Archive {
         let mut histories = Vec::with_capacity(entities.len());
         for (entity, spellings) in entities.iter().zip(&spelled) {
             let stored: Vec<StoredHistory> = stored.by_ref().take(spellings.len()).collect();
-            let log_secret = log_secret::oldest(stored.iter().map(|stored| stored.log_secret));
+            let log_secret = secret_history::oldest(stored.iter().map(|stored| stored.log_secret));
             let mut events: Vec<StoredEvent> = stored.into_iter().flat_map(|stored| stored.events).collect();
             if events.is_empty() {
                 histories.push(None);

@@ -5,7 +5,7 @@
 
 use super::event::Event;
 use super::kinds::EventKind;
-use super::log_secret;
+use super::secret_history;
 
 /// A contradiction between an event and the recorded ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ pub(super) fn check<'e>(
             }
             if open { Ok(()) } else { Err(Conflict::NoOpenRequest) }
         }
-        EventKind::LogSecretErased if log_secret::erased_since(known.clone()).is_none() => {
+        EventKind::LogSecretErased if secret_history::erased_since(known.clone()).is_none() => {
             Err(Conflict::NoErasure)
         }
         _ => Ok(()),

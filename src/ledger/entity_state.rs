@@ -6,8 +6,8 @@ use super::case::{self, Case};
 use super::entity::Entity;
 use super::event::Event;
 use super::fold;
-use super::log_secret;
 use super::request::{self, OpenRequest};
+use super::secret_history;
 use super::terms::TermLookup;
 use crate::decision::{Addressee, Consent, Controller, Subject};
 use crate::keys::Fingerprints;
@@ -44,7 +44,7 @@ impl EntityState {
         match entity {
             Entity::Subject(person) => EntityState::Subject {
                 requests: request::open(person, events.clone()),
-                erased_since: log_secret::erased_since(events.clone()),
+                erased_since: secret_history::erased_since(events.clone()),
                 known: (!request::are_all_requests(events.clone()))
                     .then(|| Box::new(fold::subject(events, terms))),
             },

@@ -2,53 +2,21 @@
 //!
 //! A secret is made in the transaction of the first event about a person and deleted in the transaction of the event that
 //! says so, which follows an erasure. Invariants: a person about whom an event is durable is never logged under the
-//! fingerprint; once
-//! a secret is deleted, no gateway uses it after it has applied the event; a person with several stored spellings has one
-//! secret, the oldest, on every gateway.
+//! fingerprint; once a secret is deleted, no gateway uses it after it has applied the event; a person with several stored
+//! spellings has one secret, the oldest, on every gateway.
 
 use jiff::Timestamp;
 
 use super::Ledger;
 use super::entity::Entity;
-use super::event::{Event, EventDraft};
+use super::event::EventDraft;
 use super::index::SecretInForce;
 use super::kinds::EventKind;
 use super::outcome::{Acknowledgement, AppendError};
 use super::payload::Provenance;
-use super::store::StoredSecret;
+use super::secret_history::PendingErasure;
 use crate::keys::{Fingerprint, LoggedPerson};
 use crate::vocabulary::SubjectId;
-
-/// A person whose data were erased and whose log secret was not deleted yet.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PendingErasure {
-    /// The person.
-    pub person: SubjectId,
-    /// The time of the first erasure since the secret was last deleted.
-    pub erased: Timestamp,
-}
-
-impl std::fmt::Debug for PendingErasure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PendingErasure")
-    }
-}
-
-/// Returns the time of the first erasure after which the log secret was not deleted, given the events of a person in the
-/// order in which they were recorded.
-pub(super) fn erased_since<'e>(events: impl Iterator<Item = &'e Event>) -> Option<Timestamp> {
-    events.fold(None, |since, event| match event.kind {
-        EventKind::Erasure => since.or(Some(event.at)),
-        EventKind::LogSecretErased => None,
-        _ => since,
-    })
-}
-
-/// Returns the secret of a person with several spellings: the oldest. A later event under another spelling does not change
-/// it.
-pub(super) fn oldest(secrets: impl Iterator<Item = Option<StoredSecret>>) -> Option<StoredSecret> {
-    secrets.flatten().min_by_key(|stored| stored.since)
-}
 
 impl Ledger {
     /// Returns a person as the disclosure log names it. Reads memory only: the state of a person about whom something was

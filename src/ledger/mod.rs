@@ -44,6 +44,7 @@ mod payload;
 mod policy_memory;
 mod position_mark;
 mod request;
+mod secret_history;
 mod sender;
 mod sequencer;
 #[cfg(test)]
@@ -80,12 +81,12 @@ pub use fold::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
 pub use lease::Freshness;
-pub use log_secret::PendingErasure;
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use position_mark::PositionMark;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
+pub use secret_history::PendingErasure;
 pub use sender::{EventSender, SenderError};
 pub use state_json::{controller_json, subject_json};
 #[cfg(feature = "postgres")]

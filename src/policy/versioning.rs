@@ -51,19 +51,19 @@ pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) 
 /// Returns a finding if a version must not replace the one in force, judged by the dates in its manifest.
 pub fn notice_finding(in_force: &Pack, next: &Pack) -> Option<Finding> {
     let Manifest { announced, effective, .. } = next.manifest();
-    Notice { announced: *announced, effective: *effective }.finding(in_force, next)
+    NoticePeriod { announced: *announced, effective: *effective }.finding(in_force, next)
 }
 
 /// The notice period of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Notice {
+pub struct NoticePeriod {
     /// Day on which the version was announced.
     pub announced: Date,
     /// Day on which it takes effect.
     pub effective: Date,
 }
 
-impl Notice {
+impl NoticePeriod {
     /// Returns a finding if a version must not replace the one in force, whose manifest promises the notice
     /// period.
     ///
@@ -205,7 +205,7 @@ mod tests {
     fn holidays_are_taken_from_the_version_in_force() {
         let (first, from) = (date(2026, 1, 5), date(2027, 1, 9));
         let holidays = "holidays = [2026-12-25, 2027-01-01]";
-        let notice = Notice { announced: date(2026, 11, 28), effective: from };
+        let notice = NoticePeriod { announced: date(2026, 11, 28), effective: from };
         let next = |top: &str| version(from, top, "", &format!("{HOSTING}\n{DESTROYS}"));
         assert!(notice.finding(&version(first, "", "", HOSTING), &next(holidays)).is_none());
         let found = notice.finding(&version(first, holidays, "", HOSTING), &next(holidays)).unwrap();

@@ -17,6 +17,7 @@ use super::exchange_records::ExchangeRecords;
 use super::fold::{ExchangeFilter, FilterState, FoldedExchange, indexed_or_scanned};
 use super::former_records;
 use super::model::{LoggedExchangeRecord, LoggedRecord};
+use super::source::LogPlace;
 use crate::disclosure::former::segment;
 use crate::disclosure::storage::{self, ReadError};
 
@@ -131,22 +132,6 @@ pub fn find_decision<'p>(
         }
     }
     outcome
-}
-
-/// The folders of a log and of its index, if there may be one.
-#[derive(Clone, Copy, Debug)]
-pub struct LogPlace<'p> {
-    /// The folder of the log.
-    pub folder: &'p Path,
-    /// The folder of the index.
-    pub index: Option<&'p Path>,
-}
-
-impl<'p> LogPlace<'p> {
-    /// Returns the place of a log without an index.
-    pub fn unindexed(folder: &'p Path) -> LogPlace<'p> {
-        LogPlace { folder, index: None }
-    }
 }
 
 /// True if a folder contains no log.

@@ -27,7 +27,6 @@ pub use export::export;
 pub use fold::{ExchangeFilter, decision};
 pub use last_position::last_position;
 pub use merge::{
-    LogPlace, LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge,
-    repeated_decisions,
+    LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge, repeated_decisions,
 };
-pub use source::{LogSource, overlapping, resolved};
+pub use source::{LogPlace, LogSource, overlapping, resolved};

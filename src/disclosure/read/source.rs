@@ -8,10 +8,25 @@ use std::path::{Component, Path, PathBuf};
 
 use super::decoded_log;
 use super::former_records;
-use super::merge::LogPlace;
 use crate::disclosure::former::segment::has_tag_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms};
+
+/// The folders of a log and of its index, if there may be one.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPlace<'p> {
+    /// The folder of the log.
+    pub folder: &'p Path,
+    /// The folder of the index.
+    pub index: Option<&'p Path>,
+}
+
+impl<'p> LogPlace<'p> {
+    /// Returns the place of a log without an index.
+    pub fn unindexed(folder: &'p Path) -> LogPlace<'p> {
+        LogPlace { folder, index: None }
+    }
+}
 
 /// A log to read, with the keys under which it names people.
 #[derive(Clone)]

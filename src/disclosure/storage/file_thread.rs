@@ -2,7 +2,7 @@
 //!
 //! Creating a file may wait for a commit of the file system; the log's own thread must not. Invariants: steps are taken in
 //! order, and a step that fails is repeated before the next one; nothing follows a failure of
-//! [`Step::SyncEverything`], after which nobody knows what is on disk.
+//! [`FileStep::SyncEverything`], after which nobody knows what is on disk.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// A change of the files. Names are relative to the log's folder.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum FileStep {
     /// Write a file that never changes.
     Write(String, Vec<u8>),
     /// Write the checkpoint.
@@ -34,26 +34,26 @@ pub(super) enum Step {
     Prune(u64),
 }
 
-impl Step {
+impl FileStep {
     /// Takes the step. It can be repeated.
     pub(super) fn take(&self, files: &dyn FileOperations, folder: &Path) -> io::Result<()> {
         match self {
-            Step::Write(name, content) => write_atomically(files, folder, name, content),
-            Step::WriteCheckpoint(checkpoint) => {
+            FileStep::Write(name, content) => write_atomically(files, folder, name, content),
+            FileStep::WriteCheckpoint(checkpoint) => {
                 write_atomically(files, folder, CHECKPOINT, checkpoint.note.as_bytes())
             }
-            Step::Remove(name) => remove_if_present(files, &folder.join(name)),
-            Step::RemoveFolder(name) => remove_folder_if_present(files, &folder.join(name)),
-            Step::SyncEverything => files.sync_everything(folder),
-            Step::Prune(below) => remove_below(files, folder, *below),
+            FileStep::Remove(name) => remove_if_present(files, &folder.join(name)),
+            FileStep::RemoveFolder(name) => remove_folder_if_present(files, &folder.join(name)),
+            FileStep::SyncEverything => files.sync_everything(folder),
+            FileStep::Prune(below) => remove_below(files, folder, *below),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Step::Write(_, content) => content.len(),
-            Step::WriteCheckpoint(_) | Step::Remove(_) | Step::RemoveFolder(_) => 0,
-            Step::SyncEverything | Step::Prune(_) => 0,
+            FileStep::Write(_, content) => content.len(),
+            FileStep::WriteCheckpoint(_) | FileStep::Remove(_) | FileStep::RemoveFolder(_) => 0,
+            FileStep::SyncEverything | FileStep::Prune(_) => 0,
         }
     }
 }
@@ -73,7 +73,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Work {
-    steps: VecDeque<Step>,
+    steps: VecDeque<FileStep>,
     bytes: usize,
     /// True while a step is taken, which is not in `steps` then.
     is_busy: bool,
@@ -111,13 +111,13 @@ impl Shared {
             match taken {
                 Ok(()) => {
                     work.bytes = work.bytes.saturating_sub(step.bytes());
-                    if let Step::WriteCheckpoint(checkpoint) = step {
+                    if let FileStep::WriteCheckpoint(checkpoint) = step {
                         work.published = Some(checkpoint);
                     }
                 }
                 Err(error) => {
                     // The system may have dropped what it could not write, and says so only once.
-                    work.failed |= matches!(step, Step::SyncEverything);
+                    work.failed |= matches!(step, FileStep::SyncEverything);
                     work.steps.push_front(step);
                     work.error = Some(error);
                 }
@@ -142,7 +142,7 @@ impl FileThread {
     ///
     /// # Errors
     /// The error of the last step, if it has failed since the last call. The steps are added nevertheless.
-    pub(super) fn add(&self, steps: impl IntoIterator<Item = Step>) -> io::Result<()> {
+    pub(super) fn add(&self, steps: impl IntoIterator<Item = FileStep>) -> io::Result<()> {
         let is_full =
             |work: &mut Work| work.bytes > MAX_WAITING_BYTES && work.error.is_none() && !work.failed;
         let mut work = self.shared.wait_while(is_full);
@@ -191,7 +191,7 @@ impl FileThread {
     pub(super) fn is_to_sync(&self) -> bool {
         let work = self.shared.lock();
         let is_journal = |name: &String| name.starts_with(layout::JOURNALS);
-        work.steps.iter().any(|step| matches!(step, Step::Remove(name) if is_journal(name)))
+        work.steps.iter().any(|step| matches!(step, FileStep::Remove(name) if is_journal(name)))
     }
 }
 

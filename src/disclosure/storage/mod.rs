@@ -34,7 +34,7 @@ pub(crate) use journal::JournalReader;
 pub use lock::{is_open, read_origin};
 pub(crate) use tree::RightEdge;
 
-use file_thread::{FileThread, Step};
+use file_thread::{FileStep, FileThread};
 pub(super) use files::{FileOperations, JournalFile, SystemFiles};
 use files::{remove_if_present, write_durably};
 use layout::{BUNDLE, journal_path, kept_checkpoint_path};
@@ -164,12 +164,14 @@ impl Storage {
             storage.publish().map_err(io("published"))?;
         }
         if !found.retired.is_empty() {
-            let journals = found.retired.into_iter().map(|first| Step::Remove(journal_path(first)));
-            storage.take_steps([Step::SyncEverything].into_iter().chain(journals)).map_err(io("repaired"))?;
+            let journals = found.retired.into_iter().map(|first| FileStep::Remove(journal_path(first)));
+            storage
+                .take_steps([FileStep::SyncEverything].into_iter().chain(journals))
+                .map_err(io("repaired"))?;
         }
         storage.journal_bytes = JOURNAL_BYTES;
         if let Some(below) = found.pruned_below
-            && let Err(error) = storage.take_steps([Step::Prune(below)])
+            && let Err(error) = storage.take_steps([FileStep::Prune(below)])
         {
             tracing::warn!(%error, "expired days of the disclosure log could not be deleted yet");
         }
@@ -329,14 +331,14 @@ impl Storage {
     /// it is durable and published before anything is deleted.
     ///
     /// # Errors
-    /// The system's error. What is left is deleted with a later publication, or at the next start.
+    /// The system's error. The rest is deleted with a later publication, or at the next start.
     pub fn prune(&mut self, below: u64) -> io::Result<()> {
         let kept = self.folder.join(kept_checkpoint_path(below));
         if !below.is_multiple_of(BUNDLE) || below > self.size || !kept.try_exists()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no checkpoint is kept at this size"));
         }
         self.publish()?;
-        self.take_steps([Step::SyncEverything, Step::Prune(below)])
+        self.take_steps([FileStep::SyncEverything, FileStep::Prune(below)])
     }
 
     /// Publishes everything and leaves a journal that holds no more than the last, incomplete bundle.
@@ -348,10 +350,10 @@ impl Storage {
             self.publish()?;
         }
         self.rotate()?;
-        self.take_steps([Step::SyncEverything])
+        self.take_steps([FileStep::SyncEverything])
     }
 
-    fn take_steps(&self, steps: impl IntoIterator<Item = Step>) -> io::Result<()> {
+    fn take_steps(&self, steps: impl IntoIterator<Item = FileStep>) -> io::Result<()> {
         self.file_thread.add(steps)?;
         self.file_thread.finish()
     }
@@ -390,6 +392,6 @@ impl Storage {
         };
         let bytes = content.len() as u64;
         let old = std::mem::replace(&mut self.journal, OpenJournal { first, bytes, file, unsynced: false });
-        self.file_thread.add([Step::SyncEverything, Step::Remove(journal_path(old.first))])
+        self.file_thread.add([FileStep::SyncEverything, FileStep::Remove(journal_path(old.first))])
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use tlog_tiles::{Tile, record_hash};
 
 use super::checkpoint::PublishedCheckpoint;
-use super::file_thread::Step;
+use super::file_thread::FileStep;
 use super::files::{FileOperations, remove_folder_if_present};
 use super::layout::{BUNDLE, TILE_HEIGHT, details_path, entries_path, push_framed, take_framed, tile_path};
 use super::tree::{HASH, RightEdge};
@@ -91,33 +91,33 @@ impl Publisher {
     }
 
     /// Plans the full bundles and the tiles that are full.
-    pub(super) fn plan_full(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn plan_full(&mut self, steps: &mut Vec<FileStep>) {
         while let Some(mut bundle) = self.full.pop_front() {
             bundle.hash();
             let number = self.edge.bundles();
             let upper = self.edge.push(&bundle.hashes);
-            steps.push(Step::Write(entries_path(number, BUNDLE), bundle.entries));
-            steps.push(Step::Write(details_path(number, BUNDLE), bundle.details));
-            steps.push(Step::Write(tile_path(0, number, BUNDLE), bundle.hashes));
-            steps.extend(upper.into_iter().map(|(name, hashes)| Step::Write(name, hashes)));
+            steps.push(FileStep::Write(entries_path(number, BUNDLE), bundle.entries));
+            steps.push(FileStep::Write(details_path(number, BUNDLE), bundle.details));
+            steps.push(FileStep::Write(tile_path(0, number, BUNDLE), bundle.hashes));
+            steps.extend(upper.into_iter().map(|(name, hashes)| FileStep::Write(name, hashes)));
         }
     }
 
     /// Plans everything up to the last entry, and the checkpoint.
-    pub(super) fn plan(&mut self, signer: &LogSigner, steps: &mut Vec<Step>) -> io::Result<()> {
+    pub(super) fn plan(&mut self, signer: &LogSigner, steps: &mut Vec<FileStep>) -> io::Result<()> {
         self.plan_full(steps);
         self.open.hash();
         let needed = self.plan_partial(steps);
         let size = self.edge.bundles() * BUNDLE + self.open.count;
         let checkpoint = PublishedCheckpoint::sign(signer, size, self.edge.root(&self.open.hashes))
             .ok_or_else(|| io::Error::other("the checkpoint cannot be signed"))?;
-        steps.push(Step::WriteCheckpoint(checkpoint));
+        steps.push(FileStep::WriteCheckpoint(checkpoint));
         for name in self.partial.difference(&needed) {
             let parent = parent_of(name);
             if needed.iter().any(|name| parent_of(name) == parent) {
-                steps.push(Step::Remove(name.clone()));
+                steps.push(FileStep::Remove(name.clone()));
             } else {
-                steps.push(Step::RemoveFolder(parent.to_owned()));
+                steps.push(FileStep::RemoveFolder(parent.to_owned()));
             }
         }
         self.partial = needed;
@@ -125,7 +125,7 @@ impl Publisher {
     }
 
     /// Plans the files that are not full and returns their names.
-    fn plan_partial(&self, steps: &mut Vec<Step>) -> BTreeSet<String> {
+    fn plan_partial(&self, steps: &mut Vec<FileStep>) -> BTreeSet<String> {
         let (number, width) = (self.edge.bundles(), self.open.count);
         let mut contents: Vec<(String, &[u8])> = self.edge.partial_tiles().collect();
         if width > 0 {
@@ -135,7 +135,7 @@ impl Publisher {
         }
         for (name, content) in &contents {
             if !self.partial.contains(name) {
-                steps.push(Step::Write(name.clone(), content.to_vec()));
+                steps.push(FileStep::Write(name.clone(), content.to_vec()));
             }
         }
         contents.into_iter().map(|(name, _)| name).collect()

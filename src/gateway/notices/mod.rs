@@ -35,7 +35,7 @@ pub(super) struct NoticeTask {
 
 /// An error that leaves a step to be done again.
 #[derive(Debug, thiserror::Error)]
-enum NoticeError {
+enum DeliveryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -77,13 +77,13 @@ async fn run(shared: Arc<SharedState>) {
 async fn blocking<T: Send + 'static>(
     shared: &Arc<SharedState>,
     run: impl FnOnce(&SharedState, &Notices) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, NoticeError> {
+) -> Result<T, DeliveryError> {
     let shared = Arc::clone(shared);
     Ok(tokio::task::spawn_blocking(move || run(&shared, &shared.notices)).await??)
 }
 
 /// Does what is due.
-async fn look(shared: &Arc<SharedState>) -> Result<(), NoticeError> {
+async fn look(shared: &Arc<SharedState>) -> Result<(), DeliveryError> {
     let now = Timestamp::now();
     let claimed = blocking(shared, move |shared, notices| {
         notices.watch(now)?;
@@ -106,7 +106,7 @@ async fn look(shared: &Arc<SharedState>) -> Result<(), NoticeError> {
 }
 
 /// Continues an inquiry: searches the logs unless they were all read, and ends it when everybody was told.
-async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), NoticeError> {
+async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), DeliveryError> {
     if !inquiry.state.complete {
         // The records of what left before the event have to be readable.
         shared.log.flush().await;
@@ -138,7 +138,7 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
                     Err(error) => return Err(error.into()),
                 }
                 let erased = Record::SecretErasure { secrets: 1, reason };
-                shared.log.append(erased).await.map_err(|_| NoticeError::Log)?;
+                shared.log.append(erased).await.map_err(|_| DeliveryError::Log)?;
                 inquiry = blocking(shared, move |_, notices| {
                     notices.secret_erased(&mut inquiry, now)?;
                     Ok(inquiry)
@@ -150,7 +150,7 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
 }
 
 /// Sends a notice, and writes the outcome down.
-async fn send(shared: &Arc<SharedState>, notice: Notice) -> Result<(), NoticeError> {
+async fn send(shared: &Arc<SharedState>, notice: Notice) -> Result<(), DeliveryError> {
     let snapshot = shared.snapshot();
     let recipient = snapshot.recipients.iter().find(|known| *known.name == *notice.recipient());
     let webhook = match recipient.map(|recipient| &recipient.notify) {
@@ -177,6 +177,6 @@ async fn send(shared: &Arc<SharedState>, notice: Notice) -> Result<(), NoticeErr
 }
 
 /// Puts the outcome of a notice on the disclosure log.
-async fn record(shared: &SharedState, notice: &Notice, outcome: &'static str) -> Result<(), NoticeError> {
-    shared.log.append(notice_record(shared, notice, outcome)).await.map_err(|_| NoticeError::Log)
+async fn record(shared: &SharedState, notice: &Notice, outcome: &'static str) -> Result<(), DeliveryError> {
+    shared.log.append(notice_record(shared, notice, outcome)).await.map_err(|_| DeliveryError::Log)
 }
