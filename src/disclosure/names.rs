@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::entry::{DecodedHead, RecordedOutcome, decode_head};
+use super::entry::decode_head;
+#[cfg(feature = "sqlite")]
+use super::entry::{DecodedHead, RecordedOutcome};
 use super::storage::{LogReader, ReadError};
 
 /// Maximum number of names in memory. Names that were forgotten are read again.
@@ -61,6 +63,7 @@ impl NameCache {
     ///
     /// # Errors
     /// [`ReadError`].
+    #[cfg(feature = "sqlite")]
     pub(super) fn outcome(
         &mut self,
         log: &mut LogReader,

@@ -190,6 +190,7 @@ impl SharedState {
     ///
     /// # Errors
     /// [`QuestionError`] if no log can be read.
+    #[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "only the admin API asks"))]
     pub(crate) async fn ask_logs(
         &self,
         question: LogQuestion,

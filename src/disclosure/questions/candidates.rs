@@ -99,6 +99,7 @@ pub(in crate::disclosure) struct CandidateSearch<'l> {
     #[cfg(feature = "sqlite")]
     index: Option<LogIndex>,
     question: &'l LogQuestion,
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only an index is asked for a person"))]
     person: Option<&'l NamesOfDay<'l>>,
     /// Only exchanges that begin below this entry.
     below: u64,
