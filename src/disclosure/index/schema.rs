@@ -88,7 +88,8 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         ("synchronous", 1),
         // In pages: 64 MiB.
         ("wal_autocheckpoint", 1 << 14),
-        ("cache_size", 1 << 14),
+        // In KiB, since it is negative. The gateway holds it as long as it runs.
+        ("cache_size", -2048),
         // Pruned days leave no pseudonym behind in free space.
         ("secure_delete", 1),
     ] {
