@@ -21,7 +21,7 @@ use super::proof::TileHashes;
 use crate::disclosure::entry::Entry;
 
 /// Maximum number of bundles that a reader keeps in memory.
-const MAX_BUNDLES: usize = 16;
+const MAX_BUNDLES: usize = 4;
 
 /// Number of attempts to read a log that changes meanwhile.
 const ATTEMPTS: usize = 20;
