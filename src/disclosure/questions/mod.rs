@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 pub(in crate::disclosure) use answer::entries_of;
 pub use answer::{Answer, MAX_ANSWER, QuestionedLog, answer};
-pub use cursor::{AnswerCursor, MAX_CURSOR};
+pub use cursor::{AnswerCursor, CURSOR_PATTERN};
 pub use extent::LogExtent;
 
 #[cfg(feature = "sqlite")]

@@ -14,7 +14,7 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{DecisionListProblems, DecisionProblems, ReceiptProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{DecisionPath, PathText, QueryOf, ReasonQuery};
-use crate::disclosure::questions::{AnswerCursor, LogQuestion, MAX_ANSWER, MAX_CURSOR};
+use crate::disclosure::questions::{AnswerCursor, LogQuestion, MAX_ANSWER};
 use crate::disclosure::receipt::{DecisionReceipt, ReceiptState};
 
 /// Default number of decisions of an answer.
@@ -47,7 +47,7 @@ pub(super) struct DecisionsQuery {
     #[param(minimum = 1, maximum = 500, nullable = false)]
     limit: Option<usize>,
     /// The `cursor` of the answer before.
-    #[param(max_length = 4096, nullable = false)]
+    #[param(max_length = 4065, pattern = "^1([0-9a-f]{32}){0,127}$", nullable = false)]
     cursor: Option<String>,
     /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
     #[param(
@@ -81,7 +81,6 @@ pub(super) async fn decisions(
     let cursor = match cursor.as_deref() {
         None => AnswerCursor::default(),
         Some(text) => AnswerCursor::parse(text)
-            .filter(|_| text.len() <= MAX_CURSOR)
             .ok_or_else(|| AdminProblem::malformed("`cursor` is none that this resource has returned"))?,
     };
     admin.record_act(&act, ActObject::Decisions, reason.as_deref()).await?;
@@ -143,5 +142,20 @@ pub(super) async fn decision(
         Ok(Some(record)) => Ok(Json(record)),
         Ok(None) => Err(AdminProblem::not_found()),
         Err(error) => Err(AdminProblem::log_unreadable(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::IntoParams as _;
+
+    use super::*;
+    use crate::disclosure::questions::CURSOR_PATTERN;
+
+    #[test]
+    fn the_description_of_a_cursor_is_the_pattern_of_its_reader() {
+        let described = serde_json::to_value(DecisionsQuery::into_params(|| None)).unwrap();
+        let cursor = described.as_array().unwrap().iter().find(|parameter| parameter["name"] == "cursor").unwrap();
+        assert_eq!(cursor["schema"]["pattern"], CURSOR_PATTERN);
     }
 }
