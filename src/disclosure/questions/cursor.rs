@@ -88,7 +88,9 @@ mod tests {
         let (headless, upper) = (text.get(1..).unwrap(), text.to_uppercase());
         let short = text.get(..text.len() - 1).unwrap();
         let signed = format!("1+{}", "0".repeat(31));
-        for other in ["", "2", "10", "1ü", headless, short, &upper, &signed, &format!("1{}", "0".repeat(32 * 128))] {
+        for other in
+            ["", "2", "10", "1ü", headless, short, &upper, &signed, &format!("1{}", "0".repeat(32 * 128))]
+        {
             assert_eq!(AnswerCursor::parse(other), None, "{other}");
         }
         assert_eq!(AnswerCursor::parse("1"), Some(AnswerCursor::default()));

@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn the_description_of_a_cursor_is_the_pattern_of_its_reader() {
         let described = serde_json::to_value(DecisionsQuery::into_params(|| None)).unwrap();
-        let cursor = described.as_array().unwrap().iter().find(|parameter| parameter["name"] == "cursor").unwrap();
+        let cursor =
+            described.as_array().unwrap().iter().find(|parameter| parameter["name"] == "cursor").unwrap();
         assert_eq!(cursor["schema"]["pattern"], CURSOR_PATTERN);
     }
 }
