@@ -1,6 +1,6 @@
 //! Time of a whole exchange over loopback: recipient, gateway with all features on, upstream.
 //!
-//! The upstream answers from memory. The same request sent to the upstream directly is the lower bound.
+//! The upstream answers from memory, or 10 ms later. The same request sent to the upstream directly is the lower bound.
 
 #![allow(
     clippy::expect_used,
@@ -26,6 +26,9 @@ use purposegate::config;
 use purposegate::gateway::Gateway;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+
+/// Time that the upstream takes for a slow answer.
+const SLOW: Duration = Duration::from_millis(10);
 
 const KEY: &str = "pgk_bench_0123456789abcdef0123456789abcdef";
 
@@ -65,6 +68,11 @@ subject = "@.id"
 name = "one"
 upstream = "origin"
 path = "/one"
+schema = "customer"
+[[route]]
+name = "slow"
+upstream = "origin"
+path = "/slow"
 schema = "customer"
 [[route]]
 name = "list"
@@ -125,8 +133,15 @@ async fn serve(listener: TcpListener) {
         let (one, hundred) = (one.clone(), hundred.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let body = if request.uri().path() == "/one" { one.clone() } else { hundred.clone() };
-                async move { Response::builder().header("content-type", "application/json").body(Full::new(body)) }
+                let path = request.uri().path();
+                let body = if path == "/list" { hundred.clone() } else { one.clone() };
+                let delay = if path == "/slow" { SLOW } else { Duration::ZERO };
+                async move {
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                    Response::builder().header("content-type", "application/json").body(Full::new(body))
+                }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -172,7 +187,7 @@ impl TestGateway {
 fn exchanges(criterion: &mut Criterion) {
     let batched = test_gateway("batched");
     let durable = test_gateway("before-release");
-    for (path, size) in [("/one", person(1).len()), ("/list", list(100).len())] {
+    for (path, size) in [("/one", person(1).len()), ("/slow", person(1).len()), ("/list", list(100).len())] {
         let mut group = criterion.benchmark_group(format!("exchange{path}"));
         group.throughput(Throughput::Bytes(size as u64)).measurement_time(Duration::from_secs(5));
         batched.measure(&mut group, "origin alone", batched.origin, path);
