@@ -9,19 +9,16 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tlog_tiles::{Hash, check_record, record_hash};
 use ulid::Ulid;
 
-use super::entry::{DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head};
-use super::names::NameCache;
+use super::entry::{DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head};
 use super::questions::{QuestionError, QuestionedLog, entries_of};
 use super::record::time_of;
 use super::storage::{LogReader, ReadError};
+use super::terms::TermCache;
 
 /// Proof that a decision is on record.
 #[derive(Clone, Debug, Serialize)]
@@ -93,7 +90,7 @@ fn find_in(log: &QuestionedLog, decision: Ulid) -> Result<ReceiptState, Question
     let first = log.begin();
     let was_pruned = first > 0
         && first < log.size()
-        && time_of(decision) < NameCache::default().time(&mut log, first, 0)?;
+        && time_of(decision) < TermCache::default().place(&mut log, first)?.day.begin();
     Ok(if was_pruned { ReceiptState::Pruned } else { ReceiptState::Unknown })
 }
 
@@ -106,6 +103,7 @@ struct ReadLeaf {
 /// Reads the leaves of a receipt and their names.
 struct ReceiptBuilder<'l> {
     log: &'l mut LogReader,
+    terms: TermCache,
     /// Entries that others refer to.
     references: BTreeMap<u64, Vec<u8>>,
 }
@@ -126,7 +124,7 @@ pub fn receipt(
     }
     let folder = log.folder().to_owned();
     let damaged = || ReadError::Damaged(folder.clone());
-    let mut builder = ReceiptBuilder { log, references: BTreeMap::new() };
+    let mut builder = ReceiptBuilder { log, terms: TermCache::default(), references: BTreeMap::new() };
     let mut own = Vec::new();
     for index in entries {
         let Entry { leaf, detail } = builder.entry(*index)?;
@@ -185,15 +183,11 @@ impl ReceiptBuilder<'_> {
         self.log.entry(index)?.ok_or_else(|| self.damaged())
     }
 
-    fn leaf(&mut self, index: u64) -> Result<Vec<u8>, ReadError> {
-        Ok(self.entry(index)?.leaf)
-    }
-
-    /// Reads an entry that another one refers to.
-    fn reference(&mut self, index: u64) -> Result<Vec<u8>, ReadError> {
-        let leaf = self.leaf(index)?;
-        self.references.insert(index, leaf.clone());
-        Ok(leaf)
+    /// Adds an entry that another one refers to.
+    fn add_reference(&mut self, index: u64) -> Result<(), ReadError> {
+        let leaf = self.entry(index)?.leaf;
+        self.references.insert(index, leaf);
+        Ok(())
     }
 
     /// Returns a head as JSON.
@@ -220,42 +214,26 @@ impl ReceiptBuilder<'_> {
         head: &DecodedHead<'_>,
         members: &mut Map<String, Value>,
     ) -> Result<(), ReadError> {
-        let first = self.log.day_start_of(index);
-        let day = self.reference(first)?;
-        let day = decode_head(&day).ok().and_then(|day| day.day()).ok_or_else(|| self.damaged())?;
-        members.insert("time".to_owned(), json!(time(day, head.time)));
+        let place = self.terms.place(self.log, index)?;
+        self.add_reference(place.day_start)?;
+        members.insert("time".to_owned(), json!(place.day.time(head)));
         members.insert("decision".to_owned(), json!(head.id.map(|id| id.to_string())));
-        let mut code = String::new();
         for (table, number) in head.numbers() {
-            let defined = first.checked_add(head.base).and_then(|base| base.checked_add(number));
-            let defined = defined.filter(|defined| *defined < index).ok_or_else(|| self.damaged())?;
-            let leaf = self.reference(defined)?;
-            let name = decode_head(&leaf).ok().filter(|name| name.table == Some(table));
-            let name = name.and_then(|name| name.text).ok_or_else(|| self.damaged())?;
-            match table {
-                NameTable::Code => code.push_str(name),
-                _ => drop(members.insert(table.name().to_owned(), name.into())),
+            self.add_reference(place.defining(head.base, number).ok_or_else(|| self.damaged())?)?;
+            let name = self.terms.name(self.log, &place, head.base, table, number)?;
+            if table != NameTable::Code {
+                members.insert(table.name().to_owned(), (*name).into());
             }
         }
         if let Some(operation) = head.operation {
             members.insert("operation".to_owned(), operation.name().into());
         }
-        let outcome = head.outcome.map(|outcome| match outcome {
-            RecordedOutcome::Released => "released".to_owned(),
-            RecordedOutcome::Refused(_) => format!("refused:{code}"),
-            RecordedOutcome::Aborted => "aborted".to_owned(),
-        });
+        let outcome = self.terms.outcome(self.log, &place, head)?;
         if let Some(outcome) = outcome {
             members.insert("outcome".to_owned(), outcome.into());
         }
         Ok(())
     }
-}
-
-/// Returns the time of an entry.
-fn time(day: Date, milliseconds: u64) -> Option<Timestamp> {
-    let midnight = day.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond();
-    Timestamp::from_millisecond(midnight.checked_add(i64::try_from(milliseconds).ok()?)?).ok()
 }
 
 #[cfg(test)]

@@ -247,7 +247,7 @@ impl StaleState {
 
     async fn record(&self, decision: &str) -> Value {
         self.shared.log.flush().await;
-        disclosure::decision(self.shared.log.folder(), decision, true).unwrap().unwrap_or(Value::Null)
+        disclosure::decision(self.shared.log.source().place(), decision, true).unwrap().unwrap_or(Value::Null)
     }
 
     /// Sends a request; the upstream answers with [`BODY`].

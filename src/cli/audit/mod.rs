@@ -139,6 +139,8 @@ pub(super) struct AuditedLog {
     pub(super) verifier: Option<VerifierKey>,
     /// Its origin, if the configuration states it.
     pub(super) origin: Option<String>,
+    /// The folder of its index, if there may be one.
+    pub(super) index: Option<PathBuf>,
 }
 
 impl AuditedLog {
@@ -186,8 +188,11 @@ impl LogLocation {
             let is_own = |audit: &AuditSection| {
                 disclosure::resolved(&audit.directory) == disclosure::resolved(&folder)
             };
+            // The folder of the indexes is that of all logs: an index is named after the origin of its log.
+            let index = configured.map(|(audit, _)| audit.index.clone());
             let audit = configured.map(|(audit, _)| audit).filter(|audit| is_own(audit));
-            Ok(AuditedLog { folder, keys, verifier, origin: audit.and_then(|audit| audit.origin.clone()) })
+            let origin = audit.and_then(|audit| audit.origin.clone());
+            Ok(AuditedLog { folder, keys, verifier, origin, index })
         };
         folders.into_iter().map(of_folder).collect()
     }
@@ -251,7 +256,7 @@ pub(super) fn run(
             }
             match decision {
                 _ if *acts => show::acts(&shown, *format, out, err),
-                Some(id) => show::decision(&shown, id, *format, out, err),
+                Some(id) => show::decision(logs, id, *format, out, err),
                 None => show::exchanges(&shown, configured, *format, out, err),
             }
         }

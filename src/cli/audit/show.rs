@@ -4,13 +4,13 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::Value;
 
-use super::{AuditContext, finish, unusable};
+use super::{AuditContext, AuditedLog, finish, unusable};
 use crate::cli::Format;
 use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::cli::findings::counted;
 use crate::cli::ledger_location::LedgerLocation;
 use crate::disclosure::{
-    self, ActFilter, ExchangeFilter, LogSelection, ReadError, RecordedAct, RepeatedDecision,
+    self, ActFilter, ExchangeFilter, LogPlace, LogSelection, ReadError, RecordedAct, RepeatedDecision,
 };
 use crate::finding::nearest;
 
@@ -28,7 +28,7 @@ pub(super) fn exchanges(
     let (mut out, mut is_empty) = (BufWriter::new(out), true);
     let merged = disclosure::merge(logs, |exchange| {
         is_empty = false;
-        print(&exchange, logs, format, &mut out)
+        print(&exchange, logs.len(), format, &mut out)
     });
     let nothing = is_empty && merged.is_ok();
     let status = match merged {
@@ -99,19 +99,20 @@ fn act_text(act: &RecordedAct) -> String {
 /// # Errors
 /// If writing fails.
 pub(super) fn decision(
-    logs: &[LogSelection],
+    logs: &[AuditedLog],
     id: &str,
     format: Format,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let (mut out, mut holders) = (BufWriter::new(out), Vec::new());
-    for LogSelection { folder, filter: _, running } in logs {
-        match disclosure::decision(folder, id, *running) {
+    for AuditedLog { folder, index, .. } in logs {
+        let place = LogPlace { folder, index: index.as_deref() };
+        match disclosure::decision(place, id, disclosure::is_running(folder)) {
             Ok(None) => {}
             Ok(Some(exchange)) => {
                 holders.push(folder.clone());
-                print(&exchange, logs, format, &mut out)?;
+                print(&exchange, logs.len(), format, &mut out)?;
             }
             Err(error) => return finish(Err(error), out, err),
         }
@@ -130,10 +131,10 @@ pub(super) fn decision(
     }
 }
 
-fn print(exchange: &Value, logs: &[LogSelection], format: Format, out: &mut dyn Write) -> io::Result<()> {
+fn print(exchange: &Value, logs: usize, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Json => writeln!(out, "{exchange}"),
-        Format::Text => writeln!(out, "{}", exchange_text(exchange, logs.len() > 1)),
+        Format::Text => writeln!(out, "{}", exchange_text(exchange, logs > 1)),
     }
 }
 

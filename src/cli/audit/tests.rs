@@ -95,7 +95,7 @@ fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, St
     let verb = AuditCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
     let given = verb.log_location().map(|at| at.folders.clone()).unwrap_or_default();
     let folders = if given.is_empty() { vec![folder.to_owned()] } else { given };
-    let log = |folder| AuditedLog { folder, keys: keys.cloned(), verifier: None, origin: None };
+    let log = |folder| AuditedLog { folder, keys: keys.cloned(), verifier: None, origin: None, index: None };
     let logs: Vec<_> = folders.into_iter().map(log).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(&verb, &logs, configured.as_ref(), &mut out, &mut err).unwrap();

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::writer::{ExchangePlace, IndexWriter, IndexedEntry};
 use super::{Facets, IndexError, IndexedState};
-use crate::disclosure::entry::{DecodedHead, Entry, EntryKind, decode_detail, decode_head};
-use crate::disclosure::names::NameCache;
+use crate::disclosure::entry::{DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head};
 use crate::disclosure::storage::{LogReader, ReadError};
+use crate::disclosure::terms::TermCache;
 use crate::keys::Pseudonym;
 
 /// Maximum number of entries of a transaction. Their postings are sorted in memory.
@@ -19,7 +19,7 @@ const BATCH: u64 = 1 << 16;
 pub struct Indexer {
     writer: IndexWriter,
     state: Option<IndexedState>,
-    names: NameCache,
+    terms: TermCache,
 }
 
 impl Indexer {
@@ -30,7 +30,7 @@ impl Indexer {
     pub fn open(folder: &Path, log: &LogReader) -> Result<Indexer, IndexError> {
         let writer = IndexWriter::open(&super::file(folder, log.origin()))?;
         let state = writer.state()?;
-        Ok(Indexer { writer, state, names: NameCache::default() })
+        Ok(Indexer { writer, state, terms: TermCache::default() })
     }
 
     /// Removes everything from the index. The next [`Indexer::update`] builds it again.
@@ -38,7 +38,7 @@ impl Indexer {
     /// # Errors
     /// [`IndexError`].
     pub fn clear(self) -> Result<Indexer, IndexError> {
-        Ok(Indexer { writer: self.writer.clear()?, state: None, names: NameCache::default() })
+        Ok(Indexer { writer: self.writer.clear()?, state: None, terms: TermCache::default() })
     }
 
     /// Returns the number of entries that the index covers.
@@ -57,8 +57,9 @@ impl Indexer {
             self = self.clear()?;
         }
         if let Some(state) = self.state.as_mut().filter(|state| state.first < log.begin()) {
-            let day = self.names.day(log, log.begin())?;
-            self.writer.prune(log.begin(), day)?;
+            let begin = log.begin();
+            let day = self.terms.place(log, begin)?.day.date;
+            self.writer.prune(begin, day)?;
             state.first = log.begin();
         }
         let (from, published) = (self.size().max(log.begin()), log.published());
@@ -94,7 +95,7 @@ impl Indexer {
             }
             EntryKind::Start => return self.writer.abort_open(),
             EntryKind::Name => {
-                self.names.add(index, head.text.unwrap_or_default());
+                self.terms.keep_defined(index, &head);
                 return Ok(());
             }
             EntryKind::Padding
@@ -134,24 +135,22 @@ impl Indexer {
         head: &DecodedHead<'_>,
         part: u64,
     ) -> Result<ExchangePlace, IndexError> {
-        let outcome = self.names.outcome(log, index, head)?;
+        let place = self.terms.place(log, index)?;
+        let outcome = self.terms.outcome(log, &place, head)?;
         if !head.begins_exchange() {
             // Of the parts of a correction, the first one ends the exchange.
             return Ok(match outcome.filter(|_| part == 1 && head.kind != EntryKind::Exchange) {
-                Some(outcome) => ExchangePlace::Ends(outcome),
+                Some(outcome) => ExchangePlace::Ends(outcome.into()),
                 None => ExchangePlace::Continues,
             });
         }
-        let mut name = |number: Option<u64>| match number {
-            Some(number) => self.names.name(log, index, head.base, number),
-            None => Ok("".into()),
-        };
+        let mut name = |table, number| self.terms.name_or_empty(log, &place, head.base, table, number);
         let facets = Facets {
-            recipient: name(head.recipient)?,
-            purpose: name(head.purpose)?,
-            route: name(head.route)?,
+            recipient: name(NameTable::Recipient, head.recipient)?,
+            purpose: name(NameTable::Purpose, head.purpose)?,
+            route: name(NameTable::Route, head.route)?,
             operation: head.operation.map_or("", |operation| operation.name()).into(),
-            outcome: outcome.clone().unwrap_or_else(|| "".into()),
+            outcome: outcome.as_deref().unwrap_or_default().into(),
         };
         Ok(ExchangePlace::Begins { facets, open: outcome.is_none() })
     }

@@ -13,9 +13,11 @@ use ulid::Ulid;
 
 pub use people::PeopleCounter;
 
-use super::entry::{DecodedDetail, DecodedHead, EntryKind, RecordedOutcome, decode_detail, decode_head};
-use super::names::NameCache;
+use super::entry::{
+    DecodedDetail, DecodedHead, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head,
+};
 use super::storage::{LogReader, ReadError};
+use super::terms::{EntryPlace, TermCache};
 use crate::keys::Pseudonym;
 use crate::vocabulary::Form;
 
@@ -68,15 +70,11 @@ type ExchangeParties = (Arc<str>, Arc<str>);
 /// Observes the entries of a log, in their order.
 #[derive(Debug, Default)]
 pub struct Observer {
-    names: NameCache,
-    /// The categories of rulings that released something, by the index of the entry; `None` for those that did not.
-    categories: HashMap<u64, Option<Arc<str>>>,
+    terms: TermCache,
     /// Exchanges that have not ended.
     open: HashMap<Ulid, ExchangeParties>,
     recent: HashMap<Ulid, ExchangeParties>,
     order: VecDeque<Ulid>,
-    /// The day that is being observed.
-    day: Option<Date>,
     /// The days that were observed.
     pub days: BTreeMap<Date, ObservedDay>,
 }
@@ -92,7 +90,9 @@ impl Observer {
         let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
         let head = decode_head(&entry.leaf).map_err(|_| damaged(log))?;
         match head.kind {
-            EntryKind::Day => self.begin_day(head.day().ok_or_else(|| damaged(log))?),
+            EntryKind::Day => {
+                self.days.entry(head.day().ok_or_else(|| damaged(log))?).or_default();
+            }
             EntryKind::Start => self.open.clear(),
             EntryKind::Exchange
             | EntryKind::Refusal
@@ -101,12 +101,8 @@ impl Observer {
             | EntryKind::Close
             | EntryKind::Correction => {
                 let detail = decode_detail(head.kind, &entry.detail).map_err(|_| damaged(log))?;
-                let day = match self.day {
-                    Some(day) => day,
-                    None => self.names.day(log, index)?,
-                };
-                self.day = Some(day);
-                self.add_exchange(log, index, &head, &detail.unwrap_or_default(), day)?;
+                let place = self.terms.place(log, index)?;
+                self.add_exchange(log, &place, &head, &detail.unwrap_or_default())?;
             }
             EntryKind::Padding
             | EntryKind::Stop
@@ -122,45 +118,39 @@ impl Observer {
         Ok(())
     }
 
-    fn begin_day(&mut self, day: Date) {
-        self.categories.clear();
-        self.day = Some(day);
-        self.days.entry(day).or_default();
-    }
-
     fn add_exchange(
         &mut self,
         log: &mut LogReader,
-        index: u64,
+        place: &EntryPlace,
         head: &DecodedHead<'_>,
         detail: &DecodedDetail<'_>,
-        day: Date,
     ) -> Result<(), ReadError> {
         let Some(decision) = head.id else { return Ok(()) };
-        let Some(parties) = self.parties(log, index, head, decision)? else { return Ok(()) };
+        let Some(parties) = self.parties(log, place, head, decision)? else { return Ok(()) };
         let refusal = match (head.kind, head.outcome) {
             (EntryKind::Refusal, Some(RecordedOutcome::Refused(code))) => {
-                Some(self.names.name(log, index, head.base, code)?)
+                Some(self.terms.name(log, place, head.base, NameTable::Code, code)?)
             }
             _ => None,
         };
         let mut categories = Vec::new();
         for category in &detail.categories {
-            if let Some(name) = self.released_category(log, index, head.base, category.ruling)? {
-                categories.push((name, category.fields));
+            let ruling = self.terms.ruling(log, place, head.base, category.ruling)?;
+            if *ruling.form != *Form::Removed.name() {
+                categories.push((ruling, category.fields));
             }
         }
-        let observed = self.days.entry(day).or_default();
+        let observed = self.days.entry(place.day.date).or_default();
         if !detail.subjects.is_empty() {
             let people = observed.people.entry(Arc::clone(&parties.0)).or_default();
             detail.subjects.iter().for_each(|bytes| people.add(&Pseudonym::from_bytes(*bytes)));
         }
         let exchanges = observed.exchanges.entry(parties).or_default();
-        for (name, fields) in categories {
-            let known = exchanges.categories.get_mut(&*name);
+        for (ruling, fields) in categories {
+            let known = exchanges.categories.get_mut(&*ruling.category);
             match known {
                 Some(known) => *known += fields,
-                None => drop(exchanges.categories.insert(name.to_string(), fields)),
+                None => drop(exchanges.categories.insert(ruling.category.to_string(), fields)),
             }
         }
         if let Some(code) = refusal {
@@ -178,7 +168,7 @@ impl Observer {
     fn parties(
         &mut self,
         log: &mut LogReader,
-        index: u64,
+        place: &EntryPlace,
         head: &DecodedHead<'_>,
         decision: Ulid,
     ) -> Result<Option<ExchangeParties>, ReadError> {
@@ -189,11 +179,8 @@ impl Observer {
             }
             return Ok(open);
         }
-        let mut name = |number: Option<u64>| match number {
-            Some(number) => self.names.name(log, index, head.base, number),
-            None => Ok("".into()),
-        };
-        let parties = (name(head.recipient)?, name(head.purpose)?);
+        let mut name = |table, number| self.terms.name_or_empty(log, place, head.base, table, number);
+        let parties = (name(NameTable::Recipient, head.recipient)?, name(NameTable::Purpose, head.purpose)?);
         if matches!(head.kind, EntryKind::Intent | EntryKind::Window) {
             self.open.insert(decision, parties.clone());
         } else if head.kind == EntryKind::Exchange {
@@ -207,35 +194,7 @@ impl Observer {
         }
         Ok(Some(parties))
     }
-
-    /// Returns the category of a ruling that released fields.
-    fn released_category(
-        &mut self,
-        log: &mut LogReader,
-        index: u64,
-        base: u64,
-        ruling: u64,
-    ) -> Result<Option<Arc<str>>, ReadError> {
-        let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
-        let defined = log.day_start_of(index).checked_add(base).and_then(|base| base.checked_add(ruling));
-        let defined = defined.filter(|defined| *defined < index).ok_or_else(|| damaged(log))?;
-        if let Some(category) = self.categories.get(&defined) {
-            return Ok(category.clone());
-        }
-        let entry = log.entry(defined)?.ok_or_else(|| damaged(log))?;
-        let detail = decode_detail(EntryKind::Ruling, &entry.detail).map_err(|_| damaged(log))?;
-        let released = detail.filter(|ruling| ruling.form != Some(Form::Removed.name()));
-        let category = released.map(|ruling| Arc::from(ruling.category.unwrap_or(UNCLASSIFIED)));
-        if self.categories.len() >= MAX_RECENT {
-            self.categories.clear();
-        }
-        self.categories.insert(defined, category.clone());
-        Ok(category)
-    }
 }
-
-/// Name in place of a category, for fields that nothing classifies.
-const UNCLASSIFIED: &str = "unclassified";
 
 /// Observes the days of a log from `from` to before `to`.
 ///
@@ -245,7 +204,7 @@ pub fn observe(log: &mut LogReader, from: Date, to: Date) -> Result<BTreeMap<Dat
     let mut observer = Observer::default();
     let days = log.days().to_vec();
     for (number, first) in days.iter().enumerate() {
-        let day = observer.names.day(log, *first)?;
+        let day = observer.terms.place(log, *first)?.day.date;
         let end = days.get(number + 1).copied().unwrap_or(log.size());
         if (from..to).contains(&day) {
             (*first..end).try_for_each(|index| observer.add(log, index))?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use crate::disclosure::names::NameCache;
 use crate::disclosure::storage::{self, LogReader, ReadError};
+use crate::disclosure::terms::TermCache;
 
 /// The extent of a log that was read for an answer or a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ impl LogExtent {
     pub fn of(log: &mut LogReader) -> Result<LogExtent, ReadError> {
         let first = log.begin();
         let since = match first < log.size() {
-            true => Some(NameCache::default().day(log, first)?),
+            true => Some(TermCache::default().place(log, first)?.day.date),
             false => None,
         };
         Ok(LogExtent { origin: Some(log.origin().to_owned()), size: log.size(), since, fault: None })

@@ -1,75 +1,31 @@
-//! Reads entries of a new log and replaces numbers by names.
-//!
-//! Invariant: a number that does not lead to the entry that defines it is an error. A report would otherwise leave
-//! something out, or name somebody else.
+//! Reads entries of a new log, with names in the place of numbers, and puts the parts of a record together.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedFactors, LoggedHead, LoggedRuling};
 use crate::disclosure::entry::{
-    DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head,
+    DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head,
 };
-use crate::disclosure::record::{CategoryDisclosure, time_of};
+use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
+use crate::disclosure::terms::{EntryPlace, TermCache};
 use crate::keys::Pseudonym;
-
-/// Maximum number of terms of each kind that are kept in memory.
-const MAX_TERMS: usize = 1 << 16;
 
 /// Maximum number of entries that one record can consist of.
 const MAX_PARTS: u64 = 1 << 20;
 
-/// A day of the log.
-#[derive(Clone, Debug)]
-pub(in crate::disclosure) struct LoggedDay {
-    /// The date, which determines the pseudonyms.
-    pub(in crate::disclosure) name: Arc<str>,
-    /// Its first instant, in milliseconds since 1970.
-    begin: i64,
-}
-
-impl LoggedDay {
-    /// Returns the time of an entry of the day.
-    pub(in crate::disclosure) fn time(&self, head: &DecodedHead<'_>) -> Timestamp {
-        let since = i64::try_from(head.time).unwrap_or(i64::MAX);
-        Timestamp::from_millisecond(self.begin.saturating_add(since)).unwrap_or(Timestamp::MAX)
-    }
-}
-
-/// The place of an entry: its index, that of its day's first entry, and the day.
-#[derive(Clone, Debug)]
-pub(in crate::disclosure) struct EntryPlace {
-    pub(in crate::disclosure) index: u64,
-    pub(in crate::disclosure) day_start: u64,
-    pub(in crate::disclosure) day: LoggedDay,
-}
-
 /// A log whose entries are decoded.
 pub(in crate::disclosure) struct DecodedLog {
     reader: LogReader,
-    /// Names of recipients, purposes, routes, policies, codes and gateways, by the index of the defining entry.
-    names: HashMap<(Option<NameTable>, u64), Arc<str>>,
-    rulings: HashMap<u64, Arc<LoggedRuling>>,
-    factors: HashMap<u64, LoggedFactors>,
-    /// By the index of the first entry.
-    days: HashMap<u64, LoggedDay>,
+    terms: TermCache,
 }
 
 impl DecodedLog {
     pub(in crate::disclosure) fn new(reader: LogReader) -> DecodedLog {
-        DecodedLog {
-            reader,
-            names: HashMap::new(),
-            rulings: HashMap::new(),
-            factors: HashMap::new(),
-            days: HashMap::new(),
-        }
+        DecodedLog { reader, terms: TermCache::default() }
     }
 
     pub(in crate::disclosure) fn reader(&self) -> &LogReader {
@@ -109,17 +65,7 @@ impl DecodedLog {
 
     /// Returns the place of an entry.
     pub(in crate::disclosure) fn place(&mut self, index: u64) -> Result<EntryPlace, ReadError> {
-        let day_start = self.reader.day_start_of(index);
-        if let Some(day) = self.days.get(&day_start) {
-            return Ok(EntryPlace { index, day_start, day: day.clone() });
-        }
-        let first = self.required(day_start)?;
-        let date: Date = self.head(&first)?.day().ok_or_else(|| self.damaged())?;
-        let begin = date.to_zoned(TimeZone::UTC).map_err(|_| self.damaged())?;
-        let day = LoggedDay { name: date.to_string().into(), begin: begin.timestamp().as_millisecond() };
-        make_room(&mut self.days);
-        self.days.insert(day_start, day.clone());
-        Ok(EntryPlace { index, day_start, day })
+        self.terms.place(&mut self.reader, index)
     }
 
     /// Returns the index of the first entry that was written at or after a time.
@@ -138,12 +84,6 @@ impl DecodedLog {
         Ok(low)
     }
 
-    /// Returns the index of the entry that defines a number.
-    fn defining(&self, place: &EntryPlace, base: u64, number: u64) -> Result<u64, ReadError> {
-        let index = place.day_start.checked_add(base).and_then(|base| base.checked_add(number));
-        index.filter(|index| *index < place.index).ok_or_else(|| self.damaged())
-    }
-
     /// Returns the name for which a number in an entry's head stands.
     pub(in crate::disclosure) fn name(
         &mut self,
@@ -152,36 +92,16 @@ impl DecodedLog {
         table: NameTable,
         number: u64,
     ) -> Result<Arc<str>, ReadError> {
-        let index = self.defining(place, base, number)?;
-        if let Some(name) = self.names.get(&(Some(table), index)) {
-            return Ok(Arc::clone(name));
-        }
-        let entry = self.required(index)?;
-        let head = self.head(&entry)?;
-        let text = head.text.filter(|_| head.table == Some(table)).ok_or_else(|| self.damaged())?;
-        Ok(self.keep_name((Some(table), index), text))
+        self.terms.name(&mut self.reader, place, base, table, number)
     }
 
-    fn keep_name(&mut self, key: (Option<NameTable>, u64), text: &str) -> Arc<str> {
-        make_room(&mut self.names);
-        let text: Arc<str> = text.into();
-        self.names.insert(key, Arc::clone(&text));
-        text
-    }
-
-    /// Returns the name of the gateway that wrote an entry: the entry at its base states it.
+    /// Returns the name of the gateway that wrote an entry.
     pub(in crate::disclosure) fn gateway(
         &mut self,
         place: &EntryPlace,
         base: u64,
     ) -> Result<Arc<str>, ReadError> {
-        let index = place.day_start.checked_add(base).ok_or_else(|| self.damaged())?;
-        if let Some(name) = self.names.get(&(None, index)) {
-            return Ok(Arc::clone(name));
-        }
-        let entry = self.required(index)?;
-        let gateway = self.head(&entry)?.gateway.ok_or_else(|| self.damaged())?;
-        Ok(self.keep_name((None, index), gateway))
+        self.terms.gateway(&mut self.reader, place, base)
     }
 
     /// Returns the ruling for which a number stands.
@@ -191,24 +111,7 @@ impl DecodedLog {
         base: u64,
         number: u64,
     ) -> Result<Arc<LoggedRuling>, ReadError> {
-        let index = self.defining(place, base, number)?;
-        if let Some(ruling) = self.rulings.get(&index) {
-            return Ok(Arc::clone(ruling));
-        }
-        let entry = self.required(index)?;
-        let detail = self.defining_detail(EntryKind::Ruling, &entry)?;
-        let texts = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect();
-        let ruling = Arc::new(LoggedRuling {
-            category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
-            form: detail.form.ok_or_else(|| self.damaged())?.into(),
-            basis: detail.basis.map(Arc::from),
-            reason: detail.reason.map(Arc::from),
-            rules: texts(&detail.rules),
-            clauses: texts(&detail.clauses),
-        });
-        make_room(&mut self.rulings);
-        self.rulings.insert(index, Arc::clone(&ruling));
-        Ok(ruling)
+        self.terms.ruling(&mut self.reader, place, base, number)
     }
 
     /// Returns the list of factors for which a number stands.
@@ -218,26 +121,7 @@ impl DecodedLog {
         base: u64,
         number: u64,
     ) -> Result<LoggedFactors, ReadError> {
-        let index = self.defining(place, base, number)?;
-        if let Some(factors) = self.factors.get(&index) {
-            return Ok(Arc::clone(factors));
-        }
-        let entry = self.required(index)?;
-        let detail = self.defining_detail(EntryKind::Factors, &entry)?;
-        let verdict = |permits| if permits { "permits" } else { "refuses" };
-        let factors =
-            detail.verdicts.iter().map(|(name, permits)| (Arc::from(*name), verdict(*permits).into()));
-        let factors: LoggedFactors = factors.collect();
-        make_room(&mut self.factors);
-        self.factors.insert(index, Arc::clone(&factors));
-        Ok(factors)
-    }
-
-    /// Decodes the detail of an entry that must be of this kind. Details of definitions are not deleted.
-    fn defining_detail<'e>(&self, kind: EntryKind, entry: &'e Entry) -> Result<DecodedDetail<'e>, ReadError> {
-        let found = self.head(entry)?.kind;
-        let detail = decode_detail(kind, &entry.detail).ok().flatten();
-        detail.filter(|_| found == kind).ok_or_else(|| self.damaged())
+        self.terms.factors(&mut self.reader, place, base, number)
     }
 
     /// Returns the outcome of an entry in words.
@@ -246,15 +130,7 @@ impl DecodedLog {
         place: &EntryPlace,
         head: &DecodedHead<'_>,
     ) -> Result<Option<String>, ReadError> {
-        Ok(match head.outcome {
-            None => None,
-            Some(RecordedOutcome::Released) => Some("released".to_owned()),
-            Some(RecordedOutcome::Aborted) => Some("aborted".to_owned()),
-            Some(RecordedOutcome::Refused(code)) => {
-                let code = self.name(place, head.base, NameTable::Code, code)?;
-                Some(format!("refused:{code}"))
-            }
-        })
+        self.terms.outcome(&mut self.reader, place, head)
     }
 
     /// Returns the record that begins with the entry at an index, and the index after its last part. `None` if the entry
@@ -298,7 +174,7 @@ impl DecodedLog {
                 if detail.part() != next - index + 1 {
                     break;
                 }
-                let place = EntryPlace { index: next, ..place.clone() };
+                let place = place.at(next);
                 self.add_part(disclosure, &place, part.base, &detail)?;
                 next += 1;
             }
@@ -368,13 +244,6 @@ impl DecodedLog {
             },
             gateway: Some(self.gateway(place, head.base)?),
         }))
-    }
-}
-
-/// Forgets everything if a cache is full.
-fn make_room<K, V>(cache: &mut HashMap<K, V>) {
-    if cache.len() >= MAX_TERMS {
-        cache.clear();
     }
 }
 

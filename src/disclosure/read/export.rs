@@ -6,13 +6,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::decoded_log::{self, DecodedLog, EntryPlace};
+use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::model::LoggedRuling;
 use crate::disclosure::entry::{DecodedDetail, DecodedHead, EntryKind, NameTable};
 use crate::disclosure::record::CategoryDisclosure;
 use crate::disclosure::storage::ReadError;
+use crate::disclosure::terms::EntryPlace;
 use crate::keys::Pseudonym;
 use crate::vocabulary::Operation;
 

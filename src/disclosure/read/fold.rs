@@ -13,7 +13,7 @@ use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
-use super::source::pseudonyms_on;
+use super::source::{LogPlace, pseudonyms_on};
 use crate::disclosure::entry::EntryKind;
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
@@ -38,21 +38,13 @@ pub struct ExchangeFilter {
     pub since: Option<Timestamp>,
 }
 
-/// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more).
+/// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more). With an index that fits the
+/// log, only the exchange's entries and those after the index are read; otherwise those since the time that the id contains.
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
-    indexed_or_scanned(folder, None, id, running)
-}
-
-/// Does the same as [`decision`] with the index in a folder, which makes it quicker.
-pub(super) fn indexed_or_scanned(
-    folder: &Path,
-    index: Option<&Path>,
-    id: &str,
-    running: bool,
-) -> Result<Option<Value>, ReadError> {
+pub fn decision(place: LogPlace<'_>, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
+    let LogPlace { folder, index } = place;
     let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
     let mut found = match decoded_log::open(folder)? {
         Some(mut log) => decision_in_entries(&mut log, index, id)?,

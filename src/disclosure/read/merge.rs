@@ -14,7 +14,7 @@ use ulid::Ulid;
 
 use super::decoded_log;
 use super::exchange_records::ExchangeRecords;
-use super::fold::{ExchangeFilter, FilterState, FoldedExchange, indexed_or_scanned};
+use super::fold::{ExchangeFilter, FilterState, FoldedExchange, decision};
 use super::former_records;
 use super::model::{LoggedExchangeRecord, LoggedRecord};
 use super::source::LogPlace;
@@ -117,12 +117,13 @@ pub fn find_decision<'p>(
     others: impl IntoIterator<Item = LogPlace<'p>>,
     id: &str,
 ) -> Result<Option<Value>, ReadError> {
-    let mut outcome = indexed_or_scanned(own.folder, own.index, id, running);
-    for LogPlace { folder, index } in others {
+    let mut outcome = decision(own, id, running);
+    for place in others {
+        let folder = place.folder;
         if let Ok(Some(_)) = outcome {
             break;
         }
-        let found = match indexed_or_scanned(folder, index, id, is_running(folder)) {
+        let found = match decision(place, id, is_running(folder)) {
             Ok(None) if is_empty(folder)? => Err(ReadError::Empty(folder.to_owned())),
             found => found,
         };

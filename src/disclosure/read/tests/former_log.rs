@@ -10,7 +10,8 @@ use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::former::tests::old_log::OldLog;
 use crate::disclosure::read::{
-    ActFilter, ExchangeFilter, LogSource, accounting, acts, decision, export, fold, is_running, last_position,
+    ActFilter, ExchangeFilter, LogPlace, LogSource, accounting, acts, decision, export, fold, is_running,
+    last_position,
 };
 use crate::disclosure::record::*;
 use crate::keys::{Keys, LogSecret, LoggedPerson};
@@ -64,18 +65,21 @@ fn check_old(folder: &Path, keys: &Keys, person: LoggedPerson) {
     let old: Vec<&str> = ids(&all)[..3].to_vec();
     // The open exchange ends when the log, or its next process, says so.
     assert!(old.contains(&CLOSED) && old.contains(&OPEN) && old.contains(&REFUSED), "{old:?}");
-    let closed = decision(folder, CLOSED, false).unwrap().unwrap();
+    let closed = decision(LogPlace::unindexed(folder), CLOSED, false).unwrap().unwrap();
     assert_eq!((&closed["outcome"], &closed["recipient"]), (&"released".into(), &"acme".into()));
     assert_eq!((&closed["mode"], &closed["gateway"]), (&"enforce".into(), &"gateway-1".into()));
     assert_eq!(closed["categories"]["email"][0]["fields"], 2);
     assert_eq!(closed["factors"]["subjects"], "permits");
     assert_eq!(closed, all[0]);
-    let open = decision(folder, OPEN, false).unwrap().unwrap();
+    let open = decision(LogPlace::unindexed(folder), OPEN, false).unwrap().unwrap();
     assert_eq!(
         (&open["outcome"], &open["withheld_subjects"][0]),
         (&"aborted".into(), &closed["subjects"][0])
     );
-    assert_eq!(decision(folder, REFUSED, false).unwrap().unwrap()["outcome"], "refused:no-rule-permits");
+    assert_eq!(
+        decision(LogPlace::unindexed(folder), REFUSED, false).unwrap().unwrap()["outcome"],
+        "refused:no-rule-permits"
+    );
     // Under whatever secret the ledger has now: the old log knows fingerprints only.
     let known = LoggedPerson { secret: Some(LogSecret::from_bytes([3; 16])), ..person };
     let account = accounting(&LogSource::own(folder, keys), &[known]).unwrap();
@@ -116,7 +120,7 @@ fn an_old_log_is_read_before_the_new_entries() {
     let all = folded(log.path(), true);
     assert_eq!(ids(&all), [CLOSED, REFUSED, OPEN, &new.to_string()]);
     assert!(all.iter().all(|one| one["outcome"] != Value::Null), "the old process has ended");
-    assert_eq!(decision(log.path(), OPEN, true).unwrap().unwrap()["outcome"], "aborted");
+    assert_eq!(decision(LogPlace::unindexed(log.path()), OPEN, true).unwrap().unwrap()["outcome"], "aborted");
     let account = accounting(&log.source(), &[person]).unwrap();
     let found: Vec<&str> = account.iter().map(|one| &*one.decision).collect();
     assert_eq!(found, [CLOSED, &new.to_string()]);

@@ -36,14 +36,14 @@ fn a_decision_is_found_in_any_day_and_process() {
         }
     }
     for id in written {
-        let found = decision(log.path(), &id.to_string(), true).unwrap().unwrap();
+        let found = decision(LogPlace::unindexed(log.path()), &id.to_string(), true).unwrap().unwrap();
         assert_eq!(found["decision"], id.to_string());
         assert_eq!(found["outcome"], "refused:no-rule-permits");
     }
     for other in [Ulid::generate(), log.id(), Ulid::nil(), Ulid::max()] {
-        assert_eq!(decision(log.path(), &other.to_string(), true).unwrap(), None);
+        assert_eq!(decision(LogPlace::unindexed(log.path()), &other.to_string(), true).unwrap(), None);
     }
-    assert_eq!(decision(log.path(), "no-ulid", true).unwrap(), None);
+    assert_eq!(decision(LogPlace::unindexed(log.path()), "no-ulid", true).unwrap(), None);
 }
 
 /// A clock that was ahead leaves entries whose time is that of the jump.
@@ -56,7 +56,7 @@ fn a_decision_is_found_after_the_clock_was_ahead() {
     log.now -= 40 * DAY_LENGTH;
     let late: Vec<Ulid> = (0..300).map(|_| refuse(&mut log)).collect();
     for id in late {
-        assert!(decision(log.path(), &id.to_string(), true).unwrap().is_some());
+        assert!(decision(LogPlace::unindexed(log.path()), &id.to_string(), true).unwrap().is_some());
     }
 }
 
@@ -102,8 +102,10 @@ fn an_exchange_of_a_process_that_died_is_aborted() {
     let open = log.id();
     log.push(&Record::Intent(Arc::new(head(open))));
     for (running, outcome) in [(true, Value::Null), (false, "aborted".into())] {
-        let of =
-            |id: Ulid| decision(log.path(), &id.to_string(), running).unwrap().unwrap()["outcome"].clone();
+        let of = |id: Ulid| {
+            decision(LogPlace::unindexed(log.path()), &id.to_string(), running).unwrap().unwrap()["outcome"]
+                .clone()
+        };
         assert_eq!((of(died), of(open)), ("aborted".into(), outcome.clone()));
         let folded = log.folded(&ExchangeFilter::default(), running);
         let outcomes: Vec<Value> = folded.iter().map(|one| one["outcome"].clone()).collect();

@@ -9,7 +9,7 @@ use ulid::Ulid;
 
 use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
-use crate::disclosure::read::{ExchangeFilter, accounting, decision};
+use crate::disclosure::read::{ExchangeFilter, LogPlace, accounting, decision};
 use crate::disclosure::record::*;
 use crate::keys::{EpochPseudonyms, Keys, LoggedPerson};
 use crate::vocabulary::{Basis, Form};
@@ -298,7 +298,7 @@ proptest! {
                 .collect();
             prop_assert_eq!(&folded, &expected);
             for (id, expected) in &expected {
-                let found = decision(log.path(), &id.to_string(), running).unwrap();
+                let found = decision(LogPlace::unindexed(log.path()), &id.to_string(), running).unwrap();
                 prop_assert_eq!(found.as_ref(), Some(expected));
             }
         }
