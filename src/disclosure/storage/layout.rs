@@ -142,10 +142,16 @@ fn parse_group(name: &str) -> Option<u64> {
     if plain { name.parse().ok() } else { None }
 }
 
+/// Bytes of a buffer beyond the size of the file that is read into it: the end of the file is found by reading once more.
+const READ_ROOM: usize = 32;
+
 /// Reads a whole file of at most this length.
 pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    std::fs::File::open(path)?.take(max + 1).read_to_end(&mut content)?;
+    let file = std::fs::File::open(path)?;
+    let expected = file.metadata()?.len().min(max);
+    // With room for the end, `read_to_end` does not double the vector.
+    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + READ_ROOM);
+    file.take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is longer than it may be"));
     }

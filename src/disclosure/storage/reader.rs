@@ -23,14 +23,50 @@ use crate::disclosure::entry::Entry;
 /// Maximum number of bundles that a reader keeps in memory.
 const MAX_BUNDLES: usize = 4;
 
+/// Maximum size of these bundles in bytes, if they are more than one. A gateway that answers for many people at once writes
+/// bundles of half a mebibyte and more, and keeps a reader for its index as long as it runs.
+const MAX_BUNDLE_MEMORY: usize = 1 << 20;
+
 /// Number of attempts to read a log that changes meanwhile.
 const ATTEMPTS: usize = 20;
 
-/// The entries of a bundle in memory.
+/// The entries of a bundle in memory, as they are in the files.
 #[derive(Debug)]
 struct LoadedBundle {
     number: u64,
-    entries: Vec<Entry>,
+    leaves: Vec<u8>,
+    details: Vec<u8>,
+    /// The offsets of each entry in `leaves` and in `details`.
+    offsets: Vec<(usize, usize)>,
+}
+
+impl LoadedBundle {
+    /// Finds the entries in the contents of both files. `None` if one of them is not complete.
+    fn parse(number: u64, leaves: Vec<u8>, details: Vec<u8>) -> Option<LoadedBundle> {
+        let mut offsets = Vec::with_capacity(BUNDLE as usize);
+        let (mut rest_of_leaves, mut rest_of_details) = (leaves.as_slice(), details.as_slice());
+        while !rest_of_leaves.is_empty() {
+            offsets.push((leaves.len() - rest_of_leaves.len(), details.len() - rest_of_details.len()));
+            layout::take_framed(&mut rest_of_leaves)?;
+            layout::take_framed(&mut rest_of_details)?;
+        }
+        rest_of_details.is_empty().then_some(LoadedBundle { number, leaves, details, offsets })
+    }
+
+    fn width(&self) -> u64 {
+        self.offsets.len() as u64
+    }
+
+    fn bytes(&self) -> usize {
+        self.leaves.len() + self.details.len()
+    }
+
+    fn entry(&self, place: usize) -> Option<Entry> {
+        let (leaf, detail) = *self.offsets.get(place)?;
+        let (mut leaves, mut details) = (self.leaves.get(leaf..)?, self.details.get(detail..)?);
+        let (leaf, detail) = (layout::take_framed(&mut leaves)?, layout::take_framed(&mut details)?);
+        Some(Entry { leaf: leaf.to_vec(), detail: detail.to_vec() })
+    }
 }
 
 /// A place in a journal from which reading can continue.
@@ -157,7 +193,7 @@ impl LogReader {
         self.first_day = starts.clone().filter(|start| *start <= begin).max().unwrap_or(0);
         self.days = starts.filter(|start| (begin..size).contains(start)).collect();
         // The last bundle may have grown.
-        self.bundles.retain(|bundle| bundle.entries.len() as u64 == BUNDLE);
+        self.bundles.retain(|bundle| bundle.width() == BUNDLE);
         Ok(())
     }
 
@@ -251,7 +287,7 @@ impl LogReader {
         loop {
             attempts += 1;
             match self.bundle(index / BUNDLE) {
-                Ok(bundle) => return Ok(bundle.entries.get(place).cloned()),
+                Ok(bundle) => return Ok(bundle.entry(place)),
                 // The bundle has grown, or was pruned.
                 Err(error) if error.is_missing() && attempts < ATTEMPTS => {
                     self.refresh()?;
@@ -282,8 +318,12 @@ impl LogReader {
             Some(bundle) => bundle,
             None => self.load(number)?,
         };
-        self.bundles.truncate(MAX_BUNDLES - 1);
         self.bundles.push_front(bundle);
+        while self.bundles.len() > 1
+            && (self.bundles.len() > MAX_BUNDLES || self.bundle_bytes() > MAX_BUNDLE_MEMORY)
+        {
+            self.bundles.pop_back();
+        }
         self.bundles.front().ok_or_else(|| ReadError::Damaged(self.folder.clone()))
     }
 
@@ -294,16 +334,12 @@ impl LogReader {
             read_bounded(&path, MAX_BUNDLE_BYTES).map_err(ReadError::io(&path))
         };
         let (leaves, details) = (read(entries_path(number, width))?, read(details_path(number, width))?);
-        let (mut leaves, mut details) = (leaves.as_slice(), details.as_slice());
-        let mut entries = Vec::with_capacity(BUNDLE as usize);
-        while let Some(leaf) = layout::take_framed(&mut leaves) {
-            let Some(detail) = layout::take_framed(&mut details) else { break };
-            entries.push(Entry { leaf: leaf.to_vec(), detail: detail.to_vec() });
-        }
-        if !leaves.is_empty() || !details.is_empty() || entries.len() as u64 != width {
-            return Err(ReadError::Damaged(self.folder.join(entries_path(number, width))));
-        }
-        Ok(LoadedBundle { number, entries })
+        let bundle = LoadedBundle::parse(number, leaves, details).filter(|bundle| bundle.width() == width);
+        bundle.ok_or_else(|| ReadError::Damaged(self.folder.join(entries_path(number, width))))
+    }
+
+    fn bundle_bytes(&self) -> usize {
+        self.bundles.iter().map(LoadedBundle::bytes).sum()
     }
 
     /// Returns the root of the tree at a size up to [`LogReader::published`].
