@@ -43,8 +43,8 @@ pub struct Answer {
     pub logs: Vec<LogExtent>,
 }
 
-/// Answers a question with at most `limit` exchanges from a cursor on. A log that cannot be read is missing in the answer,
-/// which says so.
+/// Answers a question with at most `limit` exchanges from a cursor on. A log that cannot be read, and one of an earlier version,
+/// is missing in the answer, which says so.
 ///
 /// # Errors
 /// [`QuestionError`] if no log can be read.
@@ -59,9 +59,11 @@ pub fn answer(
     let mut failure = None;
     for log in logs {
         match OpenedLog::open(log) {
-            Ok((log, extent)) => {
-                opened.push(log);
+            Ok((mut log, extent)) => {
                 answer.logs.push(extent);
+                let unsearched = LogExtent::of_unsearched(log.log.reader_mut(), question.since);
+                answer.logs.extend(unsearched.unwrap_or_else(|error| Some(LogExtent::unreadable(&error))));
+                opened.push(log);
             }
             Err(error) => {
                 answer.logs.push(LogExtent::unreadable(&error));

@@ -3,10 +3,16 @@
 use std::path::Path;
 
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::disclosure::entry::decode_head;
+use crate::disclosure::read::former_records;
 use crate::disclosure::storage::{self, LogReader, ReadError};
 use crate::disclosure::terms::TermCache;
+
+/// Time by which a clock may have gone back when a gateway was upgraded.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
 
 /// The extent of a log that was read for an answer or a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,7 +23,7 @@ pub struct LogExtent {
     pub size: u64,
     /// The first day that it holds; `None` if it is empty, could not be read, or is of an earlier version.
     pub since: Option<Date>,
-    /// Why it could not be read. Names files and nothing in them.
+    /// Why it was not read. Names files and nothing in them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -48,8 +54,41 @@ impl LogExtent {
         Ok(LogExtent { origin: Some(log.origin().to_owned()), size: log.size(), since, fault: None })
     }
 
+    /// Returns an extent for the log of an earlier version that a log continues, unless all its exchanges began before `since`.
+    /// Questions do not search it: it has no index, and its segments can only be read from the beginning to the end.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(super) fn of_unsearched(
+        log: &mut LogReader,
+        since: Option<Timestamp>,
+    ) -> Result<Option<LogExtent>, ReadError> {
+        let folder = log.folder().to_owned();
+        if former_records::segments(&folder, None)?.is_empty() {
+            return Ok(None);
+        }
+        let ended = begin_of(log)?.and_then(|begin| begin.checked_add(CLOCK_STEP).ok());
+        if since.zip(ended).is_some_and(|(since, ended)| since >= ended) {
+            return Ok(None);
+        }
+        let folder = folder.display();
+        let fault = format!(
+            "{folder}/former has exchanges of an earlier version, which are not searched: \
+             `purposegate audit show {folder}` shows them"
+        );
+        Ok(Some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) }))
+    }
+
     /// Returns the extent of a log that could not be read.
     pub fn unreadable(error: &dyn std::error::Error) -> LogExtent {
         LogExtent { origin: None, size: 0, since: None, fault: Some(error.to_string()) }
     }
+}
+
+/// Returns the time of the entry that follows the first one of a log, which is that of the day; `None` for an empty log.
+fn begin_of(log: &mut LogReader) -> Result<Option<Timestamp>, ReadError> {
+    let index = log.begin().saturating_add(1);
+    let Some(entry) = log.entry(index)? else { return Ok(None) };
+    let head = decode_head(&entry.leaf).map_err(|_| ReadError::Damaged(log.folder().to_owned()))?;
+    Ok(Some(TermCache::default().place(log, index)?.day.time(&head)))
 }

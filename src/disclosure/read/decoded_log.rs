@@ -32,6 +32,10 @@ impl DecodedLog {
         &self.reader
     }
 
+    pub(in crate::disclosure) fn reader_mut(&mut self) -> &mut LogReader {
+        &mut self.reader
+    }
+
     pub(in crate::disclosure) fn into_reader(self) -> LogReader {
         self.reader
     }

@@ -26,7 +26,10 @@ const FORMER: &str = "former";
 ///
 /// # Errors
 /// [`ReadError`], also if the folder does not exist.
-pub(super) fn segments(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+pub(in crate::disclosure) fn segments(
+    folder: &Path,
+    since: Option<Timestamp>,
+) -> Result<Vec<Segment>, ReadError> {
     let moved = match segments_since(&folder.join(FORMER), since) {
         Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
         moved => moved?,

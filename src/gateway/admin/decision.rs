@@ -62,7 +62,7 @@ pub(super) struct DecisionsQuery {
 /// Lists decisions, newest first.
 ///
 /// An answer can end before `limit`, when much had to be read for it; it goes on at its cursor. A cursor stays valid while
-/// the log grows.
+/// the log grows. The log of an earlier version is not searched: `complete` is false then, and `logs` says how to read it.
 #[utoipa::path(
     get, path = "/v1/decisions", operation_id = "listDecisions", tag = "decisions",
     params(DecisionsQuery, PositionHeader),

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::former::tests::old_log::OldLog;
+use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, MAX_ANSWER, QuestionedLog, answer};
 use crate::disclosure::read::{
     ActFilter, ExchangeFilter, LogPlace, LogSource, accounting, acts, decision, export, fold, is_running,
     last_position,
@@ -133,5 +134,30 @@ fn an_old_log_is_read_before_the_new_entries() {
     .unwrap();
     assert_eq!(kinds[..3], ["segment", "intent", "window"]);
     assert_eq!(kinds.iter().filter(|kind| *kind == "exchange").count(), 1);
+    log.close();
+}
+
+#[test]
+fn questions_say_that_an_old_log_is_not_searched() {
+    let mut log = FolderLog::new();
+    log.start();
+    let new = log.id();
+    log.push(&Record::Exchange(Arc::new(head(new)), disclosure([person(&log.keys, 1)], &["email"])));
+    let asked = |log: &FolderLog, since| {
+        let logs = [QuestionedLog { folder: log.path().to_owned(), index: None, running: true }];
+        let question = LogQuestion { since, ..LogQuestion::default() };
+        answer(&question, &logs, &AnswerCursor::default(), MAX_ANSWER).unwrap()
+    };
+    let faults = |answer: &Answer| answer.logs.iter().filter_map(|log| log.fault.clone()).collect::<Vec<_>>();
+    assert_eq!(faults(&asked(&log, None)), [] as [&str; 0]);
+    write_old(&log.path().join("former"), &log.keys);
+    let answered = asked(&log, None);
+    assert_eq!(ids(&answered.exchanges), [new.to_string()]);
+    let folder = log.path().display().to_string();
+    let fault = faults(&answered).pop().unwrap();
+    assert!(fault.contains(&format!("purposegate audit show {folder}")), "{fault}");
+    let (begun, later) = (log.time(), log.time() + SignedDuration::from_secs(60));
+    assert_eq!(faults(&asked(&log, Some(begun))).len(), 1, "the clock may have gone back at the upgrade");
+    assert_eq!(faults(&asked(&log, Some(later))), [] as [&str; 0], "the old log has ended before");
     log.close();
 }

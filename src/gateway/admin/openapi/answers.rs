@@ -420,7 +420,12 @@ fn decisions() -> Value {
         vec![
             ("decisions", list(&reference("Decision"))),
             ("cursor", text_or_null("The place at which the list goes on; null at its end.")),
-            ("complete", flag("False if a log could not be read: decisions may be missing.")),
+            (
+                "complete",
+                flag(
+                    "False if a log was not read: decisions may be missing. `logs` says which one, and why.",
+                ),
+            ),
             ("logs", list(&reference("LogExtent"))),
         ],
     )
@@ -504,7 +509,7 @@ fn log_extent() -> Value {
                     "description": "First day that it holds; null if it is empty, of an earlier version, or could not be read.",
                 }),
             ),
-            ("fault?", text("Why it could not be read.")),
+            ("fault?", text("Why it was not read.")),
         ],
     )
 }
