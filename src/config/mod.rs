@@ -53,6 +53,7 @@ pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 use self::deployment::DeploymentSection;
 use self::files::FileText;
 use self::pack::Packs;
+use self::recipient::RegisteredRecipients;
 use crate::document::{Document, Fields};
 use crate::exchange::caller::Credentials;
 use crate::exchange::route::{Recipient, Routes};
@@ -71,7 +72,7 @@ pub struct Config {
     pub file: PathBuf,
     /// Folders to watch for changes.
     pub folders: Vec<PathBuf>,
-    /// Files to watch: the configuration files, and the files of TLS, of upstreams' headers and of token issuers.
+    /// Files to watch: the configuration files, and the files of TLS, of upstreams' headers, of token issuers and of webhooks.
     pub files: Vec<PathBuf>,
     /// Digest of the configuration files, without the files of packs, TLS and token issuers. 64 hexadecimal digits.
     pub revision: Arc<str>,
@@ -243,7 +244,8 @@ fn assemble<'d>(
     packs.namespaces = rules;
     let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts, &purpose_header);
-    let (recipients, credentials, issuers) = recipient::read_all(&mut parts, &packs.terms(0), host);
+    let RegisteredRecipients { recipients, credentials, issuers, files: of_recipients } =
+        recipient::read_all(&mut parts, &packs.terms(0), host);
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
     // Sections of the first file, read last: they depend on all packs and on the keys of all recipients.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
@@ -259,7 +261,7 @@ fn assemble<'d>(
     let tls = listeners.iter().map(|listener| &listener.tls).chain([&admin.tls]);
     files.extend(tls.flatten().flat_map(tls_files));
     files.extend(upstreams.all.iter().flat_map(UpstreamSection::files).cloned());
-    files.extend(issuers.files);
+    files.extend(issuers.files.into_iter().chain(of_recipients));
     let mut folders: Vec<PathBuf> =
         files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();
     folders.sort();

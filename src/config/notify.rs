@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::http_url::HttpUrl;
+use super::tls::roots;
 use crate::document::{At, Fields};
 use crate::exchange::route::{NoticeWebhook, Notify};
 use crate::finding::Finding;
@@ -23,11 +24,11 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Maximum bytes of a file with a secret.
 const MAX_FILE_BYTES: u64 = 1024;
 
-/// Reads `notify`. `folder` is that of the configuration file.
-pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
+/// Reads `notify`, and adds the files that it names to `files`. `folder` is that of the configuration file.
+pub(super) fn read(mut fields: Fields<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Notify {
     let document = fields.document();
     let at = fields.at();
-    let webhook = fields.text("webhook");
+    let (webhook, ca) = (fields.text("webhook"), fields.text("ca"));
     let secret = fields.fields("secret", "`secret`").map(SecretPlace::read);
     let feed = fields.flag("feed") == Some(true);
     fields.end();
@@ -35,8 +36,17 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
         document.find(Finding::error("bad-notify", words).label("of this recipient").hint(hint), at);
         Notify::Manual
     };
+    let authorities = ca.as_ref().map(|ca| folder.join(ca.value));
+    let of_secret = secret.as_ref().and_then(|secret| secret.file.as_ref()).map(|file| folder.join(file));
+    files.extend(authorities.iter().cloned().chain(of_secret));
+    if let Some((ca, path)) = ca.as_ref().zip(authorities.as_deref())
+        && let Err(error) = roots(path)
+    {
+        let hint = "`ca` is a PEM file with the authorities of the recipient's server";
+        return find(error.to_string(), ca.at.clone(), hint);
+    }
     match (webhook, feed) {
-        (None, true) if secret.is_none() => Notify::Feed,
+        (None, true) if secret.is_none() && ca.is_none() => Notify::Feed,
         (Some(url), false) => {
             let Some(secret) = secret else {
                 let hint = "`secret = { file = \"…\" }`: `whsec_` and 24 to 64 bytes in base64";
@@ -46,7 +56,9 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
                 return find(why, url.at, "write `https://…`");
             }
             match secret.load(folder) {
-                Ok(secret) => Notify::Webhook(NoticeWebhook { url: url.value.to_owned(), secret }),
+                Ok(secret) => {
+                    Notify::Webhook(NoticeWebhook { url: url.value.to_owned(), secret, ca: authorities })
+                }
                 Err(why) => {
                     let hint = "write `{ file = \"…\" }` or `{ env = \"…\" }`; the value is `whsec_` and 24 to 64 bytes in base64";
                     find(why, secret.at.clone(), hint)
@@ -54,7 +66,7 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path) -> Notify {
             }
         }
         _ => find(
-            "`notify` is a webhook with a secret, or `feed = true`".to_owned(),
+            "`notify` is a webhook with a secret and perhaps `ca`, or `feed = true`".to_owned(),
             at,
             "leave `notify` out if a person tells the recipient",
         ),

@@ -1,6 +1,6 @@
 //! Reads `[[recipient]]`: kind, purposes, agreement and credentials of each recipient.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use governor::RateLimiter;
@@ -17,18 +17,24 @@ use crate::document::Fields;
 use crate::exchange::caller::Credentials;
 use crate::exchange::caller::token::Tokens;
 use crate::exchange::cancellation::CancellationLimit;
-use crate::exchange::route::{Agreement, Recipient, RecipientContact, WithheldReport};
+use crate::exchange::route::{Agreement, Notify, Recipient, RecipientContact, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
 
-/// Reads the recipients of all files. Returns them with their credentials and the token issuers.
-pub(super) fn read_all(
-    parts: &mut [Part<'_>],
-    words: &PackTerms<'_>,
-    host: Host,
-) -> (Vec<Arc<Recipient>>, Credentials, Issuers) {
+/// The recipients of a configuration.
+pub(super) struct RegisteredRecipients {
+    pub(super) recipients: Vec<Arc<Recipient>>,
+    pub(super) credentials: Credentials,
+    /// The token issuers.
+    pub(super) issuers: Issuers,
+    /// Files that `notify` names.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Reads the recipients of all files.
+pub(super) fn read_all(parts: &mut [Part<'_>], words: &PackTerms<'_>, host: Host) -> RegisteredRecipients {
     let mut issuers = Issuers::read_all(parts, host);
-    let mut recipients = Vec::new();
+    let (mut recipients, mut files) = (Vec::new(), Vec::new());
     let mut credentials = Credentials::new(Tokens::new(issuers.take()));
     let mut names = UniqueNames::of("recipient");
     let tables = parts.iter_mut().flat_map(|part| {
@@ -38,14 +44,16 @@ pub(super) fn read_all(
     });
     for (position, (folder, mut fields)) in tables.enumerate() {
         fields.allow();
-        let recipient = read(&mut fields, &folder, words, &mut names);
+        let notify = fields.fields("notify", "`notify`");
+        let notify = notify.map(|fields| notify::read(fields, &folder, &mut files)).unwrap_or_default();
+        let recipient = read(&mut fields, notify, words, &mut names);
         let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
         credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
         fields.end();
         // A recipient with errors is left out. Positions are wrong then, but the configuration is not used.
         recipients.extend(recipient.map(Arc::new));
     }
-    (recipients, credentials, issuers)
+    RegisteredRecipients { recipients, credentials, issuers, files }
 }
 
 fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::HolderKind {
@@ -60,7 +68,7 @@ fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::
 
 fn read(
     fields: &mut Fields<'_>,
-    folder: &Path,
+    notify: Notify,
     words: &PackTerms<'_>,
     names: &mut UniqueNames,
 ) -> Option<Recipient> {
@@ -80,8 +88,6 @@ fn read(
     let report = fields.choice("report", &reports).unwrap_or_default();
     let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
     let rate = fields.fields("rate", "`rate`").and_then(rate::quota).map(RateLimiter::direct);
-    let notify =
-        fields.fields("notify", "`notify`").map(|fields| notify::read(fields, folder)).unwrap_or_default();
     let mut text = |key| fields.text(key).map(|text| Arc::from(text.value));
     let contact = RecipientContact {
         legal_name: text("legal-name"),

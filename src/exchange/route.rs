@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,6 +247,8 @@ pub struct NoticeWebhook {
     pub url: String,
     /// The key of the signatures.
     pub secret: Arc<[u8]>,
+    /// PEM file with the authorities of its certificate. `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 impl Debug for NoticeWebhook {

@@ -1,45 +1,73 @@
 //! Notices to recipients: signed requests to a server, and a feed (GDPR Art. 19).
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use purposegate::credentials::development;
 use ring::hmac;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::fixtures::{CUSTOMER_ROUTES, KNOWN, person};
 use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
 use crate::http;
+use crate::process::ServeProcess;
+use crate::tls_server::server_config;
 use crate::upstream::{Upstream, answer};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes....";
 
-/// A server that keeps what it receives. It refuses the first request.
+/// A server that keeps what it receives.
 struct Webhook {
     address: SocketAddr,
     received: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Webhook {
+    /// Starts a server that refuses the first request.
     fn start() -> Webhook {
+        Webhook::serve(1, |stream, respond| respond(stream))
+    }
+
+    /// Starts a server with TLS.
+    fn start_with_tls(config: Arc<ServerConfig>) -> Webhook {
+        Webhook::serve(0, move |stream, respond| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            respond(&mut stream);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        })
+    }
+
+    /// Starts a server that refuses so many requests. `accept` passes on each connection.
+    fn serve(
+        refused: usize,
+        accept: impl Fn(&mut TcpStream, &mut dyn FnMut(&mut dyn ReadWrite)) + Send + 'static,
+    ) -> Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
         let kept = Arc::clone(&received);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-                let length = field(&head, "content-length").and_then(|length| length.parse().ok());
-                let mut body = String::new();
-                reader.take(length.unwrap_or(0)).read_to_string(&mut body).unwrap();
-                let mut kept = kept.lock().unwrap();
-                let status = if kept.is_empty() { "503 Service Unavailable" } else { "204 No Content" };
-                kept.push((head, body));
-                let _ = stream.write_all(&answer(status, "", b""));
+                accept(&mut stream, &mut |stream| {
+                    let mut reader = BufReader::new(&mut *stream);
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+                    let Some(length) = field(&head, "content-length") else { return };
+                    let mut body = String::new();
+                    reader.take(length.parse().unwrap()).read_to_string(&mut body).unwrap();
+                    let mut kept = kept.lock().unwrap();
+                    let is_refused = kept.len() < refused;
+                    let status = if is_refused { "503 Service Unavailable" } else { "204 No Content" };
+                    kept.push((head, body));
+                    let _ = stream.write_all(&answer(status, "", b""));
+                });
             }
         });
         Webhook { address, received }
@@ -50,6 +78,11 @@ impl Webhook {
     }
 }
 
+/// A connection with or without TLS.
+trait ReadWrite: Read + Write {}
+
+impl<S: Read + Write> ReadWrite for S {}
+
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().find_map(|line| {
         let (known, value) = line.split_once(':')?;
@@ -58,9 +91,13 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 /// Checks a signature as a recipient does.
-fn is_signed((head, body): &(String, String)) -> bool {
+fn is_signed(request: &(String, String)) -> bool {
+    is_signed_with(SECRET, request)
+}
+
+fn is_signed_with(secret: &[u8], (head, body): &(String, String)) -> bool {
     let member = |name| field(head, name).unwrap();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let signed = format!("{}.{}.{body}", member("webhook-id"), member("webhook-timestamp"));
     let signature = STANDARD.decode(member("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
     hmac::verify(&key, signed.as_bytes(), &signature).is_ok()
@@ -74,10 +111,13 @@ fn recipient(name: &str, notify: &str) -> String {
     )
 }
 
+fn write_secret(file: &Path, secret: &[u8]) {
+    std::fs::write(file, format!("whsec_{}\n", STANDARD.encode(secret))).unwrap();
+}
+
 fn start(webhook: &Webhook) -> (Upstream, TestGateway) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("hook.secret"), format!("whsec_{}\n", STANDARD.encode(SECRET)))
-        .unwrap();
+    write_secret(&folder.path().join("hook.secret"), SECRET);
     let upstream = Upstream::start();
     let hook = format!(
         "{{ webhook = \"http://{}/in?a=1\", secret = {{ file = \"hook.secret\" }} }}",
@@ -141,4 +181,76 @@ fn recipients_are_told_of_a_correction_by_webhook_and_feed() {
     let malformed =
         http::get(gateway.address, "/.well-known/data-purposes/notices?after=x", &[&bearer("feeder")]);
     assert_eq!(malformed.status, 400);
+}
+
+/// The id of a person can be in the path of the request only.
+#[test]
+fn a_person_who_is_named_by_the_path_leads_to_the_same_notices_as_one_who_is_named_by_the_record() {
+    const PROFILE_ROUTE: &str = r#"
+[[route]]
+name = "profile"
+upstream = "crm"
+path = "/profiles/{id}"
+subject = "{id}"
+[route.fields]
+"@.name" = "name"
+"@.email" = "email"
+"#;
+    let upstream = Upstream::start();
+    let recipients = recipient("by-record", "{ feed = true }") + &recipient("by-path", "{ feed = true }");
+    let config = format!("{}{recipients}{CUSTOMER_ROUTES}{PROFILE_ROUTE}", base(upstream.address));
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("p-1", KNOWN);
+    upstream.json("/customers/p-1", &person("p-1"));
+    upstream.json("/profiles/p-1", r#"{"name": "Name-p-1", "email": "p-1@example.org"}"#);
+    assert_eq!(gateway.get("/customers/p-1", "by-record", "customer-support").status, 200);
+    let profile = gateway.get("/profiles/p-1", "by-path", "customer-support");
+    assert!(profile.text().contains("p-1@example.org"), "{}", profile.text());
+    gateway.record_event("p-1", r#"{"kind": "erasure"}"#);
+    let told = |recipient: &str| {
+        wait_until(|| !feed(&gateway, recipient, "")["notices"].as_array().unwrap().is_empty());
+        let notices = feed(&gateway, recipient, "")["notices"].take();
+        assert_eq!(notices.as_array().unwrap().len(), 1);
+        ["type", "person", "categories"].map(|member| notices[0][member].clone())
+    };
+    let by_record = told("by-record");
+    assert_eq!(by_record, told("by-path"));
+    assert_eq!(by_record, [json!("data.erasure"), json!({ "id": "p-1" }), json!(["email", "name"])]);
+}
+
+#[test]
+fn a_webhook_is_known_by_its_authority_and_its_secret_is_reloaded_when_the_file_changes() {
+    const ANOTHER_SECRET: &[u8] = b"another secret of thirty bytes";
+    let (certificates, secrets) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    development::make(certificates.path(), &[]).unwrap();
+    let webhook = Webhook::start_with_tls(server_config(certificates.path()));
+    let secret = secrets.path().join("hook.secret");
+    write_secret(&secret, SECRET);
+    let upstream = Upstream::start();
+    let hook = format!(
+        "{{ webhook = \"https://localhost:{}/in\", secret = {{ file = {secret:?} }}, ca = {:?} }}",
+        webhook.address.port(),
+        certificates.path().join("ca.pem"),
+    );
+    let config = format!("{}{}{CUSTOMER_ROUTES}", base(upstream.address), recipient("hooked", &hook));
+    let process = ServeProcess::start(&config, "");
+    let record = |event: &str| {
+        let answer = http::send(process.admin, "POST", "/v1/subjects/p-1/events", &[], event.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    record(KNOWN);
+    upstream.json("/customers/p-1", &person("p-1"));
+    let headers = [&*bearer("hooked"), "data-purpose: customer-support"];
+    assert_eq!(http::get(process.address, "/customers/p-1", &headers).status, 200);
+    record(r#"{"kind": "correction", "facts": {"country": "DE"}}"#);
+    wait_until(|| webhook.received().len() == 1);
+    let loaded = || process.log.lock().unwrap().matches("\"outcome\":\"loaded\"").count();
+    let before = loaded();
+    write_secret(&secret, ANOTHER_SECRET);
+    wait_until(|| loaded() > before);
+    record(r#"{"kind": "restriction"}"#);
+    wait_until(|| webhook.received().len() == 2);
+    let received = webhook.received();
+    assert!(is_signed(&received[0]) && !is_signed(&received[1]));
+    assert!(is_signed_with(ANOTHER_SECRET, &received[1]));
 }

@@ -54,7 +54,8 @@ impl TlsServer {
     }
 }
 
-fn server_config(folder: &Path) -> Arc<ServerConfig> {
+/// Returns the configuration of a server with the development certificates in a folder.
+pub(crate) fn server_config(folder: &Path) -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));

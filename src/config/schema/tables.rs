@@ -370,6 +370,11 @@ const NOTIFY: KeyTable = table(
     &[
         told("webhook", Text, "URL to which notices are posted (Standard Webhooks)."),
         told("secret", Table(&NOTIFY_SECRET), "The secret that signs them."),
+        told(
+            "ca",
+            Text,
+            "PEM file with the authorities of the server; the default is those that the system trusts.",
+        ),
         told("feed", Flag, "`true`: the recipient reads its feed and acknowledges each notice."),
     ],
 );

@@ -26,10 +26,10 @@ pub(super) struct WebhookClient {
 }
 
 impl WebhookClient {
-    /// Makes a client. `None` if TLS cannot be set up. Blocks while the system's authorities are read.
+    /// Makes a client. `None` if TLS cannot be set up. Blocks while the authorities are read.
     pub(super) fn new(webhook: &NoticeWebhook) -> Option<WebhookClient> {
         let url = webhook.url.parse().ok()?;
-        let files = ClientTlsFiles { ca: None, identity: None };
+        let files = ClientTlsFiles { ca: webhook.ca.clone(), identity: None };
         let http = HttpClient::new(url, &files, LIMITS).ok()?;
         Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, &webhook.secret) })
     }
