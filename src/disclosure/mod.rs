@@ -21,6 +21,8 @@ pub mod verify;
 mod witness;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use former::tests::old_log::OldLog;
 pub use former::{Checkpoint, FormerVerification, log_bytes, log_id, verify_former};
 #[cfg(test)]
 pub(crate) use log::tests::disk::Disk;

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
+
 use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
-use crate::gateway::{TestGateway, base};
+use crate::gateway::{TestGateway, base, bearer, wait};
+use crate::http;
 use crate::program::run;
 use crate::upstream::Upstream;
 
@@ -28,14 +31,17 @@ else:
     sys.exit("a file is missing")
 "#;
 
-/// The interpreter of the environment into which `tests/run` installs what is missing; `None` without the verifier.
+/// The interpreter of the environment into which `tests/run` installs what is missing; `None` without the verifier or the
+/// decoder.
 fn foreign_python() -> Option<String> {
     let python = std::env::var("PURPOSEGATE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&python).args(["-c", "import aics_tlog"]).output();
+    let found = Command::new(&python).args(["-c", "import aics_tlog, cbor2"]).output();
     if found.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    eprintln!("SKIPPED: no foreign program verifies the disclosure log, aics-tlog is not there (PyPI)");
+    eprintln!(
+        "SKIPPED: no foreign program verifies the disclosure log, aics-tlog or cbor2 is not there (PyPI)"
+    );
     None
 }
 
@@ -130,5 +136,55 @@ fn the_log_of_a_gateway_under_traffic_verifies() {
     if let Some(python) = &python {
         let words = foreign_size(python, &damaged, key).unwrap_err();
         assert!(words.contains("TileVerificationError"), "{words}");
+    }
+}
+
+/// Returns the receipt of a decision as soon as a checkpoint covers it.
+fn receipt(gateway: &TestGateway, id: &str) -> Value {
+    wait(|| {
+        let path = format!("/.well-known/data-purposes/decisions/{id}/receipt");
+        let answer = http::get(gateway.address, &path, &[&bearer("support")]);
+        (answer.status == 200).then(|| answer.json())
+    })
+}
+
+#[test]
+fn receipts_are_checked_by_the_documented_program() {
+    let Some(python) = foreign_python() else { return };
+    let text = std::fs::read_to_string("docs/disclosure-log.md").unwrap();
+    let code = text.split("```python\n").nth(2).unwrap().split("```").next().unwrap();
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let gateway = TestGateway::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)));
+    gateway.record_event("p-1", NOTICE);
+    let file = gateway.folder.path().join("purposegate.toml");
+    let (status, key, words) = run(["audit", "key", "--config", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{words}");
+    let check = |receipt: &Value, key: &str| {
+        let file = gateway.folder.path().join("receipt.json");
+        std::fs::write(&file, receipt.to_string()).unwrap();
+        let output = Command::new(&python).args(["-c", code]).arg(file).arg(key).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let released = gateway.get("/customers/p-1", "support", "customer-support").decision();
+    let refused = gateway.get("/customers/p-1", "support", "no-such-purpose").decision();
+    for (id, circumstances) in [
+        (&released, "support customer-support customer released"),
+        (&refused, "support - customer refused:purpose-unknown"),
+    ] {
+        let mut receipt = receipt(&gateway, id);
+        let (is_right, printed, words) = check(&receipt, key.trim());
+        assert!(is_right && printed.ends_with(&format!(" {id} {circumstances}\n")), "{printed}{words}");
+        let other = format!("{}AA", &key.trim()[..key.trim().len() - 2]);
+        assert!(!check(&receipt, &other).0, "the key of another log");
+        let leaf = receipt["references"][0]["leaf"].take();
+        receipt["references"][0]["leaf"] = receipt["entries"][0]["leaf"].clone();
+        let (is_right, _, words) = check(&receipt, key.trim());
+        assert!(!is_right && words.contains("is not in the log"), "{words}");
+        receipt["references"][0]["leaf"] = leaf;
+        receipt["checkpoint"] = receipt["checkpoint"].as_str().unwrap().replacen('\n', "x\n", 1).into();
+        let (is_right, _, words) = check(&receipt, key.trim());
+        assert!(!is_right && words.contains("the checkpoint is not that of the key"), "{words}");
     }
 }

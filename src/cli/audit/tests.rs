@@ -12,7 +12,7 @@ use ulid::Ulid;
 use super::*;
 use crate::cli::admin_client::AdminServer;
 use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record};
-use crate::disclosure::{Durability, Log, LogSettings};
+use crate::disclosure::{Durability, Log, LogSettings, OldLog};
 use crate::exchange::IntentPolicy;
 use crate::keys::LoggedPerson;
 use crate::ledger::Position;
@@ -34,16 +34,19 @@ async fn log(folder: &Path, keys: &Keys) {
     log_of(folder, keys, "gateway-1", &decision_id(1)).await;
 }
 
-async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
-    let settings = LogSettings {
+fn settings(folder: &Path, gateway: &str) -> LogSettings {
+    LogSettings {
         folder: folder.to_owned(),
         gateway: gateway.to_owned(),
         durability: Durability::BeforeRelease,
         retention: Duration::from_secs(1 << 30),
         origin: None,
         known_checkpoints: Vec::new(),
-    };
-    let log = Log::open(settings, keys).unwrap();
+    }
+}
+
+async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
+    let log = Log::open(settings(folder, gateway), keys).unwrap();
     let head = ExchangeHead {
         decision: decision.parse().unwrap(),
         recipient: "acme".into(),
@@ -175,6 +178,57 @@ async fn the_key_of_a_log_comes_from_outside_of_its_folder() {
     assert_eq!(status, 1);
     assert!(words.contains("and the key is of another log"), "{words}");
     assert!(AuditCommand::try_parse_from(["audit", "verify", "--key", "gateway-1"]).is_err());
+}
+
+#[tokio::test]
+async fn an_old_log_is_verified_with_the_log_that_continues_it() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (logs, changed) = (folder.path().join("audit"), folder.path().join("changed"));
+    let time = "2026-11-20T10:00:00Z".parse().unwrap();
+    let mut old = OldLog::begin(&logs, &keys, time);
+    (5..8).for_each(|number| old.refusal(&decision_id(number), time));
+    old.stop(time);
+    let verify = |folder: &Path| audit("verify", folder, Some(&keys));
+    assert_eq!(verify(&logs).0, 0, "before the upgrade");
+    log(&logs, &keys).await;
+    let (status, checkpoint, words) = verify(&logs);
+    assert_eq!((status, checkpoint.is_empty()), (0, false), "{words}");
+    assert_eq!(words, format!("{} records, 0 findings\n", checkpoint.lines().nth(1).unwrap()));
+    let (_, shown, _) = audit("show", &logs, Some(&keys));
+    assert_eq!(shown.matches("refused:no-rule-permits").count(), 3, "{shown}");
+    let key = audit("key", &logs, Some(&keys)).1;
+    let (status, _, words) = audit(&format!("verify --key {key}"), &logs, None);
+    assert_eq!(status, 0);
+    assert!(words.contains("note: former: without the key file"), "{words}");
+
+    let segment = |folder: &Path| folder.join("former/00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(segment(&logs)).unwrap();
+    let without_end = text.rsplitn(3, '\n').last().unwrap().to_owned() + "\n";
+    for (content, finding) in [
+        (text.replacen("acme", "acmE", 1), "former: 00000000000000000000.jsonl: record 1: was changed"),
+        (without_end, "former: the log ends after 4 records; "),
+    ] {
+        copy(&logs, &changed);
+        std::fs::write(segment(&changed), content).unwrap();
+        let (status, out, words) = verify(&changed);
+        assert_eq!((status, out.as_str()), (1, ""));
+        assert!(words.contains(&format!("finding: {finding}")), "{words}");
+    }
+    std::fs::remove_dir_all(changed.join("former")).unwrap();
+    let (status, _, words) = verify(&changed);
+    assert_eq!(status, 1);
+    assert!(
+        words.contains("finding: former: is missing, and no entry states that it was deleted"),
+        "{words}"
+    );
+
+    let retention = Duration::from_millis(1);
+    drop(Log::open(LogSettings { retention, ..settings(&logs, "gateway-1") }, &keys).unwrap());
+    assert!(!logs.join("former").exists(), "its retention is over");
+    let (status, checkpoint, words) = verify(&logs);
+    assert_eq!((status, checkpoint.is_empty()), (0, false), "{words}");
+    let (_, shown, _) = audit("show", &logs, Some(&keys));
+    assert!(shown.contains(&decision_id(1)) && !shown.contains("refused:"), "{shown}");
 }
 
 #[tokio::test]

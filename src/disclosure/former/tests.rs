@@ -1,6 +1,6 @@
 //! Tests of verification and of the end of a log.
 
-pub(in crate::disclosure) mod old_log;
+pub(crate) mod old_log;
 mod tampering;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use super::super::{head, segment};
 use crate::keys::Keys;
 
 /// An old log in a folder.
-pub(in crate::disclosure) struct OldLog {
+pub(crate) struct OldLog {
     folder: PathBuf,
     sealer: Sealer,
     pseudonym_key: String,
@@ -27,7 +27,7 @@ const LOG: &str = "00112233445566778899aabbccddeeff";
 
 impl OldLog {
     /// Begins a log with the first segment of a process, or continues one with the segment of another process.
-    pub(in crate::disclosure) fn begin(folder: &Path, keys: &Keys, time: Timestamp) -> OldLog {
+    pub(crate) fn begin(folder: &Path, keys: &Keys, time: Timestamp) -> OldLog {
         let mut log = OldLog {
             folder: folder.to_owned(),
             sealer: Sealer::new(keys.log_tags(), "gateway-1"),
@@ -54,7 +54,7 @@ impl OldLog {
     }
 
     /// Begins a segment: `start` for a process, or `rotation`.
-    pub(in crate::disclosure) fn segment(&mut self, why: &str, time: Timestamp) {
+    pub(crate) fn segment(&mut self, why: &str, time: Timestamp) {
         self.segment = self.folder.join(segment::file_name(self.number));
         self.push(
             "segment",
@@ -67,7 +67,7 @@ impl OldLog {
     }
 
     /// Appends a record.
-    pub(in crate::disclosure) fn push(&mut self, kind: &str, time: Timestamp, members: Value) {
+    pub(crate) fn push(&mut self, kind: &str, time: Timestamp, members: Value) {
         let Value::Object(members) = members else { panic!("no object: {members}") };
         let mut body = format!(r#""kind":"{kind}","time":"{time}""#);
         for (name, value) in members {
@@ -81,19 +81,19 @@ impl OldLog {
     }
 
     /// Appends an intent.
-    pub(in crate::disclosure) fn intent(&mut self, decision: &str, time: Timestamp) {
+    pub(crate) fn intent(&mut self, decision: &str, time: Timestamp) {
         self.push("intent", time, circumstances(decision).into());
     }
 
     /// Appends a refusal.
-    pub(in crate::disclosure) fn refusal(&mut self, decision: &str, time: Timestamp) {
+    pub(crate) fn refusal(&mut self, decision: &str, time: Timestamp) {
         let mut members = circumstances(decision);
         members.insert("outcome".to_owned(), "refused:no-rule-permits".into());
         self.push("refusal", time, members.into());
     }
 
     /// Appends a window about people, given by their pseudonyms. Nothing left about those in `withheld`.
-    pub(in crate::disclosure) fn window(
+    pub(crate) fn window(
         &mut self,
         decision: &str,
         time: Timestamp,
@@ -113,12 +113,12 @@ impl OldLog {
     }
 
     /// Appends the end of an exchange.
-    pub(in crate::disclosure) fn close(&mut self, decision: &str, time: Timestamp, outcome: &str) {
+    pub(crate) fn close(&mut self, decision: &str, time: Timestamp, outcome: &str) {
         self.push("close", time, json!({ "decision": decision, "outcome": outcome }));
     }
 
     /// Ends the process, and returns the checkpoint that the log's head states.
-    pub(in crate::disclosure) fn stop(&mut self, time: Timestamp) -> Checkpoint {
+    pub(crate) fn stop(&mut self, time: Timestamp) -> Checkpoint {
         self.push("stop", time, json!({}));
         let reached = Checkpoint { log: LOG.to_owned(), records: self.number, chain: self.chain.to_hex() };
         std::fs::write(head::path(&self.folder).unwrap(), serde_json::to_vec(&reached).unwrap()).unwrap();
