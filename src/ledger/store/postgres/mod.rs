@@ -20,6 +20,7 @@ mod migration;
 mod notices;
 mod policies;
 mod rows;
+mod secret_file;
 mod tables;
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +33,7 @@ pub use error::{PostgresError, PostgresFailure};
 use jiff::Timestamp;
 use leases::ObservedLeases;
 use listener::{NewEventsSignal, listen};
+use secret_file::SecretFile;
 use smol_str::SmolStr;
 use tokio::time::timeout;
 use ulid::Ulid;
@@ -43,8 +45,8 @@ use crate::ledger::store::shared::{
 };
 use crate::ledger::store::{
     Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, NoticeCounts, NoticeRow,
-    NoticeStore, Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity,
-    StoredEvent, StoredHistory, StoredSecret,
+    NoticeStore, Position, RequestDigest, SchemaChange, SecretChanges, Sequencing, Store, StoreError,
+    StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// The shortest lease term that the time limits allow.
@@ -63,6 +65,7 @@ pub struct PostgresStore {
     signal: Arc<NewEventsSignal>,
     key_check: [u8; 16],
     schema: SchemaChange,
+    secret_file: Arc<SecretFile>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -104,7 +107,8 @@ impl PostgresStore {
         let signal = Arc::new(NewEventsSignal::default());
         connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&signal)));
         let leases = ObservedLeases::new(lease);
-        Ok(PostgresStore { connections, leases, signal, key_check: *key_check, schema })
+        let (key_check, secret_file) = (*key_check, Arc::new(SecretFile::new()));
+        Ok(PostgresStore { connections, leases, signal, key_check, schema, secret_file })
     }
 
     /// Returns the version of the schema before and after the ledger was opened. It is later than the program's if a newer
@@ -121,7 +125,17 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
-        append::append(&self.connections, self.hold(), known, sequence)
+        let mut deletes_secrets = false;
+        let appended = append::append(&self.connections, self.hold(), known, &mut |tail| {
+            let rows = sequence(tail)?;
+            deletes_secrets |= !SecretChanges::of(&rows).erased.is_empty();
+            Ok(rows)
+        });
+        // Also after a failure, which can follow the commit.
+        if deletes_secrets {
+            self.secret_file.note_deletion();
+        }
+        appended
     }
 
     fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
@@ -279,7 +293,9 @@ impl SharedStore for PostgresStore {
         self.leases.register(&self.connections, gateway)
     }
 
+    /// Renews the lease. Every gateway does so all the time, so this also looks after the file of the log secrets.
     fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError> {
+        self.secret_file.rewrite_if_due(&self.connections, self.hold());
         self.leases.renew(&self.connections, instance, applied)
     }
 

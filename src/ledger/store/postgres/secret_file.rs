@@ -1,0 +1,197 @@
+//! Removes deleted log secrets from the file of their table.
+//!
+//! A deleted row stays in the file. `VACUUM` only makes its space free: it moves the other rows of the page together, and
+//! where the row was the last one of the page, nothing is written over it. `VACUUM FULL` writes a new file with the rows that
+//! are left, and removes the old one. Nobody can use the table meanwhile, so the server cancels it when it takes longer than a
+//! writer may keep others out.
+//!
+//! Invariant: a failure keeps nothing from being appended; it is reported, and the file is written again later.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::connection::{Connections, Deadline, ServerConnector};
+use super::error::PostgresFailure;
+use crate::log_limit::LogLimit;
+
+/// Time that has to pass after a deletion: transactions that began before it keep the row alive.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// Minimum time between two attempts.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Period in which one warning is written.
+const WARNING_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Returns the file of the table, and true if the role may write a new one.
+const EXAMINE: &str = "
+    SELECT pg_relation_filenode(c.oid)::bigint, pg_has_role(c.relowner, 'USAGE')
+    FROM pg_class c WHERE c.oid = 'purposegate.log_secrets'::regclass";
+
+/// The outcome of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rewriting {
+    /// A new file was written, by this process or by somebody else since the file was seen.
+    Done,
+    /// The table belongs to another role. This is its file.
+    NotOwner(i64),
+}
+
+/// The deletions whose rows may still be in the file.
+#[derive(Clone, Copy, Debug)]
+struct PendingDeletions {
+    first: Instant,
+    last: Instant,
+    /// The file in which they are, if it was seen.
+    file: Option<i64>,
+}
+
+/// What is known about the file.
+#[derive(Debug, Default)]
+struct FileState {
+    pending: Option<PendingDeletions>,
+    attempted: Option<Instant>,
+}
+
+impl FileState {
+    fn note_deletion(&mut self, now: Instant) {
+        let pending = self.pending.get_or_insert(PendingDeletions { first: now, last: now, file: None });
+        pending.last = now;
+    }
+
+    /// Returns the pending deletions if it is time for an attempt, which begins now.
+    fn begin_attempt(&mut self, now: Instant) -> Option<PendingDeletions> {
+        let has_passed = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let pending = self.pending.filter(|pending| has_passed(pending.first, SETTLING))?;
+        if self.attempted.is_some_and(|attempted| !has_passed(attempted, INTERVAL)) {
+            return None;
+        }
+        self.attempted = Some(now);
+        Some(pending)
+    }
+
+    /// Notes how the attempt ended that began at `began`.
+    fn end_attempt(&mut self, began: Instant, outcome: Rewriting) {
+        let Some(pending) = &mut self.pending else { return };
+        match outcome {
+            Rewriting::NotOwner(file) => pending.file = Some(file),
+            // The rows of later deletions were perhaps kept for transactions that were open.
+            Rewriting::Done if began.saturating_duration_since(pending.last) < SETTLING => {
+                *pending = PendingDeletions { first: pending.last, file: None, ..*pending };
+            }
+            Rewriting::Done => self.pending = None,
+        }
+    }
+}
+
+/// The file of the table `log_secrets`, as far as this process has deleted rows.
+#[derive(Debug)]
+pub(super) struct SecretFile {
+    state: Mutex<FileState>,
+    warned: LogLimit,
+}
+
+impl SecretFile {
+    pub(super) fn new() -> SecretFile {
+        SecretFile { state: Mutex::default(), warned: LogLimit::per_period(1, WARNING_PERIOD) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that log secrets were deleted, or perhaps were.
+    pub(super) fn note_deletion(&self) {
+        self.lock().note_deletion(Instant::now());
+    }
+
+    /// Begins to write the file again if deleted secrets may be in it and it is time. Does not wait. The server cancels it
+    /// after `limit`.
+    pub(super) fn rewrite_if_due(self: &Arc<Self>, connections: &Connections, limit: Duration) {
+        let began = Instant::now();
+        let Some(pending) = self.lock().begin_attempt(began) else { return };
+        let (this, connector) = (Arc::clone(self), connections.connector().clone());
+        let exchange = connections.limits.exchange;
+        connections.spawn(async move {
+            match rewrite(&connector, exchange, pending.file, limit).await {
+                Ok(outcome) => {
+                    this.lock().end_attempt(began, outcome);
+                    if matches!(outcome, Rewriting::NotOwner(_)) {
+                        this.warn("the table belongs to another role");
+                    }
+                }
+                Err(failure) => this.warn(&failure.to_string()),
+            }
+        });
+    }
+
+    fn warn(&self, why: &str) {
+        if let Some(count) = self.warned.admit() {
+            tracing::warn!(
+                count,
+                why,
+                "log secrets that were deleted are still in a file of PostgreSQL: run `VACUUM FULL purposegate.log_secrets` \
+                 as the owner of the table"
+            );
+        }
+    }
+}
+
+/// Writes a new file for the table, unless the table has another file than `seen`. `exchange` is the time limit of a question and
+/// its answer.
+///
+/// # Errors
+/// [`PostgresFailure`]; also if the table cannot be locked and written within `limit`.
+pub(super) async fn rewrite(
+    connector: &ServerConnector,
+    exchange: Duration,
+    seen: Option<i64>,
+    limit: Duration,
+) -> Result<Rewriting, PostgresFailure> {
+    let deadline = Deadline::after(exchange + exchange + limit);
+    let rewriting = async {
+        // A connection of its own: the limit of its statements is another one.
+        let (client, _connection) = connector.session().await?;
+        let row = client.query_one(EXAMINE, &[]).await?;
+        let (file, is_owner): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+        if seen.is_some_and(|seen| seen != file) {
+            return Ok(Rewriting::Done);
+        }
+        // The server would answer with a warning.
+        if !is_owner {
+            return Ok(Rewriting::NotOwner(file));
+        }
+        client.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis().max(1))).await?;
+        // Not in one message with another statement: it cannot run in a transaction.
+        client.batch_execute("VACUUM (FULL) purposegate.log_secrets").await?;
+        Ok(Rewriting::Done)
+    };
+    deadline.bound(rewriting).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_waits_for_open_transactions_and_is_repeated_for_later_deletions() {
+        let mut state = FileState::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(state.begin_attempt(at(0)).is_none(), "nothing was deleted");
+        state.note_deletion(at(0));
+        assert!(state.begin_attempt(at(59)).is_none());
+        assert!(state.begin_attempt(at(60)).is_some());
+        assert!(state.begin_attempt(at(70)).is_none(), "the attempt has failed, and the next one waits");
+        state.note_deletion(at(650));
+        assert!(state.begin_attempt(at(660)).is_some());
+        state.end_attempt(at(660), Rewriting::Done);
+        assert!(state.begin_attempt(at(1259)).is_none());
+        assert!(state.begin_attempt(at(1260)).is_some(), "for the second deletion");
+        state.end_attempt(at(1260), Rewriting::NotOwner(7));
+        let again = state.begin_attempt(at(1900)).unwrap();
+        assert_eq!(again.file, Some(7), "the owner may write another one");
+        state.end_attempt(at(1900), Rewriting::Done);
+        assert!(state.begin_attempt(at(9999)).is_none());
+    }
+}
