@@ -55,6 +55,7 @@ fn print(environment: &Environment, compared: &str, out: &mut dyn Write) -> io::
     writeln!(out, "\nReady. Ctrl-C ends it and removes its files.")?;
     writeln!(out, "  gateway        {}", access.gateway)?;
     writeln!(out, "  admin API      {}", access.admin)?;
+    writeln!(out, "  console        {}/", access.admin)?;
     writeln!(out, "  company API    {}", access.api)?;
     writeln!(out, "  configuration  {}", access.configuration)?;
     heading("One record, before and after", out)?;

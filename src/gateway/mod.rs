@@ -14,6 +14,7 @@ mod client_certificate;
 mod connection;
 mod connection_life;
 mod connection_limit;
+mod console;
 mod delivery_rate;
 #[cfg(test)]
 mod differential;
@@ -52,6 +53,7 @@ use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::checkpoint_sinks::CheckpointSinks;
 use self::connection_limit::ConnectionLimit;
+use self::console::Console;
 pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
@@ -106,6 +108,9 @@ pub enum StartError {
     /// A socket that was handed over cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedSocketError),
+    /// The system has no random numbers for the keys of the console.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
     /// A file of an upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -125,6 +130,7 @@ pub struct Gateway {
     reloader: Reloader,
     listeners: Vec<Listener>,
     admin: AdminApi,
+    console: Console,
     admin_acceptor: Acceptor,
     probes: Option<ProbesListener>,
     drain: DrainSection,
@@ -190,6 +196,7 @@ impl Gateway {
             ProbesListener::new(socket, limit, status.clone())
         });
         let admin = AdminApi::new(Arc::clone(&shared), status, &admin_section)?;
+        let console = Console::new(admin.clone())?;
         let reloader = Reloader {
             file,
             restart_only,
@@ -203,6 +210,7 @@ impl Gateway {
             reloader,
             listeners,
             admin,
+            console,
             admin_acceptor,
             probes,
             drain,
@@ -247,6 +255,7 @@ impl Gateway {
             reloader,
             listeners,
             admin,
+            console,
             admin_acceptor,
             probes,
             drain,
@@ -262,7 +271,8 @@ impl Gateway {
             let service = PurposeLayer::new(Arc::clone(&shared)).layer(reloader.upstreams.clone());
             serving.spawn(listener.run(service, stage.subscribe()));
         }
-        let admin_serving = tokio::spawn(admin.run(admin_acceptor, stage.subscribe()));
+        tokio::spawn(console.clone().keep_history(stage.subscribe()));
+        let admin_serving = tokio::spawn(admin.run(admin_acceptor, stage.subscribe(), console.router()));
         let probes_serving = probes.map(|probes| tokio::spawn(probes.run(stage.subscribe())));
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
         tokio::spawn(manager.tell_readiness(status.clone(), stage.subscribe()));

@@ -13,11 +13,12 @@ use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/console.md",
     "docs/deployment.md",
     "docs/disclosure-log.md",
     "docs/events.md",

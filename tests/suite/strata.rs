@@ -83,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "decision",
             "scrub",
+            "credentials",
             "keys",
             "ledger",
             "disclosure",

@@ -18,10 +18,10 @@ const MAX_REASON: usize = 500;
 
 /// The use of a resource by an actor, not yet on record.
 #[derive(Clone, Debug)]
-pub(super) struct PendingAct {
-    pub(super) actor: Actor,
-    pub(super) role: Option<AdminRole>,
-    pub(super) rule: &'static ResourceRule,
+pub(in crate::gateway) struct PendingAct {
+    pub(in crate::gateway) actor: Actor,
+    pub(in crate::gateway) role: Option<AdminRole>,
+    pub(in crate::gateway) rule: &'static ResourceRule,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for PendingAct {
@@ -35,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PendingAct {
 
 /// The object of an act.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ActObject<'a> {
+pub(in crate::gateway) enum ActObject<'a> {
     Person(&'a SubjectId),
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
@@ -47,7 +47,7 @@ impl AdminApi {
     ///
     /// # Errors
     /// An [`AdminProblem`] if a reason is missing or cannot be accepted, or the log cannot be written.
-    pub(super) async fn record_act(
+    pub(in crate::gateway) async fn record_act(
         &self,
         act: &PendingAct,
         object: ActObject<'_>,

@@ -21,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use super::problem::{AdminCode, AdminProblem};
 use super::roles::{ResourceAccess, ResourceRule};
 use crate::config::{AdminActor, AdminActors, AdminRole, AdminSection, ClientAuthority};
+use crate::credentials::{self, KeyHash};
 use crate::exchange::caller::CertificateName;
 use crate::gateway::connection_limit::AddressBlock;
 use crate::ledger::EventSender;
@@ -34,25 +35,25 @@ const MAX_FAILING_PEERS: usize = 10_000;
 
 /// The other side of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct AdminPeer {
-    pub(super) address: IpAddr,
+pub(in crate::gateway) struct AdminPeer {
+    pub(in crate::gateway) address: IpAddr,
     /// True over TLS.
-    pub(super) is_encrypted: bool,
-    pub(super) certificate: Option<ClientCertificate>,
+    pub(in crate::gateway) is_encrypted: bool,
+    pub(in crate::gateway) certificate: Option<ClientCertificate>,
 }
 
 /// The client certificate of a connection, which TLS has verified.
 #[derive(Clone, Debug)]
-pub(super) struct ClientCertificate {
-    pub(super) chain: Arc<[CertificateDer<'static>]>,
-    pub(super) names: Arc<[CertificateName]>,
+pub(in crate::gateway) struct ClientCertificate {
+    pub(in crate::gateway) chain: Arc<[CertificateDer<'static>]>,
+    pub(in crate::gateway) names: Arc<[CertificateName]>,
 }
 
 /// Everything that decides who may use the API. A reload replaces it as a whole.
 #[derive(Debug)]
-pub(super) struct AdminAccess {
+pub(in crate::gateway) struct AdminAccess {
     /// Host names by which the listener may be asked.
-    pub(super) authorities: Vec<String>,
+    pub(in crate::gateway) authorities: Vec<String>,
     actors: AdminActors,
     client_authority: Option<ClientAuthority>,
     by_actor: DefaultKeyedRateLimiter<Arc<str>>,
@@ -73,7 +74,7 @@ impl AdminAccess {
     }
 
     /// True if requests need a credential.
-    pub(super) fn needs_credentials(&self) -> bool {
+    pub(in crate::gateway) fn needs_credentials(&self) -> bool {
         !self.actors.is_empty()
     }
 
@@ -83,10 +84,55 @@ impl AdminAccess {
     /// An [`AdminProblem`] if there is no credential, one is unknown or has ended, or two name different actors; or if
     /// the actor, or the peer with invalid credentials, sends too many requests.
     pub(super) fn authenticate(&self, headers: &HeaderMap, peer: &AdminPeer) -> Result<Actor, AdminProblem> {
+        self.identify(self.by_token(headers), peer)
+    }
+
+    /// Identifies the actor whose token has this hash, for a session that began with the token, or by the certificate.
+    ///
+    /// # Errors
+    /// As [`AdminAccess::authenticate`].
+    pub(in crate::gateway) fn authenticate_session(
+        &self,
+        token: Option<&KeyHash>,
+        peer: &AdminPeer,
+    ) -> Result<Actor, AdminProblem> {
+        let known = token.map(|token| self.actors.tokens.get(token).ok_or_else(invalid));
+        self.identify(known.transpose(), peer)
+    }
+
+    /// Identifies the actor of a token that somebody typed, and returns the hash of the token. An invalid one counts as
+    /// an invalid credential of the API.
+    ///
+    /// # Errors
+    /// As [`AdminAccess::authenticate`].
+    pub(in crate::gateway) fn sign_in(
+        &self,
+        token: &str,
+        peer: &AdminPeer,
+    ) -> Result<(KeyHash, Actor), AdminProblem> {
+        let token = credentials::hash(token.as_bytes());
+        Ok((token, self.identify(self.actors.tokens.get(&token).ok_or_else(invalid).map(Some), peer)?))
+    }
+
+    /// True if an actor has a token with this hash now.
+    pub(in crate::gateway) fn knows_token(&self, token: &KeyHash) -> bool {
+        self.actors.tokens.contains_key(token)
+    }
+
+    /// True if the client certificate of the connection names an actor now.
+    pub(in crate::gateway) fn knows_certificate(&self, peer: &AdminPeer) -> bool {
+        self.accepts_certificate(peer) && matches!(self.by_certificate(peer), Ok(Some(_)))
+    }
+
+    fn identify(
+        &self,
+        token: Result<Option<&Arc<AdminActor>>, AdminProblem>,
+        peer: &AdminPeer,
+    ) -> Result<Actor, AdminProblem> {
         if !self.needs_credentials() {
             return Ok(Actor::default());
         }
-        let actor = match (self.by_token(headers), self.by_certificate(peer)) {
+        let actor = match (token, self.by_certificate(peer)) {
             _ if !self.accepts_certificate(peer) => Err(invalid()),
             (_, Err(ambiguous)) => Err(ambiguous),
             (Ok(None), Ok(None)) => Err(AdminProblem::unauthenticated(AdminCode::CredentialMissing)),
@@ -149,18 +195,18 @@ fn too_many(not_until: &NotUntil<<DefaultClock as Clock>::Instant>) -> AdminProb
 
 /// The sender of a request. The default is somebody who is not signed in, because nobody can be.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Actor {
+pub(in crate::gateway) struct Actor {
     signed_in: Option<Arc<AdminActor>>,
 }
 
 impl Actor {
     /// Returns the name, if it is verified.
-    pub(super) fn name(&self) -> Option<&Arc<str>> {
+    pub(in crate::gateway) fn name(&self) -> Option<&Arc<str>> {
         self.signed_in.as_ref().map(|actor| &actor.name)
     }
 
     /// Returns the actor as the sender of events.
-    pub(super) fn sender(&self) -> EventSender<'_> {
+    pub(in crate::gateway) fn sender(&self) -> EventSender<'_> {
         match &self.signed_in {
             None => EventSender::Unknown,
             Some(actor) => {
@@ -170,7 +216,7 @@ impl Actor {
     }
 
     /// True if the actor may do what a role permits.
-    pub(super) fn has_role(&self, role: AdminRole) -> bool {
+    pub(in crate::gateway) fn has_role(&self, role: AdminRole) -> bool {
         self.signed_in.as_ref().is_none_or(|actor| actor.roles.contains(&role))
     }
 
@@ -178,7 +224,10 @@ impl Actor {
     ///
     /// # Errors
     /// [`AdminCode::RoleMissing`].
-    pub(super) fn role_for(&self, rule: &ResourceRule) -> Result<Option<AdminRole>, AdminProblem> {
+    pub(in crate::gateway) fn role_for(
+        &self,
+        rule: &ResourceRule,
+    ) -> Result<Option<AdminRole>, AdminProblem> {
         let ResourceAccess::Roles(roles) = rule.access else { return Ok(None) };
         match (&self.signed_in, roles.iter().find(|role| self.has_role(**role))) {
             (None, _) => Ok(None),

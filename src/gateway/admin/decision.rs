@@ -14,41 +14,41 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{DecisionListProblems, DecisionProblems, ReceiptProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{DecisionPath, PathText, QueryOf, ReasonQuery};
-use crate::disclosure::questions::{AnswerCursor, LogQuestion, MAX_ANSWER};
+use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, MAX_ANSWER};
 use crate::disclosure::receipt::{DecisionReceipt, ReceiptState};
 
 /// Default number of decisions of an answer.
 const DECISIONS: usize = 50;
 
 /// The query of the list of decisions. Each member that is present narrows the list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DecisionsQuery {
+pub(in crate::gateway) struct DecisionsQuery {
     /// Configured name of the recipient.
     #[param(nullable = false)]
-    recipient: Option<String>,
+    pub(in crate::gateway) recipient: Option<String>,
     /// The accepted purpose.
     #[param(nullable = false)]
-    purpose: Option<String>,
+    pub(in crate::gateway) purpose: Option<String>,
     /// Configured name of the route.
     #[param(nullable = false)]
-    route: Option<String>,
+    pub(in crate::gateway) route: Option<String>,
     /// The outcome: `released`, `aborted` or `refused:CODE`.
     #[param(nullable = false)]
-    outcome: Option<String>,
+    pub(in crate::gateway) outcome: Option<String>,
     /// The case that the request cited.
     #[param(nullable = false)]
-    case: Option<String>,
+    pub(in crate::gateway) case: Option<String>,
     /// Only exchanges that began at this time or later.
     #[param(value_type = Option<String>, format = DateTime, nullable = false)]
-    since: Option<Timestamp>,
+    pub(in crate::gateway) since: Option<Timestamp>,
     /// Maximum number of decisions.
     #[param(minimum = 1, maximum = 500, nullable = false)]
-    limit: Option<usize>,
+    pub(in crate::gateway) limit: Option<usize>,
     /// The `cursor` of the answer before.
     #[param(max_length = 4065, pattern = "^1([0-9a-f]{32}){0,127}$", nullable = false)]
-    cursor: Option<String>,
+    pub(in crate::gateway) cursor: Option<String>,
     /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
     #[param(
         min_length = 1,
@@ -56,7 +56,7 @@ pub(super) struct DecisionsQuery {
         pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
         nullable = false
     )]
-    reason: Option<String>,
+    pub(in crate::gateway) reason: Option<String>,
 }
 
 /// Lists decisions, newest first.
@@ -73,21 +73,7 @@ pub(super) async fn decisions(
     act: PendingAct,
     QueryOf(query): QueryOf<DecisionsQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    let DecisionsQuery { recipient, purpose, route, outcome, case, since, limit, cursor, reason } = query;
-    let limit = limit.unwrap_or(DECISIONS);
-    if !(1..=MAX_ANSWER).contains(&limit) {
-        return Err(AdminProblem::malformed(format!("`limit` is from 1 to {MAX_ANSWER}")));
-    }
-    let cursor = match cursor.as_deref() {
-        None => AnswerCursor::default(),
-        Some(text) => AnswerCursor::parse(text)
-            .ok_or_else(|| AdminProblem::malformed("`cursor` is none that this resource has returned"))?,
-    };
-    admin.record_act(&act, ActObject::Decisions, reason.as_deref()).await?;
-    let question =
-        LogQuestion { recipient, purpose, route, case, outcome, decision: None, since, until: None };
-    let answer = admin.shared.ask_logs(question, cursor, limit).await;
-    let answer = answer.map_err(|error| AdminProblem::log_unreadable(&error))?;
+    let answer = admin.list_decisions(&act, query).await?;
     Ok(Json(json!({
         "decisions": answer.exchanges,
         "cursor": answer.next.map(|cursor| cursor.text()),
@@ -137,11 +123,52 @@ pub(super) async fn decision(
     PathText(id): PathText,
     QueryOf(query): QueryOf<ReasonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    admin.record_act(&act, ActObject::Decision(&id), query.reason.as_deref()).await?;
-    match admin.shared.logged_decision(id).await {
-        Ok(Some(record)) => Ok(Json(record)),
-        Ok(None) => Err(AdminProblem::not_found()),
-        Err(error) => Err(AdminProblem::log_unreadable(&error)),
+    admin.read_decision(&act, id, query.reason.as_deref()).await.map(Json)
+}
+
+impl AdminApi {
+    /// Lists decisions, newest first, after the act is on record.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] if the query cannot be read, or a log.
+    pub(in crate::gateway) async fn list_decisions(
+        &self,
+        act: &PendingAct,
+        query: DecisionsQuery,
+    ) -> Result<Answer, AdminProblem> {
+        let DecisionsQuery { recipient, purpose, route, outcome, case, since, limit, cursor, reason } = query;
+        let limit = limit.unwrap_or(DECISIONS);
+        if !(1..=MAX_ANSWER).contains(&limit) {
+            return Err(AdminProblem::malformed(format!("`limit` is from 1 to {MAX_ANSWER}")));
+        }
+        let cursor = match cursor.as_deref() {
+            None => AnswerCursor::default(),
+            Some(text) => AnswerCursor::parse(text)
+                .ok_or_else(|| AdminProblem::malformed("`cursor` is none that this resource has returned"))?,
+        };
+        self.record_act(act, ActObject::Decisions, reason.as_deref()).await?;
+        let question =
+            LogQuestion { recipient, purpose, route, case, outcome, decision: None, since, until: None };
+        let answer = self.shared.ask_logs(question, cursor, limit).await;
+        answer.map_err(|error| AdminProblem::log_unreadable(&error))
+    }
+
+    /// Returns the record of a decision, after the act is on record.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] if there is no such decision, or a log cannot be read.
+    pub(in crate::gateway) async fn read_decision(
+        &self,
+        act: &PendingAct,
+        id: String,
+        reason: Option<&str>,
+    ) -> Result<Value, AdminProblem> {
+        self.record_act(act, ActObject::Decision(&id), reason).await?;
+        match self.shared.logged_decision(id).await {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(AdminProblem::not_found()),
+            Err(error) => Err(AdminProblem::log_unreadable(&error)),
+        }
     }
 }
 

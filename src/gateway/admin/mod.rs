@@ -7,21 +7,21 @@
 #![allow(unused_qualifications, reason = "the attribute `utoipa::path` writes them")]
 
 mod access;
-mod act;
-mod authentication;
+pub(super) mod act;
+pub(super) mod authentication;
 mod case;
 mod connection;
-mod decision;
+pub(super) mod decision;
 mod event;
 mod notice;
 mod openapi;
-mod problem;
-mod request;
-mod roles;
+pub(super) mod problem;
+pub(super) mod request;
+pub(super) mod roles;
 mod status;
 mod subject;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,9 +58,9 @@ const PROCESS_RESOURCES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// Serves the admin API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct AdminApi {
-    shared: Arc<SharedState>,
-    status: ProcessStatus,
-    access: Arc<ArcSwap<AdminAccess>>,
+    pub(super) shared: Arc<SharedState>,
+    pub(super) status: ProcessStatus,
+    pub(super) access: Arc<ArcSwap<AdminAccess>>,
     /// The TLS configuration for new connections. `None`: plaintext.
     tls: Option<Arc<watch::Sender<TlsServer>>>,
     /// True if other machines can reach the listener.
@@ -128,11 +128,12 @@ impl AdminApi {
         }
     }
 
-    /// Accepts connections until the gateway closes. Then waits until the requests under way are answered.
-    pub(super) async fn run(self, acceptor: Acceptor, stage: watch::Receiver<Stage>) {
+    /// Accepts connections until the gateway closes. Then waits until the requests under way are answered. `pages` are
+    /// served beside the API.
+    pub(super) async fn run(self, acceptor: Acceptor, stage: watch::Receiver<Stage>, pages: Router) {
         let tls = self.tls.clone();
         let failures = TransportFailures::new(&self.shared.metrics.connections_failed, "admin");
-        let router = self.router();
+        let router = self.router().merge(pages);
         let mut closing = stage.clone();
         loop {
             let (stream, address, permit) = tokio::select! {
@@ -159,13 +160,13 @@ impl AdminApi {
     }
 
     /// True if requests need a credential.
-    fn needs_credentials(&self) -> bool {
+    pub(super) fn needs_credentials(&self) -> bool {
         self.access.load().needs_credentials()
     }
 
     /// Waits until this gateway knows the event that the request's `Ledger-Position` names, for at most `max-staleness`.
     /// The number of connections bounds the number of waits.
-    async fn reach_position(&self, headers: &HeaderMap) -> Result<(), AdminProblem> {
+    pub(super) async fn reach_position(&self, headers: &HeaderMap) -> Result<(), AdminProblem> {
         let SharedState { ledger, .. } = &*self.shared;
         let required = position::required(headers, ledger)
             .map_err(|malformed| AdminProblem::malformed(malformed.to_string()))?;
@@ -178,7 +179,7 @@ impl AdminApi {
     }
 
     /// Reads the id of a person or an account, in the namespace that the query names.
-    fn person(&self, id: &str, namespace: Option<&str>) -> Result<SubjectId, AdminProblem> {
+    pub(super) fn person(&self, id: &str, namespace: Option<&str>) -> Result<SubjectId, AdminProblem> {
         Ok(ledger::person(id, namespace, self.shared.ledger.terms())?)
     }
 }

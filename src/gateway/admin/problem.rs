@@ -11,7 +11,7 @@ use crate::ledger::{self, AppendError};
 
 /// The reason why the admin API does not serve a request, as a stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AdminCode {
+pub(in crate::gateway) enum AdminCode {
     AuditUnavailable,
     BodyTooLarge,
     CredentialInvalid,
@@ -65,8 +65,8 @@ impl AdminCode {
 }
 
 /// A request that the admin API does not serve.
-#[derive(Debug)]
-pub(super) struct AdminProblem {
+#[derive(Clone, Debug)]
+pub(in crate::gateway) struct AdminProblem {
     code: AdminCode,
     detail: String,
     /// A header that the status demands.
@@ -74,20 +74,20 @@ pub(super) struct AdminProblem {
 }
 
 impl AdminProblem {
-    pub(super) fn new(code: AdminCode, detail: impl Into<String>) -> AdminProblem {
+    pub(in crate::gateway) fn new(code: AdminCode, detail: impl Into<String>) -> AdminProblem {
         AdminProblem { code, detail: detail.into(), header: None }
     }
 
-    pub(super) fn not_found() -> AdminProblem {
+    pub(in crate::gateway) fn not_found() -> AdminProblem {
         AdminProblem::new(AdminCode::NotFound, "there is nothing at this path")
     }
 
-    pub(super) fn malformed(detail: impl Into<String>) -> AdminProblem {
+    pub(in crate::gateway) fn malformed(detail: impl Into<String>) -> AdminProblem {
         AdminProblem::new(AdminCode::RequestMalformed, detail)
     }
 
     /// Names the methods that the resource has.
-    pub(super) fn method_not_allowed(allowed: &[&str]) -> AdminProblem {
+    pub(in crate::gateway) fn method_not_allowed(allowed: &[&str]) -> AdminProblem {
         let allowed = allowed.join(", ");
         let detail = format!("the methods of this resource are {allowed}");
         let header = HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed));
@@ -95,7 +95,7 @@ impl AdminProblem {
     }
 
     /// Answers a request without a valid credential (RFC 6750, 3).
-    pub(super) fn unauthenticated(code: AdminCode) -> AdminProblem {
+    pub(in crate::gateway) fn unauthenticated(code: AdminCode) -> AdminProblem {
         let detail = match code {
             AdminCode::CredentialMissing => {
                 "send `Authorization: Bearer` with a token, or a client certificate"
@@ -107,7 +107,7 @@ impl AdminProblem {
     }
 
     /// Names the roles of which the actor needs one.
-    pub(super) fn role_missing(roles: &[AdminRole]) -> AdminProblem {
+    pub(in crate::gateway) fn role_missing(roles: &[AdminRole]) -> AdminProblem {
         let roles: Vec<String> = roles.iter().map(|role| format!("`{}`", role.name())).collect();
         AdminProblem::new(AdminCode::RoleMissing, format!("this needs the role {}", roles.join(" or ")))
     }
@@ -117,13 +117,23 @@ impl AdminProblem {
         AdminProblem { header, ..AdminProblem::new(AdminCode::TooManyRequests, "send fewer requests") }
     }
 
+    /// Returns the status of the answer.
+    pub(in crate::gateway) fn status(&self) -> StatusCode {
+        self.code.parts().1
+    }
+
+    /// Returns the reason in words.
+    pub(in crate::gateway) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Returns the code.
-    pub(super) fn code(&self) -> &'static str {
+    pub(in crate::gateway) fn code(&self) -> &'static str {
         self.code.parts().0
     }
 
     /// Names the file: with several logs, an operator has to know which one cannot be read.
-    pub(super) fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> AdminProblem {
+    pub(in crate::gateway) fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> AdminProblem {
         tracing::warn!(error, "a disclosure log cannot be read");
         let detail = format!("a disclosure log cannot be read: {error}");
         AdminProblem::new(AdminCode::AuditUnavailable, detail)

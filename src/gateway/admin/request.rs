@@ -20,7 +20,7 @@ use super::problem::{AdminCode, AdminProblem};
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// The one parameter of the path, percent-decoded.
-pub(super) struct PathText(pub(super) String);
+pub(in crate::gateway) struct PathText(pub(in crate::gateway) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathText {
     type Rejection = AdminProblem;
@@ -57,7 +57,7 @@ path_parameters! {
 }
 
 /// The parameters of the query. A parameter that `T` does not have, or has once and the query twice, is refused.
-pub(super) struct QueryOf<T>(pub(super) T);
+pub(in crate::gateway) struct QueryOf<T>(pub(in crate::gateway) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
     type Rejection = AdminProblem;
@@ -75,7 +75,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
 /// The query of a resource without parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoParameters {}
+pub(in crate::gateway) struct NoParameters {}
 
 /// The query of a resource that shows what is on record about a person.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -140,7 +140,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// A body of at most `MAX` bytes, which arrives within [`REQUEST_TIME`].
-pub(super) struct BoundedBody<const MAX: usize>(pub(super) Bytes);
+pub(in crate::gateway) struct BoundedBody<const MAX: usize>(pub(in crate::gateway) Bytes);
 
 impl<S: Send + Sync, const MAX: usize> FromRequest<S> for BoundedBody<MAX> {
     type Rejection = AdminProblem;
@@ -160,7 +160,7 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for BoundedBody<MAX> {
 
 /// Refuses a request that a page of another site may have sent. Browsers name its origin; and a host name that somebody
 /// points at this address (DNS rebinding) is neither an IP address, nor `localhost`, nor one of `authorities`.
-pub(super) fn refuse_cross_site(
+pub(in crate::gateway) fn refuse_cross_site(
     headers: &HeaderMap,
     is_encrypted: bool,
     authorities: &[String],
@@ -186,6 +186,6 @@ pub(super) fn refuse_cross_site(
 }
 
 /// Returns the scheme of the URLs of a listener.
-pub(super) fn scheme(is_encrypted: bool) -> &'static str {
+pub(in crate::gateway) fn scheme(is_encrypted: bool) -> &'static str {
     if is_encrypted { "https" } else { "http" }
 }

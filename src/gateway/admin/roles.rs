@@ -12,19 +12,19 @@ use crate::config::AdminRole;
 
 /// A resource, the methods by which a rule permits it, and the roles.
 #[derive(Debug)]
-pub(super) struct ResourceRule {
+pub(in crate::gateway) struct ResourceRule {
     /// `GET` (which includes `HEAD`) or `POST`.
-    pub(super) method: &'static str,
+    pub(in crate::gateway) method: &'static str,
     /// Path as the router has it.
-    pub(super) path: &'static str,
-    pub(super) access: ResourceAccess,
+    pub(in crate::gateway) path: &'static str,
+    pub(in crate::gateway) access: ResourceAccess,
     /// True if the use of the resource is an act on record, with its reason: it shows what is on record about people.
-    pub(super) is_act: bool,
+    pub(in crate::gateway) is_act: bool,
 }
 
 /// Who may use a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResourceAccess {
+pub(in crate::gateway) enum ResourceAccess {
     /// Anyone, without a credential.
     Anyone,
     /// Every actor that is signed in.
@@ -92,7 +92,7 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
 ];
 
 /// Returns the rule for a method and a path of the router.
-pub(super) fn rule(method: &Method, path: &str) -> Option<&'static ResourceRule> {
+pub(in crate::gateway) fn rule(method: &Method, path: &str) -> Option<&'static ResourceRule> {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     RESOURCES.iter().find(|rule| rule.path == path && *method == rule.method)
 }

@@ -1,6 +1,6 @@
 //! The admin API over a socket.
 
-mod actors;
+pub(in crate::gateway) mod actors;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::config::AdminSection;
 use crate::exchange::flow::tests::TestState;
 use crate::gateway::acceptor::Acceptor;
 use crate::gateway::connection_limit::ConnectionLimit;
+use crate::gateway::console::Console;
 use crate::gateway::stage::Stage;
 use crate::gateway::status::ProcessStatus;
 use crate::ledger::{Freshness, Ledger, Position};
@@ -24,11 +25,12 @@ use crate::ledger::{Freshness, Ledger, Position};
 const STALE: Freshness = Freshness::Stale { age: Duration::from_millis(2500) };
 
 /// An admin listener on the loopback. It ends when it is dropped.
-struct TestAdmin {
-    state: TestState,
+pub(in crate::gateway) struct TestAdmin {
+    pub(in crate::gateway) state: TestState,
     address: std::net::SocketAddr,
     listener: JoinHandle<()>,
-    api: AdminApi,
+    pub(in crate::gateway) api: AdminApi,
+    pub(in crate::gateway) console: Console,
 }
 
 impl TestAdmin {
@@ -37,7 +39,7 @@ impl TestAdmin {
     }
 
     /// Starts a listener on the loopback with the actors and the rate of the section.
-    async fn start_with(section: &AdminSection) -> TestAdmin {
+    pub(in crate::gateway) async fn start_with(section: &AdminSection) -> TestAdmin {
         let state = TestState::new("").await;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
@@ -45,10 +47,11 @@ impl TestAdmin {
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe());
         let api = AdminApi::new(Arc::clone(&state.shared), status, section).unwrap();
-        let admin = api.clone();
+        let console = Console::new(api.clone()).unwrap();
+        let (admin, pages) = (api.clone(), console.clone().router());
         let acceptor = Acceptor::new(socket, ConnectionLimit::new(8, refused));
-        let listener = tokio::spawn(async move { admin.run(acceptor, stage.subscribe()).await });
-        TestAdmin { state, address, listener, api }
+        let listener = tokio::spawn(async move { admin.run(acceptor, stage.subscribe(), pages).await });
+        TestAdmin { state, address, listener, api, console }
     }
 
     fn ledger(&self) -> &Ledger {

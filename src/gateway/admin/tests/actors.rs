@@ -12,7 +12,7 @@ use crate::gateway::admin::roles::{RESOURCES, ResourceAccess};
 const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 
 /// A section with a token for each name, which is the token, too.
-fn section(actors: &[(&str, &[AdminRole])]) -> AdminSection {
+pub(in crate::gateway) fn section(actors: &[(&str, &[AdminRole])]) -> AdminSection {
     let actors = actors.iter().fold(AdminActors::default(), |known, (name, roles)| {
         known.with_token(&format!("pga_{name}"), name, roles)
     });
@@ -28,7 +28,7 @@ fn code(problem: &Value) -> &str {
 }
 
 impl TestAdmin {
-    fn acts(&self) -> Vec<RecordedAct> {
+    pub(in crate::gateway) fn acts(&self) -> Vec<RecordedAct> {
         let mut acts = Vec::new();
         disclosure::acts(self.state.shared.log.folder(), &ActFilter::default(), |act| {
             acts.push(act.clone());

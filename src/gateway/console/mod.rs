@@ -1,0 +1,130 @@
+//! The console: pages of the admin listener for people.
+//!
+//! A page reads what a resource of the admin API reads, with the same functions, for the same roles, and with the same act on
+//! record ([`page_rule`]): there is no second way to anything. Everything works with forms and links.
+//!
+//! Invariants: each form comes from a page of this process and of this session ([`screen`]); every answer forbids scripts,
+//! styles and frames from elsewhere; no id or value of a person stands in a URL or a title.
+
+mod answer_headers;
+mod chart;
+mod chrome;
+mod clause_words;
+mod clock;
+mod counted;
+mod decision;
+mod decisions;
+mod filters;
+mod form_token;
+mod history;
+mod json_text;
+mod matrix;
+mod next_step;
+mod overview;
+mod packs;
+mod page_rule;
+mod problem_page;
+mod route;
+mod routes;
+mod screen;
+mod session;
+mod sign_in;
+mod style_sheet;
+#[cfg(test)]
+mod tests;
+mod withheld_step;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use tokio::sync::watch;
+
+use self::clock::ConsoleClock;
+use self::form_token::FormTokens;
+use self::history::{FigureHistory, SAMPLE_INTERVAL};
+use self::matrix::Matrices;
+use self::session::Sessions;
+use super::admin::AdminApi;
+use super::stage::{Stage, reached};
+
+/// The console of a gateway. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Console {
+    admin: AdminApi,
+    memory: Arc<ConsoleMemory>,
+}
+
+/// The state of the console: it is lost with the process.
+#[derive(Debug)]
+struct ConsoleMemory {
+    clock: ConsoleClock,
+    sessions: Mutex<Sessions>,
+    form_tokens: FormTokens,
+    history: Mutex<FigureHistory>,
+    matrices: Mutex<Matrices>,
+}
+
+impl Console {
+    /// Makes the console of an admin API.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(super) fn new(admin: AdminApi) -> Result<Console, getrandom::Error> {
+        let memory = ConsoleMemory {
+            clock: ConsoleClock::start(),
+            sessions: Mutex::default(),
+            form_tokens: FormTokens::new()?,
+            history: Mutex::default(),
+            matrices: Mutex::default(),
+        };
+        Ok(Console { admin, memory: Arc::new(memory) })
+    }
+
+    /// Keeps the figures of the charts until the gateway closes.
+    pub(super) async fn keep_history(self, mut stage: watch::Receiver<Stage>) {
+        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.history().take_sample(&self.admin.shared),
+                () = reached(&mut stage, Stage::Closing) => return,
+            }
+        }
+    }
+
+    /// Returns the pages.
+    pub(super) fn router(self) -> Router {
+        let pages = Router::new()
+            .route("/", get(overview::overview))
+            .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
+            .route("/sign-out", post(sign_in::sign_out))
+            .route("/console/decisions", get(decisions::decisions))
+            .route("/console/decisions/{id}", get(decision::decision))
+            .route("/console/routes", get(routes::routes))
+            .route("/console/routes/{name}", get(route::route))
+            .route("/console/matrix", get(matrix::first))
+            .route("/console/matrix/{pack}", get(matrix::show))
+            .route("/console/packs", get(packs::packs))
+            .route("/console/packs/{name}", get(packs::pack))
+            .route("/console/{*path}", get(problem_page::not_found));
+        pages
+            .layer(middleware::from_fn_with_state(self.clone(), screen::screen))
+            .route("/console.css", get(style_sheet::style_sheet))
+            .layer(middleware::map_response(answer_headers::add))
+            .with_state(self)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.memory.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn matrices(&self) -> MutexGuard<'_, Matrices> {
+        self.memory.matrices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn history(&self) -> MutexGuard<'_, FigureHistory> {
+        self.memory.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

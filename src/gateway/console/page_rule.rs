@@ -1,0 +1,117 @@
+//! Which page shows which resource of the admin API. The roles of a page and its act on record are those of the resource.
+
+use http::Method;
+
+use crate::gateway::admin::authentication::Actor;
+use crate::gateway::admin::roles::{ResourceRule, rule};
+
+/// A page, and the resource of the API that it shows.
+#[derive(Debug)]
+pub(super) struct PageRule {
+    pub(super) method: &'static str,
+    /// Path as the router has it.
+    pub(super) path: &'static str,
+    access: PageAccess,
+}
+
+/// Who may see a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageAccess {
+    /// Anyone, without a session.
+    Anyone,
+    /// Everybody who is signed in. The page leaves out what the roles do not permit.
+    SignedIn,
+    /// Everybody who may use this resource.
+    Resource(&'static str, &'static str),
+}
+
+/// The access to a page, as the API has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Access {
+    Anyone,
+    SignedIn,
+    Resource(&'static ResourceRule),
+}
+
+const fn get(path: &'static str, resource: &'static str) -> PageRule {
+    PageRule { method: "GET", path, access: PageAccess::Resource("GET", resource) }
+}
+
+/// All pages. [`super::Console::router`] has their handlers.
+pub(super) const PAGES: &[PageRule] = &[
+    PageRule { method: "GET", path: "/", access: PageAccess::SignedIn },
+    PageRule { method: "GET", path: "/sign-in", access: PageAccess::Anyone },
+    PageRule { method: "POST", path: "/sign-in", access: PageAccess::Anyone },
+    PageRule { method: "POST", path: "/sign-out", access: PageAccess::SignedIn },
+    get("/console/decisions", "/v1/decisions"),
+    get("/console/decisions/{id}", "/v1/decisions/{id}"),
+    get("/console/routes", "/v1/routes"),
+    get("/console/routes/{name}", "/v1/routes"),
+    get("/console/matrix", "/v1/policies"),
+    get("/console/matrix/{pack}", "/v1/policies"),
+    get("/console/packs", "/v1/policies"),
+    get("/console/packs/{name}", "/v1/policies"),
+    PageRule { method: "GET", path: "/console/{*path}", access: PageAccess::SignedIn },
+];
+
+/// Returns the access to the page at a path of the router; `None` if it has no such method.
+pub(super) fn access(method: &Method, path: &str) -> Option<Access> {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let page = PAGES.iter().find(|page| page.path == path && *method == page.method)?;
+    match page.access {
+        PageAccess::Anyone => Some(Access::Anyone),
+        PageAccess::SignedIn => Some(Access::SignedIn),
+        PageAccess::Resource(method, path) => resource(method, path).map(Access::Resource),
+    }
+}
+
+/// Returns the rule of a resource of the API.
+pub(super) fn resource(method: &'static str, path: &str) -> Option<&'static ResourceRule> {
+    rule(&Method::from_bytes(method.as_bytes()).ok()?, path)
+}
+
+/// True if the actor may use a resource of the API.
+pub(super) fn may(actor: &Actor, method: &'static str, path: &str) -> bool {
+    resource(method, path).is_some_and(|rule| actor.role_for(rule).is_ok())
+}
+
+/// True if the actor may see the page at a path of the router.
+pub(super) fn may_see(actor: &Actor, path: &str) -> bool {
+    match access(&Method::GET, path) {
+        None => false,
+        Some(Access::Anyone | Access::SignedIn) => true,
+        Some(Access::Resource(rule)) => actor.role_for(rule).is_ok(),
+    }
+}
+
+#[cfg(test)]
+impl PageRule {
+    /// True if a role may see the page.
+    pub(super) fn permits(&self, role: crate::config::AdminRole) -> bool {
+        use crate::gateway::admin::roles::ResourceAccess;
+
+        match access(&Method::from_bytes(self.method.as_bytes()).unwrap(), self.path).unwrap() {
+            Access::Anyone | Access::SignedIn => true,
+            Access::Resource(rule) => match rule.access {
+                ResourceAccess::Anyone | ResourceAccess::SignedIn => true,
+                ResourceAccess::Roles(roles) => roles.contains(&role),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_shows_a_resource_that_the_api_has() {
+        for PageRule { method, path, access: rule } in PAGES {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let found = access(&method, path);
+            assert!(found.is_some(), "{method} {path}");
+            assert_eq!(matches!(found, Some(Access::Resource(_))), matches!(rule, PageAccess::Resource(..)));
+        }
+        assert!(access(&Method::PUT, "/").is_none());
+    }
+}

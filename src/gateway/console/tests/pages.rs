@@ -1,0 +1,95 @@
+//! Every page: its headers, its roles, its structure.
+
+use super::*;
+use crate::gateway::console::page_rule::PAGES;
+
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A path that exists for each path of the router.
+fn example(path: &str) -> String {
+    path.replace("{*path}", "nothing")
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers() {
+    let signed_out = TestConsole::with_actors(&[("ops", &[AdminRole::Operator])]).await;
+    let open = TestConsole::open().await;
+    for console in [&signed_out, &open] {
+        for path in PAGES.iter().map(|page| example(page.path)).chain(["/console.css".to_owned()]) {
+            for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+                let answer = console.send(method.clone(), &path, &[], "").await;
+                for (name, value) in [
+                    ("content-security-policy", POLICY),
+                    ("x-content-type-options", "nosniff"),
+                    ("referrer-policy", "same-origin"),
+                    ("cache-control", "no-store"),
+                    ("cross-origin-opener-policy", "same-origin"),
+                    ("x-frame-options", "DENY"),
+                ] {
+                    assert_eq!(answer.header(name), value, "{method} {path}: {name}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_whole_without_scripts_and_inline_styles() {
+    let console = TestConsole::open().await;
+    for path in PAGES.iter().filter(|page| page.method == "GET").map(|page| example(page.path)) {
+        let answer = console.get(&path).await;
+        if answer.status == StatusCode::SEE_OTHER {
+            continue;
+        }
+        let body = &answer.body;
+        assert!(answer.header("content-type").starts_with("text/html"), "{path}");
+        assert_eq!(body.matches("<h1>").count(), 1, "{path}");
+        assert!(
+            body.contains("<html lang=\"en\">") && body.contains("class=\"skip\" href=\"#main\""),
+            "{path}"
+        );
+        assert!(body.ends_with("</html>") || body.ends_with("</html>\n"), "{path}");
+        for forbidden in ["<script", "style=", "<style", "onclick", "http://", "https://"] {
+            assert!(!body.contains(forbidden), "{path} has {forbidden}");
+        }
+        assert!(answer.title().ends_with(" · purposegate"), "{path}: {}", answer.title());
+    }
+}
+
+#[tokio::test]
+async fn a_page_needs_the_roles_of_its_resource() {
+    let roles: Vec<(&str, [AdminRole; 1])> = AdminRole::ALL.map(|role| (role.name(), [role])).to_vec();
+    let actors: Vec<(&str, &[AdminRole])> = roles.iter().map(|(name, role)| (*name, &role[..])).collect();
+    let mut console = TestConsole::with_actors(&actors).await;
+    for (name, [role]) in &roles {
+        console.cookie = None;
+        console.sign_in(name).await;
+        for page in PAGES.iter().filter(|page| page.method == "GET") {
+            let answer = console.get(&example(page.path)).await;
+            let is_permitted = page.permits(*role);
+            assert_eq!(answer.status == StatusCode::FORBIDDEN, !is_permitted, "{} as {name}", page.path);
+            assert!(is_permitted || answer.body.contains("role-missing"), "{} as {name}", page.path);
+        }
+        let overview = console.get("/").await;
+        for page in PAGES.iter().filter(|page| page.method == "GET" && !page.permits(*role)) {
+            let link = format!("href=\"{}\"", page.path);
+            assert!(!overview.body.contains(&link), "{name} is led to {}", page.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_page_too() {
+    let console = TestConsole::open().await;
+    let answer = console.get("/console/nothing").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(
+        answer.body.contains("there is nothing at this path") && answer.body.contains("<nav"),
+        "{}",
+        answer.body
+    );
+    let answer = console.send(Method::DELETE, "/", &[], "").await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    let answer = console.send(Method::GET, "/", &[("host", "evil.example")], "").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "another name for this address");
+}
