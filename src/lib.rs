@@ -62,7 +62,7 @@
 //! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
 //! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit
-//! pure      scrub -> decision -> policy -> vocabulary
+//! pure      scrub -> decision -> policy -> vocabulary   discover
 //! ```
 
 pub mod document;
@@ -70,6 +70,7 @@ pub mod finding;
 pub mod retention;
 
 pub mod decision;
+pub mod discover;
 pub mod policy;
 pub mod scrub;
 pub mod vocabulary;

@@ -65,6 +65,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "discover",
+        &[
+            "purposegate discover --sample customers.json orders.json",
+            "purposegate discover --route customers --sample customers.json --format json",
+            "purposegate discover --openapi openapi.yaml",
+            "purposegate discover --openapi openapi.yaml --annotate",
+        ],
+    ),
+    (
         "consent give",
         &[
             "purposegate consent give 42 newsletter --channel web --notice 2026-1",

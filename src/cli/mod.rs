@@ -9,6 +9,7 @@ mod case;
 mod consent;
 #[cfg(feature = "demo")]
 mod demo;
+mod discover;
 mod error;
 mod examples;
 mod explain;
@@ -90,6 +91,8 @@ enum Verb {
     },
     /// Scrub JSON from stdin to stdout with the gateway's scrubber
     Scrub(scrub::ScrubArgs),
+    /// Propose a field mapping, from sample bodies or from an OpenAPI document
+    Discover(discover::DiscoverArgs),
     /// Record, show, import and export people's consents
     Consent {
         #[command(flatten)]

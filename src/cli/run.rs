@@ -13,6 +13,7 @@ use super::arguments::{DEFAULT_CONFIG, GatewayArgs};
 use super::audit::{self, AuditVerb};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
+use super::discover;
 use super::error::{EXIT_FINDINGS, EXIT_UNUSABLE, fail, print_message, with_causes};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
@@ -52,6 +53,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
+        Verb::Discover(arguments) => {
+            finish(discover::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+        }
         Verb::Consent { gateway, verb } => run_consent(&gateway, verb),
         Verb::Ledger { config, verb } => run_ledger(&config, &verb),
         Verb::Subject { gateway, verb } => run_subject(&gateway, verb),

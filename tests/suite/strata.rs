@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["finding", "document", "vocabulary"]),
     ("decision", &["finding", "document", "vocabulary", "policy"]),
     ("scrub", &["finding", "vocabulary", "policy", "decision"]),
+    ("discover", &[]),
     ("credentials", &[]),
     ("keys", &["vocabulary", "decision"]),
     ("ledger", &["finding", "vocabulary", "policy", "decision", "keys"]),
@@ -108,6 +109,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "decision",
             "scrub",
+            "discover",
             "credentials",
             "keys",
             "ledger",
@@ -123,7 +125,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// The strata that take values and return values.
-const PURE: &[&str] = &["finding", "document", "vocabulary", "policy", "decision", "scrub"];
+const PURE: &[&str] = &["finding", "document", "vocabulary", "policy", "decision", "scrub", "discover"];
 
 /// Paths that a pure module never names, with everything below them.
 const IMPURE: &[&str] = &[

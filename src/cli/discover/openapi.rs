@@ -1,0 +1,58 @@
+//! Reads an OpenAPI document and the files below its folder that it refers to.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::read;
+use crate::cli::error::CliError;
+use crate::discover::openapi::{MAX_DOCUMENT_BYTES, OpenApiDocument, ReadReferenced};
+
+/// Reads a document with the files that it refers to.
+///
+/// # Errors
+/// [`CliError::Unusable`].
+pub(in crate::cli) fn read_document(file: &Path) -> Result<OpenApiDocument, CliError> {
+    let unusable = |error: String| CliError::Unusable(format!("{}: {error}", file.display()));
+    let text = String::from_utf8(read(file, MAX_DOCUMENT_BYTES)?)
+        .map_err(|_| unusable("it is not UTF-8".to_owned()))?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent.canonicalize().map_err(|error| unusable(error.to_string()))?;
+    OpenApiDocument::read(text, &mut FilesBelow { folder }).map_err(|error| unusable(error.to_string()))
+}
+
+/// Prints a document with the proposed categories, and a message about fields that could not get theirs.
+///
+/// # Errors
+/// If writing fails.
+pub(super) fn annotate(
+    document: &OpenApiDocument,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<()> {
+    let (text, skipped) = document.annotate();
+    out.write_all(text.as_bytes())?;
+    if skipped > 0 {
+        writeln!(
+            err,
+            "purposegate: {skipped} schemas have no `x-data-category`: operations disagree about them, or they are in another file"
+        )?;
+    }
+    Ok(())
+}
+
+/// Reads files below a folder. A link that leads out of it is refused.
+struct FilesBelow {
+    /// Without links.
+    folder: PathBuf,
+}
+
+impl ReadReferenced for FilesBelow {
+    fn read(&mut self, path: &str) -> Result<String, String> {
+        let file = self.folder.join(path).canonicalize().map_err(|error| error.to_string())?;
+        if !file.starts_with(&self.folder) {
+            return Err("it is not below the folder of the document".to_owned());
+        }
+        let bytes = read(&file, MAX_DOCUMENT_BYTES).map_err(|error| error.to_string())?;
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    }
+}

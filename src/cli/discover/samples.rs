@@ -1,0 +1,77 @@
+//! Proposes a mapping from sample bodies; with `--route`, for what the route's mapping does not classify.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{DiscoverArgs, read};
+use crate::cli::arguments::DEFAULT_CONFIG;
+use crate::cli::error::CliError;
+use crate::config;
+use crate::discover::{KnownRecords, MAX_SAMPLE_BYTES, Proposal, Samples};
+use crate::exchange::route::Route;
+use crate::finding::suggestion;
+use crate::scrub::{Framing, Limits, Remover};
+
+pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
+    let route = arguments.route.as_deref().map(|name| configured_route(arguments, name)).transpose()?;
+    let mut samples = match &route {
+        Some(route) => Samples::of_route(&known_records(route)),
+        None => Samples::default(),
+    };
+    for file in &arguments.sample {
+        let sample = read(file, MAX_SAMPLE_BYTES)?;
+        let unusable =
+            |error: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {error}", file.display()));
+        samples.add(&sample).map_err(|error| unusable(&error))?;
+        if let Some(route) = &route {
+            let rest = unclassified(route, &sample).map_err(|error| unusable(&error))?;
+            samples.add_unclassified(&rest).map_err(|error| unusable(&error))?;
+        }
+    }
+    Ok(samples.propose())
+}
+
+/// Loads the configuration, and returns the route with a name.
+fn configured_route(arguments: &DiscoverArgs, name: &str) -> Result<Arc<Route>, CliError> {
+    let file = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let (config, findings) = config::load(file);
+    let Some(config) = config else {
+        let errors: Vec<String> =
+            findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
+        return Err(CliError::Unusable(errors.join("\n")));
+    };
+    if let Some(route) = config.routes.iter().find(|route| *route.name == *name) {
+        return Ok(Arc::clone(route));
+    }
+    let known: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
+    let hint = suggestion(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
+    Err(CliError::Unusable(format!("there is no route `{name}` in the configuration{hint}")))
+}
+
+fn known_records(route: &Route) -> KnownRecords {
+    let records = route.mapping().map(|mapping| mapping.records.as_slice()).unwrap_or_default();
+    let source = |record: &crate::scrub::RecordMapping| {
+        let subject = record.subjects.first().map(|source| source.path.clone());
+        (record.path.clone(), subject)
+    };
+    KnownRecords {
+        path: route.pattern.clone(),
+        methods: route.methods.iter().map(ToString::to_string).collect(),
+        records: records.iter().map(source).collect(),
+    }
+}
+
+/// Returns what is left of a sample without the fields that the route's mapping classifies.
+fn unclassified(route: &Route, sample: &[u8]) -> Result<Vec<u8>, String> {
+    let fields = route.mapping().map(|mapping| mapping.fields.as_slice()).unwrap_or_default();
+    let queries: Vec<String> = fields.iter().map(|field| field.path.clone()).collect();
+    let limits = Limits { record: MAX_SAMPLE_BYTES, ..Limits::default() };
+    let mut remover = Remover::new(&queries, limits, Framing::Document)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let mut rest = Vec::new();
+    remover
+        .feed(sample, &mut rest)
+        .and_then(|()| remover.finish(&mut rest))
+        .map_err(|error| error.to_string())?;
+    Ok(rest)
+}

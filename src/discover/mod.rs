@@ -1,0 +1,152 @@
+//! Proposes a field mapping: which fields of an answer are about a person, with a data category, a confidence and a reason for
+//! each.
+//!
+//! Pure: texts and paths come in, a [`Proposal`] goes out. It reads no file and keeps no value: reasons and errors quote none.
+//! Invariant: a leaf that stays unsure in a document about people gets a category of a person with a confidence below 0.5.
+//!
+//! ```text
+//!  samples (JSON)  ──> tree ──┐
+//!  paths with types ──> tree ─┼─> walk ──> entity   what is each object about?
+//!  OpenAPI document ──> tree ─┘     │      classify name, value ──> category, confidence, reason
+//!                                   v
+//!                              proposal     record sets, subjects, fields ──> JSON, TOML
+//! ```
+
+mod classify;
+mod entity;
+mod name;
+#[cfg(feature = "cli")]
+pub mod openapi;
+mod path;
+mod proposal;
+mod tree;
+mod types;
+mod value;
+mod walk;
+
+use serde::de::DeserializeSeed;
+
+pub use types::{JsonType, JsonTypes, ObservedPath, Proposal, ProposedField, ProposedRoute};
+
+use self::proposal::RouteHints;
+use self::tree::{Node, Observer};
+
+/// Maximum bytes of one sample.
+pub const MAX_SAMPLE_BYTES: usize = 64 << 20;
+
+/// The reason why a sample cannot be used. It quotes no part of the sample.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SampleError {
+    /// It is longer than [`MAX_SAMPLE_BYTES`].
+    #[error("the sample has more than {MAX_SAMPLE_BYTES} bytes")]
+    TooLong,
+    /// It is no JSON text.
+    #[error("the sample is not JSON: line {line}, column {column}")]
+    NotJson {
+        /// The line of the mistake, from 1.
+        line: usize,
+        /// The column of the mistake, from 1.
+        column: usize,
+    },
+    /// It holds neither an object nor an array.
+    #[error("the sample is a single value: an object or an array is needed")]
+    NoFields,
+}
+
+/// What the configuration knows about the route of the samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownRecords {
+    /// The path pattern of the route.
+    pub path: String,
+    /// The methods of the route.
+    pub methods: Vec<String>,
+    /// The paths of its record sets, each with the path of its first data subject.
+    pub records: Vec<(String, Option<String>)>,
+}
+
+/// The merged structure of sample bodies of one route.
+#[derive(Default)]
+pub struct Samples {
+    all: Node,
+    /// What nothing classifies, if a route classifies some of it.
+    unclassified: Option<Node>,
+    known: Option<KnownRecords>,
+}
+
+impl std::fmt::Debug for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Samples")
+    }
+}
+
+impl Samples {
+    /// Samples of a route that classifies some fields. What it does not classify is added by
+    /// [`add_unclassified`](Samples::add_unclassified).
+    pub fn of_route(known: &KnownRecords) -> Samples {
+        Samples { all: Node::default(), unclassified: Some(Node::default()), known: Some(known.clone()) }
+    }
+
+    /// Adds one sample.
+    ///
+    /// # Errors
+    /// [`SampleError`], if the sample cannot be used.
+    pub fn add(&mut self, sample: &[u8]) -> Result<(), SampleError> {
+        let fresh = observe(sample)?;
+        if !fresh.types.contains(JsonType::Object) && !fresh.types.contains(JsonType::Array) {
+            return Err(SampleError::NoFields);
+        }
+        self.all.merge(fresh);
+        Ok(())
+    }
+
+    /// Adds a sample without what the route classifies. Only what is in it is proposed; the whole sample is evidence.
+    ///
+    /// # Errors
+    /// [`SampleError`], if the text cannot be used.
+    pub fn add_unclassified(&mut self, rest: &[u8]) -> Result<(), SampleError> {
+        if rest.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        self.unclassified.get_or_insert_default().merge(observe(rest)?);
+        Ok(())
+    }
+
+    /// Proposes a mapping for all samples together.
+    pub fn propose(mut self) -> Proposal {
+        self.all.collapse_maps();
+        let route = RouteHints { known: self.known, only: self.unclassified, ..RouteHints::default() };
+        Proposal { routes: proposal::propose_route(&self.all, &route) }
+    }
+}
+
+fn observe(sample: &[u8]) -> Result<Node, SampleError> {
+    if sample.len() > MAX_SAMPLE_BYTES {
+        return Err(SampleError::TooLong);
+    }
+    let mut node = Node::default();
+    let not_json =
+        |error: serde_json::Error| SampleError::NotJson { line: error.line(), column: error.column() };
+    let mut reader = serde_json::Deserializer::from_slice(sample);
+    Observer(&mut node).deserialize(&mut reader).map_err(not_json)?;
+    reader.end().map_err(not_json)?;
+    Ok(node)
+}
+
+/// Proposes a mapping for paths at which values were seen. Paths that are no plain paths are left out.
+pub fn propose(observed: &[ObservedPath]) -> Proposal {
+    let mut root = Node::default();
+    for ObservedPath { path, types, count } in observed {
+        let Some(steps) = path::parse(path) else { continue };
+        let node = steps.iter().fold(&mut root, |node, step| {
+            node.types.insert(match step {
+                path::Step::Elements => JsonType::Array,
+                path::Step::Member(_) | path::Step::Values | path::Step::Descend => JsonType::Object,
+            });
+            node.below_mut(step)
+        });
+        node.types = node.types.union(*types);
+        node.count += count;
+        node.has_empty |= types.contains(JsonType::Object) || types.contains(JsonType::Array);
+    }
+    Proposal { routes: proposal::propose_route(&root, &RouteHints::default()) }
+}

@@ -1,0 +1,394 @@
+//! Reads names of members: splits them into words in any style, and finds the phrases of the dictionary in them.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// The dictionary as it is written.
+const WORDS: &str = include_str!("words.toml");
+/// Words of a name that are joined to find a phrase.
+const MAX_PHRASE: usize = 5;
+/// Words of a name that are read. No reasonable name has more.
+const MAX_WORDS: usize = 24;
+/// Letters of a word from which on it may be a compound (`mitarbeiternummer`).
+const MIN_COMPOUND: usize = 6;
+/// Letters of each part of a compound.
+const MIN_PART: usize = 3;
+
+/// Where a phrase has its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PhraseScope {
+    /// In every name.
+    OfAnybody,
+    /// In an object about a person, or in a record about one.
+    OfAPerson,
+}
+
+/// The sort of entity that a noun names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noun {
+    Person,
+    /// A person in the part of somebody who makes or looks after a thing.
+    Author,
+    Record,
+    Thing,
+    Organisation,
+    /// A word that names no entity: what it holds belongs to the object around it.
+    Context,
+}
+
+/// The kind of value that the last words of a name announce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    Id,
+    Link,
+    Count,
+    State,
+    Time,
+    Amount,
+    Text,
+}
+
+/// What the dictionary says about a phrase.
+#[derive(Clone, Default)]
+struct Entry {
+    category: Option<(&'static str, PhraseScope)>,
+    noun: Option<Noun>,
+    heads: Vec<Head>,
+    is_neutral: bool,
+    is_flag: bool,
+}
+
+/// Phrases without blanks, and what they mean.
+struct Dictionary(HashMap<String, Entry>);
+
+static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary::read(WORDS));
+
+impl Dictionary {
+    /// Reads the table. The unit tests check that it is well-formed; what is not is left out.
+    fn read(text: &'static str) -> Dictionary {
+        let mut dictionary = Dictionary(HashMap::new());
+        let Ok(table) = text.parse::<toml::Table>() else { return dictionary };
+        let phrases = |table: &toml::Table, key: &str| -> Vec<String> {
+            let list = table.get(key).and_then(toml::Value::as_array);
+            list.into_iter().flatten().filter_map(|word| Some(word.as_str()?.replace(' ', ""))).collect()
+        };
+        let categories = table.get("category").and_then(toml::Value::as_array);
+        for category in categories.into_iter().flatten().filter_map(toml::Value::as_table) {
+            let Some(name) = category.get("name").and_then(toml::Value::as_str) else { continue };
+            let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+            for (key, scope) in
+                [("of-anybody", PhraseScope::OfAnybody), ("of-a-person", PhraseScope::OfAPerson)]
+            {
+                for phrase in phrases(category, key) {
+                    dictionary.entry(phrase).category.get_or_insert((name, scope));
+                }
+            }
+        }
+        let nouns = [
+            ("person", Noun::Person),
+            ("author", Noun::Author),
+            ("record", Noun::Record),
+            ("thing", Noun::Thing),
+            ("organisation", Noun::Organisation),
+            ("context", Noun::Context),
+        ];
+        let heads = [
+            ("id", Head::Id),
+            ("link", Head::Link),
+            ("count", Head::Count),
+            ("state", Head::State),
+            ("time", Head::Time),
+            ("amount", Head::Amount),
+            ("text", Head::Text),
+        ];
+        let section = |name: &str| table.get(name).and_then(toml::Value::as_table);
+        for (key, noun) in nouns {
+            for phrase in section("entities").map(|table| phrases(table, key)).unwrap_or_default() {
+                dictionary.entry(phrase).noun.get_or_insert(noun);
+            }
+        }
+        for (key, head) in heads {
+            for phrase in section("heads").map(|table| phrases(table, key)).unwrap_or_default() {
+                dictionary.entry(phrase).heads.push(head);
+            }
+        }
+        for phrase in section("heads").map(|table| phrases(table, "neutral")).unwrap_or_default() {
+            dictionary.entry(phrase).is_neutral = true;
+        }
+        for phrase in section("heads").map(|table| phrases(table, "flag")).unwrap_or_default() {
+            dictionary.entry(phrase).is_flag = true;
+        }
+        dictionary
+    }
+
+    fn entry(&mut self, phrase: String) -> &mut Entry {
+        self.0.entry(phrase).or_default()
+    }
+
+    fn get(&self, words: &[String]) -> Option<&Entry> {
+        match words {
+            [] => None,
+            [one] => self.0.get(one),
+            several => self.0.get(&several.concat()),
+        }
+    }
+
+    /// Splits a word that is not in the dictionary into two that are.
+    fn compound(&self, word: &str) -> Option<[String; 2]> {
+        if word.len() < MIN_COMPOUND || !word.is_ascii() || self.0.contains_key(word) {
+            return None;
+        }
+        (MIN_PART..=word.len().saturating_sub(MIN_PART)).rev().find_map(|at| {
+            let (left, right) = word.split_at_checked(at)?;
+            // German and Dutch join words with `s`, `n` or `en`.
+            let stem = ["", "s", "n", "en", "e"].iter().find_map(|joint| {
+                left.strip_suffix(joint).filter(|stem| stem.len() >= MIN_PART && self.0.contains_key(*stem))
+            })?;
+            self.0.contains_key(right).then(|| [stem.to_owned(), right.to_owned()])
+        })
+    }
+}
+
+/// A phrase that was found in a name.
+#[derive(Clone, Copy)]
+pub(super) struct FoundCategory {
+    pub(super) category: &'static str,
+    pub(super) scope: PhraseScope,
+    start: usize,
+    end: usize,
+}
+
+/// The words of a name, and what the dictionary says about them.
+#[derive(Clone)]
+pub(super) struct NameReading {
+    words: Vec<String>,
+    /// The category whose phrase is nearest to the end.
+    pub(super) category: Option<FoundCategory>,
+    noun: Option<(Noun, usize, usize)>,
+    /// The kinds of value that the last words announce.
+    pub(super) heads: Vec<Head>,
+}
+
+impl NameReading {
+    pub(super) fn new(name: &str) -> NameReading {
+        let words = words(name);
+        let mut reading = NameReading { words, category: None, noun: None, heads: Vec::new() };
+        let mut head_start = reading.words.len();
+        for (start, end, entry) in windows(&reading.words) {
+            let length = end - start;
+            if let Some((category, scope)) = entry.category {
+                let found = FoundCategory { category, scope, start, end };
+                let is_better = reading.category.is_none_or(|best| {
+                    (end, length) > (best.end, best.end - best.start)
+                        || (scope == PhraseScope::OfAnybody
+                            && best.scope == PhraseScope::OfAPerson
+                            && end + 1 >= best.end
+                            && start <= best.start)
+                });
+                if is_better {
+                    reading.category = Some(found);
+                }
+            }
+            if let Some(noun) = entry.noun {
+                let is_better = reading.noun.is_none_or(|(known, from, to)| {
+                    known == Noun::Context || (noun != Noun::Context && (end, length) > (to, to - from))
+                });
+                if is_better {
+                    reading.noun = Some((noun, start, end));
+                }
+            }
+            let at_end = end == without_digits(&reading.words).len();
+            if at_end && !entry.heads.is_empty() && start < head_start {
+                head_start = start;
+                reading.heads.clone_from(&entry.heads);
+            }
+        }
+        reading
+    }
+
+    /// Returns the noun nearest to the end, and the words after it.
+    pub(super) fn noun(&self) -> Option<(Noun, &[String])> {
+        let (noun, _, end) = self.noun?;
+        Some((noun, self.words.get(end..).unwrap_or_default()))
+    }
+
+    /// True if a noun ends the name, or only words follow that name no entity.
+    pub(super) fn ends_in_noun(&self) -> Option<Noun> {
+        let (noun, rest) = self.noun()?;
+        let is_open = |word: &String| {
+            is_digits(word)
+                || DICTIONARY
+                    .0
+                    .get(word)
+                    .is_some_and(|entry| entry.noun == Some(Noun::Context) || entry.is_neutral)
+        };
+        rest.iter().all(is_open).then_some(noun)
+    }
+
+    /// True if the phrase of the category ends the name, or only words follow it that do not change its meaning.
+    pub(super) fn category_is_head(&self) -> bool {
+        let Some(found) = self.category else { return false };
+        let rest = self.words.get(found.end..).unwrap_or_default();
+        rest.iter()
+            .all(|word| is_digits(word) || DICTIONARY.0.get(word).is_some_and(|entry| entry.is_neutral))
+    }
+
+    /// True if another noun stands before the phrase of the category.
+    pub(super) fn category_noun(&self) -> Option<Noun> {
+        let found = self.category?;
+        let (noun, _, end) = self.noun?;
+        (end <= found.start && noun != Noun::Context).then_some(noun)
+    }
+
+    /// The phrase of the category, for a reason.
+    pub(super) fn category_phrase(&self) -> String {
+        let found = self.category.and_then(|found| self.words.get(found.start..found.end));
+        found.unwrap_or_default().join(" ")
+    }
+
+    /// True if the name begins with a word such as `is` or `has`.
+    pub(super) fn is_flag(&self) -> bool {
+        let first = self.words.first().and_then(|word| DICTIONARY.0.get(word));
+        self.words.len() > 1 && first.is_some_and(|entry| entry.is_flag)
+    }
+
+    /// True if the last words announce this kind of value.
+    pub(super) fn has_head(&self, head: Head) -> bool {
+        self.heads.contains(&head)
+    }
+
+    /// True if a word is in the name.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        self.words.iter().any(|known| known == word)
+    }
+
+    /// True if the name has exactly these words, joined.
+    pub(super) fn is(&self, joined: &str) -> bool {
+        self.words.concat() == joined
+    }
+
+    /// True if the name is one of these, joined.
+    pub(super) fn is_any(&self, joined: &[&str]) -> bool {
+        let own = self.words.concat();
+        joined.contains(&own.as_str())
+    }
+}
+
+/// True if the dictionary knows a word of a name.
+pub(super) fn is_known(name: &str) -> bool {
+    windows(&words(name)).next().is_some()
+}
+
+/// Returns the noun of a word such as `Patient` or `checkout.session`, the value of a member that names a type.
+pub(super) fn noun_of_type(text: &str) -> Option<Noun> {
+    let last = text.rsplit([':', '/', '#']).next().unwrap_or(text);
+    NameReading::new(last).ends_in_noun().filter(|noun| *noun != Noun::Context)
+}
+
+/// Returns the phrases of the dictionary in a name, as ranges of its words.
+fn windows(words: &[String]) -> impl Iterator<Item = (usize, usize, &'static Entry)> {
+    (0..words.len()).flat_map(move |start| {
+        (start + 1..=words.len().min(start + MAX_PHRASE)).filter_map(move |end| {
+            let entry = DICTIONARY.get(words.get(start..end)?)?;
+            Some((start, end, entry))
+        })
+    })
+}
+
+fn is_digits(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn without_digits(words: &[String]) -> &[String] {
+    match words {
+        [rest @ .., last] if is_digits(last) && !rest.is_empty() => rest,
+        words => words,
+    }
+}
+
+/// Splits a name into words in lower case without accents.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let folded: Vec<char> = name.nfd().filter(|c| !is_combining_mark(*c)).collect();
+    let mut previous = ' ';
+    for (at, &c) in folded.iter().enumerate() {
+        let lower_follows = folded.get(at + 1).is_some_and(|next| next.is_lowercase());
+        let begins = (c.is_uppercase()
+            && (previous.is_lowercase() || (previous.is_uppercase() && lower_follows)))
+            || (c.is_numeric() != previous.is_numeric() && previous.is_alphanumeric());
+        if (begins || !c.is_alphanumeric()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        match c {
+            'ß' => word.push_str("ss"),
+            'ł' | 'Ł' => word.push('l'),
+            'ø' | 'Ø' => word.push('o'),
+            c if c.is_alphanumeric() => word.extend(c.to_lowercase()),
+            _ => {}
+        }
+        previous = c;
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words.truncate(MAX_WORDS);
+    let split = |word: String| match DICTIONARY.compound(&word) {
+        Some(parts) => parts.to_vec(),
+        None => vec![word],
+    };
+    words.into_iter().flat_map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    #[test]
+    fn names_are_split_in_every_style() {
+        for name in
+            ["first_name", "firstName", "FirstName", "first-name", "first.name", "FIRST_NAME", "firstname"]
+        {
+            let reading = NameReading::new(name);
+            assert_eq!(reading.category.unwrap().category, "name", "{name}");
+        }
+        assert_eq!(words("HTTPServerName"), ["http", "server", "name"]);
+        assert_eq!(words("Prénom"), ["prenom"]);
+        assert_eq!(words("mitarbeiternummer"), ["mitarbeiternummer"]);
+        assert_eq!(words("kundenname"), ["kunden", "name"]);
+    }
+
+    #[test]
+    fn the_table_is_well_formed_and_its_categories_are_in_the_vocabulary() {
+        let table: toml::Table = WORDS.parse().unwrap();
+        let vocabulary = Vocabulary::standard();
+        for category in table["category"].as_array().unwrap() {
+            let name = category["name"].as_str().unwrap();
+            let id = vocabulary.categories().find(name).unwrap_or_else(|| panic!("{name}"));
+            assert!(vocabulary.is_personal(id), "{name}");
+            for key in category.as_table().unwrap().keys() {
+                assert!(["name", "of-anybody", "of-a-person"].contains(&key.as_str()), "{key}");
+            }
+        }
+        for phrase in DICTIONARY.0.keys() {
+            let is_plain = phrase.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            assert!(is_plain, "{phrase}");
+        }
+    }
+
+    #[test]
+    fn the_phrase_nearest_to_the_end_counts() {
+        let category = |name: &str| NameReading::new(name).category.map(|found| found.category);
+        assert_eq!(category("customer_email_address"), Some("email"));
+        assert_eq!(category("geburtsdatum"), Some("date-of-birth"));
+        assert_eq!(category("shipping_address_phone"), Some("phone"));
+        assert!(!NameReading::new("email_verified").category_is_head());
+        assert!(NameReading::new("phone_number").category_is_head());
+        assert_eq!(NameReading::new("order_id").noun().map(|(noun, _)| noun), Some(Noun::Record));
+        assert_eq!(noun_of_type("urn:ietf:params:scim:schemas:core:2.0:User"), Some(Noun::Person));
+    }
+}

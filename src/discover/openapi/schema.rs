@@ -1,0 +1,184 @@
+//! Expands a schema into the structure of the bodies that it describes.
+//!
+//! References are followed within the set of documents. A schema that contains itself ends in a repetition, which becomes a
+//! path with `..`. The nodes of one body are bounded; they are expanded level by level, so that what is cut off lies deepest.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::documents::{DocumentSet, Place};
+use crate::discover::path::{Step, Steps};
+use crate::discover::tree::Node;
+use crate::discover::types::JsonType;
+
+/// Maximum number of nodes of one body.
+pub(super) const MAX_BODY_NODES: usize = 3000;
+/// Maximum depth of one body.
+const MAX_BODY_DEPTH: usize = 24;
+/// Maximum number of references and compositions between a schema and its content.
+const MAX_HOPS: usize = 32;
+
+/// A schema that waits to be expanded.
+struct Pending {
+    schema: Place,
+    steps: Steps,
+    /// The schemas with members on the way from the root, each with the depth at which it stands.
+    above: Vec<(Place, usize)>,
+}
+
+/// The places of the schemas from which a leaf comes, by its path.
+pub(super) type Origins = HashMap<Steps, Vec<Place>>;
+
+/// Expands the schema of a body.
+pub(super) fn expand(documents: &DocumentSet, schema: Place, budget: &mut usize) -> (Node, Origins) {
+    let mut expansion = Expansion {
+        documents,
+        root: Node::default(),
+        origins: Origins::new(),
+        queue: VecDeque::new(),
+        nodes: 0,
+    };
+    expansion.queue.push_back(Pending { schema, steps: Steps::new(), above: Vec::new() });
+    while let Some(pending) = expansion.queue.pop_front() {
+        if expansion.nodes >= MAX_BODY_NODES || *budget == 0 {
+            break;
+        }
+        *budget -= 1;
+        expansion.nodes += 1;
+        expansion.origins.entry(pending.steps.clone()).or_default().push(pending.schema);
+        expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
+    }
+    (expansion.root, expansion.origins)
+}
+
+struct Expansion<'d> {
+    documents: &'d DocumentSet,
+    root: Node,
+    origins: Origins,
+    queue: VecDeque<Pending>,
+    nodes: usize,
+}
+
+impl Expansion<'_> {
+    fn node(&mut self, steps: &[Step]) -> &mut Node {
+        steps.iter().fold(&mut self.root, |node, step| node.below_mut(step))
+    }
+
+    /// Adds what a schema says to the node at a path, and queues the schemas below it.
+    fn merge(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)], hops: usize) {
+        if hops > MAX_HOPS {
+            return;
+        }
+        self.hints(schema, steps);
+        if let Some(reference) = self.documents.text(schema, "$ref") {
+            if let Some(target) = self.documents.resolve(schema, reference) {
+                let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
+                let has_parts = self.documents.member(target, "properties").is_some();
+                if let Some((_, depth)) = above.iter().find(|(known, _)| has_parts && *known == target) {
+                    self.node(steps).schema.repeats.get_or_insert(steps.len() - depth);
+                    self.node(steps).types.insert(JsonType::Object);
+                    return;
+                }
+                self.node(steps).schema.title.get_or_insert(title.into());
+                self.merge(target, steps, above, hops + 1);
+            }
+        }
+        for keyword in ["allOf", "oneOf", "anyOf"] {
+            let parts = self.documents.member(schema, keyword);
+            for part in parts.map(|parts| self.documents.elements(parts)).unwrap_or_default() {
+                self.merge(part, steps, above, hops + 1);
+            }
+        }
+        self.structure(schema, steps, above);
+    }
+
+    /// Queues the members, the elements and the values of a schema.
+    fn structure(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)]) {
+        if steps.len() >= MAX_BODY_DEPTH {
+            return;
+        }
+        let mut inside = above.to_vec();
+        inside.push((schema, steps.len()));
+        let mut below: Vec<(Step, Place)> = Vec::new();
+        if let Some(properties) = self.documents.member(schema, "properties") {
+            let members = self.documents.members(properties);
+            below.extend(members.into_iter().map(|(name, member)| (Step::Member(name), member)));
+        }
+        if let Some(items) = self.documents.member(schema, "items") {
+            below.push((Step::Elements, items));
+        }
+        let tuple = self.documents.member(schema, "prefixItems").map(|items| self.documents.elements(items));
+        below.extend(tuple.into_iter().flatten().map(|item| (Step::Elements, item)));
+        if let Some(values) = self
+            .documents
+            .member(schema, "additionalProperties")
+            .filter(|values| self.documents.is_schema(*values))
+        {
+            below.push((Step::Values, values));
+        }
+        let patterns = self
+            .documents
+            .member(schema, "patternProperties")
+            .map(|patterns| self.documents.members(patterns));
+        below.extend(patterns.into_iter().flatten().map(|(_, values)| (Step::Values, values)));
+        for (step, schema) in below {
+            let kind = if step == Step::Elements { JsonType::Array } else { JsonType::Object };
+            let node = self.node(steps);
+            node.types.insert(kind);
+            node.below_mut(&step);
+            let steps = steps.iter().cloned().chain([step]).collect();
+            self.queue.push_back(Pending { schema, steps, above: inside.clone() });
+        }
+    }
+
+    /// Notes types, format, examples and declared categories.
+    fn hints(&mut self, schema: Place, steps: &[Step]) {
+        let documents = self.documents;
+        let node = self.node(steps);
+        node.count += 1;
+        let types = documents.member(schema, "type");
+        let names = types.map(|types| match documents.scalar(types) {
+            Some(name) => vec![name],
+            None => documents.elements(types).into_iter().filter_map(|name| documents.scalar(name)).collect(),
+        });
+        for kind in names.into_iter().flatten().filter_map(JsonType::from_name) {
+            node.types.insert(kind);
+        }
+        if let Some(format) = documents.text(schema, "format") {
+            node.schema.format.get_or_insert(format.into());
+        }
+        if let Some(values) = documents.member(schema, "enum").map(|values| documents.elements(values)) {
+            node.schema.is_enumeration = true;
+            values
+                .into_iter()
+                .filter_map(|value| documents.scalar(value))
+                .for_each(|value| node.values.observe(value));
+        }
+        let examples = documents
+            .member(schema, "examples")
+            .map(|examples| documents.elements(examples))
+            .unwrap_or_default();
+        let single = ["example", "const"].into_iter().filter_map(|name| documents.member(schema, name));
+        single
+            .chain(examples)
+            .filter_map(|value| documents.scalar(value))
+            .for_each(|value| node.values.observe(value));
+        if let Some(declared) = documents.member(schema, CATEGORY) {
+            let names = match documents.scalar(declared) {
+                Some(name) => vec![name],
+                None => documents
+                    .elements(declared)
+                    .into_iter()
+                    .filter_map(|name| documents.scalar(name))
+                    .collect(),
+            };
+            for name in names {
+                if !node.schema.categories.iter().any(|known| known == name) {
+                    node.schema.categories.push(name.to_owned());
+                }
+            }
+        }
+    }
+}
+
+/// The member of a schema that declares the data category of its values: a word or a list of words.
+pub(super) const CATEGORY: &str = "x-data-category";

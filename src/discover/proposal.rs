@@ -1,0 +1,416 @@
+//! From classified leaves to routes: the record sets, their data subjects and their fields; and their output as JSON and as
+//! TOML that can be pasted into a configuration.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::KnownRecords;
+use super::entity::About;
+use super::name::Noun;
+use super::path::{Step, Steps, parse, render};
+use super::tree::Node;
+use super::types::{JsonType, Proposal, ProposedField, ProposedRoute};
+use super::walk::{Leaf, Walk, walk};
+
+/// Wrappers that are opened to find the records of a document.
+const MAX_WRAPPERS: usize = 6;
+
+/// Members of an envelope that hold no records.
+const ENVELOPE: [&str; 40] = [
+    "meta",
+    "metadata",
+    "links",
+    "_links",
+    "link",
+    "pagination",
+    "paging",
+    "page",
+    "pageInfo",
+    "page_info",
+    "response_metadata",
+    "search_criteria",
+    "jsonapi",
+    "included",
+    "facets",
+    "aggregations",
+    "errors",
+    "warnings",
+    "extensions",
+    "schemas",
+    "_shards",
+    "request",
+    "params",
+    "query",
+    "stats",
+    "summary",
+    "cursor",
+    "cursors",
+    "info",
+    "status",
+    "error",
+    "messages",
+    "count",
+    "item",
+    "next",
+    "previous",
+    "total",
+    "hasMore",
+    "context",
+    "rateLimit",
+];
+
+/// What is known about a route beside its answers.
+#[derive(Default)]
+pub(super) struct RouteHints {
+    /// A word that says what the document is about, such as a tag.
+    pub(super) title: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) methods: Vec<String>,
+    /// The route as it is configured.
+    pub(super) known: Option<KnownRecords>,
+    /// If it is given, only what is in it is proposed.
+    pub(super) only: Option<Node>,
+}
+
+/// Proposes the record sets and fields of one route.
+pub(super) fn propose_route(root: &Node, hints: &RouteHints) -> Vec<ProposedRoute> {
+    let walk = walk(root, hints.title.as_deref());
+    let configured = hints.known.as_ref().map(|known| known.records.as_slice()).unwrap_or_default();
+    let known_sets: Option<Vec<Steps>> = configured.iter().map(|(path, _)| parse(path)).collect();
+    let mut sets = known_sets.filter(|sets| !sets.is_empty()).unwrap_or_else(|| record_sets(root, &walk));
+    let path = hints.known.as_ref().map(|known| &known.path).or(hints.path.as_ref()).cloned();
+    let methods = hints.known.as_ref().map_or(&hints.methods, |known| &known.methods);
+    // The longest prefix governs a field.
+    sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    let mut leaves: Vec<Vec<&Leaf>> = sets.iter().map(|_| Vec::new()).collect();
+    let mut outside: Vec<&Leaf> = Vec::new();
+    let is_wanted = |leaf: &&Leaf| hints.only.as_ref().is_none_or(|only| only.has_leaf(&leaf.steps));
+    for leaf in walk.leaves.iter().filter(is_wanted) {
+        match sets.iter().position(|set| leaf.steps.starts_with(set)).and_then(|at| leaves.get_mut(at)) {
+            Some(inside) => inside.push(leaf),
+            None => outside.push(leaf),
+        }
+    }
+    let about = |set: &Steps| match set.as_slice() {
+        [] => walk.root,
+        steps => walk.lists.iter().find(|(list, _)| list == steps).map_or(walk.root, |(_, about)| *about),
+    };
+    let mut routes: Vec<(Steps, ProposedRoute)> = sets
+        .iter()
+        .zip(&leaves)
+        .map(|(set, inside)| {
+            let record = render('$', set);
+            let configured = configured.iter().find(|(path, _)| parse(path).as_ref() == Some(set));
+            let subject = match configured {
+                Some((_, subject)) => subject.clone(),
+                None => subject(set, inside, about(set)).or_else(|| path.as_deref().and_then(path_subject)),
+            };
+            let fields =
+                inside.iter().map(|leaf| field('@', leaf.steps.get(set.len()..).unwrap_or_default(), leaf));
+            let route = ProposedRoute {
+                path: path.clone(),
+                methods: methods.clone(),
+                record,
+                subject,
+                fields: distinct(fields),
+            };
+            (set.clone(), route)
+        })
+        .collect();
+    // In the order of the document, the outermost first.
+    routes.sort_by_key(|(set, _)| set.len());
+    if let Some((_, first)) = routes.first_mut() {
+        first.fields.extend(distinct(outside.iter().map(|leaf| field('$', &leaf.steps, leaf))));
+    }
+    routes.into_iter().map(|(_, route)| route).collect()
+}
+
+fn field(root: char, steps: &[Step], leaf: &Leaf) -> ProposedField {
+    ProposedField {
+        path: render(root, steps),
+        categories: leaf.classification.categories.clone(),
+        confidence: leaf.classification.confidence,
+        reason: leaf.classification.reason.clone(),
+    }
+}
+
+/// Leaves out paths that are there already.
+fn distinct(fields: impl Iterator<Item = ProposedField>) -> Vec<ProposedField> {
+    let mut seen = HashSet::new();
+    fields.filter(|field| seen.insert(field.path.clone())).collect()
+}
+
+/// Finds the records of a document: the elements of a list, of the array in a pagination envelope, or the document itself.
+/// People in lists inside something that is not about a person are records of their own.
+fn record_sets(root: &Node, walk: &Walk) -> Vec<Steps> {
+    let (main, about) = main_records(root, walk);
+    let mut sets = vec![main.clone()];
+    if !about.is_personal() {
+        let people = walk.lists.iter().filter(|(steps, about)| {
+            *about == About::Person && steps.len() > main.len() && steps.starts_with(&main)
+        });
+        for (steps, _) in people {
+            if !sets.iter().any(|set| set != &main && steps.starts_with(set)) {
+                sets.push(steps.clone());
+            }
+        }
+    }
+    // An envelope without fields of its own is no record.
+    if sets.len() > 1 && main.is_empty() && walk.root == About::Open {
+        sets.remove(0);
+    }
+    sets
+}
+
+/// Returns the path of the records, and what they are about.
+fn main_records(root: &Node, walk: &Walk) -> (Steps, About) {
+    let (mut steps, mut node) = (Steps::new(), root);
+    let about_list =
+        |steps: &Steps| walk.lists.iter().find(|(list, _)| list == steps).map(|(_, about)| *about);
+    for _ in 0..MAX_WRAPPERS {
+        if let Some(elements) = node.elements.as_deref().filter(|elements| !elements.members().is_empty()) {
+            let _ = elements;
+            steps.push(Step::Elements);
+            let about = about_list(&steps).unwrap_or(About::Open);
+            return (steps, about);
+        }
+        if node.members().is_empty() || (!steps.is_empty() && has_own_fields(node)) {
+            break;
+        }
+        let Some((name, inner)) = envelope_member(node) else { break };
+        steps.push(Step::Member(name.into()));
+        node = inner;
+    }
+    let is_object = !steps.is_empty() && !node.members().is_empty() && node.elements.is_none();
+    if !is_object {
+        return (Steps::new(), walk.root);
+    }
+    let inside =
+        walk.leaves.iter().find(|leaf| leaf.steps.len() == steps.len() + 1 && leaf.steps.starts_with(&steps));
+    let about = inside.map_or(walk.root, |leaf| leaf.about);
+    (steps, about)
+}
+
+/// True if an object has more than one scalar member.
+fn has_own_fields(node: &Node) -> bool {
+    let scalars = node
+        .members()
+        .iter()
+        .filter(|(name, member)| !member.is_container() && !ENVELOPE.contains(name))
+        .count();
+    scalars > 1
+}
+
+/// Returns the one member that holds records, if the others only describe the envelope.
+fn envelope_member(node: &Node) -> Option<(&str, &Node)> {
+    let holds_objects = |member: &Node| {
+        let elements = member.elements.as_deref();
+        !member.members().is_empty() || elements.is_some_and(|elements| !elements.members().is_empty())
+    };
+    let all = node.members();
+    let mut inner = all.iter().filter(|(name, member)| holds_objects(member) && !ENVELOPE.contains(name));
+    let (name, member) = inner.next()?;
+    let is_list = member.types.contains(JsonType::Array);
+    let is_wrapper = !is_list
+        && all.iter().all(|(other, member)| {
+            other == name || ENVELOPE.contains(other) || member.is_container() && holds_objects(member)
+        });
+    if inner.next().is_some() || !(is_wrapper || is_list && is_envelope(node, name)) {
+        return None;
+    }
+    Some((name, member))
+}
+
+/// True if the scalars beside a list are those of a page: counts, cursors, states.
+fn is_envelope(node: &Node, list: &str) -> bool {
+    let mut own = 0;
+    for (name, member) in node.members() {
+        if name == list
+            || ENVELOPE.contains(&name)
+            || member.is_container()
+            || member.types.contains(JsonType::Boolean)
+        {
+            continue;
+        }
+        let reading = super::name::NameReading::new(name);
+        let is_page = reading.has_head(super::name::Head::Count)
+            || reading.has_head(super::name::Head::State)
+            || reading.has_head(super::name::Head::Time)
+            || [
+                "next", "prev", "cursor", "token", "page", "total", "first", "last", "request", "trace",
+                "url", "context", "offset", "end", "start", "seite", "etag",
+            ]
+            .iter()
+            .any(|word| reading.has_word(word));
+        own += usize::from(!is_page);
+    }
+    own == 0
+}
+
+/// Returns the path of the data subject's id in a record.
+fn subject(set: &Steps, leaves: &[&Leaf], about: About) -> Option<String> {
+    let relative = |leaf: &Leaf| render('@', leaf.steps.get(set.len()..).unwrap_or_default());
+    let depth = |leaf: &Leaf| leaf.steps.len() - set.len();
+    let single = |leaf: &&&Leaf| {
+        let below = leaf.steps.get(set.len()..).unwrap_or_default();
+        below.iter().all(|step| matches!(step, Step::Member(_)))
+    };
+    let is = |leaf: &Leaf, category: &str| leaf.classification.categories.iter().any(|name| name == category);
+    let rank = |leaf: &&&Leaf| -> Option<usize> {
+        if !is(leaf, "subject-identifier") || leaf.reading.has_head(super::name::Head::Link) {
+            return None;
+        }
+        let is_id = leaf.reading.is_any(&[
+            "id",
+            "uuid",
+            "sub",
+            "guid",
+            "sid",
+            "ref",
+            "reference",
+            "value",
+            "identifier",
+        ]);
+        let base = match about {
+            About::Person if depth(leaf) == 1 && is_id => 0,
+            About::Person if depth(leaf) == 1 => 10,
+            About::Person if is_id => 20,
+            _ if leaf.names_person && !matches!(leaf.reading.noun(), Some((Noun::Record, _))) => 0,
+            _ => return None,
+        };
+        Some(base + depth(leaf))
+    };
+    let by_id = leaves
+        .iter()
+        .filter(single)
+        .filter_map(|leaf| Some((rank(&leaf)?, relative(leaf))))
+        .min_by_key(|(rank, _)| *rank);
+    let by_email = || {
+        let emails = leaves.iter().filter(single).filter(|leaf| is(leaf, "email") && about.is_personal());
+        emails.min_by_key(|leaf| depth(leaf)).map(|leaf| relative(leaf))
+    };
+    by_id.map(|(_, path)| path).or_else(by_email)
+}
+
+/// Returns the path parameter that names a person: `/customers/{id}` or `{customer_id}`.
+fn path_subject(path: &str) -> Option<String> {
+    let mut before = "";
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        if let Some(parameter) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            let noun = |text: &str| super::name::NameReading::new(text).noun().map(|(noun, _)| noun);
+            if noun(parameter) == Some(Noun::Person)
+                || (noun(before) == Some(Noun::Person) && parameter.ends_with("id"))
+            {
+                return Some(segment.to_owned());
+            }
+        }
+        before = segment;
+    }
+    None
+}
+
+impl Proposal {
+    /// Returns the proposal as JSON: `{"routes": [{"path", "methods", "record", "subject", "fields": […]}]}`.
+    pub fn to_json(&self) -> Value {
+        let field = |field: &ProposedField| {
+            let category = match field.categories.as_slice() {
+                [one] => json!(one),
+                several => json!(several),
+            };
+            json!({"path": field.path, "category": category, "confidence": field.confidence, "reason": field.reason})
+        };
+        let route = |route: &ProposedRoute| {
+            let fields: Vec<Value> = route.fields.iter().map(field).collect();
+            json!({"path": route.path, "methods": route.methods, "record": route.record, "subject": route.subject, "fields": fields})
+        };
+        json!({"routes": self.routes.iter().map(route).collect::<Vec<_>>()})
+    }
+
+    /// Returns the proposal as TOML: one `[[route]]` for each path and its methods, each field with confidence and reason.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::from(
+            "# Proposed by `purposegate discover`. Read every line before you use it: below 0.5 it is a guess on the strict side.\n",
+        );
+        let mut rest = self.routes.as_slice();
+        while let Some(first) = rest.first() {
+            let sets = rest
+                .iter()
+                .take_while(|route| route.path == first.path && route.methods == first.methods)
+                .count();
+            let (together, after) = rest.split_at(sets.max(1));
+            write_route(&mut text, together);
+            rest = after;
+        }
+        text
+    }
+}
+
+/// Writes the record sets of one route. Writing to a string cannot fail.
+fn write_route(text: &mut String, sets: &[ProposedRoute]) {
+    let Some(first) = sets.first() else { return };
+    let name = route_name(first);
+    let _ = write!(text, "\n[[route]]\nname = {}\n", quoted(&name));
+    let _ = writeln!(text, "upstream = \"upstream\"  # the name of your `[[upstream]]`");
+    match &first.path {
+        Some(path) => _ = writeln!(text, "path = {}", quoted(path)),
+        None => _ = writeln!(text, "path = \"/\"  # the path of your API"),
+    }
+    if !first.methods.is_empty() {
+        let methods: Vec<String> = first.methods.iter().map(|method| quoted(method)).collect();
+        let _ = writeln!(text, "methods = [{}]", methods.join(", "));
+    }
+    if let [one] = sets {
+        if one.record != "$" {
+            let _ = writeln!(text, "record = {}", quoted(&one.record));
+        }
+        write_subject(text, one);
+        text.push_str("[route.fields]\n");
+        write_fields(text, &one.fields);
+        return;
+    }
+    for set in sets {
+        let _ = write!(text, "[[route.records]]\npath = {}\n", quoted(&set.record));
+        write_subject(text, set);
+        text.push_str("[route.records.fields]\n");
+        write_fields(text, &set.fields);
+    }
+}
+
+fn write_subject(text: &mut String, set: &ProposedRoute) {
+    match &set.subject {
+        Some(subject) => _ = writeln!(text, "subject = {}", quoted(subject)),
+        None => text.push_str("# subject = \"…\"  # nothing says whose record this is\n"),
+    }
+}
+
+fn write_fields(text: &mut String, fields: &[ProposedField]) {
+    for ProposedField { path, categories, confidence, reason } in fields {
+        let categories = match categories.as_slice() {
+            [one] => quoted(one),
+            several => {
+                format!("[{}]", several.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let _ = writeln!(text, "{} = {categories}  # {confidence:.2} {reason}", quoted(path));
+    }
+}
+
+/// Makes a name for a route of its path and methods.
+fn route_name(route: &ProposedRoute) -> String {
+    let Some(path) = &route.path else { return "proposed".to_owned() };
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
+    match route.methods.as_slice() {
+        [] => name,
+        methods if methods == ["GET"] => name,
+        methods => format!("{name}-{}", methods.join("-").to_ascii_lowercase()),
+    }
+}
+
+/// Returns a TOML basic string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

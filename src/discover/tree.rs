@@ -1,0 +1,296 @@
+//! The merged structure of one or several documents: names, types and shapes of values, without positions.
+//!
+//! Elements of an array are merged into one node, and so are the values of a map whose names are ids.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::path::Step;
+use super::types::{JsonType, JsonTypes};
+use super::value::{ValueShapes, is_value_like};
+
+/// Share of the names of a map, in per cent, that are values.
+const VALUE_NAMES_PERCENT: usize = 80;
+/// Number of names from which on an object that only holds objects with the same members is a map.
+const MIN_UNIFORM: usize = 3;
+
+/// What is known about the values at one path.
+#[derive(Clone, Default)]
+pub(super) struct Node {
+    pub(super) types: JsonTypes,
+    pub(super) count: u64,
+    /// Shapes of the scalars at this path.
+    pub(super) values: ValueShapes,
+    members: HashMap<Box<str>, Node>,
+    /// The place among the members of its parent, in the order of first occurrence.
+    position: usize,
+    /// The elements, if it is an array.
+    pub(super) elements: Option<Box<Node>>,
+    /// The values, if it is a map whose names are ids; then it has no members.
+    pub(super) map: Option<Map>,
+    /// True if an empty array or object occurred.
+    pub(super) has_empty: bool,
+    /// Statements of a schema about this node.
+    pub(super) schema: SchemaHints,
+}
+
+/// A map whose names are ids or other values.
+#[derive(Clone)]
+pub(super) struct Map {
+    pub(super) keys: ValueShapes,
+    pub(super) values: Box<Node>,
+}
+
+/// What a schema says about a node, beside its type.
+#[derive(Clone, Default)]
+pub(super) struct SchemaHints {
+    /// Categories that the document declares (`x-data-category`).
+    pub(super) categories: Vec<String>,
+    /// `format`.
+    pub(super) format: Option<Box<str>>,
+    /// The name of the schema, or another word that says what the node is about.
+    pub(super) title: Option<Box<str>>,
+    /// True if the values are one of a list (`enum`), so that they are states rather than texts.
+    pub(super) is_enumeration: bool,
+    /// The number of levels up to the object whose structure begins again here.
+    pub(super) repeats: Option<usize>,
+}
+
+impl Node {
+    /// Returns the member with a name. Adds it if it is missing.
+    pub(super) fn member_mut(&mut self, name: &str) -> &mut Node {
+        let position = self.members.len();
+        self.members.entry(name.into()).or_insert_with(|| Node { position, ..Node::default() })
+    }
+
+    /// Returns the members in the order of their first occurrence.
+    pub(super) fn members(&self) -> Vec<(&str, &Node)> {
+        let mut members: Vec<_> = self.members.iter().map(|(name, node)| (&**name, node)).collect();
+        members.sort_unstable_by_key(|(_, node)| node.position);
+        members
+    }
+
+    /// Returns the member with a name.
+    pub(super) fn member(&self, name: &str) -> Option<&Node> {
+        self.members.get(name)
+    }
+
+    /// Returns the node below a step.
+    pub(super) fn below(&self, step: &Step) -> Option<&Node> {
+        match step {
+            Step::Member(name) => self.member(name),
+            Step::Elements => self.elements.as_deref(),
+            Step::Values => self.map.as_ref().map(|map| &*map.values),
+            Step::Descend => None,
+        }
+    }
+
+    /// Returns the node at a path.
+    pub(super) fn at(&self, steps: &[Step]) -> Option<&Node> {
+        steps.iter().try_fold(self, |node, step| node.below(step))
+    }
+
+    /// True if there is a scalar or an empty container at a path. A map counts as an object, too.
+    pub(super) fn has_leaf(&self, steps: &[Step]) -> bool {
+        let Some((first, rest)) = steps.split_first() else { return self.has_empty || !self.is_container() };
+        let in_map = self.map.as_ref().is_some_and(|map| map.values.has_leaf(rest));
+        match first {
+            Step::Values => in_map || self.members.values().any(|member| member.has_leaf(rest)),
+            Step::Member(name) => in_map || self.member(name).is_some_and(|member| member.has_leaf(rest)),
+            Step::Elements => self.elements.as_deref().is_some_and(|elements| elements.has_leaf(rest)),
+            Step::Descend => true,
+        }
+    }
+
+    /// Returns the node below a step. Adds it if it is missing.
+    pub(super) fn below_mut(&mut self, step: &Step) -> &mut Node {
+        match step {
+            Step::Member(name) => self.member_mut(name),
+            Step::Elements | Step::Descend => self.elements.get_or_insert_default(),
+            Step::Values => {
+                let new = || Map { keys: ValueShapes::default(), values: Box::default() };
+                &mut self.map.get_or_insert_with(new).values
+            }
+        }
+    }
+
+    /// True if it has members, elements or values.
+    pub(super) fn is_container(&self) -> bool {
+        !self.members.is_empty() || self.elements.is_some() || self.map.is_some()
+    }
+
+    /// True if it has scalars, or nothing is known about it.
+    pub(super) fn has_scalars(&self) -> bool {
+        let scalars = [JsonType::String, JsonType::Number, JsonType::Boolean, JsonType::Null];
+        scalars.into_iter().any(|scalar| self.types.contains(scalar)) || self.types.is_empty()
+    }
+
+    /// Merges another node of the same path.
+    pub(super) fn merge(&mut self, other: Node) {
+        self.types = self.types.union(other.types);
+        self.count += other.count;
+        self.values.merge(other.values);
+        self.has_empty |= other.has_empty;
+        let mut members: Vec<_> = other.members.into_iter().collect();
+        members.sort_unstable_by_key(|(_, member)| member.position);
+        for (name, member) in members {
+            self.member_mut(&name).merge(member);
+        }
+        if let Some(elements) = other.elements {
+            self.elements.get_or_insert_default().merge(*elements);
+        }
+        if let Some(Map { keys, values }) = other.map {
+            let map =
+                self.map.get_or_insert_with(|| Map { keys: ValueShapes::default(), values: Box::default() });
+            map.keys.merge(keys);
+            map.values.merge(*values);
+        }
+        let SchemaHints { categories, format, title, is_enumeration, repeats } = other.schema;
+        for category in categories {
+            if !self.schema.categories.contains(&category) {
+                self.schema.categories.push(category);
+            }
+        }
+        self.schema.format = self.schema.format.take().or(format);
+        self.schema.title = self.schema.title.take().or(title);
+        self.schema.is_enumeration |= is_enumeration;
+        self.schema.repeats = self.schema.repeats.or(repeats);
+    }
+
+    /// Turns objects whose names are values into maps, from the leaves up.
+    pub(super) fn collapse_maps(&mut self) {
+        self.members.values_mut().for_each(Node::collapse_maps);
+        let inner = self.elements.as_deref_mut();
+        inner.into_iter().chain(self.map.as_mut().map(|map| &mut *map.values)).for_each(Node::collapse_maps);
+        if !self.is_map() {
+            return;
+        }
+        let members = std::mem::take(&mut self.members);
+        let map =
+            self.map.get_or_insert_with(|| Map { keys: ValueShapes::default(), values: Box::default() });
+        for (name, member) in members {
+            map.keys.observe(&name);
+            map.values.merge(member);
+        }
+    }
+
+    /// True if most names are values, or if there are several objects with the same members under names that are no words.
+    fn is_map(&self) -> bool {
+        let names = self.members.len();
+        let values = self.members.keys().filter(|name| is_value_like(name)).count();
+        if names == 0 {
+            return false;
+        }
+        values * 100 >= names * VALUE_NAMES_PERCENT || (self.map.is_some() && values > 0) || self.is_uniform()
+    }
+
+    /// True if all members are objects with the same two or more members.
+    fn is_uniform(&self) -> bool {
+        let names = |node: &Node| {
+            let mut names: Vec<Box<str>> = node.members.keys().cloned().collect();
+            names.sort_unstable();
+            names
+        };
+        let Some(first) = self.members.values().next() else { return false };
+        let expected = names(first);
+        self.members.len() >= MIN_UNIFORM
+            && expected.len() >= 2
+            && self.members.iter().all(|(name, member)| {
+                names(member) == expected
+                    && !super::name::is_known(name)
+                    && !member.types.contains(JsonType::Array)
+            })
+    }
+}
+
+/// Reads one JSON text into a node.
+pub(super) struct Observer<'n>(pub(super) &'n mut Node);
+
+impl<'de> DeserializeSeed<'de> for Observer<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.count += 1;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Observer<'_> {
+    fn number(self, text: &str) {
+        self.0.types.insert(JsonType::Number);
+        self.0.values.observe(text);
+    }
+}
+
+impl<'de> Visitor<'de> for Observer<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.0.types.insert(JsonType::Null);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.0.types.insert(JsonType::Boolean);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.number(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.number(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.number(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.0.types.insert(JsonType::String);
+        self.0.values.observe(value);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        self.0.types.insert(JsonType::Array);
+        let mut is_empty = true;
+        loop {
+            let mut fresh = Node::default();
+            let into = match &mut self.0.elements {
+                Some(known) => &mut **known,
+                None => &mut fresh,
+            };
+            if elements.next_element_seed(Observer(into))?.is_none() {
+                break;
+            }
+            is_empty = false;
+            if self.0.elements.is_none() {
+                self.0.elements = Some(Box::new(fresh));
+            }
+        }
+        self.0.has_empty |= is_empty;
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.0.types.insert(JsonType::Object);
+        let mut is_empty = true;
+        while let Some(name) = members.next_key::<String>()? {
+            is_empty = false;
+            members.next_value_seed(Observer(self.0.member_mut(&name)))?;
+        }
+        self.0.has_empty |= is_empty;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Walks the structure of a document, and classifies each leaf in its surroundings.
+
+use std::collections::HashSet;
+
+use super::classify::{Classification, NON_PERSONAL, Surroundings, classify};
+use super::entity::{self, About};
+use super::name::{NameReading, Noun, PhraseScope};
+use super::path::{Step, Steps};
+use super::tree::{Map, Node};
+use super::types::JsonType;
+use super::value::ValueShape;
+
+/// Maximum depth of a document.
+const MAX_DEPTH: usize = 128;
+/// Shortest id that is sought in links.
+const MIN_ID: usize = 3;
+/// Confidence from which on an id is sought in links.
+const MIN_ID_CONFIDENCE: f64 = 0.6;
+
+/// Fields of a recursive object that are repeated with `..`.
+const MAX_REPEATED: usize = 300;
+
+/// A classified leaf.
+#[derive(Clone)]
+pub(super) struct Leaf {
+    pub(super) steps: Steps,
+    pub(super) reading: NameReading,
+    pub(super) classification: Classification,
+    /// What the object around it is about.
+    pub(super) about: About,
+    /// True if a step above names a person whom the record is about.
+    pub(super) names_person: bool,
+}
+
+/// The classified leaves of a document, and what its objects are about.
+pub(super) struct Walk {
+    pub(super) leaves: Vec<Leaf>,
+    /// The arrays whose elements are objects, with what these are about.
+    pub(super) lists: Vec<(Steps, About)>,
+    pub(super) root: About,
+}
+
+/// Classifies all leaves of a document. `title` is a word that says what the root is about.
+pub(super) fn walk(root: &Node, title: Option<&str>) -> Walk {
+    let title = title.map(NameReading::new);
+    let has_people = entity::has_people(root, title.as_ref());
+    // Ids are sought in links, so the first pass only finds the ids.
+    let first = Walker::run(root, title.as_ref(), has_people, &HashSet::new());
+    let mut ids = HashSet::new();
+    for leaf in &first.leaves {
+        let is_id = leaf
+            .classification
+            .categories
+            .iter()
+            .any(|name| name == "subject-identifier" || name == "username");
+        if is_id && leaf.classification.confidence >= MIN_ID_CONFIDENCE {
+            let node = root.at(&leaf.steps);
+            let values = node.into_iter().flat_map(|node| node.values.kept());
+            ids.extend(
+                values
+                    .filter(|value| value.len() >= MIN_ID && !value.contains(['/', ' ']))
+                    .map(str::to_owned),
+            );
+        }
+    }
+    Walker::run(root, title.as_ref(), has_people, &ids)
+}
+
+struct Walker<'w> {
+    ids: &'w HashSet<String>,
+    steps: Steps,
+    found: Walk,
+    /// Nodes at which the structure of an object above begins again, with the depth of that object.
+    repeats: Vec<(Steps, usize)>,
+}
+
+impl Walker<'_> {
+    fn run(root: &Node, title: Option<&NameReading>, has_people: bool, ids: &HashSet<String>) -> Walk {
+        let found = Walk { leaves: Vec::new(), lists: Vec::new(), root: About::Open };
+        let mut walker = Walker { ids, steps: Vec::new(), found, repeats: Vec::new() };
+        let around = Surroundings { about: About::Open, has_people, below_person: false, container: None };
+        walker.found.root = enter(root, title, &around).about;
+        let reading = title.cloned().unwrap_or_else(|| NameReading::new(""));
+        walker.node(root, &reading, &around, false);
+        walker.repeat();
+        walker.found
+    }
+
+    /// Adds the fields of an object to each place below it where its structure begins again, with `..`.
+    fn repeat(&mut self) {
+        let mut added = Vec::new();
+        for (steps, depth) in &self.repeats {
+            let above = steps.get(..*depth).unwrap_or_default();
+            let inside = self
+                .found
+                .leaves
+                .iter()
+                .filter(|leaf| leaf.steps.starts_with(above) && leaf.steps.len() > *depth);
+            for leaf in inside.take(MAX_REPEATED) {
+                let below = leaf.steps.get(*depth..).unwrap_or_default();
+                let steps =
+                    steps.iter().cloned().chain([Step::Descend]).chain(below.iter().cloned()).collect();
+                added.push(Leaf { steps, ..leaf.clone() });
+            }
+        }
+        self.found.leaves.extend(added);
+    }
+
+    fn node(&mut self, node: &Node, name: &NameReading, around: &Surroundings, names_person: bool) {
+        if self.steps.len() > MAX_DEPTH {
+            return;
+        }
+        if node.has_scalars() && (!node.is_container() || !node.types.is_empty())
+            || !node.schema.categories.is_empty()
+        {
+            self.leaf(node, name, around, names_person);
+        } else if node.has_empty && !self.steps.is_empty() {
+            self.leaf(node, name, around, names_person);
+        }
+        if let Some(levels) = node.schema.repeats {
+            self.repeats.push((self.steps.clone(), self.steps.len().saturating_sub(levels)));
+        }
+        let inside = enter(node, Some(name), around);
+        let is_subject = matches!(name.ends_in_noun(), Some(Noun::Person));
+        let names_person = names_person || (is_subject && inside.about == About::Person);
+        for (member, below) in node.members() {
+            self.steps.push(Step::Member(member.into()));
+            self.node(below, &NameReading::new(member), &inside, names_person);
+            self.steps.pop();
+        }
+        if let Some(elements) = node.elements.as_deref() {
+            self.steps.push(Step::Elements);
+            // Elements have the name of their array.
+            let about = enter(elements, Some(name), around).about;
+            if !elements.members().is_empty() {
+                self.found.lists.push((self.steps.clone(), about));
+            }
+            self.node(elements, name, around, names_person);
+            self.steps.pop();
+        }
+        if let Some(map) = &node.map {
+            self.map(map, name, around, names_person);
+        }
+    }
+
+    fn map(&mut self, map: &Map, name: &NameReading, around: &Surroundings, names_person: bool) {
+        let inside = enter(&map.values, Some(name), around);
+        if let Some(classification) = classify_keys(map, &inside) {
+            self.push(name, classification, &inside, names_person);
+        }
+        self.steps.push(Step::Values);
+        self.node(&map.values, name, around, names_person);
+        self.steps.pop();
+    }
+
+    fn leaf(&mut self, node: &Node, name: &NameReading, around: &Surroundings, names_person: bool) {
+        let classification = classify(name, node, around, self.ids);
+        self.push(name, classification, around, names_person);
+    }
+
+    fn push(
+        &mut self,
+        name: &NameReading,
+        classification: Classification,
+        around: &Surroundings,
+        names_person: bool,
+    ) {
+        let names_person = names_person || matches!(name.noun(), Some((Noun::Person, _)));
+        let leaf = Leaf {
+            steps: self.steps.clone(),
+            reading: name.clone(),
+            classification,
+            about: around.about,
+            names_person,
+        };
+        self.found.leaves.push(leaf);
+    }
+}
+
+/// Classifies the names of a map, if they are personal.
+fn classify_keys(map: &Map, inside: &Surroundings) -> Option<Classification> {
+    let of = |category: &str, confidence, reason: &str| Classification {
+        categories: vec![category.to_owned()],
+        confidence,
+        reason: reason.to_owned(),
+    };
+    if map.keys.any(ValueShape::Email) {
+        return Some(of("email", 0.95, "names of the map are e-mail addresses"));
+    }
+    if map.keys.any(ValueShape::IpAddress) {
+        return Some(of("ip-address", 0.9, "names of the map are IP addresses"));
+    }
+    if map.keys.mostly(ValueShape::Phone) {
+        return Some(of("phone", 0.85, "names of the map are telephone numbers"));
+    }
+    let is_date = map.keys.mostly(ValueShape::Date) || map.keys.mostly(ValueShape::BirthDate);
+    let values_are_objects = map.values.types.contains(JsonType::Object);
+    if is_date || !values_are_objects || !inside.about.is_personal() {
+        return None;
+    }
+    Some(of("subject-identifier", 0.7, "names of the map are ids of people or of records about one"))
+}
+
+/// Returns the surroundings of what a container holds.
+fn enter(node: &Node, name: Option<&NameReading>, around: &Surroundings) -> Surroundings {
+    let own = entity::own_entity(node, name);
+    let about = match own {
+        Some(About::Organisation) if around.about == About::Person => About::Person,
+        Some(about) => about,
+        None if around.about != About::Open => around.about,
+        None if around.has_people && !node.members().is_empty() => entity::by_references(node),
+        None => About::Open,
+    };
+    let container = name.and_then(|name| container_category(name, about, around));
+    Surroundings {
+        about,
+        has_people: around.has_people,
+        below_person: around.below_person || about.is_personal(),
+        container: container.or(around.container.filter(|_| own.is_none())),
+    }
+}
+
+/// Returns the category of everything in a container with this name, such as `emails` or `billing_address`.
+fn container_category(name: &NameReading, about: About, around: &Surroundings) -> Option<&'static str> {
+    let found = name.category.filter(|_| name.category_is_head())?;
+    // What these words hold has categories of its own.
+    let open = [
+        "profile",
+        "preferences",
+        "subject-identifier",
+        "message-content",
+        "company",
+        "job-title",
+        "event-participation",
+        "device",
+        "username",
+        "product-usage",
+        "referrer",
+        "secret",
+    ];
+    let is_open = open.contains(&found.category) && found.scope == PhraseScope::OfAPerson;
+    let applies = match found.scope {
+        PhraseScope::OfAnybody => around.has_people,
+        PhraseScope::OfAPerson => {
+            around.about.is_personal() || (about.is_personal() && found.category == "postal-address")
+        }
+    };
+    (applies && !is_open).then_some(found.category).filter(|category| *category != NON_PERSONAL)
+}
