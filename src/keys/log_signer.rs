@@ -1,8 +1,8 @@
-//! The key that signs the checkpoints of one disclosure log.
+//! The keys of one disclosure log: one signs its checkpoints, another one authenticates its journal.
 //!
-//! It is derived from the log key of the key file and the log's origin, so that it needs no file of its own and a log that
-//! is renamed or copied under another origin has another key. The name of the key is the origin, as C2SP tlog-checkpoint
-//! demands. Invariant: the private key is never printed.
+//! They are derived from the log key of the key file and the log's origin, so that they need no file of their own and a log
+//! that is renamed or copied under another origin has other keys. The name of the signing key is the origin, as C2SP
+//! tlog-checkpoint demands. Invariant: no secret key is printed.
 
 use std::fmt;
 
@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use signed_note::{Note, Signature, StandardVerifier, VerifierList};
+
+use super::JournalTags;
 
 /// The type byte of Ed25519 keys in signed notes.
 const ED25519: u8 = 1;
@@ -19,13 +21,14 @@ const ED25519: u8 = 1;
 #[error("an origin may not be empty and may not contain spaces or plus signs")]
 pub struct InvalidOrigin;
 
-/// Signs the checkpoints of one disclosure log (Ed25519, C2SP signed-note).
+/// Signs the checkpoints of one disclosure log (Ed25519, C2SP signed-note), and authenticates its journal.
 pub struct LogSigner {
     origin: String,
     key: Ed25519KeyPair,
     id: u32,
     /// The type byte and the public key.
     public: Vec<u8>,
+    tags: JournalTags,
 }
 
 impl fmt::Debug for LogSigner {
@@ -35,14 +38,14 @@ impl fmt::Debug for LogSigner {
 }
 
 impl LogSigner {
-    pub(super) fn new(origin: &str, seed: &[u8; 32]) -> Result<LogSigner, InvalidOrigin> {
+    pub(super) fn new(origin: &str, seed: &[u8; 32], tags: JournalTags) -> Result<LogSigner, InvalidOrigin> {
         if !signed_note::is_key_name_valid(origin) || origin.chars().any(char::is_control) {
             return Err(InvalidOrigin);
         }
         // Only a seed of another length is refused.
         let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| InvalidOrigin)?;
         let public = [&[ED25519], key.public_key().as_ref()].concat();
-        Ok(LogSigner { origin: origin.to_owned(), id: signed_note::key_id(origin, &public), key, public })
+        Ok(LogSigner { origin: origin.to_owned(), id: signed_note::key_id(origin, &public), key, public, tags })
     }
 
     /// Returns the log's origin, which is the name of the key.
@@ -53,6 +56,11 @@ impl LogSigner {
     /// Returns the key with which everybody can check the signatures, `origin+keyid+base64`.
     pub fn verifier_key(&self) -> String {
         format!("{}+{:08x}+{}", self.origin, self.id, STANDARD.encode(&self.public))
+    }
+
+    /// Returns the function that authenticates the journal.
+    pub fn journal_tags(&self) -> &JournalTags {
+        &self.tags
     }
 
     /// Returns the signed note of a text. A text that is not well-formed (its last line must end) yields `None`.

@@ -13,6 +13,7 @@
 
 mod file;
 mod fingerprint;
+mod journal_tags;
 mod link;
 mod log_signer;
 mod logged_person;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use fingerprint::{
     BuildFingerprintHasher, EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms,
 };
+pub use journal_tags::JournalTags;
 pub use link::OptOutLinks;
 pub use log_signer::{InvalidOrigin, LogSigner, SignatureState};
 pub use logged_person::{LogSecret, LoggedPerson, UnstoredSecrets};
@@ -42,6 +44,7 @@ mod context {
     pub(super) const POSITION_TOKEN: &str = "purposegate 2026 v1 ledger position tokens";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
     pub(super) const LOG_SIGNATURE: &str = "purposegate 2026 v1 log checkpoint signatures";
+    pub(super) const LOG_JOURNAL: &str = "purposegate 2026 v1 log journal tags";
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
 
@@ -167,13 +170,14 @@ impl Keys {
         blake3::derive_key(context::LOG_TAG, &self.log)
     }
 
-    /// Returns the key that signs the checkpoints of the disclosure log with this origin.
+    /// Returns the keys that sign the checkpoints and authenticate the journal of the disclosure log with this origin.
     ///
     /// # Errors
     /// [`InvalidOrigin`].
     pub fn log_signing_key(&self, origin: &str) -> Result<LogSigner, InvalidOrigin> {
         let material = [self.log.as_slice(), origin.as_bytes()].concat();
-        LogSigner::new(origin, &blake3::derive_key(context::LOG_SIGNATURE, &material))
+        let tags = JournalTags::new(blake3::derive_key(context::LOG_JOURNAL, &material));
+        LogSigner::new(origin, &blake3::derive_key(context::LOG_SIGNATURE, &material), tags)
     }
 
     /// Returns the function that computes the pseudonyms by which the disclosure log names people.

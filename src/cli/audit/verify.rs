@@ -92,7 +92,7 @@ fn verify_log(
         key: key.as_ref(),
         origin: log.origin.as_deref(),
         since: since.as_ref(),
-        former: log.keys.as_ref(),
+        keys: log.keys.as_ref(),
     };
     let mut report = verification::verify(&log.folder, known, &mut |read| bar.set(read))?;
     if has_earlier && since.is_none() {

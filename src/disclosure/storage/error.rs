@@ -43,6 +43,28 @@ pub enum OpenLogError {
         /// The contradiction.
         problem: &'static str,
     },
+    /// A part of a journal has no tag of the log's key.
+    #[error(
+        "{part} of the journal {file} was not written with the log's keys. Restore the key file if it was replaced. Otherwise somebody else has written to the folder: keep a copy, examine it with `purposegate audit verify`, then move the folder away to begin a new log",
+        part = entry.map_or_else(|| "the header".to_owned(), |index| format!("entry {index}")), file = .file.display()
+    )]
+    ForeignJournal {
+        /// The journal.
+        file: PathBuf,
+        /// The entry; `None` for the header.
+        entry: Option<u64>,
+    },
+    /// A journal without tags holds more entries than a checkpoint covers.
+    #[error(
+        "the journal {file} is that of an earlier version, and no checkpoint covers its entries from {covered} on. Start that version and stop it, which publishes them, then start this one. If it was stopped in the usual way, it has published everything, and somebody else has written these entries: move the folder away to begin a new log",
+        file = .file.display()
+    )]
+    UntaggedJournal {
+        /// The journal.
+        file: PathBuf,
+        /// The number of entries that a checkpoint covers.
+        covered: u64,
+    },
     /// A checkpoint is signed with another key.
     #[error("the disclosure log was written with other keys ({file}): restore its key file", file = .0.display())]
     OtherKeys(PathBuf),

@@ -1,14 +1,22 @@
 //! The journal: the entries that are not yet in bundles that survive a power failure.
 //!
 //! ```text
-//! header    "purposegate-jnl1", index of the first entry (8 bytes),
+//! header    "purposegate-jnl2", index of the first entry (8 bytes),
 //!           number of levels (1 byte), for each level from 1 the width of its last tile (1 byte) and its hashes,
-//!           checksum (8 bytes)
+//!           tag (32 bytes), checksum (8 bytes)
 //! frame     length of the content (4 bytes), leaf with its length (2 bytes), detail with its length (2 bytes),
-//!           checksum over index and content (8 bytes)
+//!           tag (32 bytes), checksum over index, content and tag (8 bytes)
 //! ```
 //! Numbers are big-endian; a checksum is the beginning of a BLAKE3 hash. The header holds the right edge of the tree before
 //! the first entry, so that the tree can be continued from the journal alone.
+//!
+//! A *checksum* has no key: everybody can tell a torn write from a whole one. A *tag* is a keyed hash over the header, or
+//! over index and content ([`JournalTags`]): only the holder of the key file can make one. The next start signs what the
+//! journal holds, so it accepts no entry without its tag. The checksum covers the tag: where it is right and the tag is
+//! wrong, no write was torn, and somebody without the key has written.
+//!
+//! Journals of the first format ("purposegate-jnl1") have no tags. They are read, and recovery accepts those entries that a
+//! signed checkpoint covers.
 //!
 //! Invariant: the journal that begins last holds every entry from its first one to the end of the log. An earlier journal
 //! exists only while it is not known that what was published from it survives a power failure; it reaches at least to the
@@ -21,30 +29,58 @@ use std::path::Path;
 use super::layout::{BUNDLE, push_framed, take_framed};
 use super::tree::{HASH, MAX_LEVELS, RightEdge};
 use crate::disclosure::entry::{Entry, MAX_ENTRY};
+use crate::keys::JournalTags;
 
-const MAGIC: &[u8; 16] = b"purposegate-jnl1";
+const MAGIC: &[u8; 16] = b"purposegate-jnl2";
+const MAGIC_UNTAGGED: &[u8; 16] = b"purposegate-jnl1";
+const TAG: usize = blake3::OUT_LEN;
 const CHECKSUM: usize = 8;
 const MAX_CONTENT: usize = 2 * (MAX_ENTRY + 2);
 
 /// Returns the header of a journal that begins after these full bundles.
-pub(crate) fn header(edge: &RightEdge) -> Vec<u8> {
+pub(crate) fn header(edge: &RightEdge, tags: &JournalTags) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
+    push_edge(&mut header, edge);
+    let tag = tags.header(&header);
+    header.extend_from_slice(tag.as_bytes());
+    push_checksum(&mut header);
+    header
+}
+
+fn push_edge(header: &mut Vec<u8>, edge: &RightEdge) {
     header.extend_from_slice(&(edge.bundles() * BUNDLE).to_be_bytes());
     header.push(u8::try_from(edge.levels().len()).unwrap_or(u8::MAX));
     for level in edge.levels() {
         header.push(u8::try_from(level.len() / HASH).unwrap_or(u8::MAX));
         header.extend_from_slice(level);
     }
-    let checksum = blake3::hash(&header);
+}
+
+fn push_checksum(header: &mut Vec<u8>) {
+    let checksum = blake3::hash(header);
     header.extend(checksum.as_bytes().iter().take(CHECKSUM));
-    header
 }
 
 /// Appends the frame of an entry.
 ///
 /// # Errors
 /// If the leaf or the detail is longer than [`MAX_ENTRY`].
-pub(crate) fn push_frame(frames: &mut Vec<u8>, index: u64, entry: &Entry) -> io::Result<()> {
+pub(crate) fn push_frame(
+    frames: &mut Vec<u8>,
+    index: u64,
+    entry: &Entry,
+    tags: &JournalTags,
+) -> io::Result<()> {
+    let content = push_content(frames, entry)?;
+    let tag = tags.frame(index, frames.get(content..).unwrap_or_default());
+    frames.extend_from_slice(tag.as_bytes());
+    let checksum = checksum(index, frames.get(content..).unwrap_or_default());
+    frames.extend_from_slice(&checksum);
+    Ok(())
+}
+
+/// Appends the content of a frame with its length, and returns its offset.
+fn push_content(frames: &mut Vec<u8>, entry: &Entry) -> io::Result<usize> {
     if entry.leaf.len() > MAX_ENTRY || entry.detail.len() > MAX_ENTRY {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry is longer than the format allows"));
     }
@@ -53,14 +89,24 @@ pub(crate) fn push_frame(frames: &mut Vec<u8>, index: u64, entry: &Entry) -> io:
     let content = frames.len();
     push_framed(frames, &entry.leaf);
     push_framed(frames, &entry.detail);
-    let checksum = checksum(index, frames.get(content..).unwrap_or_default());
-    frames.extend_from_slice(&checksum);
-    Ok(())
+    Ok(content)
 }
 
-fn checksum(index: u64, content: &[u8]) -> [u8; CHECKSUM] {
-    let hash = blake3::Hasher::new().update(&index.to_be_bytes()).update(content).finalize();
+/// Returns the checksum of a content and its tag.
+fn checksum(index: u64, tagged: &[u8]) -> [u8; CHECKSUM] {
+    let hash = blake3::Hasher::new().update(&index.to_be_bytes()).update(tagged).finalize();
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// The state of the tag of a header or a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TagState {
+    /// Made with the log's key.
+    Valid,
+    /// Not made with the log's key.
+    Wrong,
+    /// The journal has the format without tags.
+    Absent,
 }
 
 /// Reads the frames of a journal in order.
@@ -71,23 +117,32 @@ pub(crate) struct JournalReader {
     index: u64,
     /// The offset of the next frame.
     offset: u64,
-    content: Vec<u8>,
+    /// Length of a tag in this journal: 0 in the format without tags.
+    tag_length: usize,
+    /// The part that was read last, with its tag, and the index of its entry; `None` for the header.
+    tagged: Vec<u8>,
+    tagged_index: Option<u64>,
 }
 
 impl JournalReader {
     /// Opens a journal and reads its header. Returns `None` if the header is damaged.
     pub(crate) fn open(path: &Path) -> io::Result<Option<(JournalReader, RightEdge)>> {
         let mut from = BufReader::with_capacity(1 << 17, File::open(path)?);
-        let Some((edge, offset)) = read_header(&mut from)? else { return Ok(None) };
-        let index = edge.bundles() * BUNDLE;
-        Ok(Some((JournalReader { from, index, offset, content: Vec::new() }, edge)))
+        let Some((edge, tagged, tag_length)) = read_header(&mut from)? else { return Ok(None) };
+        let (index, offset) = (edge.bundles() * BUNDLE, (tagged.len() + CHECKSUM) as u64);
+        Ok(Some((JournalReader { from, index, offset, tag_length, tagged, tagged_index: None }, edge)))
     }
 
     /// Opens a journal at a frame that was read before.
     pub(crate) fn open_at(path: &Path, index: u64, offset: u64) -> io::Result<JournalReader> {
-        let mut from = BufReader::with_capacity(1 << 17, File::open(path)?);
-        from.seek(SeekFrom::Start(offset))?;
-        Ok(JournalReader { from, index, offset, content: Vec::new() })
+        let mut file = File::open(path)?;
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact(&mut magic)?;
+        let no_journal = || io::Error::new(io::ErrorKind::InvalidData, "the file is not a journal");
+        let tag_length = tag_length(&magic).ok_or_else(no_journal)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let from = BufReader::with_capacity(1 << 17, file);
+        Ok(JournalReader { from, index, offset, tag_length, tagged: Vec::new(), tagged_index: None })
     }
 
     /// Returns the index of the next entry.
@@ -100,24 +155,44 @@ impl JournalReader {
         self.offset
     }
 
-    /// Reads the next entry. Returns `None` at the first frame that is incomplete or damaged.
+    /// Returns the state of the tag of the entry that was read last; before the first one, of the header.
+    pub(crate) fn tag_state(&self, tags: &JournalTags) -> TagState {
+        if !self.has_tags() {
+            return TagState::Absent;
+        }
+        let Some((content, stored)) = self.tagged.split_last_chunk::<TAG>() else { return TagState::Wrong };
+        let expected = match self.tagged_index {
+            Some(index) => tags.frame(index, content),
+            None => tags.header(content),
+        };
+        if expected == *stored { TagState::Valid } else { TagState::Wrong }
+    }
+
+    /// False for a journal of the format without tags.
+    pub(crate) fn has_tags(&self) -> bool {
+        self.tag_length > 0
+    }
+
+    /// Reads the next entry. Returns `None` at the first frame that is incomplete or damaged. Checks no tag.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let Some(length) = self.frame_length()? else { return Ok(None) };
-        self.content.resize(length + CHECKSUM, 0);
-        if !read_all(&mut self.from, &mut self.content)? {
+        self.tagged.resize(length + self.tag_length + CHECKSUM, 0);
+        if !read_all(&mut self.from, &mut self.tagged)? {
             return Ok(None);
         }
-        let Some((content, stored)) = self.content.split_last_chunk::<CHECKSUM>() else { return Ok(None) };
-        if *stored != checksum(self.index, content) {
+        let Some((tagged, stored)) = self.tagged.split_last_chunk::<CHECKSUM>() else { return Ok(None) };
+        if *stored != checksum(self.index, tagged) {
             return Ok(None);
         }
-        let mut rest = content;
+        let mut rest = tagged.get(..length).unwrap_or_default();
         let entry = match (take_framed(&mut rest), take_framed(&mut rest)) {
             (Some(leaf), Some(detail)) if rest.is_empty() => {
                 Entry { leaf: leaf.to_vec(), detail: detail.to_vec() }
             }
             _ => return Ok(None),
         };
+        self.tagged.truncate(length + self.tag_length);
+        self.tagged_index = Some(self.index);
         self.advance(length);
         Ok(Some(entry))
     }
@@ -125,14 +200,15 @@ impl JournalReader {
     /// Skips a frame by its length, without checking it. Returns false at the end.
     pub(crate) fn skip(&mut self) -> io::Result<bool> {
         let Some(length) = self.frame_length()? else { return Ok(false) };
-        self.from.seek_relative(i64::try_from(length + CHECKSUM).unwrap_or(i64::MAX))?;
+        let rest = length + self.tag_length + CHECKSUM;
+        self.from.seek_relative(i64::try_from(rest).unwrap_or(i64::MAX))?;
         self.advance(length);
         Ok(true)
     }
 
     fn advance(&mut self, length: usize) {
         self.index += 1;
-        self.offset += (length + CHECKSUM + 4) as u64;
+        self.offset += (length + self.tag_length + CHECKSUM + 4) as u64;
     }
 
     fn frame_length(&mut self) -> io::Result<Option<usize>> {
@@ -145,14 +221,26 @@ impl JournalReader {
     }
 }
 
-/// Reads the header and returns the edge and the header's length.
-fn read_header(from: &mut impl Read) -> io::Result<Option<(RightEdge, u64)>> {
+/// Returns the length of a tag in a journal that begins with these bytes; `None` if they begin no journal.
+fn tag_length(magic: &[u8]) -> Option<usize> {
+    if magic == MAGIC {
+        Some(TAG)
+    } else if magic == MAGIC_UNTAGGED {
+        Some(0)
+    } else {
+        None
+    }
+}
+
+/// Reads the header. Returns the edge, the header with its tag and without its checksum, and the length of a tag.
+fn read_header(from: &mut impl Read) -> io::Result<Option<(RightEdge, Vec<u8>, usize)>> {
     let mut header = vec![0; MAGIC.len() + 9];
-    if !read_all(from, &mut header)? || !header.starts_with(MAGIC) {
+    if !read_all(from, &mut header)? {
         return Ok(None);
     }
-    let first =
-        header.get(MAGIC.len()..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_be_bytes);
+    let (magic, rest) = header.split_at(MAGIC.len());
+    let Some(tag_length) = tag_length(magic) else { return Ok(None) };
+    let first = rest.first_chunk().copied().map(u64::from_be_bytes);
     let count = usize::from(header.last().copied().unwrap_or(u8::MAX));
     if count > MAX_LEVELS {
         return Ok(None);
@@ -171,13 +259,17 @@ fn read_header(from: &mut impl Read) -> io::Result<Option<(RightEdge, u64)>> {
         header.extend_from_slice(&hashes);
         levels.push(hashes);
     }
-    let mut stored = [0; CHECKSUM];
-    if !read_all(from, &mut stored)? || !blake3::hash(&header).as_bytes().starts_with(&stored) {
+    let (mut tag, mut stored) = (vec![0; tag_length], [0; CHECKSUM]);
+    if !read_all(from, &mut tag)? || !read_all(from, &mut stored)? {
+        return Ok(None);
+    }
+    header.extend_from_slice(&tag);
+    if !blake3::hash(&header).as_bytes().starts_with(&stored) {
         return Ok(None);
     }
     let edge = first.filter(|first| first.is_multiple_of(BUNDLE));
     let edge = edge.and_then(|first| RightEdge::from_levels(first / BUNDLE, levels));
-    Ok(edge.map(|edge| (edge, (header.len() + CHECKSUM) as u64)))
+    Ok(edge.map(|edge| (edge, header, tag_length)))
 }
 
 /// Fills the buffer. Returns false if the file ends before.
@@ -189,20 +281,49 @@ fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
+/// Returns a journal of the format without tags.
+#[cfg(test)]
+pub(super) fn untagged_journal(edge: &RightEdge, entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
+    let mut journal = MAGIC_UNTAGGED.to_vec();
+    push_edge(&mut journal, edge);
+    push_checksum(&mut journal);
+    for (index, entry) in (edge.bundles() * BUNDLE..).zip(entries) {
+        let content = push_content(&mut journal, &entry).unwrap();
+        let checksum = checksum(index, journal.get(content..).unwrap());
+        journal.extend_from_slice(&checksum);
+    }
+    journal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Keys;
 
     fn entry(byte: u8) -> Entry {
         Entry { leaf: vec![byte; 10], detail: vec![byte; usize::from(byte)] }
     }
 
+    fn tags() -> JournalTags {
+        static TAGS: std::sync::OnceLock<JournalTags> = std::sync::OnceLock::new();
+        TAGS.get_or_init(random_tags).clone()
+    }
+
+    fn random_tags() -> JournalTags {
+        Keys::random().unwrap().log_signing_key("gateway-1/00").unwrap().journal_tags().clone()
+    }
+
     fn journal(edge: &RightEdge, entries: u8) -> Vec<u8> {
-        let mut journal = header(edge);
+        let mut journal = header(edge, &tags());
         for byte in 0..entries {
-            push_frame(&mut journal, edge.bundles() * BUNDLE + u64::from(byte), &entry(byte)).unwrap();
+            let index = edge.bundles() * BUNDLE + u64::from(byte);
+            push_frame(&mut journal, index, &entry(byte), &tags()).unwrap();
         }
         journal
+    }
+
+    fn untagged(edge: &RightEdge, entries: u8) -> Vec<u8> {
+        untagged_journal(edge, (0..entries).map(entry))
     }
 
     fn edge() -> RightEdge {
@@ -218,7 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let whole = journal(&edge(), 4);
-        let head = header(&edge()).len();
+        let head = header(&edge(), &tags()).len();
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let Some((mut reader, read)) = JournalReader::open(&path).unwrap() else {
@@ -240,17 +361,18 @@ mod tests {
     fn every_changed_byte_ends_the_reading() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
-        let whole = journal(&edge(), 2);
-        for place in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[place] ^= 0x10;
-            std::fs::write(&path, changed).unwrap();
-            let Some((mut reader, _)) = JournalReader::open(&path).unwrap() else { continue };
-            let mut read = 0;
-            while reader.next().unwrap().is_some() {
-                read += 1;
+        for whole in [journal(&edge(), 2), untagged(&edge(), 2)] {
+            for place in 0..whole.len() {
+                let mut changed = whole.clone();
+                changed[place] ^= 0x10;
+                std::fs::write(&path, changed).unwrap();
+                let Some((mut reader, _)) = JournalReader::open(&path).unwrap() else { continue };
+                let mut read = 0;
+                while reader.next().unwrap().is_some() {
+                    read += 1;
+                }
+                assert!(read < 2, "{place}");
             }
-            assert!(read < 2, "{place}");
         }
     }
 
@@ -258,19 +380,57 @@ mod tests {
     fn reading_continues_at_a_known_frame() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
-        std::fs::write(&path, journal(&edge(), 4)).unwrap();
+        for content in [journal(&edge(), 4), untagged(&edge(), 4)] {
+            std::fs::write(&path, content).unwrap();
+            let (mut reader, _) = JournalReader::open(&path).unwrap().unwrap();
+            assert!(reader.skip().unwrap() && reader.skip().unwrap());
+            let mut later = JournalReader::open_at(&path, reader.index(), reader.offset()).unwrap();
+            assert_eq!(later.next().unwrap(), Some(entry(2)));
+            assert_eq!(reader.next().unwrap(), Some(entry(2)));
+        }
+        std::fs::write(&path, b"purposegate-jnl3, and more").unwrap();
+        assert!(JournalReader::open_at(&path, 0, 17).is_err());
+    }
+
+    /// The states of the tags of a journal, of the header first.
+    fn states(content: &[u8], tags: &JournalTags) -> Vec<TagState> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        std::fs::write(&path, content).unwrap();
         let (mut reader, _) = JournalReader::open(&path).unwrap().unwrap();
-        assert!(reader.skip().unwrap() && reader.skip().unwrap());
-        let mut later = JournalReader::open_at(&path, reader.index(), reader.offset()).unwrap();
-        assert_eq!(later.next().unwrap(), Some(entry(2)));
-        assert_eq!(reader.next().unwrap(), Some(entry(2)));
+        let mut states = vec![reader.tag_state(tags)];
+        while reader.next().unwrap().is_some() {
+            states.push(reader.tag_state(tags));
+        }
+        states
+    }
+
+    #[test]
+    fn a_tag_is_valid_under_the_key_with_which_it_was_made() {
+        use TagState::{Absent, Valid, Wrong};
+        let others = random_tags();
+        let mut mixed = journal(&edge(), 2);
+        push_frame(&mut mixed, 770, &entry(2), &others).unwrap();
+        push_frame(&mut mixed, 771, &entry(3), &tags()).unwrap();
+        assert_eq!(states(&mixed, &tags()), [Valid, Valid, Valid, Wrong, Valid]);
+        assert_eq!(states(&mixed, &others), [Wrong, Wrong, Wrong, Valid, Wrong]);
+        assert_eq!(states(&untagged(&edge(), 2), &tags()), [Absent; 3]);
+        // A tag of another frame.
+        let (head, one) = (header(&edge(), &tags()).len(), journal(&edge(), 1).len());
+        let (content, end) = (head + 4, one - CHECKSUM);
+        let mut copied = journal(&edge(), 1);
+        let other = tags().frame(769, &copied[content..end - TAG]);
+        copied[end - TAG..end].copy_from_slice(other.as_bytes());
+        let checksum = checksum(768, &copied[content..end]);
+        copied[end..].copy_from_slice(&checksum);
+        assert_eq!(states(&copied, &tags()), [Valid, Wrong]);
     }
 
     #[test]
     fn entries_that_are_too_long_are_refused() {
         let long = Entry { leaf: vec![0; MAX_ENTRY + 1], detail: Vec::new() };
-        assert!(push_frame(&mut Vec::new(), 0, &long).is_err());
+        assert!(push_frame(&mut Vec::new(), 0, &long, &tags()).is_err());
         let longest = Entry { leaf: vec![0; MAX_ENTRY], detail: vec![0; MAX_ENTRY] };
-        assert!(push_frame(&mut Vec::new(), 0, &longest).is_ok());
+        assert!(push_frame(&mut Vec::new(), 0, &longest, &tags()).is_ok());
     }
 }

@@ -5,7 +5,8 @@
 //! power failure. After a crash the journal is published first.
 //!
 //! Invariants: a checkpoint covers only entries that are durable; the entries, once durable, are never changed; the
-//! journal's header and the journal alone suffice to continue the tree.
+//! journal's header and the journal alone suffice to continue the tree. No checkpoint covers an entry that the holder of the
+//! key file did not write: what a start publishes has a tag in the journal, or an earlier checkpoint covers it.
 
 pub(crate) mod checkpoint;
 mod error;
@@ -56,7 +57,7 @@ const MAX_UNPUBLISHED_BYTES: usize = 256 << 20;
 pub struct StorageSettings {
     /// The log's folder; it is created if it does not exist.
     pub folder: PathBuf,
-    /// Signs the checkpoints; its origin is the log's.
+    /// Signs the checkpoints and authenticates the journal; its origin is the log's.
     pub signer: LogSigner,
     /// Files outside the folder that may hold a checkpoint of the log.
     pub outside: Vec<PathBuf>,
@@ -230,7 +231,7 @@ impl Storage {
         }
         self.frames.clear();
         for (index, entry) in (self.size..).zip(entries) {
-            journal::push_frame(&mut self.frames, index, entry).map_err(WriteFailure::RolledBack)?;
+            journal::push_frame(&mut self.frames, index, entry, self.signer.journal_tags()).map_err(WriteFailure::RolledBack)?;
         }
         if let Err(error) = self.journal.file.write(&self.frames) {
             return Err(match self.journal.file.truncate(self.journal.bytes) {
@@ -372,9 +373,9 @@ impl Storage {
         if first == self.journal.first {
             return Ok(());
         }
-        let mut content = journal::header(self.publisher.edge());
+        let mut content = journal::header(self.publisher.edge(), self.signer.journal_tags());
         for (index, entry) in (first..).zip(self.publisher.open_entries()) {
-            journal::push_frame(&mut content, index, &entry)?;
+            journal::push_frame(&mut content, index, &entry, self.signer.journal_tags())?;
         }
         let name = journal_path(first);
         let path = self.folder.join(&name);

@@ -1,15 +1,18 @@
 //! Finds where a log ends when a process opens it, and prepares what has to be published again.
 //!
 //! Repairs only what a crash leaves: an incomplete end of the last journal is cut off, and files that are not full are
-//! written again. Invariant: a log that contradicts itself or a checkpoint is not continued, since entries that are appended
-//! to it prove nothing.
+//! written again. Invariants: a log that contradicts itself or a checkpoint is not continued, since entries that are appended
+//! to it prove nothing; nothing of a journal is published that was not written with the log's key.
+//!
+//! A journal of the format without tags is continued if a signed checkpoint covers it to its end, as it does after a clean
+//! stop; it is then written again with tags.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{FileOperations, write_durably};
-use super::journal;
+use super::journal::{self, TagState};
 use super::layout::{
     self, BUNDLE, CHECKPOINT, JOURNALS, KEPT_CHECKPOINTS, MAX_BUNDLE_BYTES, MAX_NOTE_BYTES, TILES,
     entries_path, journal_path, kept_checkpoint_path, read_bounded,
@@ -19,7 +22,7 @@ use super::publication::{Publisher, RootFinder, bundle_hash, remove_partial_file
 use super::tree::HASH;
 use super::{JournalReader, OpenLogError, PublishedCheckpoint, Recovered, RightEdge};
 use crate::disclosure::entry::{Entry, EntryKind, decode_head};
-use crate::keys::{LogSigner, SignatureState};
+use crate::keys::{JournalTags, LogSigner, SignatureState};
 
 /// The end of a log.
 pub(super) struct LogEnd {
@@ -37,6 +40,11 @@ pub(super) struct LogEnd {
 
 /// The checkpoints of the log, by size, with the files that hold them.
 type Checkpoints = BTreeMap<u64, Vec<(PathBuf, [u8; HASH])>>;
+
+/// Returns the number of entries that a checkpoint covers.
+fn covered_by(checkpoints: &Checkpoints) -> u64 {
+    checkpoints.last_key_value().map_or(0, |(size, _)| *size)
+}
 
 fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenLogError {
     move |source| OpenLogError::Io { path: path.to_owned(), doing, source }
@@ -59,16 +67,20 @@ pub(super) fn recover(
     let journals = layout::list_numbers(&folder.join(JOURNALS), layout::parse_journal_name)
         .map_err(io_error(folder, "read"))?;
     let Some((&last, earlier)) = journals.split_last() else {
-        return begin(folder, files, &checkpoints);
+        return begin(folder, files, &checkpoints, signer.journal_tags());
     };
-    let replay = Replay::run(folder, &journals, &checkpoints)?;
+    let tags = signer.journal_tags();
+    let mut replay = Replay::run(folder, &journals, &checkpoints, tags)?;
     let before = check_before(folder, &checkpoints, outside, &replay.edge)?;
     let last_kind = if replay.is_empty() { before } else { replay.last };
     let path = folder.join(journal_path(last));
-    cut_torn_end(files, &path, &replay)?;
+    match replay.has_tags {
+        true => cut_torn_end(files, &path, &replay)?,
+        false => replay.bytes = add_tags(folder, files, last, tags, &checkpoints)?,
+    }
     let bundles = replay.edge.bundles()..=replay.size / BUNDLE;
     remove_partial_files(files, folder, bundles).map_err(io_error(folder, "repaired"))?;
-    let publisher = publish_full(folder, files, &journals)?;
+    let publisher = publish_full(folder, files, &journals, tags, covered_by(&checkpoints))?;
     let day_start = kept.last().copied().unwrap_or(0);
     let recovered = Recovered {
         size: replay.size,
@@ -87,13 +99,14 @@ fn begin(
     folder: &Path,
     files: &dyn FileOperations,
     checkpoints: &Checkpoints,
+    tags: &JournalTags,
 ) -> Result<LogEnd, OpenLogError> {
     let path = folder.join(JOURNALS);
     let has_tiles = folder.join(TILES).try_exists().map_err(io_error(folder, "read"))?;
     if has_tiles || !checkpoints.is_empty() || folder.join(CHECKPOINT).exists() {
         return Err(inconsistent(path, "the journal is missing"));
     }
-    let header = journal::header(&RightEdge::default());
+    let header = journal::header(&RightEdge::default(), tags);
     write_durably(files, folder, &journal_path(0), &header).map_err(io_error(&path, "written"))?;
     Ok(LogEnd {
         recovered: Recovered::default(),
@@ -164,20 +177,29 @@ fn read_checkpoint(path: &Path, signer: &LogSigner) -> Result<Option<PublishedCh
     }
 }
 
-/// Reads the entries of consecutive journals, each one once.
+/// Reads the entries of consecutive journals, each one once, and checks that they were written with the log's key.
 struct Journals<'f> {
     folder: &'f Path,
     firsts: &'f [u64],
+    tags: &'f JournalTags,
     reader: JournalReader,
     path: PathBuf,
+    /// The number of entries up to the end of the last part without a tag. Only a checkpoint can vouch for them.
+    untagged: u64,
 }
 
 impl<'f> Journals<'f> {
     /// Opens the first journal and returns the tree before it.
-    fn open(folder: &'f Path, firsts: &'f [u64]) -> Result<(Journals<'f>, RightEdge), OpenLogError> {
+    fn open(
+        folder: &'f Path,
+        firsts: &'f [u64],
+        tags: &'f JournalTags,
+    ) -> Result<(Journals<'f>, RightEdge), OpenLogError> {
         let (first, rest) = firsts.split_first().unwrap_or((&0, &[]));
         let (path, reader, edge) = open_journal(folder, *first)?;
-        Ok((Journals { folder, firsts: rest, reader, path }, edge))
+        let mut journals = Journals { folder, firsts: rest, tags, reader, path, untagged: 0 };
+        journals.check_tag(None)?;
+        Ok((journals, edge))
     }
 
     /// Reads the next entry. Returns `None` at the first incomplete frame of the last journal.
@@ -187,12 +209,38 @@ impl<'f> Journals<'f> {
         {
             (self.path, self.reader, _) = open_journal(self.folder, *first)?;
             self.firsts = rest;
+            self.check_tag(None)?;
         }
+        let index = self.reader.index();
         let entry = self.reader.next().map_err(io_error(&self.path, "read"))?;
-        if entry.is_none() && !self.firsts.is_empty() {
-            return Err(inconsistent(self.path.clone(), "the journal ends before the next one begins"));
+        match &entry {
+            Some(_) => self.check_tag(Some(index))?,
+            None if self.firsts.is_empty() => {}
+            None => {
+                return Err(inconsistent(self.path.clone(), "the journal ends before the next one begins"));
+            }
         }
         Ok(entry)
+    }
+
+    /// Checks the tag of what was read last: of the header, or of the entry with this index.
+    fn check_tag(&mut self, entry: Option<u64>) -> Result<(), OpenLogError> {
+        match self.reader.tag_state(self.tags) {
+            TagState::Valid => {}
+            TagState::Absent => self.untagged = self.reader.index(),
+            TagState::Wrong => {
+                return Err(OpenLogError::ForeignJournal { file: self.path.clone(), entry });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that there are no more entries without a tag than these.
+    fn check_untagged(&self, covered: u64) -> Result<(), OpenLogError> {
+        if self.untagged > covered {
+            return Err(OpenLogError::UntaggedJournal { file: self.path.clone(), covered });
+        }
+        Ok(())
     }
 }
 
@@ -214,6 +262,8 @@ struct Replay {
     /// Length of the complete frames in the last journal.
     bytes: u64,
     torn_bytes: u64,
+    /// False if the last journal has the format without tags.
+    has_tags: bool,
     pruned_below: Option<u64>,
 }
 
@@ -224,8 +274,13 @@ impl Replay {
     }
 
     /// Reads the journals, and compares the tree with the checkpoints and with the headers of the journals.
-    fn run(folder: &Path, firsts: &[u64], checkpoints: &Checkpoints) -> Result<Replay, OpenLogError> {
-        let (mut journals, edge) = Journals::open(folder, firsts)?;
+    fn run(
+        folder: &Path,
+        firsts: &[u64],
+        checkpoints: &Checkpoints,
+        tags: &JournalTags,
+    ) -> Result<Replay, OpenLogError> {
+        let (mut journals, edge) = Journals::open(folder, firsts, tags)?;
         let mut tree = RootFinder::new(edge.clone());
         let (mut last, mut pruned) = (None, None);
         compare(checkpoints, tree.size(), || tree.root())?;
@@ -248,10 +303,11 @@ impl Replay {
             let file = claims.first().map_or_else(|| folder.to_owned(), |(path, _)| path.clone());
             return Err(inconsistent(file, "the log is shorter than the checkpoint says"));
         }
-        let bytes = journals.reader.offset();
+        journals.check_untagged(covered_by(checkpoints))?;
+        let (bytes, has_tags) = (journals.reader.offset(), journals.reader.has_tags());
         let length = std::fs::metadata(&journals.path).map_err(io_error(&journals.path, "read"))?.len();
         let torn_bytes = length.saturating_sub(bytes);
-        Ok(Replay { edge, size: tree.size(), last, bytes, torn_bytes, pruned_below: pruned })
+        Ok(Replay { edge, size: tree.size(), last, bytes, torn_bytes, has_tags, pruned_below: pruned })
     }
 }
 
@@ -326,13 +382,39 @@ fn cut_torn_end(files: &dyn FileOperations, path: &Path, replay: &Replay) -> Res
     Ok(())
 }
 
+/// Writes a journal of the format without tags again, with tags, and without an incomplete end. Returns its new length.
+/// The file may have been replaced since it was checked, so it is compared with the last checkpoint again.
+fn add_tags(
+    folder: &Path,
+    files: &dyn FileOperations,
+    first: u64,
+    tags: &JournalTags,
+    checkpoints: &Checkpoints,
+) -> Result<u64, OpenLogError> {
+    let (path, mut reader, edge) = open_journal(folder, first)?;
+    let mut content = journal::header(&edge, tags);
+    let mut tree = RootFinder::new(edge);
+    while let Some(entry) = reader.next().map_err(io_error(&path, "read"))? {
+        journal::push_frame(&mut content, tree.size(), &entry, tags).map_err(io_error(&path, "repaired"))?;
+        tree.push(&entry.leaf);
+    }
+    if tree.size() > 0 && !checkpoints.contains_key(&tree.size()) {
+        return Err(inconsistent(path, "the journal was changed meanwhile"));
+    }
+    compare(checkpoints, tree.size(), || tree.root())?;
+    write_durably(files, folder, &journal_path(first), &content).map_err(io_error(&path, "repaired"))?;
+    Ok(content.len() as u64)
+}
+
 /// Reads the journals again and writes their full bundles.
 fn publish_full(
     folder: &Path,
     files: &dyn FileOperations,
     firsts: &[u64],
+    tags: &JournalTags,
+    covered: u64,
 ) -> Result<Publisher, OpenLogError> {
-    let (mut journals, edge) = Journals::open(folder, firsts)?;
+    let (mut journals, edge) = Journals::open(folder, firsts, tags)?;
     let (mut publisher, mut steps) = (Publisher::new(edge), Vec::new());
     while let Some(entry) = journals.next()? {
         publisher.push(&entry);
@@ -341,5 +423,6 @@ fn publish_full(
             step.take(files, folder).map_err(io_error(folder, "written"))?;
         }
     }
+    journals.check_untagged(covered)?;
     Ok(publisher)
 }

@@ -27,7 +27,7 @@ impl Pass<'_> {
             }
             return Ok(());
         }
-        let tags = self.known.former.map(Keys::log_tags);
+        let tags = self.known.keys.map(Keys::log_tags);
         let report = verify_moved(&folder, tags.as_ref(), end.as_ref(), expired)?;
         self.report.find_all(report.findings.into_iter().map(|finding| format!("{FORMER}: {finding}")));
         self.report.remarks.extend(report.remarks.into_iter().map(|remark| format!("{FORMER}: {remark}")));

@@ -1,4 +1,8 @@
 //! Compares the journals with the bundles, and continues the verification with what is only in them.
+//!
+//! No checkpoint covers what is only in a journal, and its tags can be checked by the holder of the key file alone. Without
+//! that key, a torn write is told from a whole one, and an entry that somebody else has appended is not told from one of the
+//! gateway; the next start tells them apart before it signs anything.
 
 use std::io;
 
@@ -10,8 +14,9 @@ use super::files::{Series, TreeFile, WIDTH};
 use super::pass::Pass;
 use super::snapshot::ReadJournal;
 use crate::disclosure::entry::Entry;
-use crate::disclosure::storage::journal::JournalReader;
+use crate::disclosure::storage::journal::{JournalReader, TagState};
 use crate::disclosure::storage::layout::journal_path;
+use crate::keys::{JournalTags, LogSigner};
 
 /// Maximum number of entries after the checkpoint of which hashes are kept, for journals that overlap.
 const MAX_TAIL: usize = 1 << 20;
@@ -32,6 +37,8 @@ impl Pass<'_> {
     /// If one cannot be read.
     pub(super) fn check_journals(&mut self) -> io::Result<()> {
         let journals = std::mem::take(&mut self.journals);
+        let signer = self.signer();
+        let tags = signer.as_ref().map(LogSigner::journal_tags);
         if journals.is_empty() {
             self.report.find("journal: is missing".to_owned());
         }
@@ -43,6 +50,9 @@ impl Pass<'_> {
                 self.report.find(format!("{name}: its header is damaged"));
                 continue;
             };
+            if tags.is_some_and(|tags| reader.tag_state(tags) == TagState::Wrong) {
+                self.report.find(format!("{name}: its header was not written with the log's keys"));
+            }
             if first > self.rules.next() {
                 self.report.find(format!("entries {} to {} are missing", self.rules.next(), first - 1));
                 self.edge = None;
@@ -51,24 +61,37 @@ impl Pass<'_> {
             if self.edges.get(&first).is_some_and(|known| *known != edge) {
                 self.report.find(format!("{name}: its header states other hashes than the tiles"));
             }
-            self.read_journal(&name, &mut reader, length, &mut repeated)?;
+            self.read_journal(&name, (&mut reader, length), tags, &mut repeated)?;
             let torn = length.saturating_sub(reader.offset());
             self.check_journal_end(&name, reader.index(), torn, firsts.get(at + 1).copied());
         }
         Ok(())
     }
 
+    /// Returns the keys of the log, if the caller knows them. A caller can have the keys of another log with the verifier key
+    /// of this one.
+    fn signer(&self) -> Option<LogSigner> {
+        let signer = self.known.keys?.log_signing_key(self.report.origin.as_deref()?).ok()?;
+        let is_its_key = self.known.key.is_some_and(|key| key.to_string() == signer.verifier_key());
+        is_its_key.then_some(signer)
+    }
+
+    /// Reads a journal up to a length.
     fn read_journal(
         &mut self,
         name: &str,
-        reader: &mut JournalReader,
-        length: u64,
+        (reader, length): (&mut JournalReader, u64),
+        tags: Option<&JournalTags>,
         repeated: &mut Repeated,
     ) -> io::Result<()> {
-        let mut disagrees = false;
+        let (mut disagrees, mut is_foreign) = (false, false);
         while reader.offset() < length {
             let index = reader.index();
             let Some(entry) = reader.next()? else { return Ok(()) };
+            if !is_foreign && tags.is_some_and(|tags| reader.tag_state(tags) == TagState::Wrong) {
+                self.report.find(format!("{name}: entry {index} was not written with the log's keys"));
+                is_foreign = true;
+            }
             let hashes = || (record_hash(&entry.leaf), Sha256::digest(&entry.detail).into());
             let is_right = if index < self.published {
                 self.is_in_bundle(index, &entry, repeated)

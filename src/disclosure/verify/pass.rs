@@ -369,10 +369,10 @@ impl<'k> Pass<'k> {
         }
         match end.saturating_sub(self.published) {
             0 => {}
-            1 => self.report.remark("1 entry is not covered by a checkpoint yet"),
-            uncovered => {
-                self.report.remark(format!("{uncovered} entries are not covered by a checkpoint yet"));
-            }
+            1 => self.report.remark("1 entry is not covered by a checkpoint yet: nothing has signed it"),
+            uncovered => self.report.remark(format!(
+                "{uncovered} entries are not covered by a checkpoint yet: nothing has signed them"
+            )),
         }
         if self.is_running {
             self.report.remark("a gateway is writing this log");

@@ -15,8 +15,9 @@ pub struct KnownLog<'k> {
     pub origin: Option<&'k str>,
     /// An earlier checkpoint that it must contain.
     pub since: Option<&'k SignedCheckpoint>,
-    /// The keys of the old log that it continues.
-    pub former: Option<&'k Keys>,
+    /// The keys under which it was written. They authenticate the entries that no checkpoint covers yet, and the old log that
+    /// it continues.
+    pub keys: Option<&'k Keys>,
 }
 
 /// The result of a verification.

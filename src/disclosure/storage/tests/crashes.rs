@@ -20,17 +20,17 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Operations that count, and fail from a given one on.
-struct Failing {
-    system: SystemFiles,
-    state: Arc<Mutex<Countdown>>,
+pub(super) struct Failing {
+    pub(super) system: SystemFiles,
+    pub(super) state: Arc<Mutex<Countdown>>,
 }
 
-struct Countdown {
+pub(super) struct Countdown {
     /// Number of operations that still succeed.
-    left: usize,
+    pub(super) left: usize,
     /// Number of operations that fail then.
-    failing: usize,
-    done: usize,
+    pub(super) failing: usize,
+    pub(super) done: usize,
 }
 
 impl Countdown {

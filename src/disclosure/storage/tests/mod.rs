@@ -1,6 +1,7 @@
 //! Tests of the files of a log.
 
 mod crashes;
+mod foreign_journals;
 mod pruning;
 
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Each fault with the words that name it.
 
 use super::*;
+use crate::disclosure::storage::journal::push_frame;
 
 /// Applies a change to a log that was written anew and returns the findings.
 fn findings(days: &[usize], change: impl FnOnce(&Path, &Keys)) -> Vec<String> {
@@ -98,7 +99,7 @@ fn an_earlier_checkpoint_must_be_contained() {
     writer.stop();
     let key = verifier(&keys);
     let since = |folder: &Path, since| {
-        let known = KnownLog { key: Some(&key), since: Some(since), origin: Some(ORIGIN), former: None };
+        let known = KnownLog { key: Some(&key), since: Some(since), origin: Some(ORIGIN), keys: None };
         verify(folder, known, &mut |_| ()).unwrap().findings
     };
     for checkpoint in &earlier {
@@ -208,7 +209,10 @@ fn a_log_whose_process_died_verifies_with_remarks() {
     assert_eq!(running.findings, [] as [String; 0]);
     assert_eq!(
         running.remarks,
-        ["5 entries are not covered by a checkpoint yet", "a gateway is writing this log"]
+        [
+            "5 entries are not covered by a checkpoint yet: nothing has signed them",
+            "a gateway is writing this log"
+        ]
     );
     drop(writer);
     let journal = folder.path().join("journal/00000000000000000000");
@@ -229,6 +233,41 @@ fn a_log_whose_process_died_verifies_with_remarks() {
         remark.contains("died without a stop") && remark.contains("; 7 bytes of an unfinished"),
         "{remark}"
     );
+}
+
+#[test]
+fn entries_that_somebody_else_appended_are_found_with_the_key_file() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let mut writer = Writer::open(folder.path(), &keys, day(1), false);
+    writer.exchange();
+    writer.storage.publish().unwrap();
+    let mut entries = Vec::new();
+    let (record, offset) = (Record::SecretErasure { secrets: 9, reason: "forged" }, writer.storage.size());
+    writer.encoder.encode(&record, now(day(1)), offset, &mut entries);
+    drop(writer);
+    let forger = Keys::random().unwrap().log_signing_key(ORIGIN).unwrap();
+    let path = folder.path().join("journal/00000000000000000000");
+    let mut journal = std::fs::read(&path).unwrap();
+    for (index, entry) in (offset..).zip(&entries) {
+        push_frame(&mut journal, index, entry, forger.journal_tags()).unwrap();
+    }
+    std::fs::write(&path, journal).unwrap();
+    let key = verifier(&keys);
+    let verified = |keys| {
+        let known = KnownLog { key: Some(&key), keys, ..KnownLog::default() };
+        verify(folder.path(), known, &mut |_| ()).unwrap()
+    };
+    let without = verified(None);
+    assert_eq!(without.findings, [] as [String; 0]);
+    assert_eq!(
+        without.remarks[0],
+        "1 entry is not covered by a checkpoint yet: nothing has signed it"
+    );
+    let expected =
+        format!("journal/00000000000000000000: entry {offset} was not written with the log's keys");
+    assert_eq!(verified(Some(&keys)).findings, [expected]);
+    let others = Keys::random().unwrap();
+    assert_eq!(verified(Some(&others)).findings, [] as [String; 0], "the keys of another log tell nothing");
 }
 
 #[test]
