@@ -168,7 +168,8 @@ impl Grant {
             return None;
         }
         let case = self.case.iter().map(|case| &case.fingerprint);
-        let concerned = window.subjects.iter().chain(&window.controllers).chain(case);
+        let subjects = window.subjects.iter().map(|person| &person.fingerprint);
+        let concerned = subjects.chain(&window.controllers).chain(case);
         let concerned = concerned.chain([&self.recipient_fingerprint]);
         let accepts = |freshness| match window.current {
             true => freshness == Freshness::Current,

@@ -193,15 +193,15 @@ impl<'e> LedgerPolicy<'e> {
         record: &JudgedRecord<'_>,
         controller: &Arc<Controller>,
     ) -> Permit {
-        let (fingerprint, known) = self.ledger.subject(id);
-        self.summary.subjects.push(fingerprint);
+        let (person, known) = self.ledger.person(id);
+        self.summary.subjects.push(person);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
             known.as_ref().is_some_and(|known| here == Some(known))
         };
         let relationship = Relationship {
             subject_is_recipient: is_recipient(&self.identity.subject, Some(id)),
             controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
-            named_in_case: self.case.as_ref().is_some_and(|case| case.concerns(&fingerprint)),
+            named_in_case: self.case.as_ref().is_some_and(|case| case.concerns(&person.fingerprint)),
         };
         let Some(subject) = known else {
             self.summary.unknown_subjects += 1;
@@ -300,7 +300,8 @@ impl RecordPolicy for LedgerPolicy<'_> {
         };
         if self.releases_personal(&permit) {
             let WindowSummary { subjects, released_subjects, .. } = &mut self.summary;
-            released_subjects.extend_from_slice(subjects.get(first..).unwrap_or_default());
+            let of_record = subjects.get(first..).unwrap_or_default();
+            released_subjects.extend(of_record.iter().map(|person| person.fingerprint));
         }
         // Each of these properties is counted once for each record, even if it concerns several of its people.
         let OverdueData { minor, closed_account, retention } = self.overdue;

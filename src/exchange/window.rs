@@ -1,14 +1,14 @@
 //! The summary of one window of a response: fields by category, form and basis, and the people concerned.
 //!
-//! It holds counts and fingerprints, never a value.
+//! It holds counts, fingerprints and log secrets, never a value.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::decision::{ClassRelease, Permit, Reason};
-use crate::keys::{BuildFingerprintHasher, Fingerprint};
+use crate::keys::{BuildFingerprintHasher, Fingerprint, LoggedPerson};
 use crate::vocabulary::Form;
 
 /// Fields of one class that had one release.
@@ -20,7 +20,7 @@ pub(crate) struct ReleaseCount {
 }
 
 /// Some people. Most answers are about one.
-pub(crate) type People = SmallVec<[Fingerprint; 1]>;
+pub(crate) type People = SmallVec<[LoggedPerson; 1]>;
 
 /// Maximum number of permits whose fields are counted separately before they are added to the summary.
 const MAX_PERMITS: usize = 4;
@@ -71,8 +71,8 @@ pub(crate) struct WindowSummary {
     pub(crate) released: Vec<ReleaseCount>,
     /// The first instant at which a decision ends by itself: a consent or the cited case ends.
     pub(crate) valid_until: Option<Timestamp>,
-    /// Every subject whose state was looked up, once for each look-up.
-    pub(crate) subjects: Vec<Fingerprint>,
+    /// Every subject whose state was looked up, once for each look-up, as the log named them at that moment.
+    pub(crate) subjects: Vec<LoggedPerson>,
     /// Controllers whose instructions were looked up: their changes concern the window too.
     pub(crate) controllers: Vec<Fingerprint>,
     /// The subjects of records from which a personal field may leave.
@@ -138,11 +138,19 @@ impl WindowSummary {
             let (only, nobody) = (People::from([only]), People::new());
             return if self.released_subjects.is_empty() { (nobody, only) } else { (only, nobody) };
         }
+        let mut places: HashMap<Fingerprint, usize, BuildFingerprintHasher> =
+            HashMap::with_capacity_and_hasher(self.subjects.len(), BuildFingerprintHasher::default());
+        let mut people = People::new();
+        for person in &self.subjects {
+            let place = *places.entry(person.fingerprint).or_insert(people.len());
+            match people.get_mut(place) {
+                // The secret may have been made between two look-ups.
+                Some(known) => known.secret = known.secret.or(person.secret),
+                None => people.push(*person),
+            }
+        }
         let released: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
-        let mut known =
-            HashSet::with_capacity_and_hasher(self.subjects.len(), BuildFingerprintHasher::default());
-        let people = self.subjects.iter().filter(|subject| known.insert(*subject));
-        people.copied().partition(|subject| released.contains(subject))
+        people.into_iter().partition(|person| released.contains(&person.fingerprint))
     }
 
     /// True if something was withheld because the ledger was stale.
@@ -197,7 +205,7 @@ impl WindowSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Keys;
+    use crate::keys::{Keys, LogSecret};
 
     #[test]
     fn each_person_counts_once_and_as_released_if_anything_may_leave() {
@@ -205,17 +213,31 @@ mod tests {
         let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| fingerprints.recipient(name));
         let people = |subjects: &[Fingerprint], released: &[Fingerprint]| {
             let summary = WindowSummary {
-                subjects: subjects.to_vec(),
+                subjects: subjects.iter().copied().map(LoggedPerson::unknown).collect(),
                 released_subjects: released.to_vec(),
                 ..WindowSummary::default()
             };
             let (released, withheld) = summary.people();
-            (released.to_vec(), withheld.to_vec())
+            let fingerprints = |people: People| people.iter().map(|person| person.fingerprint).collect();
+            (fingerprints(released), fingerprints(withheld))
         };
         assert_eq!(people(&[], &[]), (vec![], vec![]));
         assert_eq!(people(&[ada], &[ada]), (vec![ada], vec![]));
         assert_eq!(people(&[ada], &[]), (vec![], vec![ada]));
         let (released, withheld) = people(&[ada, ben, ada, cleo, ben], &[ada, cleo, ada]);
         assert_eq!((released, withheld), (vec![ada, cleo], vec![ben]));
+    }
+
+    #[test]
+    fn a_secret_that_was_known_at_one_look_up_names_the_person() {
+        let fingerprint = Keys::random().unwrap().fingerprints().recipient("ada");
+        let named = |secret: Option<u8>| LoggedPerson {
+            fingerprint,
+            secret: secret.map(|byte| LogSecret::from_bytes([byte; 16])),
+        };
+        for subjects in [vec![named(None), named(Some(1))], vec![named(Some(1)), named(None), named(None)]] {
+            let summary = WindowSummary { subjects, ..WindowSummary::default() };
+            assert_eq!(summary.people().1.as_slice(), [named(Some(1))]);
+        }
     }
 }

@@ -55,6 +55,14 @@ pub(super) enum SecretInForce {
     Stored(LogSecret),
 }
 
+/// A person about whom there are events.
+#[derive(Clone)]
+pub(super) struct PersonInForce {
+    /// The state; `None` if the person has only sent requests, and so is not known.
+    pub(super) state: Option<Arc<Subject>>,
+    pub(super) log_secret: SecretInForce,
+}
+
 impl From<Option<LogSecret>> for SecretInForce {
     /// The secret of a person about whom an event is durable.
     fn from(secret: Option<LogSecret>) -> SecretInForce {
@@ -98,23 +106,22 @@ impl Index {
         }
     }
 
-    /// Returns the state of a person, or `None` if the ledger does not know the person.
-    pub(super) fn subject(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
+    /// Returns the state and the log secret of a person about whom there are events, read together: a state never comes with
+    /// the secret of another moment.
+    pub(super) fn person(&self, fingerprint: Fingerprint) -> Option<PersonInForce> {
+        self.subject(fingerprint).or_else(|| match self.requesters.get(&fingerprint) {
+            Some(secret) => Some(PersonInForce { state: None, log_secret: SecretInForce::Stored(*secret) }),
+            // An event may have moved the person from one map to the other between the two looks.
+            None => self.subject(fingerprint),
+        })
+    }
+
+    fn subject(&self, fingerprint: Fingerprint) -> Option<PersonInForce> {
         // The guard of the entry is held while the state is fetched. `put` changes the entry before it frees the number
         // of the old state, so the number read here still belongs to the person's state.
         let person = self.subjects.get(&fingerprint)?;
-        self.states.read().unwrap_or_else(PoisonError::into_inner).get(person.state)
-    }
-
-    /// Returns the log secret of a person.
-    pub(super) fn log_secret(&self, fingerprint: Fingerprint) -> SecretInForce {
-        match self.subjects.get(&fingerprint) {
-            Some(person) => person.log_secret(),
-            None => {
-                let requester = self.requesters.get(&fingerprint);
-                requester.map_or(SecretInForce::NotMade, |secret| SecretInForce::Stored(*secret))
-            }
-        }
+        let state = self.states.read().unwrap_or_else(PoisonError::into_inner).get(person.state);
+        Some(PersonInForce { state, log_secret: person.log_secret() })
     }
 
     /// Returns the state of a controller, or `None` if the ledger does not know it.
@@ -140,17 +147,24 @@ impl Index {
             (Entity::Subject(person), EntityState::Subject { known, requests, erased_since }) => {
                 self.put_requests(person, requests);
                 self.put_erased(person, erased_since);
-                match (&known, log_secret) {
-                    (None, SecretInForce::Stored(secret)) => {
-                        self.requesters.insert(fingerprint, secret);
-                    }
-                    _ => {
+                // A person is in the new map before it leaves the old one.
+                match (known, log_secret) {
+                    (Some(subject), log_secret) => {
+                        let changed = self.put_subject(fingerprint, *subject, log_secret);
                         self.requesters.remove(&fingerprint);
+                        changed
                     }
-                }
-                match known {
-                    Some(subject) => self.put_subject(fingerprint, *subject, log_secret),
-                    None => self.remove_subject(fingerprint),
+                    (None, log_secret) => {
+                        match log_secret {
+                            SecretInForce::Stored(secret) => {
+                                self.requesters.insert(fingerprint, secret);
+                            }
+                            SecretInForce::NotMade | SecretInForce::Deleted => {
+                                self.requesters.remove(&fingerprint);
+                            }
+                        }
+                        self.remove_subject(fingerprint)
+                    }
                 }
             }
             (_, EntityState::Controller(controller)) => self.put_controller(fingerprint, controller),
@@ -180,30 +194,50 @@ impl Index {
         before != Some(number)
     }
 
-    /// Adds a person that was read from the store, unless an event has put the person in force meanwhile. Returns the state
-    /// in force.
-    pub(super) fn subject_or_put(
+    /// Adds a person that was read from the store, unless an event has put the person in force meanwhile. Returns the person
+    /// in force; `None` if there is no event about the person.
+    pub(super) fn person_or_put(
+        &self,
+        fingerprint: Fingerprint,
+        known: Option<Subject>,
+        log_secret: Option<LogSecret>,
+    ) -> Option<PersonInForce> {
+        match (known, log_secret) {
+            (Some(subject), log_secret) => Some(self.subject_or_put(fingerprint, subject, log_secret)),
+            (None, Some(secret)) => {
+                if self.subjects.contains_key(&fingerprint) {
+                    return self.person(fingerprint);
+                }
+                self.requesters.entry(fingerprint).or_insert(secret);
+                self.person(fingerprint)
+            }
+            (None, None) => self.person(fingerprint),
+        }
+    }
+
+    fn subject_or_put(
         &self,
         fingerprint: Fingerprint,
         subject: Subject,
         log_secret: Option<LogSecret>,
-    ) -> Arc<Subject> {
+    ) -> PersonInForce {
         let number = self.states_mut(|states| states.share(subject.clone()));
         // As in `subject`, the guard of the entry is held while the state is fetched: its number could be reused otherwise.
-        let (in_force, is_new) = match self.subjects.entry(fingerprint) {
-            Entry::Occupied(entry) => (self.state(entry.get().state), false),
+        let (in_force, person, is_new) = match self.subjects.entry(fingerprint) {
+            Entry::Occupied(entry) => (self.state(entry.get().state), *entry.get(), false),
             Entry::Vacant(entry) => {
                 let entry = entry.insert(IndexedPerson::new(number, log_secret.into()));
-                (self.state(entry.state), true)
+                (self.state(entry.state), *entry, true)
             }
         };
         if !is_new {
             self.states_mut(|states| states.release(number));
         }
-        in_force.unwrap_or_else(|| Arc::new(subject))
+        let state = Some(in_force.unwrap_or_else(|| Arc::new(subject)));
+        PersonInForce { state, log_secret: person.log_secret() }
     }
 
-    /// Adds a controller like [`Index::subject_or_put`].
+    /// Adds a controller like [`Index::person_or_put`].
     pub(super) fn controller_or_put(
         &self,
         fingerprint: Fingerprint,
@@ -411,6 +445,10 @@ mod tests {
     use super::*;
     use crate::keys::Keys;
 
+    fn state(index: &Index, person: Fingerprint) -> Option<Arc<Subject>> {
+        index.person(person)?.state
+    }
+
     fn minor(minor: bool) -> Subject {
         Subject { minor, ..Subject::default() }
     }
@@ -425,19 +463,60 @@ mod tests {
         let index = Index::new();
         let fingerprints = Keys::random().unwrap().fingerprints();
         let people: Vec<_> = (0..100).map(|n| fingerprints.recipient(&n.to_string())).collect();
-        assert!(index.subject(people[0]).is_none());
+        assert!(state(&index, people[0]).is_none());
         for person in &people {
             assert!(index.put_subject(*person, minor(false), SecretInForce::NotMade));
             assert!(!index.put_subject(*person, minor(false), SecretInForce::NotMade), "nothing changes");
         }
         assert_eq!((index.subject_count(), index.state_count()), (100, 1));
         assert!(index.put_subject(people[3], minor(true), SecretInForce::NotMade));
-        assert!(index.subject(people[3]).unwrap().minor && !index.subject(people[4]).unwrap().minor);
+        assert!(state(&index, people[3]).unwrap().minor && !state(&index, people[4]).unwrap().minor);
         assert_eq!(index.state_count(), 2);
         let erased = Subject { erased: true, ..Subject::default() };
         assert!(index.put_subject(people[3], erased, SecretInForce::NotMade));
         assert_eq!(index.state_count(), 2, "the state of the minor is dropped and its number reused");
-        assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
+        assert!(state(&index, people[3]).unwrap().erased && !state(&index, people[3]).unwrap().minor);
+    }
+
+    #[test]
+    fn a_person_who_has_asked_is_named_by_the_secret_throughout() {
+        let index = Index::new();
+        let fingerprint = Keys::random().unwrap().fingerprints().recipient("ada");
+        let secret = LogSecret::from_bytes([7; 16]);
+        let entity = Entity::Subject(crate::vocabulary::IdReader::default().read("ada").unwrap());
+        let put = |known: Option<Subject>| {
+            let known = known.map(Box::new);
+            let state = EntityState::Subject { known, requests: Vec::new(), erased_since: None };
+            index.put(&entity, fingerprint, state, SecretInForce::Stored(secret));
+        };
+        put(None);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    put(Some(minor(false)));
+                    put(None);
+                }
+            });
+            while !writer.is_finished() {
+                let person = index.person(fingerprint).expect("the person is in one of the two maps");
+                assert!(person.log_secret == SecretInForce::Stored(secret));
+            }
+        });
+    }
+
+    #[test]
+    fn a_requester_who_is_read_from_the_store_does_not_replace_what_an_event_has_put() {
+        let index = Index::new();
+        let fingerprint = Keys::random().unwrap().fingerprints().recipient("ada");
+        let [read, later] = [[1; 16], [2; 16]].map(LogSecret::from_bytes);
+        assert!(index.person_or_put(fingerprint, None, None).is_none());
+        let put = index.person_or_put(fingerprint, None, Some(later)).unwrap();
+        assert!(put.state.is_none() && put.log_secret == SecretInForce::Stored(later));
+        let again = index.person_or_put(fingerprint, None, Some(read)).unwrap();
+        assert!(again.log_secret == SecretInForce::Stored(later));
+        index.put_subject(fingerprint, minor(true), SecretInForce::Deleted);
+        let known = index.person_or_put(fingerprint, None, Some(read)).unwrap();
+        assert!(known.state.unwrap().minor && known.log_secret == SecretInForce::Deleted);
     }
 
     #[test]
@@ -460,8 +539,8 @@ mod tests {
                 }
             });
             for _ in 0..20_000 {
-                assert!(!index.subject(adult).unwrap().minor);
-                assert!(index.subject(busy).is_none_or(|busy| busy.minor));
+                assert!(!state(&index, adult).unwrap().minor);
+                assert!(state(&index, busy).is_none_or(|busy| busy.minor));
             }
         });
     }
@@ -485,7 +564,7 @@ mod tests {
                 }
             });
             while !writer.is_finished() {
-                assert!(!index.subject_or_put(adult, minor(false), None).minor);
+                assert!(!index.subject_or_put(adult, minor(false), None).state.unwrap().minor);
             }
         });
     }
@@ -496,11 +575,11 @@ mod tests {
         let people: Vec<_> = (0..200).map(|n| fingerprints.recipient(&n.to_string())).collect();
         for _ in 0..200 {
             let index = Index::new();
-            let state = |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
+            let numbered = |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
             std::thread::scope(|scope| {
                 let reader = scope.spawn(|| {
                     for (n, person) in people.iter().enumerate() {
-                        index.subject_or_put(*person, state(n), None);
+                        index.subject_or_put(*person, numbered(n), None);
                     }
                 });
                 while !reader.is_finished() {
@@ -508,8 +587,8 @@ mod tests {
                 }
             });
             for (n, person) in people.iter().enumerate() {
-                let put = index.subject_or_put(*person, state(n), None);
-                assert_eq!(*put, state(n));
+                let put = index.subject_or_put(*person, numbered(n), None);
+                assert_eq!(*put.state.unwrap(), numbered(n));
             }
             assert_eq!(index.state_count(), people.len());
         }

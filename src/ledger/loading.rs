@@ -14,12 +14,12 @@ use super::core::LedgerCore;
 use super::entity::{Entity, EntityKind};
 use super::entity_state::EntityState;
 use super::event::Event;
-use super::index::SecretInForce;
+use super::index::{PersonInForce, SecretInForce};
 use super::outcome::LedgerOpenError;
 use super::sequencer::{fingerprint, load_state};
 use super::store::StoreError;
-use super::warming::ScanNumber;
-use crate::decision::{Controller, Subject};
+use super::warming::{ScanNumber, Warming};
+use crate::decision::Controller;
 use crate::keys::{Fingerprint, LogSecret};
 use crate::vocabulary::SubjectId;
 
@@ -126,14 +126,14 @@ fn load(
 
 /// Returns the state of an entity: from memory, or else from the store until everything is in memory.
 ///
-/// `is_complete` comes first: the scan may load the entity and end between the two.
+/// An entity that is not in memory is looked for again while everything is and stays there: between the first look and the
+/// question, the scan may have loaded the entity and ended, or memory may have been cleared.
 fn look_up<T>(
-    is_complete: impl FnOnce() -> bool,
-    in_memory: impl FnOnce() -> Option<T>,
+    warming: &Warming,
+    in_memory: impl Fn() -> Option<T>,
     in_store: impl FnOnce() -> Option<T>,
 ) -> Option<T> {
-    let is_complete = is_complete();
-    in_memory().or_else(|| if is_complete { None } else { in_store() })
+    in_memory().or_else(|| warming.while_complete(&in_memory).unwrap_or_else(in_store))
 }
 
 impl LedgerCore {
@@ -158,18 +158,22 @@ impl LedgerCore {
         Ok(())
     }
 
-    /// Returns the state of a person, from memory or else from the store.
-    pub(super) fn subject(&self, person: &SubjectId, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
+    /// Returns a person, from memory or else from the store; `None` if there is no event about the person.
+    pub(super) fn person(&self, person: &SubjectId, fingerprint: Fingerprint) -> Option<PersonInForce> {
         look_up(
-            || self.warming.is_complete(),
-            || self.index.subject(fingerprint),
+            &self.warming,
+            || self.index.person(fingerprint),
             || {
-                self.read_state(&Entity::Subject(person.clone()), |state, log_secret| match state {
-                    EntityState::Subject { known: Some(subject), .. } => {
-                        Some(self.index.subject_or_put(fingerprint, *subject, log_secret))
+                let entity = Entity::Subject(person.clone());
+                let read = self.read_state(&entity, |state, log_secret| match state {
+                    EntityState::Subject { known, .. } => {
+                        self.index.person_or_put(fingerprint, known.map(|known| *known), log_secret)
                     }
-                    _ => None,
-                })
+                    EntityState::Controller(_) | EntityState::Recipient { .. } | EntityState::Case(_) => None,
+                });
+                // Nobody knows if there is a log secret. As after its deletion, the log gets one that is stored nowhere.
+                let unread = PersonInForce { state: None, log_secret: SecretInForce::Deleted };
+                read.unwrap_or(Some(unread))
             },
         )
     }
@@ -181,27 +185,29 @@ impl LedgerCore {
         fingerprint: Fingerprint,
     ) -> Option<Arc<Controller>> {
         look_up(
-            || self.warming.is_complete(),
+            &self.warming,
             || self.index.controller(fingerprint),
             || {
-                self.read_state(&Entity::Controller(controller.clone()), |state, _| match state {
+                let read = self.read_state(&Entity::Controller(controller.clone()), |state, _| match state {
                     EntityState::Controller(Some(controller)) => {
                         Some(self.index.controller_or_put(fingerprint, controller))
                     }
                     _ => None,
-                })
+                });
+                read.unwrap_or(None)
             },
         )
     }
 
-    /// Reads the state of an entity from the store and passes it to `put`. `None` if the store has no events about it, or
-    /// cannot be read. In that case every decision that is under way counts as outdated, so that nothing leaves on this
-    /// answer.
+    /// Reads the state of an entity from the store and passes it to `put`. `Some(None)` if the store has no events about it.
+    /// `None` if the store cannot be read: then every decision that is under way counts as outdated, so that nothing leaves
+    /// on this answer.
+    #[allow(clippy::option_option, reason = "an entity without events differs from one that cannot be read")]
     fn read_state<T>(
         &self,
         entity: &Entity,
         put: impl FnOnce(EntityState, Option<LogSecret>) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<Option<T>> {
         let read = || {
             // Until the state is put, memory is not cleared.
             let reading = self.warming.begin_reading();
@@ -215,12 +221,13 @@ impl LedgerCore {
             drop(reading);
             Ok(known)
         };
-        blocking(read).unwrap_or_else(|error: StoreError| {
-            self.fail(&error);
-            self.failed_reads.fetch_add(1, Ordering::SeqCst);
-            self.changes.push_everybody();
-            None
-        })
+        blocking(read)
+            .inspect_err(|error: &StoreError| {
+                self.fail(error);
+                self.failed_reads.fetch_add(1, Ordering::SeqCst);
+                self.changes.push_everybody();
+            })
+            .ok()
     }
 }
 
@@ -238,16 +245,35 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::ledger::index::Index;
 
     #[test]
     fn nobody_counts_as_unknown_because_the_scan_ends() {
-        let complete = Cell::new(false);
+        let (warming, index, looks) = (Warming::default(), Index::new(), Cell::new(0));
         let not_loaded_yet = || {
+            looks.set(looks.get() + 1);
+            if warming.is_complete() {
+                return Some("withdrawn");
+            }
             // The scan loads the person, and ends, right after the look into memory.
-            complete.set(true);
+            warming.end(warming.scan(), &index, Ok(()));
             None
         };
-        assert_eq!(look_up(|| complete.get(), not_loaded_yet, || Some("withdrawn")), Some("withdrawn"));
-        assert_eq!(look_up(|| complete.get(), || None, || Some("read from the store")), None);
+        assert_eq!(look_up(&warming, not_loaded_yet, || Some("read from the store")), Some("withdrawn"));
+        assert_eq!(looks.get(), 2);
+        assert_eq!(look_up(&warming, || None, || Some("read from the store")), None, "nobody knows the person");
+    }
+
+    #[test]
+    fn nobody_counts_as_unknown_because_memory_is_cleared() {
+        let (warming, index) = (Warming::default(), Index::new());
+        warming.end(warming.scan(), &index, Ok(()));
+        let cleared_meanwhile = || {
+            if warming.is_complete() {
+                warming.restart();
+            }
+            None
+        };
+        assert_eq!(look_up(&warming, cleared_meanwhile, || Some("withdrawn")), Some("withdrawn"));
     }
 }

@@ -5,24 +5,43 @@
 //! fingerprint; once a secret is deleted, no gateway uses it after it has applied the event; a person with several stored
 //! spellings has one secret, the oldest, on every gateway.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Ledger;
 use super::entity::Entity;
 use super::event::EventDraft;
-use super::index::SecretInForce;
+use super::index::{PersonInForce, SecretInForce};
 use super::kinds::EventKind;
 use super::outcome::{Acknowledgement, AppendError};
 use super::payload::Provenance;
 use super::secret_history::PendingErasure;
+use crate::decision::Subject;
 use crate::keys::{Fingerprint, LoggedPerson};
 use crate::vocabulary::SubjectId;
 
 impl Ledger {
-    /// Returns a person as the disclosure log names it. Reads memory only: the state of a person about whom something was
-    /// decided is in memory.
-    pub fn logged_person(&self, fingerprint: Fingerprint) -> LoggedPerson {
-        match self.core.index.log_secret(fingerprint) {
+    /// Returns a person as the disclosure log names it, and the state in force; `None` if the ledger does not know the person.
+    /// Both are read together, from memory or else from the store.
+    pub fn person(&self, id: &SubjectId) -> (LoggedPerson, Option<Arc<Subject>>) {
+        let fingerprint = self.core.fingerprints.subject(id);
+        match self.core.person(id, fingerprint) {
+            Some(PersonInForce { state, log_secret }) => (self.logged(fingerprint, log_secret), state),
+            None => (LoggedPerson::unknown(fingerprint), None),
+        }
+    }
+
+    /// Returns a person about whom something was decided as the disclosure log names it now: a secret that was made or deleted
+    /// since then counts. The person may not be in memory any more, because a follower that loads the ledger anew clears it
+    /// first; then the name is that of the decision.
+    pub fn logged_person(&self, judged: LoggedPerson) -> LoggedPerson {
+        let in_force = self.core.index.person(judged.fingerprint);
+        in_force.map_or(judged, |person| self.logged(judged.fingerprint, person.log_secret))
+    }
+
+    fn logged(&self, fingerprint: Fingerprint, log_secret: SecretInForce) -> LoggedPerson {
+        match log_secret {
             SecretInForce::NotMade => LoggedPerson::unknown(fingerprint),
             SecretInForce::Stored(secret) => LoggedPerson { fingerprint, secret: Some(secret) },
             SecretInForce::Deleted => {

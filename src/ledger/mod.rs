@@ -387,8 +387,8 @@ impl Ledger {
     /// Returns the state in force of a person, and the fingerprint that [`Ledger::hand_out`] takes. The state is `None`
     /// if the ledger does not know the person.
     pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
-        let fingerprint = self.core.fingerprints.subject(subject);
-        (fingerprint, self.core.subject(subject, fingerprint))
+        let (person, state) = self.person(subject);
+        (person.fingerprint, state)
     }
 
     /// Returns the state in force of a controller, and the controller's fingerprint. The state is `None` if the ledger

@@ -89,6 +89,13 @@ impl Warming {
         self.reading.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks into memory if everything is there, and stays there meanwhile; `None` otherwise.
+    pub(super) fn while_complete<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
+        // [`Warming::restart`] waits for the guard before memory is cleared.
+        let _reading = self.begin_reading();
+        self.is_complete().then(look)
+    }
+
     /// Notes the end of a scan, and runs what waits for it. No effect if there is a later scan.
     pub(super) fn end(&self, number: ScanNumber, index: &Index, outcome: Result<(), LedgerOpenError>) {
         let scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +146,16 @@ mod tests {
         assert!(warming.is_touched(person));
         warming.restart();
         assert!(!warming.is_touched(person));
+    }
+
+    #[test]
+    fn memory_is_looked_into_as_a_whole_only_between_scans() {
+        let (warming, index) = (Warming::default(), Index::new());
+        assert_eq!(warming.while_complete(|| ()), None);
+        warming.end(warming.scan(), &index, Ok(()));
+        assert_eq!(warming.while_complete(|| ()), Some(()));
+        warming.restart();
+        assert_eq!(warming.while_complete(|| ()), None);
     }
 
     #[test]

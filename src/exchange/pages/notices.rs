@@ -104,14 +104,14 @@ async fn blocking<T: Send + 'static>(
 pub(crate) fn notice_record(shared: &SharedState, notice: &Notice, outcome: &'static str) -> Record {
     let ledger = &shared.ledger;
     let reader = ledger.terms().namespaces().reader(notice.state.namespace.as_deref());
-    let fingerprint = ledger.fingerprints().subject(&reader.read_recorded(&notice.state.subject));
+    let (subject, _) = ledger.person(&reader.read_recorded(&notice.state.subject));
     Record::Notice(NoticeRecord {
         notice: notice.id(),
         recipient: notice.recipient(),
         event: notice.state.event.name(),
         channel: notice.state.channel.name(),
         outcome,
-        subject: Some(ledger.logged_person(fingerprint)),
+        subject: Some(subject),
     })
 }
 

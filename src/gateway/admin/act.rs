@@ -58,10 +58,7 @@ impl AdminApi {
         let needs_reason = actor.name().is_some() && matches!(object, ActObject::Person(_));
         check_reason(needs_reason, reason)?;
         let (subject, decision) = match object {
-            ActObject::Person(person) => {
-                let ledger = &self.shared.ledger;
-                (Some(ledger.logged_person(ledger.fingerprints().subject(person))), None)
-            }
+            ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
             ActObject::Decisions => (None, None),

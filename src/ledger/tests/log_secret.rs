@@ -9,7 +9,7 @@ const ASK: &str = r#"{"kind":"request-received","right":"access"}"#;
 const ANSWER: &str = r#"{"kind":"request-answered","right":"access"}"#;
 
 fn logged(ledger: &Ledger, name: &str) -> LoggedPerson {
-    ledger.logged_person(ledger.fingerprints().subject(&id(name)))
+    ledger.person(&id(name)).0
 }
 
 fn secret(ledger: &Ledger, name: &str) -> Option<LogSecret> {
@@ -131,6 +131,32 @@ async fn a_person_who_only_asked_is_unknown_and_keeps_one_secret() {
     assert!(asked.is_some() && ledger.subject(&id("alice")).1.is_none());
     tell_of(&ledger, "alice", GIVE).await;
     assert_eq!((secret(&ledger, "alice"), stored(&ledger, "alice")), (asked, asked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judged_person_keeps_the_name_when_memory_is_cleared_before_the_record() {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    tell_of(&ledger, "alice", GIVE).await;
+    tell_of(&ledger, "bob", ASK).await;
+    tell_of(&ledger, "carol", ERASE).await;
+    ledger.erase_log_secret(&id("carol"), now()).await.unwrap();
+    let judged = ["alice", "bob", "carol", "nobody"].map(|name| logged(&ledger, name));
+    assert_eq!(judged.map(|person| person.secret.is_some()), [true, true, true, false]);
+    {
+        // As a follower does that loads the ledger anew.
+        let _order = ledger.core.sequencer();
+        ledger.core.warming.restart();
+        ledger.core.index.clear();
+    }
+    assert_eq!(judged.map(|person| ledger.logged_person(person)), judged);
+    assert_eq!(["alice", "bob", "carol", "nobody"].map(|name| logged(&ledger, name)), judged, "also anew");
+    // A secret that was deleted since the decision is not used any more.
+    let alice = judged[0];
+    tell_of(&ledger, "alice", ERASE).await;
+    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    let after = ledger.logged_person(alice);
+    assert!(after.secret.is_some() && after.secret != alice.secret);
 }
 
 #[tokio::test]

@@ -43,6 +43,29 @@ async fn what_is_not_in_memory_yet_is_read_from_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_secret_of_whoever_has_events_is_known_while_the_ledger_is_loaded() {
+    let disk = prepared().await;
+    let ledger = over(&disk);
+    append(&ledger, "dora", r#"{"kind":"request-received","right":"access"}"#).await.unwrap().unwrap();
+    let known = ["alice", "dora"].map(|name| ledger.person(&id(name)).0);
+    assert!(known.iter().all(|person| person.secret.is_some()));
+    drop(ledger);
+    let ledger = over_blocked(&disk);
+    let loading = ["alice", "dora"].map(|name| ledger.person(&id(name)));
+    assert!(loading[0].1.is_some() && loading[1].1.is_none(), "who has only asked is not known");
+    assert_eq!(loading.map(|(person, _)| person.secret), known.map(|person| person.secret));
+    // In memory from the first look-up on.
+    disk.state.lock().unwrap().unreadable = true;
+    assert_eq!(ledger.person(&id("dora")).0.secret, known[1].secret);
+    // A person who cannot be read may have a secret: the name is none that anybody can compute.
+    let unread = ledger.person(&id("bob")).0;
+    disk.state.lock().unwrap().unreadable = false;
+    let stored = ledger.person(&id("bob")).0;
+    assert!(unread.secret.is_some() && unread.secret != stored.secret && stored.secret.is_some());
+    disk.unblock_scan();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_during_the_scan_is_not_undone_by_it() {
     let disk = prepared().await;
     let ledger = over_blocked(&disk);
