@@ -17,6 +17,7 @@ use super::entity::{Entity, EntityKind};
 use super::event::{Event, EventDraft};
 use super::event_json::{self, EventError};
 use super::kinds;
+use super::ledger_id::LedgerId;
 use super::policy_memory::PolicyMemory;
 use super::request::{self, OpenRequest};
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
@@ -145,6 +146,14 @@ impl Archive {
     /// [`StoreError`] if the store cannot be read.
     pub fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
         self.store.recipients()
+    }
+
+    /// Returns the id of the ledger; `None` for a file of an earlier version, which is only read.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn ledger_id(&self) -> Result<Option<LedgerId>, StoreError> {
+        self.store.id()
     }
 
     /// Returns the store.

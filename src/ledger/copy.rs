@@ -1,5 +1,5 @@
 //! Copies a ledger from one store to another: events with their positions, ids, times and idempotency keys, accepted
-//! losses, log secrets, notices, and the record of policies.
+//! losses, log secrets, notices, the record of policies, and the id.
 //!
 //! The copy goes page by page, so memory has a bound. The target has to be empty; a copy that broke off is not resumed.
 
@@ -71,6 +71,9 @@ pub fn copy(
     })?;
     target.skip_to(Position(copied.position.0 + 1))?;
     copy_notices(from, to)?;
+    if let Some(id) = from.id()? {
+        to.take_id(id)?;
+    }
     to.remember_policies(&from.policies()?)?;
     if let Some(shared) = to.shared() {
         shared.complete_copy(end)?;

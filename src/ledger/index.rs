@@ -575,7 +575,8 @@ mod tests {
         let people: Vec<_> = (0..200).map(|n| fingerprints.recipient(&n.to_string())).collect();
         for _ in 0..200 {
             let index = Index::new();
-            let numbered = |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
+            let numbered =
+                |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
             std::thread::scope(|scope| {
                 let reader = scope.spawn(|| {
                     for (n, person) in people.iter().enumerate() {

@@ -261,7 +261,11 @@ mod tests {
         };
         assert_eq!(look_up(&warming, not_loaded_yet, || Some("read from the store")), Some("withdrawn"));
         assert_eq!(looks.get(), 2);
-        assert_eq!(look_up(&warming, || None, || Some("read from the store")), None, "nobody knows the person");
+        assert_eq!(
+            look_up(&warming, || None, || Some("read from the store")),
+            None,
+            "nobody knows the person"
+        );
     }
 
     #[test]

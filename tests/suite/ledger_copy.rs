@@ -52,21 +52,21 @@ fn execute(file: &Path, sql: &str) {
 }
 
 /// The statements that make a ledger file one of version 3.
-const VERSION_3: &str = "DROP TABLE notices; DROP TABLE log_secrets; DROP TABLE policy_versions; DROP TABLE policy_places; PRAGMA user_version = 3;";
+const VERSION_3: &str = "DROP TABLE notices; DROP TABLE log_secrets; DROP TABLE policy_versions; DROP TABLE policy_places; DROP TABLE identity; PRAGMA user_version = 3;";
 
 #[test]
 fn a_ledger_is_created_and_migrated() {
     let place = Place::new("[ledger]\nmigrate = false");
     let (status, out, _) = place.run(&["ledger", "migrate"]);
-    assert!(status == 0 && out.ends_with("ledger.db: created with version 5\n"), "{out}");
+    assert!(status == 0 && out.ends_with("ledger.db: created with version 6\n"), "{out}");
     let (status, out, _) = place.run(&["ledger", "migrate"]);
-    assert!(status == 0 && out.ends_with("nothing to do, it has version 5\n"), "{out}");
+    assert!(status == 0 && out.ends_with("nothing to do, it has version 6\n"), "{out}");
     execute(&place.path("data/ledger.db"), VERSION_3);
     let (status, _, err) = place.run(&["consent", "give", "ada", "--purpose", "marketing"]);
     assert!(status == 2 && err.contains("has version 3") && err.contains("ledger migrate"), "{status} {err}");
     assert_eq!(place.run(&["consent", "show", "ada"]).0, 1, "reading needs no migration");
     let (status, out, _) = place.run(&["ledger", "migrate"]);
-    assert!(status == 0 && out.ends_with("migrated from version 3 to version 5\n"), "{out}");
+    assert!(status == 0 && out.ends_with("migrated from version 3 to version 6\n"), "{out}");
     assert_eq!(place.run(&["consent", "give", "ada", "--purpose", "marketing"]).0, 0);
     execute(&place.path("data/ledger.db"), VERSION_3);
     place.configure("");

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::ledger::boot_clock::boot_time;
 use crate::ledger::entity::EntityKind;
+use crate::ledger::ledger_id::LedgerId;
 use crate::ledger::policy_memory::PolicyMemory;
 
 /// A [`Store`] that keeps its events in memory.
@@ -67,6 +68,8 @@ struct MemoryContents {
     notices: BTreeMap<Ulid, NoticeRow>,
     losses: Vec<LossOfEvents>,
     policies: PolicyMemory,
+    /// Made when it is asked for.
+    id: Option<LedgerId>,
     /// The leases, if several gateways share the store.
     coordination: Option<Coordination>,
     /// The descriptions that gateways registered.
@@ -159,6 +162,21 @@ impl MemoryContents {
 }
 
 impl Store for MemoryStore {
+    fn id(&self) -> Result<Option<LedgerId>, StoreError> {
+        let mut contents = self.contents();
+        if contents.id.is_none() {
+            let made =
+                LedgerId::random().map_err(|error| StoreError::new("making the id of the ledger", error))?;
+            contents.id = Some(made);
+        }
+        Ok(contents.id)
+    }
+
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
+        self.contents().id = Some(id);
+        Ok(())
+    }
+
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (missed, last) = {

@@ -27,6 +27,7 @@ pub(super) use notice::first_id;
 pub use notice::{MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore};
 
 use super::entity::{Entity, EntityKind};
+use super::ledger_id::LedgerId;
 use super::policy_memory::PolicyMemory;
 use crate::keys::LogSecret;
 use crate::vocabulary::Namespaces;
@@ -351,6 +352,12 @@ pub trait Store: Send + Sync {
     fn check_intact(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Returns the id of the ledger; `None` if the store has an earlier version, which can only be read.
+    fn id(&self) -> Result<Option<LedgerId>, StoreError>;
+
+    /// Gives a store the id of the ledger that is copied to it.
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError>;
 
     /// Returns the history that the store has.
     fn history_end(&self) -> Result<KnownHistory, StoreError>;

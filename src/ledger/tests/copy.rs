@@ -66,6 +66,10 @@ async fn a_copy_holds_the_same_and_goes_on_as_the_original() {
         assert_eq!(digest(to), of_original);
         assert_eq!(to.history_end().unwrap(), from.history_end().unwrap());
         assert_eq!(to.losses().unwrap(), from.losses().unwrap());
+        assert!(
+            to.id().unwrap().is_some() && to.id().unwrap() == from.id().unwrap(),
+            "it is the same ledger"
+        );
     }
     let ledger = Ledger::with_store(Arc::clone(&back), &keys(), Arc::new(Fixture)).unwrap();
     let key = format!("key of bob {GIVE}");

@@ -104,6 +104,14 @@ impl Disk {
 }
 
 impl Store for Disk {
+    fn id(&self) -> Result<Option<LedgerId>, StoreError> {
+        self.store.id()
+    }
+
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
+        self.store.take_id(id)
+    }
+
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
         self.store.append(known, &mut |tail| {
             let rows = sequence(tail)?;

@@ -62,6 +62,14 @@ impl Line {
 }
 
 impl Store for Line {
+    fn id(&self) -> Result<Option<LedgerId>, StoreError> {
+        self.answer()?.id()
+    }
+
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
+        self.answer()?.take_id(id)
+    }
+
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
         while self.held.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));

@@ -39,6 +39,7 @@ use tokio::time::timeout;
 use ulid::Ulid;
 
 use crate::ledger::entity::EntityKind;
+use crate::ledger::ledger_id::LedgerId;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::shared::{
     Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore,
@@ -142,6 +143,30 @@ impl Store for PostgresStore {
         self.connections.operate("following the ledger", self.connections.limits.exchange, async |client| {
             events::follow(client, known, limit).await
         })
+    }
+
+    fn id(&self) -> Result<Option<LedgerId>, StoreError> {
+        self.connections.operate(
+            "reading the id of the ledger",
+            self.connections.limits.exchange,
+            async |client| {
+                let row = client.query_one("SELECT id FROM purposegate.ledger", &[]).await?;
+                let id = row.try_get::<_, &[u8]>(0)?.try_into();
+                id.map(|id| Some(LedgerId::from_bytes(id)))
+                    .map_err(|_| PostgresFailure::Damaged("the id of the ledger does not have 16 bytes"))
+            },
+        )
+    }
+
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
+        self.connections.operate(
+            "writing the id of the ledger",
+            self.connections.limits.exchange,
+            async |client| {
+                client.execute("UPDATE purposegate.ledger SET id = $1", &[&id.bytes().as_slice()]).await?;
+                Ok(())
+            },
+        )
     }
 
     fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {

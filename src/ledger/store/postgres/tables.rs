@@ -7,7 +7,7 @@
 /// Each version says from which version of the schema a program may be to use it (`ledger_head.compatible_from`). A
 /// version that only adds tables, or columns with a default, leaves that number as it is, so that gateways of the earlier
 /// program go on while others are being upgraded. A program checks the number whenever it reads or writes the head.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// The number of partitions of `events`.
 pub(super) const PARTITIONS: usize = 16;
@@ -27,6 +27,7 @@ pub(super) const STEPS: &[SchemaStep] = &[
     SchemaStep { version: 1, compatible_from: 1, statements: FIRST },
     // A program of the first version would append events without making log secrets, and cannot read their deletion.
     SchemaStep { version: 2, compatible_from: 2, statements: SECOND },
+    SchemaStep { version: 3, compatible_from: 2, statements: THIRD },
 ];
 
 /// Creates the tables of the first version. The collation "C" orders ids by their bytes, as SQLite does, and does not
@@ -139,6 +140,12 @@ CREATE INDEX notices_inquiry ON purposegate.notices (inquiry);
 CREATE INDEX notices_recipient ON purposegate.notices (recipient, id);
 ";
 
+/// Makes the id of the ledger.
+const THIRD: &str = "
+ALTER TABLE purposegate.ledger ADD COLUMN IF NOT EXISTS
+    id bytea NOT NULL DEFAULT decode(replace(gen_random_uuid()::text, '-', ''), 'hex');
+";
+
 /// A table as the catalogue has to describe it.
 pub(super) struct TableShape {
     /// Name of the table.
@@ -156,7 +163,12 @@ pub(super) const TABLES: &[TableShape] = &[
     TableShape {
         name: "ledger",
         privileges: "SELECT, UPDATE",
-        columns: &[("one", "boolean", true), ("key_check", "bytea", true), ("version", "integer", true)],
+        columns: &[
+            ("one", "boolean", true),
+            ("key_check", "bytea", true),
+            ("version", "integer", true),
+            ("id", "bytea", true),
+        ],
         unique: &["one"],
     },
     TableShape {

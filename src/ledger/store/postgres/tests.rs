@@ -685,6 +685,27 @@ fn a_migration_makes_a_log_secret_for_each_person() {
 }
 
 #[test]
+fn a_ledger_keeps_its_id_and_a_migration_makes_one() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let database = server.create_database("");
+    let id = open(server, &database).id().unwrap();
+    assert!(id.is_some());
+    assert_eq!(open(server, &database).id().unwrap(), id);
+    assert_ne!(open(server, &server.create_database("")).id().unwrap(), id);
+    server.psql(
+        &database,
+        "ALTER TABLE purposegate.ledger DROP COLUMN id; UPDATE purposegate.ledger SET version = 2",
+    );
+    let migrated = open(server, &database);
+    assert_eq!(migrated.schema(), SchemaChange { from: Some(2), to: VERSION });
+    let made = migrated.id().unwrap();
+    assert!(made.is_some() && made != id);
+    let taken = LedgerId::from_bytes([7; 16]);
+    migrated.take_id(taken).unwrap();
+    assert_eq!(open(server, &database).id().unwrap(), Some(taken));
+}
+
+#[test]
 fn a_table_that_somebody_changed_is_refused() {
     let Some(server) = PostgresServer::shared() else { return };
     for (change, words) in [

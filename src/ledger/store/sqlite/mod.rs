@@ -30,6 +30,7 @@ use smol_str::SmolStr;
 use ulid::Ulid;
 
 use crate::ledger::entity::EntityKind;
+use crate::ledger::ledger_id::LedgerId;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
     Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
@@ -433,6 +434,30 @@ impl Store for SqliteStore {
             query.query_map([], loss)?.collect()
         };
         read().map_err(|source| StoreError::new("reading the accepted losses", source))
+    }
+
+    fn id(&self) -> Result<Option<LedgerId>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Option<LedgerId>> {
+            let exists = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'identity'";
+            if !reader.query_row(exists, [], |row| row.get::<_, bool>(0))? {
+                return Ok(None);
+            }
+            let id = reader.query_row("SELECT id FROM identity", [], |row| row.get(0))?;
+            Ok(Some(LedgerId::from_bytes(id)))
+        };
+        read().map_err(|source| StoreError::new("reading the id of the ledger", source))
+    }
+
+    fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer
+            .execute("UPDATE identity SET id = ?1", params![id.bytes()])
+            .map_err(|source| StoreError::new("writing the id of the ledger", source))?;
+        match &self.guard {
+            Some(guard) => guard.note_append(&[]),
+            None => Ok(()),
+        }
     }
 
     fn notice_store(&self) -> &dyn NoticeStore {

@@ -10,7 +10,7 @@ use super::{FileError, notices, policies, secrets};
 pub(super) const APPLICATION_ID: i32 = 0x7067_6c65;
 
 /// The present version of the file format.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 /// The version without disclosure cases, and without everything that later versions added.
 pub(super) const WITHOUT_CASES: i32 = 1;
@@ -24,11 +24,23 @@ pub(super) const WITHOUT_POLICIES: i32 = 3;
 /// The version without log secrets and notices.
 pub(super) const WITHOUT_SECRETS: i32 = 4;
 
+/// The version without an id of the ledger.
+pub(super) const WITHOUT_ID: i32 = 5;
+
 pub(super) const LEDGER: &str = "
     CREATE TABLE ledger (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         key_check BLOB NOT NULL
     ) STRICT;
+";
+
+/// Makes the id of the ledger.
+pub(super) const IDENTITY: &str = "
+    CREATE TABLE IF NOT EXISTS identity (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        id BLOB NOT NULL CHECK (length(id) = 16)
+    ) STRICT;
+    INSERT OR IGNORE INTO identity (one, id) VALUES (1, randomblob(16));
 ";
 
 pub(super) const ACCEPTED: &str = "
@@ -86,7 +98,7 @@ pub(super) fn read_format(
     let found = match (application, version) {
         (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
         (APPLICATION_ID, VERSION) => FileFormat::Current,
-        (APPLICATION_ID, WITHOUT_CASES..=WITHOUT_SECRETS) => FileFormat::Older(version),
+        (APPLICATION_ID, WITHOUT_CASES..=WITHOUT_ID) => FileFormat::Older(version),
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     };
@@ -104,6 +116,7 @@ pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -
     transaction.execute_batch(policies::TABLES)?;
     transaction.execute_batch(secrets::TABLE)?;
     transaction.execute_batch(notices::TABLE)?;
+    transaction.execute_batch(IDENTITY)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -111,7 +124,7 @@ pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -
 }
 
 /// Upgrades a file of an earlier version: moves the events of the first version into a table that also accepts cases,
-/// adds the tables that the file lacks, and makes log secrets for the people that it knows.
+/// adds the tables that the file lacks, and makes log secrets for the people that it knows, and an id.
 pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     if from == WITHOUT_CASES {
@@ -127,9 +140,12 @@ pub(super) fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Resul
     if from <= WITHOUT_POLICIES {
         transaction.execute_batch(policies::TABLES)?;
     }
-    transaction.execute_batch(secrets::TABLE)?;
-    transaction.execute_batch(secrets::FILL)?;
-    transaction.execute_batch(notices::TABLE)?;
+    if from <= WITHOUT_SECRETS {
+        transaction.execute_batch(secrets::TABLE)?;
+        transaction.execute_batch(secrets::FILL)?;
+        transaction.execute_batch(notices::TABLE)?;
+    }
+    transaction.execute_batch(IDENTITY)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

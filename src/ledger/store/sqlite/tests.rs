@@ -1,6 +1,6 @@
 //! Tests of the SQLite store beyond the contract of [`Store`]: reopening, locking, upgrades, lost files.
 
-use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_POLICIES, WITHOUT_SECRETS};
+use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_ID, WITHOUT_POLICIES, WITHOUT_SECRETS};
 use super::*;
 use crate::keys::LogSecret;
 use crate::ledger::entity::Entity;
@@ -304,6 +304,28 @@ fn an_upgrade_makes_a_log_secret_for_each_person() {
     assert_ne!(made[0].unwrap().secret, made[1].unwrap().secret);
     drop(store);
     assert_eq!(SqliteStore::open(&path, &CHECK).unwrap().log_secrets(&everybody).unwrap(), made);
+}
+
+#[test]
+fn a_ledger_keeps_the_id_that_it_has_from_its_first_start_or_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let id_of = |name: &str| SqliteStore::open(&folder.path().join(name), &CHECK).unwrap().id().unwrap();
+    let (one, other) = (id_of("one"), id_of("other"));
+    assert!(one.is_some() && one != other);
+    assert_eq!((id_of("one"), id_of("other")), (one, other));
+    // A backup that is restored is the same ledger.
+    std::fs::copy(folder.path().join("one"), folder.path().join("copy")).unwrap();
+    assert_eq!(id_of("copy"), one);
+    let old = Connection::open(folder.path().join("copy")).unwrap();
+    old.execute_batch("DROP TABLE identity").unwrap();
+    old.pragma_update(None, "user_version", WITHOUT_ID).unwrap();
+    drop(old);
+    let read = SqliteStore::open_read_only(&folder.path().join("copy"), &CHECK).unwrap();
+    assert_eq!(read.id().unwrap(), None);
+    drop(read);
+    let upgraded = id_of("copy");
+    assert!(upgraded.is_some() && upgraded != one);
+    assert_eq!(id_of("copy"), upgraded);
 }
 
 /// Pseudo-random bytes that occur nowhere else in a file.
