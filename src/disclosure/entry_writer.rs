@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::entry::{
-    BUNDLE, DayStart, Encoder, Entry, EntryKind, FormerLogEnd, ProcessStart, PruningRecord, decode_head,
+    BUNDLE, DayStart, DetailDeletionRecord, Encoder, Entry, EntryKind, FormerLogEnd, ProcessStart,
+    PruningRecord, decode_head,
 };
 use super::former::{FormerSegments, end_of_former, move_aside};
 use super::log_settings::LogSettings;
@@ -24,6 +26,7 @@ use super::storage::{
 };
 use crate::keys::Keys;
 use crate::keys::random;
+use crate::ledger::LedgerId;
 use crate::retention;
 
 /// Free space in bytes that the disk must have before the log continues; with less, the log would stop again at once.
@@ -36,6 +39,7 @@ pub(super) struct EntryWriter {
     retention: SignedDuration,
     gateway: String,
     pseudonym_key: [u8; 16],
+    ledger: Option<LedgerId>,
     /// Number of checkpoints of ends of days.
     kept_checkpoints: u64,
     /// The days of the log that still exist: the first entry of each, and its date.
@@ -55,7 +59,8 @@ impl EntryWriter {
         files: Arc<dyn FileOperations>,
         now: Timestamp,
     ) -> Result<EntryWriter, OpenLogError> {
-        let LogSettings { folder, gateway, durability: _, retention, origin, known_checkpoints } = settings;
+        let LogSettings { folder, gateway, durability: _, retention, origin, ledger, known_checkpoints } =
+            settings;
         move_aside(&folder, keys)?;
         let origin = origin_of(&folder, origin, &gateway)?;
         let signer = keys.log_signing_key(&origin).map_err(|_| OpenLogError::BadOrigin(origin))?;
@@ -72,6 +77,7 @@ impl EntryWriter {
             retention: SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX),
             gateway,
             pseudonym_key: keys.pseudonym_check(),
+            ledger,
             days,
             former: FormerSegments::list(&folder)?,
             published: 0,
@@ -142,6 +148,30 @@ impl EntryWriter {
         let mut entries = Vec::new();
         self.encoder.stop(now, &mut entries);
         self.append_durably(&entries)
+    }
+
+    /// Deletes the details about exchanges, acts and notices of these days, which are over. The deletion is on record, and the
+    /// record is durable and published, before anything is deleted. Returns the number of details.
+    pub(super) fn delete_details(
+        &mut self,
+        days: &RangeInclusive<Date>,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<u64, WriteFailure> {
+        let mut within = self.days.iter().filter(|(_, date)| days.contains(date));
+        let Some((from, _)) = within.next().copied() else { return Ok(0) };
+        let after = self.days.iter().find(|(_, date)| date > days.end());
+        let below = after.map_or(self.storage.size(), |(first, _)| *first);
+        let details = self.storage.count_details(&(from..below)).map_err(WriteFailure::RolledBack)?;
+        if details == 0 {
+            return Ok(0);
+        }
+        let mut entries = Vec::new();
+        let record = DetailDeletionRecord { from, below, details, reason };
+        self.encoder.detail_deletion(record, now, &mut entries);
+        self.append_durably(&entries)?;
+        self.storage.delete_details(from..below).map_err(WriteFailure::RolledBack)?;
+        Ok(details)
     }
 
     /// Publishes everything and releases the folder.
@@ -247,6 +277,7 @@ impl EntryWriter {
             gateway: &self.gateway,
             checkpoints: self.kept_checkpoints,
             pseudonym_key: self.pseudonym_key,
+            ledger: self.ledger.map(|ledger| *ledger.bytes()),
         };
         self.encoder.begin_day(day, &day_start, &mut entries);
         self.append_durably(&entries)?;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::ledger::LedgerId;
+
 /// The condition under which a record counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -26,6 +28,8 @@ pub struct LogSettings {
     /// The origin of a new log, and the one that an existing log must have. `None`: a new log gets the gateway's name and
     /// random digits, and an existing log keeps its own.
     pub origin: Option<String>,
+    /// The id of the ledger whose log secrets name people. Each day that begins states it.
+    pub ledger: Option<LedgerId>,
     /// Files outside of the folder that hold an earlier checkpoint of the log, with which it is compared.
     pub known_checkpoints: Vec<PathBuf>,
 }

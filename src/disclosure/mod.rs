@@ -1,5 +1,6 @@
 //! The disclosure log: who received which categories about whom, for which purpose, on which basis.
 
+mod detail_deletion;
 pub mod entry;
 mod entry_writer;
 mod former;
@@ -21,6 +22,7 @@ pub mod verify;
 mod witness;
 mod writer;
 
+pub use detail_deletion::{DetailDeletionError, delete_details};
 #[cfg(test)]
 pub(crate) use former::tests::old_log::OldLog;
 pub use former::{Checkpoint, FormerVerification, log_bytes, log_id, verify_former};

@@ -63,6 +63,12 @@ pub struct DecodedHead<'e> {
     pub below: Option<u64>,
     /// The number of segments of the old log that are deleted.
     pub former_segments: u64,
+    /// The id of the ledger whose log secrets name people on the day. Days that an earlier version began have none.
+    pub ledger: Option<[u8; 16]>,
+    /// The first of the entries whose details are deleted; the last one is before `below`.
+    pub from: Option<u64>,
+    /// The number of details that are deleted.
+    pub details: u64,
 }
 
 /// The outcome in a head.
@@ -136,6 +142,9 @@ impl DecodedHead<'_> {
             since: None,
             below: None,
             former_segments: 0,
+            ledger: None,
+            from: None,
+            details: 0,
         }
     }
 }
@@ -223,6 +232,9 @@ impl<'e> DecodedHead<'e> {
             HeadKey::Since => self.since = Some(reader.unsigned()?),
             HeadKey::Below => self.below = Some(reader.unsigned()?),
             HeadKey::FormerSegments => self.former_segments = count(reader)?,
+            HeadKey::Ledger => self.ledger = Some(reader.chunk()?),
+            HeadKey::From => self.from = Some(reader.unsigned()?),
+            HeadKey::Details => self.details = count(reader)?,
         }
         Ok(())
     }
@@ -249,6 +261,9 @@ impl<'e> DecodedHead<'e> {
         let former = [HeadKey::FormerLog, HeadKey::FormerRecords, HeadKey::FormerChain].map(has);
         if former != [former[0]; 3] {
             return Err(EntryError("the end of the old log is incomplete"));
+        }
+        if self.from.zip(self.below).is_some_and(|(from, below)| below.saturating_sub(from) < self.details) {
+            return Err(EntryError("more details are deleted than there are entries"));
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct DayStart<'a> {
     pub checkpoints: u64,
     /// The check value of the key of the pseudonyms that recipients receive.
     pub pseudonym_key: [u8; 16],
+    /// The id of the ledger whose log secrets name people, if it is known.
+    pub ledger: Option<[u8; 16]>,
 }
 
 /// The members of the first entry of a process.
@@ -67,6 +69,19 @@ pub struct PruningRecord {
     pub below: u64,
     /// The number of segments of the old log that are deleted.
     pub former_segments: u64,
+}
+
+/// States which details are about to be deleted: those of entries about exchanges, acts and notices in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DetailDeletionRecord<'r> {
+    /// The index of the first entry of the range.
+    pub from: u64,
+    /// The index after the last entry of the range.
+    pub below: u64,
+    /// The number of details that are deleted in the range.
+    pub details: u64,
+    /// Why they are deleted.
+    pub reason: &'r str,
 }
 
 /// Encodes records as entries.
@@ -130,13 +145,16 @@ impl Encoder {
     /// Begins a day with its first entry.
     pub fn begin_day(&mut self, day: Date, members: &DayStart<'_>, out: &mut Vec<Entry>) {
         self.continue_day(day, 0);
-        let DayStart { gateway, checkpoints, pseudonym_key } = members;
+        let DayStart { gateway, checkpoints, pseudonym_key, ledger } = members;
         self.gateway = (*gateway).to_owned();
         out.push(bare_entry(EntryKind::Day, self.time, |leaf| {
             leaf.head_text(HeadKey::Date, &day.to_string());
             leaf.head_text(HeadKey::Gateway, gateway);
             leaf.head_count(HeadKey::Checkpoints, *checkpoints);
             leaf.bytes(HeadKey::PseudonymKey.number(), pseudonym_key);
+            if let Some(ledger) = ledger {
+                leaf.bytes(HeadKey::Ledger.number(), ledger);
+            }
         }));
     }
 
@@ -186,6 +204,24 @@ impl Encoder {
             leaf.head_number(HeadKey::Below, below);
             leaf.head_count(HeadKey::FormerSegments, former_segments);
         }));
+    }
+
+    /// States which details are about to be deleted.
+    pub fn detail_deletion(
+        &mut self,
+        record: DetailDeletionRecord<'_>,
+        now: Timestamp,
+        out: &mut Vec<Entry>,
+    ) {
+        let DetailDeletionRecord { from, below, details, reason } = record;
+        let mut detail = begin_detail();
+        detail.detail_text(DetailKey::Reason, Some(reason), MAX_TEXT);
+        let detail = detail.finish();
+        let mut leaf = begin_leaf(EntryKind::DetailDeletion, self.advance(now), &detail);
+        leaf.head_number(HeadKey::Below, below);
+        leaf.head_number(HeadKey::From, from);
+        leaf.head_number(HeadKey::Details, details);
+        out.push(Entry { leaf: leaf.finish(), detail });
     }
 
     /// Appends the entries of names that have no number yet, then those of the record. The first entry that is appended

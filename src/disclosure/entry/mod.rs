@@ -25,7 +25,7 @@ mod schema;
 pub(in crate::disclosure) mod tests;
 
 pub use decode::{DecodedCategory, DecodedDetail, DecodedHead, RecordedOutcome, decode_detail, decode_head};
-pub use encoder::{DayStart, Encoder, FormerLogEnd, ProcessStart, PruningRecord};
+pub use encoder::{DayStart, DetailDeletionRecord, Encoder, FormerLogEnd, ProcessStart, PruningRecord};
 pub use schema::{DetailKey, EntryKind, HeadKey, NameTable};
 
 use sha2::{Digest, Sha256};

@@ -68,6 +68,8 @@ numbered!(
         Pruning = 16 "pruning",
         /// Writing goes on after a failed write.
         Resume = 17 "resume",
+        /// Details are about to be deleted. The leaves stay.
+        DetailDeletion = 18 "detail-deletion",
     }
 );
 
@@ -128,6 +130,12 @@ numbered!(
         Below = 27 "below",
         /// The number of segments of the old log that are deleted.
         FormerSegments = 28 "former-segments",
+        /// The id of the ledger whose log secrets name people.
+        Ledger = 29 "ledger",
+        /// The first of the entries whose details are deleted.
+        From = 30 "from",
+        /// The number of details that are deleted.
+        Details = 31 "details",
     }
 );
 
@@ -168,7 +176,7 @@ numbered!(
         Form = 15 "form",
         /// The legal basis of a ruling.
         Basis = 16 "basis",
-        /// The reason of a ruling, an act or an erasure.
+        /// The reason of a ruling, an act, an erasure or a deletion.
         Reason = 17 "reason",
         /// The ids of a ruling's rules.
         Rules = 18 "rules",
@@ -292,6 +300,31 @@ const fn schema(
 }
 
 impl EntryKind {
+    /// True for kinds whose details can be about people. Only such details can be deleted: others explain further entries.
+    pub const fn has_personal_detail(self) -> bool {
+        match self {
+            EntryKind::Exchange
+            | EntryKind::Refusal
+            | EntryKind::Intent
+            | EntryKind::Window
+            | EntryKind::Correction
+            | EntryKind::Act
+            | EntryKind::Notice => true,
+            EntryKind::Padding
+            | EntryKind::Day
+            | EntryKind::Start
+            | EntryKind::Stop
+            | EntryKind::Name
+            | EntryKind::Ruling
+            | EntryKind::Factors
+            | EntryKind::Close
+            | EntryKind::SecretErasure
+            | EntryKind::Pruning
+            | EntryKind::Resume
+            | EntryKind::DetailDeletion => false,
+        }
+    }
+
     /// Returns the members of entries of this kind.
     pub(super) const fn schema(self) -> EntrySchema {
         use DetailKey as D;
@@ -299,7 +332,8 @@ impl EntryKind {
         match self {
             EntryKind::Padding | EntryKind::Stop => schema([0, 0], [0, 0]),
             EntryKind::Day => {
-                schema([heads(&[H::Date, H::Gateway, H::PseudonymKey]), heads(&[H::Checkpoints])], [0, 0])
+                let optional = heads(&[H::Checkpoints, H::Ledger]);
+                schema([heads(&[H::Date, H::Gateway, H::PseudonymKey]), optional], [0, 0])
             }
             EntryKind::Start => schema(
                 [
@@ -337,6 +371,9 @@ impl EntryKind {
             ),
             EntryKind::Pruning => schema([heads(&[H::Below]), heads(&[H::FormerSegments])], [0, 0]),
             EntryKind::Resume => schema([heads(&[H::Gateway, H::Since]), 0], [0, 0]),
+            EntryKind::DetailDeletion => {
+                schema([heads(&[H::Below, H::From, H::Details]), 0], [details(&[D::Reason]), 0])
+            }
         }
     }
 }

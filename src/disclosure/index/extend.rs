@@ -104,7 +104,8 @@ impl Indexer {
             | EntryKind::Factors
             | EntryKind::SecretErasure
             | EntryKind::Pruning
-            | EntryKind::Resume => return Ok(()),
+            | EntryKind::Resume
+            | EntryKind::DetailDeletion => return Ok(()),
             EntryKind::Exchange
             | EntryKind::Refusal
             | EntryKind::Intent

@@ -42,6 +42,7 @@ fn settings(folder: &Folder) -> LogSettings {
         durability: Durability::BeforeRelease,
         retention: YEAR,
         origin: None,
+        ledger: None,
         known_checkpoints: Vec::new(),
     }
 }

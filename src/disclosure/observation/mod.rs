@@ -113,7 +113,8 @@ impl Observer {
             | EntryKind::SecretErasure
             | EntryKind::Notice
             | EntryKind::Pruning
-            | EntryKind::Resume => {}
+            | EntryKind::Resume
+            | EntryKind::DetailDeletion => {}
         }
         Ok(())
     }

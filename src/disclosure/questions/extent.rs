@@ -10,6 +10,7 @@ use crate::disclosure::entry::decode_head;
 use crate::disclosure::read::former_records;
 use crate::disclosure::storage::{self, LogReader, ReadError};
 use crate::disclosure::terms::TermCache;
+use crate::ledger::LedgerId;
 
 /// Time by which a clock may have gone back when a gateway was upgraded.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
@@ -23,7 +24,7 @@ pub struct LogExtent {
     pub size: u64,
     /// The first day that it holds; `None` if it is empty, could not be read, or is of an earlier version.
     pub since: Option<Date>,
-    /// Why it was not read. Names files and nothing in them.
+    /// Why it was not read, or why people may not be found in it. Names files and nothing in them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -77,6 +78,31 @@ impl LogExtent {
              `purposegate audit show {folder}` shows them"
         );
         Ok(Some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) }))
+    }
+
+    /// Returns the extent of the log in a folder, in which people are sought by the log secrets of this ledger. In a log that
+    /// states another ledger they have other secrets, so nobody is found who is known there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn of_people(folder: &Path, ledger: Option<LedgerId>) -> Result<LogExtent, ReadError> {
+        let extent = LogExtent::of_folder(folder)?;
+        if extent.origin.is_none() {
+            return Ok(extent);
+        }
+        let mut log = LogReader::open(folder)?;
+        for first in log.days().to_vec() {
+            // Pruned meanwhile.
+            let Some(entry) = log.entry(first)? else { continue };
+            let head = decode_head(&entry.leaf).map_err(|_| ReadError::Damaged(folder.to_owned()))?;
+            let stated = head.ledger.map(LedgerId::from_bytes);
+            if stated.is_some() && stated != ledger {
+                let fault =
+                    "its gateway uses another ledger: people whom that ledger knows are not found in it";
+                return Ok(LogExtent { fault: Some(fault.to_owned()), ..extent });
+            }
+        }
+        Ok(extent)
     }
 
     /// Returns the extent of a log that could not be read.

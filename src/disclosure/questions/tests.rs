@@ -79,7 +79,8 @@ impl WrittenLog {
     }
 
     fn begin_day(&mut self, day: Date) {
-        let members = DayStart { gateway: "g", checkpoints: self.checkpoints, pseudonym_key: [0; 16] };
+        let members =
+            DayStart { gateway: "g", checkpoints: self.checkpoints, pseudonym_key: [0; 16], ledger: None };
         self.encoder.begin_day(day, &members, &mut self.out);
         self.append();
     }

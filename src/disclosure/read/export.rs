@@ -118,6 +118,7 @@ fn add_log_members(head: &DecodedHead<'_>, members: &mut Map<String, Value>) {
     put_some(members, "gateway", head.gateway);
     put_count(members, "checkpoints", head.checkpoints);
     put_some(members, "pseudonym_key", head.pseudonym_key.map(|key| hex(&key)));
+    put_some(members, "ledger", head.ledger.map(|ledger| hex(&ledger)));
     put_some(members, "version", head.version);
     put_some(members, "unclean", head.unclean.then_some(true));
     put_count(members, "torn_bytes", head.torn_bytes);
@@ -132,7 +133,9 @@ fn add_log_members(head: &DecodedHead<'_>, members: &mut Map<String, Value>) {
     }
     let since = head.since.and_then(|since| Timestamp::from_millisecond(i64::try_from(since).ok()?).ok());
     put_some(members, "since", since.map(|since| json!(since)));
+    put_some(members, "from", head.from);
     put_some(members, "below", head.below);
+    put_count(members, "details", head.details);
     put_count(members, "former_segments", head.former_segments);
 }
 

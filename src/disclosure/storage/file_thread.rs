@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::checkpoint::PublishedCheckpoint;
+use super::details;
 use super::files::{FileOperations, remove_folder_if_present, remove_if_present, write_atomically};
 use super::layout::{self, BUNDLE, CHECKPOINT, details_path, entries_path, tile_path};
 
@@ -32,6 +34,8 @@ pub(super) enum FileStep {
     SyncEverything,
     /// Remove the bundles and the tiles of level 0 below this size.
     Prune(u64),
+    /// Delete the details about exchanges, acts and notices among these entries.
+    DeleteDetails(Range<u64>),
 }
 
 impl FileStep {
@@ -46,6 +50,7 @@ impl FileStep {
             FileStep::RemoveFolder(name) => remove_folder_if_present(files, &folder.join(name)),
             FileStep::SyncEverything => files.sync_everything(folder),
             FileStep::Prune(below) => remove_below(files, folder, *below),
+            FileStep::DeleteDetails(entries) => details::delete(files, folder, entries),
         }
     }
 
@@ -53,7 +58,7 @@ impl FileStep {
         match self {
             FileStep::Write(_, content) => content.len(),
             FileStep::WriteCheckpoint(_) | FileStep::Remove(_) | FileStep::RemoveFolder(_) => 0,
-            FileStep::SyncEverything | FileStep::Prune(_) => 0,
+            FileStep::SyncEverything | FileStep::Prune(_) | FileStep::DeleteDetails(_) => 0,
         }
     }
 }

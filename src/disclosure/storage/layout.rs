@@ -1,7 +1,7 @@
 //! The names of the files of a log (C2SP tlog-tiles, with a height of 8).
 //!
 //! Names are relative to the log's folder. Invariant: a name determines its content, except for `checkpoint` and the last
-//! file in `journal/`: a log only grows.
+//! file in `journal/`, and except that details in `detail/` can be deleted: a log only grows.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};

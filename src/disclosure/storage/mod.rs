@@ -9,6 +9,7 @@
 //! key file did not write: what a start publishes has a tag in the journal, or an earlier checkpoint covers it.
 
 pub(crate) mod checkpoint;
+mod details;
 mod error;
 mod file_thread;
 mod files;
@@ -26,6 +27,7 @@ mod tests;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -231,7 +233,8 @@ impl Storage {
         }
         self.frames.clear();
         for (index, entry) in (self.size..).zip(entries) {
-            journal::push_frame(&mut self.frames, index, entry, self.signer.journal_tags()).map_err(WriteFailure::RolledBack)?;
+            journal::push_frame(&mut self.frames, index, entry, self.signer.journal_tags())
+                .map_err(WriteFailure::RolledBack)?;
         }
         if let Err(error) = self.journal.file.write(&self.frames) {
             return Err(match self.journal.file.truncate(self.journal.bytes) {
@@ -340,6 +343,40 @@ impl Storage {
         }
         self.publish()?;
         self.take_steps([FileStep::SyncEverything, FileStep::Prune(below)])
+    }
+
+    /// Returns the number of details among these entries that can be deleted and were not. The entries are of earlier days.
+    ///
+    /// # Errors
+    /// The system's error, also for entries of the current day.
+    pub fn count_details(&self, entries: &Range<u64>) -> io::Result<u64> {
+        self.check_earlier(entries)?;
+        details::count(&self.folder, entries)
+    }
+
+    /// Deletes the details about exchanges, acts and notices among these entries of earlier days. The entry that says so must
+    /// have been appended; it is durable and published before anything is deleted.
+    ///
+    /// # Errors
+    /// The system's error. The deletion can be repeated.
+    pub fn delete_details(&mut self, entries: Range<u64>) -> io::Result<()> {
+        self.check_earlier(&entries)?;
+        self.publish()?;
+        // The journal that begins now holds no entry of an earlier day; the one before is removed.
+        self.rotate()?;
+        self.take_steps([
+            FileStep::SyncEverything,
+            FileStep::DeleteDetails(entries),
+            FileStep::SyncEverything,
+        ])
+    }
+
+    fn check_earlier(&self, entries: &Range<u64>) -> io::Result<()> {
+        if entries.end > self.day_start {
+            let error = "details of the current day cannot be deleted";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
+        Ok(())
     }
 
     /// Publishes everything and leaves a journal that holds no more than the last, incomplete bundle.

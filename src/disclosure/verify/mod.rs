@@ -7,6 +7,7 @@
 //! Invariant: memory does not grow with the number of entries, except for the names that are defined on one day.
 
 mod bundle;
+mod deletions;
 mod files;
 mod former;
 mod inventory;

@@ -347,6 +347,7 @@ impl<'k> Pass<'k> {
         self.check_end();
         self.check_kept();
         self.check_pruning();
+        std::mem::take(&mut self.rules.deletions).check(self.begin, &mut self.report);
         self.check_surplus();
         self.report
     }

@@ -3,6 +3,7 @@
 //! Entries are fed in order. Memory grows with the number of names that are defined since the last start or day: eight bytes
 //! for each.
 
+use super::deletions::DetailDeletions;
 use super::report::VerificationReport;
 use crate::disclosure::entry::{
     DecodedDetail, DecodedHead, EntryKind, FormerLogEnd, NameTable, decode_detail, decode_head,
@@ -81,6 +82,7 @@ pub(super) struct EntryRules {
     /// The number of kept checkpoints that the first entry of each day states, as pairs of the entry and the number.
     pub(super) stated_checkpoints: Vec<(u64, u64)>,
     pub(super) prunings: Vec<StatedPruning>,
+    pub(super) deletions: DetailDeletions,
     /// The number of segments of the old log that were deleted.
     pub(super) former_segments: u64,
     /// The end of the old log, as the first start entry states it.
@@ -169,6 +171,12 @@ impl EntryRules {
                 self.former_segments = self.former_segments.max(head.former_segments);
                 if head.below.is_some_and(|below| self.day.is_some_and(|day| below > day)) {
                     faults.find("states the deletion of its own day");
+                }
+            }
+            EntryKind::DetailDeletion => {
+                self.deletions.state(index, head);
+                if head.below.is_some_and(|below| self.day.is_some_and(|day| below > day)) {
+                    faults.find("states the deletion of details of its own day");
                 }
             }
             EntryKind::Day | EntryKind::Padding => {}
@@ -284,7 +292,7 @@ impl EntryRules {
     }
 
     fn check_detail(
-        &self,
+        &mut self,
         index: u64,
         head: &DecodedHead<'_>,
         detail: &[u8],
@@ -292,7 +300,10 @@ impl EntryRules {
         faults: &mut Faults<'_>,
     ) -> Option<(u64, u64)> {
         if detail.is_empty() {
-            faults.find("its detail was deleted");
+            match head.kind.has_personal_detail() {
+                true => self.deletions.add(index),
+                false => faults.find("its detail was deleted, although other entries may need it"),
+            }
             return None;
         }
         if *digest != head.commitment {
@@ -372,7 +383,8 @@ fn is_numbered(kind: EntryKind) -> bool {
         | EntryKind::Act
         | EntryKind::SecretErasure
         | EntryKind::Pruning
-        | EntryKind::Resume => false,
+        | EntryKind::Resume
+        | EntryKind::DetailDeletion => false,
     }
 }
 

@@ -68,7 +68,7 @@ impl Writer {
 
     fn begin_day(&mut self, day: Date) {
         let (checkpoints, pseudonym_key) = (self.kept, self.keys.pseudonym_check());
-        let members = DayStart { gateway: "gateway-1", checkpoints, pseudonym_key };
+        let members = DayStart { gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
         self.append(|encoder, out| encoder.begin_day(day, &members, out));
     }
 

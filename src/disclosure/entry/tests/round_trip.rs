@@ -285,20 +285,38 @@ fn the_day_and_the_process_are_on_record() {
     log.encoder.resume(3, at(20), at(30), &mut log.entries);
     let pruning = PruningRecord { below: 512, former_segments: 2 };
     log.encoder.pruning(pruning, at(25), &mut log.entries);
+    let deletion = DetailDeletionRecord { from: 3, below: 9, details: 6, reason: "order of 2026-11-02" };
+    log.encoder.detail_deletion(deletion, at(26), &mut log.entries);
     log.encoder.stop(at(40), &mut log.entries);
-    log.encoder.padding(250, &mut log.entries);
+    log.encoder.padding(249, &mut log.entries);
     assert_eq!(log.entries.len() as u64, BUNDLE);
     let decoded: Vec<_> = log.entries.iter().map(|entry| decode(entry).0).collect();
-    let [.., started, resumed, pruned, stopped] = &decoded[..6] else { unreachable!() };
+    let [.., started, resumed, pruned, deleted, stopped] = &decoded[..7] else { unreachable!() };
     assert_eq!((started.version, started.unclean, started.torn_bytes), (Some("1.0.0"), true, 17));
     assert_eq!((started.former_end(), started.gateway), (Some(former), Some("other")));
     assert_eq!((resumed.gateway, resumed.time), (Some("other"), 30));
     assert_eq!(resumed.since, Some(at(20).as_millisecond() as u64));
     assert_eq!((pruned.below, pruned.former_segments), (Some(512), 2));
+    assert_eq!((deleted.from, deleted.below, deleted.details), (Some(3), Some(9), 6));
+    assert_eq!(decode(&log.entries[5]).1.reason, Some("order of 2026-11-02"));
     assert_eq!((pruned.time, stopped.time), (30, 40), "time never decreases");
-    assert!(decoded[6..].iter().all(|head| (head.kind, head.time) == (EntryKind::Padding, 40)));
+    assert!(decoded[7..].iter().all(|head| (head.kind, head.time) == (EntryKind::Padding, 40)));
     let leaves: std::collections::HashSet<_> = log.entries.iter().map(|entry| &entry.leaf).collect();
     assert_eq!(leaves.len(), log.entries.len(), "each leaf has its own salt");
+}
+
+#[test]
+fn a_day_states_its_ledger_or_none() {
+    for ledger in [None, Some([9; 16])] {
+        let mut encoder = Encoder::new(keys().subject_pseudonyms());
+        let (mut out, mut members) =
+            (Vec::new(), DayStart { gateway: "g", checkpoints: 0, pseudonym_key: [1; 16], ledger });
+        encoder.begin_day(day(), &members, &mut out);
+        members.ledger = None;
+        encoder.begin_day(day(), &members, &mut out);
+        let [stated, none] = [&out[0], &out[1]].map(|entry| decode(entry).0.ledger);
+        assert_eq!((stated, none), (ledger, None));
+    }
 }
 
 /// A clock before the day, and one far behind it, neither panic nor go back.

@@ -85,8 +85,12 @@ impl MemoryLog {
     /// Begins a day and a process.
     pub(in crate::disclosure) fn new(keys: &Keys) -> MemoryLog {
         let mut log = MemoryLog { encoder: Encoder::new(keys.subject_pseudonyms()), entries: Vec::new() };
-        let members =
-            DayStart { gateway: "gateway-1", checkpoints: 3, pseudonym_key: keys.pseudonym_check() };
+        let members = DayStart {
+            gateway: "gateway-1",
+            checkpoints: 3,
+            pseudonym_key: keys.pseudonym_check(),
+            ledger: None,
+        };
         log.encoder.begin_day(day(), &members, &mut log.entries);
         log.start();
         log

@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..18_u64) {
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..19_u64) {
         let _ = decode_head(&bytes);
         let _ = decode_detail(EntryKind::from_number(kind).unwrap(), &bytes);
     }

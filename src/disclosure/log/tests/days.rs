@@ -1,7 +1,11 @@
 //! Days begin and end, expired ones are removed, and a wrong clock removes none.
 
 use super::*;
+use crate::disclosure::detail_deletion::{DetailDeletionError, delete_details_at};
 use crate::disclosure::entry::decode_detail;
+use crate::disclosure::questions::LogExtent;
+use crate::disclosure::verify::{KnownLog, verify};
+use crate::ledger::LedgerId;
 
 /// Declares a clock of its own for a test: `at` sets it.
 macro_rules! test_clock {
@@ -52,6 +56,74 @@ async fn a_day_ends_with_padding_and_a_kept_checkpoint() {
     let mut kept = Vec::new();
     each_head(&folder.path, |_, head| kept.extend(head.day().map(|_| head.checkpoints)));
     assert_eq!(kept, [0, 1]);
+}
+
+#[tokio::test]
+async fn each_day_states_the_ledger() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let (one, other) = (LedgerId::from_bytes([1; 16]), LedgerId::from_bytes([2; 16]));
+    for (day, ledger) in [(0, None), (1, Some(one)), (2, Some(one)), (3, Some(other))] {
+        at(day);
+        drop(open_at(LogSettings { ledger, ..settings(&folder) }, &keys, clock));
+    }
+    let mut stated = Vec::new();
+    each_head(&folder.path, |_, head| stated.extend(head.day().map(|_| head.ledger)));
+    assert_eq!(stated, [None, Some([1; 16]), Some([1; 16]), Some([2; 16])]);
+    let fault = |ledger| LogExtent::of_people(&folder.path, ledger).unwrap().fault;
+    assert!(fault(Some(one)).is_some_and(|fault| fault.contains("another ledger")));
+    assert!(fault(None).is_some(), "one day is of a ledger that is not this one");
+    std::fs::remove_dir_all(&folder.path).unwrap();
+    at(0);
+    drop(open_at(LogSettings { ledger: Some(one), ..settings(&folder) }, &keys, clock));
+    assert_eq!((fault(Some(one)), fault(Some(other)).is_some()), (None, true));
+}
+
+#[tokio::test]
+async fn details_of_days_that_are_over_can_be_deleted() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    for day in 0..3 {
+        at(day);
+        let log = open_at(settings(&folder), &keys, clock);
+        for number in 0..4 {
+            log.append(exchange(&keys, 10 * u64::try_from(day).unwrap() + number)).await.unwrap();
+        }
+    }
+    let days = |first: &str, last: &str| first.parse().unwrap()..=last.parse().unwrap();
+    let delete = |days| delete_details_at(settings(&folder), &keys, &days, "order 7", clock());
+    assert!(matches!(delete(days("2026-01-03", "2026-01-03")), Err(DetailDeletionError::Write(_))), "today");
+    let root = || LogReader::open(&folder.path).unwrap().root(512).unwrap();
+    let before = root();
+    assert_eq!(delete(days("2026-01-02", "2026-01-02")).unwrap(), 4);
+    assert_eq!(delete(days("2026-01-02", "2026-01-02")).unwrap(), 0, "there is nothing left to delete");
+    assert_eq!(delete(days("2025-01-02", "2025-12-31")).unwrap(), 0, "no such day");
+    assert_eq!(root(), before, "the tree is the same");
+    let mut exchanges = Vec::new();
+    for entry in LogReader::open(&folder.path).unwrap().entries(0) {
+        let (index, entry) = entry.unwrap();
+        let head = decode_head(&entry.leaf).unwrap();
+        if head.kind == EntryKind::Exchange {
+            exchanges.push((index / 256, entry.detail.is_empty()));
+        } else {
+            assert!(!entry.detail.is_empty());
+        }
+    }
+    let expected = [(0, false), (1, true), (2, false)].map(|day| [day; 4]).concat();
+    assert_eq!(exchanges, expected);
+    let signer = keys.log_signing_key(LogReader::open(&folder.path).unwrap().origin()).unwrap();
+    let key = signer.verifier_key().parse().unwrap();
+    let known = KnownLog { key: Some(&key), keys: Some(&keys), ..KnownLog::default() };
+    let report = verify(&folder.path, known, &mut |_| ()).unwrap();
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert!(
+        report.remarks[0].starts_with("entries 256 to 511: deleted details: 4, as entry"),
+        "{:?}",
+        report.remarks
+    );
+    // A log with deleted details is continued.
+    let log = open_at(settings(&folder), &keys, clock);
+    log.append(exchange(&keys, 99)).await.unwrap();
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ impl FolderLog {
     }
 
     fn begin_day(&mut self) {
-        let members = DayStart { gateway: "gateway-1", checkpoints: 0, pseudonym_key: [0; 16] };
+        let members = DayStart { gateway: "gateway-1", checkpoints: 0, pseudonym_key: [0; 16], ledger: None };
         let mut entries = Vec::new();
         self.encoder.begin_day(self.day, &members, &mut entries);
         self.append(&entries);

@@ -1,7 +1,10 @@
 //! Each fault with the words that name it.
 
 use super::*;
+use crate::disclosure::entry::{DetailDeletionRecord, EntryKind, decode_head};
+use crate::disclosure::storage::LogReader;
 use crate::disclosure::storage::journal::push_frame;
+use crate::disclosure::storage::layout::{push_framed, take_framed};
 
 /// Applies a change to a log that was written anew and returns the findings.
 fn findings(days: &[usize], change: impl FnOnce(&Path, &Keys)) -> Vec<String> {
@@ -235,6 +238,68 @@ fn a_log_whose_process_died_verifies_with_remarks() {
     );
 }
 
+/// Deletes the details of some entries of a bundle.
+fn delete_details(folder: &Path, bundle: &str, entries: &[usize]) {
+    let path = folder.join(bundle);
+    let bytes = std::fs::read(&path).unwrap();
+    let (mut rest, mut kept) = (bytes.as_slice(), Vec::new());
+    for at in 0.. {
+        let Some(detail) = take_framed(&mut rest) else { break };
+        push_framed(&mut kept, if entries.contains(&at) { &[] } else { detail });
+    }
+    std::fs::write(path, kept).unwrap();
+}
+
+#[test]
+fn the_deletion_of_details_must_be_stated() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let mut writer = Writer::open(folder.path(), &keys, day(1), false);
+    writer.each_shape();
+    (0..5).for_each(|_| writer.exchange());
+    writer.next_day(day(2));
+    let first = LogReader::open(folder.path()).unwrap().entries(0).map(Result::unwrap).collect::<Vec<_>>();
+    let exchanges: Vec<usize> = first
+        .iter()
+        .filter(|(_, entry)| decode_head(&entry.leaf).unwrap().kind == EntryKind::Exchange)
+        .map(|(index, _)| usize::try_from(*index).unwrap())
+        .collect();
+    let ruling =
+        first.iter().position(|(_, entry)| decode_head(&entry.leaf).unwrap().kind == EntryKind::Ruling);
+    let deleted = exchanges[1..4].to_vec();
+    let record = DetailDeletionRecord { from: 0, below: 256, details: 3, reason: "a court order" };
+    writer.append(|encoder, out| encoder.detail_deletion(record, now(day(2)), out));
+    writer.stop();
+    let check_without = |entries: &[usize]| {
+        let copy = tempfile::tempdir().unwrap();
+        copy_log(folder.path(), copy.path());
+        delete_details(copy.path(), "detail/000", entries);
+        check(copy.path(), &verifier(&keys))
+    };
+    let report = check_without(&deleted);
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert_eq!(report.remarks, ["entries 0 to 255: deleted details: 3, as entry 257 states"]);
+    let found = check_without(&exchanges).findings;
+    assert_eq!(
+        found,
+        [format!("entries 0 to 255: deleted details: {}; entry 257 states 3", exchanges.len())]
+    );
+    let found = check_without(&deleted[..2]).findings;
+    assert_eq!(found, ["entries 0 to 255: deleted details: 2; entry 257 states 3: repeat the deletion"]);
+    let found = check_without(&[&deleted[..], &[ruling.unwrap()]].concat()).findings;
+    assert!(found[0].ends_with("its detail was deleted, although other entries may need it"), "{found:?}");
+    // A log without the statement, and one that states the deletion of details of its own day.
+    let found = findings(&[3, 5], |folder, _| delete_details(folder, "detail/000", &deleted));
+    assert!(
+        found.iter().any(|finding| finding.ends_with("details were deleted, and no entry states it")),
+        "{found:?}"
+    );
+    let own_day = forged(|writer| {
+        let record = DetailDeletionRecord { from: 0, below: 3, details: 1, reason: "x" };
+        writer.append(|encoder, out| encoder.detail_deletion(record, now(day(1)), out));
+    });
+    assert!(own_day.findings[0].ends_with("states the deletion of details of its own day"), "{own_day:?}");
+}
+
 #[test]
 fn entries_that_somebody_else_appended_are_found_with_the_key_file() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
@@ -259,10 +324,7 @@ fn entries_that_somebody_else_appended_are_found_with_the_key_file() {
     };
     let without = verified(None);
     assert_eq!(without.findings, [] as [String; 0]);
-    assert_eq!(
-        without.remarks[0],
-        "1 entry is not covered by a checkpoint yet: nothing has signed it"
-    );
+    assert_eq!(without.remarks[0], "1 entry is not covered by a checkpoint yet: nothing has signed it");
     let expected =
         format!("journal/00000000000000000000: entry {offset} was not written with the log's keys");
     assert_eq!(verified(Some(&keys)).findings, [expected]);
@@ -350,7 +412,7 @@ fn the_order_of_days_processes_and_times_is_checked() {
         writer.append(|encoder, out| encoder.start(offset, &members, now(day(1)), out));
     };
     let second_day = |writer: &mut Writer| {
-        let members = DayStart { gateway: "g", checkpoints: 0, pseudonym_key: [0; 16] };
+        let members = DayStart { gateway: "g", checkpoints: 0, pseudonym_key: [0; 16], ledger: None };
         writer.append(|encoder, out| encoder.begin_day(day(1), &members, out));
     };
     let padding = |writer: &mut Writer| {
