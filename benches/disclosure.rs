@@ -133,6 +133,7 @@ fn open(folder: &Path, keys: &Keys, durability: Durability) -> Log {
         durability,
         retention: Duration::from_secs(90 * 86_400),
         origin: None,
+        ledger: None,
         known_checkpoints: Vec::new(),
     };
     Log::open(settings, keys).unwrap()

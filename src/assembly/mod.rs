@@ -30,7 +30,7 @@ use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
 use crate::ledger::store::shared::{GatewayDescription, RegisteredGateway};
-use crate::ledger::{Ledger, PositionMark, Store};
+use crate::ledger::{Ledger, LedgerId, PositionMark, Store};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
@@ -133,7 +133,7 @@ fn assemble_over(
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
     let (intents, notice_limit) = (config.audit.intents, config.audit.notice_limit);
-    let log = Log::open(log_settings(&config), keys)?.with_index(index);
+    let log = Log::open(log_settings(&config, ledger.archive().ledger_id()?), keys)?.with_index(index);
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {
@@ -162,7 +162,7 @@ fn assemble_over(
 }
 
 /// Returns the properties of the gateway's disclosure log.
-fn log_settings(config: &Config) -> LogSettings {
+fn log_settings(config: &Config, ledger: Option<LedgerId>) -> LogSettings {
     let AuditSection { directory, durability, retention, origin, checkpoints, .. } = &config.audit;
     let file = |sink: &CheckpointSink| match sink {
         CheckpointSink::File(file) => Some(file.clone()),
@@ -174,6 +174,7 @@ fn log_settings(config: &Config) -> LogSettings {
         durability: *durability,
         retention: *retention,
         origin: origin.clone(),
+        ledger,
         known_checkpoints: checkpoints.iter().filter_map(file).collect(),
     }
 }

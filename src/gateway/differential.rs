@@ -281,6 +281,7 @@ async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Sh
         durability: Durability::Batched,
         retention: Duration::from_secs(1 << 30),
         origin: None,
+        ledger: None,
         known_checkpoints: Vec::new(),
     };
     let log = Log::open(settings, &keys).unwrap();

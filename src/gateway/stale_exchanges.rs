@@ -192,6 +192,7 @@ impl StaleState {
             durability,
             retention: Duration::from_secs(1 << 30),
             origin: None,
+            ledger: None,
             known_checkpoints: Vec::new(),
         };
         let log = Log::open_on(disk, settings, &Keys::open(&data.join("keys")).unwrap());

@@ -45,7 +45,13 @@ impl LogSigner {
         // Only a seed of another length is refused.
         let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| InvalidOrigin)?;
         let public = [&[ED25519], key.public_key().as_ref()].concat();
-        Ok(LogSigner { origin: origin.to_owned(), id: signed_note::key_id(origin, &public), key, public, tags })
+        Ok(LogSigner {
+            origin: origin.to_owned(),
+            id: signed_note::key_id(origin, &public),
+            key,
+            public,
+            tags,
+        })
     }
 
     /// Returns the log's origin, which is the name of the key.

@@ -22,7 +22,7 @@ use crate::decision::RecipientFacts;
 use crate::disclosure::questions::LogExtent;
 use crate::disclosure::{self, AccountedExchange, LogSource, ReadError};
 use crate::keys::LoggedPerson;
-use crate::ledger::{self, Archive, Entity, StoreError};
+use crate::ledger::{self, Archive, Entity, LedgerId, StoreError};
 use crate::policy::Pack;
 use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Vocabulary};
@@ -98,7 +98,7 @@ pub struct SubjectReport {
 /// The disclosures about a person, and the logs that have them.
 #[derive(Clone, Debug, Serialize)]
 pub struct DisclosureList {
-    /// False if a log could not be read: disclosures may be missing.
+    /// False if a log could not be read, or is that of a gateway with another ledger: disclosures may be missing.
     pub complete: bool,
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
@@ -237,8 +237,8 @@ fn event_for_person(event: &ledger::Event, terms: &dyn ledger::TermLookup) -> Ma
     members
 }
 
-/// Returns what was disclosed about the person, except under cases that are still confidential. A log that cannot be read
-/// makes the list incomplete.
+/// Returns what was disclosed about the person, except under cases that are still confidential. A log that cannot be read, or
+/// that names people by the secrets of another ledger, makes the list incomplete.
 ///
 /// # Errors
 /// [`ReportError`] if the ledger or every log cannot be read.
@@ -248,11 +248,13 @@ pub fn disclosures(
     now: Timestamp,
 ) -> Result<DisclosureList, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
-    let (mut all, mut logs, mut failure) = (Vec::new(), Vec::new(), None);
+    let ledger = sources.archive.ledger_id()?;
+    let (mut all, mut logs, mut failure, mut is_read) = (Vec::new(), Vec::new(), None, false);
     for log in sources.logs {
         let spellings = sources.archive.logged_persons(person, log.fingerprints())?;
-        match read_log(log, &spellings) {
+        match read_log(log, &spellings, ledger) {
             Ok((disclosed, extent)) => {
+                is_read = true;
                 all.extend(disclosed);
                 logs.push(extent);
             }
@@ -262,8 +264,8 @@ pub fn disclosures(
             }
         }
     }
-    let complete = failure.is_none();
-    if let Some(error) = failure.filter(|_| logs.iter().all(|log| log.fault.is_some())) {
+    let complete = logs.iter().all(|log| log.fault.is_none());
+    if let Some(error) = failure.filter(|_| !is_read) {
         return Err(error.into());
     }
     all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
@@ -286,9 +288,10 @@ pub fn disclosures(
 fn read_log(
     log: &LogSource,
     person: &[LoggedPerson],
+    ledger: Option<LedgerId>,
 ) -> Result<(Vec<AccountedExchange>, LogExtent), ReadError> {
     let disclosed = disclosure::accounting(log, person)?;
-    Ok((disclosed, LogExtent::of_folder(log.folder())?))
+    Ok((disclosed, LogExtent::of_people(log.folder(), ledger)?))
 }
 
 /// Kinds of events after which a recipient may hold data that are wrong or should not exist.

@@ -11,6 +11,11 @@ use crate::upstream::Upstream;
 /// Starts two gateways with the same keys, each with a log of its own. The second reads the log of the first. Their ledgers
 /// have the same people with the same log secrets, as that of gateways that share one.
 fn start_two() -> (Upstream, TestGateway, TestGateway) {
+    start_with_ledgers(true)
+}
+
+/// Starts the two gateways with copies of one ledger, or each with a ledger of its own.
+fn start_with_ledgers(are_copies: bool) -> (Upstream, TestGateway, TestGateway) {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let config = format!("{}{CUSTOMER_ROUTES}", base(upstream.address));
@@ -20,7 +25,9 @@ fn start_two() -> (Upstream, TestGateway, TestGateway) {
     let (folder, other) = (first.end(), tempfile::tempdir().unwrap());
     let data = folder.path().join("data");
     std::fs::create_dir(other.path().join("data")).unwrap();
-    std::fs::copy(data.join("ledger.db"), other.path().join("data/ledger.db")).unwrap();
+    if are_copies {
+        std::fs::copy(data.join("ledger.db"), other.path().join("data/ledger.db")).unwrap();
+    }
     let of_second = format!(
         "{config}[deployment]\nname = \"gateway-2\"\n[keys]\nfile = {:?}\n[audit]\nlogs = [{{ path = {:?} }}]\n",
         data.join("keys"),
@@ -94,6 +101,25 @@ fn a_report_has_the_disclosures_of_all_gateways_or_says_that_some_are_missing() 
     is_incomplete(&list().json());
     let own = release(&second);
     assert_eq!(second.decision(&own)["decision"], json!(own), "its own log has it");
+}
+
+#[test]
+fn a_report_says_that_a_log_of_another_ledger_may_have_more() {
+    let (_upstream, first, second) = start_with_ledgers(false);
+    second.record_event("p-1", NOTICE);
+    let (_, own) = (release(&first), release(&second));
+    for path in ["disclosures", "report"] {
+        let list = second.get_admin(&format!("/v1/subjects/p-1/{path}")).json();
+        let told: Vec<&Value> =
+            list["disclosures"].as_array().unwrap().iter().map(|one| &one["decision"]).collect();
+        assert_eq!((told, &list["complete"]), (vec![&json!(own)], &json!(false)), "{list}");
+        assert!(list["logs"][0].get("fault").is_none(), "{list}");
+        let other = &list["logs"][1];
+        assert!(other["origin"].as_str().unwrap().starts_with("gateway-1/"), "{list}");
+        assert!(other["fault"].as_str().unwrap().contains("another ledger"), "{list}");
+    }
+    let page = second.get_admin("/v1/subjects/p-1/report?format=html").text();
+    assert!(page.contains("This list is not complete."), "{page}");
 }
 
 #[test]

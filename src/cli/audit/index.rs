@@ -46,6 +46,7 @@ mod tests {
             durability: Durability::Batched,
             retention: std::time::Duration::MAX,
             origin: None,
+            ledger: None,
             known_checkpoints: Vec::new(),
         };
         drop(Log::open(settings, &keys).unwrap());

@@ -41,6 +41,7 @@ fn settings(folder: &Path, gateway: &str) -> LogSettings {
         durability: Durability::BeforeRelease,
         retention: Duration::from_secs(1 << 30),
         origin: None,
+        ledger: None,
         known_checkpoints: Vec::new(),
     }
 }

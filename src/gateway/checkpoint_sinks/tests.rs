@@ -32,6 +32,7 @@ fn setup() -> Setup {
         durability: Durability::BeforeRelease,
         retention: LONG,
         origin: None,
+        ledger: None,
         known_checkpoints: Vec::new(),
     };
     let log = Log::open(settings, &Keys::random().unwrap()).unwrap();

@@ -509,7 +509,7 @@ fn log_extent() -> Value {
                     "description": "First day that it holds; null if it is empty, of an earlier version, or could not be read.",
                 }),
             ),
-            ("fault?", text("Why it was not read.")),
+            ("fault?", text("Why it was not read, or why people may not be found in it.")),
         ],
     )
 }
