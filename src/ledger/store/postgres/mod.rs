@@ -108,7 +108,7 @@ impl PostgresStore {
         let signal = Arc::new(NewEventsSignal::default());
         connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&signal)));
         let leases = ObservedLeases::new(lease);
-        let (key_check, secret_file) = (*key_check, Arc::new(SecretFile::new()));
+        let (key_check, secret_file) = (*key_check, Arc::new(SecretFile::default()));
         Ok(PostgresStore { connections, leases, signal, key_check, schema, secret_file })
     }
 

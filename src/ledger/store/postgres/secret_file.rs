@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connections, Deadline, ServerConnector};
 use super::error::PostgresFailure;
-use crate::log_limit::LogLimit;
 
 /// Time that has to pass after a deletion: transactions that began before it keep the row alive.
 const SETTLING: Duration = Duration::from_secs(60);
@@ -20,7 +19,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 /// Minimum time between two attempts.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Period in which one warning is written.
+/// Minimum time between two warnings.
 const WARNING_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Returns the file of the table, and true if the role may write a new one.
@@ -46,14 +45,19 @@ struct PendingDeletions {
     file: Option<i64>,
 }
 
-/// What is known about the file.
+/// Deletions and attempts so far.
 #[derive(Debug, Default)]
-struct FileState {
+struct RewritingState {
     pending: Option<PendingDeletions>,
     attempted: Option<Instant>,
+    warned: Option<Instant>,
 }
 
-impl FileState {
+fn has_passed(since: Instant, now: Instant, time: Duration) -> bool {
+    now.saturating_duration_since(since) >= time
+}
+
+impl RewritingState {
     fn note_deletion(&mut self, now: Instant) {
         let pending = self.pending.get_or_insert(PendingDeletions { first: now, last: now, file: None });
         pending.last = now;
@@ -61,9 +65,8 @@ impl FileState {
 
     /// Returns the pending deletions if it is time for an attempt, which begins now.
     fn begin_attempt(&mut self, now: Instant) -> Option<PendingDeletions> {
-        let has_passed = |since: Instant, time| now.saturating_duration_since(since) >= time;
-        let pending = self.pending.filter(|pending| has_passed(pending.first, SETTLING))?;
-        if self.attempted.is_some_and(|attempted| !has_passed(attempted, INTERVAL)) {
+        let pending = self.pending.filter(|pending| has_passed(pending.first, now, SETTLING))?;
+        if self.attempted.is_some_and(|attempted| !has_passed(attempted, now, INTERVAL)) {
             return None;
         }
         self.attempted = Some(now);
@@ -76,27 +79,31 @@ impl FileState {
         match outcome {
             Rewriting::NotOwner(file) => pending.file = Some(file),
             // The rows of later deletions were perhaps kept for transactions that were open.
-            Rewriting::Done if began.saturating_duration_since(pending.last) < SETTLING => {
+            Rewriting::Done if !has_passed(pending.last, began, SETTLING) => {
                 *pending = PendingDeletions { first: pending.last, file: None, ..*pending };
             }
             Rewriting::Done => self.pending = None,
         }
     }
+
+    /// True if a warning is to be written, which counts as written.
+    fn begin_warning(&mut self, now: Instant) -> bool {
+        let is_due = self.warned.is_none_or(|warned| has_passed(warned, now, WARNING_PERIOD));
+        if is_due {
+            self.warned = Some(now);
+        }
+        is_due
+    }
 }
 
 /// The file of the table `log_secrets`, as far as this process has deleted rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SecretFile {
-    state: Mutex<FileState>,
-    warned: LogLimit,
+    state: Mutex<RewritingState>,
 }
 
 impl SecretFile {
-    pub(super) fn new() -> SecretFile {
-        SecretFile { state: Mutex::default(), warned: LogLimit::per_period(1, WARNING_PERIOD) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FileState> {
+    fn lock(&self) -> MutexGuard<'_, RewritingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,9 +133,8 @@ impl SecretFile {
     }
 
     fn warn(&self, why: &str) {
-        if let Some(count) = self.warned.admit() {
+        if self.lock().begin_warning(Instant::now()) {
             tracing::warn!(
-                count,
                 why,
                 "log secrets that were deleted are still in a file of PostgreSQL: run `VACUUM FULL purposegate.log_secrets` \
                  as the owner of the table"
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_attempt_waits_for_open_transactions_and_is_repeated_for_later_deletions() {
-        let mut state = FileState::default();
+        let mut state = RewritingState::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(state.begin_attempt(at(0)).is_none(), "nothing was deleted");
@@ -193,5 +199,7 @@ mod tests {
         assert_eq!(again.file, Some(7), "the owner may write another one");
         state.end_attempt(at(1900), Rewriting::Done);
         assert!(state.begin_attempt(at(9999)).is_none());
+        let warnings = [0, 1, 86_399, 86_400, 90_000].map(|seconds| state.begin_warning(at(seconds)));
+        assert_eq!(warnings, [true, false, false, true, false], "one a day");
     }
 }
