@@ -62,6 +62,8 @@ metrics! {
         "Bytes of answers read from the upstream (in) and released (out).";
     unclassified_fields: IntCounterVec = "unclassified_fields_total" ["route"]
         "Fields that no mapping classifies.";
+    would_withhold: IntCounterVec = "would_withhold_total" ["route", "category", "reason"]
+        "On observed routes: fields that enforcing would withhold, by category; whole exchanges that it would refuse, with an empty category.";
     upstream_requests: IntCounterVec = "upstream_requests_total" ["upstream", "status_class"]
         "Answers of upstreams by status class; error if there was no answer.";
     upstream_failures: IntCounterVec = "upstream_failures_total" ["upstream", "code"]

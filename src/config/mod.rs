@@ -16,6 +16,7 @@ mod mapping;
 pub(crate) mod memory;
 mod namespace;
 mod notify;
+mod observe;
 pub mod pack;
 mod rate;
 mod recipient;
@@ -230,7 +231,8 @@ fn assemble<'d>(
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
-    let mut packs = Packs::read(&mut main, Timestamp::now());
+    let now = Timestamp::now();
+    let mut packs = Packs::read(&mut main, now);
     let DeploymentSection { name, exporter_region } = deployment::read(&mut main, &packs.terms(0));
     let purpose_header = section::purpose_header(&mut main);
     let limits = section::limits(&mut main);
@@ -246,7 +248,7 @@ fn assemble<'d>(
     let upstreams = section::upstreams(&mut parts, &purpose_header);
     let RegisteredRecipients { recipients, credentials, issuers, files: of_recipients } =
         recipient::read_all(&mut parts, &packs.terms(0), host);
-    let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
+    let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header, now);
     // Sections of the first file, read last: they depend on all packs and on the keys of all recipients.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     let admin = parts.first_mut().map(|main| section::admin(main, &credentials)).unwrap_or_default();

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
+use jiff::Timestamp;
 
 use super::Part;
 use super::broad_categories::{Audience, CategoryComparison};
 use super::lints;
 use super::mapping::{LocatedMapping, PathPlace};
+use super::observe;
 use super::pack::Packs;
 use super::request;
 use super::section::{ConfiguredUpstreams, UniqueNames};
@@ -53,6 +55,7 @@ pub(super) fn read_all(
     upstreams: &ConfiguredUpstreams,
     recipients: &[Arc<Recipient>],
     purpose_header: &HeaderName,
+    now: Timestamp,
 ) -> Routes {
     let comparison = CategoryComparison::default();
     let schemas = schemas(parts, &packs.terms(0));
@@ -71,7 +74,7 @@ pub(super) fn read_all(
                 Audience { packs: packs.versions(pack), recipients, purposes: None, comparison: &comparison };
             let schemas = &schemas;
             let reading =
-                RouteReader { document, fields, schemas, words, upstreams, audience, purpose_header };
+                RouteReader { document, fields, schemas, words, upstreams, audience, purpose_header, now };
             let Some(route) = reading.read(pack, &mut names) else { continue };
             if let Err(unroutable) = routes.add(Arc::new(route)) {
                 document.find(unroutable_finding(unroutable), path);
@@ -132,6 +135,7 @@ struct RouteReader<'r, 'd> {
     upstreams: &'r ConfiguredUpstreams,
     audience: Audience<'r>,
     purpose_header: &'r HeaderName,
+    now: Timestamp,
 }
 
 impl<'r, 'd> RouteReader<'r, 'd> {
@@ -162,6 +166,13 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
         let stale_for = stale::read(&mut self.fields);
+        let observed = observe::ObservedAudience {
+            route: name.as_ref().map_or("?", |name| name.value),
+            recipients: self.audience.recipients,
+            purposes: purposes.as_deref(),
+            vocabulary: self.words.vocabulary,
+        };
+        let observe_until = observe::read(&mut self.fields, &observed, self.now);
         let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
         self.fields.end();
         let name = names.add(self.document, &name?);
@@ -191,6 +202,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             delete_body,
             cors,
             stale_for,
+            observe_until,
             max_request_body,
             fault_log: route::fault_log_limit(),
         })

@@ -156,6 +156,8 @@ pub struct Route {
     /// Maximum age of the knowledge of the ledger on which releases that rest on a contract, and `security`, go on while
     /// the ledger is stale; `None`: they stop, too.
     pub stale_for: Option<Duration>,
+    /// The last day (UTC) on which exchanges are observed; `None`: they are enforced.
+    pub observe_until: Option<Date>,
     /// Maximum bytes of a request's body.
     pub max_request_body: usize,
     /// Bounds the log lines about faults of its upstream.
@@ -165,6 +167,11 @@ pub struct Route {
 /// Returns the limit of log lines about faults of a route's upstream, so that a broken upstream does not fill a disk.
 pub fn fault_log_limit() -> LogLimit {
     LogLimit::per_period(10, Duration::from_secs(60))
+}
+
+/// Returns the first instant (UTC) after a day.
+fn after(day: Date) -> Option<Timestamp> {
+    TimeZone::UTC.to_timestamp(day.tomorrow().ok()?.at(0, 0, 0, 0)).ok()
 }
 
 /// Returns the names of the parameters of a path pattern.
@@ -196,6 +203,17 @@ impl Route {
         PathNames { subject, controller }
     }
 
+    /// Returns the instant from which the route is enforced, if it is observed before.
+    pub fn observation_ends(&self) -> Option<Timestamp> {
+        after(self.observe_until?)
+    }
+
+    /// True if exchanges of the controller's own organisation are observed at this instant: everything is decided, and
+    /// nothing is withheld.
+    pub fn observes(&self, now: Timestamp) -> bool {
+        self.observation_ends().is_some_and(|end| now < end)
+    }
+
     /// Logs the reason why a response of the upstream does not leave, within the route's limit of log lines.
     pub(crate) fn warn(&self, fault: UpstreamFault, decision: Ulid) {
         let Some(count) = self.fault_log.admit() else { return };
@@ -207,6 +225,19 @@ impl Route {
             %decision,
             unsaid = count - 1,
             "an answer of the upstream does not leave"
+        );
+    }
+
+    /// Logs the reason why an observed response cannot be judged, within the route's limit of log lines.
+    pub(crate) fn warn_observed(&self, fault: UpstreamFault, decision: Ulid) {
+        let Some(count) = self.fault_log.admit() else { return };
+        tracing::warn!(
+            route = %self.name,
+            upstream = %self.upstream,
+            cause = %fault,
+            %decision,
+            unsaid = count - 1,
+            "an answer of the upstream cannot be read, and leaves because the route is observed"
         );
     }
 
@@ -326,8 +357,7 @@ impl Recipient {
     /// Returns the instant at which the agreement that is in force on this day ends.
     pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
         let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
-        let after = until.tomorrow().ok()?;
-        TimeZone::UTC.to_timestamp(after.at(0, 0, 0, 0)).ok()
+        after(until)
     }
 
     /// Returns the recipient's facts on this day.

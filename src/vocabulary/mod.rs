@@ -209,6 +209,12 @@ impl Vocabulary {
         said.unwrap_or(true)
     }
 
+    /// True if recipients of this kind belong to the controller's own organisation: employees, contractors and the kinds
+    /// below these.
+    pub fn is_own_organisation(&self, kind: KindId) -> bool {
+        [self.well_known.employee, self.well_known.contractor].iter().any(|&own| self.kinds.within(kind, own))
+    }
+
     /// Returns the purpose for which a recipient of this kind must cite a registered case.
     pub fn legal_reference_for(&self, kind: KindId) -> Option<PurposeId> {
         self.kinds.lineage(kind).find_map(|kind| self.traits.legal_reference_for.get(&kind).copied())
@@ -256,6 +262,15 @@ mod tests {
         }
         assert!(!words.objection_covers(marketing, purpose(&words, "essential-notice")));
         assert!(!words.objection_covers(purpose(&words, "direct-marketing"), purpose(&words, "prospecting")));
+    }
+
+    #[test]
+    fn only_employees_and_contractors_are_of_the_own_organisation() {
+        let words = Vocabulary::standard();
+        let own = words.kinds().ids().filter(|kind| words.is_own_organisation(*kind));
+        let mut own: Vec<&str> = own.map(|kind| words.kinds().name(kind)).collect();
+        own.sort_unstable();
+        assert_eq!(own, ["contractor", "employee"]);
     }
 
     #[test]

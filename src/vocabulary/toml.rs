@@ -152,7 +152,7 @@ impl VocabularyDraft {
         let category_groups = groups(self.category_groups, &categories);
         let relations: Tree<RelationId> = Tree::new(self.relations.terms);
         Vocabulary {
-            well_known: WellKnown::resolve(&purposes, &categories),
+            well_known: WellKnown::resolve(&purposes, &categories, &kinds),
             purposes,
             categories,
             kinds,

@@ -4,7 +4,7 @@
 //! request. The module does not know which rules apply to a term. Invariant: the standard vocabulary has every
 //! term named here (tested below), and a pack can remove none.
 
-use super::{CategoryId, PurposeId, TermId, Tree};
+use super::{CategoryId, KindId, PurposeId, TermId, Tree};
 
 /// The root of everything that is about a person.
 pub(super) const PERSONAL: &str = "personal";
@@ -21,6 +21,11 @@ const LEGAL: &str = "legal";
 const SECURITY: &str = "security";
 /// The purpose of messages about a product that the person has.
 const SERVICE_COMMUNICATION: &str = "service-communication";
+
+/// The people whom the controller employs.
+const EMPLOYEE: &str = "employee";
+/// The people who work under the controller's authority without being employed.
+const CONTRACTOR: &str = "contractor";
 
 /// Ids of the terms that the program itself refers to.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +44,19 @@ pub struct WellKnown {
     pub security: PurposeId,
     /// `service-communication`: messages about a product that the person has.
     pub service_communication: PurposeId,
+    /// `employee`: people whom the controller employs.
+    pub employee: KindId,
+    /// `contractor`: people who work under the controller's authority without being employed.
+    pub contractor: KindId,
 }
 
 impl WellKnown {
     /// Resolves the terms in the trees of one vocabulary.
-    pub(super) fn resolve(purposes: &Tree<PurposeId>, categories: &Tree<CategoryId>) -> WellKnown {
+    pub(super) fn resolve(
+        purposes: &Tree<PurposeId>,
+        categories: &Tree<CategoryId>,
+        kinds: &Tree<KindId>,
+    ) -> WellKnown {
         WellKnown {
             personal: resolve(categories, PERSONAL),
             service_data: resolve(categories, SERVICE_DATA),
@@ -52,6 +65,8 @@ impl WellKnown {
             legal: resolve(purposes, LEGAL),
             security: resolve(purposes, SECURITY),
             service_communication: resolve(purposes, SERVICE_COMMUNICATION),
+            employee: resolve(kinds, EMPLOYEE),
+            contractor: resolve(kinds, CONTRACTOR),
         }
     }
 }
@@ -77,12 +92,16 @@ mod tests {
             legal,
             security,
             service_communication,
+            employee,
+            contractor,
         } = vocabulary.well_known();
         let categories = [personal, service_data, published].map(|id| vocabulary.categories().name(id));
         assert_eq!(categories, [PERSONAL, SERVICE_DATA, PUBLISHED]);
         let purposes = [data_subject_request, legal, security, service_communication];
         let purposes = purposes.map(|id| vocabulary.purposes().name(id));
         assert_eq!(purposes, [DATA_SUBJECT_REQUEST, LEGAL, SECURITY, SERVICE_COMMUNICATION]);
+        let kinds = [employee, contractor].map(|id| vocabulary.kinds().name(id));
+        assert_eq!(kinds, [EMPLOYEE, CONTRACTOR]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/events.md",
     "docs/findings.md",
     "docs/metrics.md",
+    "docs/observe.md",
     "docs/operations.md",
     "docs/policy-packs.md",
 ];

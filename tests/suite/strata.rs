@@ -80,7 +80,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "finding",
-            "document",
             "vocabulary",
             "policy",
             "decision",

@@ -614,6 +614,8 @@ const ROUTE: KeyTable = table(
         key("framing", Word(&["lines", "csv"])),
         key("stale", Word(&["stop", "contract"])),
         key("stale-for", Duration),
+        key("mode", Word(&["enforce", "observe"])),
+        key("observe-until", Date),
         key("forward-purpose", Flag),
         key("hide-existence", Flag),
         key("personal", Flag),
