@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use purposegate::disclosure::entry::{Encoder, EntryKind, decode_detail, decode_head};
-use purposegate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record, Verdict};
+use purposegate::disclosure::record::{
+    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, Record, Verdict,
+};
 use purposegate::disclosure::storage::read_origin;
 use purposegate::disclosure::verify::{KnownLog, VerifierKey};
 use purposegate::disclosure::{Durability, Log, LogSettings};
@@ -185,6 +187,8 @@ impl Template {
             factors: [("registration", Verdict::Permits), ("agreement", Verdict::Permits)]
                 .into_iter()
                 .collect(),
+            mode: ExchangeMode::Enforce,
+            would_refuse: None,
         };
         let names = [
             "name",
@@ -204,6 +208,7 @@ impl Template {
             rules: [Arc::from(format!("{name}-for-registration"))].into(),
             clauses: [Arc::from("G-6.7d")].into(),
             fields: 2,
+            would: None,
         });
         let fingerprint = keys.fingerprints().recipient("somebody");
         let person = LoggedPerson { fingerprint, secret: Some(LogSecret::from_bytes([7; 16])) };

@@ -32,6 +32,8 @@ pub struct AccessLogLine<'a> {
     pub purpose: &'a str,
     /// The route's configured name.
     pub route: &'a str,
+    /// `enforce` or `observe`.
+    pub mode: &'a str,
     /// `released`, `aborted`, or the code of a refusal.
     pub outcome: &'a str,
     /// Duration of the exchange in milliseconds.
@@ -165,6 +167,7 @@ mod tests {
             recipient: "acme",
             purpose: "billing",
             route: "customers",
+            mode: "enforce",
             outcome: "released",
             milliseconds: 3,
             bytes: 42,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::vocabulary::{Basis, BasisSet, Form};
+use super::classes::Classes;
+use crate::vocabulary::{Basis, BasisSet, CategoryId, Form};
 
 /// Index of one of a route's distinct sets of data categories, assigned when the route is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +93,22 @@ impl Permit {
     /// Creates a permit for the classes of one route.
     pub(in crate::decision) fn new(releases: Arc<[ClassRelease]>) -> Permit {
         Permit { releases }
+    }
+
+    /// Creates the permit of a request that is refused: it releases no field of these classes, for this reason.
+    pub fn withholding(classes: &Classes, reason: Reason) -> Permit {
+        let withheld = |class: &Vec<CategoryId>| {
+            let reason = if class.is_empty() { Reason::Unclassified } else { reason };
+            ClassRelease {
+                form: Form::Removed,
+                basis: None,
+                bases: BasisSet::default(),
+                reason: Some(reason),
+                rules: Arc::default(),
+                clauses: Arc::default(),
+            }
+        };
+        Permit::new(classes.sets.iter().map(withheld).collect())
     }
 
     /// Creates a permit for tests of the scrubber, which have forms but no policy.

@@ -70,6 +70,26 @@ pub enum ExchangeReference {
     Later(Ulid),
 }
 
+/// The mode in which an exchange is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ExchangeMode {
+    /// What is not permitted is withheld.
+    #[default]
+    Enforce,
+    /// Everything is decided and recorded, and nothing is withheld.
+    Observe,
+}
+
+impl ExchangeMode {
+    /// Returns the name in logs and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ExchangeMode::Enforce => "enforce",
+            ExchangeMode::Observe => "observe",
+        }
+    }
+}
+
 /// The circumstances of an exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeHead {
@@ -97,6 +117,10 @@ pub struct ExchangeHead {
     pub stale: bool,
     /// Each factor of the decision with its verdict.
     pub factors: SmallVec<[(&'static str, Verdict); 12]>,
+    /// The mode in which it is decided.
+    pub mode: ExchangeMode,
+    /// The problem code with which enforcing would have refused an observed exchange.
+    pub would_refuse: Option<&'static str>,
 }
 
 /// The verdict of one factor on an exchange.
@@ -146,6 +170,8 @@ pub struct Disclosure {
     pub withheld_subjects: SmallVec<[LoggedPerson; 1]>,
     /// The categories, by form and reason.
     pub categories: Vec<CategoryDisclosure>,
+    /// The problem code with which enforcing would have refused an observed exchange.
+    pub would_refuse: Option<&'static str>,
 }
 
 /// The form in which fields of one category left, or the reason for which they were withheld.
@@ -165,6 +191,23 @@ pub struct CategoryDisclosure {
     pub clauses: Arc<[Arc<str>]>,
     /// Number of fields.
     pub fields: u64,
+    /// The release that enforcing would have made, if the exchange is observed.
+    pub would: Option<WouldRelease>,
+}
+
+/// The release that enforcing would have made of the fields of one category.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WouldRelease {
+    /// The form; [`Form::Removed`] if the fields would have been withheld.
+    pub form: Form,
+    /// The legal basis. It tells data about nobody from personal data, and was not applied.
+    pub basis: Option<Basis>,
+    /// Reason for which the fields would have been withheld.
+    pub reason: Option<Reason>,
+    /// Ids of the rules that decided.
+    pub rules: Arc<[Arc<str>]>,
+    /// The clauses that those rules cite.
+    pub clauses: Arc<[Arc<str>]>,
 }
 
 impl CategoryDisclosure {

@@ -15,7 +15,6 @@ use super::entry::{
     DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, RecordedOutcome, decode_detail, decode_head,
 };
 use super::read::model::{LoggedFactors, LoggedRuling};
-use super::record::CategoryDisclosure;
 use super::storage::{LogReader, ReadError};
 
 /// Maximum number of terms of each kind in memory. Terms that were forgotten are read again.
@@ -177,15 +176,7 @@ impl TermCache {
         }
         let entry = required(log, index)?;
         let detail = defining_detail(log, EntryKind::Ruling, &entry)?;
-        let texts = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect();
-        let ruling = LoggedRuling {
-            category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
-            form: detail.form.ok_or_else(|| damaged(log))?.into(),
-            basis: detail.basis.map(Arc::from),
-            reason: detail.reason.map(Arc::from),
-            rules: texts(&detail.rules),
-            clauses: texts(&detail.clauses),
-        };
+        let ruling = LoggedRuling::of(&detail).ok_or_else(|| damaged(log))?;
         Ok(keep(&mut self.rulings, index, Arc::new(ruling)))
     }
 

@@ -10,10 +10,13 @@ use smallvec::SmallVec;
 use super::grant::CitedCase;
 use super::route::{QueryParameter, Route};
 use super::stale::{Knowledge, WhileStale};
-use super::{DeclaredExchange, Refusal, Rejection, ledger_policy, path};
+use super::{
+    DeclaredExchange, DeclaredPurpose, Refusal, Rejection, SharedState, ledger_policy, observe, path,
+};
 use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
-use crate::ledger::Case;
-use crate::vocabulary::{CategoryId, Form, Operation};
+use crate::disclosure::record::ExchangeMode;
+use crate::ledger::{Case, Freshness};
+use crate::vocabulary::{BasisSet, CategoryId, Form, Operation, PurposeId};
 
 /// The factors that the policy decides on, in the order of its checks, and the denials of each factor.
 const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
@@ -26,8 +29,8 @@ const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
 /// The outcome of an admission: an upper bound for every data subject.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// The categories and forms that may leave.
-    pub(super) release: Arc<Admitted>,
+    /// The categories and forms that may leave; `None` in an observed exchange that enforcing would refuse.
+    pub(super) release: Option<Arc<Admitted>>,
     /// The operation that may be carried out, if it is another than `disclose`.
     pub(super) operation: Option<Admitted>,
     /// The case that the request cites, if it is in force for this recipient and purpose.
@@ -41,30 +44,79 @@ pub(super) struct Admission {
 impl DeclaredExchange {
     /// Returns the case that the request cites, if it is in force for this recipient and purpose. Any other `case` is
     /// only recorded.
-    fn cited_case(&self) -> Option<(Arc<Case>, CitedCase)> {
+    fn cited_case(&self, purpose: PurposeId) -> Option<(Arc<Case>, CitedCase)> {
         let id = self.purpose.declaration.as_ref()?.case.as_deref()?;
         let (recipient, ledger) = (&self.requester.recipient, &self.context.shared.ledger);
-        let serves = |case: &Arc<Case>| {
-            case.serves(&recipient.name, self.purpose.id, ledger.terms(), self.context.now)
-        };
+        let serves =
+            |case: &Arc<Case>| case.serves(&recipient.name, purpose, ledger.terms(), self.context.now);
         let case = ledger.case(id).filter(serves)?;
         let cited = CitedCase { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) };
         Some((case, cited))
     }
 
+    /// Decides what may leave. An observed exchange that enforcing would refuse goes on, and the refusal is noted.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the exchange.
+    pub(super) fn weigh(&mut self, route: &Route, query: Option<&str>) -> Result<Admission, Rejection> {
+        let weighed = self.weigh_admission(route).map_err(Rejection::from);
+        let weighed = weighed.and_then(|mut admission| {
+            admission.screen_query(route, query)?;
+            Ok(admission)
+        });
+        match (weighed, self.routing.mode) {
+            (Err(rejection), ExchangeMode::Observe) => self.observe(route, rejection),
+            (weighed, ExchangeMode::Observe | ExchangeMode::Enforce) => weighed,
+        }
+    }
+
+    /// Goes on with an observed exchange that enforcing would refuse.
+    fn observe(&mut self, route: &Route, rejection: Rejection) -> Result<Admission, Rejection> {
+        let SharedState { ledger, .. } = &*self.context.shared;
+        let freshness = ledger.freshness();
+        // Of the request only the query is read here, and nothing is decided by it.
+        let is_about_query = rejection.refusal == Refusal::RequestMalformed;
+        // A ledger that was never known does not say who is suspended.
+        if !(is_about_query || observe::is_noted(rejection.refusal)) || freshness == Freshness::Unknown {
+            return Err(rejection);
+        }
+        if ledger_policy::recipient_facts(ledger, &self.requester.recipient, self.context.now).suspended {
+            return Err(Refusal::RecipientSuspended.into());
+        }
+        self.purpose.noted.get_or_insert(rejection.refusal);
+        let vocabulary = self.routing.decisions.pack().vocabulary();
+        let while_stale = self.purpose.id.map(|purpose| WhileStale::of(route, purpose, vocabulary));
+        let is_current = freshness == Freshness::Current;
+        Ok(Admission {
+            release: None,
+            operation: None,
+            case: None,
+            knowledge: if is_current {
+                Knowledge::Current
+            } else {
+                Knowledge::LastKnown(BasisSet::default())
+            },
+            while_stale: while_stale.unwrap_or(WhileStale::Nothing),
+        })
+    }
+
     /// Evaluates the policy, factor by factor.
-    pub(super) fn weigh_admission(&mut self, route: &Route) -> Result<Admission, Refusal> {
+    fn weigh_admission(&mut self, route: &Route) -> Result<Admission, Refusal> {
+        let purpose = match self.purpose {
+            DeclaredPurpose { noted: Some(refusal), .. } => return Err(refusal),
+            DeclaredPurpose { id, .. } => id.ok_or(Refusal::PurposeMissing)?,
+        };
         // First, because the checks below rest on the ledger, too: it knows suspensions and cases.
-        let (while_stale, knowledge) = self.judge_freshness(route)?;
-        let (case, cited) = self.cited_case().unzip();
+        let (while_stale, knowledge) = self.judge_freshness(route, purpose)?;
+        let (case, cited) = self.cited_case(purpose).unzip();
         let (context, decisions, factors) =
             (&self.context, &self.routing.decisions, &mut self.purpose.factors);
-        let served = route.serves_purpose(decisions.pack().vocabulary(), self.purpose.id);
+        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         factors.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         let ledger = &context.shared.ledger;
         let asking = AdmissionRequest {
             recipient: ledger_policy::recipient_facts(ledger, &self.requester.recipient, context.now),
-            purpose: self.purpose.id,
+            purpose,
             operation: route.operation(&context.method),
             exporter_region: Arc::clone(&context.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
@@ -88,13 +140,13 @@ impl DeclaredExchange {
         {
             return Err(Refusal::LedgerStale);
         }
-        Ok(Admission { release, operation, case: cited, knowledge, while_stale })
+        Ok(Admission { release: Some(release), operation, case: cited, knowledge, while_stale })
     }
 
     /// Returns the knowledge of the ledger on which the exchange may go on.
-    fn judge_freshness(&self, route: &Route) -> Result<(WhileStale, Knowledge), Refusal> {
+    fn judge_freshness(&self, route: &Route, purpose: PurposeId) -> Result<(WhileStale, Knowledge), Refusal> {
         let vocabulary = self.routing.decisions.pack().vocabulary();
-        let while_stale = WhileStale::of(route, self.purpose.id, vocabulary);
+        let while_stale = WhileStale::of(route, purpose, vocabulary);
         let freshness = self.context.shared.ledger.freshness();
         let knowledge = match route.operation(&self.context.method) {
             Operation::Disclose => while_stale.knowledge(freshness),
@@ -145,11 +197,12 @@ impl Admission {
     /// Checks that the recipient may see a category in clear. If it may see it on consent only, nothing leaves while the
     /// ledger is stale: the records that the upstream selects tell about the category.
     fn screen_queried(&mut self, category: CategoryId) -> Result<(), Refusal> {
-        if self.release.best(category) != Form::Clear {
+        let release = self.release.as_ref().ok_or(Refusal::QueryOnWithheldField)?;
+        if release.best(category) != Form::Clear {
             return Err(Refusal::QueryOnWithheldField);
         }
         let bases = self.while_stale.bases();
-        if bases.is_empty() || self.release.best_on(bases, category) == Form::Clear {
+        if bases.is_empty() || release.best_on(bases, category) == Form::Clear {
             return Ok(());
         }
         self.while_stale = WhileStale::Nothing;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::purpose::Declaration;
 use super::route::Route;
-use super::{ExchangeContext, Refusal, Requester};
+use super::{ExchangeContext, Refusal, Requester, observe};
 use crate::decision::Decisions;
 use crate::disclosure::record::{ExchangeHead, Verdict};
 use crate::keys::LoggedPerson;
@@ -54,5 +54,7 @@ pub(super) fn exchange_head(
         position: ledger.position(),
         stale: false,
         factors: factors.0,
+        mode: observe::mode(route, &requester.recipient, decisions, context.now),
+        would_refuse: None,
     }
 }

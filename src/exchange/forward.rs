@@ -8,9 +8,11 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use jiff::Timestamp;
 
 use super::grant::Grant;
-use super::ledger_policy::{self, LedgerPolicy, RouteTerms};
+use super::ledger_policy::{self, LedgerPolicy, PermitSource, RouteTerms};
 use super::{AdmittedExchange, GrantedExchange, ListenerContext, Refusal, Rejection, request_head};
 use crate::decision::{Admitted, UnknownSubject};
+use crate::disclosure::record::ExchangeMode;
+use crate::ledger::Freshness;
 use crate::scrub::PathIdentities;
 
 /// The detail of a refusal before the upstream is called, because of the people that the path names.
@@ -33,7 +35,8 @@ impl AdmittedExchange {
         let (route, snapshot) = (&self.routing.matched.route, &self.context.snapshot);
         let mut head = Request::new(());
         *head.method_mut() = parts.method.clone();
-        if parts.method == Method::HEAD && route.depends_on_body() {
+        let is_enforced = self.routing.mode == ExchangeMode::Enforce;
+        if parts.method == Method::HEAD && route.depends_on_body() && is_enforced {
             // The upstream is called with GET: only the body of the response tells if a GET would be refused.
             *head.method_mut() = Method::GET;
         }
@@ -41,9 +44,8 @@ impl AdmittedExchange {
         *head.headers_mut() =
             request_head::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
         let purposes = self.routing.decisions.pack().vocabulary().purposes();
-        let purpose =
-            route.forward_purpose.then(|| HeaderValue::from_str(purposes.name(self.purpose.id)).ok());
-        if let Some(purpose) = purpose.flatten() {
+        let purpose = self.purpose.id.filter(|_| route.forward_purpose);
+        if let Some(purpose) = purpose.and_then(|id| HeaderValue::from_str(purposes.name(id)).ok()) {
             head.headers_mut().insert(snapshot.purpose_header.clone(), purpose);
         }
         if let Some(name) = &route.recipient_header {
@@ -82,6 +84,7 @@ impl GrantedExchange {
     pub fn authorize_call(&self) -> Result<(), Rejection> {
         let Some(operation) = &self.grant.operation else { return Ok(()) };
         match self.grant.judge_operation(operation) {
+            Err(refusal) if self.grant.notes(refusal) => Ok(self.grant.may_reach_upstream()?),
             Err(Refusal::SubjectWithheld) if !self.grant.route().hide_existence => {
                 Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT))
             }
@@ -105,6 +108,18 @@ impl GrantedExchange {
 }
 
 impl Grant {
+    /// Checks what stops an observed operation all the same.
+    fn may_reach_upstream(&self) -> Result<(), Refusal> {
+        let ledger = &self.context.shared.ledger;
+        if !ledger.healthy() {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        if ledger.is_suspended(self.recipient()) {
+            return Err(Refusal::RecipientSuspended);
+        }
+        if ledger.freshness() == Freshness::Unknown { Err(Refusal::LedgerStale) } else { Ok(()) }
+    }
+
     fn judge_operation(&self, operation: &Admitted) -> Result<(), Refusal> {
         let ledger = &self.context.shared.ledger;
         if !ledger.healthy() {
@@ -123,12 +138,13 @@ impl Grant {
         let operation_kind = matched.route.operation(&self.context.method);
         let unknown_subject = ledger_policy::unknown_subject_for(operation_kind, of_route);
         // No field leaves by this decision, so no class is personal.
-        let terms = RouteTerms { unknown_subject, personal: &[], knowledge };
+        let terms = RouteTerms { unknown_subject, personal: &[], knowledge, observed: false };
         let named = mapping.map_or_else(PathIdentities::default, |mapping| {
             mapping.plan.path_identities(&matched.parameters)
         });
         let identity = &self.requester.caller.identity;
-        let mut policy = LedgerPolicy::new(ledger, operation, identity, terms, case, now);
+        let admitted = PermitSource::Admitted(operation);
+        let mut policy = LedgerPolicy::new(ledger, admitted, identity, terms, case, now);
         let is_permitted = policy.permits_operation(&named);
         // Somebody whose state could not be read was judged as unknown.
         if ledger.failed_reads() != failed_reads {

@@ -4,29 +4,31 @@
 //! the exchange on the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
 //! [`Grant::hand_out`] permit this.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::concurrency::ConcurrencyPermit;
 use super::exchange_head::exchange_head;
-use super::ledger_policy::{LedgerPolicy, RouteTerms};
+use super::ledger_policy::{LedgerPolicy, PermitSource, RouteTerms};
 use super::record::{ExchangeRecord, Extent};
 use super::refuse::RefusedExchange;
-use super::route::{Route, Scrubbing, WithheldReport};
+use super::route::{OnWithheld, Route, Scrubbing, WithheldReport};
 use super::shared::IntentPolicy;
 use super::stale::{Knowledge, WhileStale};
-use super::window::{People, ReleaseCount, WindowSummary};
-use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing};
-use crate::decision::{Admitted, ClassId};
+use super::window::WindowSummary;
+use super::{
+    AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing, observe,
+};
+use crate::decision::{Admitted, ClassId, Classes, Permit, Reason};
 use crate::disclosure::LogError;
-use crate::disclosure::record::{CategoryDisclosure, Disclosure, Outcome};
+use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::keys::Fingerprint;
 use crate::ledger::{Case, Epoch, Freshness, Ledger};
 use crate::scrub::Forms;
-use crate::vocabulary::Operation;
+use crate::vocabulary::{BasisSet, Operation};
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
@@ -43,6 +45,15 @@ impl CitedCase {
     }
 }
 
+/// The permits of one exchange.
+#[derive(Debug)]
+enum GrantedPermits {
+    /// Those of the policy.
+    Admitted(Arc<Admitted>),
+    /// Enforcing would refuse the observed exchange, so it would release nothing of any record.
+    Refused(Permit),
+}
+
 /// The permission to release one response, and the facts that it was given for.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -52,7 +63,9 @@ pub(crate) struct Grant {
     purpose: DeclaredPurpose,
     /// The purpose's name.
     pub(super) purpose_name: Arc<str>,
-    admitted: Arc<Admitted>,
+    permits: GrantedPermits,
+    /// The first reason for which enforcing would refuse the observed exchange.
+    noted: OnceLock<Refusal>,
     /// The operation that may be carried out, if it is another than `disclose`.
     pub(super) operation: Option<Admitted>,
     pub(super) case: Option<CitedCase>,
@@ -80,11 +93,17 @@ impl Grant {
         let declaration = purpose.declaration.as_ref();
         let (route, decisions) = (&routing.matched.route, &routing.decisions);
         let mut head =
-            exchange_head(&context, &requester, route, decisions, Some(purpose.id), declaration, factors);
+            exchange_head(&context, &requester, route, decisions, purpose.id, declaration, factors);
         head.stale = admission.knowledge != Knowledge::Current;
-        Grant {
+        head.would_refuse = purpose.noted.map(|refusal| logged_refusal(route, refusal).code());
+        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let reason = purpose.noted.map_or(Reason::NoRule, observe::reason_of_fields);
+        let withholding = || GrantedPermits::Refused(Permit::withholding(classes, reason));
+        let noted = purpose.noted;
+        let grant = Grant {
             purpose_name: Arc::clone(&head.purpose),
-            admitted: admission.release,
+            permits: admission.release.map_or_else(withholding, GrantedPermits::Admitted),
+            noted: OnceLock::new(),
             operation: admission.operation,
             case: admission.case,
             report,
@@ -98,7 +117,42 @@ impl Grant {
             requester,
             routing,
             purpose,
+        };
+        if let Some(refusal) = noted {
+            grant.note(refusal);
         }
+        grant
+    }
+
+    /// True if everything is decided and nothing is withheld.
+    pub(super) fn is_observed(&self) -> bool {
+        self.mode() == ExchangeMode::Observe
+    }
+
+    pub(super) fn mode(&self) -> ExchangeMode {
+        self.routing.mode
+    }
+
+    /// Notes that enforcing would refuse the exchange for this reason. Returns false if the exchange is refused for it.
+    pub(super) fn notes(&self, refusal: Refusal) -> bool {
+        let is_noted = self.is_observed() && observe::is_noted(refusal);
+        if is_noted {
+            self.note(refusal);
+        }
+        is_noted
+    }
+
+    /// Notes the first reason for which enforcing would refuse the exchange, and counts it.
+    fn note(&self, refusal: Refusal) {
+        if self.noted.set(refusal).is_ok() {
+            let labels = [&*self.route().name, observe::WHOLE_EXCHANGE, observe::reason_of_refusal(refusal)];
+            self.context.shared.metrics.would_withhold.with_label_values(&labels).inc();
+        }
+    }
+
+    /// The code on record with which enforcing would refuse the exchange.
+    pub(super) fn would_refuse(&self) -> Option<&'static str> {
+        self.noted.get().map(|refusal| logged_refusal(self.route(), *refusal).code())
     }
 
     pub(super) fn route(&self) -> &Route {
@@ -126,7 +180,19 @@ impl Grant {
     /// # Errors
     /// [`Refusal::LedgerStale`]: nothing may leave.
     pub(super) fn knowledge(&self) -> Result<Knowledge, Refusal> {
-        self.while_stale.knowledge(self.context.shared.ledger.freshness())
+        self.knowledge_at(self.context.shared.ledger.freshness())
+    }
+
+    /// Returns the knowledge at this freshness. An observed exchange goes on with what was last known, on which nothing would
+    /// be released.
+    fn knowledge_at(&self, freshness: Freshness) -> Result<Knowledge, Refusal> {
+        match self.while_stale.knowledge(freshness) {
+            // A ledger that was never known does not say who is suspended.
+            Err(refusal) if freshness != Freshness::Unknown && self.notes(refusal) => {
+                Ok(Knowledge::LastKnown(BasisSet::default()))
+            }
+            known => known,
+        }
     }
 
     /// Returns the policy that judges the next chunk.
@@ -145,9 +211,14 @@ impl Grant {
             unknown_subject: scrubbing.unknown_subject,
             personal: &scrubbing.personal,
             knowledge,
+            observed: self.is_observed(),
+        };
+        let source = match &self.permits {
+            GrantedPermits::Admitted(admitted) => PermitSource::Admitted(admitted),
+            GrantedPermits::Refused(permit) => PermitSource::Refused(permit),
         };
         let identity = &self.requester.caller.identity;
-        Ok(LedgerPolicy::new(ledger, &self.admitted, identity, terms, case, now))
+        Ok(LedgerPolicy::new(ledger, source, identity, terms, case, now))
     }
 
     /// The epoch of the ledger, which is read before records are judged.
@@ -191,21 +262,23 @@ impl Grant {
     /// # Errors
     /// [`Refusal::AuditUnavailable`]: the upstream may not see the request.
     pub(super) async fn record_intent(&self) -> Result<(), Refusal> {
-        self.observe_append(self.record.record_intent()).await
+        self.observe_append(self.record.record_intent(self.would_refuse())).await
     }
 
-    /// Records an answer without content that is read: an empty one, or one that passes unread.
+    /// Records an answer of which no content is read: an empty one, or one that passes unread (`has_content`).
     ///
     /// # Errors
     /// [`Refusal::AuditUnavailable`] or [`Refusal::LedgerStale`]: the answer may not leave.
-    pub(super) async fn record_unread(&self) -> Result<(), Refusal> {
+    pub(super) async fn record_unread(&self, has_content: bool) -> Result<(), Refusal> {
         let stale = self.knowledge()? != Knowledge::Current;
         let is_said = !stale || self.is_recorded_as_stale.load(Ordering::Relaxed);
-        if self.record.is_begun() && is_said {
+        // Enforcing may refuse an observed exchange for a reason that the intent does not have yet.
+        if self.record.is_begun() && is_said && !self.is_observed() {
             // The closing record says that it is released.
             return Ok(());
         }
-        self.record(&WindowSummary { stale, ..WindowSummary::default() }, Extent::Whole).await?;
+        let unread = has_content && self.is_observed() && self.route().scrubbing.is_some();
+        self.record(&WindowSummary { stale, unread, ..WindowSummary::default() }, Extent::Whole).await?;
         self.is_recorded_as_stale.fetch_or(stale, Ordering::Relaxed);
         Ok(())
     }
@@ -226,7 +299,7 @@ impl Grant {
             self.is_recorded_as_stale.store(true, Ordering::Relaxed);
         }
         let is_recorded = self.is_recorded_as_stale.load(Ordering::Relaxed);
-        let accepts = |freshness| match self.while_stale.knowledge(freshness) {
+        let accepts = |freshness| match self.knowledge_at(freshness) {
             Ok(Knowledge::Current) => true,
             Ok(Knowledge::LastKnown(_)) => is_recorded,
             Err(_) => false,
@@ -234,6 +307,25 @@ impl Grant {
         let ledger = &self.context.shared.ledger;
         let left = ledger.hand_out(since, [&self.recipient_fingerprint], accepts, leave);
         // The ledger changed within this call: the reason is that it has become stale or suspended the recipient.
+        left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
+    }
+
+    /// Runs `leave`, which hands out a part of an observed body, unless nothing may leave at this moment. The state of the
+    /// people in it does not matter.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that cuts the response.
+    pub(super) fn hand_out_observed<T>(
+        &self,
+        endless: bool,
+        leave: impl FnOnce() -> T,
+    ) -> Result<T, Refusal> {
+        let since = self.epoch();
+        self.may_leave(endless)?;
+        let accepts = |freshness| self.knowledge_at(freshness).is_ok();
+        let ledger = &self.context.shared.ledger;
+        let left = ledger.hand_out(since, [&self.recipient_fingerprint], accepts, leave);
+        // The ledger changed within this call, as above.
         left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
     }
 
@@ -255,17 +347,26 @@ impl Grant {
             return Err(Refusal::Overloaded);
         }
         match self.ends {
-            Some((end, refusal)) if end <= Timestamp::now() => Err(refusal),
+            Some((end, refusal)) if end <= shared.clock.now() => Err(refusal),
             _ => Ok(()),
         }
     }
 
     /// True if something about a subject was withheld that a rule could have released.
     pub(super) fn withholds(&self, window: &WindowSummary) -> bool {
+        // A refused exchange is not judged by its people.
+        let GrantedPermits::Admitted(admitted) = &self.permits else { return false };
         window.released.iter().any(|released| {
             let class = u16::try_from(released.class).map(ClassId).ok();
-            class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
+            class.is_some_and(|class| admitted.withholds(class, released.release.form))
         })
+    }
+
+    /// Notes the refusal of an observed response that enforcing would withhold as a whole because of this window.
+    pub(super) fn note_withheld(&self, window: &WindowSummary) {
+        if self.is_all_or_nothing() && self.withholds(window) {
+            self.notes(self.denial(window));
+        }
     }
 
     /// Returns the refusal of a response that is withheld as a whole because of this window. On a route that hides
@@ -273,6 +374,14 @@ impl Grant {
     pub(super) fn denial(&self, window: &WindowSummary) -> Refusal {
         let is_stale = window.withholds_as_stale() && !self.route().hide_existence;
         if is_stale { Refusal::LedgerStale } else { Refusal::SubjectWithheld }
+    }
+
+    /// Maximum bytes of a body that enforcing would hold whole; `None` on a route that releases in part.
+    pub(super) fn max_deny_body(&self) -> Option<usize> {
+        match self.route().scrubbing.as_ref()?.on_withheld {
+            OnWithheld::Deny { max_body } => Some(max_body),
+            OnWithheld::Strip => None,
+        }
     }
 
     /// True if a response with a withheld field is withheld as a whole.
@@ -310,22 +419,6 @@ impl Grant {
         appended.map_err(|_| Refusal::AuditUnavailable)
     }
 
-    /// Returns the disclosures of a window as the log records them.
-    fn disclosure(&self, window: &WindowSummary) -> Disclosure {
-        let ledger = &self.context.shared.ledger;
-        let (released, withheld) = window.people();
-        let logged = |people: People| people.into_iter().map(|person| ledger.logged_person(person)).collect();
-        Disclosure {
-            position: ledger.position(),
-            stale: window.stale,
-            records: window.records,
-            withheld_records: window.withheld_records,
-            subjects: logged(released),
-            withheld_subjects: logged(withheld),
-            categories: self.categories(window),
-        }
-    }
-
     /// Records how the exchange ended. False if it had ended before.
     pub(super) fn end(&self, outcome: Outcome) -> bool {
         self.record.end(outcome)
@@ -333,10 +426,7 @@ impl Grant {
 
     /// Records that the exchange is refused, unless it has ended.
     pub(super) fn end_refused(&self, refusal: Refusal) {
-        // The log gets the refusal that the recipient receives, because the recipient can read its own decisions.
-        let hides = self.route().hide_existence;
-        let refusal = if hides { refusal.hiding_existence() } else { refusal };
-        self.record.end(Outcome::Refused(refusal.code()));
+        self.record.end(Outcome::Refused(logged_refusal(self.route(), refusal).code()));
     }
 
     /// Refuses the exchange. Nothing of the response has left.
@@ -347,103 +437,36 @@ impl Grant {
         refused.route = Some(Arc::clone(&self.routing.matched.route));
         refused.decisions = Some(Arc::clone(&self.routing.decisions));
         let DeclaredPurpose { id, declaration, .. } = &self.purpose;
-        (refused.purpose, refused.declaration) = (Some(*id), declaration.clone());
+        (refused.purpose, refused.declaration) = (*id, declaration.clone());
         refused.is_recorded = true;
         refused
     }
 
     /// The value of the header with the contact for entrusted data, if the response has this header.
     pub(super) fn controller(&self) -> Option<http::HeaderValue> {
-        super::refuse::controller(self.route(), &self.routing.decisions, Some(self.purpose.id))
-    }
-
-    /// Counts a window in the metrics.
-    fn count(&self, window: &WindowSummary) {
-        let metrics = &self.context.shared.metrics;
-        let (route, purpose) = (&*self.route().name, &*self.purpose_name);
-        let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
-        let released = window.records.saturating_sub(window.withheld_records);
-        if released > 0 {
-            records("released").inc_by(released);
-        }
-        if window.withheld_records > 0 {
-            records("withheld").inc_by(window.withheld_records);
-        }
-        // These counts are rare, and resolving a label costs time, so zeros are skipped.
-        for (metric, counted) in [
-            (&metrics.unknown_subjects, window.unknown_subjects),
-            (&metrics.minor_records, window.minors),
-            (&metrics.closed_account_records, window.closed_accounts),
-            (&metrics.retention_withheld, window.past_retention),
-        ] {
-            if counted > 0 {
-                metric.with_label_values(&[route]).inc_by(counted);
-            }
-        }
-        self.for_each_release(window, |category, release, fields| match category {
-            Some(category) => {
-                let labels = [route, purpose, category, release.form.name()];
-                metrics.fields.with_label_values(&labels).inc_by(fields);
-            }
-            None => metrics.unclassified_fields.with_label_values(&[route]).inc_by(fields),
-        });
-    }
-
-    /// Returns the categories of a window as the log records them.
-    fn categories(&self, window: &WindowSummary) -> Vec<CategoryDisclosure> {
-        let mut left: Vec<CategoryDisclosure> = Vec::with_capacity(window.released.len());
-        self.for_each_release(window, |category, release, fields| {
-            let same = |known: &&mut CategoryDisclosure| {
-                known.category.as_ref() == category
-                    && (known.form, known.basis, known.reason)
-                        == (release.form, release.basis, release.reason)
-                    && known.rules == release.rules
-            };
-            match left.iter_mut().find(same) {
-                Some(known) => known.fields += fields,
-                None => left.push(CategoryDisclosure {
-                    category: category.cloned(),
-                    form: release.form,
-                    basis: release.basis,
-                    reason: release.reason,
-                    rules: Arc::clone(&release.rules),
-                    clauses: Arc::clone(&release.clauses),
-                    fields,
-                }),
-            }
-        });
-        left
-    }
-
-    /// Visits each category of each class with each release that occurred. The category is `None` for unclassified fields.
-    fn for_each_release<'s>(
-        &'s self,
-        window: &WindowSummary,
-        mut visit: impl FnMut(Option<&'s Arc<str>>, &crate::decision::ClassRelease, u64),
-    ) {
-        let Some(scrubbing) = &self.route().scrubbing else { return };
-        let names = self.routing.decisions.pack().vocabulary().categories();
-        for ReleaseCount { class, release, fields } in &window.released {
-            let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
-            if categories.is_empty() {
-                visit(None, release, *fields);
-            }
-            for category in categories {
-                visit(names.term(*category).map(|term| &term.id), release, *fields);
-            }
-        }
+        super::refuse::controller(self.route(), &self.routing.decisions, self.purpose.id)
     }
 }
 
+/// Returns the refusal that the log gets: that which the recipient receives, because the recipient can read its own
+/// decisions.
+fn logged_refusal(route: &Route, refusal: Refusal) -> Refusal {
+    if route.hide_existence { refusal.hiding_existence() } else { refusal }
+}
+
 /// Returns the instant at which the agreement, the version of the policy or the credential ends, whichever is first, and
-/// the refusal from then on.
+/// the refusal from then on. An observed exchange ends with the observation instead of the agreement or the policy.
 fn ends(admitted: &AdmittedExchange) -> Option<(Timestamp, Refusal)> {
     let AdmittedExchange { context, requester: Requester { recipient, caller }, routing, .. } = admitted;
+    let credential = caller.valid_until.map(|end| (end, Refusal::CredentialInvalid));
+    if routing.mode == ExchangeMode::Observe {
+        let observation = routing.matched.route.observation_ends().map(|end| (end, Refusal::Overloaded));
+        return observation.into_iter().chain(credential).min_by_key(|(end, _)| *end);
+    }
     let agreement = recipient.agreement_ends(context.today()).map(|end| (end, Refusal::AgreementNotInForce));
     let versions = context.snapshot.packs.get(routing.matched.route.pack);
     // The response is cut when the next version comes into force; that version decides on the recipient's next request.
     let version = versions.and_then(|versions| versions.changes_after(context.now));
     let version = version.map(|end| (end, Refusal::Overloaded));
-    let credential = caller.valid_until.map(|end| (end, Refusal::CredentialInvalid));
     agreement.into_iter().chain(version).chain(credential).min_by_key(|(end, _)| *end)
 }

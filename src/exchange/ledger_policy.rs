@@ -59,13 +59,24 @@ pub(crate) struct RouteTerms<'e> {
     pub(crate) personal: &'e [bool],
     /// The knowledge of the ledger on which the records are judged.
     pub(crate) knowledge: Knowledge,
+    /// True if everything leaves, whatever is decided.
+    pub(crate) observed: bool,
+}
+
+/// The source of the permits of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PermitSource<'e> {
+    /// The policy, by which the exchange is admitted.
+    Admitted(&'e Admitted),
+    /// Enforcing would refuse the observed exchange: each record gets this permit, which releases nothing.
+    Refused(&'e Permit),
 }
 
 /// Decides on the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
 pub(crate) struct LedgerPolicy<'e> {
     ledger: &'e Ledger,
-    admitted: &'e Admitted,
+    source: PermitSource<'e>,
     identity: &'e Identity,
     terms: RouteTerms<'e>,
     now: Timestamp,
@@ -96,7 +107,7 @@ impl<'e> LedgerPolicy<'e> {
     /// A policy for the decisions at one instant.
     pub(crate) fn new(
         ledger: &'e Ledger,
-        admitted: &'e Admitted,
+        source: PermitSource<'e>,
         identity: &'e Identity,
         terms: RouteTerms<'e>,
         case: Option<Arc<Case>>,
@@ -106,7 +117,7 @@ impl<'e> LedgerPolicy<'e> {
         let valid_until = case.as_ref().map(|case| case.end);
         LedgerPolicy {
             ledger,
-            admitted,
+            source,
             identity,
             terms,
             now,
@@ -168,7 +179,10 @@ impl<'e> LedgerPolicy<'e> {
         };
         let permit =
             self.record_permit(&JudgedRecord { set: 0, subjects: Some(subjects), controller, facts });
-        self.admitted.carries_out(&permit)
+        match self.source {
+            PermitSource::Admitted(admitted) => admitted.carries_out(&permit),
+            PermitSource::Refused(_) => false,
+        }
     }
 
     fn permits_operation_on_unnamed(&self, controller: Option<&SubjectId>) -> bool {
@@ -178,7 +192,10 @@ impl<'e> LedgerPolicy<'e> {
             controller: &known,
             is_recipient: self.identity.controller.as_ref() == Some(id),
         });
-        self.admitted.carries_out_on_unnamed(account, self.now)
+        match self.source {
+            PermitSource::Admitted(admitted) => admitted.carries_out_on_unnamed(account, self.now),
+            PermitSource::Refused(_) => false,
+        }
     }
 
     /// True if a permit lets anything personal leave.
@@ -205,7 +222,7 @@ impl<'e> LedgerPolicy<'e> {
         };
         let Some(subject) = known else {
             self.summary.unknown_subjects += 1;
-            let overdue = self.admitted.overdue(None, controller, record.facts, relationship, self.now);
+            let overdue = self.overdue_data(None, controller, record.facts, relationship);
             self.overdue.merge(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
@@ -238,7 +255,7 @@ impl<'e> LedgerPolicy<'e> {
     ) -> CachedPermit {
         CachedPermit {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
-            overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
+            overdue: self.overdue_data(Some(&subject), &controller, facts, relationship),
             valid_until: subject.next_consent_expiry(self.now),
             subject,
             controller,
@@ -255,12 +272,37 @@ impl<'e> LedgerPolicy<'e> {
         relationship: Relationship,
     ) -> Permit {
         let unknown = self.terms.unknown_subject;
-        self.limited(self.admitted.judge_person(known, unknown, controller, facts, relationship, self.now))
+        let permit = match self.source {
+            PermitSource::Admitted(admitted) => {
+                admitted.judge_person(known, unknown, controller, facts, relationship, self.now)
+            }
+            PermitSource::Refused(permit) => permit.clone(),
+        };
+        self.limited(permit)
     }
 
     /// Decides about fields that are about nobody known.
     fn judge_nobody(&self) -> Permit {
-        self.limited(self.admitted.no_subject())
+        self.limited(match self.source {
+            PermitSource::Admitted(admitted) => admitted.no_subject(),
+            PermitSource::Refused(permit) => permit.clone(),
+        })
+    }
+
+    /// Returns the data that the upstream should no longer hold about a person.
+    fn overdue_data(
+        &self,
+        known: Option<&Subject>,
+        controller: &Controller,
+        facts: &RecordFacts,
+        relationship: Relationship,
+    ) -> OverdueData {
+        match self.source {
+            PermitSource::Admitted(admitted) => {
+                admitted.overdue(known, controller, facts, relationship, self.now)
+            }
+            PermitSource::Refused(_) => OverdueData::default(),
+        }
     }
 
     /// Limits the permit of one person. The permits of several people are combined afterwards, because the combination
@@ -288,7 +330,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
             [] => {
                 self.summary.unknown_subjects += 1;
                 let relationship = Relationship::default();
-                self.overdue = self.admitted.overdue(None, &controller, record.facts, relationship, self.now);
+                self.overdue = self.overdue_data(None, &controller, record.facts, relationship);
                 self.judge_nobody()
             }
             [only] => self.judge_subject(only, record, &controller),
@@ -298,7 +340,8 @@ impl RecordPolicy for LedgerPolicy<'_> {
                 Permit::strictest(&permits)
             }
         };
-        if self.releases_personal(&permit) {
+        // Everything in an observed record leaves.
+        if self.terms.observed || self.releases_personal(&permit) {
             let WindowSummary { subjects, released_subjects, .. } = &mut self.summary;
             let of_record = subjects.get(first..).unwrap_or_default();
             released_subjects.extend(of_record.iter().map(|person| person.fingerprint));
@@ -316,7 +359,8 @@ impl RecordPolicy for LedgerPolicy<'_> {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.summary.add_record(permit, fields, self.terms.personal);
+        let personal = if self.terms.observed { &[] } else { self.terms.personal };
+        self.summary.add_record(permit, fields, personal);
         self.counted.add(permit, fields, &mut self.summary);
     }
 

@@ -22,6 +22,8 @@ pub mod cancellation;
 pub mod concurrency;
 pub mod cors;
 mod cross_origin;
+mod declare;
+mod disclosed;
 mod exchange_head;
 pub mod flow;
 mod forward;
@@ -30,6 +32,7 @@ pub(crate) mod grant;
 pub(crate) mod ledger_policy;
 pub mod media_type;
 pub mod memory;
+mod observe;
 pub mod pages;
 pub mod path;
 mod peer;
@@ -77,8 +80,9 @@ use self::pages::purposes::{self, Page};
 use self::purpose::Declaration;
 use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
 use crate::decision::Decisions;
+use crate::disclosure::record::ExchangeMode;
 use crate::keys::random;
-use crate::vocabulary::{NotAPurpose, PurposeId};
+use crate::vocabulary::PurposeId;
 
 pub use forward::RequestBodyLimits;
 pub use pages::cache::PurposePages;
@@ -87,7 +91,9 @@ pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
 pub use rejection::Rejection;
 pub use respond::{BodyTreatment, GrantedExchange, ResponseHead};
-pub use shared::{IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
+pub use shared::{
+    ExchangeClock, IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient,
+};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::{DrainEnd, Transfer};
 
@@ -190,16 +196,20 @@ pub(crate) struct Requester {
 pub(crate) struct Routing {
     pub(crate) matched: MatchedRoute,
     pub(crate) decisions: Arc<Decisions>,
+    pub(crate) mode: ExchangeMode,
 }
 
 /// The purpose of an exchange, and its declaration.
 #[derive(Clone, Debug)]
 pub(crate) struct DeclaredPurpose {
-    pub(crate) id: PurposeId,
+    /// `None` in an observed exchange without a purpose that is known.
+    pub(crate) id: Option<PurposeId>,
     /// `None` if the purpose is that of a locked credential.
     pub(crate) declaration: Option<Declaration>,
     /// The verdict of each factor so far.
     factors: Factors,
+    /// The first reason for which enforcing would refuse the observed exchange.
+    noted: Option<Refusal>,
 }
 
 /// Phase 1: a request head has been received.
@@ -256,7 +266,7 @@ struct AdmittedExchange {
 impl ReceivedExchange {
     fn new(shared: Arc<SharedState>, parts: &Parts) -> ReceivedExchange {
         let snapshot = shared.snapshot();
-        let now = Timestamp::now();
+        let now = shared.clock.now();
         let context = ExchangeContext {
             listener: shared.listener(&parts.extensions),
             cross_origin: CrossOrigin::of(&snapshot.routes, parts),
@@ -438,7 +448,8 @@ impl IdentifiedExchange {
             return Err(refused);
         };
         let IdentifiedExchange { context, requester } = self;
-        Ok(RoutedExchange { context, requester, routing: Routing { matched, decisions } })
+        let mode = observe::mode(&matched.route, &requester.recipient, &decisions, context.now);
+        Ok(RoutedExchange { context, requester, routing: Routing { matched, decisions, mode } })
     }
 }
 
@@ -450,47 +461,6 @@ impl RoutedExchange {
         refused.decisions = Some(routing.decisions);
         refused
     }
-
-    /// Establishes the purpose: the declared one, which must equal the purpose of a locked credential. Without a
-    /// declaration, it is the purpose of the locked credential.
-    fn declare_purpose(self, headers: &HeaderMap) -> Result<DeclaredExchange, Box<RefusedExchange>> {
-        let mut factors = Factors::default();
-        let (declaration, read) = self.read_purpose(headers);
-        let id = match factors.weigh("purpose", read) {
-            Ok(id) => id,
-            Err(refusal) => {
-                let mut refused = self.refuse(refusal);
-                (refused.declaration, refused.factors) = (declaration, factors);
-                return Err(refused);
-            }
-        };
-        let agrees = self.requester.caller.locked_purpose.is_none_or(|locked| locked == id);
-        let covered = factors.weigh("credential", agrees.then_some(()).ok_or(Refusal::PurposeNotPermitted));
-        let RoutedExchange { context, requester, routing } = self;
-        let purpose = DeclaredPurpose { id, declaration, factors };
-        let declared = DeclaredExchange { context, requester, routing, purpose, permit: None };
-        match covered {
-            Ok(()) => Ok(declared),
-            Err(refusal) => Err(declared.refuse(refusal)),
-        }
-    }
-
-    /// Reads the declaration, and the purpose that it or the credential names.
-    fn read_purpose(&self, headers: &HeaderMap) -> (Option<Declaration>, Result<PurposeId, Refusal>) {
-        let declaration = match purpose::declared(headers, &self.context.snapshot.purpose_header) {
-            Ok(Some(declaration)) => declaration,
-            Ok(None) => {
-                return (None, self.requester.caller.locked_purpose.ok_or(Refusal::PurposeMissing));
-            }
-            Err(refusal) => return (None, Err(refusal)),
-        };
-        let vocabulary = self.routing.decisions.pack().vocabulary();
-        let purpose = vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
-            NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
-            NotAPurpose::Unknown => Refusal::PurposeUnknown,
-        });
-        (Some(declaration), purpose)
-    }
 }
 
 impl DeclaredExchange {
@@ -498,7 +468,7 @@ impl DeclaredExchange {
         let DeclaredExchange { context, requester, routing, purpose, permit: _ } = self;
         let mut refused = RoutedExchange { context, requester, routing }.refuse(rejection);
         refused.declaration = purpose.declaration;
-        refused.purpose = Some(purpose.id);
+        refused.purpose = purpose.id;
         refused.factors = purpose.factors;
         refused
     }
@@ -519,8 +489,9 @@ impl DeclaredExchange {
         match self.try_admit(parts, has_body) {
             Ok((admission, permit)) => {
                 let report = self.requester.recipient.report;
-                let report =
-                    if request_head::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
+                let is_enforced = self.routing.mode == ExchangeMode::Enforce;
+                let is_reported = is_enforced && request_head::reads_trailers(&parts.headers);
+                let report = if is_reported { report } else { WithheldReport::None };
                 let DeclaredExchange { context, requester, routing, purpose, permit: _ } = self;
                 Ok(AdmittedExchange { context, requester, routing, purpose, admission, report, permit })
             }
@@ -536,8 +507,7 @@ impl DeclaredExchange {
         let route = Arc::clone(&self.routing.matched.route);
         // The purpose is known by now, so the refusal of a person's own request can name the contact (P-3b).
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
-        let mut admission = self.weigh_admission(&route)?;
-        admission.screen_query(&route, parts.uri.query())?;
+        let admission = self.weigh(&route, parts.uri.query())?;
         let SharedState { ledger, log, .. } = &*self.context.shared;
         ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         // Without its record nothing of the answer leaves. If the log is not healthy, the upstream is not called.

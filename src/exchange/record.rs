@@ -77,17 +77,21 @@ impl ExchangeRecord {
     }
 
     /// Records that the exchange is about to happen. Returns when the record is durable; that of an operation that changes
-    /// nothing need only be as durable as configured.
+    /// nothing need only be as durable as configured. `would_refuse` is the code with which enforcing would refuse it.
     ///
     /// # Errors
     /// [`LogError`]: the upstream may not see the request.
-    pub(super) async fn record_intent(&self) -> Result<(), LogError> {
+    pub(super) async fn record_intent(&self, would_refuse: Option<&'static str>) -> Result<(), LogError> {
         let durability = match self.head.operation {
             Operation::Disclose => self.shared.log.durability(),
             Operation::Collect | Operation::Alter | Operation::Destroy => Durability::BeforeRelease,
         };
         let before = *self.recorded();
-        self.append(Record::Intent(Arc::clone(&self.head)), durability, before, Recorded::Begun).await
+        let mut head = Arc::clone(&self.head);
+        if would_refuse != head.would_refuse {
+            Arc::make_mut(&mut head).would_refuse = would_refuse;
+        }
+        self.append(Record::Intent(head), durability, before, Recorded::Begun).await
     }
 
     /// Records a disclosure before it leaves. Returns when the record is as durable as configured.

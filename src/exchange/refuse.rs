@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use super::exchange_head::{Factors, exchange_head};
 use super::purpose::Declaration;
 use super::route::Route;
-use super::{ExchangeContext, Refusal, Rejection, Requester};
+use super::{ExchangeContext, Refusal, Rejection, Requester, observe};
 use crate::access_log::AccessLogLine;
 use crate::decision::Decisions;
+use crate::disclosure::record::ExchangeMode;
 use crate::finding::suggestion;
 use crate::vocabulary::PurposeId;
 
@@ -184,6 +185,7 @@ impl RefusedExchange {
             recipient,
             purpose,
             route,
+            mode: self.mode().name(),
             outcome: refusal.code(),
             milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: 0,
@@ -191,6 +193,16 @@ impl RefusedExchange {
         // The level is debug, because anybody can cause a refusal. `refusals_total` and the access log count refusals
         // for operators.
         tracing::debug!(%decision, route, recipient, purpose, code = refusal.code(), "refused");
+    }
+
+    /// Returns the mode of the exchange; before its recipient and its route are known, it is enforced.
+    fn mode(&self) -> ExchangeMode {
+        match (&self.route, &self.requester, &self.decisions) {
+            (Some(route), Some(requester), Some(decisions)) => {
+                observe::mode(route, &requester.recipient, decisions, self.context.now)
+            }
+            _ => ExchangeMode::Enforce,
+        }
     }
 
     /// Records the refusal of a known recipient on a known route, as a release is recorded.

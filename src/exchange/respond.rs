@@ -23,6 +23,9 @@ use super::{Refusal, Rejection, request_head};
 /// The response header that names the purpose of the release and the decision.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
 
+/// The token in place of the purpose in [`PURPOSE_APPLIED`], if an observed exchange has none that is known.
+const NO_PURPOSE: &str = "none";
+
 /// A response that hides existence leaves at a multiple of this time after the request. The time is many times the
 /// difference in duration between a withheld record and one that does not exist.
 const TICK: Duration = Duration::from_millis(5);
@@ -50,7 +53,7 @@ pub enum BodyTreatment {
     /// The body cannot be scrubbed. If it turns out to be empty, the treatment is that of [`BodyTreatment::Empty`];
     /// otherwise the exchange is refused for this fault.
     OnlyIfEmpty(UpstreamFault),
-    /// The body is scrubbed. If scrubbing fails before anything has left, the driver abandons the flow
+    /// The body is scrubbed, or an observed one read and handed out as it came. If this fails before anything has left, the driver abandons the flow
     /// ([`BodyFlow::refuse`]) and refuses the exchange. For a `HEAD` request nothing of the body leaves: the driver
     /// scrubs the first window, then closes the flow.
     Scrub(Box<BodyFlow>),
@@ -94,9 +97,51 @@ impl GrantedExchange {
     pub async fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
         self.grant.knowledge()?;
         match &self.grant.route().scrubbing {
+            Some(scrubbing) if self.grant.is_observed() => {
+                self.respond_observed(upstream, length, scrubbing).await.map_err(Rejection::from)
+            }
             Some(scrubbing) => self.respond_scrubbed(upstream, scrubbing),
             None => self.respond_unread(upstream, length).await.map_err(Rejection::from),
         }
+    }
+
+    /// Lets the response leave as it came. Its body is read only to record what is in it.
+    async fn respond_observed(
+        &self,
+        upstream: &Parts,
+        length: Option<u64>,
+        scrubbing: &Scrubbing,
+    ) -> Result<ResponseHead, ResponseError> {
+        response::screen(upstream)?;
+        let classified = response::classify(upstream, &self.grant.route().media_types);
+        let (unread, framed) = match classified {
+            Ok(ResponseKind::Json(media_type, coding)) if !self.is_head_request() => {
+                let decoder = Decoder::new(coding).map_err(|_| UpstreamFault::Undecodable(coding))?;
+                let has_length = response::has_length(&upstream.headers, coding);
+                (None, Some(Framed { framing: media_type.framing, decoder, has_length }))
+            }
+            Ok(ResponseKind::Json(..) | ResponseKind::Empty) => (None, None),
+            Ok(ResponseKind::Unreadable(UpstreamFault::NoMediaType)) if self.is_head_request() => {
+                (None, None)
+            }
+            Ok(ResponseKind::Unreadable(_)) if length == Some(0) && !self.is_head_request() => (None, None),
+            Ok(ResponseKind::Unreadable(fault)) => (Some(ResponseError::from(fault)), None),
+            Err(error) => (Some(error), None),
+        };
+        let Some(framed) = framed else {
+            if let Some(error) = unread {
+                self.grant.notes(error.refusal);
+                if let Some(fault) = error.fault {
+                    self.grant.route().warn_observed(fault, self.grant.context.decision);
+                }
+            }
+            return self.pass_unread(upstream, length, unread.is_some()).await;
+        };
+        let mut head = response::unread_head(&upstream.headers);
+        head.insert(VIA, request_head::via(upstream.version));
+        let transfer = Transfer::new(Arc::clone(&self.grant), Some(framed.framing));
+        let body = BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)));
+        Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
     }
 
     fn respond_scrubbed(&self, upstream: &Parts, scrubbing: &Scrubbing) -> Result<ResponseHead, Rejection> {
@@ -147,6 +192,16 @@ impl GrantedExchange {
         length: Option<u64>,
     ) -> Result<ResponseHead, ResponseError> {
         response::screen(upstream)?;
+        self.pass_unread(upstream, length, false).await
+    }
+
+    /// Passes the body unread. `has_content` is true if an observed body would have to be read.
+    async fn pass_unread(
+        &self,
+        upstream: &Parts,
+        length: Option<u64>,
+        has_content: bool,
+    ) -> Result<ResponseHead, ResponseError> {
         let mut head = response::unread_head(&upstream.headers);
         head.insert(VIA, request_head::via(upstream.version));
         // The length is that of the body as it is read, and not the upstream's own field.
@@ -155,7 +210,8 @@ impl GrantedExchange {
         }
         let media_type = MediaType::read(&upstream.headers, &self.grant.route().media_types);
         let framing = media_type.ok().map(|media_type| media_type.framing);
-        self.grant.record_unread().await?;
+        let has_content = has_content && !self.is_head_request() && length != Some(0);
+        self.grant.record_unread(has_content).await?;
         let transfer = Transfer::new(Arc::clone(&self.grant), framing);
         let body = BodyTreatment::PassThrough(Box::new(transfer));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
@@ -168,7 +224,9 @@ impl GrantedExchange {
         // `customer-support;decision="01J…"`.
         let mut buffer = [0; ulid::ULID_LEN];
         let decision = &*context.decision.array_to_str(&mut buffer);
-        let applied = [purpose_name, ";decision=\"", decision, "\""].concat();
+        let purpose = if purpose_name.is_empty() { NO_PURPOSE } else { purpose_name };
+        let observed = if self.grant.is_observed() { ";observed" } else { "" };
+        let applied = [purpose, ";decision=\"", decision, "\"", observed].concat();
         if let Ok(applied) = HeaderValue::try_from(applied) {
             head.insert(PURPOSE_APPLIED, applied);
         }
@@ -188,7 +246,7 @@ impl GrantedExchange {
     /// # Errors
     /// The [`Refusal`] for which it does not leave.
     pub async fn release_empty(&self) -> Result<(), Refusal> {
-        self.grant.record_unread().await?;
+        self.grant.record_unread(false).await?;
         Transfer::new(Arc::clone(&self.grant), None).close();
         Ok(())
     }

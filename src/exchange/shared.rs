@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use ulid::Ulid;
@@ -64,6 +65,28 @@ impl Default for ListenerContext {
     }
 }
 
+/// The clock of exchanges: each takes the time at which it begins from here. Tests set it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeClock(fn() -> Timestamp);
+
+impl ExchangeClock {
+    /// Creates a clock that returns the result of a function.
+    pub fn new(now: fn() -> Timestamp) -> ExchangeClock {
+        ExchangeClock(now)
+    }
+
+    /// Returns the present time.
+    pub(crate) fn now(self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl Default for ExchangeClock {
+    fn default() -> ExchangeClock {
+        ExchangeClock(Timestamp::now)
+    }
+}
+
 /// The exchanges of which the disclosure log has an intent before the upstream sees the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IntentPolicy {
@@ -86,6 +109,8 @@ pub struct SharedState {
     pub notices: Arc<Notices>,
     /// The exchanges that have an intent on the log.
     pub(crate) intents: IntentPolicy,
+    /// The clock of exchanges.
+    pub(crate) clock: ExchangeClock,
     /// The disclosure logs of other gateways, which are only read.
     pub other_logs: Vec<LogSource>,
     /// All metrics.
@@ -120,6 +145,7 @@ impl SharedState {
         opt_out: OptOut,
     ) -> SharedState {
         start_at_zero(&metrics, &snapshot);
+        report_observed(&snapshot, Timestamp::now());
         let held = metrics.held_bytes.clone();
         let memory = MemoryBudget::new(DEFAULT_MEMORY, memory_per_recipient(DEFAULT_MEMORY), held);
         let snapshot = ArcSwap::from_pointee(snapshot);
@@ -131,6 +157,7 @@ impl SharedState {
             ledger,
             log,
             intents: IntentPolicy::default(),
+            clock: ExchangeClock::default(),
             other_logs: Vec::new(),
             metrics,
             lookups,
@@ -161,6 +188,12 @@ impl SharedState {
     #[must_use]
     pub fn with_intents(self, intents: IntentPolicy) -> SharedState {
         SharedState { intents, ..self }
+    }
+
+    /// Sets the clock of exchanges.
+    #[must_use]
+    pub fn with_clock(self, clock: ExchangeClock) -> SharedState {
+        SharedState { clock, ..self }
     }
 
     /// Sets the memory that exchanges may hold, in total and of each recipient.
@@ -250,12 +283,21 @@ impl SharedState {
     /// Replaces the snapshot for requests that begin from now on. Exchanges under way keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         start_at_zero(&self.metrics, &snapshot);
+        report_observed(&snapshot, self.clock.now());
         self.snapshot.store(Arc::new(snapshot));
     }
 
     /// Returns the snapshot for a request that begins now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+}
+
+/// Logs which routes withhold nothing, and until when.
+fn report_observed(snapshot: &Snapshot, now: Timestamp) {
+    for route in snapshot.routes.iter().filter(|route| route.observes(now)) {
+        let until = route.observe_until.map(|until| until.to_string()).unwrap_or_default();
+        tracing::warn!(route = %route.name, until, "the route is observed: nothing is withheld from employees and contractors");
     }
 }
 

@@ -211,6 +211,7 @@ impl Transfer {
             recipient,
             purpose,
             route,
+            mode: grant.mode().name(),
             outcome,
             milliseconds: u64::try_from(context.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: self.sent,

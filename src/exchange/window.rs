@@ -67,6 +67,8 @@ pub(crate) struct WindowSummary {
     pub(crate) current: bool,
     /// True if something was judged on what was last known, while the ledger was stale.
     pub(crate) stale: bool,
+    /// True if something of an observed body was not read.
+    pub(crate) unread: bool,
     /// Number of fields by class and release.
     pub(crate) released: Vec<ReleaseCount>,
     /// The first instant at which a decision ends by itself: a consent or the cited case ends.
@@ -161,15 +163,17 @@ impl WindowSummary {
     /// Adds another summary to this one.
     pub(crate) fn merge(&mut self, other: WindowSummary) {
         if self.is_empty() {
-            let WindowSummary { valid_until, current, stale, .. } = *self;
+            let WindowSummary { valid_until, current, stale, unread, .. } = *self;
             *self = other;
             self.limit_validity(valid_until);
             self.current |= current;
             self.stale |= stale;
+            self.unread |= unread;
             return;
         }
         self.current |= other.current;
         self.stale |= other.stale;
+        self.unread |= other.unread;
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;

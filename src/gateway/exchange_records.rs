@@ -23,17 +23,17 @@ use crate::layer::response_body::ResponseBody;
 use crate::ledger::Freshness;
 
 /// The body of an answer of an upstream: chunks, and a failure at its end if it breaks.
-type Chunks = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(super) type Chunks = UnsyncBoxBody<Bytes, std::io::Error>;
 
-fn whole(body: impl Into<Bytes>) -> Chunks {
+pub(super) fn whole(body: impl Into<Bytes>) -> Chunks {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A body of these chunks, each of which waits until the one before it was taken. It has no length. It breaks at the end if
 /// `breaks`.
-fn streamed(chunks: Vec<String>, breaks: bool) -> Chunks {
+pub(super) fn streamed(chunks: Vec<impl Into<Bytes> + Send + 'static>, breaks: bool) -> Chunks {
     let broken = breaks.then(|| Err(std::io::Error::other("broken")));
-    let chunks = chunks.into_iter().map(|chunk| Ok(Frame::data(Bytes::from(chunk)))).chain(broken);
+    let chunks = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk.into()))).chain(broken);
     let stream = futures_util::stream::unfold(chunks, |mut chunks| async move {
         tokio::task::yield_now().await;
         Some((chunks.next()?, chunks))
@@ -42,7 +42,7 @@ fn streamed(chunks: Vec<String>, breaks: bool) -> Chunks {
 }
 
 /// An answer of an upstream in JSON.
-fn json_answer(body: Chunks) -> Response<Chunks> {
+pub(super) fn json_answer(body: Chunks) -> Response<Chunks> {
     Response::builder().header("content-type", "application/json").body(body).unwrap()
 }
 
@@ -100,7 +100,7 @@ where
 }
 
 /// Returns the records of all exchanges, in the order of the log.
-async fn records(shared: &SharedState) -> Vec<Value> {
+pub(super) async fn records(shared: &SharedState) -> Vec<Value> {
     shared.log.flush().await;
     let mut records = Vec::new();
     disclosure::export(shared.log.folder(), None, |line| {
@@ -127,7 +127,7 @@ fn kinds_of(records: &[Value]) -> Vec<String> {
     records.iter().map(kind).collect()
 }
 
-async fn read(response: Response<ResponseBody>) -> Result<Bytes, Refusal> {
+pub(super) async fn read(response: Response<ResponseBody>) -> Result<Bytes, Refusal> {
     let collected = response.into_body().collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| error.refusal)
 }
@@ -154,14 +154,14 @@ async fn a_whole_answer_has_one_record_that_says_all_of_it() {
 #[tokio::test]
 async fn answers_without_content_that_is_read_have_one_record() {
     let empty = || Response::builder().status(204).body(whole("")).unwrap();
-    let unframed = || Response::builder().body(streamed(Vec::new(), false)).unwrap();
+    let unframed = || Response::builder().body(streamed(Vec::<String>::new(), false)).unwrap();
     let text = || Response::builder().header("content-type", "text/plain").body(whole("x")).unwrap();
     let answers: [(Method, &str, Response<Chunks>); 7] = [
         (Method::HEAD, "/stops", json_answer(whole(BODY))),
         (Method::HEAD, "/denies", json_answer(whole(BODY))),
         (Method::GET, "/stops", empty()),
         (Method::GET, "/stops", unframed()),
-        (Method::GET, "/stops", json_answer(streamed(Vec::new(), false))),
+        (Method::GET, "/stops", json_answer(streamed(Vec::<String>::new(), false))),
         (Method::GET, "/unread", text()),
         (Method::GET, "/unread", empty()),
     ];
@@ -430,7 +430,7 @@ async fn what_leaves_while_the_ledger_is_stale_is_on_record_as_stale() {
 }
 
 /// Waits until the log can be written again.
-async fn resume(state: &StaleState, disk: &Disk) {
+pub(super) async fn resume(state: &StaleState, disk: &Disk) {
     disk.set_full(false);
     while !state.shared.log.healthy() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

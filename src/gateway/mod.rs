@@ -26,6 +26,8 @@ mod inherited_sockets;
 mod issuer_keys;
 mod listener;
 mod notices;
+#[cfg(test)]
+mod observed_exchanges;
 mod plaintext;
 mod probes;
 mod proxy_protocol;

@@ -184,7 +184,12 @@ impl StaleState {
 
     /// Returns a state whose disclosure log is on this disk.
     pub(super) async fn on(disk: &Arc<Disk>, durability: Durability) -> StaleState {
-        let mut state = StaleState::new().await;
+        StaleState::on_with(disk, durability, "").await
+    }
+
+    /// Does the same with further sections of the configuration.
+    pub(super) async fn on_with(disk: &Arc<Disk>, durability: Durability, sections: &str) -> StaleState {
+        let mut state = StaleState::with(sections).await;
         let data = state.folder.path().join("data");
         let settings = LogSettings {
             folder: data.join("audit-on-disk"),

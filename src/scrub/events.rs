@@ -60,7 +60,11 @@ impl EventStream {
         let mut rest = chunk;
         while let Some(&first) = rest.first() {
             if std::mem::take(&mut self.returned) && first == b'\n' {
+                let is_between_events = self.held() == 0;
                 self.skip(&mut rest, 1);
+                if is_between_events {
+                    self.event.at = self.taken;
+                }
                 continue;
             }
             let end = memchr2(b'\r', b'\n', rest);
@@ -82,6 +86,11 @@ impl EventStream {
             self.line.clear();
         }
         Ok(())
+    }
+
+    /// Returns the number of bytes of the event that is not dispatched yet.
+    pub(super) fn held(&self) -> usize {
+        usize::try_from(self.taken.saturating_sub(self.event.at)).unwrap_or(usize::MAX)
     }
 
     fn skip(&mut self, rest: &mut &[u8], by: usize) {

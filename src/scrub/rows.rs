@@ -58,6 +58,11 @@ impl Rows {
         self.unknown_length = true;
     }
 
+    /// Returns the number of bytes of the row that has not ended.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Takes the next bytes of the table, and writes the rows that end in them. `scrub` appends the part of a row's object
     /// that may leave. Only `listed` columns leave; all columns leave if that is `None`.
     ///

@@ -22,6 +22,9 @@ use super::walk::{Walk, WalkContext};
 /// The number of bytes that are taken from a chunk at a time, so that a large chunk is not copied as a whole.
 const MAX_STEP: usize = 1 << 16;
 
+/// The byte that begins each text of a JSON sequence (RFC 7464).
+const RECORD_SEPARATOR: u8 = 0x1e;
+
 /// Scrubs one body. A clone continues from the same byte, so that a part of the body can be scrubbed again after the
 /// facts or the consent changed.
 #[derive(Clone)]
@@ -88,7 +91,16 @@ impl Scrubber {
 
     /// Returns the number of bytes that were taken and are not decided yet.
     pub fn undecided(&self) -> usize {
-        self.bytes.len()
+        let events = self.events.as_ref().map_or(0, |events| events.held());
+        self.bytes.len() + events + self.rows.as_ref().map_or(0, |rows| rows.held())
+    }
+
+    /// Returns the number of bytes, counted from the first one that belongs to a name or a value, that are not decided yet.
+    /// Separators in front of it tell nothing about anybody.
+    pub fn undecided_content(&self) -> usize {
+        let is_separator =
+            |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | RECORD_SEPARATOR);
+        self.undecided() - self.bytes.iter().take_while(is_separator).count()
     }
 
     fn with_parameters(

@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::cli::admin_client::AdminServer;
-use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, Record};
+use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, Record};
 use crate::disclosure::{Durability, Log, LogSettings, OldLog};
 use crate::exchange::IntentPolicy;
 use crate::keys::LoggedPerson;
@@ -61,6 +61,8 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
         position: Position(3),
         stale: false,
         factors: SmallVec::new(),
+        mode: ExchangeMode::Enforce,
+        would_refuse: None,
     };
     let alice = IdReader::default().read("alice").unwrap();
     let disclosure = Disclosure {
@@ -75,6 +77,7 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
             rules: Arc::new(["marketing".into()]),
             clauses: Arc::new(["G-6.4b".into()]),
             fields: 1,
+            would: None,
         }],
         ..Disclosure::default()
     };

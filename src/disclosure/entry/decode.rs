@@ -7,8 +7,9 @@ use ulid::Ulid;
 use super::cbor::CborReader;
 use super::encoder::FormerLogEnd;
 use super::leaf::operation;
-use super::schema::{CIRCUMSTANCES, DetailKey, EntryKind, HeadKey, NameTable};
+use super::schema::{CIRCUMSTANCES, DetailKey, EntryKind, HeadKey, NameTable, OBSERVED};
 use super::{EntryError, MAX_ENTRY, SALT};
+use crate::disclosure::record::ExchangeMode;
 use crate::keys::Pseudonym;
 use crate::vocabulary::Operation;
 
@@ -303,9 +304,9 @@ pub struct DecodedDetail<'e> {
     pub declared: Option<&'e str>,
     /// The case that the request cites.
     pub case: Option<&'e str>,
-    /// The mode; reserved.
-    pub mode: Option<u64>,
-    /// The outcome that enforcing would have had; reserved.
+    /// The mode.
+    pub mode: ExchangeMode,
+    /// The problem code with which enforcing would have refused an observed exchange.
     pub would: Option<&'e str>,
     /// The id of the trace; reserved.
     pub trace: Option<[u8; 16]>,
@@ -341,6 +342,16 @@ pub struct DecodedDetail<'e> {
     pub channel: Option<&'e str>,
     /// The outcome of a notice.
     pub result: Option<&'e str>,
+    /// The form that enforcing would have given the fields of an observed ruling.
+    pub would_form: Option<&'e str>,
+    /// The basis that enforcing would have stated.
+    pub would_basis: Option<&'e str>,
+    /// The reason for which enforcing would have withheld the fields.
+    pub would_reason: Option<&'e str>,
+    /// The ids of the rules that decided what enforcing would have done.
+    pub would_rules: Vec<&'e str>,
+    /// The clauses of those rules.
+    pub would_clauses: Vec<&'e str>,
     part: u64,
     parts: u64,
 }
@@ -370,7 +381,13 @@ pub fn decode_detail(kind: EntryKind, detail: &[u8]) -> Result<Option<DecodedDet
     if present & !schema.detail_allowed != 0 {
         return Err(EntryError("a detail has a member that its kind does not have"));
     }
+    if present & OBSERVED != 0 && present & OBSERVED != OBSERVED {
+        return Err(EntryError("an observed ruling lacks a member"));
+    }
     let has = |key: DetailKey| present & (1 << key.number()) != 0;
+    if (has(DetailKey::WouldBasis) || has(DetailKey::WouldReason)) && !has(DetailKey::WouldForm) {
+        return Err(EntryError("a ruling that is not observed says what enforcing would have done"));
+    }
     if has(DetailKey::Part) != has(DetailKey::Parts)
         || decoded.part > decoded.parts
         || (has(DetailKey::Parts) && decoded.parts < 2)
@@ -416,7 +433,10 @@ impl<'e> DecodedDetail<'e> {
             DetailKey::Actor => self.actor = Some(Pseudonym::from_bytes(reader.chunk()?)),
             DetailKey::Declared => self.declared = Some(reader.text()?),
             DetailKey::Case => self.case = Some(reader.text()?),
-            DetailKey::Mode => self.mode = Some(reader.unsigned()?),
+            DetailKey::Mode => match reader.unsigned()? {
+                1 => self.mode = ExchangeMode::Observe,
+                _ => return Err(EntryError("a mode is unknown")),
+            },
             DetailKey::Would => self.would = Some(reader.text()?),
             DetailKey::Trace => self.trace = Some(reader.chunk()?),
             DetailKey::Category => self.category = Some(reader.text()?),
@@ -448,6 +468,11 @@ impl<'e> DecodedDetail<'e> {
             DetailKey::Result => self.result = Some(reader.text()?),
             DetailKey::Part => self.part = count(reader)?,
             DetailKey::Parts => self.parts = count(reader)?,
+            DetailKey::WouldForm => self.would_form = Some(reader.text()?),
+            DetailKey::WouldBasis => self.would_basis = Some(reader.text()?),
+            DetailKey::WouldReason => self.would_reason = Some(reader.text()?),
+            DetailKey::WouldRules => self.would_rules = texts(reader)?,
+            DetailKey::WouldClauses => self.would_clauses = texts(reader)?,
         }
         Ok(())
     }

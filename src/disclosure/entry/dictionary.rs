@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::schema::NameTable;
 use crate::decision::Reason;
-use crate::disclosure::record::{CategoryDisclosure, Verdict};
+use crate::disclosure::record::{CategoryDisclosure, Verdict, WouldRelease};
 use crate::vocabulary::{Basis, Form};
 
 /// Maximum number of addresses that are remembered.
@@ -33,15 +33,21 @@ pub(super) struct Ruling {
     pub(super) reason: Option<Reason>,
     pub(super) rules: Arc<[Arc<str>]>,
     pub(super) clauses: Arc<[Arc<str>]>,
+    pub(super) would: Option<WouldRelease>,
 }
 
-/// The addresses of the shared parts of a ruling, and its other parts.
+/// The form, the basis and the reason of a release.
+type ReleaseTerms = (Form, Option<Basis>, Option<Reason>);
+
+/// The addresses of the shared parts of a ruling, and its other parts. The rules and clauses are those that decided: of an
+/// observed ruling, those of enforcing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct RulingAddress {
     category: usize,
     rules: usize,
     clauses: usize,
-    terms: (Form, Option<Basis>, Option<Reason>),
+    terms: ReleaseTerms,
+    would: Option<ReleaseTerms>,
 }
 
 /// The addresses and lengths of a list's factors, with the verdicts. Names of factors are never freed.
@@ -156,12 +162,15 @@ impl Dictionary {
         disclosed: &CategoryDisclosure,
         define: impl FnOnce(&Ruling) -> u64,
     ) -> u64 {
-        let CategoryDisclosure { category, form, basis, reason, rules, clauses, fields: _ } = disclosed;
+        let CategoryDisclosure { category, form, basis, reason, rules, clauses, fields: _, would } =
+            disclosed;
+        let decided = would.as_ref().map_or((rules, clauses), |would| (&would.rules, &would.clauses));
         let key = RulingAddress {
             category: category.as_ref().map_or(0, address),
-            rules: address_of_list(rules),
-            clauses: address_of_list(clauses),
+            rules: address_of_list(decided.0),
+            clauses: address_of_list(decided.1),
             terms: (*form, *basis, *reason),
+            would: would.as_ref().map(|would| (would.form, would.basis, would.reason)),
         };
         if let Some((number, _)) = self.ruling_addresses.get(&key) {
             return *number;
@@ -173,6 +182,7 @@ impl Dictionary {
             reason: *reason,
             rules: Arc::clone(rules),
             clauses: Arc::clone(clauses),
+            would: would.clone(),
         };
         let number = *self.rulings.entry(ruling.clone()).or_insert_with_key(define);
         self.ruling_addresses.insert(key, (number, ruling));

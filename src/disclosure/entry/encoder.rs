@@ -15,7 +15,7 @@ use super::Entry;
 use super::cbor::MapWriter;
 use super::dictionary::Dictionary;
 use super::leaf::{NumberedHead, NumberedOutcome, bare_entry, begin_leaf};
-use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, ruling_detail};
+use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, mode_number, ruling_detail};
 use super::parts::{DisclosurePart, split};
 use super::schema::{DetailKey, EntryKind, HeadKey, NameTable};
 use crate::disclosure::record::{
@@ -490,6 +490,12 @@ fn exchange_detail(
         detail.person(DetailKey::Actor, head.actor.as_ref(), epoch);
         detail.detail_text(DetailKey::Declared, head.declared.as_deref(), MAX_DECLARED);
         detail.detail_text(DetailKey::Case, head.case.as_deref(), MAX_DECLARED);
+        if let Some(mode) = mode_number(head.mode) {
+            detail.unsigned(DetailKey::Mode.number(), mode);
+        }
     }
+    let would = disclosure.and_then(|given| given.would_refuse);
+    let would = would.or(head.and_then(|(_, head)| head.would_refuse));
+    detail.detail_text(DetailKey::Would, would, MAX_DECLARED);
     detail
 }

@@ -6,7 +6,7 @@ use super::cbor::MapWriter;
 use super::dictionary::{FactorList, Ruling};
 use super::schema::{DetailKey, HeadKey};
 use crate::decision::Reason;
-use crate::disclosure::record::{Outcome, Verdict};
+use crate::disclosure::record::{ExchangeMode, Outcome, Verdict, WouldRelease};
 use crate::keys::{EpochPseudonyms, LoggedPerson, random};
 use crate::vocabulary::Basis;
 
@@ -19,7 +19,8 @@ pub(super) const MAX_TEXT: usize = 4096;
 /// Maximum length of the declared purpose and of the case, in bytes: that of the request's header.
 pub(super) const MAX_DECLARED: usize = 256;
 
-/// Maximum number of bytes that a ruling spends on its rules, and on its clauses. The rest is cut.
+/// Maximum number of bytes that a ruling spends on its rules, and on its clauses; an observed one also on those of enforcing,
+/// instead of its own. The rest is cut.
 const MAX_LIST: usize = 24 << 10;
 
 /// Number of bytes that most details need.
@@ -50,6 +51,14 @@ pub(super) const fn outcome_number(outcome: Outcome) -> u64 {
         Outcome::Released => 0,
         Outcome::Refused(_) => 1,
         Outcome::Aborted => 2,
+    }
+}
+
+/// Returns the number of a mode in an entry; `None` if it is not written.
+pub(super) const fn mode_number(mode: ExchangeMode) -> Option<u64> {
+    match mode {
+        ExchangeMode::Enforce => None,
+        ExchangeMode::Observe => Some(1),
     }
 }
 
@@ -120,7 +129,7 @@ impl MapWriter {
 
 /// Returns the detail of an entry that defines a ruling.
 pub(super) fn ruling_detail(ruling: &Ruling) -> Vec<u8> {
-    let Ruling { category, form, basis, reason, rules, clauses } = ruling;
+    let Ruling { category, form, basis, reason, rules, clauses, would } = ruling;
     let mut detail = begin_detail();
     detail.detail_text(DetailKey::Category, category.as_deref(), MAX_TEXT);
     detail.detail_text(DetailKey::Form, Some(form.name()), MAX_TEXT);
@@ -128,6 +137,13 @@ pub(super) fn ruling_detail(ruling: &Ruling) -> Vec<u8> {
     detail.detail_text(DetailKey::Reason, reason.map(Reason::name), MAX_TEXT);
     detail.names(DetailKey::Rules, rules);
     detail.names(DetailKey::Clauses, clauses);
+    if let Some(WouldRelease { form, basis, reason, rules, clauses }) = would {
+        detail.detail_text(DetailKey::WouldForm, Some(form.name()), MAX_TEXT);
+        detail.detail_text(DetailKey::WouldBasis, basis.map(Basis::name), MAX_TEXT);
+        detail.detail_text(DetailKey::WouldReason, reason.map(Reason::name), MAX_TEXT);
+        detail.names(DetailKey::WouldRules, rules);
+        detail.names(DetailKey::WouldClauses, clauses);
+    }
     detail.finish()
 }
 

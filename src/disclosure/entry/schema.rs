@@ -164,9 +164,9 @@ numbered!(
         Declared = 9 "declared",
         /// The case that the request cites.
         Case = 10 "case",
-        /// Reserved: the mode in which the exchange was decided.
+        /// The mode in which the exchange was decided: 1 observe. Absent if it was enforced.
         Mode = 11 "mode",
-        /// Reserved: what enforcing would have done.
+        /// The problem code with which enforcing would have refused an observed exchange.
         Would = 12 "would",
         /// Reserved: the id of the trace.
         Trace = 13 "trace",
@@ -206,6 +206,16 @@ numbered!(
         Part = 30 "part",
         /// The number of parts. Absent if there is one.
         Parts = 31 "parts",
+        /// The form that enforcing would have given the fields of a ruling.
+        WouldForm = 32 "would-form",
+        /// The legal basis that enforcing would have stated.
+        WouldBasis = 33 "would-basis",
+        /// The reason for which enforcing would have withheld the fields.
+        WouldReason = 34 "would-reason",
+        /// The ids of the rules that decided what enforcing would have done.
+        WouldRules = 35 "would-rules",
+        /// The clauses of those rules.
+        WouldClauses = 36 "would-clauses",
     }
 );
 
@@ -274,6 +284,9 @@ const REQUEST: u64 = details(&[
     DetailKey::Would,
     DetailKey::Trace,
 ]);
+/// Details of a ruling that was observed.
+pub(super) const OBSERVED: u64 =
+    details(&[DetailKey::WouldForm, DetailKey::WouldRules, DetailKey::WouldClauses]);
 /// Details of a disclosure.
 const DISCLOSURE: u64 = details(&[
     DetailKey::Position,
@@ -283,6 +296,7 @@ const DISCLOSURE: u64 = details(&[
     DetailKey::Categories,
     DetailKey::Subjects,
     DetailKey::WithheldSubjects,
+    DetailKey::Would,
     DetailKey::Part,
     DetailKey::Parts,
 ]);
@@ -345,7 +359,10 @@ impl EntryKind {
             EntryKind::Name => schema([heads(&[H::Table, H::Text]), 0], [0, 0]),
             EntryKind::Ruling => schema(
                 [0, 0],
-                [details(&[D::Form, D::Rules, D::Clauses]), details(&[D::Category, D::Basis, D::Reason])],
+                [
+                    details(&[D::Form, D::Rules, D::Clauses]),
+                    OBSERVED | details(&[D::Category, D::Basis, D::Reason, D::WouldBasis, D::WouldReason]),
+                ],
             ),
             EntryKind::Factors => schema([0, 0], [details(&[D::Verdicts]), 0]),
             // The second and later parts have no circumstances.

@@ -16,7 +16,7 @@ use super::*;
 use crate::decision::Reason;
 use crate::disclosure::entry::{DecodedHead, EntryKind, decode_head};
 use crate::disclosure::record::Verdict;
-use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeReference, Outcome};
+use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeMode, ExchangeReference, Outcome};
 use crate::disclosure::storage::LogReader;
 use crate::keys::LoggedPerson;
 use crate::ledger::Position;
@@ -73,6 +73,8 @@ fn head(n: u64) -> Arc<ExchangeHead> {
         position: Position(3),
         stale: false,
         factors: smallvec![("recipient-known", Verdict::Permits)],
+        mode: ExchangeMode::Enforce,
+        would_refuse: None,
     })
 }
 
@@ -89,6 +91,7 @@ fn disclosure(keys: &Keys, name: &str) -> Disclosure {
         rules: ["r".into()].into(),
         clauses: ["c".into()].into(),
         fields: 1,
+        would: None,
     };
     Disclosure {
         records: 1,

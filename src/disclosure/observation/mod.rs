@@ -234,6 +234,7 @@ mod tests {
             rules: [].into(),
             clauses: [].into(),
             fields,
+            would: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::*;
 use crate::disclosure::entry::{DayStart, Encoder, Entry, ProcessStart, PruningRecord};
 use crate::disclosure::read::decoded_log::DecodedLog;
 use crate::disclosure::record::{
-    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeReference, Outcome, Record,
+    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, ExchangeReference, Outcome, Record,
 };
 use crate::disclosure::storage::{LogReader, Storage, StorageSettings};
 use crate::keys::{Fingerprint, Keys, LoggedPerson};
@@ -158,6 +158,8 @@ impl WrittenLog {
             position: Position(1),
             stale: false,
             factors: [].into_iter().collect(),
+            mode: ExchangeMode::Enforce,
+            would_refuse: None,
         }
     }
 
@@ -539,6 +541,7 @@ fn an_account_with_an_index_is_that_of_the_whole_log() {
         rules: [].into(),
         clauses: [].into(),
         fields: 1,
+        would: None,
     }];
     for _ in 0..1500 {
         random.step();

@@ -29,7 +29,7 @@ use crate::disclosure::questions::candidates::{CandidateSearch, CandidateStep};
 use crate::disclosure::questions::{LogQuestion, QuestionError};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
-use crate::vocabulary::{Basis, Form};
+use crate::vocabulary::Form;
 
 /// An exchange that disclosed something about the person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +65,7 @@ pub struct AccountedCategory {
     pub category: String,
     /// The form in which it left.
     pub form: String,
-    /// The legal basis; absent for fields that nothing classifies.
+    /// The legal basis; absent for fields that nothing classifies, and in observed exchanges.
     pub basis: Option<String>,
 }
 
@@ -212,9 +212,7 @@ impl OpenExchange {
             if *ruling.form == *Form::Removed.name() {
                 self.withheld.insert(ruling.category.to_string());
             }
-            if *ruling.form != *Form::Removed.name()
-                && ruling.basis.as_deref() != Some(Basis::NotPersonal.name())
-            {
+            if *ruling.form != *Form::Removed.name() && !ruling.is_about_nobody() {
                 self.categories.insert(AccountedCategory {
                     category: ruling.category.to_string(),
                     form: ruling.form.to_string(),

@@ -192,6 +192,7 @@ impl DecodedLog {
             disclosure,
             end: self.outcome(&place, &head)?,
             corrects: head.kind == EntryKind::Correction,
+            would_refuse: detail.would.map(str::to_owned),
             day: Some(place.day.name),
         };
         Ok(Some((record, next)))
@@ -247,6 +248,7 @@ impl DecodedLog {
                 None => [].into(),
             },
             gateway: Some(self.gateway(place, head.base)?),
+            mode: detail.mode,
         }))
     }
 }

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
-use super::model::LoggedRuling;
+use super::model::{LoggedRuling, LoggedWouldRelease};
 use crate::disclosure::entry::{DecodedDetail, DecodedHead, EntryKind, NameTable};
-use crate::disclosure::record::CategoryDisclosure;
+use crate::disclosure::record::ExchangeMode;
 use crate::disclosure::storage::ReadError;
 use crate::disclosure::terms::EntryPlace;
 use crate::keys::Pseudonym;
@@ -193,19 +193,12 @@ fn add_texts(kind: EntryKind, detail: &DecodedDetail<'_>, members: &mut Map<Stri
     put_some(members, "actor", detail.actor.map(|actor| actor.to_string()));
     put_some(members, "declared", detail.declared);
     put_some(members, "case", detail.case);
-    put_some(members, "would", detail.would);
+    put_some(members, "mode", (detail.mode != ExchangeMode::Enforce).then(|| detail.mode.name()));
+    put_some(members, "would", detail.would.map(|code| json!({ "refused": code })));
     put_some(members, "trace", detail.trace.map(|trace| hex(&trace)));
     match kind {
         EntryKind::Ruling => {
-            let texts = |texts: &[&str]| texts.iter().map(|text| (*text).into()).collect();
-            let ruling = LoggedRuling {
-                category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
-                form: detail.form.unwrap_or_default().into(),
-                basis: detail.basis.map(Into::into),
-                reason: detail.reason.map(Into::into),
-                rules: texts(&detail.rules),
-                clauses: texts(&detail.clauses),
-            };
+            let Some(ruling) = LoggedRuling::of(detail) else { return };
             members.extend(ruling_members(&ruling, None).as_object().cloned().unwrap_or_default());
         }
         EntryKind::Factors => {
@@ -229,7 +222,7 @@ fn add_texts(kind: EntryKind, detail: &DecodedDetail<'_>, members: &mut Map<Stri
 }
 
 fn ruling_members(ruling: &LoggedRuling, fields: Option<u64>) -> Value {
-    let LoggedRuling { category, form, basis, reason, rules, clauses } = ruling;
+    let LoggedRuling { category, form, basis, reason, rules, clauses, would } = ruling;
     let texts =
         |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
     let mut members = Map::new();
@@ -240,5 +233,6 @@ fn ruling_members(ruling: &LoggedRuling, fields: Option<u64>) -> Value {
     put(&mut members, "rules", texts(rules));
     put(&mut members, "clauses", texts(clauses));
     put_some(&mut members, "fields", fields);
+    put_some(&mut members, "would", would.as_ref().map(LoggedWouldRelease::to_json));
     Value::Object(members)
 }

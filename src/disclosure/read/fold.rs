@@ -12,12 +12,14 @@ use ulid::Ulid;
 use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
-use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
+use super::model::{
+    LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling, LoggedWouldRelease,
+};
 use super::source::{LogPlace, pseudonyms_on};
 use crate::disclosure::entry::EntryKind;
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
-use crate::disclosure::record::time_of;
+use crate::disclosure::record::{ExchangeMode, time_of};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
@@ -187,6 +189,8 @@ pub(in crate::disclosure) struct FoldedExchange {
     /// The days that determine the pseudonyms.
     days: Vec<Arc<str>>,
     categories: BTreeMap<Arc<str>, Vec<FoldedCategory>>,
+    /// The first problem code with which enforcing would have refused.
+    would_refuse: Option<String>,
 }
 
 /// One entry of an exchange's `categories`.
@@ -211,6 +215,7 @@ impl FoldedExchange {
             released_subjects: HashSet::new(),
             days: Vec::new(),
             categories: BTreeMap::new(),
+            would_refuse: None,
         }
     }
 
@@ -239,7 +244,9 @@ impl FoldedExchange {
             disclosure,
             end,
             corrects: _,
+            would_refuse,
         } = record;
+        self.would_refuse = self.would_refuse.take().or(would_refuse);
         self.stale |= stale;
         self.position = self.position.max(position);
         self.outcome = end.or(self.outcome.take());
@@ -291,6 +298,7 @@ impl FoldedExchange {
             released_subjects,
             days: _,
             categories,
+            would_refuse,
         } = self;
         let LoggedHead {
             time,
@@ -304,6 +312,7 @@ impl FoldedExchange {
             policy,
             factors,
             gateway,
+            mode,
         } = head;
         // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
         // of `categories` state the same by category.
@@ -344,12 +353,25 @@ impl FoldedExchange {
             "categories": categories.collect::<Map<_, _>>(),
             "factors": verdicts,
             "gateway": gateway.as_deref(),
-            "mode": "enforce",
+            "mode": mode.name(),
         });
         if let (Some(folded), true) = (folded.as_object_mut(), stale) {
             folded.insert("stale".to_owned(), true.into());
         }
+        if let (Some(folded), ExchangeMode::Observe) = (folded.as_object_mut(), mode) {
+            let would = would_refuse.map(|code| json!({ "refused": code }));
+            folded.insert("would".to_owned(), would.unwrap_or_default());
+        }
         folded
+    }
+}
+
+/// Adds the names that a list does not have yet.
+fn add_names(names: &mut Vec<Arc<str>>, more: &[Arc<str>]) {
+    for name in more {
+        if !names.contains(name) {
+            names.push(Arc::clone(name));
+        }
     }
 }
 
@@ -362,26 +384,34 @@ impl FoldedCategory {
     /// True if both can be shown as one entry: they left in the same form on the same basis, or were withheld for the
     /// same reason by the same rules. Fields withheld for different reasons stay separate.
     fn is_mergeable(&self, other: &LoggedRuling) -> bool {
-        let LoggedRuling { form, basis, reason, rules, .. } = &self.ruling;
+        let LoggedRuling { category: _, form, basis, reason, rules, clauses: _, would } = &self.ruling;
+        let removed = Form::Removed.name();
+        let would_alike = match (would, &other.would) {
+            (Some(would), Some(other)) => {
+                (&would.form, &would.reason) == (&other.form, &other.reason)
+                    && (*would.form != *removed || would.rules == other.rules)
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         let alike = *form == other.form && *basis == other.basis && *reason == other.reason;
-        alike && (**form != *Form::Removed.name() || *rules == other.rules)
+        alike && would_alike && (**form != *removed || *rules == other.rules)
     }
 
     fn merge(&mut self, other: &LoggedRuling, fields: u64) {
         self.fields += fields;
-        let FoldedCategory { ruling: LoggedRuling { rules, clauses, .. }, .. } = self;
-        for (existing, more) in [(rules, &other.rules), (clauses, &other.clauses)] {
-            for name in more {
-                if !existing.contains(name) {
-                    existing.push(Arc::clone(name));
-                }
-            }
+        let LoggedRuling { rules, clauses, would, .. } = &mut self.ruling;
+        add_names(rules, &other.rules);
+        add_names(clauses, &other.clauses);
+        if let (Some(LoggedWouldRelease { rules, clauses, .. }), Some(more)) = (would, &other.would) {
+            add_names(rules, &more.rules);
+            add_names(clauses, &more.clauses);
         }
     }
 
     fn into_json(self) -> Value {
         let FoldedCategory {
-            ruling: LoggedRuling { category: _, form, basis, reason, rules, clauses },
+            ruling: LoggedRuling { category: _, form, basis, reason, rules, clauses, would },
             fields,
         } = self;
         let texts = |texts: &[Arc<str>]| texts.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
@@ -394,6 +424,9 @@ impl FoldedCategory {
         });
         if let (Some(entry), Some(reason)) = (entry.as_object_mut(), reason) {
             entry.insert("reason".to_owned(), (*reason).into());
+        }
+        if let (Some(entry), Some(would)) = (entry.as_object_mut(), would) {
+            entry.insert("would".to_owned(), would.to_json());
         }
         entry
     }

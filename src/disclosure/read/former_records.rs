@@ -15,6 +15,7 @@ use crate::disclosure::former::records::{
     CategoryRecord, FormerRecord, IntentRecord, RecordReader, WindowRecord, segments_since,
 };
 use crate::disclosure::former::segment::{self, Segment};
+use crate::disclosure::record::ExchangeMode;
 use crate::disclosure::storage::ReadError;
 use crate::keys::Pseudonym;
 
@@ -130,6 +131,7 @@ fn begun(intent: IntentRecord, end: Option<String>) -> Option<LoggedExchangeReco
         policy: policy.into(),
         factors: factors.into_iter().map(|(name, given)| (name.into(), verdict(given))).collect(),
         gateway: gateway.map(Into::into),
+        mode: ExchangeMode::Enforce,
     };
     let decision = Ulid::from_string(&decision).ok()?;
     Some(LoggedExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })
@@ -174,6 +176,7 @@ fn ruling(category: CategoryRecord) -> (Arc<LoggedRuling>, u64) {
         reason: reason.map(Into::into),
         rules: texts(rules),
         clauses: texts(clauses),
+        would: None,
     };
     (Arc::new(ruling), fields)
 }
@@ -193,5 +196,6 @@ fn empty(decision: Ulid, time: Timestamp) -> LoggedExchangeRecord {
         disclosure: None,
         end: None,
         corrects: false,
+        would_refuse: None,
     }
 }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use ulid::Ulid;
 
+use crate::disclosure::entry::DecodedDetail;
+use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
 use crate::keys::Pseudonym;
+use crate::vocabulary::Basis;
 
 /// A record of a log.
 pub(in crate::disclosure) enum LoggedRecord {
@@ -31,6 +35,8 @@ pub(in crate::disclosure) struct LoggedExchangeRecord {
     pub(in crate::disclosure) end: Option<String>,
     /// True for a correction. It takes back no disclosure.
     pub(in crate::disclosure) corrects: bool,
+    /// The problem code with which enforcing would have refused an observed exchange.
+    pub(in crate::disclosure) would_refuse: Option<String>,
 }
 
 /// The circumstances of an exchange.
@@ -48,6 +54,7 @@ pub(in crate::disclosure) struct LoggedHead {
     pub(in crate::disclosure) factors: LoggedFactors,
     /// Absent in logs of version 0.1.0.
     pub(in crate::disclosure) gateway: Option<Arc<str>>,
+    pub(in crate::disclosure) mode: ExchangeMode,
 }
 
 /// The factors of a decision with the names of their verdicts.
@@ -75,4 +82,60 @@ pub(in crate::disclosure) struct LoggedRuling {
     pub(in crate::disclosure) reason: Option<Arc<str>>,
     pub(in crate::disclosure) rules: Vec<Arc<str>>,
     pub(in crate::disclosure) clauses: Vec<Arc<str>>,
+    /// The release that enforcing would have made, if the exchange was observed.
+    pub(in crate::disclosure) would: Option<LoggedWouldRelease>,
+}
+
+/// The release that enforcing would have made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::disclosure) struct LoggedWouldRelease {
+    pub(in crate::disclosure) form: Arc<str>,
+    /// It was not applied.
+    pub(in crate::disclosure) basis: Option<Arc<str>>,
+    pub(in crate::disclosure) reason: Option<Arc<str>>,
+    pub(in crate::disclosure) rules: Vec<Arc<str>>,
+    pub(in crate::disclosure) clauses: Vec<Arc<str>>,
+}
+
+impl LoggedRuling {
+    /// Reads a ruling from the detail of the entry that defines it; `None` if it has no form.
+    pub(in crate::disclosure) fn of(detail: &DecodedDetail<'_>) -> Option<LoggedRuling> {
+        let texts = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect();
+        let would = |form: &str| LoggedWouldRelease {
+            form: form.into(),
+            basis: detail.would_basis.map(Arc::from),
+            reason: detail.would_reason.map(Arc::from),
+            rules: texts(&detail.would_rules),
+            clauses: texts(&detail.would_clauses),
+        };
+        Some(LoggedRuling {
+            category: detail.category.unwrap_or(CategoryDisclosure::UNCLASSIFIED).into(),
+            form: detail.form?.into(),
+            basis: detail.basis.map(Arc::from),
+            reason: detail.reason.map(Arc::from),
+            rules: texts(&detail.rules),
+            clauses: texts(&detail.clauses),
+            would: detail.would_form.map(would),
+        })
+    }
+
+    /// True if the fields were about nobody: they left on the basis `not-personal`, or would have.
+    pub(in crate::disclosure) fn is_about_nobody(&self) -> bool {
+        let basis = self.would.as_ref().map_or(&self.basis, |would| &would.basis);
+        basis.as_deref() == Some(Basis::NotPersonal.name())
+    }
+}
+
+impl LoggedWouldRelease {
+    /// Returns the members as operators read them. No basis is stated, because none was applied.
+    pub(in crate::disclosure) fn to_json(&self) -> Value {
+        let LoggedWouldRelease { form, basis: _, reason, rules, clauses } = self;
+        let texts = |texts: &[Arc<str>]| texts.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
+        json!({
+            "form": &**form,
+            "rules": texts(rules),
+            "clauses": texts(clauses),
+            "reason": reason.as_deref(),
+        })
+    }
 }

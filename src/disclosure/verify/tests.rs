@@ -13,7 +13,7 @@ use ulid::Ulid;
 use super::*;
 use crate::disclosure::entry::{BUNDLE, DayStart, Encoder, Entry, ProcessStart, PruningRecord};
 use crate::disclosure::record::{
-    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeReference, Outcome, Record, Verdict,
+    CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, ExchangeReference, Outcome, Record, Verdict,
 };
 use crate::disclosure::storage::{Storage, StorageSettings};
 use crate::keys::{Keys, LoggedPerson};
@@ -92,6 +92,8 @@ impl Writer {
             position: Position(3),
             stale: false,
             factors: [("registration", Verdict::Permits)].into_iter().collect(),
+            mode: ExchangeMode::Enforce,
+            would_refuse: None,
         })
     }
 
@@ -108,6 +110,7 @@ impl Writer {
             rules: Arc::new(["marketing".into()]),
             clauses: Arc::new(["G-6.4b".into()]),
             fields: 2,
+            would: None,
         };
         Disclosure {
             position: Position(3),

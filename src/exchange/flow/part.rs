@@ -4,6 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{MAX_HANDED_OUT, PART_SIZE};
+use crate::disclosure::record::ExchangeMode;
 use crate::exchange::Refusal;
 use crate::exchange::grant::Grant;
 use crate::exchange::ledger_policy::LedgerPolicy;
@@ -12,7 +13,7 @@ use crate::exchange::transfer::Transfer;
 use crate::exchange::upstream_fault::ResponseError;
 use crate::exchange::window::WindowSummary;
 use crate::ledger::Epoch;
-use crate::scrub::Scrubber;
+use crate::scrub::{Scrubber, Unreadable};
 
 /// One part of a window.
 pub(super) struct WindowPart {
@@ -101,6 +102,33 @@ impl WindowPart {
         Ok(self.output.len() - before)
     }
 
+    /// Judges decoded input of an observed body. Nothing of what the scrubber would let leave is kept.
+    pub(super) fn judge(
+        &mut self,
+        scrubber: &mut Scrubber,
+        mut policy: LedgerPolicy<'_>,
+        input: &[u8],
+        last: bool,
+    ) -> Result<(), Unreadable> {
+        let mut released = Vec::new();
+        let mut fed = scrubber.feed(input, &mut policy, &mut released);
+        if last && fed.is_ok() {
+            fed = scrubber.finish(&mut policy, &mut released);
+        }
+        self.summary.merge(policy.into_summary());
+        fed
+    }
+
+    /// Adds bytes of an observed body, as they came.
+    pub(super) fn pass(&mut self, input: &[u8]) {
+        self.output.extend_from_slice(input);
+    }
+
+    /// Says that something in the part was not read.
+    pub(super) fn mark_unread(&mut self) {
+        self.summary.unread = true;
+    }
+
     /// Returns the next bytes that leave; `None` if the part has to be scrubbed again, because the state of somebody
     /// in it has changed since it was judged, or the ledger has become stale.
     pub(super) fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
@@ -110,12 +138,17 @@ impl WindowPart {
         transfer.may_leave()?;
         let (output, rest) = (&mut self.output, &mut self.rest);
         let begins = rest.is_empty();
-        let bytes = transfer.grant.hand_out(self.judged_at, &self.summary, || {
+        let leave = || {
             if begins {
                 *rest = Bytes::from(std::mem::take(output));
             }
             rest.split_to(rest.len().min(MAX_HANDED_OUT))
-        });
+        };
+        let grant = &transfer.grant;
+        let bytes = match grant.mode() {
+            ExchangeMode::Enforce => grant.hand_out(self.judged_at, &self.summary, leave),
+            ExchangeMode::Observe => Some(grant.hand_out_observed(transfer.is_endless(), leave)?),
+        };
         if let Some(bytes) = &bytes {
             if begins {
                 transfer.report(self.rescrubbed.as_ref().unwrap_or(&self.summary));

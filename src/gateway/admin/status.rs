@@ -14,6 +14,7 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{MetricsProblems, ProcessProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{NoParameters, QueryOf};
+use crate::disclosure::record::ExchangeMode;
 use crate::gateway::status::EXPOSITION;
 
 /// Tells that the process works.
@@ -134,6 +135,7 @@ impl AdminApi {
     /// Lists the configured routes.
     fn routes(&self) -> Value {
         let snapshot = self.shared.snapshot();
+        let now = Timestamp::now();
         let routes = snapshot.routes.iter().map(|route| {
             let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
             json!({
@@ -143,6 +145,8 @@ impl AdminApi {
                 "methods": methods,
                 "upstream": &*route.upstream,
                 "personal": route.scrubbing.is_some(),
+                "mode": if route.observes(now) { ExchangeMode::Observe } else { ExchangeMode::Enforce }.name(),
+                "observe_until": route.observe_until.map(|until| until.to_string()),
             })
         });
         routes.collect()

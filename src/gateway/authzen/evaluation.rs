@@ -12,7 +12,7 @@ use crate::decision::{
     Relationship, Subject, UnknownSubject, explain_only, scenario,
 };
 use crate::exchange::caller::Identity;
-use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
+use crate::exchange::ledger_policy::{self, LedgerPolicy, PermitSource, RouteTerms};
 use crate::exchange::stale::Knowledge;
 use crate::exchange::{SharedState, Snapshot};
 use crate::ledger::Case;
@@ -89,10 +89,21 @@ impl<'q> AccessEvaluation<'q> {
         let personal = self.decisions.pack().vocabulary().has_owner(self.category);
         let operation = self.admission.operation;
         let unknown_subject = ledger_policy::unknown_subject_for(operation, self.unknown_subject);
-        let terms = RouteTerms { unknown_subject, personal: &[personal], knowledge: Knowledge::Current };
+        let terms = RouteTerms {
+            unknown_subject,
+            personal: &[personal],
+            knowledge: Knowledge::Current,
+            observed: false,
+        };
         let ledger = &self.shared.ledger;
-        let mut policy =
-            LedgerPolicy::new(ledger, &admitted, &self.asker, terms, self.case.clone(), self.now);
+        let mut policy = LedgerPolicy::new(
+            ledger,
+            PermitSource::Admitted(&admitted),
+            &self.asker,
+            terms,
+            self.case.clone(),
+            self.now,
+        );
         if operation != Operation::Disclose && self.person.is_none() {
             let named =
                 PathIdentities { subjects: PathIds::None, controllers: PathIds::of(self.account.as_ref()) };

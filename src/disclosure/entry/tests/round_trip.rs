@@ -11,7 +11,7 @@ use crate::decision::Reason;
 use crate::disclosure::entry::*;
 use crate::disclosure::record::*;
 use crate::keys::{EpochPseudonyms, Keys, LoggedPerson};
-use crate::vocabulary::Basis;
+use crate::vocabulary::{Basis, Form};
 
 /// The text as it is recorded: at most 256 bytes.
 fn recorded(text: &str) -> &str {
@@ -42,6 +42,7 @@ impl Expectation<'_> {
         assert_eq!(head.operation, Some(given.operation));
         assert_eq!(detail.declared, given.declared.as_deref().map(recorded));
         assert_eq!(detail.case, given.case.as_deref().map(recorded));
+        assert_eq!(detail.mode, given.mode);
         assert_eq!(detail.actor, given.actor.map(|actor| actor.pseudonym(&self.epoch)));
         let (_, factors) = decode(&self.log.entries[(head.base + detail.factors.unwrap()) as usize]);
         let expected: Vec<_> =
@@ -63,6 +64,18 @@ impl Expectation<'_> {
             assert_eq!(ruling.reason, given.reason.map(Reason::name));
             assert_eq!(ruling.rules, given.rules.iter().map(|rule| &**rule).collect::<Vec<_>>());
             assert_eq!(ruling.clauses, given.clauses.iter().map(|clause| &**clause).collect::<Vec<_>>());
+            assert_eq!(ruling.would_form, given.would.as_ref().map(|would| would.form.name()));
+            let would = given.would.clone().unwrap_or_else(|| WouldRelease {
+                form: Form::Clear,
+                basis: None,
+                reason: None,
+                rules: Arc::default(),
+                clauses: Arc::default(),
+            });
+            assert_eq!(ruling.would_basis, would.basis.map(Basis::name));
+            assert_eq!(ruling.would_reason, would.reason.map(Reason::name));
+            assert_eq!(ruling.would_rules, would.rules.iter().map(|rule| &**rule).collect::<Vec<_>>());
+            assert_eq!(ruling.would_clauses, would.clauses.iter().map(|rule| &**rule).collect::<Vec<_>>());
         }
     }
 
@@ -83,6 +96,7 @@ impl Expectation<'_> {
                 assert_eq!(head.kind, EntryKind::Intent);
                 self.has_head(&head, &detail, given);
                 stands_at(given.position.0, given.stale);
+                assert_eq!(detail.would, given.would_refuse);
             }
             Record::Refusal(given, code) => {
                 assert_eq!(head.kind, EntryKind::Refusal);
@@ -94,6 +108,7 @@ impl Expectation<'_> {
             | Record::Window { exchange: ExchangeReference::First(given), disclosure: disclosed } => {
                 self.has_head(&head, &detail, given);
                 self.has_disclosure(&head, &detail, disclosed);
+                assert_eq!(detail.would, disclosed.would_refuse.or(given.would_refuse));
                 stands_at(given.position.max(disclosed.position).0, given.stale || disclosed.stale);
                 let is_window = matches!(record, Record::Window { .. });
                 assert_eq!(head.kind, if is_window { EntryKind::Window } else { EntryKind::Exchange });
@@ -103,6 +118,7 @@ impl Expectation<'_> {
                 assert_eq!((head.kind, head.id), (EntryKind::Window, Some(*decision)));
                 assert!(!head.begins_exchange());
                 self.has_disclosure(&head, &detail, disclosure);
+                assert_eq!(detail.would, disclosure.would_refuse);
                 stands_at(disclosure.position.0, disclosure.stale);
             }
             Record::Close { decision, outcome } => {
@@ -235,7 +251,7 @@ fn the_largest_terms_fit_into_an_entry() {
             rules: if number == 0 { vec![Arc::clone(&long); 100].into() } else { [].into() },
             clauses: if number == 0 { vec!["x".into(); 100_000].into() } else { [].into() },
             fields: u64::MAX,
-            ..category("email", crate::vocabulary::Form::Clear, 0)
+            ..category("email", Form::Clear, 0)
         })
         .collect();
     let mut odd = head(Ulid::generate());

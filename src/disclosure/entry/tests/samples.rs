@@ -46,6 +46,8 @@ pub(in crate::disclosure) fn head(decision: Ulid) -> ExchangeHead {
         position: Position(123_456),
         stale: false,
         factors: [("registration", Verdict::Permits), ("route", Verdict::Permits)].into_iter().collect(),
+        mode: ExchangeMode::Enforce,
+        would_refuse: None,
     }
 }
 
@@ -58,6 +60,7 @@ pub(in crate::disclosure) fn category(name: &str, form: Form, fields: u64) -> Ca
         rules: [Arc::from(format!("rule-of-{name}"))].into(),
         clauses: [Arc::from("G-6.1b")].into(),
         fields,
+        would: None,
     }
 }
 
@@ -145,6 +148,27 @@ fn people(keys: Keys) -> impl Strategy<Value = Vec<LoggedPerson>> {
     prop::collection::vec((0..50_u64).prop_map(move |number| person(&keys, number)), 0..4)
 }
 
+fn would_release() -> impl Strategy<Value = WouldRelease> {
+    let parts = (
+        prop::sample::select(Form::ALL),
+        prop::option::of(prop::sample::select(Basis::ALL)),
+        prop::option::of(prop::sample::select(&Reason::ALL[..])),
+        prop::collection::vec("[a-z]{0,6}", 0..3),
+    );
+    parts.prop_map(|(form, basis, reason, rules)| WouldRelease {
+        form,
+        basis,
+        reason,
+        rules: rules.iter().map(|rule| Arc::from(rule.as_str())).collect(),
+        clauses: rules.iter().rev().map(|rule| Arc::from(rule.as_str())).collect(),
+    })
+}
+
+/// A problem code with which enforcing would have refused.
+fn would_refuse() -> impl Strategy<Value = Option<&'static str>> {
+    prop::option::of(prop::sample::select(vec!["purpose-missing", "no-rule-permits"]))
+}
+
 fn categories() -> impl Strategy<Value = Vec<CategoryDisclosure>> {
     let one = (
         prop::option::of(prop::sample::select(vec!["email", "name", "address", "billing"])),
@@ -153,8 +177,9 @@ fn categories() -> impl Strategy<Value = Vec<CategoryDisclosure>> {
         prop::option::of(prop::sample::select(&Reason::ALL[..])),
         prop::collection::vec("[a-z]{0,6}", 0..3),
         any::<u16>(),
+        prop::option::of(would_release()),
     );
-    let one = one.prop_map(|(category, form, basis, reason, rules, fields)| CategoryDisclosure {
+    let one = one.prop_map(|(category, form, basis, reason, rules, fields, would)| CategoryDisclosure {
         category: category.map(Arc::from),
         form,
         basis,
@@ -162,6 +187,7 @@ fn categories() -> impl Strategy<Value = Vec<CategoryDisclosure>> {
         rules: rules.iter().map(|rule| Arc::from(rule.as_str())).collect(),
         clauses: rules.iter().rev().map(|rule| Arc::from(rule.as_str())).collect(),
         fields: u64::from(fields),
+        would,
     });
     prop::collection::vec(one, 0..6)
 }
@@ -175,18 +201,22 @@ pub(in crate::disclosure) fn any_disclosure(keys: &Keys) -> impl Strategy<Value 
         people(keys.clone()),
         people(keys.clone()),
         categories(),
+        would_refuse(),
     )
-        .prop_map(|(position, stale, records, withheld, subjects, withheld_subjects, categories)| {
-            Disclosure {
-                position: Position(u64::from(position)),
-                stale,
-                records: u64::from(records),
-                withheld_records: u64::from(withheld),
-                subjects: subjects.into_iter().collect(),
-                withheld_subjects: withheld_subjects.into_iter().collect(),
-                categories,
-            }
-        })
+        .prop_map(
+            |(position, stale, records, withheld, subjects, withheld_subjects, categories, would_refuse)| {
+                Disclosure {
+                    position: Position(u64::from(position)),
+                    stale,
+                    records: u64::from(records),
+                    withheld_records: u64::from(withheld),
+                    subjects: subjects.into_iter().collect(),
+                    withheld_subjects: withheld_subjects.into_iter().collect(),
+                    categories,
+                    would_refuse,
+                }
+            },
+        )
 }
 
 pub(in crate::disclosure) fn any_ulid() -> impl Strategy<Value = Ulid> {
@@ -202,8 +232,11 @@ pub(in crate::disclosure) fn any_head(keys: &Keys) -> impl Strategy<Value = Exch
         (prop::sample::select(vec!["registration", "route", "credential"]), any::<bool>()),
         0..4,
     );
-    (any_ulid(), names, texts, operation, factors, any::<bool>(), prop::option::of(0..9_u64), any::<u64>())
-        .prop_map(move |(decision, names, texts, operation, factors, stale, actor, position)| ExchangeHead {
+    let mode = prop::sample::select(vec![ExchangeMode::Enforce, ExchangeMode::Observe]);
+    let decided = (mode, would_refuse());
+    let who = (prop::option::of(0..9_u64), any::<u64>());
+    (any_ulid(), names, texts, operation, factors, any::<bool>(), who, decided).prop_map(
+        move |(decision, names, texts, operation, factors, stale, (actor, position), decided)| ExchangeHead {
             decision,
             recipient: names.0.into(),
             actor: actor.map(|number| person(&keys, number)),
@@ -219,7 +252,10 @@ pub(in crate::disclosure) fn any_head(keys: &Keys) -> impl Strategy<Value = Exch
                 .into_iter()
                 .map(|(name, permits)| (name, if permits { Verdict::Permits } else { Verdict::Refuses }))
                 .collect(),
-        })
+            mode: decided.0,
+            would_refuse: decided.1,
+        },
+    )
 }
 
 pub(in crate::disclosure) fn any_outcome() -> impl Strategy<Value = Outcome> {

@@ -69,6 +69,7 @@ impl LargeLog {
             rules: [Arc::from("rule")].into(),
             clauses: [Arc::from("G-6.4b")].into(),
             fields: 1,
+            would: None,
         };
         (0..8).map(category).collect()
     }

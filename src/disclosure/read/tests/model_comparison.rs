@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
 use super::folder_log::FolderLog;
+use crate::decision::Reason;
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::read::{ExchangeFilter, LogPlace, accounting, decision};
 use crate::disclosure::record::*;
@@ -58,6 +59,8 @@ struct ModelExchange {
     outcome: Option<Outcome>,
     /// True if it was recorded as released in one record.
     whole: bool,
+    /// True if the first record has the first disclosure.
+    begun_with_disclosure: bool,
     /// True if its close says that it was refused: nothing left.
     taken_back: bool,
     process: usize,
@@ -125,8 +128,16 @@ impl ModelExchange {
             "operation": head.operation.name(), "policy": &*head.policy, "position": position,
             "outcome": outcome, "records": records, "withheld_records": withheld,
             "subjects": subjects, "withheld_subjects": withheld_subjects,
-            "categories": categories, "factors": factors, "gateway": "gateway-1", "mode": "enforce",
+            "categories": categories, "factors": factors, "gateway": "gateway-1", "mode": head.mode.name(),
         });
+        if head.mode == ExchangeMode::Observe {
+            // The first record says what the head or its own disclosure says.
+            let given = self.disclosures.iter().filter_map(|(_, given)| given.would_refuse);
+            let first = if self.begun_with_disclosure { self.disclosures.first() } else { None };
+            let first = first.and_then(|(_, given)| given.would_refuse);
+            let code = first.or(head.would_refuse).or_else(|| given.clone().next());
+            expected["would"] = code.map(|code| json!({ "refused": code })).unwrap_or_default();
+        }
         if stale {
             expected["stale"] = true.into();
         }
@@ -146,23 +157,46 @@ fn add_category(categories: &mut BTreeMap<String, Vec<Value>>, category: &Catego
     if let Some(reason) = category.reason {
         entry["reason"] = reason.name().into();
     }
+    if let Some(WouldRelease { form, basis: _, reason, rules, clauses }) = &category.would {
+        entry["would"] = json!({
+            "form": form.name(), "reason": reason.map(Reason::name),
+            "rules": texts(rules), "clauses": texts(clauses),
+        });
+    }
     let entries = categories.entry(name.to_owned()).or_default();
     let alike = |other: &&mut Value| {
         let same = |member: &str| other.get(member) == entry.get(member);
-        same("form") && same("basis") && same("reason") && (category.form != Form::Removed || same("rules"))
+        let would_same = |member: &str| other["would"].get(member) == entry["would"].get(member);
+        let is_removed = entry["would"].get("form") == Some(&Form::Removed.name().into());
+        other.get("would").is_some() == entry.get("would").is_some()
+            && would_same("form")
+            && would_same("reason")
+            && (!is_removed || would_same("rules"))
+            && same("form")
+            && same("basis")
+            && same("reason")
+            && (category.form != Form::Removed || same("rules"))
     };
     match entries.iter_mut().find(alike) {
         Some(other) => {
             other["fields"] = (other["fields"].as_u64().unwrap() + category.fields).into();
-            for member in ["rules", "clauses"] {
-                for text in entry[member].as_array().unwrap() {
-                    if !other[member].as_array().unwrap().contains(text) {
-                        other[member].as_array_mut().unwrap().push(text.clone());
-                    }
-                }
+            merge_names(other, &entry);
+            if entry.get("would").is_some() {
+                merge_names(&mut other["would"], &entry["would"]);
             }
         }
         None => entries.push(entry),
+    }
+}
+
+/// Adds the rules and clauses that an entry does not have yet.
+fn merge_names(other: &mut Value, entry: &Value) {
+    for member in ["rules", "clauses"] {
+        for text in entry[member].as_array().unwrap() {
+            if !other[member].as_array().unwrap().contains(text) {
+                other[member].as_array_mut().unwrap().push(text.clone());
+            }
+        }
     }
 }
 
@@ -216,8 +250,16 @@ fn write(log: &mut FolderLog, steps: &[Step]) -> (Vec<(EpochPseudonyms, ModelExc
                 };
                 log.push(&record);
                 let disclosures = disclosed.map(|given| (today.clone(), given)).into_iter().collect();
-                let taken_back = false;
-                let one = ModelExchange { head, disclosures, outcome, whole, taken_back, process };
+                let (taken_back, begun_with_disclosure) = (false, matches!(form, 1 | 2));
+                let one = ModelExchange {
+                    head,
+                    disclosures,
+                    outcome,
+                    whole,
+                    begun_with_disclosure,
+                    taken_back,
+                    process,
+                };
                 all.push((today, one));
             }
             Step::Window(of, given) => {
@@ -267,9 +309,10 @@ fn accounted(
     let mut accounted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, one) in all.iter().filter(|(_, one)| !one.taken_back) {
         let about = one.disclosures.iter().filter(|(_, given)| given.subjects.contains(person));
-        let left = about
-            .flat_map(|(_, given)| &given.categories)
-            .filter(|category| category.form != Form::Removed && category.basis != Some(Basis::NotPersonal));
+        let left = about.flat_map(|(_, given)| &given.categories).filter(|category| {
+            let basis = category.would.as_ref().map_or(category.basis, |would| would.basis);
+            category.form != Form::Removed && basis != Some(Basis::NotPersonal)
+        });
         let left: BTreeSet<String> =
             left.map(|one| one.category.as_deref().unwrap_or("unclassified").to_owned()).collect();
         if !left.is_empty() {

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::decision::Reason;
+use crate::disclosure::record::ExchangeMode;
 use crate::ledger::{EntityKind, EventForm, any_event};
 use crate::vocabulary::{Basis, Form, Operation};
 
@@ -330,6 +331,15 @@ fn process() -> Vec<(&'static str, Value)> {
                     ("methods", texts("Methods.")),
                     ("upstream", text("Name of the upstream.")),
                     ("personal", flag("True if answers are scrubbed.")),
+                    (
+                        "mode",
+                        mode("The mode in which exchanges with employees and contractors are decided now."),
+                    ),
+                    (
+                        "observe_until",
+                        json!({ "type": ["string", "null"], "format": "date",
+                            "description": "The last day (UTC) on which the route is observed; null if it never is." }),
+                    ),
                 ],
             ),
         ),
@@ -384,6 +394,7 @@ fn disclosure_log() -> Vec<(&'static str, Value)> {
             ("clauses", texts("The clauses that the rules cite.")),
             ("fields", count("Number of fields.")),
             ("reason?", reference("WithheldReason")),
+            ("would?", would_release()),
         ],
     );
     let accounted = object(
@@ -546,6 +557,40 @@ fn disclosure_accounting() -> Value {
     )
 }
 
+fn mode(what: &str) -> Value {
+    words(what, &[ExchangeMode::Enforce.name(), ExchangeMode::Observe.name()])
+}
+
+/// The member `would` of a category of an observed decision.
+fn would_release() -> Value {
+    let reason = json!({ "description": "The reason for which the fields would have been withheld.",
+        "anyOf": [reference("WithheldReason"), { "type": "null" }] });
+    object(
+        "The release that enforcing would have made, in observed exchanges.",
+        vec![
+            ("form", reference("Form")),
+            ("rules", texts("The rules that decided.")),
+            ("clauses", texts("The clauses that the rules cite.")),
+            ("reason", reason),
+        ],
+    )
+}
+
+/// The member `would` of an observed decision.
+fn would() -> Value {
+    let refused = object(
+        "The refusal that enforcing would have been.",
+        vec![(
+            "refused",
+            text("Problem code with which enforcing would have refused the exchange as a whole."),
+        )],
+    );
+    json!({
+        "description": "In observed exchanges: the refusal that enforcing would have been; null if it would have answered.",
+        "anyOf": [refused, { "type": "null" }],
+    })
+}
+
 fn decision() -> Value {
     let operations: Vec<&str> = Operation::ALL.iter().map(|operation| operation.name()).collect();
     let verdicts = words("Verdict of the factor.", &["permits", "refuses", "in-part"]);
@@ -587,7 +632,8 @@ fn decision() -> Value {
                 "gateway",
                 text_or_null("Name of the gateway that wrote the record; null in records of version 0.1.0."),
             ),
-            ("mode", words("The mode in which the exchange was decided.", &["enforce", "observe"])),
+            ("mode", mode("The mode in which the exchange was decided.")),
+            ("would?", would()),
             (
                 "stale?",
                 json!({ "const": true, "description": "Something was released while the ledger was stale." }),
