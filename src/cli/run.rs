@@ -335,7 +335,8 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
         Ok(out) => std::fs::File::from(out),
         Err(error) => return fail(&error.to_string()),
     };
-    match scrub::run(arguments, std::io::stdin().lock(), out) {
+    let note = |words: &str| print_message(&format!("purposegate: {words}"));
+    match scrub::run(arguments, std::io::stdin().lock(), out, note) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ScrubError::Findings(findings)) => {
             report(findings.iter().filter(|finding| finding.is_error()));

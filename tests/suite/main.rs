@@ -43,6 +43,8 @@ mod log_privacy;
 mod log_questions;
 mod log_verification;
 mod notices;
+mod observe_findings;
+mod observed_routes;
 mod openapi;
 mod operations;
 mod opt_out;

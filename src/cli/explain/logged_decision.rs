@@ -25,7 +25,8 @@ use crate::decision::{
     AdmissionRequest, Denial, LegalReference, Question, Reason, RecordFacts, RequiredChange, RequiredChanges,
     scenario,
 };
-use crate::disclosure::{self, LogPlace, record::CategoryDisclosure};
+use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
+use crate::disclosure::{self, LogPlace};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
@@ -211,7 +212,13 @@ impl<'c> DecisionContext<'c> {
         if record.get("outcome").is_none_or(Value::is_null) {
             notes.push("the exchange has not ended".to_owned());
         }
-        let refused = text(record, "outcome").strip_prefix("refused:").map(|code| self.refused(code, record));
+        let would_refuse = record.pointer("/would/refused").and_then(Value::as_str);
+        if text(record, "mode") == ExchangeMode::Observe.name() {
+            let words = "the exchange was observed: everything left in clear, and this says what enforcing would have done";
+            notes.push(words.to_owned());
+        }
+        let refused = text(record, "outcome").strip_prefix("refused:").or(would_refuse);
+        let refused = refused.map(|code| self.refused(code, record));
         let listed = record.get("categories").and_then(Value::as_object).into_iter().flatten();
         let entries = listed.flat_map(|(name, entries)| {
             entries.as_array().into_iter().flatten().map(move |entry| (name, entry))
@@ -262,7 +269,10 @@ impl<'c> DecisionContext<'c> {
         })
     }
 
+    /// Explains an entry of the categories: of an observed exchange, what enforcing would have done.
     fn category(&self, name: &str, entry: &Value) -> LoggedCategory {
+        let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
+        let entry = entry.get("would").unwrap_or(entry);
         let names = |member: &str| -> Vec<String> {
             let listed = entry.get(member).and_then(Value::as_array).into_iter().flatten();
             listed.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -286,7 +296,6 @@ impl<'c> DecisionContext<'c> {
             nearest: Vec::new(),
             changes,
         };
-        let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
         LoggedCategory { category: name.to_owned(), fields, release: why }
     }
 

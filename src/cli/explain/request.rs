@@ -87,11 +87,23 @@ pub(super) fn explain(
     };
     let mut explanation = explainer.explain(asking)?;
     let refused = notice::check(&knowledge.policies()?, config, now);
+    explanation.notes.extend(observation(&route, recipient, pack, now));
     explanation.notes.extend(different_running_policy(location, pack, refused.is_empty()));
     explanation.notes.extend(refused.iter().map(|finding| {
         format!("these policies do not come into force: {}: {}", finding.code(), finding.line())
     }));
     Ok(explanation)
+}
+
+/// Returns a note if the request would be observed.
+fn observation(route: &Route, recipient: &Recipient, pack: &Pack, now: Timestamp) -> Option<String> {
+    let until = route.observe_until.filter(|_| route.observes(now))?;
+    pack.vocabulary().is_own_organisation(recipient.in_agreement.kind).then(|| {
+        format!(
+            "the route `{}` is observed until {until}: everything leaves in clear, and what this says is recorded beside it",
+            route.name
+        )
+    })
 }
 
 /// Returns a note if the running gateway decides by another policy than the files have. Without an answer of a gateway there

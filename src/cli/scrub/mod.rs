@@ -72,11 +72,16 @@ pub(super) enum ScrubError {
     Withheld,
 }
 
-/// Runs the verb. Output that was decided before an error is written.
+/// Runs the verb. Output that was decided before an error is written. A note about the route goes to `note`.
 ///
 /// # Errors
 /// [`ScrubError`].
-pub(super) fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Result<(), ScrubError> {
+pub(super) fn run(
+    arguments: &ScrubArgs,
+    input: impl Read,
+    output: impl Write,
+    note: impl FnOnce(&str),
+) -> Result<(), ScrubError> {
     let framing = match (arguments.lines, arguments.sequence, arguments.events) {
         (true, _, _) => Some(Framing::Lines),
         (_, true, _) => Some(Framing::Sequence),
@@ -91,7 +96,7 @@ pub(super) fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -
                 purpose,
                 subject: arguments.subject_json.as_deref(),
             };
-            offline::scrub(&arguments.config, &trial, framing, input, output)
+            offline::scrub(&arguments.config, &trial, framing, input, output, note)
         }
         _ => remove::remove(&arguments.remove, framing.unwrap_or_default(), input, output),
     }

@@ -34,6 +34,7 @@ pub(super) fn scrub(
     framing: Option<Framing>,
     mut input: impl Read,
     mut output: impl Write,
+    note: impl FnOnce(&str),
 ) -> Result<(), ScrubError> {
     let (config, findings) = config::load(file);
     let config = config.ok_or(ScrubError::Findings(findings))?;
@@ -41,6 +42,13 @@ pub(super) fn scrub(
     let scrubbing = route.scrubbing.as_ref();
     let scrubbing = scrubbing.ok_or_else(|| unknown("personal route", trial.route, None))?;
     let now = Timestamp::now();
+    if let Some(until) = route.observe_until.filter(|_| route.observes(now)) {
+        note(&format!(
+            "the route `{}` is observed until {until}: the gateway lets answers leave as they come; this is what enforcing \
+             would release",
+            route.name
+        ));
+    }
     let pack = pack_in_force(&config, route, now)
         .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
     let vocabulary = pack.vocabulary();

@@ -1,0 +1,143 @@
+//! A route in observe mode, as operators and recipients of a running gateway see it.
+
+use serde_json::{Value, json};
+
+use crate::fixtures::KNOWN;
+use crate::gateway::{TestGateway, base, bearer, wait};
+use crate::http;
+use crate::program::{run, run_with_input};
+use crate::upstream::{Upstream, answer};
+
+const ROUTES: &str = r#"
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers/{id}"
+subject = "@.id"
+purposes = ["customer-support"]
+mode = "observe"
+observe-until = 2999-01-31
+fields = { "@.id" = "subject-identifier", "@.name" = "name", "@.card" = "payment-card-number" }
+
+[[route]]
+name = "enforced"
+upstream = "crm"
+path = "/enforced/{id}"
+subject = "@.id"
+fields = { "@.id" = "subject-identifier", "@.name" = "name" }
+"#;
+
+const BODY: &str = "{ \"id\": \"p-1\", \"name\": \"Ada\",\n  \"card\": \"4111\", \"note\": \"x\" }\n";
+
+struct Observed {
+    upstream: Upstream,
+    gateway: TestGateway,
+    logs: tempfile::TempDir,
+}
+
+fn start() -> Observed {
+    let (upstream, logs) = (Upstream::start(), tempfile::tempdir().unwrap());
+    let access_log = format!("[access-log]\ndirectory = {:?}\n", logs.path());
+    let gateway = TestGateway::start(&format!("{}{ROUTES}{access_log}", base(upstream.address)));
+    upstream.json("/customers/p-1", BODY);
+    upstream.json("/enforced/p-1", BODY);
+    gateway.record_event("p-1", KNOWN);
+    Observed { upstream, gateway, logs }
+}
+
+/// Runs a command with the configuration of the gateway.
+fn command(gateway: &TestGateway, arguments: &[&str]) -> (i32, String, String) {
+    let file = gateway.folder.path().join("purposegate.toml").display().to_string();
+    let (verb, rest) = arguments.split_first().unwrap();
+    let words = if *verb == "audit" { 1 } else { 0 };
+    let (before, after) = rest.split_at(words);
+    run([&[*verb], before, &["--config", &file], after].concat())
+}
+
+#[test]
+fn observe_mode_is_named_wherever_an_exchange_is() {
+    let Observed { upstream: _upstream, gateway, logs } = start();
+    let left = gateway.get("/customers/p-1", "support", "customer-support");
+    assert_eq!((left.status, left.text().as_str()), (200, BODY));
+    let applied = left.header("data-purpose-applied").unwrap().to_owned();
+    assert!(
+        applied.starts_with("customer-support;decision=\"") && applied.ends_with("\";observed"),
+        "{applied}"
+    );
+    let without = http::get(gateway.address, "/customers/p-1", &[&bearer("support")]);
+    assert_eq!((without.status, without.text().as_str()), (200, BODY));
+    assert!(without.header("data-purpose-applied").unwrap().starts_with("none;decision="));
+    let enforced = gateway.get("/enforced/p-1", "support", "customer-support");
+    assert!(!enforced.header("data-purpose-applied").unwrap().contains("observed"));
+
+    let routes = gateway.get_admin("/v1/routes").json();
+    let modes: Vec<(&Value, &Value)> =
+        routes.as_array().unwrap().iter().map(|route| (&route["mode"], &route["observe_until"])).collect();
+    assert_eq!(modes, [(&json!("observe"), &json!("2999-01-31")), (&json!("enforce"), &Value::Null)]);
+
+    let record = gateway.decision(&left.decision());
+    assert_eq!((&record["mode"], &record["would"]), (&json!("observe"), &Value::Null));
+    let card = &record["categories"]["payment-card-number"][0];
+    assert_eq!((&card["form"], &card["basis"]), (&json!("clear"), &Value::Null));
+    assert_eq!(card["would"]["form"], "removed");
+
+    let text = wait(|| {
+        let file = std::fs::read_dir(logs.path()).unwrap().next()?.unwrap().path();
+        std::fs::read_to_string(file).ok().filter(|text| text.lines().count() == 3)
+    });
+    let modes: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["mode"].clone()).collect();
+    assert_eq!(modes, ["observe", "observe", "enforce"]);
+
+    let metrics = gateway.metrics();
+    for line in [
+        r#"purposegate_would_withhold_total{category="",reason="refused",route="customers"} 1"#,
+        r#"purposegate_would_withhold_total{category="unclassified",reason="unclassified",route="customers"} 2"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+#[test]
+fn the_commands_say_what_enforcing_would_have_done() {
+    let Observed { upstream: _upstream, gateway, logs: _logs } = start();
+    let left = gateway.get("/customers/p-1", "support", "customer-support");
+    let without = http::get(gateway.address, "/customers/p-1", &[&bearer("support")]);
+    let (status, shown, _) = command(&gateway, &["audit", "show", "--format", "json"]);
+    assert_eq!(status, 0);
+    let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(shown.iter().all(|one| one["mode"] == "observe"), "{shown:#?}");
+    assert_eq!(shown[1]["would"], json!({ "refused": "purpose-missing" }));
+
+    let (status, text, words) = command(&gateway, &["explain", "--decision", &left.decision()]);
+    assert_eq!(status, 0, "{words}");
+    assert!(text.contains("the exchange was observed") && text.contains("removed"), "{text}");
+    let (_, text, _) = command(&gateway, &["explain", "--decision", &without.decision()]);
+    assert!(text.contains("purpose-missing"), "{text}");
+    let question = ["--route", "customers", "--recipient", "support", "--purpose", "customer-support"];
+    let (_, text, words) = command(&gateway, &[&["explain"], &question[..]].concat());
+    assert!(text.contains("observed until 2999-01-31"), "{text} {words}");
+
+    let file = gateway.folder.path().join("purposegate.toml").display().to_string();
+    let scrub = [&["scrub", "--config", &file], &question[..]].concat();
+    let (status, out, words) = run_with_input(scrub, BODY);
+    assert_eq!(status, 0, "{words}");
+    assert!(!out.contains("4111") && words.contains("observed until 2999-01-31"), "{out} {words}");
+}
+
+#[test]
+fn a_report_names_the_disclosure_without_a_basis() {
+    let Observed { upstream, gateway, logs: _logs } = start();
+    upstream.raw("/customers/p-1", answer("200 OK", "content-type: application/json\r\n", BODY.as_bytes()));
+    http::get(gateway.address, "/customers/p-1", &[&bearer("support")]);
+    let report = gateway.get_admin("/v1/subjects/p-1/report?reason=test").json();
+    let disclosed = &report["disclosures"][0];
+    assert_eq!(
+        (&disclosed["recipient"], &disclosed["purpose"]),
+        (&json!("support"), &json!("")),
+        "{report:#}"
+    );
+    let categories = disclosed["categories"].as_array().unwrap();
+    assert!(categories.iter().all(|one| one["basis"].is_null() && one["form"] == "clear"), "{categories:#?}");
+    assert!(categories.iter().any(|one| one["category"] == "payment-card-number"), "{categories:#?}");
+}
