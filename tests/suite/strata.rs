@@ -80,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "finding",
+            "document",
             "vocabulary",
             "policy",
             "decision",

@@ -14,7 +14,10 @@ use crate::ledger::Freshness;
 /// The pages of the navigation: heading, and for each page its path and its name.
 const NAVIGATION: [(&str, &[(&str, &str)]); 2] = [
     ("Now", &[("/", "Overview"), ("/console/decisions", "Decisions"), ("/console/routes", "Routes")]),
-    ("Policy", &[("/console/matrix", "Matrix"), ("/console/packs", "Packs")]),
+    (
+        "Policy",
+        &[("/console/matrix", "Matrix"), ("/console/try", "Try a decision"), ("/console/packs", "Packs")],
+    ),
 ];
 
 /// The frame of a page.

@@ -14,8 +14,10 @@ mod clock;
 mod counted;
 mod decision;
 mod decisions;
+mod example_record;
 mod filters;
 mod form_token;
+mod hand_facts;
 mod history;
 mod json_text;
 mod matrix;
@@ -32,6 +34,8 @@ mod sign_in;
 mod style_sheet;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod try_decision;
 mod withheld_step;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,6 +112,7 @@ impl Console {
             .route("/console/matrix/{pack}", get(matrix::show))
             .route("/console/packs", get(packs::packs))
             .route("/console/packs/{name}", get(packs::pack))
+            .route("/console/try", get(try_decision::form).post(try_decision::decide))
             .route("/console/{*path}", get(problem_page::not_found));
         pages
             .layer(middleware::from_fn_with_state(self.clone(), screen::screen))

@@ -37,6 +37,10 @@ const fn get(path: &'static str, resource: &'static str) -> PageRule {
     PageRule { method: "GET", path, access: PageAccess::Resource("GET", resource) }
 }
 
+const fn post(path: &'static str, resource: &'static str) -> PageRule {
+    PageRule { method: "POST", path, access: PageAccess::Resource("POST", resource) }
+}
+
 /// All pages. [`super::Console::router`] has their handlers.
 pub(super) const PAGES: &[PageRule] = &[
     PageRule { method: "GET", path: "/", access: PageAccess::SignedIn },
@@ -51,6 +55,12 @@ pub(super) const PAGES: &[PageRule] = &[
     get("/console/matrix/{pack}", "/v1/policies"),
     get("/console/packs", "/v1/policies"),
     get("/console/packs/{name}", "/v1/policies"),
+    post("/console/try", "/access/v1/evaluation"),
+    PageRule {
+        method: "GET",
+        path: "/console/try",
+        access: PageAccess::Resource("POST", "/access/v1/evaluation"),
+    },
     PageRule { method: "GET", path: "/console/{*path}", access: PageAccess::SignedIn },
 ];
 

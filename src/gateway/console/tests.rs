@@ -1,5 +1,6 @@
 //! The console as a browser sees it: requests go to the router, without a socket.
 
+mod contents;
 mod forms;
 mod pages;
 mod sessions;
