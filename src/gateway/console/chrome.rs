@@ -100,7 +100,10 @@ impl Console {
             true => StateChip::good("log written"),
             false => StateChip::bad("log not written"),
         };
-        vec![ledger, log]
+        let now = jiff::Timestamp::now();
+        let observed = shared.snapshot().routes.iter().filter(|route| route.observes(now)).count();
+        let observed = (observed > 0).then(|| StateChip::warn(format!("{observed} routes observed")));
+        [ledger, log].into_iter().chain(observed).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use super::page_rule::may_see;
 use super::problem_page::PageProblem;
 use super::screen::Visitor;
 use super::withheld_step::withheld_step;
+use crate::disclosure::record::ExchangeMode;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 
@@ -33,14 +34,16 @@ struct DecisionView {
     id: String,
     time: String,
     outcome: StateChip,
-    /// What somebody does about a refusal.
+    /// The next step after a refusal.
     next_step: Option<&'static str>,
     route: String,
     /// Name and value of further members.
     members: Vec<(&'static str, String)>,
     categories: Vec<CategoryLine>,
-    /// What enforcing would have done, in observe mode.
-    would: Option<String>,
+    /// True if the exchange was observed: nothing was withheld, and lines say what enforcing would have done.
+    is_observed: bool,
+    /// The problem code with which enforcing would have refused the exchange.
+    would_refuse: String,
     factors: Vec<(String, String)>,
     people: usize,
     withheld_people: usize,
@@ -57,6 +60,8 @@ struct CategoryLine {
     rules: String,
     clauses: Vec<(String, String)>,
     next_step: &'static str,
+    /// The form in which enforcing would have released the fields, and the reason if it would have withheld them.
+    would: Option<(String, String)>,
 }
 
 impl DecisionView {
@@ -88,10 +93,8 @@ impl DecisionView {
             route: text(record, "route"),
             members: members.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             categories: category_lines(record, words),
-            would: record
-                .get("would")
-                .filter(|would| !would.is_null())
-                .and_then(|would| serde_json::to_string_pretty(would).ok()),
+            is_observed: text(record, "mode") == ExchangeMode::Observe.name(),
+            would_refuse: record.get("would").map(|would| text(would, "refused")).unwrap_or_default(),
             factors: factors
                 .map(|(name, verdict)| (name.clone(), verdict.as_str().unwrap_or_default().to_owned()))
                 .collect(),
@@ -117,6 +120,7 @@ fn category_lines(record: &Value, words: &ClauseWords) -> Vec<CategoryLine> {
             reason,
             rules: texts(entry, "rules").join(", "),
             clauses: words.of(&texts(entry, "clauses")),
+            would: entry.get("would").map(|would| (text(would, "form"), text(would, "reason"))),
         }
     };
     entries.map(line).collect()

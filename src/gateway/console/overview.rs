@@ -33,6 +33,7 @@ struct OverviewPage {
     charts: Vec<BarChart>,
     /// `None` if the roles do not permit the figures.
     figures: Option<Attention>,
+    observed: Vec<ObservedRoute>,
     shows_decisions: bool,
     shows_routes: bool,
 }
@@ -44,6 +45,14 @@ struct FigureTile {
     figure: String,
     explanation: String,
     link: Option<&'static str>,
+}
+
+/// A route that is observed: nothing is withheld there.
+#[derive(Debug)]
+struct ObservedRoute {
+    name: String,
+    until: String,
+    would_withhold: u64,
 }
 
 /// Everything that somebody should look at.
@@ -87,6 +96,11 @@ pub(super) async fn overview(
         },
         figures: shows_figures
             .then(|| Attention { refusals: refusal_lines(shared), unclassified: unclassified(shared) }),
+        observed: if may_see(&actor, "/console/routes") {
+            observed(shared, Timestamp::now())
+        } else {
+            Vec::new()
+        },
         shows_decisions: may_see(&actor, "/console/decisions"),
         shows_routes: may_see(&actor, "/console/routes"),
     };
@@ -214,4 +228,17 @@ fn refusal_lines(shared: &SharedState) -> Vec<RefusalLine> {
 fn unclassified(shared: &SharedState) -> Vec<(String, u64)> {
     let counted = counted_by(&shared.metrics.unclassified_fields, ["route"]);
     counted.into_iter().filter(|(_, count)| *count > 0).map(|([route], count)| (route, count)).collect()
+}
+
+/// Returns the routes that are observed now, and the number of fields since the start that enforcing would have withheld.
+fn observed(shared: &SharedState, now: Timestamp) -> Vec<ObservedRoute> {
+    let would_withhold = counted_by(&shared.metrics.would_withhold, ["route"]);
+    let snapshot = shared.snapshot();
+    let routes = snapshot.routes.iter().filter(|route| route.observes(now));
+    let observed = routes.map(|route| ObservedRoute {
+        name: route.name.to_string(),
+        until: route.observe_until.map(|until| until.to_string()).unwrap_or_default(),
+        would_withhold: would_withhold.get(&[route.name.to_string()]).copied().unwrap_or(0),
+    });
+    observed.collect()
 }

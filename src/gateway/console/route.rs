@@ -8,11 +8,11 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::Console;
-use super::chrome::{Chrome, html};
+use super::chrome::{Chrome, StateChip, html};
 use super::counted::counted_by;
 use super::filters;
 use super::problem_page::PageProblem;
-use super::routes::methods;
+use super::routes::{methods, mode};
 use super::screen::Visitor;
 use crate::decision::{AdmissionRequest, LegalReference, UnknownSubject};
 use crate::exchange::ledger_policy::recipient_facts;
@@ -40,6 +40,9 @@ struct RouteView {
     methods: String,
     pattern: String,
     upstream: String,
+    mode: StateChip,
+    /// For an observed route: category, reason and number of fields that enforcing would have withheld.
+    would_withhold: Vec<(String, String, u64)>,
     pack: String,
     purposes: Option<Vec<String>>,
     /// Settings of the mapping, in words.
@@ -109,6 +112,8 @@ impl RouteView {
             methods: methods(route),
             pattern: route.pattern.clone(),
             upstream: route.upstream.to_string(),
+            mode: mode(route, now),
+            would_withhold: would_withhold(shared, route),
             pack: version.map(|version| version.pack().manifest().title.clone()).unwrap_or_default(),
             purposes: route.purposes.as_ref().map(|purposes| purposes.iter().map(name_of).collect()),
             settings: mapping.map(settings).unwrap_or_default(),
@@ -119,6 +124,15 @@ impl RouteView {
             is_cut,
         }
     }
+}
+
+/// Returns what enforcing would have withheld since the start, the most frequent first.
+fn would_withhold(shared: &SharedState, route: &Route) -> Vec<(String, String, u64)> {
+    let counted = counted_by(&shared.metrics.would_withhold, ["route", "category", "reason"]);
+    let own = counted.into_iter().filter(|([of, _, _], count)| **of == *route.name && *count > 0);
+    let mut lines: Vec<_> = own.map(|([_, category, reason], count)| (category, reason, count)).collect();
+    lines.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    lines
 }
 
 /// Returns the settings that decide about what the mapping does not say.

@@ -49,7 +49,7 @@ pub(super) struct TrialResult {
     pub(super) fields: Vec<TrialField>,
     /// The answer as it leaves; or why it cannot be read.
     pub(super) left: Result<String, String>,
-    /// What is not known, and how it counts.
+    /// Facts that are not known, and how they count.
     pub(super) notes: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ impl Default for TrialResult {
     }
 }
 
-/// What happens to one field.
+/// The outcome for one field.
 #[derive(Debug)]
 pub(super) struct TrialField {
     pub(super) path: String,

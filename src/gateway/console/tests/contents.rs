@@ -1,4 +1,4 @@
-//! What the pages show: decisions, routes, packs, the matrix, and tried decisions.
+//! Contents of the pages: decisions, routes, packs, the matrix, and tried decisions.
 
 use std::convert::Infallible;
 
