@@ -29,7 +29,7 @@ use purposegate::decision::{
 use purposegate::policy::Pack;
 use purposegate::scrub::{
     FieldMapping, Framing, JudgedRecord, Limits, Mapping, Plan, Pseudonyms, RecordMapping, RecordPolicy,
-    Remover, Scrubber, SubjectSource,
+    Remover, Scrubber, SubjectSource, SurveyVisitor, UnclassifiedValue, survey_unclassified,
 };
 use purposegate::vocabulary::{IdReader, Operation, Safeguard};
 use sonic_rs::JsonValueMutTrait as _;
@@ -171,6 +171,35 @@ fn scrubbing(c: &mut Criterion) {
             });
         });
     }
+    group.finish();
+}
+
+/// Counts what a survey of unclassified values visits.
+#[derive(Default)]
+struct VisitCount(usize);
+
+impl SurveyVisitor for VisitCount {
+    fn record(&mut self, _: Option<usize>) {}
+
+    fn value(&mut self, _: &UnclassifiedValue<'_>) {
+        self.0 += 1;
+    }
+}
+
+/// The second reading of a body for its unclassified paths, which the gateway does a few times a second on each route.
+fn surveying(c: &mut Criterion) {
+    let body = list(200);
+    let pack =
+        Arc::new(read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360")).unwrap());
+    let plan = Plan::compile(&mapping(&pack), pack.vocabulary()).unwrap();
+    let mut group = group(c, "survey a list of 200 people", &body);
+    group.bench_function("unclassified values", |b| {
+        b.iter(|| {
+            let mut count = VisitCount::default();
+            survey_unclassified(&plan, Framing::Document, &body, &mut count);
+            assert!(black_box(count.0) > 0);
+        });
+    });
     group.finish();
 }
 
@@ -317,5 +346,5 @@ fn group<'c>(
     group
 }
 
-criterion_group!(benches, scrubbing, removing, ratios);
+criterion_group!(benches, scrubbing, surveying, removing, ratios);
 criterion_main!(benches);

@@ -23,6 +23,7 @@ use crate::exchange::response;
 use crate::exchange::route::{
     self, MappedField, OnWithheld, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable,
 };
+use crate::exchange::unclassified::UnclassifiedPaths;
 use crate::finding::Finding;
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction, RemovedAs,
@@ -205,6 +206,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             observe_until,
             max_request_body,
             fault_log: route::fault_log_limit(),
+            unclassified: UnclassifiedPaths::new(Timestamp::now()),
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::concurrency::ConcurrencyPermit;
@@ -27,7 +28,7 @@ use crate::disclosure::LogError;
 use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::keys::Fingerprint;
 use crate::ledger::{Case, Epoch, Freshness, Ledger};
-use crate::scrub::Forms;
+use crate::scrub::{Forms, Framing};
 use crate::vocabulary::{BasisSet, Operation};
 
 /// The case that an exchange rests on.
@@ -445,6 +446,13 @@ impl Grant {
     /// The value of the header with the contact for entrusted data, if the response has this header.
     pub(super) fn controller(&self) -> Option<http::HeaderValue> {
         super::refuse::controller(self.route(), &self.routing.decisions, self.purpose.id)
+    }
+
+    /// Reads the beginning of the answer again for the paths that nothing classifies.
+    pub(super) fn survey_unclassified<'b>(&self, framing: Framing, input: impl Iterator<Item = &'b Bytes>) {
+        let route = self.route();
+        let Some(scrubbing) = &route.scrubbing else { return };
+        route.unclassified.survey(&scrubbing.plan, framing, input, self.context.shared.clock.now());
     }
 }
 

@@ -52,6 +52,7 @@ mod shared;
 mod snapshot;
 pub(crate) mod stale;
 mod transfer;
+pub mod unclassified;
 pub mod upstream_fault;
 pub(crate) mod window;
 

@@ -21,6 +21,7 @@ pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, PathNames, RecipientFacts};
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
+use crate::exchange::unclassified::UnclassifiedPaths;
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
@@ -162,6 +163,8 @@ pub struct Route {
     pub max_request_body: usize,
     /// Bounds the log lines about faults of its upstream.
     pub fault_log: LogLimit,
+    /// The paths in its answers that nothing classifies.
+    pub unclassified: UnclassifiedPaths,
 }
 
 /// Returns the limit of log lines about faults of a route's upstream, so that a broken upstream does not fill a disk.
@@ -447,6 +450,22 @@ impl Routes {
     /// All routes, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
+    }
+
+    /// Returns the route with this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Route>> {
+        self.all.iter().find(|route| *route.name == *name)
+    }
+
+    /// Continues the collection of unclassified paths of routes whose mapping is the same in `before`.
+    pub(super) fn continue_surveys(&self, before: &Routes) {
+        let records = |route: &Route| route.scrubbing.as_ref().map(|scrubbing| scrubbing.records.clone());
+        for route in &self.all {
+            if let Some(before) = before.named(&route.name).filter(|before| records(before) == records(route))
+            {
+                route.unclassified.continue_from(&before.unclassified);
+            }
+        }
     }
 
     /// Returns the route that decides which origins may send a request: the route that serves the request; if there is

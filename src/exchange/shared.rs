@@ -284,6 +284,7 @@ impl SharedState {
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         start_at_zero(&self.metrics, &snapshot);
         report_observed(&snapshot, self.clock.now());
+        snapshot.routes.continue_surveys(&self.snapshot.load().routes);
         self.snapshot.store(Arc::new(snapshot));
     }
 

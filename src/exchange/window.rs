@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::decision::{ClassRelease, Permit, Reason};
 use crate::keys::{BuildFingerprintHasher, Fingerprint, LoggedPerson};
+use crate::scrub::UNCLASSIFIED;
 use crate::vocabulary::Form;
 
 /// Fields of one class that had one release.
@@ -107,6 +108,11 @@ impl WindowSummary {
                 self.add(class, release, *count);
             }
         }
+    }
+
+    /// True if there are fields that nothing classifies.
+    pub(crate) fn has_unclassified(&self) -> bool {
+        self.released.iter().any(|count| count.class == usize::from(UNCLASSIFIED.0))
     }
 
     /// Limits the validity of the decisions to this instant.

@@ -36,6 +36,8 @@
 //! If the decision about a record depends only on its shape and its permit, it is kept in the `decision_cache`. For a
 //! later record of the same shape and with the same forms, only the cached edits are applied.
 //!
+//! Beside this, `survey` reads the beginning of a body again to find the values that nothing classifies.
+//!
 //! # Vocabulary
 //!
 //! - *record*: a node that is about one data subject or several. A *record set* is all records of one path of the
@@ -87,6 +89,7 @@ mod rows;
 mod scrubber;
 mod shape_cache;
 mod state;
+mod survey;
 mod unreadable;
 mod walk;
 
@@ -95,6 +98,7 @@ mod tests;
 
 pub use class::{Class, UNCLASSIFIED};
 pub use forms::{Forms, Pseudonyms};
+pub use held_value::{SurveyVisitor, UnclassifiedValue, ValueType};
 pub use mapping::{
     Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
@@ -105,4 +109,5 @@ pub use query::{MappingFault, selects_by_position, tests_existence};
 pub use record_policy::{JudgedRecord, RecordPolicy};
 pub use remover::Remover;
 pub use scrubber::Scrubber;
+pub use survey::survey_unclassified;
 pub use unreadable::{BodyFault, Framing, Limits, Unreadable};

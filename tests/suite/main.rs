@@ -82,6 +82,7 @@ mod tls_server;
 mod tls_upstream;
 mod token_issuer;
 mod token_recipients;
+mod unclassified;
 mod upstream;
 mod upstream_answers;
 mod upstream_http2;

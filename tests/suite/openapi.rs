@@ -222,6 +222,7 @@ fn every_answer_is_as_described() {
         ("/v1/policies", "/v1/policies"),
         ("/v1/recipients", "/v1/recipients"),
         ("/v1/routes", "/v1/routes"),
+        ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified"),
         ("/v1/requests", "/v1/requests"),
         ("/v1/cases", "/v1/cases"),
         ("/v1/cases/{id}", "/v1/cases/c-1"),
@@ -252,6 +253,8 @@ fn every_answer_is_as_described() {
         ("/v1/decisions/{id}", "/v1/decisions/nothing", 404),
         ("/v1/cases/{id}", "/v1/cases/nothing", 404),
         ("/readyz", "/readyz?unknown=1", 400),
+        ("/v1/routes/{name}/unclassified", "/v1/routes/nothing/unclassified", 404),
+        ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified?unknown=1", 400),
     ] {
         assert_eq!(api.get(template, path).status, status, "{path}");
     }

@@ -75,6 +75,7 @@ pub struct BodyFlow {
     on_withheld: OnWithheld,
     /// Maximum bytes of one record that are held until it is whole.
     max_held: usize,
+    framing: Framing,
     decoder: Decoder,
     /// Bytes that were pushed and are not decoded yet: decoding may expand them.
     coded: Bytes,
@@ -119,6 +120,7 @@ impl BodyFlow {
             held: memory.hold(transfer.grant.recipient(), is_streamed),
             on_withheld,
             max_held: scrubbing.limits.record,
+            framing,
             decoder,
             coded: Bytes::new(),
             scrubber: if has_length { scrubber } else { scrubber.of_unknown_length() },
@@ -338,7 +340,8 @@ impl BodyFlow {
 
     async fn try_record(&mut self) -> Result<(), ResponseError> {
         let gathered = self.gathered();
-        (self.gathered, self.is_first_window) = (Gathered::default(), false);
+        self.gathered = Gathered::default();
+        let is_first_window = std::mem::replace(&mut self.is_first_window, false);
         let grant = &self.transfer.grant;
         if let OnWithheld::Deny { max_body } = self.on_withheld {
             if !self.finished || gathered > max_body {
@@ -369,6 +372,10 @@ impl BodyFlow {
         // The first record is needed in any case, because the head leaves.
         if !is_held || window.records > 0 || judges_ahead || grant.is_unrecorded() {
             grant.record(window, if is_whole { Extent::Whole } else { Extent::Part }).await?;
+        }
+        if is_first_window && window.has_unclassified() {
+            let input = self.parts.iter().flat_map(WindowPart::input);
+            grant.survey_unclassified(self.framing, input);
         }
         self.recorded = self.parts.len();
         Ok(())

@@ -78,6 +78,11 @@ impl WindowPart {
         self.read + self.output.capacity() + self.rest.len()
     }
 
+    /// The upstream's bytes, decoded.
+    pub(super) fn input(&self) -> impl Iterator<Item = &Bytes> {
+        self.input.iter()
+    }
+
     pub(super) fn summary(&self) -> &WindowSummary {
         &self.summary
     }

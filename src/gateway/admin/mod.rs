@@ -22,6 +22,7 @@ mod status;
 mod subject;
 #[cfg(test)]
 pub(super) mod tests;
+mod unclassified;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -194,6 +195,7 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(status::policies))
         .routes(routes!(status::recipients))
         .routes(routes!(status::routes))
+        .routes(routes!(unclassified::unclassified))
         .routes(routes!(subject::subject))
         .routes(routes!(subject::history, event::about_subject))
         .routes(routes!(subject::disclosures))

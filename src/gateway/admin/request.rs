@@ -51,6 +51,7 @@ path_parameters! {
     PersonPath: "Id of the person.", id;
     AccountPath: "Id of the account.", id;
     RecipientPath: "Configured name of the recipient.", name;
+    RoutePath: "Configured name of the route.", name;
     CasePath: "Id of the case.", id, "^[A-Za-z0-9._:/-]+$";
     DecisionPath: "Id of the decision.", id;
     NoticePath: "Id of the notice.", id;

@@ -63,6 +63,7 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
     get("/v1/policies", READ_OR_OPERATOR),
     get("/v1/recipients", READ_OR_OPERATOR),
     get("/v1/routes", READ_OR_OPERATOR),
+    get("/v1/routes/{name}/unclassified", READ_OR_OPERATOR),
     act("/v1/subjects/{id}", LEDGER_OR_PRIVACY),
     act("/v1/subjects/{id}/events", LEDGER_OR_PRIVACY),
     post("/v1/subjects/{id}/events", LEDGER),

@@ -14,6 +14,7 @@ use crate::scrub::evaluate::Evaluation;
 use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::forms::{ValueKind, is_coarse_address_part};
 use crate::scrub::node_table::Node;
+use crate::scrub::plan::Plan;
 use crate::scrub::record_set::QueryRole;
 use crate::scrub::state::RecordStart;
 use crate::scrub::unreadable::BodyFault;
@@ -233,18 +234,10 @@ impl<'p, A: FormPolicy> DecisionPass<'p, A> {
 
     /// Classifies a node that evaluated queries select.
     fn classify_selected(&mut self, at: u32, node: &Node) -> (Option<ClassId>, RecordStart) {
-        let plan = self.value.route.plan;
-        let state = plan.automaton.state(node.state);
         let count = self.selected.iter().take_while(|(node, _)| *node == at).count();
         let (here, later) = self.selected.split_at(count);
         self.selected = later;
-        let is_field = |query: &u16| matches!(plan.role(*query), Some(QueryRole::Field { .. }));
-        let class = plan.class_of(state, here.iter().map(|(_, query)| *query).filter(is_field));
-        let start = here.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
-            Some(QueryRole::Record(set)) => start.and(*set),
-            Some(QueryRole::Field { .. } | QueryRole::Capture) | None => start,
-        });
-        ((class != UNCLASSIFIED).then_some(class), start)
+        classify_selected(self.value.route.plan, node, here)
     }
 
     /// Requests the permit for the record that begins at a node.
@@ -390,4 +383,21 @@ impl<'p, A: FormPolicy> DecisionPass<'p, A> {
             self.end_records(records - self.innermost.record_count, decision);
         }
     }
+}
+
+/// Returns the class that fields give to a node, and the record that begins there. `selected` has the evaluated queries
+/// that select the node.
+pub(super) fn classify_selected(
+    plan: &Plan,
+    node: &Node,
+    selected: &[(u32, u16)],
+) -> (Option<ClassId>, RecordStart) {
+    let state = plan.automaton.state(node.state);
+    let is_field = |query: &u16| matches!(plan.role(*query), Some(QueryRole::Field { .. }));
+    let class = plan.class_of(state, selected.iter().map(|(_, query)| *query).filter(is_field));
+    let start = selected.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
+        Some(QueryRole::Record(set)) => start.and(*set),
+        Some(QueryRole::Field { .. } | QueryRole::Capture) | None => start,
+    });
+    ((class != UNCLASSIFIED).then_some(class), start)
 }

@@ -12,9 +12,11 @@ mod edits;
 mod outside;
 mod record;
 mod selection;
+mod unclassified;
 
 pub(super) use self::decision::ValueDecision;
 pub(super) use self::outside::OutsideRecords;
+pub use self::unclassified::{SurveyVisitor, UnclassifiedValue, ValueType};
 
 use std::sync::Arc;
 

@@ -51,7 +51,7 @@ pub(super) fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
 }
 
-fn text_or_null(description: &str) -> Value {
+pub(super) fn text_or_null(description: &str) -> Value {
     json!({ "type": ["string", "null"], "description": description })
 }
 
@@ -59,15 +59,15 @@ fn flag(description: &str) -> Value {
     json!({ "type": "boolean", "description": description })
 }
 
-fn count(description: &str) -> Value {
+pub(super) fn count(description: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": description })
 }
 
-fn time(description: &str) -> Value {
+pub(super) fn time(description: &str) -> Value {
     json!({ "type": "string", "format": "date-time", "description": description })
 }
 
-fn date(description: &str) -> Value {
+pub(super) fn date(description: &str) -> Value {
     json!({ "type": "string", "format": "date", "description": description })
 }
 
@@ -75,7 +75,7 @@ fn texts(description: &str) -> Value {
     json!({ "type": "array", "items": { "type": "string" }, "description": description })
 }
 
-fn words(description: &str, words: &[&str]) -> Value {
+pub(super) fn words(description: &str, words: &[&str]) -> Value {
     json!({ "type": "string", "enum": words, "description": description })
 }
 

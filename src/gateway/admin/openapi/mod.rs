@@ -6,6 +6,7 @@
 
 mod answers;
 pub(super) mod problems;
+mod unclassified;
 
 use std::sync::LazyLock;
 
@@ -183,7 +184,10 @@ fn components(terms: &dyn TermLookup) -> Map<String, Value> {
         ("Problem", problems::schema()),
     ];
     let named = ledger::term_components(terms).into_iter().chain(any).chain(events_of_paths());
-    let named = named.chain(answers::components()).chain(authzen::schema::components());
+    let named = named
+        .chain(answers::components())
+        .chain(unclassified::components())
+        .chain(authzen::schema::components());
     let named = named.map(|(name, schema)| (name.to_owned(), schema));
     named.chain(bodies).chain(lines).chain(recorded).collect()
 }

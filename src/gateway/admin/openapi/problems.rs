@@ -49,6 +49,8 @@ problems! {
     MetricsProblems: MetricsUnavailable;
     /// Problems of operations that read what is in memory.
     ReadProblems: LedgerStale;
+    /// Problems of operations that read about one route.
+    RouteProblems: NotFound, LedgerStale;
     /// Problems of operations that read notices.
     ReadNoticesProblems: LedgerStale, LedgerUnavailable;
     /// Problems of operations that close a notice.

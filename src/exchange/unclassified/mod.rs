@@ -1,0 +1,246 @@
+//! The paths of a route that nothing in its mapping classifies, as the running gateway sees them: where they are, of
+//! which types, how often. Never a value, and no name that may be one ([`name`], [`tree`]).
+//!
+//! The scrubber counts unclassified fields and does not look at their names. So the beginning of an answer's first
+//! window is read again ([`survey_unclassified`]), if the count of the window grew and the route's rate permits it: the
+//! first answers all, then a few a second. The window still holds its input at that moment, so nothing is kept for this.
+//! An answer without unclassified fields costs a look at its counts.
+
+mod name;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use self::tree::{MAX_PATHS, PathTree};
+use crate::scrub::{Framing, Plan, SurveyVisitor, UnclassifiedValue, ValueType, survey_unclassified};
+
+/// Answers of a route that are read again at once, before [`SURVEYS_PER_SECOND`] applies.
+const FIRST_SURVEYS: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
+/// Answers of a route that are read again in a second, on average.
+const SURVEYS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+/// Maximum bytes of an answer that are read again.
+const MAX_SURVEYED_BYTES: usize = 128 << 10;
+
+/// The unclassified paths of one route.
+#[derive(Debug)]
+pub struct UnclassifiedPaths {
+    rate: DefaultDirectRateLimiter,
+    collected: Mutex<Collected>,
+}
+
+/// One unclassified path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnclassifiedPath {
+    /// The number of the record set; `None` for a path from the document.
+    pub record: Option<usize>,
+    /// The path (RFC 9535), `@…` from the record or `$…` from the document.
+    pub path: String,
+    /// The types of the values.
+    pub types: Vec<ValueType>,
+    /// The number of values.
+    pub count: u64,
+    /// The day of the first value, UTC.
+    pub first: Date,
+    /// The day of the last value, UTC.
+    pub last: Date,
+}
+
+/// All unclassified paths of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnclassifiedReport {
+    /// The beginning of the collection.
+    pub since: Timestamp,
+    /// The number of records that were read.
+    pub records: u64,
+    /// The paths, by record set and path.
+    pub paths: Vec<UnclassifiedPath>,
+    /// The number of values at further paths.
+    pub others: u64,
+}
+
+#[derive(Debug)]
+struct Collected {
+    since: Timestamp,
+    records: u64,
+    /// A tree for each record set, and one for everything outside of records.
+    trees: BTreeMap<Option<usize>, PathTree>,
+    others: u64,
+}
+
+impl UnclassifiedPaths {
+    /// Starts a collection.
+    pub fn new(since: Timestamp) -> UnclassifiedPaths {
+        let quota = Quota::per_second(SURVEYS_PER_SECOND).allow_burst(FIRST_SURVEYS);
+        let collected = Collected { since, records: 0, trees: BTreeMap::new(), others: 0 };
+        UnclassifiedPaths { rate: DefaultDirectRateLimiter::direct(quota), collected: Mutex::new(collected) }
+    }
+
+    /// Reads the beginning of an answer in which there are unclassified fields, if the rate permits it now.
+    pub(super) fn survey<'b>(
+        &self,
+        plan: &Plan,
+        framing: Framing,
+        chunks: impl Iterator<Item = &'b Bytes>,
+        now: Timestamp,
+    ) {
+        if self.rate.check().is_err() {
+            return;
+        }
+        let mut body = Vec::new();
+        for chunk in chunks {
+            let room = MAX_SURVEYED_BYTES - body.len();
+            body.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
+        }
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        survey_unclassified(plan, framing, &body, &mut DayCollector { collected: &mut collected, today });
+    }
+
+    /// Returns everything that was collected.
+    pub fn report(&self) -> UnclassifiedReport {
+        let collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let paths = collected.trees.iter().flat_map(|(record, tree)| tree.paths(*record)).collect();
+        UnclassifiedReport {
+            since: collected.since,
+            records: collected.records,
+            paths,
+            others: collected.others,
+        }
+    }
+
+    /// Continues the collection of the same route before a reload that did not change its mapping.
+    pub(super) fn continue_from(&self, before: &UnclassifiedPaths) {
+        let mut before = before.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = Collected { since: before.since, records: 0, trees: BTreeMap::new(), others: 0 };
+        let collected = std::mem::replace(&mut *before, fresh);
+        *self.collected.lock().unwrap_or_else(PoisonError::into_inner) = collected;
+    }
+}
+
+/// Adds the results of a survey to a collection.
+struct DayCollector<'c> {
+    collected: &'c mut Collected,
+    today: Date,
+}
+
+impl SurveyVisitor for DayCollector<'_> {
+    fn record(&mut self, set: Option<usize>) {
+        self.collected.records += u64::from(set.is_some());
+        self.collected.trees.entry(set).or_default().begin_record();
+    }
+
+    fn value(&mut self, value: &UnclassifiedValue<'_>) {
+        let leaves: usize = self.collected.trees.values().map(PathTree::leaves).sum();
+        let Some(tree) = self.collected.trees.get_mut(&value.record) else { return };
+        let room = MAX_PATHS.saturating_sub(leaves);
+        if !tree.add(value, self.today, room) {
+            self.collected.others += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scrub::{FieldMapping, Mapping, RecordMapping};
+    use crate::vocabulary::{CategoryId, Vocabulary};
+
+    fn plan() -> Plan {
+        let field =
+            FieldMapping { path: "@.name".to_owned(), categories: vec![CategoryId(1)], embedded: false };
+        let records = vec![RecordMapping {
+            path: "$.items[*]".to_owned(),
+            fields: vec![field],
+            ..RecordMapping::default()
+        }];
+        Plan::compile(&Mapping { records, ..Mapping::default() }, &Vocabulary::standard()).unwrap()
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn survey(paths: &UnclassifiedPaths, body: &str, now: &str) {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let (head, rest) = (body.slice(..body.len() / 2), body.slice(body.len() / 2..));
+        paths.survey(&plan(), Framing::Document, [&head, &rest].into_iter(), at(now));
+    }
+
+    #[test]
+    fn paths_have_types_counts_and_days_and_no_values() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        survey(&paths, r#"{"n":1,"items":[{"name":"Ada","tel":"+49","a b":null}]}"#, "2026-11-29T23:00:00Z");
+        survey(&paths, r#"{"items":[{"tel":17},{"tel":"x","x-y":{"z":[true]}}]}"#, "2026-11-30T01:00:00Z");
+        let report = paths.report();
+        assert_eq!((report.records, report.others, report.since), (3, 0, at("2026-11-29T10:00:00Z")));
+        let lines: Vec<String> = report
+            .paths
+            .iter()
+            .map(|path| {
+                let types: Vec<&str> = path.types.iter().map(|one| one.name()).collect();
+                format!("{} {} {} {} {}", path.path, types.join("|"), path.count, path.first, path.last)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "$.n number 1 2026-11-29 2026-11-29",
+                "@.* null 1 2026-11-29 2026-11-29",
+                "@.tel string|number 3 2026-11-29 2026-11-30",
+                "@['x-y'].z[*] boolean 1 2026-11-30 2026-11-30",
+            ]
+        );
+        assert!(!format!("{paths:?}").contains("Ada"));
+    }
+
+    #[test]
+    fn the_number_of_paths_is_bounded_and_the_rest_is_counted() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        // 30 objects with 60 members of three letters each, which are no maps and no values.
+        let name = |number: usize| {
+            let letter = |digit: usize| char::from(b'a' + u8::try_from(digit % 20).unwrap());
+            format!("{}{}x", letter(number), letter(number / 20))
+        };
+        let members = |value: &str, count| {
+            let members: Vec<String> = (0..count).map(|at| format!("\"{}\":{value}", name(at))).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let inner = members("1", 30);
+        let outer = members(&members(&inner, 10), 8);
+        let body = format!("{{\"items\":[{outer}]}}");
+        for _ in 0..3 {
+            survey(&paths, &body, "2026-11-29T11:00:00Z");
+        }
+        let report = paths.report();
+        assert_eq!(report.paths.len(), MAX_PATHS);
+        assert_eq!(report.others, 3 * (8 * 10 * 30 - 1000));
+    }
+
+    #[test]
+    fn answers_are_read_again_at_a_limited_rate() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        for _ in 0..FIRST_SURVEYS.get() + 200 {
+            survey(&paths, r#"{"items":[{"a":1}]}"#, "2026-11-29T11:00:00Z");
+        }
+        let records = paths.report().records;
+        assert!((1000..1200).contains(&records), "{records}");
+    }
+
+    #[test]
+    fn a_reload_continues_the_collection() {
+        let before = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        survey(&before, r#"{"items":[{"a":1}]}"#, "2026-11-29T11:00:00Z");
+        let expected = before.report();
+        let after = UnclassifiedPaths::new(at("2026-11-30T10:00:00Z"));
+        after.continue_from(&before);
+        assert_eq!(after.report(), expected);
+    }
+}
