@@ -64,6 +64,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "purposegate scrub --remove '$.items[*].email'",
         ],
     ),
+    ("openapi", &["purposegate openapi --recipient acme-domains --purpose domain-registration api.json"]),
     (
         "discover",
         &[
@@ -71,6 +72,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "purposegate discover --route customers --sample customers.json --format json",
             "purposegate discover --openapi openapi.yaml",
             "purposegate discover --openapi openapi.yaml --annotate",
+            "purposegate discover --traffic --admin https://gateway.internal:9901 --route customers",
         ],
     ),
     (

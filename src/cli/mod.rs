@@ -22,6 +22,7 @@ mod ledger_client;
 mod ledger_location;
 mod logging;
 mod new_credential;
+mod openapi;
 pub mod output;
 pub mod policy;
 mod progress;
@@ -93,6 +94,8 @@ enum Verb {
     Scrub(scrub::ScrubArgs),
     /// Propose a field mapping, from sample bodies or from an OpenAPI document
     Discover(discover::DiscoverArgs),
+    /// Print the API as one recipient sees it, as an OpenAPI document
+    Openapi(openapi::OpenapiArgs),
     /// Record, show, import and export people's consents
     Consent {
         #[command(flatten)]

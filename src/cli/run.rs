@@ -24,6 +24,7 @@ use super::ledger_access::LedgerAccess;
 use super::ledger_location::LedgerLocation;
 use super::logging;
 use super::new_credential;
+use super::openapi;
 use super::policy::{self, PolicyVerb};
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::serve::{self, block_on};
@@ -55,6 +56,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Discover(arguments) => {
             finish(discover::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+        }
+        Verb::Openapi(arguments) => {
+            finish(openapi::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
         }
         Verb::Consent { gateway, verb } => run_consent(&gateway, verb),
         Verb::Ledger { config, verb } => run_ledger(&config, &verb),

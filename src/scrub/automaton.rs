@@ -69,6 +69,21 @@ impl Automaton {
         self.step(from, self.names.count + 1 + index.min(self.last_index) as usize)
     }
 
+    /// Returns the state of a member with this name.
+    pub(super) fn named_member(&self, from: StateId, name: &str) -> StateId {
+        self.member(from, name.as_bytes(), lex::hash(name.as_bytes()))
+    }
+
+    /// Returns the states that members can have: those of all names in queries, and that of every other name.
+    pub(super) fn members(&self, from: StateId) -> impl Iterator<Item = StateId> {
+        (0..=self.names.count).map(move |column| self.step(from, column))
+    }
+
+    /// Returns the states that elements can have.
+    pub(super) fn elements(&self, from: StateId) -> impl Iterator<Item = StateId> {
+        (0..=self.last_index).map(move |index| self.element(from, index))
+    }
+
     /// True if a query contains the name.
     pub(super) fn mentions(&self, name: &[u8], hash: u64) -> bool {
         self.names.column(name, hash) < self.names.count

@@ -59,6 +59,7 @@
 mod actions;
 mod automaton;
 mod class;
+mod cursor;
 mod decision_cache;
 mod edit;
 mod embedded;
@@ -97,6 +98,7 @@ mod walk;
 mod tests;
 
 pub use class::{Class, UNCLASSIFIED};
+pub use cursor::{ContainingRecord, PathCursor, PossibleNode};
 pub use forms::{Forms, Pseudonyms};
 pub use held_value::{SurveyVisitor, UnclassifiedValue, ValueType};
 pub use mapping::{

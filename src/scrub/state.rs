@@ -4,7 +4,7 @@
 //! The module holds only data. [`super::automaton`] builds the states and moves between them.
 
 /// The number of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct StateId(pub(super) u32);
 
 /// The state in which nothing is selected and nothing is captured, here or below.

@@ -1,7 +1,7 @@
 //! `scrub`: scrubs stdin to stdout with the gateway's scrubber: by a route's mapping for a recipient, or with `--remove` by
 //! JSONPath queries.
 
-mod offline;
+pub(super) mod offline;
 mod remove;
 
 use std::io::{self, Read, Write};

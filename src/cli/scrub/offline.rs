@@ -20,24 +20,38 @@ use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
 /// The request whose answer is scrubbed.
-pub(super) struct OfflineRequest<'a> {
-    pub route: &'a str,
-    pub recipient: &'a str,
-    pub purpose: &'a str,
+pub(in crate::cli) struct OfflineRequest<'a> {
+    pub(in crate::cli) route: &'a str,
+    pub(in crate::cli) recipient: &'a str,
+    pub(in crate::cli) purpose: &'a str,
     /// Facts about every person, as JSON; `None` if the ledger knows nobody.
-    pub subject: Option<&'a str>,
+    pub(in crate::cli) subject: Option<&'a str>,
 }
 
 pub(super) fn scrub(
     file: &Path,
     trial: &OfflineRequest<'_>,
     framing: Option<Framing>,
+    input: impl Read,
+    output: impl Write,
+    note: impl FnOnce(&str),
+) -> Result<(), ScrubError> {
+    let (config, findings) = config::load(file);
+    scrub_with(&config.ok_or(ScrubError::Findings(findings))?, trial, framing, input, output, note)
+}
+
+/// Scrubs by a configuration that is loaded.
+///
+/// # Errors
+/// [`ScrubError`].
+pub(in crate::cli) fn scrub_with(
+    config: &Config,
+    trial: &OfflineRequest<'_>,
+    framing: Option<Framing>,
     mut input: impl Read,
     mut output: impl Write,
     note: impl FnOnce(&str),
 ) -> Result<(), ScrubError> {
-    let (config, findings) = config::load(file);
-    let config = config.ok_or(ScrubError::Findings(findings))?;
     let route = find(config.routes.iter(), |route| &route.name, trial.route, "route")?;
     let scrubbing = route.scrubbing.as_ref();
     let scrubbing = scrubbing.ok_or_else(|| unknown("personal route", trial.route, None))?;
@@ -49,14 +63,14 @@ pub(super) fn scrub(
             route.name
         ));
     }
-    let pack = pack_in_force(&config, route, now)
+    let pack = pack_in_force(config, route, now)
         .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
     let vocabulary = pack.vocabulary();
     let purpose = vocabulary.declared_purpose(trial.purpose);
     let purpose = purpose
         .map_err(|_| unknown("purpose", trial.purpose, vocabulary.purposes().suggestion(trial.purpose)))?;
     let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
-    let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
+    let admitted = admit(config, route, scrubbing, purpose, trial, now)?;
 
     let mut judge =
         OfflineJudge { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
