@@ -134,6 +134,16 @@ fn observe(sample: &[u8]) -> Result<Node, SampleError> {
 
 /// Proposes a mapping for paths at which values were seen. Paths that are no plain paths are left out.
 pub fn propose(observed: &[ObservedPath]) -> Proposal {
+    Proposal { routes: proposal::propose_route(&tree_of(observed), &RouteHints::default()) }
+}
+
+/// Proposes a mapping for paths of a configured route at which values were seen.
+pub fn propose_for_route(observed: &[ObservedPath], known: &KnownRecords) -> Proposal {
+    let hints = RouteHints { known: Some(known.clone()), ..RouteHints::default() };
+    Proposal { routes: proposal::propose_route(&tree_of(observed), &hints) }
+}
+
+fn tree_of(observed: &[ObservedPath]) -> Node {
     let mut root = Node::default();
     for ObservedPath { path, types, count } in observed {
         let Some(steps) = path::parse(path) else { continue };
@@ -148,5 +158,5 @@ pub fn propose(observed: &[ObservedPath]) -> Proposal {
         node.count += count;
         node.has_empty |= types.contains(JsonType::Object) || types.contains(JsonType::Array);
     }
-    Proposal { routes: proposal::propose_route(&root, &RouteHints::default()) }
+    root
 }

@@ -1,11 +1,13 @@
-//! `discover`: proposes a field mapping from sample bodies or from an OpenAPI document.
+//! `discover`: proposes a field mapping from sample bodies, from an OpenAPI document, or from what the running gateway saw.
 
 mod openapi;
 mod samples;
+mod traffic;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::admin_client::AdminArgs;
 use super::error::{CliError, VerbError, exit_status};
 use crate::discover::Proposal;
 
@@ -19,7 +21,7 @@ pub(super) struct DiscoverArgs {
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
     /// Files with sample bodies (JSON) of one route; `-` is stdin
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "openapi")]
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present_any = ["openapi", "traffic"])]
     sample: Vec<PathBuf>,
     /// An OpenAPI document (3.0 or 3.1, JSON or YAML): one route for each operation
     #[arg(long, value_name = "SPEC", conflicts_with_all = ["sample", "route"])]
@@ -27,6 +29,11 @@ pub(super) struct DiscoverArgs {
     /// Print the OpenAPI document with the proposed categories in it, as `x-data-category`
     #[arg(long, requires = "openapi", conflicts_with = "format")]
     annotate: bool,
+    /// Ask the gateway at --admin what it saw on the route and nothing classifies
+    #[arg(long, requires = "route", requires = "admin", conflicts_with_all = ["sample", "openapi"])]
+    traffic: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// The format of the proposal
     #[arg(long, value_enum, default_value = "toml")]
     format: ProposalFormat,
@@ -59,6 +66,7 @@ fn propose(arguments: &DiscoverArgs, out: &mut dyn Write, err: &mut dyn Write) -
             }
             document.propose()
         }
+        None if arguments.traffic => traffic::propose(arguments)?,
         None => samples::propose(arguments)?,
     };
     print(&proposal, arguments.format, out)?;

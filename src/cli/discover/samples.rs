@@ -32,7 +32,7 @@ pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
 }
 
 /// Loads the configuration, and returns the route with a name.
-fn configured_route(arguments: &DiscoverArgs, name: &str) -> Result<Arc<Route>, CliError> {
+pub(super) fn configured_route(arguments: &DiscoverArgs, name: &str) -> Result<Arc<Route>, CliError> {
     let file = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
     let (config, findings) = config::load(file);
     let Some(config) = config else {
@@ -48,7 +48,8 @@ fn configured_route(arguments: &DiscoverArgs, name: &str) -> Result<Arc<Route>, 
     Err(CliError::Unusable(format!("there is no route `{name}` in the configuration{hint}")))
 }
 
-fn known_records(route: &Route) -> KnownRecords {
+/// Returns the record sets of a route.
+pub(super) fn known_records(route: &Route) -> KnownRecords {
     let records = route.mapping().map(|mapping| mapping.records.as_slice()).unwrap_or_default();
     let source = |record: &crate::scrub::RecordMapping| {
         let subject = record.subjects.first().map(|source| source.path.clone());

@@ -1,0 +1,169 @@
+//! Proposes a mapping for what the running gateway saw in the answers of a route and nothing classifies.
+
+use http::Method;
+use serde::Deserialize;
+
+use super::DiscoverArgs;
+use super::samples::{configured_route, known_records};
+use crate::cli::admin_client::{AdminClient, percent_encoded};
+use crate::cli::error::{CliError, print_message};
+use crate::discover::{JsonType, KnownRecords, ObservedPath, Proposal, propose_for_route};
+
+/// The unclassified paths of a route, as the admin API lists them.
+#[derive(Debug, Deserialize)]
+struct Traffic {
+    records: u64,
+    paths: Vec<TrafficPath>,
+    others: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct TrafficPath {
+    record: Option<String>,
+    path: String,
+    types: Vec<String>,
+    count: u64,
+}
+
+/// A route, as the admin API lists it.
+#[derive(Debug, Deserialize)]
+struct ListedRoute {
+    name: String,
+    path: String,
+    methods: Vec<String>,
+}
+
+/// Asks the gateway, and proposes a mapping.
+///
+/// # Errors
+/// [`CliError`] if the gateway does not answer or has no such route, or if the configuration does not load.
+pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
+    let server = arguments.admin.remote();
+    let server = server.ok_or_else(|| CliError::Unusable("--traffic needs --admin".to_owned()))?;
+    let name = arguments.route.as_deref().unwrap_or_default();
+    let client = server.client()?;
+    let resource = format!("/v1/routes/{}/unclassified", percent_encoded(name));
+    let none = || CliError::Refused(format!("the gateway has no route `{name}`"));
+    let body = client.get(&resource)?.ok_or_else(none)?;
+    let traffic: Traffic = client.read_json(&body)?;
+    let known = match &arguments.config {
+        Some(_) => {
+            let route = configured_route(arguments, name)?;
+            known_records(&route)
+        }
+        None => listed_route(&client, name, &traffic)?,
+    };
+    if traffic.paths.is_empty() {
+        print_message(&format!(
+            "purposegate: the gateway saw nothing unclassified on the route `{name}` ({} records)",
+            traffic.records
+        ));
+    }
+    if traffic.others > 0 {
+        print_message(&format!(
+            "purposegate: {} values are at further paths: classify these first",
+            traffic.others
+        ));
+    }
+    let observed: Vec<ObservedPath> = traffic.paths.iter().map(TrafficPath::observed).collect();
+    Ok(propose_for_route(&observed, &known))
+}
+
+/// Returns what the gateway tells about the route. It does not tell the data subjects.
+fn listed_route(client: &AdminClient, name: &str, traffic: &Traffic) -> Result<KnownRecords, CliError> {
+    let body = client.get("/v1/routes")?.unwrap_or_default();
+    let routes: Vec<ListedRoute> = client.read_json(&body)?;
+    let route = routes.into_iter().find(|route| route.name == name);
+    let (path, methods) =
+        route.map_or((String::new(), vec![Method::GET.to_string()]), |route| (route.path, route.methods));
+    let mut records: Vec<(String, Option<String>)> = Vec::new();
+    for record in traffic.paths.iter().filter_map(|path| path.record.as_ref()) {
+        if !records.iter().any(|(known, _)| known == record) {
+            records.push((record.clone(), None));
+        }
+    }
+    Ok(KnownRecords { path, methods, records })
+}
+
+impl TrafficPath {
+    /// Returns the path from the document's root.
+    fn observed(&self) -> ObservedPath {
+        let path = match (&self.record, self.path.strip_prefix('@')) {
+            (Some(record), Some(rest)) => format!("{}{rest}", without_conditions(record)),
+            _ => self.path.clone(),
+        };
+        let types = self.types.iter().filter_map(|name| JsonType::from_name(name)).collect();
+        ObservedPath { path, types, count: self.count }
+    }
+}
+
+/// Replaces each selector in brackets that is no name by `[*]`: the classifier looks at names only.
+fn without_conditions(path: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = path;
+    while let Some(at) = rest.find('[') {
+        let (before, bracketed) = rest.split_at(at);
+        plain.push_str(before);
+        let end = closing_bracket(bracketed).unwrap_or(bracketed.len());
+        let (selector, after) = bracketed.split_at(end);
+        plain.push_str(if selector.starts_with("['") || selector.starts_with("[\"") {
+            selector
+        } else {
+            "[*]"
+        });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Returns the offset after the bracket that closes the first one. Brackets in quotes do not count.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '[') => depth += 1,
+            (None, ']') if depth <= 1 => return Some(at + c.len_utf8()),
+            (None, ']') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_of_a_record_path_become_elements() {
+        for (path, plain) in [
+            ("$.items[*]", "$.items[*]"),
+            ("$.items[?@.kind == 'a]' && @.x[0]].inner[-1]", "$.items[*].inner[*]"),
+            ("$['a[b]'][\"c\"][0:2]", "$['a[b]'][\"c\"][*]"),
+            ("$", "$"),
+            ("$.a[", "$.a[*]"),
+        ] {
+            assert_eq!(without_conditions(path), plain);
+        }
+    }
+
+    #[test]
+    fn a_path_within_a_record_begins_at_the_document() {
+        let path = |record: Option<&str>, path: &str| TrafficPath {
+            record: record.map(str::to_owned),
+            path: path.to_owned(),
+            types: vec!["string".to_owned(), "null".to_owned()],
+            count: 3,
+        };
+        let observed = path(Some("$.items[?@.a]"), "@.tel").observed();
+        assert_eq!((observed.path.as_str(), observed.count), ("$.items[*].tel", 3));
+        assert!(observed.types.contains(JsonType::String) && observed.types.contains(JsonType::Null));
+        assert_eq!(path(None, "$.next").observed().path, "$.next");
+    }
+}
