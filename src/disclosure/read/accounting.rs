@@ -56,6 +56,12 @@ pub struct AccountedExchange {
     /// The categories of which something was withheld in those windows.
     #[serde(skip)]
     pub withheld: BTreeSet<String>,
+    /// The categories that left in those windows and are not personal.
+    #[serde(skip)]
+    pub not_personal: BTreeSet<AccountedCategory>,
+    /// The first position of the ledger on which one of those windows was judged; 0 if one does not state it.
+    #[serde(skip)]
+    pub position: u64,
 }
 
 /// A data category that was disclosed.
@@ -75,6 +81,8 @@ struct OpenExchange {
     people: usize,
     categories: BTreeSet<AccountedCategory>,
     withheld: BTreeSet<String>,
+    not_personal: BTreeSet<AccountedCategory>,
+    position: Option<u64>,
 }
 
 /// Returns everything that was disclosed about a person, oldest first. A person whose id has several spellings is given by
@@ -162,19 +170,17 @@ impl<'a> Accounts<'a> {
         };
         let decision = record.decision;
         if let Some(head) = record.head.take() {
-            let (categories, withheld) = (BTreeSet::new(), BTreeSet::new());
-            let begun = OpenExchange { head, people: 0, categories, withheld };
-            self.open.entry(decision).or_insert(begun);
+            self.open.entry(decision).or_insert_with(|| OpenExchange::begin(head));
         }
         let Some(exchange) = self.open.get_mut(&decision) else { return };
-        let LoggedExchangeRecord { day, disclosure, end, corrects, .. } = record;
+        let LoggedExchangeRecord { day, disclosure, end, corrects, position, .. } = record;
         if let Some(disclosure) = disclosure {
             let day = day.unwrap_or_else(|| day_of(exchange.head.time));
             let names = self
                 .names
                 .entry(day)
                 .or_insert_with_key(|day| pseudonyms_on(day, self.person, self.pseudonyms));
-            exchange.add(&disclosure, names);
+            exchange.add(&disclosure, position, names);
         }
         if let Some(outcome) = end
             && let Some(ended) = self.open.remove_entry(&decision)
@@ -200,30 +206,43 @@ impl<'a> Accounts<'a> {
 }
 
 impl OpenExchange {
+    fn begin(head: LoggedHead) -> OpenExchange {
+        OpenExchange {
+            head,
+            people: 0,
+            categories: BTreeSet::new(),
+            withheld: BTreeSet::new(),
+            not_personal: BTreeSet::new(),
+            position: None,
+        }
+    }
+
     /// Adds a disclosure if it disclosed something about the person.
-    fn add(&mut self, disclosure: &LoggedDisclosure, names: &[Pseudonym]) {
+    fn add(&mut self, disclosure: &LoggedDisclosure, position: u64, names: &[Pseudonym]) {
         let LoggedDisclosure { subjects, categories, .. } = disclosure;
         if !subjects.iter().any(|subject| names.contains(subject)) {
             return;
         }
+        self.position = Some(self.position.map_or(position, |first| first.min(position)));
         let people: BTreeSet<&Pseudonym> = subjects.iter().collect();
         self.people = self.people.max(people.len());
         for (ruling, _) in categories {
             if *ruling.form == *Form::Removed.name() {
                 self.withheld.insert(ruling.category.to_string());
+                continue;
             }
-            if *ruling.form != *Form::Removed.name() && !ruling.is_about_nobody() {
-                self.categories.insert(AccountedCategory {
-                    category: ruling.category.to_string(),
-                    form: ruling.form.to_string(),
-                    basis: ruling.basis.as_deref().map(str::to_owned),
-                });
-            }
+            let is_about_nobody = ruling.is_about_nobody();
+            let left = if is_about_nobody { &mut self.not_personal } else { &mut self.categories };
+            left.insert(AccountedCategory {
+                category: ruling.category.to_string(),
+                form: ruling.form.to_string(),
+                basis: ruling.basis.as_deref().map(str::to_owned),
+            });
         }
     }
 
     fn into_accounted((decision, exchange): (Ulid, OpenExchange)) -> Option<AccountedExchange> {
-        let OpenExchange { head, people, categories, withheld } = exchange;
+        let OpenExchange { head, people, categories, withheld, not_personal, position } = exchange;
         let disclosed = AccountedExchange {
             time: head.time,
             decision: decision.to_string(),
@@ -234,6 +253,8 @@ impl OpenExchange {
             people,
             route: head.route.to_string(),
             withheld,
+            not_personal,
+            position: position.unwrap_or(0),
         };
         Some(disclosed).filter(|disclosed| !disclosed.categories.is_empty())
     }

@@ -15,6 +15,7 @@ mod export;
 pub(in crate::disclosure) mod fold;
 pub(in crate::disclosure) mod former_records;
 mod last_position;
+mod log_end;
 mod merge;
 pub(in crate::disclosure) mod model;
 pub(in crate::disclosure) mod source;
@@ -26,6 +27,7 @@ pub use act::{ActFilter, RecordedAct, acts};
 pub use export::export;
 pub use fold::{ExchangeFilter, decision};
 pub use last_position::last_position;
+pub use log_end::LogEnd;
 pub use merge::{
     LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge, repeated_decisions,
 };
