@@ -130,6 +130,8 @@ metrics! {
         "Notices to recipients about data that were erased, corrected or restricted, which wait for delivery or for a person.";
     notices_overdue: IntGauge = "notices_overdue" []
         "Notices to recipients that are open for longer than `notice-limit`.";
+    notice_searches_incomplete: IntGauge = "notice_searches_incomplete" []
+        "Erasures, corrections and restrictions for which a disclosure log does not show yet who had received the data.";
     minor_records: IntCounterVec = "minor_records_total" ["route"]
         "Records about a minor.";
     closed_account_records: IntCounterVec = "closed_account_records_total" ["route"]

@@ -176,6 +176,7 @@ pub const WARNINGS: &[&str] = &[
     "observe-mode-ended",
     "observe-until-without-effect",
     "operation-names-nobody",
+    "other-logs-missing",
     "pack-without-not-personal",
     "parameter-chooses-fields",
     "password-in-config",

@@ -58,8 +58,14 @@ impl Ledger {
         pending
     }
 
+    /// True if the state of everybody is in memory.
+    pub fn is_loaded(&self) -> bool {
+        self.core.warming.is_complete()
+    }
+
     /// Deletes the log secret of a person who was erased. Returns when it is deleted in the store and in memory here; other
-    /// gateways delete it when they apply the event. A person who comes back gets another secret.
+    /// gateways delete it when they apply the event. A person about whom an event follows the erasure, or who comes back, gets
+    /// another secret.
     ///
     /// Cancel safety: the same as for [`Ledger::append`].
     ///

@@ -96,8 +96,8 @@ pub use store::postgres::{PostgresError, PostgresFailure, PostgresOptions, Postg
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange,
+    Appended, Continuation, DueRows, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents,
+    MAX_MISSED, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange,
     SecretChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};

@@ -32,6 +32,16 @@ pub(super) fn erased_since<'e>(events: impl Iterator<Item = &'e Event>) -> Optio
     })
 }
 
+/// True if an event follows the last erasure, other than the deletion of the log secret: the person has come back, or data
+/// about the person go on to be used.
+pub(super) fn is_known_since_erasure<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
+    events.fold(false, |is_known, event| match event.kind {
+        EventKind::Erasure => false,
+        EventKind::LogSecretErased => is_known,
+        _ => true,
+    })
+}
+
 /// Returns the secret of a person with several spellings: the oldest. A later event under another spelling does not change
 /// it.
 pub(super) fn oldest(secrets: impl Iterator<Item = Option<StoredSecret>>) -> Option<StoredSecret> {

@@ -8,11 +8,25 @@ use ulid::Ulid;
 /// Time for which a gateway has what it claimed to itself. It covers the search of the logs and the answer of a recipient.
 pub(super) const CLAIM: Duration = Duration::from_secs(300);
 
-/// Time for which a notice is sent again and again.
+/// Time for which a notice is sent again and again, or waits in a feed.
 pub const MAX_DELIVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Time between an event and the first search: answers whose content the upstream had sent before the event are on record
+/// by then.
+pub(super) const MARGIN: Duration = Duration::from_secs(3);
+
+/// Time after which an inquiry is looked at again whose event is not in force here yet.
+pub(super) const NOT_IN_FORCE: Duration = Duration::from_secs(1);
+
+/// Time after an event by which every gateway knows it or releases nothing that rests on the ledger. It is longer than the
+/// longest lease (30.3 s), and than gateways' clocks differ.
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
 
 /// Time after which an inquiry looks at its notices again. The end of a notice makes it look at once.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Time for which an acknowledgement is answered again after everybody was told.
+pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Time to the first repetition of an attempt or a search; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
@@ -23,7 +37,7 @@ const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// Number of doublings of [`FIRST_WAIT`].
 const MAX_DOUBLINGS: u32 = 12;
 
-/// The time of what waits for a person or a recipient.
+/// The time of what waits for a person.
 pub(super) const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 fn wait(failures: u32) -> Duration {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ulid::Ulid;
 
-use super::Receiver;
+use super::{Receiver, clock};
 use crate::keys::random;
 use crate::ledger::{KnownHistory, Position};
 use crate::vocabulary::SubjectId;
@@ -110,16 +110,44 @@ pub struct InquiryState {
     pub subject: String,
     /// The time of the event.
     pub at: Timestamp,
+    /// Position of the event in the ledger.
+    pub position: u64,
+    /// The time at which the event was recorded.
+    pub recorded: Timestamp,
     /// The time at which the inquiry began.
     pub begun: Timestamp,
     /// Random text that the ids of the notices follow from.
     pub salt: String,
-    /// True if all logs were read.
+    /// True if all logs were read, and have everything that left before the event was in force everywhere.
     pub complete: bool,
     /// Number of searches.
     pub searches: u32,
-    /// True if the log secret of the person was deleted.
-    pub secret_erased: bool,
+    /// The part of this inquiry in the deletion of the person's log secret.
+    pub secret: SecretDeletion,
+}
+
+/// The part of an inquiry into an erasure in the deletion of the person's log secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretDeletion {
+    /// This inquiry does not delete it yet.
+    #[default]
+    Waits,
+    /// This inquiry is about to delete it, or has deleted it; the disclosure log may lack the record.
+    Begun,
+    /// It was deleted, and that is on record.
+    Recorded,
+}
+
+/// An event that an inquiry is about.
+#[derive(Clone, Debug)]
+pub(super) struct InquiredEvent {
+    pub(super) event: NoticeEvent,
+    pub(super) person: SubjectId,
+    pub(super) at: Timestamp,
+    pub(super) id: Ulid,
+    pub(super) position: Position,
+    pub(super) recorded: Timestamp,
 }
 
 impl std::fmt::Debug for InquiryState {
@@ -129,23 +157,28 @@ impl std::fmt::Debug for InquiryState {
 }
 
 impl InquiryState {
-    pub(super) fn new(
-        event: NoticeEvent,
-        person: &SubjectId,
-        at: Timestamp,
-        now: Timestamp,
-    ) -> Result<InquiryState, getrandom::Error> {
+    pub(super) fn new(event: &InquiredEvent, now: Timestamp) -> Result<InquiryState, getrandom::Error> {
+        let InquiredEvent { event, person, at, id: _, position, recorded } = event;
         Ok(InquiryState {
-            event,
+            event: *event,
             namespace: person.namespace().map(ToString::to_string),
             subject: person.id().to_string(),
-            at,
+            at: *at,
+            position: position.0,
+            recorded: *recorded,
             begun: now,
             salt: format!("{:032x}", random::bits()?),
             complete: false,
             searches: 0,
-            secret_erased: false,
+            secret: SecretDeletion::default(),
         })
+    }
+
+    /// True if what left in an exchange that began at `begun`, judged at this position of the ledger, left after the event:
+    /// the recipient was given it in spite of the event, and need not be told. An exchange that began before the event may
+    /// hold content from before it.
+    pub fn is_after(&self, begun: Timestamp, position: u64) -> bool {
+        position >= self.position && begun > clock::after(self.recorded, clock::SETTLED)
     }
 
     /// Returns the id of the notice to a recipient. Whichever gateway begins the notice, there is one. Without the salt, the
@@ -184,6 +217,20 @@ pub struct NoticeState {
     pub status: NoticeStatus,
     /// Number of attempts that failed.
     pub attempts: u32,
+    /// True while the disclosure log lacks the present outcome.
+    pub unrecorded: bool,
+}
+
+/// The members of a notice's state that are kept after the end of its inquiry.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct ClosedState {
+    pub(super) status: NoticeStatus,
+}
+
+/// The state of an inquiry that has ended, whose acknowledged notices are still known.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct EndedState {
+    pub(super) ended: Timestamp,
 }
 
 impl std::fmt::Debug for NoticeState {
@@ -210,6 +257,23 @@ impl NoticeState {
             channel,
             status: NoticeStatus::Waiting,
             attempts: 0,
+            // That somebody waits for a person is on record; a notice that is about to be sent is not.
+            unrecorded: channel == Channel::Manual,
+        }
+    }
+
+    /// True while the recipient has not been told.
+    pub fn is_untold(&self) -> bool {
+        matches!(self.status, NoticeStatus::Waiting | NoticeStatus::Expired)
+    }
+
+    /// Returns the outcome as the disclosure log names it.
+    pub fn outcome(&self) -> &'static str {
+        match self.status {
+            NoticeStatus::Waiting => Channel::Manual.name(),
+            NoticeStatus::Delivered | NoticeStatus::Acknowledged | NoticeStatus::Expired => {
+                self.status.name()
+            }
         }
     }
 
@@ -221,7 +285,7 @@ impl NoticeState {
 }
 
 /// The place up to which events have been examined.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ReadPosition {
     position: u64,
     last_event: Option<(u64, String)>,
@@ -247,16 +311,13 @@ pub(super) struct EventTime {
     pub(super) at: Option<Timestamp>,
 }
 
-/// Returns the id of the inquiry into an event: the same on every gateway.
-pub(super) fn inquiry_id(event: NoticeEvent, person: &SubjectId, at: Timestamp) -> Ulid {
+/// Returns the id of the inquiry into an event: the same on every gateway, and another one for each event.
+pub(super) fn inquiry_id(event: NoticeEvent, id: Ulid) -> Ulid {
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 inquiry");
-    for part in [event.name(), person.namespace().map_or("", |name| &**name), person.id()] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    hasher.update(&at.as_nanosecond().to_le_bytes());
+    hasher.update(event.name().as_bytes()).update(&id.to_bytes());
     let hash = hasher.finalize();
     let random = hash.as_bytes().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-    Ulid::from_parts(u64::try_from(at.as_millisecond()).unwrap_or(0), random)
+    Ulid::from_parts(id.timestamp_ms(), random)
 }
 
 /// Writes a state as the store keeps it.

@@ -1,13 +1,16 @@
 //! Notices to recipients: signed requests to a server, and a feed (GDPR Art. 19).
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use purposegate::credentials::development;
+use purposegate::disclosure::{self, ActFilter};
 use ring::hmac;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -15,11 +18,23 @@ use serde_json::{Value, json};
 use crate::fixtures::{CUSTOMER_ROUTES, KNOWN, person};
 use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
 use crate::http;
+use crate::ledger_sharers::SharedLedger;
+use crate::postgres_server::PostgresServer;
 use crate::process::ServeProcess;
 use crate::tls_server::server_config;
 use crate::upstream::{Upstream, answer};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes....";
+
+/// A server that accepts connections and answers nothing. Returns its address.
+fn start_silent_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let _kept: Vec<_> = listener.incoming().map_while(Result::ok).collect();
+    });
+    address
+}
 
 /// A server that keeps what it receives.
 struct Webhook {
@@ -111,6 +126,10 @@ fn recipient(name: &str, notify: &str) -> String {
     )
 }
 
+fn hook(address: SocketAddr) -> String {
+    format!("{{ webhook = \"http://{address}/in?a=1\", secret = {{ file = \"hook.secret\" }} }}")
+}
+
 fn write_secret(file: &Path, secret: &[u8]) {
     std::fs::write(file, format!("whsec_{}\n", STANDARD.encode(secret))).unwrap();
 }
@@ -119,10 +138,7 @@ fn start(webhook: &Webhook) -> (Upstream, TestGateway) {
     let folder = tempfile::tempdir().unwrap();
     write_secret(&folder.path().join("hook.secret"), SECRET);
     let upstream = Upstream::start();
-    let hook = format!(
-        "{{ webhook = \"http://{}/in?a=1\", secret = {{ file = \"hook.secret\" }} }}",
-        webhook.address
-    );
+    let hook = hook(webhook.address);
     let recipients = recipient("hooked", &hook) + &recipient("feeder", "{ feed = true }");
     let config = format!("{}{recipients}{CUSTOMER_ROUTES}", base(upstream.address));
     (upstream, TestGateway::start_in(folder, &config))
@@ -175,12 +191,129 @@ fn recipients_are_told_of_a_correction_by_webhook_and_feed() {
     assert_eq!(acknowledge("feeder", "GET"), 405);
     assert_eq!(acknowledge("hooked", "POST"), 404);
     assert_eq!(acknowledge("feeder", "POST"), 200);
-    assert_eq!(acknowledge("feeder", "POST"), 404);
+    assert_eq!(acknowledge("feeder", "POST"), 200, "the answer may have been lost");
+    assert_eq!(acknowledge("hooked", "POST"), 404);
     assert_eq!(feed(&gateway, "feeder", "")["notices"], json!([]));
     wait_until(|| gateway.metrics().contains("purposegate_notices_open 0"));
     let malformed =
         http::get(gateway.address, "/.well-known/data-purposes/notices?after=x", &[&bearer("feeder")]);
     assert_eq!(malformed.status, 400);
+}
+
+#[test]
+fn a_recipient_that_does_not_answer_delays_no_other() {
+    let (webhook, silent) = (Webhook::start(), start_silent_server());
+    let folder = tempfile::tempdir().unwrap();
+    let secret = format!("whsec_{}\n", STANDARD.encode(SECRET));
+    std::fs::write(folder.path().join("hook.secret"), secret).unwrap();
+    let upstream = Upstream::start();
+    let recipients = recipient("asleep", &hook(silent)) + &recipient("hooked", &hook(webhook.address));
+    let config = format!("{}{recipients}{CUSTOMER_ROUTES}", base(upstream.address));
+    let gateway = TestGateway::start_in(folder, &config);
+    let ids = ["p-1", "p-2", "p-3"];
+    for id in ids {
+        gateway.record_event(id, KNOWN);
+        upstream.json(&format!("/customers/{id}"), &person(id));
+        for recipient in ["asleep", "hooked"] {
+            let path = format!("/customers/{id}");
+            assert_eq!(gateway.get(&path, recipient, "customer-support").status, 200);
+        }
+    }
+    let began = Instant::now();
+    for id in ids {
+        gateway.record_event(id, r#"{"kind": "erasure"}"#);
+    }
+    // The first request is refused, and repeated after ten seconds. One request to the other recipient takes twenty.
+    wait_until(|| webhook.received().len() == 4);
+    assert!(began.elapsed() < Duration::from_secs(19), "{:?}", began.elapsed());
+    let told: BTreeSet<String> = webhook
+        .received()
+        .into_iter()
+        .map(|(_, body)| {
+            serde_json::from_str::<Value>(&body).unwrap()["data"]["person"]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(told, ids.map(str::to_owned).into());
+}
+
+#[test]
+fn whoever_reads_or_closes_notices_is_on_record() {
+    let webhook = Webhook::start();
+    let (upstream, gateway) = start(&webhook);
+    gateway.record_event("p-1", KNOWN);
+    upstream.json("/customers/p-1", &person("p-1"));
+    assert_eq!(gateway.get("/customers/p-1", "support", "customer-support").status, 200);
+    gateway.record_event("p-1", r#"{"kind": "correction", "facts": {"country": "DE"}}"#);
+    let open = || gateway.get_admin("/v1/notices?reason=weekly").json();
+    wait_until(|| open()["notices"].as_array().unwrap().len() == 1);
+    assert_eq!(open()["complete"], true);
+    let id = open()["notices"][0]["id"].as_str().unwrap().to_owned();
+    let close = format!("/v1/notices/{id}/delivered?reason=by%20letter");
+    assert_eq!(gateway.post_admin(&close, b"").status, 200);
+    let acts = |resource: &str| {
+        let mut found = Vec::new();
+        let folder = gateway.folder.path().join("data/audit");
+        disclosure::acts(&folder, &ActFilter::default(), |act| {
+            found.extend(Some(act.clone()).filter(|act| *act.resource == *resource));
+            Ok(())
+        })
+        .unwrap();
+        found
+    };
+    let closed = acts("/v1/notices/{id}/delivered");
+    assert_eq!((closed.len(), closed[0].reason.as_deref()), (1, Some("by letter")));
+    assert!(closed[0].subject.is_some());
+    let read = acts("/v1/notices");
+    assert!(read.len() > 2 && read.iter().all(|act| act.reason.as_deref() == Some("weekly")));
+}
+
+/// Returns the kinds of the events about a person.
+fn kinds(gateway: &TestGateway, id: &str) -> String {
+    gateway.get_admin(&format!("/v1/subjects/{id}/events")).text()
+}
+
+#[test]
+fn what_another_gateway_has_released_is_told_and_a_log_that_is_not_listed_keeps_the_search_open() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let ledger = SharedLedger::new(&[server]);
+    let folders = [ledger.folder(), ledger.folder()];
+    let logs = folders.each_ref().map(|folder| folder.path().join("data/audit"));
+    let [first, second] = folders;
+    let config = |name: &str, other: &Path| {
+        format!("{}[audit]\nlogs = [{{ path = {:?} }}]\n", ledger.config(name), other.display().to_string())
+    };
+    let one = TestGateway::start_in(first, &config("gateway-1", &logs[1]));
+    let two = TestGateway::start_in(second, &config("gateway-2", &logs[0]));
+    for id in ["p-1", "p-2"] {
+        one.record_event(id, KNOWN);
+        wait_until(|| two.get(&format!("/customers/{id}"), "support", "customer-support").status == 200);
+    }
+    one.record_event("p-1", r#"{"kind": "erasure"}"#);
+    let open = || one.get_admin("/v1/notices").json()["notices"].as_array().unwrap().clone();
+    wait_until(|| open().len() == 1);
+    let notice = open().remove(0);
+    assert_eq!((&notice["recipient"], &notice["known-as"]), (&json!("support"), &json!({ "id": "p-1" })));
+    let close = |notice: &Value| {
+        let path = format!("/v1/notices/{}/delivered", notice["id"].as_str().unwrap());
+        assert_eq!(one.post_admin(&path, b"").status, 200);
+    };
+    close(&notice);
+    // The second gateway is idle now. It states that its log has everything.
+    wait_until(|| kinds(&one, "p-1").contains("log-secret-erased"));
+
+    let three = ledger.start("gateway-3");
+    wait_until(|| three.get("/customers/p-2", "support", "customer-support").status == 200);
+    one.record_event("p-2", r#"{"kind": "erasure"}"#);
+    wait_until(|| open().len() == 1);
+    close(&open()[0]);
+    for gateway in [&one, &two, &three] {
+        wait_until(|| gateway.metrics().contains("purposegate_notice_searches_incomplete 1"));
+    }
+    assert_eq!(three.get_admin("/v1/notices").json()["complete"], false);
+    assert!(!kinds(&one, "p-2").contains("log-secret-erased"));
+    // It ends, and no gateway without a listed log is left.
+    drop(three);
+    wait_until(|| kinds(&one, "p-2").contains("log-secret-erased"));
 }
 
 /// The id of a person can be in the path of the request only.

@@ -18,7 +18,7 @@ use super::arguments::time;
 use super::error::with_causes;
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
-use crate::config::{AuditSection, Config, GatewayLog, LogKey};
+use crate::config::{AuditSection, Config, GatewayLog, LedgerUrl, LogKey};
 use crate::disclosure::verify::VerifierKey;
 use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError, storage};
 use crate::finding::Finding;
@@ -316,7 +316,7 @@ fn subject_filter(
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let others = &config.audit.logs;
     if others.is_empty() {
-        return Vec::new();
+        return missing_logs(config).into_iter().collect();
     }
     let opened = Keys::open(&config.keys.path).and_then(|keys| logs::of_other_gateways(others, &keys));
     let faults = match opened {
@@ -331,6 +331,15 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         Finding::warning("log-unreadable", text).hint(hint)
     };
     faults.into_iter().map(finding).collect()
+}
+
+/// Returns a finding if gateways may share the ledger, and the logs of the others are not listed.
+fn missing_logs(config: &Config) -> Option<Finding> {
+    let text = "gateways can share this ledger, and `[audit] logs` lists no log of another one";
+    let hint = "list their logs: recipients that received data from another gateway are not told of an erasure or a correction, \
+                and reports lack what it disclosed";
+    let is_shared = !matches!(config.ledger.url, LedgerUrl::Sqlite(_));
+    is_shared.then(|| Finding::warning("other-logs-missing", text).hint(hint))
 }
 
 /// Prints the records of one log after the other: each log begins with a record that has its id.

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
+use crate::disclosure::LogError;
 use crate::disclosure::record::{NoticeRecord, Record};
 use crate::exchange::{Refusal, SharedState};
 use crate::ledger::StoreError;
 use crate::log_limit::LogLimit;
-use crate::notices::{Notice, Notices};
+use crate::notices::{Notice, Notices, ToldNotice};
 
 /// Path of the feed.
 const FEED: &str = "/.well-known/data-purposes/notices";
@@ -46,8 +47,8 @@ impl FeedRequest {
 /// Answers a request of the feed.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for a notice that is not the recipient's or not open; [`Refusal::LedgerUnavailable`] if the ledger's
-/// store does not answer.
+/// [`Refusal::NotFound`] for a notice that is not the recipient's; [`Refusal::LedgerUnavailable`] if the ledger's store does not
+/// answer; [`Refusal::AuditUnavailable`] if an acknowledgement cannot be recorded: then it is repeated.
 pub(crate) async fn answer(
     shared: &Arc<SharedState>,
     recipient: &Arc<str>,
@@ -66,10 +67,14 @@ pub(crate) async fn answer(
         FeedRequest::Acknowledge(id) => {
             let id = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
             let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, now);
-            let notice = blocking(shared, acknowledge).await?.ok_or(Refusal::NotFound)?;
-            let recorded = shared.log.append(notice_record(shared, &notice, "acknowledged")).await;
-            recorded.map_err(|_| Refusal::AuditUnavailable)?;
-            Ok(Bytes::from(json!({ "id": notice.id().to_string(), "status": "acknowledged" }).to_string()))
+            match blocking(shared, acknowledge).await?.ok_or(Refusal::NotFound)? {
+                ToldNotice::Recorded => {}
+                ToldNotice::Unrecorded(notice) => {
+                    record_outcome(shared, &notice).await.map_err(|_| Refusal::AuditUnavailable)?;
+                    blocking(shared, move |notices| notices.recorded(*notice, now)).await?;
+                }
+            }
+            Ok(Bytes::from(json!({ "id": id.to_string(), "status": "acknowledged" }).to_string()))
         }
     }
 }
@@ -100,19 +105,21 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// Returns the record of the outcome of a notice.
-pub(crate) fn notice_record(shared: &SharedState, notice: &Notice, outcome: &'static str) -> Record {
-    let ledger = &shared.ledger;
-    let reader = ledger.terms().namespaces().reader(notice.state.namespace.as_deref());
-    let (subject, _) = ledger.person(&reader.read_recorded(&notice.state.subject));
-    Record::Notice(NoticeRecord {
+/// Puts the outcome of a notice on the disclosure log. [`Notices::recorded`] comes next.
+///
+/// # Errors
+/// [`LogError`] if the log does not have the record: it is written later.
+pub(crate) async fn record_outcome(shared: &SharedState, notice: &Notice) -> Result<(), LogError> {
+    let (subject, _) = shared.ledger.person(&shared.notices.person_of(notice));
+    let record = NoticeRecord {
         notice: notice.id(),
         recipient: notice.recipient(),
         event: notice.state.event.name(),
         channel: notice.state.channel.name(),
-        outcome,
+        outcome: notice.state.outcome(),
         subject: Some(subject),
-    })
+    };
+    shared.log.append(Record::Notice(record)).await
 }
 
 #[cfg(test)]

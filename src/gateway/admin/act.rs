@@ -40,6 +40,8 @@ pub(in crate::gateway) enum ActObject<'a> {
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
     Decisions,
+    /// A list of notices to recipients, which have the ids of people.
+    Notices,
 }
 
 impl AdminApi {
@@ -55,13 +57,14 @@ impl AdminApi {
     ) -> Result<(), AdminProblem> {
         let PendingAct { actor, role, rule } = act;
         // A record of a decision has pseudonyms only.
-        let needs_reason = actor.name().is_some() && matches!(object, ActObject::Person(_));
+        let names_people = matches!(object, ActObject::Person(_) | ActObject::Notices);
+        let needs_reason = actor.name().is_some() && names_people;
         check_reason(needs_reason, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
-            ActObject::Decisions => (None, None),
+            ActObject::Decisions | ActObject::Notices => (None, None),
         };
         let act = ActRecord {
             act: Ulid::generate(),

@@ -1,4 +1,6 @@
 //! The notices to recipients that are open, among them those that a person has to see to.
+//!
+//! A notice links an erased person with recipients and categories, so who reads notices or closes one is on record.
 
 use std::sync::Arc;
 
@@ -11,12 +13,13 @@ use ulid::Ulid;
 use utoipa::IntoParams;
 
 use super::AdminApi;
+use super::act::{ActObject, PendingAct};
 use super::openapi::problems::{NoticeProblems, ReadNoticesProblems};
 use super::problem::AdminProblem;
-use super::request::{NoParameters, NoticePath, PathText, QueryOf};
-use crate::exchange::pages::notices::notice_record;
+use super::request::{NoticePath, PathText, QueryOf, ReasonQuery};
+use crate::exchange::pages::notices::record_outcome;
 use crate::ledger::StoreError;
-use crate::notices::{Notice, Notices};
+use crate::notices::{Notice, Notices, ToldNotice};
 
 /// Maximum number of notices on a page.
 const PAGE: usize = 200;
@@ -29,6 +32,14 @@ pub(super) struct NoticesQuery {
     /// The `next` of the page before.
     #[param(min_length = 26, max_length = 26, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", nullable = false)]
     cursor: Option<String>,
+    /// Why the notices are read. Required where tokens or certificates are configured, and recorded.
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        nullable = false
+    )]
+    reason: Option<String>,
 }
 
 /// Lists the notices to recipients that are open (GDPR Art. 19). Those with the channel `manual` wait for a person.
@@ -39,32 +50,47 @@ pub(super) struct NoticesQuery {
 )]
 pub(super) async fn notices(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     QueryOf(query): QueryOf<NoticesQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
+    admin.record_act(&act, ActObject::Notices, query.reason.as_deref()).await?;
     let after = query.cursor.as_deref().map(Ulid::from_string).transpose();
     let after = after.map_err(|_| AdminProblem::malformed("`cursor` is not the `next` of a page"))?;
     let (notices, next) = admin.with_notices(move |notices| notices.list(None, after, PAGE)).await?;
     let notices: Vec<Value> = notices.iter().map(shown).collect();
-    Ok(Json(json!({ "notices": notices, "next": next.map(|id| id.to_string()) })))
+    let complete = admin.shared.notices.is_complete();
+    let next = next.map(|id| id.to_string());
+    Ok(Json(json!({ "notices": notices, "next": next, "complete": complete })))
 }
 
 /// Records that a person has told the recipient, so that the notice is closed.
 #[utoipa::path(
     post, path = "/v1/notices/{id}/delivered", operation_id = "closeNotice", tag = "subjects",
-    params(NoticePath),
+    params(NoticePath, ReasonQuery),
     responses((status = 200, description = "The notice is closed.", body = ref("#/components/schemas/ClosedNotice")), NoticeProblems)
 )]
 pub(super) async fn delivered(
     State(admin): State<AdminApi>,
+    act: PendingAct,
     PathText(id): PathText,
-    _: QueryOf<NoParameters>,
+    QueryOf(query): QueryOf<ReasonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
     let id = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
-    let closed = admin.with_notices(move |notices| notices.told_by_person(id, Timestamp::now())).await?;
-    let notice = closed.ok_or_else(AdminProblem::not_found)?;
-    let record = notice_record(&admin.shared, &notice, "delivered");
-    admin.shared.log.append(record).await.map_err(|_| AdminProblem::audit_unavailable())?;
-    Ok(Json(json!({ "id": notice.id().to_string(), "status": "delivered" })))
+    let notice = admin.with_notices(move |notices| notices.notice(id)).await?;
+    let notice = notice.ok_or_else(AdminProblem::not_found)?;
+    let person = admin.shared.notices.person_of(&notice);
+    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
+    let now = Timestamp::now();
+    let told = admin.with_notices(move |notices| notices.told_by_person(id, now)).await?;
+    match told.ok_or_else(AdminProblem::not_found)? {
+        ToldNotice::Recorded => {}
+        ToldNotice::Unrecorded(notice) => {
+            let recorded = record_outcome(&admin.shared, &notice).await;
+            recorded.map_err(|_| AdminProblem::audit_unavailable())?;
+            admin.with_notices(move |notices| notices.recorded(*notice, now)).await?;
+        }
+    }
+    Ok(Json(json!({ "id": id.to_string(), "status": "delivered" })))
 }
 
 fn shown(notice: &Notice) -> Value {

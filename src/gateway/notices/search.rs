@@ -3,15 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::naming;
-use crate::disclosure::{self, AccountedExchange, LogSource};
+use super::delivery;
+use super::naming::{self, LoggedExchange};
+use crate::disclosure::{self, LogEnd, LogSource, ReadError};
 use crate::exchange::SharedState;
-use crate::exchange::route::Notify;
 use crate::ledger::StoreError;
 use crate::log_limit::LogLimit;
-use crate::notices::{Channel, Inquiry, Receiver};
+use crate::notices::{Inquiry, InquiryState, Naming, Receiver, SearchedLog};
 
-/// Returns the recipients that had received something before the event, and true if all logs were read. Blocks.
+/// The exchanges about a person in one log.
+struct ReadLog {
+    exchanges: Vec<LoggedExchange>,
+    /// True if the log has everything that left before the event was in force.
+    is_complete: bool,
+}
+
+/// Returns the recipients that had received something before the event, and true if the logs of all gateways were read and
+/// have everything that left before it. Blocks.
 ///
 /// # Errors
 /// [`StoreError`] if the ledger cannot be read.
@@ -20,10 +28,17 @@ pub(super) fn receivers(
     inquiry: &Inquiry,
 ) -> Result<(Vec<Receiver>, bool), StoreError> {
     static UNREADABLE: LogLimit = LogLimit::new();
-    let (mut disclosed, mut is_complete) = (Vec::new(), true);
-    for log in std::iter::once(shared.log.source()).chain(&shared.other_logs) {
-        match read(shared, log, inquiry)? {
-            Ok(exchanges) => disclosed.extend(exchanges),
+    // A gateway whose log is not listed may have released something, too.
+    let gateways = shared.ledger.other_gateways()?;
+    let running = gateways.iter().filter(|gateway| gateway.live).count();
+    let mut is_complete = running <= shared.other_logs.len();
+    let mut disclosed = Vec::new();
+    for (number, log) in std::iter::once(shared.log.source()).chain(&shared.other_logs).enumerate() {
+        match read(shared, log, inquiry, number == 0)? {
+            Ok(read) => {
+                disclosed.extend(read.exchanges);
+                is_complete &= read.is_complete;
+            }
             Err(error) => {
                 is_complete = false;
                 if let Some(count) = UNREADABLE.admit() {
@@ -37,41 +52,57 @@ pub(super) fn receivers(
             }
         }
     }
+    disclosed.retain(|logged| is_before(&inquiry.state, logged));
     Ok((group(shared, inquiry, disclosed), is_complete))
 }
 
+/// True unless the recipient received it in spite of the event.
+fn is_before(state: &InquiryState, logged: &LoggedExchange) -> bool {
+    !state.is_after(logged.exchange.time, logged.exchange.position)
+}
+
+/// Reads a log. Its end is read first: it has at least what is found there.
 fn read(
     shared: &SharedState,
     log: &LogSource,
     inquiry: &Inquiry,
-) -> Result<Result<Vec<AccountedExchange>, disclosure::ReadError>, StoreError> {
+    is_own: bool,
+) -> Result<Result<ReadLog, ReadError>, StoreError> {
+    let end = match LogEnd::of_folder(log.folder()) {
+        Ok(end) => end,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut is_complete, mut naming) = (is_own, Naming::default());
+    if let Some(LogEnd { origin, size, last, is_stopped }) = end {
+        let searched = SearchedLog { origin, size, last, is_stopped };
+        is_complete |= shared.notices.has_everything(&inquiry.state, &searched)?;
+        naming = shared.notices.log_statement(&searched.origin)?.unwrap_or_default().naming;
+    }
     let persons = shared.ledger.archive().logged_persons(&inquiry.person, log.fingerprints())?;
-    Ok(disclosure::accounting(log, &persons))
+    let naming = Arc::new(naming);
+    let logged = |exchange| LoggedExchange { exchange, naming: Arc::clone(&naming) };
+    Ok(disclosure::accounting(log, &persons)
+        .map(|exchanges| ReadLog { exchanges: exchanges.into_iter().map(logged).collect(), is_complete }))
 }
 
 /// Puts the exchanges of each recipient together.
-fn group(shared: &SharedState, inquiry: &Inquiry, disclosed: Vec<AccountedExchange>) -> Vec<Receiver> {
-    let mut by_recipient: BTreeMap<String, Vec<AccountedExchange>> = BTreeMap::new();
-    for exchange in disclosed {
-        by_recipient.entry(exchange.recipient.clone()).or_default().push(exchange);
+fn group(shared: &SharedState, inquiry: &Inquiry, disclosed: Vec<LoggedExchange>) -> Vec<Receiver> {
+    let mut by_recipient: BTreeMap<String, Vec<LoggedExchange>> = BTreeMap::new();
+    for logged in disclosed {
+        by_recipient.entry(logged.exchange.recipient.clone()).or_default().push(logged);
     }
     let snapshot = shared.snapshot();
-    let receiver = |(recipient, exchanges): (String, Vec<AccountedExchange>)| {
-        let first = exchanges.iter().map(|exchange| exchange.time).min()?;
-        let last = exchanges.iter().map(|exchange| exchange.time).max()?;
-        let categories = exchanges.iter().flat_map(|exchange| &exchange.categories);
+    let settings = naming::settings(&snapshot);
+    let receiver = |(recipient, logged): (String, Vec<LoggedExchange>)| {
+        let times = || logged.iter().map(|logged| logged.exchange.time);
+        let categories = logged.iter().flat_map(|logged| &logged.exchange.categories);
         let categories: BTreeSet<String> = categories.map(|left| left.category.clone()).collect();
-        let known = snapshot.recipients.iter().find(|known| *known.name == *recipient);
         Some(Receiver {
             categories: categories.into_iter().collect(),
-            first,
-            last,
-            name: naming::name(shared, &snapshot, &recipient, &inquiry.person, &exchanges),
-            channel: match known.map(|known| &known.notify) {
-                Some(Notify::Webhook(_)) => Channel::Webhook,
-                Some(Notify::Feed) => Channel::Feed,
-                Some(Notify::Manual) | None => Channel::Manual,
-            },
+            first: times().min()?,
+            last: times().max()?,
+            name: naming::name(shared, &snapshot, &settings, &recipient, &inquiry.person, &logged),
+            channel: delivery::configured(&snapshot, &recipient),
             recipient: Arc::from(recipient),
         })
     };

@@ -19,6 +19,17 @@ use crate::notices::Notice;
 /// Bounds of one answer. Its body is not used.
 const LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(20), max_body: 64 << 10 };
 
+/// The outcome of an attempt to send a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Posting {
+    /// The recipient has accepted it.
+    Accepted,
+    /// The recipient has answered, and has not accepted it.
+    Refused,
+    /// There was no answer.
+    Unreachable,
+}
+
 /// Sends notices to one recipient.
 pub(super) struct WebhookClient {
     http: HttpClient,
@@ -34,9 +45,8 @@ impl WebhookClient {
         Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, &webhook.secret) })
     }
 
-    /// Sends a notice. Returns true if the recipient has accepted it. The id stays the same with each repetition, so that the
-    /// recipient recognises one that it has.
-    pub(super) async fn post(&self, notice: &Notice, now: Timestamp) -> bool {
+    /// Sends a notice. The id stays the same with each repetition, so that the recipient recognises one that it has.
+    pub(super) async fn post(&self, notice: &Notice, now: Timestamp) -> Posting {
         let kind = format!("data.{}", notice.state.event.name());
         let body = json!({ "type": kind, "timestamp": now, "data": notice.state.data() }).to_string();
         let id = notice.id().to_string();
@@ -47,18 +57,18 @@ impl WebhookClient {
             .header("webhook-timestamp", now.as_second())
             .header("webhook-signature", signature(&self.key, &id, now.as_second(), &body))
             .body(Bytes::from(body));
-        let Ok(request) = request else { return false };
+        let Ok(request) = request else { return Posting::Unreachable };
         match self.http.send(request).await {
-            Ok(answer) if answer.status().is_success() => true,
+            Ok(answer) if answer.status().is_success() => Posting::Accepted,
             Ok(answer) => {
                 let (recipient, status) = (notice.recipient(), answer.status().as_u16());
                 tracing::info!(%recipient, status, "a recipient does not accept a notice; it is sent again");
-                false
+                Posting::Refused
             }
             Err(error) => {
                 let recipient = notice.recipient();
                 tracing::info!(%recipient, %error, "a notice cannot be sent; it is sent again");
-                false
+                Posting::Unreachable
             }
         }
     }

@@ -331,15 +331,20 @@ impl Sequencer {
     ) -> Result<SecretChange, StoreError> {
         let Entity::Subject(_) = entity else { return Ok(SecretChange::Keep) };
         let pending = self.pending.get(entity);
-        if pending.is_some_and(|pending| pending.erases_secret(event.id)) {
+        let erases = pending.is_some_and(|pending| pending.erases_secret(event.id));
+        if erases && !pending.is_some_and(PendingEntity::is_known_since_erasure) {
             return Ok(SecretChange::Erase(durable.spellings(entity)));
         }
-        if pending.is_some_and(PendingEntity::keeps_secret) {
+        if !erases && pending.is_some_and(PendingEntity::keeps_secret) {
             return Ok(SecretChange::Keep);
         }
         let secret =
             LogSecret::random().map_err(|error| StoreError::transient("making a log secret", error))?;
-        Ok(SecretChange::Make(StoredSecret { secret, since: position }))
+        let made = StoredSecret { secret, since: position };
+        Ok(match erases {
+            true => SecretChange::Replace(durable.spellings(entity), made),
+            false => SecretChange::Make(made),
+        })
     }
 
     /// Completes reports whose events are durable: puts in force what they grant.

@@ -16,6 +16,7 @@ use crate::ledger::event_json;
 use crate::ledger::idempotency;
 use crate::ledger::index::SecretInForce;
 use crate::ledger::kinds::{EventEffect, EventKind};
+use crate::ledger::secret_history;
 use crate::ledger::store::{
     EventRow, IdempotencyDigest, Position, RequestDigest, SecretChange, StoredEntity, StoredEvent,
 };
@@ -154,6 +155,7 @@ impl PendingEntity {
             SecretChange::Keep => {}
             SecretChange::Make(made) => self.log_secret = self.log_secret.or(Some(made.secret)),
             SecretChange::Erase(_) => self.log_secret = None,
+            SecretChange::Replace(_, made) => self.log_secret = Some(made.secret),
         }
         self.durable.push(PastEvent { id, position: row.stored.position, recorded: event.at, event });
         self.put_in_force(live, entity, withholds);
@@ -188,6 +190,11 @@ impl PendingEntity {
     pub(super) fn erases_secret(&self, id: Ulid) -> bool {
         let event = self.waiting.iter().find(|(waiting, _)| *waiting == id);
         event.is_some_and(|(_, event)| event.kind == EventKind::LogSecretErased)
+    }
+
+    /// True if the person goes on to be known after the last erasure: an event that follows it is recorded.
+    pub(super) fn is_known_since_erasure(&self) -> bool {
+        secret_history::is_known_since_erasure(self.recorded())
     }
 
     /// True if the person has a log secret that no waiting event deletes.

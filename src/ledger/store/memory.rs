@@ -15,8 +15,8 @@ use super::coordination::Coordination;
 use super::lease_observer::LeaseObserver;
 use super::shared::{Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore};
 use super::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SecretChange,
+    Appended, Continuation, DueRows, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents,
+    MAX_MISSED, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SecretChange,
     SecretChanges, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
     first_id,
 };
@@ -330,8 +330,9 @@ impl NoticeStore for MemoryStore {
     ) -> Result<Vec<NoticeRow>, StoreError> {
         let contents = self.contents();
         let later = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let is_asked =
-            |row: &&NoticeRow| recipient.is_none_or(|recipient| row.recipient.as_deref() == Some(recipient));
+        let is_asked = |row: &&NoticeRow| {
+            recipient.is_none_or(|recipient| row.recipient.as_deref().unwrap_or_default() == recipient)
+        };
         let rows = contents.notices.range(later).map(|(_, row)| row).filter(is_asked);
         Ok(rows.take(limit.min(MAX_NOTICE_ROWS)).cloned().collect())
     }
@@ -345,9 +346,16 @@ impl NoticeStore for MemoryStore {
         Ok(contents.notices.values().filter(|row| row.inquiry == inquiry).cloned().collect())
     }
 
-    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
+    fn due_notices(
+        &self,
+        now: Timestamp,
+        sought: DueRows<'_>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
         let contents = self.contents();
-        let due = contents.notices.values().filter(|row| row.open && row.due <= now);
+        let is_due =
+            |row: &&NoticeRow| row.open && row.due <= now && sought.contain(row.recipient.as_deref());
+        let due = contents.notices.values().filter(is_due);
         let mut due: Vec<NoticeRow> = due.cloned().collect();
         due.sort_by_key(|row| row.due);
         due.truncate(limit.min(MAX_NOTICE_ROWS));
@@ -374,8 +382,10 @@ impl NoticeStore for MemoryStore {
         Ok(is_next)
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
-        self.contents().notices.retain(|_, row| row.inquiry != inquiry);
+    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
+        let notices = &mut self.contents().notices;
+        notices.retain(|_, row| row.inquiry != inquiry);
+        notices.extend(rows.iter().map(|row| (row.id, row.clone())));
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ use smol_str::SmolStr;
 use ulid::Ulid;
 
 pub(super) use notice::first_id;
-pub use notice::{MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore};
+pub use notice::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore};
 
 use super::entity::{Entity, EntityKind};
 use super::ledger_id::LedgerId;
@@ -146,6 +146,8 @@ pub enum SecretChange {
     Make(StoredSecret),
     /// The secrets under these spellings of the person's id are deleted.
     Erase(Vec<StoredEntity>),
+    /// The secrets under these spellings are deleted, and the person gets another one.
+    Replace(Vec<StoredEntity>, StoredSecret),
 }
 
 /// The changes that an append makes to the log secrets: those to delete first, then those to add where there is none, in
@@ -164,13 +166,19 @@ impl<'r> SecretChanges<'r> {
             match &row.log_secret {
                 SecretChange::Keep => {}
                 SecretChange::Make(secret) => changes.made.push((&row.entity, *secret)),
-                SecretChange::Erase(spellings) => {
-                    changes.made.retain(|(made, _)| !spellings.contains(made));
-                    changes.erased.extend(spellings);
+                SecretChange::Erase(spellings) => changes.erase(spellings),
+                SecretChange::Replace(spellings, secret) => {
+                    changes.erase(spellings);
+                    changes.made.push((&row.entity, *secret));
                 }
             }
         }
         changes
+    }
+
+    fn erase(&mut self, spellings: &'r [StoredEntity]) {
+        self.made.retain(|(made, _)| !spellings.contains(made));
+        self.erased.extend(spellings);
     }
 }
 

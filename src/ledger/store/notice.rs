@@ -38,6 +38,31 @@ impl std::fmt::Debug for NoticeRow {
     }
 }
 
+/// The rows that are sought among those that are due.
+#[derive(Clone, Copy, Debug)]
+pub enum DueRows<'r> {
+    /// Inquiries.
+    Inquiries,
+    /// Notices to this recipient.
+    NoticesTo(&'r str),
+    /// Notices to all recipients but these.
+    NoticesExcept(&'r [Arc<str>]),
+}
+
+impl DueRows<'_> {
+    /// True if a row to this recipient is sought; `None` for an inquiry.
+    pub(in crate::ledger) fn contain(&self, recipient: Option<&str>) -> bool {
+        match (self, recipient) {
+            (DueRows::Inquiries, recipient) => recipient.is_none(),
+            (DueRows::NoticesTo(sought), Some(recipient)) => *sought == recipient,
+            (DueRows::NoticesExcept(except), Some(recipient)) => {
+                !except.iter().any(|other| **other == *recipient)
+            }
+            (DueRows::NoticesTo(_) | DueRows::NoticesExcept(_), None) => false,
+        }
+    }
+}
+
 /// Numbers of notices that are open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoticeCounts {
@@ -53,8 +78,8 @@ pub struct NoticeCounts {
 /// Every method returns [`StoreError`] if the database fails.
 #[allow(clippy::missing_errors_doc, reason = "the errors of all methods are described at the trait")]
 pub trait NoticeStore: Send + Sync {
-    /// Returns rows ordered by id, those after `after`: all rows, or the notices to one recipient. At most `limit`, which is
-    /// not above [`MAX_NOTICE_ROWS`].
+    /// Returns rows ordered by id, those after `after`: all rows, the notices to one recipient, or with an empty name those
+    /// that are no notices. At most `limit`, which is not above [`MAX_NOTICE_ROWS`].
     fn notices(
         &self,
         recipient: Option<&str>,
@@ -68,8 +93,13 @@ pub trait NoticeStore: Send + Sync {
     /// Returns an inquiry and its notices, ordered by id. There is at most one notice to each recipient.
     fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError>;
 
-    /// Returns the open rows that are due, those that are due for the longest time first.
-    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError>;
+    /// Returns the open rows among `sought` that are due, those that are due for the longest time first.
+    fn due_notices(
+        &self,
+        now: Timestamp,
+        sought: DueRows<'_>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError>;
 
     /// Counts open notices, and those that were made before `before`.
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError>;
@@ -78,8 +108,9 @@ pub trait NoticeStore: Send + Sync {
     /// and writes nothing, if somebody else wrote one of them.
     fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError>;
 
-    /// Removes an inquiry with its notices.
-    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError>;
+    /// Removes an inquiry with its notices, and puts these new rows in their place. A store in a file leaves no copy of what
+    /// was removed in its journal.
+    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError>;
 }
 
 /// Returns the smallest id of the millisecond of a time.

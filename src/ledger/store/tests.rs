@@ -341,6 +341,11 @@ fn a_log_secret_is_made_once_and_deleted_with_the_event_that_says_so() {
         // Nothing changes with an append that fails.
         assert!(put(store, &[row(&alice, 40, erase(&[&alice]))]).is_err());
         assert_eq!(secrets(store, &[&alice]), [Some((10, 10))]);
+        // Deletion with another secret at once, which a later event in the same append does not replace.
+        let spellings = [&alice, &crm_alice].map(StoredEntity::of).to_vec();
+        let replaced = SecretChange::Replace(spellings, secret(13, 13));
+        put(store, &[row(&alice, 13, replaced), row(&alice, 14, make(14, 14))]).unwrap();
+        assert_eq!(secrets(store, &everybody), [Some((13, 13)), Some((9, 9)), None, None]);
     });
 }
 
@@ -368,11 +373,20 @@ fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
         ];
         assert!(notices.write_notices(&rows).unwrap());
         assert!(!notices.write_notices(&rows[..1]).unwrap(), "it is there");
-        let due = |at| notices.due_notices(Timestamp::from_second(at).unwrap(), 10).unwrap();
-        assert_eq!(due(70), [rows[3].clone(), rows[1].clone(), rows[2].clone()]);
-        assert_eq!(notices.due_notices(Timestamp::from_second(70).unwrap(), 1).unwrap(), rows[3..]);
+        let sought =
+            |at, sought| notices.due_notices(Timestamp::from_second(at).unwrap(), sought, 10).unwrap();
+        let due = |at| sought(at, DueRows::NoticesExcept(&[]));
+        assert_eq!(due(70), [rows[1].clone(), rows[2].clone()]);
+        assert_eq!(sought(70, DueRows::Inquiries), rows[3..]);
+        assert_eq!(sought(100, DueRows::Inquiries), [rows[3].clone(), rows[0].clone()]);
+        assert_eq!(sought(70, DueRows::NoticesTo("beta")), rows[2..3]);
+        let except = ["acme".into(), "gone".into()];
+        assert_eq!(sought(70, DueRows::NoticesExcept(&except)), rows[2..3]);
+        let first = notices.due_notices(Timestamp::from_second(70).unwrap(), DueRows::NoticesExcept(&[]), 1);
+        assert_eq!(first.unwrap(), rows[1..2]);
         assert_eq!(notices.notices(None, Some(rows[0].id), 2).unwrap(), rows[1..3]);
         assert_eq!(notices.notices(Some("beta"), None, 10).unwrap(), rows[2..3]);
+        assert_eq!(notices.notices(Some(""), None, 10).unwrap(), [rows[0].clone(), rows[3].clone()]);
         assert_eq!(notices.notices_of(rows[0].id).unwrap(), rows[..3]);
         let counts = notices.count_notices(Timestamp::from_second(3).unwrap()).unwrap();
         assert_eq!(counts, NoticeCounts { open: 2, overdue: 1 });
@@ -385,11 +399,14 @@ fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
         assert!(!notices.write_notices(&[closed.clone(), claimed.clone()]).unwrap(), "all or none");
         assert_eq!(notices.notice(rows[2].id).unwrap().as_ref(), Some(&rows[2]));
         assert!(notices.write_notices(std::slice::from_ref(&closed)).unwrap());
-        assert_eq!(due(499), [rows[3].clone(), rows[0].clone()]);
+        assert_eq!(due(499), []);
         let absent = NoticeRow { version: 5, ..notice(9, 9, None, 1) };
         assert!(!notices.write_notices(&[absent]).unwrap());
 
-        notices.remove_inquiry(rows[0].id).unwrap();
+        let kept = NoticeRow { open: false, state: "{}".to_owned(), ..rows[1].clone() };
+        notices.remove_inquiry(rows[0].id, std::slice::from_ref(&kept)).unwrap();
+        assert_eq!(notices.notices(None, None, 10).unwrap(), [kept, rows[3].clone()]);
+        notices.remove_inquiry(rows[0].id, &[]).unwrap();
         assert_eq!(notices.notices(None, None, 10).unwrap(), rows[3..]);
         assert_eq!(notices.notice(closed.id).unwrap(), None);
     });

@@ -72,6 +72,30 @@ async fn a_secret_is_made_with_the_first_event_and_deleted_after_an_erasure() {
     assert_eq!((stored(&ledger, "alice"), secret(&ledger, "bob")), (None, bob));
 }
 
+/// What leaves about a person who has come back is found, and the next erasure deletes its secret, too.
+#[tokio::test]
+async fn a_person_who_came_back_before_the_deletion_gets_another_secret_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = (folder.path().join("ledger.db"), keys());
+    let ledger = open(&path, &keys);
+    for event in [GIVE, ERASE, GIVE] {
+        tell_of(&ledger, "alice", event).await;
+    }
+    let first = secret(&ledger, "alice");
+    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    let second = secret(&ledger, "alice");
+    assert!(second.is_some() && second != first && second == stored(&ledger, "alice"));
+    assert_eq!(pending(&ledger).len(), 0);
+    drop(ledger);
+    let ledger = open(&path, &keys);
+    assert_eq!(secret(&ledger, "alice"), second, "the same in each process");
+    tell_of(&ledger, "alice", GIVE).await;
+    assert_eq!(secret(&ledger, "alice"), second);
+    tell_of(&ledger, "alice", ERASE).await;
+    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    assert_eq!(stored(&ledger, "alice"), None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deletion_and_later_events_in_one_transaction_leave_one_new_secret() {
     let disk = Arc::new(Disk::default());

@@ -162,6 +162,12 @@ fn subjects() -> Vec<(&'static str, Value)> {
                         "next",
                         json!({ "type": ["string", "null"], "description": "The `cursor` of the next page." }),
                     ),
+                    (
+                        "complete",
+                        flag(
+                            "False while a disclosure log does not show yet who had received data: there may be more to tell.",
+                        ),
+                    ),
                 ],
             ),
         ),

@@ -52,9 +52,9 @@ problems! {
     /// Problems of operations that read about one route.
     RouteProblems: NotFound, LedgerStale;
     /// Problems of operations that read notices.
-    ReadNoticesProblems: LedgerStale, LedgerUnavailable;
+    ReadNoticesProblems: LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
     /// Problems of operations that close a notice.
-    NoticeProblems: NotFound, LedgerStale, LedgerUnavailable, AuditUnavailable;
+    NoticeProblems: NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
     /// Problems of operations that read the ledger.
     LedgerProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable;
     /// Problems of operations that show what is on record about a person.

@@ -45,7 +45,7 @@ use crate::ledger::store::shared::{
     Application, GatewayDescription, MAX_LEASE, RegisteredGateway, Renewal, SharedStore,
 };
 use crate::ledger::store::{
-    Appended, Continuation, IdempotencyDigest, KnownHistory, LossOfEvents, NoticeCounts, NoticeRow,
+    Appended, Continuation, DueRows, IdempotencyDigest, KnownHistory, LossOfEvents, NoticeCounts, NoticeRow,
     NoticeStore, Position, RequestDigest, SchemaChange, SecretChanges, Sequencing, Store, StoreError,
     StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
@@ -288,9 +288,14 @@ impl NoticeStore for PostgresStore {
         })
     }
 
-    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
+    fn due_notices(
+        &self,
+        now: Timestamp,
+        sought: DueRows<'_>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
         self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
-            notices::due(client, now, limit).await
+            notices::due(client, now, sought, limit).await
         })
     }
 
@@ -306,9 +311,9 @@ impl NoticeStore for PostgresStore {
         })
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
+    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
         self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
-            notices::remove(client, inquiry).await
+            notices::remove(client, inquiry, rows).await
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -10,7 +10,7 @@ use ulid::Ulid;
 
 use super::error::PostgresFailure;
 use super::rows::{event_id, from_column, to_column};
-use crate::ledger::store::{MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
+use crate::ledger::store::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
 
 const COLUMNS: &str = "SELECT id, inquiry, recipient, due, is_open, version, state FROM purposegate.notices";
 
@@ -72,10 +72,19 @@ pub(super) async fn of_inquiry(client: &Client, inquiry: Ulid) -> Result<Vec<Not
 pub(super) async fn due(
     client: &Client,
     now: Timestamp,
+    sought: DueRows<'_>,
     limit: usize,
 ) -> Result<Vec<NoticeRow>, PostgresFailure> {
-    let query = format!("{COLUMNS} WHERE is_open AND due <= $1 ORDER BY due LIMIT $2");
-    read(client, &query, &[&now.as_millisecond(), &number(limit)]).await
+    let (condition, names) = match sought {
+        DueRows::Inquiries => ("recipient = ANY ($3)", vec![to_column("")]),
+        DueRows::NoticesTo(recipient) => ("recipient = ANY ($3)", vec![to_column(recipient)]),
+        DueRows::NoticesExcept(except) => {
+            let names = except.iter().map(|name| to_column(name)).collect();
+            ("recipient <> '' AND recipient <> ALL ($3)", names)
+        }
+    };
+    let query = format!("{COLUMNS} WHERE is_open AND due <= $1 AND {condition} ORDER BY due LIMIT $2");
+    read(client, &query, &[&now.as_millisecond(), &number(limit), &names]).await
 }
 
 pub(super) async fn count(client: &Client, before: Timestamp) -> Result<NoticeCounts, PostgresFailure> {
@@ -89,6 +98,17 @@ pub(super) async fn count(client: &Client, before: Timestamp) -> Result<NoticeCo
 
 pub(super) async fn write(client: &mut Client, rows: &[NoticeRow]) -> Result<bool, PostgresFailure> {
     let transaction = client.transaction().await?;
+    let is_written = put(&transaction, rows).await?;
+    if is_written {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(is_written)
+}
+
+/// Writes rows within the caller's transaction. Returns false if somebody else wrote one of them.
+async fn put(transaction: &Transaction<'_>, rows: &[NoticeRow]) -> Result<bool, PostgresFailure> {
     let insert = "
         INSERT INTO purposegate.notices (id, inquiry, recipient, due, is_open, version, state)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
@@ -105,16 +125,21 @@ pub(super) async fn write(client: &mut Client, rows: &[NoticeRow]) -> Result<boo
             transaction.execute(update, &[&id, &due, open, &number, &state]).await?
         };
         if written == 0 {
-            transaction.rollback().await?;
             return Ok(false);
         }
     }
-    transaction.commit().await?;
     Ok(true)
 }
 
-pub(super) async fn remove(client: &Client, inquiry: Ulid) -> Result<(), PostgresFailure> {
+pub(super) async fn remove(
+    client: &mut Client,
+    inquiry: Ulid,
+    rows: &[NoticeRow],
+) -> Result<(), PostgresFailure> {
+    let transaction = client.transaction().await?;
     let query = "DELETE FROM purposegate.notices WHERE inquiry = $1";
-    client.execute(query, &[&inquiry.to_string()]).await?;
+    transaction.execute(query, &[&inquiry.to_string()]).await?;
+    put(&transaction, rows).await?;
+    transaction.commit().await?;
     Ok(())
 }

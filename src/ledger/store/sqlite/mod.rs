@@ -33,9 +33,9 @@ use crate::ledger::entity::EntityKind;
 use crate::ledger::ledger_id::LedgerId;
 use crate::ledger::policy_memory::PolicyMemory;
 use crate::ledger::store::{
-    Appended, Continuation, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents, MAX_MISSED,
-    NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange, SecretChange, SecretChanges,
-    Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    Appended, Continuation, DueRows, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents,
+    MAX_MISSED, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange, SecretChange,
+    SecretChanges, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
@@ -86,8 +86,8 @@ pub struct SqliteStore {
     /// `None` if the store is only read.
     guard: Option<FileGuard>,
     schema: SchemaChange,
-    /// True if the write-ahead log may have log secrets that were deleted.
-    has_erased_secrets: AtomicBool,
+    /// True if the write-ahead log may have log secrets or notices that were deleted.
+    has_erased_content: AtomicBool,
 }
 
 /// Detects changes to the ledger's files that this process did not make.
@@ -167,7 +167,7 @@ impl SqliteStore {
             reader: reader.into(),
             guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
             schema,
-            has_erased_secrets: AtomicBool::new(!is_empty),
+            has_erased_content: AtomicBool::new(!is_empty),
         })
     }
 
@@ -198,7 +198,7 @@ impl SqliteStore {
             reader: reader.into(),
             guard: None,
             schema: SchemaChange { from: Some(version), to: version },
-            has_erased_secrets: AtomicBool::new(false),
+            has_erased_content: AtomicBool::new(false),
         })
     }
 
@@ -219,14 +219,14 @@ impl SqliteStore {
         }
     }
 
-    /// Empties the write-ahead log if it may have log secrets that were deleted. Tried again with the next append or check
-    /// if a reader keeps it from that.
-    fn drop_erased_secrets(&self, writer: &Connection) -> rusqlite::Result<()> {
-        if self.has_erased_secrets.load(Ordering::SeqCst) {
+    /// Empties the write-ahead log if it may have log secrets or notices that were deleted. Tried again with the next append
+    /// or check if a reader keeps it from that.
+    fn drop_erased_content(&self, writer: &Connection) -> rusqlite::Result<()> {
+        if self.has_erased_content.load(Ordering::SeqCst) {
             // Keeps this process from reading meanwhile.
             let _reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
             let is_empty = secrets::truncate_journal(writer)?;
-            self.has_erased_secrets.store(!is_empty, Ordering::SeqCst);
+            self.has_erased_content.store(!is_empty, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -361,10 +361,11 @@ impl Store for SqliteStore {
         }
         check_continuous(end.position, &rows)?;
         insert(&mut writer, &rows).map_err(failed)?;
-        if rows.iter().any(|row| matches!(row.log_secret, SecretChange::Erase(_))) {
-            self.has_erased_secrets.store(true, Ordering::SeqCst);
+        if rows.iter().any(|row| matches!(row.log_secret, SecretChange::Erase(_) | SecretChange::Replace(..)))
+        {
+            self.has_erased_content.store(true, Ordering::SeqCst);
         }
-        self.drop_erased_secrets(&writer).map_err(failed)?;
+        self.drop_erased_content(&writer).map_err(failed)?;
         match &self.guard {
             Some(guard) => guard.note_append(&rows),
             None => Ok(()),
@@ -389,11 +390,11 @@ impl Store for SqliteStore {
         // The lock keeps this process from writing during the check.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         guard.check()?;
-        if !self.has_erased_secrets.load(Ordering::SeqCst) {
+        if !self.has_erased_content.load(Ordering::SeqCst) {
             return Ok(());
         }
         let failed = |source| StoreError::new("emptying the write-ahead log", source);
-        self.drop_erased_secrets(&writer).map_err(failed)?;
+        self.drop_erased_content(&writer).map_err(failed)?;
         guard.note_append(&[])
     }
 
@@ -641,8 +642,13 @@ impl NoticeStore for SqliteStore {
         self.read_notices(|reader| notices::of_inquiry(reader, inquiry))
     }
 
-    fn due_notices(&self, now: Timestamp, limit: usize) -> Result<Vec<NoticeRow>, StoreError> {
-        self.read_notices(|reader| notices::due(reader, now, limit))
+    fn due_notices(
+        &self,
+        now: Timestamp,
+        sought: DueRows<'_>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRow>, StoreError> {
+        self.read_notices(|reader| notices::due(reader, now, sought, limit))
     }
 
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
@@ -653,8 +659,13 @@ impl NoticeStore for SqliteStore {
         self.write_notices(|writer| notices::write(writer, rows))
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid) -> Result<(), StoreError> {
-        self.write_notices(|writer| notices::remove(writer, inquiry))
+    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
+        self.write_notices(|writer| {
+            notices::remove(writer, inquiry, rows)?;
+            // The journal has who had received data about whom.
+            self.has_erased_content.store(true, Ordering::SeqCst);
+            self.drop_erased_content(writer)
+        })
     }
 }
 

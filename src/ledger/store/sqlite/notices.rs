@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
 use super::event_id;
-use crate::ledger::store::{MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
+use crate::ledger::store::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
 
 pub(super) const TABLE: &str = "
     CREATE TABLE notices (
@@ -67,9 +67,24 @@ pub(super) fn of_inquiry(reader: &Connection, inquiry: Ulid) -> rusqlite::Result
     query.query_map([inquiry.to_string()], row)?.collect()
 }
 
-pub(super) fn due(reader: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<NoticeRow>> {
-    let query = format!("{COLUMNS} WHERE is_open = 1 AND due <= ?1 ORDER BY due LIMIT ?2");
-    reader.prepare_cached(&query)?.query_map(params![now.as_millisecond(), number(limit)], row)?.collect()
+pub(super) fn due(
+    reader: &Connection,
+    now: Timestamp,
+    sought: DueRows<'_>,
+    limit: usize,
+) -> rusqlite::Result<Vec<NoticeRow>> {
+    let (condition, names) = match sought {
+        DueRows::Inquiries => ("recipient = ?3", String::new()),
+        DueRows::NoticesTo(recipient) => ("recipient = ?3", recipient.to_owned()),
+        DueRows::NoticesExcept(except) => {
+            let names: Vec<&str> = except.iter().map(|name| &**name).collect();
+            let condition = "recipient <> '' AND recipient NOT IN (SELECT value FROM json_each(?3))";
+            (condition, serde_json::Value::from(names).to_string())
+        }
+    };
+    let query = format!("{COLUMNS} WHERE is_open = 1 AND due <= ?1 AND {condition} ORDER BY due LIMIT ?2");
+    let mut query = reader.prepare_cached(&query)?;
+    query.query_map(params![now.as_millisecond(), number(limit), names], row)?.collect()
 }
 
 pub(super) fn count(reader: &Connection, before: Timestamp) -> rusqlite::Result<NoticeCounts> {
@@ -84,33 +99,41 @@ pub(super) fn count(reader: &Connection, before: Timestamp) -> rusqlite::Result<
 
 pub(super) fn write(writer: &mut Connection, rows: &[NoticeRow]) -> rusqlite::Result<bool> {
     let transaction = writer.transaction()?;
-    {
-        let mut write = transaction.prepare_cached(
-            "INSERT INTO notices (id, inquiry, recipient, due, is_open, version, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (id) DO UPDATE SET due = excluded.due, is_open = excluded.is_open,
-                 version = excluded.version, state = excluded.state
-             WHERE notices.version = excluded.version - 1",
-        )?;
-        let mut is_known = transaction.prepare_cached("SELECT count(*) > 0 FROM notices WHERE id = ?1")?;
-        for NoticeRow { id, inquiry, recipient, due, open, version, state } in rows {
-            let (id, inquiry) = (id.to_string(), inquiry.to_string());
-            if *version > 1 && !is_known.query_row([&id], |row| row.get::<_, bool>(0))? {
-                return Ok(false);
-            }
-            let recipient = recipient.as_deref().unwrap_or_default();
-            let version = i64::try_from(*version).unwrap_or(i64::MAX);
-            let due = due.as_millisecond();
-            if write.execute(params![id, inquiry, recipient, due, open, version, state])? == 0 {
-                return Ok(false);
-            }
-        }
+    if !put(&transaction, rows)? {
+        return Ok(false);
     }
     transaction.commit()?;
     Ok(true)
 }
 
-pub(super) fn remove(writer: &Connection, inquiry: Ulid) -> rusqlite::Result<()> {
-    writer.execute("DELETE FROM notices WHERE inquiry = ?1", [inquiry.to_string()])?;
-    Ok(())
+/// Writes rows within the caller's transaction. Returns false if somebody else wrote one of them.
+fn put(transaction: &Connection, rows: &[NoticeRow]) -> rusqlite::Result<bool> {
+    let mut write = transaction.prepare_cached(
+        "INSERT INTO notices (id, inquiry, recipient, due, is_open, version, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET due = excluded.due, is_open = excluded.is_open,
+             version = excluded.version, state = excluded.state
+         WHERE notices.version = excluded.version - 1",
+    )?;
+    let mut is_known = transaction.prepare_cached("SELECT count(*) > 0 FROM notices WHERE id = ?1")?;
+    for NoticeRow { id, inquiry, recipient, due, open, version, state } in rows {
+        let (id, inquiry) = (id.to_string(), inquiry.to_string());
+        if *version > 1 && !is_known.query_row([&id], |row| row.get::<_, bool>(0))? {
+            return Ok(false);
+        }
+        let recipient = recipient.as_deref().unwrap_or_default();
+        let version = i64::try_from(*version).unwrap_or(i64::MAX);
+        let due = due.as_millisecond();
+        if write.execute(params![id, inquiry, recipient, due, open, version, state])? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+pub(super) fn remove(writer: &mut Connection, inquiry: Ulid, rows: &[NoticeRow]) -> rusqlite::Result<()> {
+    let transaction = writer.transaction()?;
+    transaction.execute("DELETE FROM notices WHERE inquiry = ?1", [inquiry.to_string()])?;
+    put(&transaction, rows)?;
+    transaction.commit()
 }

@@ -395,3 +395,31 @@ fn a_deleted_log_secret_is_in_no_file() {
     assert_eq!(found(folder.path(), &[secret_of(7000, 1)]), [false]);
     put(&store, &[row(next + 2, SecretChange::Keep)]).unwrap();
 }
+
+/// Who had received data about an erased person is nowhere in the file or its journal once the inquiry is removed.
+#[test]
+fn a_removed_inquiry_leaves_nothing_in_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let store = SqliteStore::open(&path, &CHECK).unwrap();
+    let row = |number: u64, recipient: Option<&str>, state: &str| NoticeRow {
+        id: Ulid::from_parts(number, 1),
+        inquiry: Ulid::from_parts(1, 1),
+        recipient: recipient.map(Arc::from),
+        due: Timestamp::UNIX_EPOCH,
+        open: true,
+        version: 1,
+        state: state.to_owned(),
+    };
+    let told = "told-person-42-known-as-pn-7";
+    let store_notices = store.notice_store();
+    assert!(store_notices.write_notices(&[row(1, None, told), row(2, Some("acme"), told)]).unwrap());
+    let contains = || {
+        let files = ["", "-wal"].map(|end| std::fs::read(beside(&path, end)).unwrap_or_default());
+        files.iter().any(|file| file.windows(told.len()).any(|bytes| bytes == told.as_bytes()))
+    };
+    assert!(contains());
+    store_notices.remove_inquiry(Ulid::from_parts(1, 1), &[row(2, Some("acme"), "{}")]).unwrap();
+    assert!(!contains());
+    assert_eq!(store_notices.notices(None, None, 9).unwrap().len(), 1);
+}
