@@ -26,6 +26,7 @@ struct DecisionPage {
     chrome: Chrome,
     view: DecisionView,
     shows_routes: bool,
+    may_try: bool,
 }
 
 /// A decision as the page shows it.
@@ -37,6 +38,8 @@ struct DecisionView {
     /// The next step after a refusal.
     next_step: Option<&'static str>,
     route: String,
+    recipient: String,
+    purpose: String,
     /// Name and value of further members.
     members: Vec<(&'static str, String)>,
     categories: Vec<CategoryLine>,
@@ -91,6 +94,8 @@ impl DecisionView {
             next_step: outcome.strip_prefix("refused:").map(next_step),
             outcome: outcome_chip(&outcome),
             route: text(record, "route"),
+            recipient: text(record, "recipient"),
+            purpose: text(record, "purpose"),
             members: members.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             categories: category_lines(record, words),
             is_observed: text(record, "mode") == ExchangeMode::Observe.name(),
@@ -143,6 +148,7 @@ pub(super) async fn decision(
         chrome: console.chrome(&visitor, "Decision", "/console/decisions"),
         view: DecisionView::of(&record, &words),
         shows_routes: visitor.actor.as_ref().is_some_and(|actor| may_see(actor, "/console/routes")),
+        may_try: visitor.actor.as_ref().is_some_and(|actor| may_see(actor, "/console/try")),
     };
     Ok(html(&page))
 }

@@ -1,5 +1,7 @@
 //! Form tokens: they show that a form comes from a page that this process made for this session.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;
@@ -12,7 +14,7 @@ pub(super) enum FormOwner {
     /// Somebody who signed in with a token.
     Session(SessionKey),
     /// Somebody whose client certificate names this actor.
-    Certificate(std::sync::Arc<str>),
+    Certificate(Arc<str>),
     /// Everybody: there is nobody to sign in, or nobody has signed in yet.
     Process,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -105,8 +105,6 @@ pub(super) async fn show(
 
 /// Leads to the matrix of the first pack.
 pub(super) async fn first(State(console): State<Console>) -> Result<Response, PageProblem> {
-    use axum::response::{IntoResponse, Redirect};
-
     let snapshot = console.admin.shared.snapshot();
     let first = snapshot.packs.first().and_then(|versions| shown(versions, Timestamp::now()));
     let title = &first.ok_or_else(AdminProblem::not_found)?.manifest().title;

@@ -17,6 +17,7 @@ use super::problem_page::PageProblem;
 use super::screen::Visitor;
 use crate::exchange::SharedState;
 use crate::gateway::admin::authentication::Actor;
+use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, QueryOf};
 use crate::ledger::{Freshness, LedgerFigures};
 
@@ -80,7 +81,7 @@ pub(super) async fn overview(
     let (_, readiness) = console.admin.status.readiness().await;
     let is = |key: &str| readiness.get(key) == Some(&serde_json::Value::Bool(true));
     let Some(actor) = visitor.actor.clone() else {
-        return Err(crate::gateway::admin::problem::AdminProblem::not_found().into());
+        return Err(AdminProblem::not_found().into());
     };
     let shared = &console.admin.shared;
     let shows_figures = may(&actor, "GET", "/metrics");
@@ -133,7 +134,7 @@ fn readiness_chips(shared: &SharedState, is: &dyn Fn(&str) -> bool) -> Vec<State
 fn tiles(shared: &SharedState, actor: &Actor, shows_figures: bool) -> Vec<FigureTile> {
     let mut tiles = Vec::new();
     if shows_figures {
-        tiles.extend(figure_tiles(shared));
+        tiles.extend(figure_tiles(shared, may_see(actor, "/console/decisions")));
     }
     if may(actor, "GET", "/v1/requests") {
         let (requests, now) = (shared.ledger.requests(), Timestamp::now());
@@ -151,7 +152,7 @@ fn tiles(shared: &SharedState, actor: &Actor, shows_figures: bool) -> Vec<Figure
     tiles
 }
 
-fn figure_tiles(shared: &SharedState) -> [FigureTile; 4] {
+fn figure_tiles(shared: &SharedState, shows_decisions: bool) -> [FigureTile; 4] {
     let metrics = &shared.metrics;
     let LedgerFigures { position, gateways, .. } = shared.ledger.figures();
     let uncovered = shared.log.uncovered_for().as_secs();
@@ -170,12 +171,15 @@ fn figure_tiles(shared: &SharedState) -> [FigureTile; 4] {
                 0 => "records since the start; a checkpoint covers all".to_owned(),
                 seconds => format!("records since the start; the last checkpoint is {seconds} s behind"),
             },
-            link: None,
+            link: shows_decisions.then_some("/console/decisions"),
         },
         FigureTile {
             title: "Ledger",
             figure: shared.ledger.subject_count().to_string(),
-            explanation: format!("people known, at event {}, on {gateways} gateway(s)", position.0),
+            explanation: match gateways {
+                1 => format!("people known, at event {}, on this gateway alone", position.0),
+                gateways => format!("people known, at event {}, on {gateways} gateways", position.0),
+            },
             link: None,
         },
         FigureTile {

@@ -113,6 +113,7 @@ impl PageRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::admin::roles::ResourceAccess;
 
     #[test]
     fn every_page_shows_a_resource_that_the_api_has() {
@@ -121,6 +122,9 @@ mod tests {
             let found = access(&method, path);
             assert!(found.is_some(), "{method} {path}");
             assert_eq!(matches!(found, Some(Access::Resource(_))), matches!(rule, PageAccess::Resource(..)));
+            if let Some(Access::Resource(rule)) = found {
+                assert!(matches!(rule.access, ResourceAccess::Roles(_)), "{path} shows what needs a role");
+            }
         }
         assert!(access(&Method::PUT, "/").is_none());
     }

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Console;
 use super::chrome::{Chrome, html};
+use super::filters;
 use super::screen::Visitor;
 use crate::gateway::admin::problem::AdminProblem;
 

@@ -20,8 +20,7 @@ use super::session;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::authentication::{Actor, AdminPeer};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
-use crate::gateway::admin::request::{BoundedBody, refuse_cross_site};
-use crate::gateway::admin::roles::ResourceAccess;
+use crate::gateway::admin::request::{BoundedBody, refuse_cross_site, scheme};
 
 /// Maximum size of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -120,7 +119,6 @@ impl Console {
         };
         let access = access.ok_or_else(|| AdminProblem::method_not_allowed(&["GET", "HEAD"]))?;
         if let (Access::Resource(rule), Some(actor)) = (access, visitor.actor.clone()) {
-            debug_assert!(rule.access != ResourceAccess::Anyone, "a page shows what needs a role");
             let role = actor.role_for(rule)?;
             // As for the API: without the rule's word a page cannot record an act, and shows nothing.
             if rule.is_act {
@@ -159,7 +157,7 @@ fn check_origin(headers: &HeaderMap, peer: &AdminPeer) -> Result<(), AdminProble
     // `refuse_cross_site` has compared each origin that is present with the own one.
     let has_origin = headers.get_all(ORIGIN).iter().count() == 1
         && headers.get(ORIGIN).is_some_and(|origin| {
-            let scheme = crate::gateway::admin::request::scheme(peer.is_encrypted);
+            let scheme = scheme(peer.is_encrypted);
             origin.to_str().is_ok_and(|origin| origin.starts_with(&format!("{scheme}://")))
         });
     let is_same_site = headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin");

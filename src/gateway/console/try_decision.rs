@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Console;
 use super::chrome::{Chrome, html};
 use super::example_record::example;
+use super::filters;
 use super::hand_facts::HandFacts;
 use super::page_rule::{may, resource};
 use super::problem_page::PageProblem;
