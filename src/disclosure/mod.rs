@@ -31,7 +31,7 @@ pub(crate) use log::tests::disk::Disk;
 pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
-    AccountedCategory, AccountedExchange, ActFilter, ExchangeFilter, LogEnd, LogPlace, LogSelection,
+    AccountedCategory, AccountedExchange, ActFilter, EndOfLog, ExchangeFilter, LogPlace, LogSelection,
     LogSource, RecordedAct, RepeatedDecision, accounting, acts, decision, export, find_decision, fold,
     in_use, is_running, last_position, merge, overlapping, repeated_decisions, resolved,
 };

@@ -131,7 +131,7 @@ impl Notices {
     ) -> Result<Option<Notice>, StoreError> {
         notice.state.status = status;
         notice.state.unrecorded = true;
-        // Whoever has told the recipient records it; another gateway does it if that one ends.
+        // The process that has told the recipient records it; another one does if that one ends.
         notice.row.due = after(now, CLAIM);
         self.rewrite(notice)
     }

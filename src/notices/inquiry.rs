@@ -32,7 +32,7 @@ pub enum InquiryStep {
     Ended,
 }
 
-/// What an inquiry that is over has to do about the log secret.
+/// The step of an inquiry that is over towards the deletion of the log secret.
 enum SecretStep {
     Nothing,
     Wait,

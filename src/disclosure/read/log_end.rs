@@ -10,7 +10,7 @@ use crate::disclosure::storage::ReadError;
 
 /// The end of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEnd {
+pub struct EndOfLog {
     /// The log's origin.
     pub origin: String,
     /// The number of entries.
@@ -21,15 +21,15 @@ pub struct LogEnd {
     pub is_stopped: bool,
 }
 
-impl LogEnd {
+impl EndOfLog {
     /// Returns the end of the log in a folder; `None` if there is none, or only one of an earlier version.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn of_folder(folder: &Path) -> Result<Option<LogEnd>, ReadError> {
+    pub fn of_folder(folder: &Path) -> Result<Option<EndOfLog>, ReadError> {
         let Some(mut log) = decoded_log::open(folder)? else { return Ok(None) };
         let (origin, size) = (log.reader().origin().to_owned(), log.reader().size());
-        let mut end = LogEnd { origin, size, last: None, is_stopped: false };
+        let mut end = EndOfLog { origin, size, last: None, is_stopped: false };
         let last = size.checked_sub(1).filter(|last| *last >= log.reader().begin());
         if let Some(last) = last
             && let Some(entry) = log.entry(last)?

@@ -27,7 +27,7 @@ pub use act::{ActFilter, RecordedAct, acts};
 pub use export::export;
 pub use fold::{ExchangeFilter, decision};
 pub use last_position::last_position;
-pub use log_end::LogEnd;
+pub use log_end::EndOfLog;
 pub use merge::{
     LogSelection, RepeatedDecision, find_decision, fold, in_use, is_running, merge, repeated_decisions,
 };

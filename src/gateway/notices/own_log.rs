@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{DeliveryError, blocking, naming};
-use crate::disclosure::LogEnd;
+use crate::disclosure::EndOfLog;
 use crate::exchange::{SharedState, Snapshot};
 use crate::notices::LogStatement;
 
@@ -29,11 +29,11 @@ impl OwnLog {
         if !is_new && position.is_none() {
             return Ok(());
         }
-        // What left before the position was in force is queued.
+        // The records of everything that left before the position was in force are queued.
         shared.log.flush().await;
         let folder = shared.log.folder().to_owned();
-        let end = tokio::task::spawn_blocking(move || LogEnd::of_folder(&folder)).await??;
-        let Some(LogEnd { origin, size, .. }) = end else { return Ok(()) };
+        let end = tokio::task::spawn_blocking(move || EndOfLog::of_folder(&folder)).await??;
+        let Some(EndOfLog { origin, size, .. }) = end else { return Ok(()) };
         let settings = naming::settings(&snapshot);
         let now = Timestamp::now();
         blocking(shared, move |_, notices| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::delivery;
 use super::naming::{self, LoggedExchange};
-use crate::disclosure::{self, LogEnd, LogSource, ReadError};
+use crate::disclosure::{self, EndOfLog, LogSource, ReadError};
 use crate::exchange::SharedState;
 use crate::ledger::StoreError;
 use crate::log_limit::LogLimit;
@@ -68,12 +68,12 @@ fn read(
     inquiry: &Inquiry,
     is_own: bool,
 ) -> Result<Result<ReadLog, ReadError>, StoreError> {
-    let end = match LogEnd::of_folder(log.folder()) {
+    let end = match EndOfLog::of_folder(log.folder()) {
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
     };
     let (mut is_complete, mut naming) = (is_own, Naming::default());
-    if let Some(LogEnd { origin, size, last, is_stopped }) = end {
+    if let Some(EndOfLog { origin, size, last, is_stopped }) = end {
         let searched = SearchedLog { origin, size, last, is_stopped };
         is_complete |= shared.notices.has_everything(&inquiry.state, &searched)?;
         naming = shared.notices.log_statement(&searched.origin)?.unwrap_or_default().naming;

@@ -72,7 +72,7 @@ async fn a_secret_is_made_with_the_first_event_and_deleted_after_an_erasure() {
     assert_eq!((stored(&ledger, "alice"), secret(&ledger, "bob")), (None, bob));
 }
 
-/// What leaves about a person who has come back is found, and the next erasure deletes its secret, too.
+/// Disclosures about a person who has come back are found, and the next erasure deletes the new secret, too.
 #[tokio::test]
 async fn a_person_who_came_back_before_the_deletion_gets_another_secret_with_it() {
     let folder = tempfile::tempdir().unwrap();
