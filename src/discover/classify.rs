@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::entity::About;
+use super::entity::{About, Siblings};
 use super::name::{Head, NameReading, Noun, PhraseScope};
 use super::tree::Node;
 use super::types::JsonType;
@@ -43,6 +43,11 @@ pub(super) struct Surroundings {
     pub(super) below_person: bool,
     /// The category of the container, such as that of `emails[*].value`.
     pub(super) container: Option<&'static str>,
+    /// True if an object above is an appointment, a journey or another event of a person.
+    pub(super) is_event: bool,
+    /// True if the object is a line of an order, of an invoice or of another record.
+    pub(super) is_line: bool,
+    pub(super) siblings: Siblings,
 }
 
 /// Classifies one leaf by its name, its values and its surroundings. `ids` are the values of ids of people.
@@ -58,6 +63,7 @@ pub(super) fn classify(
     }
     by_value(name, node, around)
         .or_else(|| by_boolean(name, node, around))
+        .or_else(|| by_amount(name, node, around))
         .or_else(|| by_category(name, node, around))
         .or_else(|| by_reference(name, node, around, ids))
         .or_else(|| by_head(name, node, around))
@@ -133,6 +139,13 @@ fn by_boolean(name: &NameReading, node: &Node, around: &Surroundings) -> Option<
             let reason = format!("a choice or a trait of a person: \"{}\"", name.category_phrase());
             Some(Classification::of(found.category, 0.7, reason))
         }
+        None if is_boolean
+            && around.container.is_some_and(|container| about_people.contains(&container))
+            && name.noun().is_some() =>
+        {
+            let container = around.container.unwrap_or_default();
+            Some(Classification::of(container, 0.5, format!("part of a value of {container}")))
+        }
         _ if is_boolean || node.types.is_within(&[JsonType::Boolean, JsonType::Null]) => {
             Some(Classification::not(0.85, "a state: yes or no"))
         }
@@ -140,60 +153,141 @@ fn by_boolean(name: &NameReading, node: &Node, around: &Surroundings) -> Option<
     }
 }
 
-/// A phrase of a category at the end of the name.
-fn by_category(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
-    let found = name.category?;
-    if !name.category_is_head() {
+/// An amount of money in a record about a person.
+fn by_amount(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+    let is_number = node.types.is_within(&[JsonType::Number, JsonType::Null, JsonType::String])
+        && node.values.kept().all(|text| text.parse::<f64>().is_ok());
+    let is_amount = name.is_amount() && (!name.is("total") || around.siblings.has_money);
+    if !is_number || !is_amount || !around.has_people {
         return None;
     }
-    let phrase = name.category_phrase();
-    let of_thing = matches!(name.category_noun(), Some(Noun::Thing | Noun::Organisation));
-    let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
-    if found.scope == PhraseScope::OfAnybody {
-        let weak = ["location", "postal-address", "secret", "photo", "billing"];
-        if !around.has_people && weak.contains(&found.category) {
-            return (found.category != "billing").then(|| {
-                Classification::of(
-                    found.category,
-                    0.4,
-                    format!("the name says \"{phrase}\", and nothing says whose"),
-                )
-            });
+    match around.about {
+        About::Person | About::Record => {
+            Some(Classification::of("billing", 0.45, "an amount in a record about a person"))
         }
-        let is_thing = matches!(around.about, About::Thing) && !around.below_person && !of_person;
-        let confidence = if is_thing { 0.45 } else { 0.93 };
-        return Some(Classification::of(found.category, confidence, format!("the name says \"{phrase}\"")));
+        About::Open if around.container == Some("billing") => {
+            Some(Classification::of("billing", 0.45, "an amount in a record about a person"))
+        }
+        About::Thing | About::Organisation | About::Open => {
+            Some(Classification::not(0.6, "an amount of a thing"))
+        }
     }
-    if of_thing {
-        return None;
-    }
-    let applies = match around.about {
-        _ if of_person => true,
-        About::Person => true,
-        About::Record => applies_to_records(found.category, name),
-        About::Thing | About::Organisation | About::Open => around.container.is_some_and(|category| {
-            category == found.category || (category == "postal-address" && found.category == "country")
-        }),
-    };
-    if !applies {
-        return None;
-    }
-    if found.category == "subject-identifier"
-        && (name.is_any(&["number", "code"]) || name.has_head(Head::Link))
-    {
-        return None;
-    }
-    let whose = if around.about == About::Record { "a record of a person" } else { "a person" };
-    let mut category = found.category;
-    if category == "name" && node.values.mostly(ValueShape::OpaqueId) {
-        category = "subject-identifier";
-    }
-    let confidence = if around.about == About::Person { 0.85 } else { 0.6 };
-    Some(Classification::of(category, confidence, format!("{category} of {whose}: \"{phrase}\"")))
 }
 
-/// True if a word has its meaning in a record about a person too: an order's `note`, but not its `title`.
-fn applies_to_records(category: &str, name: &NameReading) -> bool {
+/// A phrase of a category at the end of the name.
+fn by_category(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+    let found = name.category.filter(|_| name.category_is_head() && !name.is_time_or_state())?;
+    match found.scope {
+        PhraseScope::OfAnybody => by_phrase_of_anybody(name, found.category, node, around),
+        PhraseScope::OfAPerson => by_phrase_of_a_person(name, found.category, node, around),
+    }
+}
+
+/// Categories that a thing has in its own right: a shop's telephone number, the address of a warehouse.
+const ALSO_OF_THINGS: [&str; 14] = [
+    "email",
+    "phone",
+    "name",
+    "username",
+    "date-of-birth",
+    "government-id",
+    "ip-address",
+    "password",
+    "secret",
+    "postal-address",
+    "location",
+    "health",
+    "subject-identifier",
+    "payment-card-number",
+];
+
+fn by_phrase_of_anybody(
+    name: &NameReading,
+    category: &str,
+    node: &Node,
+    around: &Surroundings,
+) -> Option<Classification> {
+    let phrase = name.category_phrase();
+    let is_constant = node.values.mostly(ValueShape::Constant);
+    if is_constant && ["product-usage", "event-participation"].contains(&category) {
+        return None;
+    }
+    let weak = [
+        "location",
+        "postal-address",
+        "secret",
+        "photo",
+        "billing",
+        "device",
+        "message-content",
+        "product-usage",
+    ];
+    if !around.has_people && weak.contains(&category) {
+        let reason = format!("the name says \"{phrase}\", and nothing says whose");
+        let is_kept = ["location", "postal-address", "secret"].contains(&category);
+        return is_kept.then(|| Classification::of(category, 0.4, reason));
+    }
+    let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
+    let is_thing = matches!(around.about, About::Thing | About::Organisation) && !of_person;
+    if is_thing && !ALSO_OF_THINGS.contains(&category) {
+        return None;
+    }
+    let confidence = if is_thing { 0.45 } else { 0.93 };
+    Some(Classification::of(category, confidence, format!("the name says \"{phrase}\"")))
+}
+
+fn by_phrase_of_a_person(
+    name: &NameReading,
+    category: &str,
+    node: &Node,
+    around: &Surroundings,
+) -> Option<Classification> {
+    if matches!(name.category_noun(), Some(Noun::Thing | Noun::Organisation)) {
+        return None;
+    }
+    let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
+    let in_container = around.container.is_some_and(|container| {
+        container == category
+            || (container == "postal-address" && ["country", "name", "phone"].contains(&category))
+    });
+    let applies = match around.about {
+        _ if of_person || in_container => true,
+        About::Person => applies_to_people(category, name, around),
+        About::Record => applies_to_records(category, name, around),
+        About::Thing | About::Organisation | About::Open => false,
+    };
+    let is_text = ["support-content", "message-content"].contains(&category);
+    let is_count = is_text && node.types.is_within(&[JsonType::Number]);
+    let is_constant =
+        node.values.mostly(ValueShape::Constant) && (name.is("reason") || category == "product-usage");
+    if !applies || is_count || is_constant {
+        return None;
+    }
+    if category == "subject-identifier" && (name.is_any(&["number", "code"]) || name.has_head(Head::Link)) {
+        return None;
+    }
+    let is_id = category == "name" && node.values.mostly(ValueShape::OpaqueId);
+    let category = if is_id { "subject-identifier" } else { category };
+    let whose = if around.about == About::Record { "a record of a person" } else { "a person" };
+    let confidence = if around.about == About::Person { 0.85 } else { 0.6 };
+    Some(Classification::of(
+        category,
+        confidence,
+        format!("{category} of {whose}: \"{}\"", name.category_phrase()),
+    ))
+}
+
+/// Names of places that are states of an account as well.
+const PLACES_OR_STATES: [&str; 6] = ["state", "region", "district", "county", "destination", "province"];
+
+fn applies_to_people(category: &str, name: &NameReading, around: &Surroundings) -> bool {
+    let is_place =
+        category != "postal-address" || !name.is_any(&PLACES_OR_STATES) || around.siblings.has_address;
+    let is_of_image = around.siblings.has_width && name.is_any(&["height", "weight"]);
+    is_place && !is_of_image
+}
+
+fn applies_to_records(category: &str, name: &NameReading, around: &Surroundings) -> bool {
     let never = [
         "job-title",
         "photo",
@@ -203,11 +297,14 @@ fn applies_to_records(category: &str, name: &NameReading) -> bool {
         "name",
         "secret",
         "product-usage",
-        "time-zone",
+        "health",
     ];
-    !never.contains(&category)
-        && !(category == "postal-address"
-            && name.is_any(&["state", "region", "line", "lines", "destination", "floor", "building"]))
+    match category {
+        "postal-address" => around.siblings.has_address || !name.is_any(&PLACES_OR_STATES),
+        "event-participation" => around.is_event,
+        "payment-card-summary" => true,
+        other => !never.contains(&other),
+    }
 }
 
 /// Ids, references and links: those of people and of their records lead to a person.
@@ -224,31 +321,56 @@ fn by_reference(
         return None;
     }
     let (noun, rest) = name.noun()?;
-    let is_id = rest.is_empty() && !is_measure(node)
-        || name.has_head(Head::Id) && !name.has_head(Head::State)
+    if name.is_time_or_state() || noun == Noun::Context {
+        return None;
+    }
+    let is_bare = rest.is_empty() && !is_measure(node);
+    let has_id = name.has_head(Head::Id) && !name.has_head(Head::State)
         || rest.iter().any(|word| word == "id" || word == "ids");
-    if !is_id || (noun != Noun::Context && rest.len() > 2) {
+    if !(is_bare || has_id) || rest.len() > 2 {
         return None;
     }
     match noun {
         Noun::Person | Noun::Author => {
-            let is_name = node.values.mostly(ValueShape::Prose) && rest.is_empty();
+            let is_name = node.values.mostly(ValueShape::Prose) && is_bare;
             let category = if is_name { "name" } else { "subject-identifier" };
             Some(Classification::of(category, 0.9, "the reference or the id of a person"))
         }
-        Noun::Record => {
-            let confidence = if around.has_people { 0.6 } else { 0.4 };
-            let is_text = rest.is_empty() && node.values.mostly(ValueShape::Prose);
-            if is_text {
-                return Some(Classification::of("message-content", 0.45, "a text of a person, by its name"));
-            }
-            Some(Classification::of("subject-identifier", confidence, "the id of a record about a person"))
+        Noun::Record => by_record_noun(name, node, around, is_bare && !has_id),
+        Noun::Thing if around.below_person && has_id && name.has_any_word(&["line", "item"]) => {
+            Some(Classification::of("subject-identifier", 0.4, "the id of a line in a record about a person"))
         }
-        Noun::Thing | Noun::Organisation => {
+        Noun::Thing | Noun::Organisation if around.container.is_none() => {
             Some(Classification::not(0.8, "the id of a thing or an organisation"))
         }
-        Noun::Context => None,
+        Noun::Thing | Noun::Organisation | Noun::Context => None,
     }
+}
+
+/// The id of a record, a count of records, their text, or a state with the name of a record.
+fn by_record_noun(
+    name: &NameReading,
+    node: &Node,
+    around: &Surroundings,
+    is_bare: bool,
+) -> Option<Classification> {
+    let is_count = is_bare && node.types.is_within(&[JsonType::Number]) && name.is_plural();
+    if is_count {
+        return Some(Classification::not(0.75, "a count of records"));
+    }
+    if is_bare && !node.values.is_empty() && node.values.kept().all(is_state_word) {
+        return Some(Classification::not(0.6, "a state"));
+    }
+    if is_bare && node.values.mostly(ValueShape::Prose) {
+        return Some(Classification::of("message-content", 0.45, "a text of a person, by its name"));
+    }
+    let confidence = if around.has_people { 0.6 } else { 0.4 };
+    Some(Classification::of("subject-identifier", confidence, "the id of a record about a person"))
+}
+
+/// True for a word such as `active` or `pending`.
+fn is_state_word(text: &str) -> bool {
+    shape(text) == ValueShape::Constant && NameReading::new(text).has_head(Head::State)
 }
 
 /// True if values are small numbers of which ids do not consist: fractions, negative numbers.
@@ -295,6 +417,10 @@ fn by_link(
     if targets.contains(&Noun::Record) {
         return Some(Classification::of("subject-identifier", 0.6, "a link to a record about a person"));
     }
+    if around.container.is_some() || name.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
+    {
+        return None;
+    }
     if !targets.is_empty() && around.about != About::Person {
         return Some(Classification::not(0.75, "a link to a thing"));
     }
@@ -324,7 +450,8 @@ fn target(link: &str) -> Option<Noun> {
     nouns.iter().copied().find(|noun| matches!(noun, Noun::Person | Noun::Author)).or(nouns.last().copied())
 }
 
-fn looks_like_id(segment: &str) -> bool {
+/// True if a part of a link is an id and no word.
+pub(super) fn looks_like_id(segment: &str) -> bool {
     matches!(
         shape(segment),
         ValueShape::Digits | ValueShape::Uuid | ValueShape::OpaqueId | ValueShape::CardNumber
@@ -334,9 +461,10 @@ fn looks_like_id(segment: &str) -> bool {
 
 /// Names that end in a count, a state or a time.
 fn by_head(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
-    let is_amount = name.has_head(Head::Amount) && !node.values.mostly(ValueShape::Prose);
-    if is_amount && around.about.is_personal() && around.has_people && !name.is("value") {
-        return Some(Classification::of("billing", 0.45, "an amount in a record about a person"));
+    if around.siblings.has_card
+        && (name.has_word("exp") || name.has_word("expiry") || name.has_word("expiration"))
+    {
+        return Some(Classification::of("payment-card-summary", 0.8, "the expiry of a card"));
     }
     let numbers = [JsonType::Number, JsonType::Null, JsonType::String];
     let has_dates = matches!(
@@ -360,14 +488,22 @@ fn by_head(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Cla
     if node.schema.format.as_deref() == Some("date-time") && around.container.is_none() {
         return Some(Classification::not(0.7, "a time, by the schema's format"));
     }
-    if name.has_head(Head::Count) && !has_dates && !node.values.mostly(ValueShape::Prose) && !is_text(node) {
+    let is_measure_of_person = matches!(
+        around.container,
+        Some("date-of-birth" | "health" | "payment-card-summary" | "government-id")
+    );
+    if name.has_head(Head::Count)
+        && !is_measure_of_person
+        && !node.values.mostly(ValueShape::Prose)
+        && !is_text(node)
+    {
         return Some(Classification::not(0.75, "a count or a measure"));
     }
-    if name.has_head(Head::State) && !node.values.mostly(ValueShape::Prose) {
+    if name.has_head(Head::State)
+        && around.container != Some("profile")
+        && !node.values.mostly(ValueShape::Prose)
+    {
         return Some(Classification::not(0.75, "a state or a type"));
-    }
-    if name.has_head(Head::Amount) && !around.about.is_personal() && !name.is("value") {
-        return Some(Classification::not(0.6, "an amount of a thing"));
     }
     None
 }
@@ -394,24 +530,31 @@ fn by_surroundings(
             "repeats an id of a person or of a record about one",
         );
     }
+    let is_line = around.about == About::Thing && around.below_person && around.is_line;
+    if is_line && name.is("id") {
+        return Classification::of("subject-identifier", 0.4, "the id of a line in a record about a person");
+    }
     let is_id = name.has_head(Head::Id) || name.has_head(Head::Link);
     let is_prose = node.values.mostly(ValueShape::Prose);
     match around.about {
         About::Person if is_id => {
             Classification::of("subject-identifier", 0.7, "an id or a link in an object about a person")
         }
+        About::Person if has_id_values(node) => {
+            Classification::of("subject-identifier", 0.6, "values are ids, in an object about a person")
+        }
         About::Person if is_prose => {
             Classification::of("support-content", 0.45, "a text in an object about a person")
         }
         About::Person => Classification::of("profile", 0.4, "unsure: stands in an object about a person"),
+        About::Record if node.values.mostly(ValueShape::Constant) && !name.is("name") => {
+            Classification::not(0.55, "constants, as a state has them")
+        }
         About::Record if is_id => {
             Classification::of("subject-identifier", 0.45, "an id or a link in a record about a person")
         }
         About::Record if is_prose || name.has_head(Head::Text) => {
             Classification::of("support-content", 0.45, "a text in a record about a person")
-        }
-        About::Record if node.values.mostly(ValueShape::Constant) => {
-            Classification::not(0.55, "constants, as a state has them")
         }
         About::Record => Classification::of("profile", 0.3, "unsure: stands in a record about a person"),
         About::Open
@@ -427,4 +570,9 @@ fn by_surroundings(
             Classification::not(0.7, "a property of a thing or an organisation")
         }
     }
+}
+
+/// True if most values are ids of some sort.
+fn has_id_values(node: &Node) -> bool {
+    [ValueShape::Uuid, ValueShape::OpaqueId].into_iter().any(|shape| node.values.mostly(shape))
 }

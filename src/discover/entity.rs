@@ -3,7 +3,7 @@
 //! The evidence is the object's own type (`"object": "customer"`, `resourceType`, the name of a schema), its name in the
 //! object around it, its members, and at last the object around it.
 
-use super::name::{NameReading, Noun, PhraseScope, noun_of_type};
+use super::name::{Evidence, Head, NameReading, Noun, PhraseScope, noun_of_type};
 use super::tree::Node;
 use super::types::JsonType;
 use super::value::ValueShape;
@@ -55,82 +55,59 @@ const TYPE_NAMES: [&str; 14] = [
     "schemas",
 ];
 
-/// Phrases that only people have. One is enough.
-const SIGNATURE: [&str; 34] = [
-    "firstname",
-    "lastname",
-    "givenname",
-    "familyname",
-    "fullname",
-    "surname",
-    "forename",
-    "middlename",
-    "dob",
-    "birthdate",
-    "dateofbirth",
-    "birthday",
-    "vorname",
-    "nachname",
-    "geburtsdatum",
-    "prenom",
-    "nomdefamille",
-    "apellido",
-    "apellidos",
-    "cognome",
-    "voornaam",
-    "achternaam",
-    "geboortedatum",
-    "sobrenome",
-    "imie",
-    "nazwisko",
-    "realname",
-    "nickname",
-    "jobtitle",
-    "maritalstatus",
-    "gender",
+/// Types of envelopes.
+const LISTS: [&str; 7] = ["list", "lists", "collection", "array", "Bundle", "page", "object"];
+
+/// Categories that only people have. Others, such as places and devices, are those of things as well.
+const OF_PEOPLE_ALONE: [&str; 13] = [
+    "email",
+    "phone",
+    "name",
     "username",
-    "datenaissance",
-    "fechanacimiento",
+    "date-of-birth",
+    "government-id",
+    "password",
+    "ip-address",
+    "payment-card-number",
+    "payment-card-summary",
+    "subject-identifier",
+    "social-profile",
+    "health",
 ];
 
-/// Names of which two together make a person.
-const PAIRS: [&str; 22] = [
-    "name",
-    "email",
-    "emailaddress",
-    "mail",
-    "login",
-    "displayname",
-    "avatar",
-    "avatarurl",
-    "picture",
-    "photo",
-    "userid",
-    "accountid",
-    "bio",
-    "handle",
-    "telecom",
-    "emails",
-    "emailaddresses",
-    "nom",
-    "nombre",
-    "nome",
-    "avatarurls",
-    "profilepicture",
-];
+/// What the members of an object say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Signature {
+    None,
+    /// Two members that people and things have, such as a name and a picture.
+    Weak,
+    /// A member that only people have, such as a family name.
+    Strong,
+}
 
 /// What an object is about, by itself: `None` if its type, its name and its members say nothing.
 pub(super) fn own_entity(node: &Node, name: Option<&NameReading>) -> Option<About> {
-    if let Some(about) = declared_type(node) {
+    let signature = signature(node);
+    let declared = declared_type(node);
+    if let Some(about) = declared.filter(|about| signature != Signature::Strong || about.is_personal()) {
         return Some(about);
     }
-    let is_signed = has_signature(node);
-    let named = name.and_then(NameReading::ends_in_noun).and_then(About::of_noun);
+    // The tax of an order is an amount, and no thing.
+    let named =
+        name.filter(|name| !name.is_amount()).and_then(|name| name.ends_in_noun()).and_then(About::of_noun);
     match named {
-        Some(About::Thing) if is_signed => Some(About::Person),
+        Some(About::Thing | About::Organisation) if signature == Signature::Strong => Some(About::Person),
+        // A list of items can be one of people.
+        Some(About::Thing)
+            if signature == Signature::Weak
+                && name.is_some_and(|name| name.is_any(&["item", "items", "rows"])) =>
+        {
+            Some(About::Person)
+        }
+        Some(About::Thing) if has_subject(node) => Some(About::Record),
         Some(about) => Some(about),
-        None if is_signed => Some(About::Person),
-        None => None,
+        None if signature > Signature::None => Some(About::Person),
+        None => part(node).or_else(|| name.filter(|name| is_state(name, node)).map(|_| About::Thing)),
     }
 }
 
@@ -143,50 +120,102 @@ fn declared_type(node: &Node) -> Option<About> {
     TYPE_NAMES.iter().filter_map(|name| node.member(name)).find_map(|member| {
         let texts = member.elements.as_deref().unwrap_or(member);
         // Several types: a list of different objects, about which the first one of a person decides.
-        let nouns: Vec<About> =
-            texts.values.kept().filter_map(noun_of_type).filter_map(About::of_noun).collect();
+        let nouns: Vec<About> = texts
+            .values
+            .kept()
+            .filter(|word| !LISTS.contains(word))
+            .filter_map(noun_of_type)
+            .filter_map(About::of_noun)
+            .collect();
         nouns.iter().copied().find(|about| about.is_personal()).or(nouns.first().copied())
     })
 }
 
-/// True if the members are those of a person.
-fn has_signature(node: &Node) -> bool {
-    let mut pairs = 0;
+/// Returns the words that name the type of an object.
+pub(super) fn type_words(node: &Node) -> impl Iterator<Item = NameReading> {
+    TYPE_NAMES
+        .iter()
+        .filter_map(|name| node.member(name))
+        .flat_map(|member| member.values.kept())
+        .map(NameReading::new)
+}
+
+/// Returns what the members say.
+fn signature(node: &Node) -> Signature {
+    let mut weak = 0;
     for (name, member) in node.members() {
-        let joined: String =
-            name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-        if SIGNATURE.contains(&joined.as_str()) {
-            return true;
-        }
         let is_state = member.types.contains(JsonType::Boolean);
-        if PAIRS.contains(&joined.as_str()) && !is_state {
-            pairs += 1;
+        match NameReading::new(name).evidence() {
+            Some(Evidence::Strong) => return Signature::Strong,
+            Some(Evidence::Weak) if !is_state => weak += 1,
+            Some(Evidence::Weak) | None => {}
         }
     }
-    pairs >= 2
+    if weak >= 2 { Signature::Weak } else { Signature::None }
+}
+
+/// Returns what a part is about that belongs to the object itself: `profile`, `attributes`, or the resource in an entry.
+fn part(node: &Node) -> Option<About> {
+    let parts = [
+        "profile",
+        "properties",
+        "attributes",
+        "personal",
+        "personalinfo",
+        "demographics",
+        "fields",
+        "resource",
+        "node",
+        "source",
+        "document",
+    ];
+    node.members().iter().find_map(|(name, member)| {
+        let is_part = NameReading::new(name).is_any(&parts) && !member.members().is_empty();
+        let about = || match signature(member) {
+            Signature::Strong => Some(About::Person),
+            Signature::Weak | Signature::None => declared_type(member).filter(|about| about.is_personal()),
+        };
+        is_part.then(about).flatten()
+    })
+}
+
+/// True if the object names somebody whom it is about.
+fn has_subject(node: &Node) -> bool {
+    node.members().iter().any(|(name, member)| {
+        let reading = NameReading::new(name);
+        let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
+        !is_flag && !reading.is_plural() && matches!(reading.ends_in_noun(), Some(Noun::Person))
+    })
+}
+
+/// True if a container holds states or counts: requirements, capabilities, errors.
+fn is_state(name: &NameReading, node: &Node) -> bool {
+    name.category.is_none() && name.has_head(Head::State) && signature(node) == Signature::None
 }
 
 /// What an object without other evidence is about, by the people that its members name: a record if a member is the
 /// reference or the contact of somebody it is about, also if somebody wrote it.
 pub(super) fn by_references(node: &Node) -> About {
-    let mut is_record = false;
-    for (name, member) in node.members() {
+    let is_record = node.members().iter().any(|(name, member)| {
         let reading = NameReading::new(name);
-        let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
+        let is_flag =
+            member.types.contains(JsonType::Boolean) || reading.is_flag() || reading.is_time_or_state();
         let names_person = matches!(reading.noun(), Some((Noun::Person | Noun::Author, _)));
-        let names_category = reading
-            .category
-            .is_some_and(|found| found.scope == PhraseScope::OfAnybody && reading.category_is_head());
-        is_record |= !is_flag && (names_person || names_category);
-        is_record |= member.values.mostly(ValueShape::Email) || member.values.mostly(ValueShape::Iban);
-    }
+        let names_category = reading.category.is_some_and(|found| {
+            found.scope == PhraseScope::OfAnybody
+                && reading.category_is_head()
+                && OF_PEOPLE_ALONE.contains(&found.category)
+        });
+        let has_values =
+            [ValueShape::Email, ValueShape::Iban].into_iter().any(|shape| member.values.mostly(shape));
+        has_values || !is_flag && (names_person || names_category)
+    });
     if is_record { About::Record } else { About::Open }
 }
 
 /// True if anything in a document is about a person.
 pub(super) fn has_people(node: &Node, name: Option<&NameReading>) -> bool {
-    let own =
-        own_entity(node, name).is_some_and(About::is_personal) && (node.is_container() || name.is_some());
+    let own = own_entity(node, name).is_some_and(About::is_personal) && node.is_container();
     let values = [ValueShape::Email, ValueShape::Iban, ValueShape::UserAgent, ValueShape::Avatar];
     own || values.into_iter().any(|shape| node.values.any(shape))
         || by_references(node) != About::Open
@@ -196,4 +225,40 @@ pub(super) fn has_people(node: &Node, name: Option<&NameReading>) -> bool {
             .map
             .as_ref()
             .is_some_and(|map| has_people(&map.values, name) || map.keys.any(ValueShape::Email))
+}
+
+/// What the members of one object tell about each other.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Siblings {
+    /// One is a currency, a price or a tax, so that a total is an amount.
+    pub(super) has_money: bool,
+    /// One is a street, a city or a postal code, so that a state is a place.
+    pub(super) has_address: bool,
+    /// One is a width, so that a height is that of a picture.
+    pub(super) has_width: bool,
+    /// One is a card number or its last digits, so that a brand and an expiry are those of a card.
+    pub(super) has_card: bool,
+}
+
+impl Siblings {
+    pub(super) fn of(node: &Node) -> Siblings {
+        let mut siblings = Siblings::default();
+        for (name, member) in node.members() {
+            let reading = NameReading::new(name);
+            siblings.has_money |=
+                ["currency", "price", "tax", "subtotal", "amount", "discount", "fee", "moneda", "waehrung"]
+                    .iter()
+                    .any(|word| reading.has_word(word));
+            let places = [
+                "city", "town", "zip", "street", "postcode", "postal", "locality", "address", "stadt", "plz",
+                "ville", "ciudad",
+            ];
+            siblings.has_address |= !member.is_container() && reading.has_any_word(&places);
+            siblings.has_width |= reading.has_word("width");
+            siblings.has_card |= reading.category.is_some_and(|found| {
+                found.category.starts_with("payment-card") && found.scope == PhraseScope::OfAnybody
+            });
+        }
+        siblings
+    }
 }

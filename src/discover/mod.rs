@@ -19,6 +19,7 @@ mod name;
 pub mod openapi;
 mod path;
 mod proposal;
+mod subject;
 mod tree;
 mod types;
 mod value;

@@ -1,6 +1,9 @@
 //! Reads names of members: splits them into words in any style, and finds the phrases of the dictionary in them.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
@@ -14,6 +17,45 @@ const MAX_PHRASE: usize = 5;
 const MAX_WORDS: usize = 24;
 /// Letters of a word from which on it may be a compound (`mitarbeiternummer`).
 const MIN_COMPOUND: usize = 6;
+/// First words of a count.
+const NUMBER_OF: [&str; 6] = ["num", "nb", "count", "anzahl", "n", "aantal"];
+/// Words of an amount of money.
+const AMOUNTS: [&str; 34] = [
+    "amount",
+    "amounts",
+    "total",
+    "subtotal",
+    "price",
+    "cost",
+    "tax",
+    "fee",
+    "fees",
+    "discount",
+    "discounts",
+    "balance",
+    "paid",
+    "spent",
+    "refunded",
+    "betrag",
+    "summe",
+    "montant",
+    "importe",
+    "importo",
+    "bedrag",
+    "kwota",
+    "valor",
+    "prix",
+    "precio",
+    "prezzo",
+    "prijs",
+    "preis",
+    "cena",
+    "tip",
+    "gross",
+    "net",
+    "charged",
+    "prime",
+];
 /// Letters of each part of a compound.
 const MIN_PART: usize = 3;
 
@@ -51,12 +93,21 @@ pub(super) enum Head {
     Text,
 }
 
+/// How strongly the name of a member says that its object is a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    Strong,
+    /// Things have such members, too.
+    Weak,
+}
+
 /// What the dictionary says about a phrase.
 #[derive(Clone, Default)]
 struct Entry {
     category: Option<(&'static str, PhraseScope)>,
     noun: Option<Noun>,
     heads: Vec<Head>,
+    evidence: Option<Evidence>,
     is_neutral: bool,
     is_flag: bool,
 }
@@ -110,6 +161,11 @@ impl Dictionary {
                 dictionary.entry(phrase).noun.get_or_insert(noun);
             }
         }
+        for (key, evidence) in [("strong", Evidence::Strong), ("weak", Evidence::Weak)] {
+            for phrase in section("signature").map(|table| phrases(table, key)).unwrap_or_default() {
+                dictionary.entry(phrase).evidence.get_or_insert(evidence);
+            }
+        }
         for (key, head) in heads {
             for phrase in section("heads").map(|table| phrases(table, key)).unwrap_or_default() {
                 dictionary.entry(phrase).heads.push(head);
@@ -161,21 +217,57 @@ pub(super) struct FoundCategory {
     end: usize,
 }
 
+/// Readings that are kept for names that occur again.
+const MAX_KEPT_READINGS: usize = 20_000;
+
+thread_local! {
+    static KEPT_READINGS: RefCell<HashMap<String, NameReading>> = RefCell::default();
+}
+
 /// The words of a name, and what the dictionary says about them.
 #[derive(Clone)]
-pub(super) struct NameReading {
+pub(super) struct NameReading(Rc<ReadName>);
+
+impl Deref for NameReading {
+    type Target = ReadName;
+
+    fn deref(&self) -> &ReadName {
+        &self.0
+    }
+}
+
+impl NameReading {
+    /// Reads a name. The same names occur in every record, so readings are kept.
+    pub(super) fn new(name: &str) -> NameReading {
+        KEPT_READINGS.with_borrow_mut(|kept| {
+            if let Some(reading) = kept.get(name) {
+                return reading.clone();
+            }
+            let reading = NameReading(Rc::new(ReadName::new(name)));
+            if kept.len() < MAX_KEPT_READINGS {
+                kept.insert(name.to_owned(), reading.clone());
+            }
+            reading
+        })
+    }
+}
+
+/// A name that was read.
+pub(super) struct ReadName {
     words: Vec<String>,
     /// The category whose phrase is nearest to the end.
     pub(super) category: Option<FoundCategory>,
     noun: Option<(Noun, usize, usize)>,
     /// The kinds of value that the last words announce.
     pub(super) heads: Vec<Head>,
+    /// The first word of the phrase that announces it.
+    head_start: usize,
 }
 
-impl NameReading {
-    pub(super) fn new(name: &str) -> NameReading {
+impl ReadName {
+    fn new(name: &str) -> ReadName {
         let words = words(name);
-        let mut reading = NameReading { words, category: None, noun: None, heads: Vec::new() };
+        let mut reading = ReadName { words, category: None, noun: None, heads: Vec::new(), head_start: 0 };
         let mut head_start = reading.words.len();
         for (start, end, entry) in windows(&reading.words) {
             let length = end - start;
@@ -206,7 +298,82 @@ impl NameReading {
                 reading.heads.clone_from(&entry.heads);
             }
         }
+        reading.head_start = head_start;
+        let is_number = reading.words.first().is_some_and(|first| NUMBER_OF.contains(&first.as_str()));
+        if is_number && reading.words.len() > 1 {
+            (reading.heads, reading.head_start) = (vec![Head::Count], 0);
+        }
         reading
+    }
+
+    /// How strongly the name says that its object is a person.
+    pub(super) fn evidence(&self) -> Option<Evidence> {
+        DICTIONARY.get(&self.words)?.evidence
+    }
+
+    /// True if the last words announce a state, a count or a time, and begin before the phrase of the category or the noun.
+    pub(super) fn is_time_or_state(&self) -> bool {
+        let is_other = [Head::State, Head::Count, Head::Time].into_iter().any(|head| self.has_head(head));
+        let category = self.category.map(|found| found.start);
+        let noun = self.noun.filter(|(noun, _, _)| *noun != Noun::Context).map(|(_, start, _)| start);
+        let specific = category.into_iter().chain(noun).max();
+        is_other && specific.is_none_or(|start| self.head_start < start)
+    }
+
+    /// True if a word of an amount is in the name, and the name is not that of an id, a count, a rate or a time.
+    pub(super) fn is_amount(&self) -> bool {
+        let amount = self.words.iter().any(|word| AMOUNTS.contains(&word.as_str()));
+        let other = [Head::Id, Head::Link].into_iter().any(|head| self.has_head(head))
+            && !self.has_head(Head::Amount);
+        let never = [
+            "count",
+            "rate",
+            "rates",
+            "id",
+            "ids",
+            "lines",
+            "line",
+            "type",
+            "class",
+            "weight",
+            "items",
+            "results",
+            "pages",
+            "code",
+            "codes",
+            "currency",
+            "display",
+            "included",
+            "exempt",
+            "at",
+            "qty",
+            "quantity",
+            "ordered",
+            "option",
+            "options",
+            "elevation",
+            "gain",
+            "time",
+            "distance",
+            "status",
+            "category",
+            "provider",
+            "name",
+            "date",
+            "by",
+            "method",
+            "in",
+            "include",
+            "rule",
+            "rules",
+        ];
+        let excluded = self.words.iter().any(|word| never.contains(&word.as_str()));
+        amount && !other && !excluded
+    }
+
+    /// True if the last word is a plural.
+    pub(super) fn is_plural(&self) -> bool {
+        self.words.last().is_some_and(|word| word.ends_with('s') && !word.ends_with("ss"))
     }
 
     /// Returns the noun nearest to the end, and the words after it.
@@ -263,6 +430,11 @@ impl NameReading {
     /// True if a word is in the name.
     pub(super) fn has_word(&self, word: &str) -> bool {
         self.words.iter().any(|known| known == word)
+    }
+
+    /// True if one of these words is in the name.
+    pub(super) fn has_any_word(&self, words: &[&str]) -> bool {
+        self.words.iter().any(|known| words.contains(&known.as_str()))
     }
 
     /// True if the name has exactly these words, joined.

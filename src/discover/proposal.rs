@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::KnownRecords;
 use super::entity::About;
-use super::name::Noun;
+use super::name::{Head, NameReading};
 use super::path::{Step, Steps, parse, render};
+use super::subject::{path_subject, subject};
 use super::tree::Node;
 use super::types::{JsonType, Proposal, ProposedField, ProposedRoute};
 use super::walk::{Leaf, Walk, walk};
@@ -147,18 +148,17 @@ fn distinct(fields: impl Iterator<Item = ProposedField>) -> Vec<ProposedField> {
 fn record_sets(root: &Node, walk: &Walk) -> Vec<Steps> {
     let (main, about) = main_records(root, walk);
     let mut sets = vec![main.clone()];
-    if !about.is_personal() {
-        let people = walk.lists.iter().filter(|(steps, about)| {
-            *about == About::Person && steps.len() > main.len() && steps.starts_with(&main)
-        });
-        for (steps, _) in people {
-            if !sets.iter().any(|set| set != &main && steps.starts_with(set)) {
-                sets.push(steps.clone());
-            }
+    let is_new =
+        |sets: &[Steps], steps: &Steps| !sets.iter().any(|set| set != &main && steps.starts_with(set));
+    for (steps, _) in walk.lists.iter().filter(|(_, about)| *about == About::Person) {
+        let is_inside = steps.len() > main.len() && steps.starts_with(&main);
+        let is_beside = !main.is_empty() && !steps.starts_with(&main) && steps.len() == 2;
+        if is_new(&sets, steps) && (is_beside || is_inside && !about.is_personal()) {
+            sets.push(steps.clone());
         }
     }
     // An envelope without fields of its own is no record.
-    if sets.len() > 1 && main.is_empty() && walk.root == About::Open {
+    if sets.len() > 1 && main.is_empty() && walk.root == About::Open && !has_own_fields(root) {
         sets.remove(0);
     }
     sets
@@ -170,8 +170,7 @@ fn main_records(root: &Node, walk: &Walk) -> (Steps, About) {
     let about_list =
         |steps: &Steps| walk.lists.iter().find(|(list, _)| list == steps).map(|(_, about)| *about);
     for _ in 0..MAX_WRAPPERS {
-        if let Some(elements) = node.elements.as_deref().filter(|elements| !elements.members().is_empty()) {
-            let _ = elements;
+        if node.elements.as_deref().is_some_and(|elements| !elements.members().is_empty()) {
             steps.push(Step::Elements);
             let about = about_list(&steps).unwrap_or(About::Open);
             return (steps, about);
@@ -234,10 +233,10 @@ fn is_envelope(node: &Node, list: &str) -> bool {
         {
             continue;
         }
-        let reading = super::name::NameReading::new(name);
-        let is_page = reading.has_head(super::name::Head::Count)
-            || reading.has_head(super::name::Head::State)
-            || reading.has_head(super::name::Head::Time)
+        let reading = NameReading::new(name);
+        let is_page = reading.has_head(Head::Count)
+            || reading.has_head(Head::State)
+            || reading.has_head(Head::Time)
             || [
                 "next", "prev", "cursor", "token", "page", "total", "first", "last", "request", "trace",
                 "url", "context", "offset", "end", "start", "seite", "etag",
@@ -247,68 +246,6 @@ fn is_envelope(node: &Node, list: &str) -> bool {
         own += usize::from(!is_page);
     }
     own == 0
-}
-
-/// Returns the path of the data subject's id in a record.
-fn subject(set: &Steps, leaves: &[&Leaf], about: About) -> Option<String> {
-    let relative = |leaf: &Leaf| render('@', leaf.steps.get(set.len()..).unwrap_or_default());
-    let depth = |leaf: &Leaf| leaf.steps.len() - set.len();
-    let single = |leaf: &&&Leaf| {
-        let below = leaf.steps.get(set.len()..).unwrap_or_default();
-        below.iter().all(|step| matches!(step, Step::Member(_)))
-    };
-    let is = |leaf: &Leaf, category: &str| leaf.classification.categories.iter().any(|name| name == category);
-    let rank = |leaf: &&&Leaf| -> Option<usize> {
-        if !is(leaf, "subject-identifier") || leaf.reading.has_head(super::name::Head::Link) {
-            return None;
-        }
-        let is_id = leaf.reading.is_any(&[
-            "id",
-            "uuid",
-            "sub",
-            "guid",
-            "sid",
-            "ref",
-            "reference",
-            "value",
-            "identifier",
-        ]);
-        let base = match about {
-            About::Person if depth(leaf) == 1 && is_id => 0,
-            About::Person if depth(leaf) == 1 => 10,
-            About::Person if is_id => 20,
-            _ if leaf.names_person && !matches!(leaf.reading.noun(), Some((Noun::Record, _))) => 0,
-            _ => return None,
-        };
-        Some(base + depth(leaf))
-    };
-    let by_id = leaves
-        .iter()
-        .filter(single)
-        .filter_map(|leaf| Some((rank(&leaf)?, relative(leaf))))
-        .min_by_key(|(rank, _)| *rank);
-    let by_email = || {
-        let emails = leaves.iter().filter(single).filter(|leaf| is(leaf, "email") && about.is_personal());
-        emails.min_by_key(|leaf| depth(leaf)).map(|leaf| relative(leaf))
-    };
-    by_id.map(|(_, path)| path).or_else(by_email)
-}
-
-/// Returns the path parameter that names a person: `/customers/{id}` or `{customer_id}`.
-fn path_subject(path: &str) -> Option<String> {
-    let mut before = "";
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        if let Some(parameter) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            let noun = |text: &str| super::name::NameReading::new(text).noun().map(|(noun, _)| noun);
-            if noun(parameter) == Some(Noun::Person)
-                || (noun(before) == Some(Noun::Person) && parameter.ends_with("id"))
-            {
-                return Some(segment.to_owned());
-            }
-        }
-        before = segment;
-    }
-    None
 }
 
 impl Proposal {

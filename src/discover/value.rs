@@ -75,6 +75,11 @@ impl ValueShapes {
         self.counts.get(shape as usize).copied().unwrap_or(0)
     }
 
+    /// True if there was no value that is not empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     /// Values that were kept for comparison.
     pub(super) fn kept(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(|kept| &**kept)

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::classify::{Classification, NON_PERSONAL, Surroundings, classify};
-use super::entity::{self, About};
+use super::classify::{Classification, NON_PERSONAL, Surroundings, classify, looks_like_id};
+use super::entity::{self, About, Siblings};
 use super::name::{NameReading, Noun, PhraseScope};
 use super::path::{Step, Steps};
 use super::tree::{Map, Node};
@@ -17,8 +17,10 @@ const MIN_ID: usize = 3;
 /// Confidence from which on an id is sought in links.
 const MIN_ID_CONFIDENCE: f64 = 0.6;
 
-/// Fields of a recursive object that are repeated with `..`.
-const MAX_REPEATED: usize = 300;
+/// Confidence of a reference whose value names a person.
+const REFERENCE_CONFIDENCE: f64 = 0.9;
+/// Maximum number of fields of one document that are repeated with `..`.
+const MAX_REPEATED: usize = 1000;
 
 /// A classified leaf.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub(super) struct Leaf {
     pub(super) about: About,
     /// True if a step above names a person whom the record is about.
     pub(super) names_person: bool,
+    /// True if it has no value but null and empty ones.
+    pub(super) is_empty: bool,
+    /// True if it is a map, whose names are classified.
+    pub(super) is_container: bool,
 }
 
 /// The classified leaves of a document, and what its objects are about.
@@ -56,11 +62,11 @@ pub(super) fn walk(root: &Node, title: Option<&str>) -> Walk {
         if is_id && leaf.classification.confidence >= MIN_ID_CONFIDENCE {
             let node = root.at(&leaf.steps);
             let values = node.into_iter().flat_map(|node| node.values.kept());
-            ids.extend(
-                values
-                    .filter(|value| value.len() >= MIN_ID && !value.contains(['/', ' ']))
-                    .map(str::to_owned),
-            );
+            let is_username = leaf.classification.categories.iter().any(|name| name == "username");
+            let is_sought = |value: &&str| {
+                value.len() >= MIN_ID && !value.contains(['/', ' ']) && (is_username || looks_like_id(value))
+            };
+            ids.extend(values.filter(is_sought).map(str::to_owned));
         }
     }
     Walker::run(root, title.as_ref(), has_people, &ids)
@@ -78,7 +84,15 @@ impl Walker<'_> {
     fn run(root: &Node, title: Option<&NameReading>, has_people: bool, ids: &HashSet<String>) -> Walk {
         let found = Walk { leaves: Vec::new(), lists: Vec::new(), root: About::Open };
         let mut walker = Walker { ids, steps: Vec::new(), found, repeats: Vec::new() };
-        let around = Surroundings { about: About::Open, has_people, below_person: false, container: None };
+        let around = Surroundings {
+            about: About::Open,
+            has_people,
+            below_person: false,
+            container: None,
+            is_event: false,
+            is_line: false,
+            siblings: Siblings::default(),
+        };
         walker.found.root = enter(root, title, &around).about;
         let reading = title.cloned().unwrap_or_else(|| NameReading::new(""));
         walker.node(root, &reading, &around, false);
@@ -88,7 +102,7 @@ impl Walker<'_> {
 
     /// Adds the fields of an object to each place below it where its structure begins again, with `..`.
     fn repeat(&mut self) {
-        let mut added = Vec::new();
+        let mut added: Vec<Leaf> = Vec::new();
         for (steps, depth) in &self.repeats {
             let above = steps.get(..*depth).unwrap_or_default();
             let inside = self
@@ -96,7 +110,7 @@ impl Walker<'_> {
                 .leaves
                 .iter()
                 .filter(|leaf| leaf.steps.starts_with(above) && leaf.steps.len() > *depth);
-            for leaf in inside.take(MAX_REPEATED) {
+            for leaf in inside.take(MAX_REPEATED.saturating_sub(added.len())) {
                 let below = leaf.steps.get(*depth..).unwrap_or_default();
                 let steps =
                     steps.iter().cloned().chain([Step::Descend]).chain(below.iter().cloned()).collect();
@@ -146,7 +160,10 @@ impl Walker<'_> {
     fn map(&mut self, map: &Map, name: &NameReading, around: &Surroundings, names_person: bool) {
         let inside = enter(&map.values, Some(name), around);
         if let Some(classification) = classify_keys(map, &inside) {
-            self.push(name, classification, &inside, names_person);
+            self.push(name, classification, &inside, names_person, false);
+            if let Some(leaf) = self.found.leaves.last_mut() {
+                leaf.is_container = true;
+            }
         }
         self.steps.push(Step::Values);
         self.node(&map.values, name, around, names_person);
@@ -154,8 +171,13 @@ impl Walker<'_> {
     }
 
     fn leaf(&mut self, node: &Node, name: &NameReading, around: &Surroundings, names_person: bool) {
+        let mut around = around.clone();
+        if node.has_empty {
+            around.container = container_category(name, node, About::Open, &around).or(around.container);
+        }
+        let around = &around;
         let classification = classify(name, node, around, self.ids);
-        self.push(name, classification, around, names_person);
+        self.push(name, classification, around, names_person, node.values.is_empty());
     }
 
     fn push(
@@ -164,14 +186,18 @@ impl Walker<'_> {
         classification: Classification,
         around: &Surroundings,
         names_person: bool,
+        is_empty: bool,
     ) {
-        let names_person = names_person || matches!(name.noun(), Some((Noun::Person, _)));
+        let is_reference = name.is("reference") && classification.confidence >= REFERENCE_CONFIDENCE;
+        let names_person = names_person || is_reference || matches!(name.noun(), Some((Noun::Person, _)));
         let leaf = Leaf {
             steps: self.steps.clone(),
             reading: name.clone(),
             classification,
             about: around.about,
             names_person,
+            is_empty,
+            is_container: false,
         };
         self.found.leaves.push(leaf);
     }
@@ -198,39 +224,130 @@ fn classify_keys(map: &Map, inside: &Surroundings) -> Option<Classification> {
     if is_date || !values_are_objects || !inside.about.is_personal() {
         return None;
     }
-    Some(of("subject-identifier", 0.7, "names of the map are ids of people or of records about one"))
+    let confidence = if map.keys.is_empty() { 0.4 } else { 0.7 };
+    Some(of("subject-identifier", confidence, "names of the map are ids of people or of records about one"))
 }
 
 /// Returns the surroundings of what a container holds.
 fn enter(node: &Node, name: Option<&NameReading>, around: &Surroundings) -> Surroundings {
     let own = entity::own_entity(node, name);
+    let membership = name.and_then(|name| name.category).map(|found| found.category);
+    let is_membership = around.about == About::Person && matches!(membership, Some("job-title" | "company"));
     let about = match own {
+        Some(About::Thing | About::Organisation) if is_membership => About::Person,
         Some(About::Organisation) if around.about == About::Person => About::Person,
         Some(about) => about,
         None if around.about != About::Open => around.about,
         None if around.has_people && !node.members().is_empty() => entity::by_references(node),
         None => About::Open,
     };
-    let container = name.and_then(|name| container_category(name, about, around));
+    let container = name.and_then(|name| container_category(name, node, about, around));
+    let is_event = name.is_some_and(|name| EVENTS.iter().any(|word| name.has_word(word)))
+        || node
+            .schema
+            .title
+            .as_deref()
+            .is_some_and(|title| EVENTS.iter().any(|word| NameReading::new(title).has_word(word)))
+        || entity::type_words(node).any(|word| EVENTS.iter().any(|event| word.has_word(event)))
+        || node.members().iter().any(|(name, _)| is_event_name(name));
     Surroundings {
         about,
         has_people: around.has_people,
         below_person: around.below_person || about.is_personal(),
-        container: container.or(around.container.filter(|_| own.is_none())),
+        container: container.or(around.container.filter(|_| own.is_none() || is_membership)),
+        is_event: is_event || (around.is_event && own != Some(About::Thing)),
+        is_line: name.is_some_and(|name| {
+            name.has_any_word(&["line", "lines", "item", "items"])
+                || (around.is_line && name.ends_in_noun() == Some(Noun::Context))
+        }),
+        siblings: Siblings::of(node),
     }
 }
 
+/// Nouns of events in a person's life.
+const EVENTS: [&str; 20] = [
+    "appointment",
+    "appointments",
+    "booking",
+    "bookings",
+    "reservation",
+    "reservations",
+    "encounter",
+    "encounters",
+    "visit",
+    "visits",
+    "trip",
+    "trips",
+    "stay",
+    "journey",
+    "absence",
+    "absences",
+    "meeting",
+    "meetings",
+    "shift",
+    "shifts",
+];
+
+/// True if a name of a member is one that only events of people have.
+fn is_event_name(name: &str) -> bool {
+    let reading = NameReading::new(name);
+    reading.category_is_head()
+        && reading.category.is_some_and(|found| {
+            found.category == "event-participation" && found.scope == PhraseScope::OfAnybody
+        })
+}
+
+/// Lists whose elements have a name and a value that a person can have written.
+const OPEN_FIELDS: [&str; 16] = [
+    "properties",
+    "customfields",
+    "customattributes",
+    "metadata",
+    "metafields",
+    "noteattributes",
+    "attributes",
+    "additionalinformation",
+    "personalization",
+    "personalisation",
+    "answers",
+    "responses",
+    "formfields",
+    "questions",
+    "inputs",
+    "variables",
+];
+
 /// Returns the category of everything in a container with this name, such as `emails` or `billing_address`.
-fn container_category(name: &NameReading, about: About, around: &Surroundings) -> Option<&'static str> {
-    let found = name.category.filter(|_| name.category_is_head())?;
+fn container_category(
+    name: &NameReading,
+    node: &Node,
+    about: About,
+    around: &Surroundings,
+) -> Option<&'static str> {
+    let elements = node.elements.as_deref();
+    let is_pair = |node: &Node| {
+        node.member("value").is_some()
+            && ["name", "key", "label"].iter().any(|name| node.member(name).is_some())
+    };
+    if around.below_person
+        && name.is_any(&OPEN_FIELDS)
+        && (is_pair(node) || elements.is_some_and(is_pair) || (node.has_empty && !node.is_container()))
+    {
+        return Some("support-content");
+    }
+    if around.about.is_personal()
+        && name.is_amount()
+        && (node.member("value").is_some() || node.member("amount").is_some())
+    {
+        return Some("billing");
+    }
+    let found = name.category.filter(|_| name.category_is_head() && !name.is_time_or_state())?;
     // What these words hold has categories of its own.
     let open = [
         "profile",
         "preferences",
         "subject-identifier",
         "message-content",
-        "company",
-        "job-title",
         "event-participation",
         "device",
         "username",
@@ -239,6 +356,12 @@ fn container_category(name: &NameReading, about: About, around: &Surroundings) -
         "secret",
     ];
     let is_open = open.contains(&found.category) && found.scope == PhraseScope::OfAPerson;
+    let is_thing = matches!(about, About::Thing)
+        && found.scope == PhraseScope::OfAnybody
+        && !["email", "phone", "name"].contains(&found.category);
+    if is_thing {
+        return None;
+    }
     let applies = match found.scope {
         PhraseScope::OfAnybody => around.has_people,
         PhraseScope::OfAPerson => {

@@ -13,7 +13,7 @@ use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,6 +21,7 @@ const DOCUMENTS: [&str; 13] = [
     "docs/console.md",
     "docs/deployment.md",
     "docs/disclosure-log.md",
+    "docs/discover.md",
     "docs/events.md",
     "docs/findings.md",
     "docs/metrics.md",

@@ -18,6 +18,7 @@ mod commands;
 mod configuration_schema;
 mod decisions;
 mod disclosure_crashes;
+mod discover;
 mod documents;
 mod drain;
 mod expired_data;

@@ -18,8 +18,12 @@ use super::types::Proposal;
 
 /// Methods of operations, in the order of a path item.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
-/// Maximum number of nodes of all bodies of a document together.
-const MAX_NODES: usize = 2_000_000;
+/// Number of nodes that the bodies of a document share. Each has at least [`MIN_BODY_NODES`].
+const SHARED_NODES: usize = 300_000;
+/// Number of nodes of one body that are expanded in every document.
+const MIN_BODY_NODES: usize = 150;
+/// Maximum number of nodes of one body.
+const MAX_BODY_NODES: usize = 3000;
 
 /// The reason why an OpenAPI document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +74,16 @@ impl OpenApiDocument {
             return Err(OpenApiError::NotOpenApi);
         }
         let mut operations = Vec::new();
-        let mut budget = MAX_NODES;
         let paths = documents.member(root, "paths").map(|paths| documents.members(paths)).unwrap_or_default();
+        let mut described: Vec<(Box<str>, &str, Place)> = Vec::new();
         for (path, item) in paths {
             let item = followed(&documents, item);
-            for method in METHODS {
-                let Some(operation) = documents.member(item, method) else { continue };
-                operations.extend(read_operation(&documents, &path, method, operation, &mut budget));
-            }
+            let of_method = |method| Some((path.clone(), method, documents.member(item, method)?));
+            described.extend(METHODS.into_iter().filter_map(of_method));
+        }
+        let limit = (SHARED_NODES / described.len().max(1)).clamp(MIN_BODY_NODES, MAX_BODY_NODES);
+        for (path, method, operation) in described {
+            operations.extend(read_operation(&documents, &path, method, operation, limit));
         }
         if operations.is_empty() {
             return Err(OpenApiError::NoAnswers);
@@ -110,7 +116,7 @@ fn read_operation(
     path: &str,
     method: &str,
     operation: Place,
-    budget: &mut usize,
+    limit: usize,
 ) -> Option<Operation> {
     let responses = documents.member(operation, "responses")?;
     let mut body = Node::default();
@@ -132,7 +138,7 @@ fn read_operation(
                 || media == "*/*"
                 || media == "application/*";
             let Some(schema) = documents.member(answer, "schema").filter(|_| is_json) else { continue };
-            let (node, places) = schema::expand(documents, schema, budget);
+            let (node, places) = schema::expand(documents, schema, limit);
             body.merge(node);
             for (steps, places) in places {
                 let known = origins.entry(steps).or_default();

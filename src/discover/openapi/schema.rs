@@ -10,8 +10,6 @@ use crate::discover::path::{Step, Steps};
 use crate::discover::tree::Node;
 use crate::discover::types::JsonType;
 
-/// Maximum number of nodes of one body.
-pub(super) const MAX_BODY_NODES: usize = 3000;
 /// Maximum depth of one body.
 const MAX_BODY_DEPTH: usize = 24;
 /// Maximum number of references and compositions between a schema and its content.
@@ -21,15 +19,15 @@ const MAX_HOPS: usize = 32;
 struct Pending {
     schema: Place,
     steps: Steps,
-    /// The schemas with members on the way from the root, each with the depth at which it stands.
+    /// The schemas that were referred to on the way from the root, each with the depth at which it stands.
     above: Vec<(Place, usize)>,
 }
 
 /// The places of the schemas from which a leaf comes, by its path.
 pub(super) type Origins = HashMap<Steps, Vec<Place>>;
 
-/// Expands the schema of a body.
-pub(super) fn expand(documents: &DocumentSet, schema: Place, budget: &mut usize) -> (Node, Origins) {
+/// Expands the schema of a body, up to a number of nodes.
+pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (Node, Origins) {
     let mut expansion = Expansion {
         documents,
         root: Node::default(),
@@ -39,10 +37,9 @@ pub(super) fn expand(documents: &DocumentSet, schema: Place, budget: &mut usize)
     };
     expansion.queue.push_back(Pending { schema, steps: Steps::new(), above: Vec::new() });
     while let Some(pending) = expansion.queue.pop_front() {
-        if expansion.nodes >= MAX_BODY_NODES || *budget == 0 {
+        if expansion.nodes >= limit {
             break;
         }
-        *budget -= 1;
         expansion.nodes += 1;
         expansion.origins.entry(pending.steps.clone()).or_default().push(pending.schema);
         expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
@@ -71,15 +68,19 @@ impl Expansion<'_> {
         self.hints(schema, steps);
         if let Some(reference) = self.documents.text(schema, "$ref") {
             if let Some(target) = self.documents.resolve(schema, reference) {
-                let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
-                let has_parts = self.documents.member(target, "properties").is_some();
-                if let Some((_, depth)) = above.iter().find(|(known, _)| has_parts && *known == target) {
-                    self.node(steps).schema.repeats.get_or_insert(steps.len() - depth);
-                    self.node(steps).types.insert(JsonType::Object);
+                if let Some((_, depth)) = above.iter().find(|(known, _)| *known == target) {
+                    // At the same depth it is a reference to itself, which says nothing.
+                    if *depth < steps.len() {
+                        let node = self.node(steps);
+                        node.schema.repeats.get_or_insert(steps.len() - depth);
+                        node.types.insert(JsonType::Object);
+                    }
                     return;
                 }
+                let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
                 self.node(steps).schema.title.get_or_insert(title.into());
-                self.merge(target, steps, above, hops + 1);
+                let inside: Vec<_> = above.iter().copied().chain([(target, steps.len())]).collect();
+                self.merge(target, steps, &inside, hops + 1);
             }
         }
         for keyword in ["allOf", "oneOf", "anyOf"] {
@@ -96,8 +97,6 @@ impl Expansion<'_> {
         if steps.len() >= MAX_BODY_DEPTH {
             return;
         }
-        let mut inside = above.to_vec();
-        inside.push((schema, steps.len()));
         let mut below: Vec<(Step, Place)> = Vec::new();
         if let Some(properties) = self.documents.member(schema, "properties") {
             let members = self.documents.members(properties);
@@ -126,7 +125,7 @@ impl Expansion<'_> {
             node.types.insert(kind);
             node.below_mut(&step);
             let steps = steps.iter().cloned().chain([step]).collect();
-            self.queue.push_back(Pending { schema, steps, above: inside.clone() });
+            self.queue.push_back(Pending { schema, steps, above: above.to_vec() });
         }
     }
 
