@@ -1,6 +1,6 @@
 //! From the evidence about one leaf to its categories, a confidence and a reason.
 //!
-//! Order: the document's own word, the shape of the values, the name, the object around it. What stays unsure in an object
+//! Order: the document's own word, the shape of the values, the name, the object around it. A leaf that stays unsure in an object
 //! about a person takes a personal category with a confidence below 0.5. A reason quotes words of the dictionary and
 //! never a value.
 
@@ -33,7 +33,7 @@ impl Classification {
     }
 }
 
-/// What is known about the object around a leaf.
+/// Facts about the object around a leaf.
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) about: About,
@@ -513,7 +513,7 @@ fn is_text(node: &Node) -> bool {
     node.values.mostly(ValueShape::Other) || node.values.mostly(ValueShape::Prose)
 }
 
-/// What is left: the object around it decides.
+/// Classifies the leaves that are left by the object around them.
 fn by_surroundings(
     name: &NameReading,
     node: &Node,

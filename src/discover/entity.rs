@@ -75,7 +75,7 @@ const OF_PEOPLE_ALONE: [&str; 13] = [
     "health",
 ];
 
-/// What the members of an object say.
+/// The evidence of the members of an object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Signature {
     None,
@@ -85,7 +85,7 @@ enum Signature {
     Strong,
 }
 
-/// What an object is about, by itself: `None` if its type, its name and its members say nothing.
+/// Returns the entity that an object is about by itself: `None` if its type, its name and its members say nothing.
 pub(super) fn own_entity(node: &Node, name: Option<&NameReading>) -> Option<About> {
     let signature = signature(node);
     let declared = declared_type(node);
@@ -193,7 +193,7 @@ fn is_state(name: &NameReading, node: &Node) -> bool {
     name.category.is_none() && name.has_head(Head::State) && signature(node) == Signature::None
 }
 
-/// What an object without other evidence is about, by the people that its members name: a record if a member is the
+/// Returns the entity of an object without other evidence, by the people that its members name: a record if a member is the
 /// reference or the contact of somebody it is about, also if somebody wrote it.
 pub(super) fn by_references(node: &Node) -> About {
     let is_record = node.members().iter().any(|(name, member)| {
@@ -227,7 +227,7 @@ pub(super) fn has_people(node: &Node, name: Option<&NameReading>) -> bool {
             .is_some_and(|map| has_people(&map.values, name) || map.keys.any(ValueShape::Email))
 }
 
-/// What the members of one object tell about each other.
+/// Evidence that the members of one object give about each other.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Siblings {
     /// One is a currency, a price or a tax, so that a total is an amount.

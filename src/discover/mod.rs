@@ -54,7 +54,7 @@ pub enum SampleError {
     NoFields,
 }
 
-/// What the configuration knows about the route of the samples.
+/// The route of the samples as it is configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownRecords {
     /// The path pattern of the route.
@@ -69,7 +69,7 @@ pub struct KnownRecords {
 #[derive(Default)]
 pub struct Samples {
     all: Node,
-    /// What nothing classifies, if a route classifies some of it.
+    /// The part that the mapping of the route does not classify, if there is a route.
     unclassified: Option<Node>,
     known: Option<KnownRecords>,
 }
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Samples {
 }
 
 impl Samples {
-    /// Samples of a route that classifies some fields. What it does not classify is added by
+    /// Samples of a route that classifies some fields. The unclassified part is added by
     /// [`add_unclassified`](Samples::add_unclassified).
     pub fn of_route(known: &KnownRecords) -> Samples {
         Samples { all: Node::default(), unclassified: Some(Node::default()), known: Some(known.clone()) }

@@ -101,7 +101,7 @@ pub(super) enum Evidence {
     Weak,
 }
 
-/// What the dictionary says about a phrase.
+/// The meanings of a phrase.
 #[derive(Clone, Default)]
 struct Entry {
     category: Option<(&'static str, PhraseScope)>,

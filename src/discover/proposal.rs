@@ -62,7 +62,7 @@ const ENVELOPE: [&str; 40] = [
     "rateLimit",
 ];
 
-/// What is known about a route beside its answers.
+/// Facts about a route beside its answers.
 #[derive(Default)]
 pub(super) struct RouteHints {
     /// A word that says what the document is about, such as a tag.

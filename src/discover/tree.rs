@@ -16,7 +16,7 @@ const VALUE_NAMES_PERCENT: usize = 80;
 /// Number of names from which on an object that only holds objects with the same members is a map.
 const MIN_UNIFORM: usize = 3;
 
-/// What is known about the values at one path.
+/// The types, shapes and members of the values at one path.
 #[derive(Clone, Default)]
 pub(super) struct Node {
     pub(super) types: JsonTypes,
@@ -43,7 +43,7 @@ pub(super) struct Map {
     pub(super) values: Box<Node>,
 }
 
-/// What a schema says about a node, beside its type.
+/// Statements of a schema about a node, beside its type.
 #[derive(Clone, Default)]
 pub(super) struct SchemaHints {
     /// Categories that the document declares (`x-data-category`).

@@ -28,7 +28,7 @@ pub(super) struct Leaf {
     pub(super) steps: Steps,
     pub(super) reading: NameReading,
     pub(super) classification: Classification,
-    /// What the object around it is about.
+    /// The entity that the object around it is about.
     pub(super) about: About,
     /// True if a step above names a person whom the record is about.
     pub(super) names_person: bool,
@@ -342,7 +342,7 @@ fn container_category(
         return Some("billing");
     }
     let found = name.category.filter(|_| name.category_is_head() && !name.is_time_or_state())?;
-    // What these words hold has categories of its own.
+    // Containers with these names hold fields of several categories.
     let open = [
         "profile",
         "preferences",

@@ -301,6 +301,28 @@ struct OpenContainer {
     is_flow: bool,
 }
 
+impl OpenContainer {
+    /// Keeps a scalar as a key, if it is the place of one. The first key is the place of a mapping in block style.
+    fn take_key(&mut self, text: &str, start: usize) -> bool {
+        let is_key = matches!(self.content, ItemContent::Mapping(_)) && self.key.is_none();
+        if is_key {
+            self.start.get_or_insert(start);
+            self.key = Some(text.into());
+        }
+        is_key
+    }
+
+    /// Adds an element, or the value of the member whose key was read.
+    fn add(&mut self, value: ItemId) -> Result<(), ()> {
+        match &mut self.content {
+            ItemContent::Sequence(elements) => elements.push(value),
+            ItemContent::Mapping(members) => members.push((self.key.take().ok_or(())?, value)),
+            ItemContent::Scalar { .. } => {}
+        }
+        Ok(())
+    }
+}
+
 impl<'t, 'i> YamlReader<'t, 'i> {
     fn new(text: &'t str, items: &'i mut Vec<Item>) -> Self {
         let offsets = match text.is_ascii() {
@@ -331,20 +353,21 @@ impl<'t, 'i> YamlReader<'t, 'i> {
             let is_flow = self.text.as_bytes().get(start) == Some(&b'{');
             let (value, anchor) = match event {
                 Event::MappingStart(anchor, _) => {
-                    let start = is_flow.then_some(start);
+                    let content = ItemContent::Mapping(Vec::new());
                     open.push(OpenContainer {
-                        content: ItemContent::Mapping(Vec::new()),
+                        content,
                         key: None,
                         anchor,
-                        start,
+                        start: is_flow.then_some(start),
                         is_flow,
                     });
                     Self::check_depth(&open)?;
                     continue;
                 }
                 Event::SequenceStart(anchor, _) => {
+                    let content = ItemContent::Sequence(Vec::new());
                     open.push(OpenContainer {
-                        content: ItemContent::Sequence(Vec::new()),
+                        content,
                         key: None,
                         anchor,
                         start: Some(start),
@@ -354,26 +377,15 @@ impl<'t, 'i> YamlReader<'t, 'i> {
                     continue;
                 }
                 Event::Scalar(text, style, anchor, _) => {
-                    if let Some(OpenContainer {
-                        content: ItemContent::Mapping(_),
-                        key: key @ None,
-                        start: at,
-                        ..
-                    }) = open.last_mut()
-                    {
-                        at.get_or_insert(start);
-                        *key = Some(text.as_ref().into());
+                    if open.last_mut().is_some_and(|container| container.take_key(&text, start)) {
                         continue;
                     }
                     (self.scalar(&text, style, start)?, anchor)
                 }
                 Event::MappingEnd | Event::SequenceEnd => {
                     let Some(done) = open.pop() else { continue };
-                    let start = done.start.unwrap_or(start);
-                    (
-                        push(self.items, Item { content: done.content, start, is_flow: done.is_flow })?,
-                        done.anchor,
-                    )
+                    let OpenContainer { content, key: _, anchor, start: at, is_flow } = done;
+                    (push(self.items, Item { content, start: at.unwrap_or(start), is_flow })?, anchor)
                 }
                 Event::Alias(anchor) => match self.anchors.get(&anchor) {
                     Some(&named) => (named, 0),
@@ -387,12 +399,9 @@ impl<'t, 'i> YamlReader<'t, 'i> {
             }
             match open.last_mut() {
                 None => root = Some(value),
-                Some(OpenContainer { content: ItemContent::Sequence(elements), .. }) => elements.push(value),
-                Some(OpenContainer { content: ItemContent::Mapping(members), key, .. }) => match key.take() {
-                    Some(key) => members.push((key, value)),
-                    None => return Err(SourceError::NotJson(span.start.line())),
-                },
-                Some(OpenContainer { content: ItemContent::Scalar { .. }, .. }) => {}
+                Some(container) => {
+                    container.add(value).map_err(|()| SourceError::NotJson(span.start.line()))?
+                }
             }
         }
         root.ok_or(SourceError::NotJson(1))
