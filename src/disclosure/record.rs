@@ -73,7 +73,7 @@ pub enum ExchangeReference {
 /// The mode in which an exchange is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExchangeMode {
-    /// What is not permitted is withheld.
+    /// Data that may not leave are withheld.
     #[default]
     Enforce,
     /// Everything is decided and recorded, and nothing is withheld.

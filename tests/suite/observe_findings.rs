@@ -23,7 +23,7 @@ fn an_observed_route_is_named_with_its_date_and_can_be_acknowledged() {
     assert!(text.contains("`customers`") && text.contains("2999-01-31"), "{text}");
     let acknowledged = format!("{ROUTE}{OBSERVED}allow = [\"observe-mode\"]\n{FIELDS}");
     let (loads, findings, _folder) = check_with(&acknowledged);
-    assert!(loads && findings.is_empty(), "{findings:?}");
+    assert!(loads && findings.iter().all(|finding| !finding.is_warning()), "{findings:?}");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn observe_mode_needs_a_date_and_a_date_needs_observe_mode() {
     };
     assert_eq!(check("mode = \"observe\"\n"), (false, vec!["missing-key"]));
     assert!(!check("mode = \"watch\"\n").0);
-    assert!(!check("mode = \"observe\"\nobserve-until = \"2027-01-31\"\n").0);
+    assert!(!check("mode = \"observe\"\nobserve-until = \"soon\"\n").0);
     assert_eq!(check("observe-until = 2999-01-31\n"), (true, vec!["observe-until-without-effect"]));
     assert_eq!(check("mode = \"enforce\"\n"), (true, vec![]));
 }

@@ -355,14 +355,20 @@ impl FoldedExchange {
             "gateway": gateway.as_deref(),
             "mode": mode.name(),
         });
-        if let (Some(folded), true) = (folded.as_object_mut(), stale) {
-            folded.insert("stale".to_owned(), true.into());
-        }
-        if let (Some(folded), ExchangeMode::Observe) = (folded.as_object_mut(), mode) {
-            let would = would_refuse.map(|code| json!({ "refused": code }));
-            folded.insert("would".to_owned(), would.unwrap_or_default());
-        }
+        add_rare_members(&mut folded, stale, mode, would_refuse);
         folded
+    }
+}
+
+/// Adds the members that few exchanges have.
+fn add_rare_members(folded: &mut Value, stale: bool, mode: ExchangeMode, would_refuse: Option<String>) {
+    let Some(folded) = folded.as_object_mut() else { return };
+    if stale {
+        folded.insert("stale".to_owned(), true.into());
+    }
+    if mode == ExchangeMode::Observe {
+        let would = would_refuse.map(|code| json!({ "refused": code }));
+        folded.insert("would".to_owned(), would.unwrap_or_default());
     }
 }
 

@@ -15,6 +15,7 @@
 //! judged on are in force; nothing leaves after an error. Chunk boundaries have no effect on the output.
 
 pub mod decode;
+mod hand_out;
 mod observed;
 mod part;
 
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -32,11 +33,9 @@ use self::observed::ObservedBytes;
 use self::part::WindowPart;
 use super::Refusal;
 use super::memory::HeldBytes;
-use super::record::Extent;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
 use super::upstream_fault::{ResponseError, UpstreamFault};
-use super::window::WindowSummary;
 use crate::scrub::{Framing, Scrubber};
 
 /// Maximum time that scrubbed bytes wait for their window to fill.
@@ -326,104 +325,6 @@ impl BodyFlow {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// Records the window on the disclosure log and begins the next one. After this, [`BodyFlow::hand_out`] returns the
-    /// recorded window.
-    ///
-    /// # Errors
-    /// [`Refusal::AuditUnavailable`] if the record cannot be written. On a route with `withheld = "deny"`: an error
-    /// if the body is not whole or too long, and [`Refusal::SubjectWithheld`] if a field of a subject is
-    /// withheld.
-    pub async fn record(&mut self) -> Result<(), ResponseError> {
-        self.check_usable()?;
-        self.try_record().await.inspect_err(|error| self.failed = Some(*error))
-    }
-
-    async fn try_record(&mut self) -> Result<(), ResponseError> {
-        let gathered = self.gathered();
-        self.gathered = Gathered::default();
-        let is_first_window = std::mem::replace(&mut self.is_first_window, false);
-        let grant = &self.transfer.grant;
-        if let OnWithheld::Deny { max_body } = self.on_withheld {
-            if !self.finished || gathered > max_body {
-                return Err(UpstreamFault::TooLong(max_body).into());
-            }
-            if let Some(part) = self.parts.iter().find(|part| grant.withholds(part.summary())) {
-                return Err(grant.denial(part.summary()).into());
-            }
-        }
-        let mut together = WindowSummary::default();
-        let mut parts = self.parts.iter().skip(self.recorded);
-        let window = match (parts.next(), parts.len()) {
-            (Some(only), 0) => only.summary(),
-            _ => {
-                let parts = self.parts.iter().skip(self.recorded);
-                parts.for_each(|part| together.merge(part.summary().clone()));
-                &together
-            }
-        };
-        // Bytes of an observed body can leave in a later window than the one in which they are judged.
-        let judges_ahead = self.observed.is_some() && !window.released.is_empty();
-        if self.observed.is_some() {
-            grant.note_withheld(window);
-        }
-        // Of a response to `HEAD` nothing follows this window.
-        let is_whole = self.finished || grant.context.method == Method::HEAD;
-        let is_held = self.parts.iter().skip(self.recorded).all(WindowPart::is_held);
-        // The first record is needed in any case, because the head leaves.
-        if !is_held || window.records > 0 || judges_ahead || grant.is_unrecorded() {
-            grant.record(window, if is_whole { Extent::Whole } else { Extent::Part }).await?;
-        }
-        if is_first_window && window.has_unclassified() {
-            let input = self.parts.iter().flat_map(WindowPart::input);
-            grant.survey_unclassified(self.framing, input);
-        }
-        self.recorded = self.parts.len();
-        Ok(())
-    }
-
-    /// Returns the next bytes of the recorded window that may leave now; `None` after the last ones.
-    ///
-    /// # Errors
-    /// [`ResponseError`] if nothing more may leave: the response is cut.
-    pub async fn hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
-        self.check_usable()?;
-        let handed_out = self.try_hand_out().await;
-        self.account();
-        handed_out.inspect_err(|error| self.failed = Some(*error))
-    }
-
-    async fn try_hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
-        while self.recorded > 0 {
-            let Some(mut part) = self.parts.pop_front() else { break };
-            self.recorded -= 1;
-            let output = loop {
-                match part.leave(&mut self.transfer)? {
-                    Some(output) => break output,
-                    None => self.scrub_again(&mut part).await?,
-                }
-            };
-            if part.has_rest() {
-                self.parts.push_front(part);
-                self.recorded += 1;
-            }
-            if !output.is_empty() {
-                return Ok(Some(output));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Scrubs a part again. The state in which it ends may differ now (for example, an array may have no element yet). So the
-    /// part after it starts from the new state, and is scrubbed again in its turn.
-    async fn scrub_again(&mut self, part: &mut WindowPart) -> Result<(), ResponseError> {
-        let after = part.scrub_again(&self.transfer.grant).await?;
-        match self.parts.front_mut() {
-            Some(next) => next.restart_from(after),
-            None => self.scrubber = after,
-        }
-        Ok(())
-    }
-
     /// True if the whole body is recorded and can leave at once, with its length and without a trailer.
     pub fn is_whole(&self) -> bool {
         let is_large = self.parts.front().is_some_and(|part| part.output_len() > MAX_HANDED_OUT);
@@ -437,4 +338,203 @@ impl BodyFlow {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use http::{Request, Response};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::assembly::assemble;
+    use crate::config;
+    use crate::credentials::hash;
+    use crate::exchange::{BodyTreatment, ExchangeStart, SharedState, begin};
+    use crate::ledger::{Batch, LineResult};
+
+    pub(crate) const KEY: &str = "pgk_test_flow";
+    const BODY: &str =
+        r#"{"items": [{"id": "p-1", "name": "Ada"}, {"id": "p-2", "name": "Ben"}], "total": 2}"#;
+
+    const ROUTE: &str = r#"
+    record = "$.items[*]"
+    subject = "@.id"
+    [route.fields]
+    "$.total" = "aggregate"
+    "@.id" = "non-personal"
+    "@.name" = "name"
+    "#;
+
+    /// The state of a gateway with one route, in a folder of its own. `p-1` and `p-2` consent to marketing.
+    pub(crate) struct TestState {
+        _folder: TempDir,
+        pub(crate) shared: Arc<SharedState>,
+    }
+
+    impl TestState {
+        pub(crate) async fn new(keys_of_route: &str) -> TestState {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("purposegate.toml");
+            std::fs::write(&file, configuration(keys_of_route)).unwrap();
+            let (config, findings) = config::load(&file);
+            let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
+            let state = TestState { _folder: folder, shared: assemble(config).unwrap() };
+            state.tell("p-1", "consent-given").await;
+            state.tell("p-2", "consent-given").await;
+            state
+        }
+
+        async fn tell(&self, subject: &str, kind: &str) {
+            let line =
+                format!(r#"{{"subject": "{subject}", "kind": "{kind}", "purpose": "direct-marketing"}}"#);
+            let batch = Batch::default();
+            let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
+            self.shared.ledger.import(line.as_bytes(), batch, Timestamp::now(), accepted).await;
+        }
+
+        /// Runs an exchange up to a response in this coding, and returns its flow.
+        async fn flow(&self, coding: &str) -> Box<BodyFlow> {
+            let request =
+                Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
+            let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
+            let start = begin(&self.shared, &request.into_parts().0, false).await;
+            let ExchangeStart::Forward(granted, _) = start else { panic!("{start:?}") };
+            granted.record_intent().await.unwrap();
+            let upstream = Response::builder().header("content-type", "application/json");
+            let upstream = upstream.header("content-encoding", coding).body(()).unwrap();
+            match granted.respond(&upstream.into_parts().0, None).await.unwrap().body {
+                BodyTreatment::Scrub(flow) => flow,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn configuration(keys_of_route: &str) -> String {
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
+        let hash: String = hash(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "policy = {:?}\n[listener]\naddress = \"127.0.0.1:0\"\n\
+             [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
+             [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
+             purposes = [\"direct-marketing\"]\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n\
+             [[route]]\nname = \"people\"\nupstream = \"crm\"\npath = \"/people\"\n{keys_of_route}{ROUTE}",
+            pack.display().to_string()
+        )
+    }
+
+    /// Pushes a body in chunks of a size, records each window and returns all that leaves.
+    async fn scrubbed(mut flow: Box<BodyFlow>, body: &[u8], size: usize) -> Result<Vec<u8>, ResponseError> {
+        let mut left = Vec::new();
+        let mut chunks = body.chunks(size);
+        while !flow.is_finished() {
+            while flow.wants_more() {
+                match chunks.next() {
+                    _ if flow.has_coded() => flow.resume()?,
+                    Some(chunk) => flow.push(Bytes::copy_from_slice(chunk), false)?,
+                    None => flow.finish()?,
+                }
+            }
+            flow.record().await?;
+            while let Some(bytes) = flow.hand_out().await? {
+                left.extend_from_slice(&bytes);
+            }
+        }
+        flow.transfer().close();
+        Ok(left)
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn chunk_boundaries_do_not_matter() {
+        let state = TestState::new("").await;
+        for (coding, body) in [("identity", BODY.as_bytes().to_vec()), ("gzip", gzip(BODY))] {
+            for size in [1, 7, body.len()] {
+                let left = scrubbed(state.flow(coding).await, &body, size).await.unwrap();
+                assert_eq!(String::from_utf8(left).unwrap(), BODY, "{coding} in chunks of {size}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_between_push_and_hand_out_takes_effect() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        flow.push(Bytes::from_static(BODY.as_bytes()), true).unwrap();
+        flow.record().await.unwrap();
+        state.tell("p-1", "consent-withdrawn").await;
+        let left = flow.hand_out().await.unwrap().unwrap();
+        let left = String::from_utf8(left.to_vec()).unwrap();
+        assert!(!left.contains("Ada") && left.contains("Ben"), "{left}");
+        assert_eq!(flow.hand_out().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_before_its_window_is_on_the_log() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        let (first, second) = BODY.as_bytes().split_at(45);
+        flow.push(Bytes::from_static(first), false).unwrap();
+        assert_eq!(flow.hand_out().await.unwrap(), None, "nothing is recorded yet");
+        flow.record().await.unwrap();
+        flow.push(Bytes::from_static(second), true).unwrap();
+        let left = flow.hand_out().await.unwrap().unwrap();
+        assert!(left.len() <= first.len(), "only the recorded part leaves");
+        assert_eq!(flow.hand_out().await.unwrap(), None);
+        flow.record().await.unwrap();
+        let rest = flow.hand_out().await.unwrap().unwrap();
+        assert_eq!([left, rest].concat(), BODY.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_after_an_error() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        flow.push(Bytes::from_static(&BODY.as_bytes()[..45]), false).unwrap();
+        flow.record().await.unwrap();
+        flow.push(Bytes::from_static(b"}]}"), true).unwrap_err();
+        assert!(flow.record().await.is_err() && flow.hand_out().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_without_a_byte_leaves_empty() {
+        let state = TestState::new("").await;
+        for coding in ["identity", "gzip"] {
+            let mut flow = state.flow(coding).await;
+            flow.finish().unwrap();
+            assert!(!flow.wants_more() && flow.is_finished());
+            flow.record().await.unwrap();
+            assert_eq!(flow.hand_out().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_rest_is_an_error_after_what_came_before() {
+        let state = TestState::new("").await;
+        let mut flow = state.flow("identity").await;
+        flow.push(Bytes::from_static(br#"{"items": [{"id": "p-1", "name": "Ada"}, "#), false).unwrap();
+        let error = flow.push(Bytes::from_static(b"}]}"), true).unwrap_err();
+        assert!(matches!(error.fault, Some(UpstreamFault::Body(_))), "{error:?}");
+        let truncated = gzip(BODY);
+        let truncated = &truncated[..truncated.len() - 5];
+        let error = scrubbed(state.flow("gzip").await, truncated, 3).await.unwrap_err();
+        assert!(matches!(error.fault, Some(UpstreamFault::Undecodable(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_route_that_denies_releases_all_or_nothing_up_to_its_bound() {
+        let state = TestState::new("withheld = \"deny\"\nmax-deny-body = \"1KiB\"\n").await;
+        let left = scrubbed(state.flow("identity").await, BODY.as_bytes(), 10).await.unwrap();
+        assert_eq!(left, BODY.as_bytes());
+        let long = format!("{}{}", " ".repeat(1024), BODY);
+        let error = scrubbed(state.flow("identity").await, long.as_bytes(), 100).await.unwrap_err();
+        assert_eq!(error.fault, Some(UpstreamFault::TooLong(1024)));
+        state.tell("p-2", "consent-withdrawn").await;
+        let error = scrubbed(state.flow("identity").await, BODY.as_bytes(), 10).await.unwrap_err();
+        assert_eq!(error.refusal, Refusal::SubjectWithheld);
+    }
+}

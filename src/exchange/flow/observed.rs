@@ -102,7 +102,7 @@ impl BodyFlow {
     /// Judges decoded bytes. If they cannot be read, this is noted and the rest of the body passes unread.
     fn judge(&mut self, decoded: Result<Bytes, Undecodable>, last: bool) -> Result<(), ResponseError> {
         let fault = match decoded {
-            Ok(decoded) => self.try_judge(&decoded, last)?,
+            Ok(decoded) => self.try_judge(decoded, last)?,
             Err(Undecodable) => Some(UpstreamFault::Undecodable(self.decoder.coding())),
         };
         let grant = &self.transfer.grant;
@@ -121,24 +121,23 @@ impl BodyFlow {
     }
 
     /// Judges decoded bytes. Returns the fault if they cannot be read.
-    fn try_judge(&mut self, decoded: &[u8], last: bool) -> Result<Option<UpstreamFault>, ResponseError> {
-        let mut pieces = decoded.chunks(PART_SIZE).peekable();
+    fn try_judge(&mut self, mut decoded: Bytes, last: bool) -> Result<Option<UpstreamFault>, ResponseError> {
         loop {
-            let piece = pieces.next().unwrap_or_default();
-            let last = last && pieces.peek().is_none();
+            let piece = decoded.split_to(decoded.len().min(PART_SIZE));
+            let (read, last) = (piece.len(), last && decoded.is_empty());
             let now = self.transfer.grant.context.shared.clock.now();
             let policy = self.transfer.grant.policy(now).inspect_err(|refusal| {
                 self.failed = Some((*refusal).into());
             })?;
             let Some(part) = self.parts.back_mut() else { return Ok(None) };
             let judged = part.judge(&mut self.scrubber, policy, piece, last);
-            self.gathered.read += piece.len();
+            self.gathered.read += read;
             if let Some(observed) = &mut self.observed {
-                observed.decoded += piece.len() as u64;
+                observed.decoded += read as u64;
             }
             match judged {
                 Err(unreadable) => return Ok(Some(UpstreamFault::Body(unreadable))),
-                Ok(()) if pieces.peek().is_none() => return Ok(None),
+                Ok(()) if decoded.is_empty() => return Ok(None),
                 Ok(()) => {}
             }
         }

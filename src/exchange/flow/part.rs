@@ -112,15 +112,17 @@ impl WindowPart {
         &mut self,
         scrubber: &mut Scrubber,
         mut policy: LedgerPolicy<'_>,
-        input: &[u8],
+        input: Bytes,
         last: bool,
     ) -> Result<(), Unreadable> {
         let mut released = Vec::new();
-        let mut fed = scrubber.feed(input, &mut policy, &mut released);
+        let mut fed = scrubber.feed(&input, &mut policy, &mut released);
         if last && fed.is_ok() {
             fed = scrubber.finish(&mut policy, &mut released);
         }
         self.summary.merge(policy.into_summary());
+        self.read += input.len();
+        self.input.push(input);
         fed
     }
 
