@@ -30,7 +30,7 @@ pub(super) fn read(fields: &mut Fields<'_>, audience: &ObservedAudience<'_>, now
     let observes =
         mode.as_ref().and_then(|mode| mode.choice(&[("enforce", false), ("observe", true)])) == Some(true);
     let written = fields.item("observe-until");
-    let until = written.as_ref().and_then(|item| item.date()).map(|until| until.value);
+    let until = written.as_ref().and_then(Item::date).map(|until| until.value);
     match (mode.filter(|_| observes), written) {
         (Some(mode), Some(_)) => audience.find(fields, &mode, until?, now),
         (Some(_), None) => fields.missing("observe-until"),

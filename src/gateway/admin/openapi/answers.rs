@@ -341,11 +341,7 @@ fn process() -> Vec<(&'static str, Value)> {
                         "mode",
                         mode("The mode in which exchanges with employees and contractors are decided now."),
                     ),
-                    (
-                        "observe_until",
-                        json!({ "type": ["string", "null"], "format": "date",
-                            "description": "The last day (UTC) on which the route is observed; null if it never is." }),
-                    ),
+                    ("observe_until", observe_until()),
                 ],
             ),
         ),
@@ -565,6 +561,11 @@ fn disclosure_accounting() -> Value {
 
 fn mode(what: &str) -> Value {
     words(what, &[ExchangeMode::Enforce.name(), ExchangeMode::Observe.name()])
+}
+
+fn observe_until() -> Value {
+    json!({ "type": ["string", "null"], "format": "date",
+        "description": "The last day (UTC) on which the route is observed; null if it never is." })
 }
 
 /// The member `would` of a category of an observed decision.
