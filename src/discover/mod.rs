@@ -27,6 +27,7 @@ mod walk;
 
 use serde::de::DeserializeSeed;
 
+pub use path::without_conditions;
 pub use types::{JsonType, JsonTypes, ObservedPath, Proposal, ProposedField, ProposedRoute};
 
 use self::proposal::RouteHints;

@@ -146,9 +146,61 @@ fn bracketed<'t>(text: &'t str, steps: &mut Steps) -> Option<&'t str> {
     None
 }
 
+/// Replaces each selector in brackets that is no name by `[*]`: the classifier looks at names only.
+pub fn without_conditions(path: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = path;
+    while let Some(at) = rest.find('[') {
+        let (before, bracketed) = rest.split_at(at);
+        plain.push_str(before);
+        let end = closing_bracket(bracketed).unwrap_or(bracketed.len());
+        let (selector, after) = bracketed.split_at(end);
+        plain.push_str(if selector.starts_with("['") || selector.starts_with("[\"") {
+            selector
+        } else {
+            "[*]"
+        });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Returns the offset after the bracket that closes the first one. Brackets in quotes do not count.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '[') => depth += 1,
+            (None, ']') if depth <= 1 => return Some(at + c.len_utf8()),
+            (None, ']') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_of_a_record_path_become_elements() {
+        for (path, plain) in [
+            ("$.items[*]", "$.items[*]"),
+            ("$.items[?@.kind == 'a]' && @.x[0]].inner[-1]", "$.items[*].inner[*]"),
+            ("$['a[b]'][\"c\"][0:2]", "$['a[b]'][\"c\"][*]"),
+            ("$", "$"),
+            ("$.a[", "$.a[*]"),
+        ] {
+            assert_eq!(without_conditions(path), plain);
+        }
+    }
 
     #[test]
     fn a_path_is_read_as_it_is_written() {

@@ -7,7 +7,9 @@ use super::DiscoverArgs;
 use super::samples::{configured_route, known_records};
 use crate::cli::admin_client::{AdminClient, percent_encoded};
 use crate::cli::error::{CliError, print_message};
-use crate::discover::{JsonType, KnownRecords, ObservedPath, Proposal, propose_for_route};
+use crate::discover::{
+    JsonType, KnownRecords, ObservedPath, Proposal, propose_for_route, without_conditions,
+};
 
 /// The unclassified paths of a route, as the admin API lists them.
 #[derive(Debug, Deserialize)]
@@ -97,61 +99,9 @@ impl TrafficPath {
     }
 }
 
-/// Replaces each selector in brackets that is no name by `[*]`: the classifier looks at names only.
-fn without_conditions(path: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = path;
-    while let Some(at) = rest.find('[') {
-        let (before, bracketed) = rest.split_at(at);
-        plain.push_str(before);
-        let end = closing_bracket(bracketed).unwrap_or(bracketed.len());
-        let (selector, after) = bracketed.split_at(end);
-        plain.push_str(if selector.starts_with("['") || selector.starts_with("[\"") {
-            selector
-        } else {
-            "[*]"
-        });
-        rest = after;
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// Returns the offset after the bracket that closes the first one. Brackets in quotes do not count.
-fn closing_bracket(text: &str) -> Option<usize> {
-    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '[') => depth += 1,
-            (None, ']') if depth <= 1 => return Some(at + c.len_utf8()),
-            (None, ']') => depth -= 1,
-            (None, _) => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn conditions_of_a_record_path_become_elements() {
-        for (path, plain) in [
-            ("$.items[*]", "$.items[*]"),
-            ("$.items[?@.kind == 'a]' && @.x[0]].inner[-1]", "$.items[*].inner[*]"),
-            ("$['a[b]'][\"c\"][0:2]", "$['a[b]'][\"c\"][*]"),
-            ("$", "$"),
-            ("$.a[", "$.a[*]"),
-        ] {
-            assert_eq!(without_conditions(path), plain);
-        }
-    }
 
     #[test]
     fn a_path_within_a_record_begins_at_the_document() {

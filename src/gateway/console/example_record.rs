@@ -10,7 +10,7 @@ const MAX_FIELDS: usize = 200;
 
 /// One step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step<'p> {
+enum ExampleStep<'p> {
     Member(&'p str),
     Element,
 }
@@ -28,12 +28,12 @@ pub(super) fn example(fields: &[MappedField], words: &Vocabulary) -> Value {
 }
 
 /// Reads a path from the root of the document; `None` if it has filters, positions or `..`.
-fn steps(path: &str) -> Option<Vec<Step<'_>>> {
+fn steps(path: &str) -> Option<Vec<ExampleStep<'_>>> {
     let mut rest = path.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix("[*]") {
-            steps.push(Step::Element);
+            steps.push(ExampleStep::Element);
             rest = after;
             continue;
         }
@@ -42,14 +42,14 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
         if name.is_empty() || name == "*" {
             return None;
         }
-        steps.push(Step::Member(name));
+        steps.push(ExampleStep::Member(name));
         rest = after;
     }
     Some(steps)
 }
 
 /// Puts a value at a place, unless something is there or the place is below a value.
-fn insert(node: &mut Value, steps: &[Step<'_>], value: Value) {
+fn insert(node: &mut Value, steps: &[ExampleStep<'_>], value: Value) {
     let Some((first, rest)) = steps.split_first() else {
         if node.is_null() {
             *node = value;
@@ -58,21 +58,21 @@ fn insert(node: &mut Value, steps: &[Step<'_>], value: Value) {
     };
     if node.is_null() {
         *node = match first {
-            Step::Member(_) => Value::Object(Map::new()),
-            Step::Element => Value::Array(Vec::new()),
+            ExampleStep::Member(_) => Value::Object(Map::new()),
+            ExampleStep::Element => Value::Array(Vec::new()),
         };
     }
     match (first, node) {
-        (Step::Member(name), Value::Object(members)) => {
+        (ExampleStep::Member(name), Value::Object(members)) => {
             insert(members.entry((*name).to_owned()).or_insert(Value::Null), rest, value);
         }
-        (Step::Element, Value::Array(elements)) => {
+        (ExampleStep::Element, Value::Array(elements)) => {
             if elements.is_empty() {
                 elements.push(Value::Null);
             }
             elements.iter_mut().take(1).for_each(|element| insert(element, rest, value.clone()));
         }
-        (Step::Member(_) | Step::Element, _) => {}
+        (ExampleStep::Member(_) | ExampleStep::Element, _) => {}
     }
 }
 

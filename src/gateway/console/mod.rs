@@ -36,6 +36,7 @@ mod style_sheet;
 mod tests;
 mod trial;
 mod try_decision;
+mod unclassified;
 mod withheld_step;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

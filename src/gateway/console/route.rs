@@ -14,6 +14,7 @@ use super::filters;
 use super::problem_page::PageProblem;
 use super::routes::{methods, mode};
 use super::screen::Visitor;
+use super::unclassified::UnclassifiedView;
 use crate::decision::{AdmissionRequest, LegalReference, UnknownSubject};
 use crate::exchange::ledger_policy::recipient_facts;
 use crate::exchange::route::{MappedField, OnWithheld, Recipient, Route, Scrubbing};
@@ -50,7 +51,7 @@ struct RouteView {
     record_sets: Vec<RecordSetView>,
     fields: Vec<MappedFieldLine>,
     is_personal: bool,
-    unclassified: u64,
+    unclassified: UnclassifiedView,
     /// True if not every recipient was evaluated.
     is_cut: bool,
 }
@@ -101,7 +102,6 @@ pub(super) async fn route(
 impl RouteView {
     fn of(shared: &SharedState, snapshot: &Snapshot, route: &Route, now: Timestamp) -> RouteView {
         let words = snapshot.words();
-        let unclassified = counted_by(&shared.metrics.unclassified_fields, ["route"]);
         let version = snapshot.packs.get(route.pack).and_then(|versions| versions.in_force(now));
         let mapping = route.mapping();
         let (forms, is_cut) = possible_forms(shared, snapshot, route, now);
@@ -120,7 +120,7 @@ impl RouteView {
             record_sets: mapping.map(record_sets).unwrap_or_default(),
             fields: fields.iter().map(|field| field_line(field, &words, &forms)).collect(),
             is_personal: route.scrubbing.is_some(),
-            unclassified: unclassified.get(&[route.name.to_string()]).copied().unwrap_or(0),
+            unclassified: UnclassifiedView::of(route),
             is_cut,
         }
     }

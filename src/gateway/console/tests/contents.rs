@@ -90,7 +90,14 @@ async fn a_route_shows_its_mapping_and_who_can_receive_what() {
     let page = console.get("/console/routes/people").await;
     assert_has(
         &page.body,
-        &["$.items[*].name", "support for direct-marketing", "are removed", "id=\"unclassified\""],
+        &[
+            "$.items[*].name",
+            "support for direct-marketing",
+            "are removed",
+            "$.items[*].age",
+            "number",
+            "proposed",
+        ],
     );
     assert_eq!(console.get("/console/routes/other").await.status, StatusCode::NOT_FOUND);
 }
