@@ -103,6 +103,7 @@ impl Walker<'_> {
     /// Adds the fields of an object to each place below it where its structure begins again, with `..`.
     fn repeat(&mut self) {
         let mut added: Vec<Leaf> = Vec::new();
+        let limit = self.found.leaves.len().min(MAX_REPEATED);
         for (steps, depth) in &self.repeats {
             let above = steps.get(..*depth).unwrap_or_default();
             let inside = self
@@ -110,7 +111,7 @@ impl Walker<'_> {
                 .leaves
                 .iter()
                 .filter(|leaf| leaf.steps.starts_with(above) && leaf.steps.len() > *depth);
-            for leaf in inside.take(MAX_REPEATED.saturating_sub(added.len())) {
+            for leaf in inside.take(limit.saturating_sub(added.len())) {
                 let below = leaf.steps.get(*depth..).unwrap_or_default();
                 let steps =
                     steps.iter().cloned().chain([Step::Descend]).chain(below.iter().cloned()).collect();
