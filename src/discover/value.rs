@@ -190,7 +190,7 @@ fn is_card_number(text: &str) -> bool {
         .enumerate()
         .map(|(at, &digit)| if at % 2 == 1 { double(digit) } else { digit })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// An international number with `+`, or groups of digits as telephone numbers are written.

@@ -125,11 +125,9 @@ impl Walker<'_> {
         if self.steps.len() > MAX_DEPTH {
             return;
         }
-        if node.has_scalars() && (!node.is_container() || !node.types.is_empty())
-            || !node.schema.categories.is_empty()
-        {
-            self.leaf(node, name, around, names_person);
-        } else if node.has_empty && !self.steps.is_empty() {
+        let holds_values = node.has_scalars() && (!node.is_container() || !node.types.is_empty());
+        let is_empty_member = node.has_empty && !self.steps.is_empty();
+        if holds_values || is_empty_member || !node.schema.categories.is_empty() {
             self.leaf(node, name, around, names_person);
         }
         if let Some(levels) = node.schema.repeats {

@@ -67,6 +67,27 @@ fn text(format: Option<&str>) -> Value {
     schema
 }
 
+/// The schemas of a ticket: a person, a comment that contains comments, and the ticket itself.
+fn ticket_schemas() -> (Value, Value, Value) {
+    let person = json!({ "type": "object", "properties": { "id": text(None), "name": text(None), "email": text(None) } });
+    let comment = json!({ "type": "object", "required": ["public"], "properties": {
+        "author": { "$ref": "#/components/schemas/Person" }, "body": text(None), "public": { "type": "boolean" },
+        "answers": { "type": "array", "items": { "$ref": "#/components/schemas/Comment" } },
+    } });
+    let ticket = json!({
+        "allOf": [
+            { "type": "object", "required": ["id"], "properties": { "id": text(None), "state": text(None), "priority": text(None) } },
+            { "type": "object", "properties": {
+                "subject": text(None), "description": text(None),
+                "requester": { "oneOf": [{ "$ref": "#/components/schemas/Person" }, { "type": "null" }] },
+                "assignee": { "$ref": "#/components/schemas/Person" },
+                "comments": { "type": "array", "items": { "$ref": "#/components/schemas/Comment" } },
+            } },
+        ],
+    });
+    (person, comment, ticket)
+}
+
 /// The document of the API behind the gateway.
 fn document() -> Value {
     let address = json!({ "type": "object", "required": ["street", "country"], "properties": {
@@ -106,22 +127,7 @@ fn document() -> Value {
         "items": { "type": "array", "minItems": 1, "items": { "$ref": "#/components/schemas/Customer" } },
         "next": { "type": "string" },
     } });
-    let person = json!({ "type": "object", "properties": { "id": text(None), "name": text(None), "email": text(None) } });
-    let comment = json!({ "type": "object", "required": ["public"], "properties": {
-        "author": { "$ref": "#/components/schemas/Person" }, "body": text(None), "public": { "type": "boolean" },
-        "answers": { "type": "array", "items": { "$ref": "#/components/schemas/Comment" } },
-    } });
-    let ticket = json!({
-        "allOf": [
-            { "type": "object", "required": ["id"], "properties": { "id": text(None), "state": text(None), "priority": text(None) } },
-            { "type": "object", "properties": {
-                "subject": text(None), "description": text(None),
-                "requester": { "oneOf": [{ "$ref": "#/components/schemas/Person" }, { "type": "null" }] },
-                "assignee": { "$ref": "#/components/schemas/Person" },
-                "comments": { "type": "array", "items": { "$ref": "#/components/schemas/Comment" } },
-            } },
-        ],
-    });
+    let (person, comment, ticket) = ticket_schemas();
     let answer = |schema: &str| {
         json!({
             "200": { "description": "The answer.", "content": { "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } } },

@@ -289,7 +289,7 @@ pub(super) fn untagged_journal(edge: &RightEdge, entries: impl IntoIterator<Item
     push_checksum(&mut journal);
     for (index, entry) in (edge.bundles() * BUNDLE..).zip(entries) {
         let content = push_content(&mut journal, &entry).unwrap();
-        let checksum = checksum(index, journal.get(content..).unwrap());
+        let checksum = checksum(index, &journal[content..]);
         journal.extend_from_slice(&checksum);
     }
     journal

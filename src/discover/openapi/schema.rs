@@ -66,22 +66,22 @@ impl Expansion<'_> {
             return;
         }
         self.hints(schema, steps);
-        if let Some(reference) = self.documents.text(schema, "$ref") {
-            if let Some(target) = self.documents.resolve(schema, reference) {
-                if let Some((_, depth)) = above.iter().find(|(known, _)| *known == target) {
-                    // At the same depth it is a reference to itself, which says nothing.
-                    if *depth < steps.len() {
-                        let node = self.node(steps);
-                        node.schema.repeats.get_or_insert(steps.len() - depth);
-                        node.types.insert(JsonType::Object);
-                    }
-                    return;
+        if let Some(reference) = self.documents.text(schema, "$ref")
+            && let Some(target) = self.documents.resolve(schema, reference)
+        {
+            if let Some((_, depth)) = above.iter().find(|(known, _)| *known == target) {
+                // At the same depth it is a reference to itself, which says nothing.
+                if *depth < steps.len() {
+                    let node = self.node(steps);
+                    node.schema.repeats.get_or_insert(steps.len() - depth);
+                    node.types.insert(JsonType::Object);
                 }
-                let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
-                self.node(steps).schema.title.get_or_insert(title.into());
-                let inside: Vec<_> = above.iter().copied().chain([(target, steps.len())]).collect();
-                self.merge(target, steps, &inside, hops + 1);
+                return;
             }
+            let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
+            self.node(steps).schema.title.get_or_insert(title.into());
+            let inside: Vec<_> = above.iter().copied().chain([(target, steps.len())]).collect();
+            self.merge(target, steps, &inside, hops + 1);
         }
         for keyword in ["allOf", "oneOf", "anyOf"] {
             let parts = self.documents.member(schema, keyword);

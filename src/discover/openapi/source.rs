@@ -400,7 +400,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
             match open.last_mut() {
                 None => root = Some(value),
                 Some(container) => {
-                    container.add(value).map_err(|()| SourceError::NotJson(span.start.line()))?
+                    container.add(value).map_err(|()| SourceError::NotJson(span.start.line()))?;
                 }
             }
         }

@@ -17,6 +17,7 @@ use super::problem_page::PageProblem;
 use super::screen::Visitor;
 use super::withheld_step::withheld_step;
 use crate::disclosure::record::ExchangeMode;
+use crate::exchange::Versions;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 
@@ -141,9 +142,8 @@ pub(super) async fn decision(
 ) -> Result<Response, PageProblem> {
     let record = console.admin.read_decision(&act, id, None).await?;
     let snapshot = console.admin.shared.snapshot();
-    let words = ClauseWords::of_packs(
-        snapshot.packs.iter().flat_map(|versions| versions.iter()).map(|version| version.pack()),
-    );
+    let words =
+        ClauseWords::of_packs(snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.pack()));
     let page = DecisionPage {
         chrome: console.chrome(&visitor, "Decision", "/console/decisions"),
         view: DecisionView::of(&record, &words),

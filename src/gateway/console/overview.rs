@@ -1,5 +1,7 @@
 //! The overview: is it up, who is refused and what to do, what waits for a person.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -223,7 +225,7 @@ fn refusal_lines(shared: &SharedState) -> Vec<RefusalLine> {
         .filter(|(_, count)| *count > 0)
         .map(|([code, recipient], count)| RefusalLine { next_step: next_step(&code), code, recipient, count })
         .collect();
-    lines.sort_by(|one, other| other.count.cmp(&one.count));
+    lines.sort_by_key(|line| Reverse(line.count));
     lines.truncate(MAX_REFUSALS);
     lines
 }

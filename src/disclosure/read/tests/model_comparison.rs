@@ -96,11 +96,7 @@ impl ModelExchange {
             (None, Some(process)) if process == self.process => None,
             (None, _) => Some("aborted".to_owned()),
         };
-        let mut factors: Map<String, Value> = Map::new();
-        for (name, verdict) in &head.factors {
-            let verdict = if *verdict == Verdict::Permits { "permits" } else { "refuses" };
-            factors.insert((*name).to_owned(), verdict.into());
-        }
+        let mut factors = expected_factors(head);
         let verdict = match outcome.as_deref() {
             Some("refused:subject-withheld") => Some("refuses"),
             _ if subjects.is_empty() => None,
@@ -143,6 +139,11 @@ impl ModelExchange {
         }
         expected
     }
+}
+
+fn expected_factors(head: &ExchangeHead) -> Map<String, Value> {
+    let verdict = |verdict| if verdict == Verdict::Permits { "permits" } else { "refuses" };
+    head.factors.iter().map(|(name, given)| ((*name).to_owned(), verdict(*given).into())).collect()
 }
 
 fn add_category(categories: &mut BTreeMap<String, Vec<Value>>, category: &CategoryDisclosure) {

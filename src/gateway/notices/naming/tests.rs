@@ -1,5 +1,7 @@
 //! Tests of the way in which a person's id left, as far as that is certain.
 
+use std::slice;
+
 use jiff::Timestamp;
 
 use super::*;
@@ -66,8 +68,8 @@ fn an_id_in_the_path_counts_only_if_nobody_else_is_in_the_answer() {
     let owner = record("$.owner", "{account}", ("@.name", "name"));
     let members = record("$.members[*]", "@.id", ("@.id", ID));
     let pseudonymised = exchange(&[left("name", Form::Clear), left(ID, Form::Pseudonymised)], &[]);
-    assert_eq!(way(&[owner.clone()], &pseudonymised), Some(LeftAs::Clear));
-    assert_eq!(way(&[members.clone()], &pseudonymised), Some(pseudonym()));
+    assert_eq!(way(slice::from_ref(&owner), &pseudonymised), Some(LeftAs::Clear));
+    assert_eq!(way(slice::from_ref(&members), &pseudonymised), Some(pseudonym()));
     assert_eq!(way(&[owner.clone(), members.clone()], &pseudonymised), None);
     assert_eq!(way(&[members.clone(), owner.clone()], &pseudonymised), None);
     let clear = exchange(&[left(ID, Form::Clear)], &[]);
@@ -87,7 +89,7 @@ fn an_id_counts_only_if_its_category_left_in_one_form() {
     // An id that counts as no personal data leaves on record, too.
     let records = [record("$", "@.id", ("@.id", "non-personal"))];
     let name = left("name", Form::Clear);
-    assert_eq!(way(&records, &exchange(std::slice::from_ref(&name), &[])), None);
+    assert_eq!(way(&records, &exchange(slice::from_ref(&name), &[])), None);
     let with_id = exchange(&[name], &[left("non-personal", Form::Clear)]);
     assert_eq!(way(&records, &with_id), Some(LeftAs::Clear));
 }
@@ -149,9 +151,9 @@ fn the_digest_of_a_mapping_tells_mappings_apart() {
         record("$", "@.id", ("@", ID)),
         record("$", "@.id", ("@.id", "email")),
     ];
-    let known = digest(std::slice::from_ref(&first), false);
-    assert_eq!(digest(std::slice::from_ref(&first), false), known);
-    assert_ne!(digest(std::slice::from_ref(&first), true), known);
+    let known = digest(slice::from_ref(&first), false);
+    assert_eq!(digest(slice::from_ref(&first), false), known);
+    assert_ne!(digest(slice::from_ref(&first), true), known);
     for other in others {
         assert_ne!(digest(&[other], false), known);
     }
