@@ -1,5 +1,6 @@
 //! One route: what each field is, and to whom it can leave.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use askama::Template;
@@ -131,7 +132,7 @@ fn would_withhold(shared: &SharedState, route: &Route) -> Vec<(String, String, u
     let counted = counted_by(&shared.metrics.would_withhold, ["route", "category", "reason"]);
     let own = counted.into_iter().filter(|([of, _, _], count)| **of == *route.name && *count > 0);
     let mut lines: Vec<_> = own.map(|([_, category, reason], count)| (category, reason, count)).collect();
-    lines.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    lines.sort_by_key(|(_, _, count)| Reverse(*count));
     lines
 }
 
