@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::entity::{About, Siblings};
 use super::name::{Head, NameReading, Noun, PhraseScope};
-use super::tree::Node;
+use super::tree::SampleNode;
 use super::types::JsonType;
 use super::value::{ValueShape, is_url, shape};
 
@@ -53,7 +53,7 @@ pub(super) struct Surroundings {
 /// Classifies one leaf by its name, its values and its surroundings. `ids` are the values of ids of people.
 pub(super) fn classify(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
     ids: &HashSet<String>,
 ) -> Classification {
@@ -71,7 +71,7 @@ pub(super) fn classify(
 }
 
 /// Values that say what they are, whatever the name is.
-fn by_value(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+fn by_value(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     let values = &node.values;
     let shapes = [
         (ValueShape::Email, "email", "values are e-mail addresses"),
@@ -112,7 +112,7 @@ fn by_value(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Cl
 }
 
 /// Yes and no: the state of a record, but for what a person chose or is.
-fn by_boolean(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     let is_boolean =
         node.types.contains(JsonType::Boolean) && node.types.is_within(&[JsonType::Boolean, JsonType::Null]);
     if !is_boolean && !name.is_flag() {
@@ -154,7 +154,7 @@ fn by_boolean(name: &NameReading, node: &Node, around: &Surroundings) -> Option<
 }
 
 /// An amount of money in a record about a person.
-fn by_amount(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+fn by_amount(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     let is_number = node.types.is_within(&[JsonType::Number, JsonType::Null, JsonType::String])
         && node.values.kept().all(|text| text.parse::<f64>().is_ok());
     let is_amount = name.is_amount() && (!name.is("total") || around.siblings.has_money);
@@ -175,7 +175,7 @@ fn by_amount(name: &NameReading, node: &Node, around: &Surroundings) -> Option<C
 }
 
 /// A phrase of a category at the end of the name.
-fn by_category(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+fn by_category(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     let found = name.category.filter(|_| name.category_is_head() && !name.is_time_or_state())?;
     match found.scope {
         PhraseScope::OfAnybody => by_phrase_of_anybody(name, found.category, node, around),
@@ -204,7 +204,7 @@ const ALSO_OF_THINGS: [&str; 14] = [
 fn by_phrase_of_anybody(
     name: &NameReading,
     category: &str,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
 ) -> Option<Classification> {
     let phrase = name.category_phrase();
@@ -239,7 +239,7 @@ fn by_phrase_of_anybody(
 fn by_phrase_of_a_person(
     name: &NameReading,
     category: &str,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
 ) -> Option<Classification> {
     if matches!(name.category_noun(), Some(Noun::Thing | Noun::Organisation)) {
@@ -310,7 +310,7 @@ fn applies_to_records(category: &str, name: &NameReading, around: &Surroundings)
 /// Ids, references and links: those of people and of their records lead to a person.
 fn by_reference(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
     ids: &HashSet<String>,
 ) -> Option<Classification> {
@@ -350,7 +350,7 @@ fn by_reference(
 /// The id of a record, a count of records, their text, or a state with the name of a record.
 fn by_record_noun(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
     is_bare: bool,
 ) -> Option<Classification> {
@@ -374,7 +374,7 @@ fn is_state_word(text: &str) -> bool {
 }
 
 /// True if values are small numbers of which ids do not consist: fractions, negative numbers.
-fn is_measure(node: &Node) -> bool {
+fn is_measure(node: &SampleNode) -> bool {
     node.types.is_within(&[JsonType::Number, JsonType::Null])
         && node.values.kept().any(|text| text.contains(['.', '-']))
 }
@@ -382,7 +382,7 @@ fn is_measure(node: &Node) -> bool {
 /// A link: it is personal if it contains an id of a person, or leads to a person or to a record of one.
 fn by_link(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
     ids: &HashSet<String>,
 ) -> Option<Classification> {
@@ -460,7 +460,7 @@ pub(super) fn looks_like_id(segment: &str) -> bool {
 }
 
 /// Names that end in a count, a state or a time.
-fn by_head(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Classification> {
+fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     if around.siblings.has_card
         && (name.has_word("exp") || name.has_word("expiry") || name.has_word("expiration"))
     {
@@ -509,14 +509,14 @@ fn by_head(name: &NameReading, node: &Node, around: &Surroundings) -> Option<Cla
 }
 
 /// True if values are texts that are neither numbers nor constants.
-fn is_text(node: &Node) -> bool {
+fn is_text(node: &SampleNode) -> bool {
     node.values.mostly(ValueShape::Other) || node.values.mostly(ValueShape::Prose)
 }
 
 /// Classifies the leaves that are left by the object around them.
 fn by_surroundings(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     around: &Surroundings,
     ids: &HashSet<String>,
 ) -> Classification {
@@ -573,6 +573,6 @@ fn by_surroundings(
 }
 
 /// True if most values are ids of some sort.
-fn has_id_values(node: &Node) -> bool {
+fn has_id_values(node: &SampleNode) -> bool {
     [ValueShape::Uuid, ValueShape::OpaqueId].into_iter().any(|shape| node.values.mostly(shape))
 }

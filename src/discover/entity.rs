@@ -4,7 +4,7 @@
 //! object around it, its members, and at last the object around it.
 
 use super::name::{Evidence, Head, NameReading, Noun, PhraseScope, noun_of_type};
-use super::tree::Node;
+use super::tree::SampleNode;
 use super::types::JsonType;
 use super::value::ValueShape;
 
@@ -86,7 +86,7 @@ enum Signature {
 }
 
 /// Returns the entity that an object is about by itself: `None` if its type, its name and its members say nothing.
-pub(super) fn own_entity(node: &Node, name: Option<&NameReading>) -> Option<About> {
+pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Option<About> {
     let signature = signature(node);
     let declared = declared_type(node);
     if let Some(about) = declared.filter(|about| signature != Signature::Strong || about.is_personal()) {
@@ -112,7 +112,7 @@ pub(super) fn own_entity(node: &Node, name: Option<&NameReading>) -> Option<Abou
 }
 
 /// Returns what the type of an object says.
-fn declared_type(node: &Node) -> Option<About> {
+fn declared_type(node: &SampleNode) -> Option<About> {
     let title = node.schema.title.as_deref().and_then(noun_of_type).and_then(About::of_noun);
     if title.is_some() {
         return title;
@@ -132,7 +132,7 @@ fn declared_type(node: &Node) -> Option<About> {
 }
 
 /// Returns the words that name the type of an object.
-pub(super) fn type_words(node: &Node) -> impl Iterator<Item = NameReading> {
+pub(super) fn type_words(node: &SampleNode) -> impl Iterator<Item = NameReading> {
     TYPE_NAMES
         .iter()
         .filter_map(|name| node.member(name))
@@ -141,7 +141,7 @@ pub(super) fn type_words(node: &Node) -> impl Iterator<Item = NameReading> {
 }
 
 /// Returns what the members say.
-fn signature(node: &Node) -> Signature {
+fn signature(node: &SampleNode) -> Signature {
     let mut weak = 0;
     for (name, member) in node.members() {
         let is_state = member.types.contains(JsonType::Boolean);
@@ -155,7 +155,7 @@ fn signature(node: &Node) -> Signature {
 }
 
 /// Returns what a part is about that belongs to the object itself: `profile`, `attributes`, or the resource in an entry.
-fn part(node: &Node) -> Option<About> {
+fn part(node: &SampleNode) -> Option<About> {
     let parts = [
         "profile",
         "properties",
@@ -180,7 +180,7 @@ fn part(node: &Node) -> Option<About> {
 }
 
 /// True if the object names somebody whom it is about.
-fn has_subject(node: &Node) -> bool {
+fn has_subject(node: &SampleNode) -> bool {
     node.members().iter().any(|(name, member)| {
         let reading = NameReading::new(name);
         let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
@@ -189,13 +189,13 @@ fn has_subject(node: &Node) -> bool {
 }
 
 /// True if a container holds states or counts: requirements, capabilities, errors.
-fn is_state(name: &NameReading, node: &Node) -> bool {
+fn is_state(name: &NameReading, node: &SampleNode) -> bool {
     name.category.is_none() && name.has_head(Head::State) && signature(node) == Signature::None
 }
 
 /// Returns the entity of an object without other evidence, by the people that its members name: a record if a member is the
 /// reference or the contact of somebody it is about, also if somebody wrote it.
-pub(super) fn by_references(node: &Node) -> About {
+pub(super) fn by_references(node: &SampleNode) -> About {
     let is_record = node.members().iter().any(|(name, member)| {
         let reading = NameReading::new(name);
         let is_flag =
@@ -214,7 +214,7 @@ pub(super) fn by_references(node: &Node) -> About {
 }
 
 /// True if anything in a document is about a person.
-pub(super) fn has_people(node: &Node, name: Option<&NameReading>) -> bool {
+pub(super) fn has_people(node: &SampleNode, name: Option<&NameReading>) -> bool {
     let own = own_entity(node, name).is_some_and(About::is_personal) && node.is_container();
     let values = [ValueShape::Email, ValueShape::Iban, ValueShape::UserAgent, ValueShape::Avatar];
     own || values.into_iter().any(|shape| node.values.any(shape))
@@ -241,7 +241,7 @@ pub(super) struct Siblings {
 }
 
 impl Siblings {
-    pub(super) fn of(node: &Node) -> Siblings {
+    pub(super) fn of(node: &SampleNode) -> Siblings {
         let mut siblings = Siblings::default();
         for (name, member) in node.members() {
             let reading = NameReading::new(name);

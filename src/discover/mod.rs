@@ -31,7 +31,7 @@ pub use path::without_conditions;
 pub use types::{JsonType, JsonTypes, ObservedPath, Proposal, ProposedField, ProposedRoute};
 
 use self::proposal::RouteHints;
-use self::tree::{Node, Observer};
+use self::tree::{SampleNode, SampleReader};
 
 /// Maximum bytes of one sample.
 pub const MAX_SAMPLE_BYTES: usize = 64 << 20;
@@ -69,9 +69,9 @@ pub struct KnownRecords {
 /// The merged structure of sample bodies of one route.
 #[derive(Default)]
 pub struct Samples {
-    all: Node,
+    all: SampleNode,
     /// The part that the mapping of the route does not classify, if there is a route.
-    unclassified: Option<Node>,
+    unclassified: Option<SampleNode>,
     known: Option<KnownRecords>,
 }
 
@@ -85,7 +85,11 @@ impl Samples {
     /// Samples of a route that classifies some fields. The unclassified part is added by
     /// [`add_unclassified`](Samples::add_unclassified).
     pub fn of_route(known: &KnownRecords) -> Samples {
-        Samples { all: Node::default(), unclassified: Some(Node::default()), known: Some(known.clone()) }
+        Samples {
+            all: SampleNode::default(),
+            unclassified: Some(SampleNode::default()),
+            known: Some(known.clone()),
+        }
     }
 
     /// Adds one sample.
@@ -121,15 +125,15 @@ impl Samples {
     }
 }
 
-fn observe(sample: &[u8]) -> Result<Node, SampleError> {
+fn observe(sample: &[u8]) -> Result<SampleNode, SampleError> {
     if sample.len() > MAX_SAMPLE_BYTES {
         return Err(SampleError::TooLong);
     }
-    let mut node = Node::default();
+    let mut node = SampleNode::default();
     let not_json =
         |error: serde_json::Error| SampleError::NotJson { line: error.line(), column: error.column() };
     let mut reader = serde_json::Deserializer::from_slice(sample);
-    Observer(&mut node).deserialize(&mut reader).map_err(not_json)?;
+    SampleReader(&mut node).deserialize(&mut reader).map_err(not_json)?;
     reader.end().map_err(not_json)?;
     Ok(node)
 }
@@ -145,14 +149,16 @@ pub fn propose_for_route(observed: &[ObservedPath], known: &KnownRecords) -> Pro
     Proposal { routes: proposal::propose_route(&tree_of(observed), &hints) }
 }
 
-fn tree_of(observed: &[ObservedPath]) -> Node {
-    let mut root = Node::default();
+fn tree_of(observed: &[ObservedPath]) -> SampleNode {
+    let mut root = SampleNode::default();
     for ObservedPath { path, types, count } in observed {
         let Some(steps) = path::parse(path) else { continue };
         let node = steps.iter().fold(&mut root, |node, step| {
             node.types.insert(match step {
-                path::Step::Elements => JsonType::Array,
-                path::Step::Member(_) | path::Step::Values | path::Step::Descend => JsonType::Object,
+                path::PathStep::Elements => JsonType::Array,
+                path::PathStep::Member(_) | path::PathStep::Values | path::PathStep::Descend => {
+                    JsonType::Object
+                }
             });
             node.below_mut(step)
         });

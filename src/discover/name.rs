@@ -103,7 +103,7 @@ pub(super) enum Evidence {
 
 /// The meanings of a phrase.
 #[derive(Clone, Default)]
-struct Entry {
+struct DictionaryEntry {
     category: Option<(&'static str, PhraseScope)>,
     noun: Option<Noun>,
     heads: Vec<Head>,
@@ -113,14 +113,14 @@ struct Entry {
 }
 
 /// Phrases without blanks, and what they mean.
-struct Dictionary(HashMap<String, Entry>);
+struct NameDictionary(HashMap<String, DictionaryEntry>);
 
-static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary::read(WORDS));
+static DICTIONARY: LazyLock<NameDictionary> = LazyLock::new(|| NameDictionary::read(WORDS));
 
-impl Dictionary {
+impl NameDictionary {
     /// Reads the table. The unit tests check that it is well-formed; what is not is left out.
-    fn read(text: &'static str) -> Dictionary {
-        let mut dictionary = Dictionary(HashMap::new());
+    fn read(text: &'static str) -> NameDictionary {
+        let mut dictionary = NameDictionary(HashMap::new());
         let Ok(table) = text.parse::<toml::Table>() else { return dictionary };
         let phrases = |table: &toml::Table, key: &str| -> Vec<String> {
             let list = table.get(key).and_then(toml::Value::as_array);
@@ -180,11 +180,11 @@ impl Dictionary {
         dictionary
     }
 
-    fn entry(&mut self, phrase: String) -> &mut Entry {
+    fn entry(&mut self, phrase: String) -> &mut DictionaryEntry {
         self.0.entry(phrase).or_default()
     }
 
-    fn get(&self, words: &[String]) -> Option<&Entry> {
+    fn get(&self, words: &[String]) -> Option<&DictionaryEntry> {
         match words {
             [] => None,
             [one] => self.0.get(one),
@@ -461,7 +461,7 @@ pub(super) fn noun_of_type(text: &str) -> Option<Noun> {
 }
 
 /// Returns the phrases of the dictionary in a name, as ranges of its words.
-fn windows(words: &[String]) -> impl Iterator<Item = (usize, usize, &'static Entry)> {
+fn windows(words: &[String]) -> impl Iterator<Item = (usize, usize, &'static DictionaryEntry)> {
     (0..words.len()).flat_map(move |start| {
         (start + 1..=words.len().min(start + MAX_PHRASE)).filter_map(move |end| {
             let entry = DICTIONARY.get(words.get(start..end)?)?;

@@ -7,7 +7,7 @@ const MAX_STEPS: usize = 256;
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Step {
+pub(crate) enum PathStep {
     /// The member with this name.
     Member(Box<str>),
     /// All elements of an array.
@@ -19,29 +19,29 @@ pub(crate) enum Step {
 }
 
 /// A path without its root.
-pub(crate) type Steps = Vec<Step>;
+pub(crate) type Steps = Vec<PathStep>;
 
 /// Writes a path from its root, `$` or `@`.
-pub(crate) fn render(root: char, steps: &[Step]) -> String {
+pub(crate) fn render(root: char, steps: &[PathStep]) -> String {
     let mut text = String::from(root);
     let mut deep = false;
     for step in steps {
         // Writing to a string cannot fail.
         let _ = match step {
-            Step::Descend => {
+            PathStep::Descend => {
                 deep = true;
                 continue;
             }
-            Step::Member(name) if is_shorthand(name) => {
+            PathStep::Member(name) if is_shorthand(name) => {
                 text.push_str(if deep { ".." } else { "." });
                 text.write_str(name)
             }
-            Step::Member(name) => {
+            PathStep::Member(name) => {
                 text.push_str(if deep { ".." } else { "" });
                 write!(text, "['{}']", Quoted(name))
             }
-            Step::Elements => write!(text, "{}[*]", if deep { ".." } else { "" }),
-            Step::Values => write!(text, "{}*", if deep { ".." } else { "." }),
+            PathStep::Elements => write!(text, "{}[*]", if deep { ".." } else { "" }),
+            PathStep::Values => write!(text, "{}*", if deep { ".." } else { "." }),
         };
         deep = false;
     }
@@ -79,7 +79,7 @@ pub(crate) fn parse(text: &str) -> Option<Steps> {
             return None;
         }
         if let Some(after) = rest.strip_prefix("..") {
-            steps.push(Step::Descend);
+            steps.push(PathStep::Descend);
             rest = after;
             if !rest.starts_with('[') {
                 rest = shorthand(rest, &mut steps)?;
@@ -97,32 +97,32 @@ pub(crate) fn parse(text: &str) -> Option<Steps> {
 /// Reads a name or `*` after a dot. Returns the rest.
 fn shorthand<'t>(text: &'t str, steps: &mut Steps) -> Option<&'t str> {
     if let Some(rest) = text.strip_prefix('*') {
-        steps.push(Step::Values);
+        steps.push(PathStep::Values);
         return Some(rest);
     }
     let length = text.find(['.', '[']).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(length)?;
-    steps.push(Step::Member(Some(name).filter(|name| !name.is_empty())?.into()));
+    steps.push(PathStep::Member(Some(name).filter(|name| !name.is_empty())?.into()));
     Some(rest)
 }
 
 /// Reads a selector after `[`. Returns the rest after `]`.
 fn bracketed<'t>(text: &'t str, steps: &mut Steps) -> Option<&'t str> {
     if let Some(rest) = text.strip_prefix("*]") {
-        steps.push(Step::Elements);
+        steps.push(PathStep::Elements);
         return Some(rest);
     }
     let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
         let (index, rest) = text.split_once(']')?;
         index.parse::<i64>().ok()?;
-        steps.push(Step::Elements);
+        steps.push(PathStep::Elements);
         return Some(rest);
     };
     let mut name = String::new();
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
         if c == quote {
-            steps.push(Step::Member(name.into()));
+            steps.push(PathStep::Member(name.into()));
             return text.get(at + 1..)?.strip_prefix(']');
         }
         if c != '\\' {
@@ -225,6 +225,6 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(render('@', &[Step::Member("a\nb".into())]), "@['a\\u000ab']");
+        assert_eq!(render('@', &[PathStep::Member("a\nb".into())]), "@['a\\u000ab']");
     }
 }

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::KnownRecords;
 use super::entity::About;
 use super::name::{Head, NameReading};
-use super::path::{Step, Steps, parse, render};
+use super::path::{PathStep, Steps, parse, render};
 use super::subject::{path_subject, subject};
-use super::tree::Node;
+use super::tree::SampleNode;
 use super::types::{JsonType, Proposal, ProposedField, ProposedRoute};
-use super::walk::{Leaf, Walk, walk};
+use super::walk::{Leaf, ProposalWalk, walk};
 
 /// Wrappers that are opened to find the records of a document.
 const MAX_WRAPPERS: usize = 6;
@@ -72,11 +72,11 @@ pub(super) struct RouteHints {
     /// The route as it is configured.
     pub(super) known: Option<KnownRecords>,
     /// If it is given, only what is in it is proposed.
-    pub(super) only: Option<Node>,
+    pub(super) only: Option<SampleNode>,
 }
 
 /// Proposes the record sets and fields of one route.
-pub(super) fn propose_route(root: &Node, hints: &RouteHints) -> Vec<ProposedRoute> {
+pub(super) fn propose_route(root: &SampleNode, hints: &RouteHints) -> Vec<ProposedRoute> {
     let walk = walk(root, hints.title.as_deref());
     let configured = hints.known.as_ref().map(|known| known.records.as_slice()).unwrap_or_default();
     let known_sets: Option<Vec<Steps>> = configured.iter().map(|(path, _)| parse(path)).collect();
@@ -128,7 +128,7 @@ pub(super) fn propose_route(root: &Node, hints: &RouteHints) -> Vec<ProposedRout
     routes.into_iter().map(|(_, route)| route).collect()
 }
 
-fn field(root: char, steps: &[Step], leaf: &Leaf) -> ProposedField {
+fn field(root: char, steps: &[PathStep], leaf: &Leaf) -> ProposedField {
     ProposedField {
         path: render(root, steps),
         categories: leaf.classification.categories.clone(),
@@ -145,7 +145,7 @@ fn distinct(fields: impl Iterator<Item = ProposedField>) -> Vec<ProposedField> {
 
 /// Finds the records of a document: the elements of a list, of the array in a pagination envelope, or the document itself.
 /// People in lists inside something that is not about a person are records of their own.
-fn record_sets(root: &Node, walk: &Walk) -> Vec<Steps> {
+fn record_sets(root: &SampleNode, walk: &ProposalWalk) -> Vec<Steps> {
     let (main, about) = main_records(root, walk);
     let mut sets = vec![main.clone()];
     let is_new =
@@ -165,13 +165,13 @@ fn record_sets(root: &Node, walk: &Walk) -> Vec<Steps> {
 }
 
 /// Returns the path of the records, and what they are about.
-fn main_records(root: &Node, walk: &Walk) -> (Steps, About) {
+fn main_records(root: &SampleNode, walk: &ProposalWalk) -> (Steps, About) {
     let (mut steps, mut node) = (Steps::new(), root);
     let about_list =
         |steps: &Steps| walk.lists.iter().find(|(list, _)| list == steps).map(|(_, about)| *about);
     for _ in 0..MAX_WRAPPERS {
         if node.elements.as_deref().is_some_and(|elements| !elements.members().is_empty()) {
-            steps.push(Step::Elements);
+            steps.push(PathStep::Elements);
             let about = about_list(&steps).unwrap_or(About::Open);
             return (steps, about);
         }
@@ -179,7 +179,7 @@ fn main_records(root: &Node, walk: &Walk) -> (Steps, About) {
             break;
         }
         let Some((name, inner)) = envelope_member(node) else { break };
-        steps.push(Step::Member(name.into()));
+        steps.push(PathStep::Member(name.into()));
         node = inner;
     }
     let is_object = !steps.is_empty() && !node.members().is_empty() && node.elements.is_none();
@@ -193,7 +193,7 @@ fn main_records(root: &Node, walk: &Walk) -> (Steps, About) {
 }
 
 /// True if an object has more than one scalar member.
-fn has_own_fields(node: &Node) -> bool {
+fn has_own_fields(node: &SampleNode) -> bool {
     let scalars = node
         .members()
         .iter()
@@ -203,8 +203,8 @@ fn has_own_fields(node: &Node) -> bool {
 }
 
 /// Returns the one member that holds records, if the others only describe the envelope.
-fn envelope_member(node: &Node) -> Option<(&str, &Node)> {
-    let holds_objects = |member: &Node| {
+fn envelope_member(node: &SampleNode) -> Option<(&str, &SampleNode)> {
+    let holds_objects = |member: &SampleNode| {
         let elements = member.elements.as_deref();
         !member.members().is_empty() || elements.is_some_and(|elements| !elements.members().is_empty())
     };
@@ -223,7 +223,7 @@ fn envelope_member(node: &Node) -> Option<(&str, &Node)> {
 }
 
 /// True if the scalars beside a list are those of a page: counts, cursors, states.
-fn is_envelope(node: &Node, list: &str) -> bool {
+fn is_envelope(node: &SampleNode, list: &str) -> bool {
     let mut own = 0;
     for (name, member) in node.members() {
         if name == list

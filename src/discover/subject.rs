@@ -2,7 +2,7 @@
 
 use super::entity::About;
 use super::name::{Head, NameReading, Noun};
-use super::path::{Step, Steps, render};
+use super::path::{PathStep, Steps, render};
 use super::walk::Leaf;
 
 /// Words of people whom a record is about, rather than of people who handle it.
@@ -41,7 +41,7 @@ pub(super) fn subject(set: &Steps, leaves: &[&Leaf], about: About) -> Option<Str
     let single: Vec<(&Leaf, Steps)> = leaves
         .iter()
         .map(|leaf| (*leaf, below(leaf)))
-        .filter(|(_, steps)| steps.iter().all(|step| matches!(step, Step::Member(_))))
+        .filter(|(_, steps)| steps.iter().all(|step| matches!(step, PathStep::Member(_))))
         .filter(|(leaf, _)| !leaf.is_container)
         .collect();
     let by_id = single.iter().filter_map(|(leaf, steps)| Some((rank(leaf, steps, about)?, steps)));
@@ -58,14 +58,14 @@ fn is(leaf: &Leaf, category: &str) -> bool {
 }
 
 /// Returns the rank of a leaf as the subject's id. The least rank is the best.
-fn rank(leaf: &Leaf, steps: &[Step], about: About) -> Option<(usize, usize)> {
+fn rank(leaf: &Leaf, steps: &[PathStep], about: About) -> Option<(usize, usize)> {
     if !is(leaf, "subject-identifier") || leaf.reading.has_head(Head::Link) || leaf.reading.is_plural() {
         return None;
     }
     let is_id = leaf.reading.is_any(&IDS);
     let readings = steps.iter().filter_map(|step| match step {
-        Step::Member(name) => Some(NameReading::new(name)),
-        Step::Elements | Step::Values | Step::Descend => None,
+        PathStep::Member(name) => Some(NameReading::new(name)),
+        PathStep::Elements | PathStep::Values | PathStep::Descend => None,
     });
     let is_party = readings.into_iter().any(|reading| PARTIES.iter().any(|word| reading.has_word(word)));
     let is_record = matches!(leaf.reading.noun(), Some((Noun::Record | Noun::Thing, _)));

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::path::Step;
+use super::path::PathStep;
 use super::types::{JsonType, JsonTypes};
 use super::value::{ValueShapes, is_value_like};
 
@@ -18,16 +18,16 @@ const MIN_UNIFORM: usize = 3;
 
 /// The types, shapes and members of the values at one path.
 #[derive(Clone, Default)]
-pub(super) struct Node {
+pub(super) struct SampleNode {
     pub(super) types: JsonTypes,
     pub(super) count: u64,
     /// Shapes of the scalars at this path.
     pub(super) values: ValueShapes,
-    members: HashMap<Box<str>, Node>,
+    members: HashMap<Box<str>, SampleNode>,
     /// The place among the members of its parent, in the order of first occurrence.
     position: usize,
     /// The elements, if it is an array.
-    pub(super) elements: Option<Box<Node>>,
+    pub(super) elements: Option<Box<SampleNode>>,
     /// The values, if it is a map whose names are ids; then it has no members.
     pub(super) map: Option<Map>,
     /// True if an empty array or object occurred.
@@ -40,7 +40,7 @@ pub(super) struct Node {
 #[derive(Clone)]
 pub(super) struct Map {
     pub(super) keys: ValueShapes,
-    pub(super) values: Box<Node>,
+    pub(super) values: Box<SampleNode>,
 }
 
 /// Statements of a schema about a node, beside its type.
@@ -58,58 +58,58 @@ pub(super) struct SchemaHints {
     pub(super) repeats: Option<usize>,
 }
 
-impl Node {
+impl SampleNode {
     /// Returns the member with a name. Adds it if it is missing.
-    pub(super) fn member_mut(&mut self, name: &str) -> &mut Node {
+    pub(super) fn member_mut(&mut self, name: &str) -> &mut SampleNode {
         let position = self.members.len();
-        self.members.entry(name.into()).or_insert_with(|| Node { position, ..Node::default() })
+        self.members.entry(name.into()).or_insert_with(|| SampleNode { position, ..SampleNode::default() })
     }
 
     /// Returns the members in the order of their first occurrence.
-    pub(super) fn members(&self) -> Vec<(&str, &Node)> {
+    pub(super) fn members(&self) -> Vec<(&str, &SampleNode)> {
         let mut members: Vec<_> = self.members.iter().map(|(name, node)| (&**name, node)).collect();
         members.sort_unstable_by_key(|(_, node)| node.position);
         members
     }
 
     /// Returns the member with a name.
-    pub(super) fn member(&self, name: &str) -> Option<&Node> {
+    pub(super) fn member(&self, name: &str) -> Option<&SampleNode> {
         self.members.get(name)
     }
 
     /// Returns the node below a step.
-    pub(super) fn below(&self, step: &Step) -> Option<&Node> {
+    pub(super) fn below(&self, step: &PathStep) -> Option<&SampleNode> {
         match step {
-            Step::Member(name) => self.member(name),
-            Step::Elements => self.elements.as_deref(),
-            Step::Values => self.map.as_ref().map(|map| &*map.values),
-            Step::Descend => None,
+            PathStep::Member(name) => self.member(name),
+            PathStep::Elements => self.elements.as_deref(),
+            PathStep::Values => self.map.as_ref().map(|map| &*map.values),
+            PathStep::Descend => None,
         }
     }
 
     /// Returns the node at a path.
-    pub(super) fn at(&self, steps: &[Step]) -> Option<&Node> {
+    pub(super) fn at(&self, steps: &[PathStep]) -> Option<&SampleNode> {
         steps.iter().try_fold(self, |node, step| node.below(step))
     }
 
     /// True if there is a scalar or an empty container at a path. A map counts as an object, too.
-    pub(super) fn has_leaf(&self, steps: &[Step]) -> bool {
+    pub(super) fn has_leaf(&self, steps: &[PathStep]) -> bool {
         let Some((first, rest)) = steps.split_first() else { return self.has_empty || !self.is_container() };
         let in_map = self.map.as_ref().is_some_and(|map| map.values.has_leaf(rest));
         match first {
-            Step::Values => in_map || self.members.values().any(|member| member.has_leaf(rest)),
-            Step::Member(name) => in_map || self.member(name).is_some_and(|member| member.has_leaf(rest)),
-            Step::Elements => self.elements.as_deref().is_some_and(|elements| elements.has_leaf(rest)),
-            Step::Descend => true,
+            PathStep::Values => in_map || self.members.values().any(|member| member.has_leaf(rest)),
+            PathStep::Member(name) => in_map || self.member(name).is_some_and(|member| member.has_leaf(rest)),
+            PathStep::Elements => self.elements.as_deref().is_some_and(|elements| elements.has_leaf(rest)),
+            PathStep::Descend => true,
         }
     }
 
     /// Returns the node below a step. Adds it if it is missing.
-    pub(super) fn below_mut(&mut self, step: &Step) -> &mut Node {
+    pub(super) fn below_mut(&mut self, step: &PathStep) -> &mut SampleNode {
         match step {
-            Step::Member(name) => self.member_mut(name),
-            Step::Elements | Step::Descend => self.elements.get_or_insert_default(),
-            Step::Values => {
+            PathStep::Member(name) => self.member_mut(name),
+            PathStep::Elements | PathStep::Descend => self.elements.get_or_insert_default(),
+            PathStep::Values => {
                 let new = || Map { keys: ValueShapes::default(), values: Box::default() };
                 &mut self.map.get_or_insert_with(new).values
             }
@@ -128,7 +128,7 @@ impl Node {
     }
 
     /// Merges another node of the same path.
-    pub(super) fn merge(&mut self, other: Node) {
+    pub(super) fn merge(&mut self, other: SampleNode) {
         self.types = self.types.union(other.types);
         self.count += other.count;
         self.values.merge(other.values);
@@ -161,9 +161,12 @@ impl Node {
 
     /// Turns objects whose names are values into maps, from the leaves up.
     pub(super) fn collapse_maps(&mut self) {
-        self.members.values_mut().for_each(Node::collapse_maps);
+        self.members.values_mut().for_each(SampleNode::collapse_maps);
         let inner = self.elements.as_deref_mut();
-        inner.into_iter().chain(self.map.as_mut().map(|map| &mut *map.values)).for_each(Node::collapse_maps);
+        inner
+            .into_iter()
+            .chain(self.map.as_mut().map(|map| &mut *map.values))
+            .for_each(SampleNode::collapse_maps);
         if !self.is_map() {
             return;
         }
@@ -188,7 +191,7 @@ impl Node {
 
     /// True if all members are objects with the same two or more members.
     fn is_uniform(&self) -> bool {
-        let names = |node: &Node| {
+        let names = |node: &SampleNode| {
             let mut names: Vec<Box<str>> = node.members.keys().cloned().collect();
             names.sort_unstable();
             names
@@ -206,9 +209,9 @@ impl Node {
 }
 
 /// Reads one JSON text into a node.
-pub(super) struct Observer<'n>(pub(super) &'n mut Node);
+pub(super) struct SampleReader<'n>(pub(super) &'n mut SampleNode);
 
-impl<'de> DeserializeSeed<'de> for Observer<'_> {
+impl<'de> DeserializeSeed<'de> for SampleReader<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -217,14 +220,14 @@ impl<'de> DeserializeSeed<'de> for Observer<'_> {
     }
 }
 
-impl Observer<'_> {
+impl SampleReader<'_> {
     fn number(self, text: &str) {
         self.0.types.insert(JsonType::Number);
         self.0.values.observe(text);
     }
 }
 
-impl<'de> Visitor<'de> for Observer<'_> {
+impl<'de> Visitor<'de> for SampleReader<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,12 +269,12 @@ impl<'de> Visitor<'de> for Observer<'_> {
         self.0.types.insert(JsonType::Array);
         let mut is_empty = true;
         loop {
-            let mut fresh = Node::default();
+            let mut fresh = SampleNode::default();
             let into = match &mut self.0.elements {
                 Some(known) => &mut **known,
                 None => &mut fresh,
             };
-            if elements.next_element_seed(Observer(into))?.is_none() {
+            if elements.next_element_seed(SampleReader(into))?.is_none() {
                 break;
             }
             is_empty = false;
@@ -288,7 +291,7 @@ impl<'de> Visitor<'de> for Observer<'_> {
         let mut is_empty = true;
         while let Some(name) = members.next_key::<String>()? {
             is_empty = false;
-            members.next_value_seed(Observer(self.0.member_mut(&name)))?;
+            members.next_value_seed(SampleReader(self.0.member_mut(&name)))?;
         }
         self.0.has_empty |= is_empty;
         Ok(())

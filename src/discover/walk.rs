@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::classify::{Classification, NON_PERSONAL, Surroundings, classify, looks_like_id};
 use super::entity::{self, About, Siblings};
 use super::name::{NameReading, Noun, PhraseScope};
-use super::path::{Step, Steps};
-use super::tree::{Map, Node};
+use super::path::{PathStep, Steps};
+use super::tree::{Map, SampleNode};
 use super::types::JsonType;
 use super::value::ValueShape;
 
@@ -39,7 +39,7 @@ pub(super) struct Leaf {
 }
 
 /// The classified leaves of a document, and what its objects are about.
-pub(super) struct Walk {
+pub(super) struct ProposalWalk {
     pub(super) leaves: Vec<Leaf>,
     /// The arrays whose elements are objects, with what these are about.
     pub(super) lists: Vec<(Steps, About)>,
@@ -47,7 +47,7 @@ pub(super) struct Walk {
 }
 
 /// Classifies all leaves of a document. `title` is a word that says what the root is about.
-pub(super) fn walk(root: &Node, title: Option<&str>) -> Walk {
+pub(super) fn walk(root: &SampleNode, title: Option<&str>) -> ProposalWalk {
     let title = title.map(NameReading::new);
     let has_people = entity::has_people(root, title.as_ref());
     // Ids are sought in links, so the first pass only finds the ids.
@@ -75,14 +75,19 @@ pub(super) fn walk(root: &Node, title: Option<&str>) -> Walk {
 struct Walker<'w> {
     ids: &'w HashSet<String>,
     steps: Steps,
-    found: Walk,
+    found: ProposalWalk,
     /// Nodes at which the structure of an object above begins again, with the depth of that object.
     repeats: Vec<(Steps, usize)>,
 }
 
 impl Walker<'_> {
-    fn run(root: &Node, title: Option<&NameReading>, has_people: bool, ids: &HashSet<String>) -> Walk {
-        let found = Walk { leaves: Vec::new(), lists: Vec::new(), root: About::Open };
+    fn run(
+        root: &SampleNode,
+        title: Option<&NameReading>,
+        has_people: bool,
+        ids: &HashSet<String>,
+    ) -> ProposalWalk {
+        let found = ProposalWalk { leaves: Vec::new(), lists: Vec::new(), root: About::Open };
         let mut walker = Walker { ids, steps: Vec::new(), found, repeats: Vec::new() };
         let around = Surroundings {
             about: About::Open,
@@ -114,14 +119,14 @@ impl Walker<'_> {
             for leaf in inside.take(limit.saturating_sub(added.len())) {
                 let below = leaf.steps.get(*depth..).unwrap_or_default();
                 let steps =
-                    steps.iter().cloned().chain([Step::Descend]).chain(below.iter().cloned()).collect();
+                    steps.iter().cloned().chain([PathStep::Descend]).chain(below.iter().cloned()).collect();
                 added.push(Leaf { steps, ..leaf.clone() });
             }
         }
         self.found.leaves.extend(added);
     }
 
-    fn node(&mut self, node: &Node, name: &NameReading, around: &Surroundings, names_person: bool) {
+    fn node(&mut self, node: &SampleNode, name: &NameReading, around: &Surroundings, names_person: bool) {
         if self.steps.len() > MAX_DEPTH {
             return;
         }
@@ -137,12 +142,12 @@ impl Walker<'_> {
         let is_subject = matches!(name.ends_in_noun(), Some(Noun::Person));
         let names_person = names_person || (is_subject && inside.about == About::Person);
         for (member, below) in node.members() {
-            self.steps.push(Step::Member(member.into()));
+            self.steps.push(PathStep::Member(member.into()));
             self.node(below, &NameReading::new(member), &inside, names_person);
             self.steps.pop();
         }
         if let Some(elements) = node.elements.as_deref() {
-            self.steps.push(Step::Elements);
+            self.steps.push(PathStep::Elements);
             // Elements have the name of their array.
             let about = enter(elements, Some(name), around).about;
             if !elements.members().is_empty() {
@@ -164,12 +169,12 @@ impl Walker<'_> {
                 leaf.is_container = true;
             }
         }
-        self.steps.push(Step::Values);
+        self.steps.push(PathStep::Values);
         self.node(&map.values, name, around, names_person);
         self.steps.pop();
     }
 
-    fn leaf(&mut self, node: &Node, name: &NameReading, around: &Surroundings, names_person: bool) {
+    fn leaf(&mut self, node: &SampleNode, name: &NameReading, around: &Surroundings, names_person: bool) {
         let mut around = around.clone();
         if node.has_empty {
             around.container = container_category(name, node, About::Open, &around).or(around.container);
@@ -228,7 +233,7 @@ fn classify_keys(map: &Map, inside: &Surroundings) -> Option<Classification> {
 }
 
 /// Returns the surroundings of what a container holds.
-fn enter(node: &Node, name: Option<&NameReading>, around: &Surroundings) -> Surroundings {
+fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -> Surroundings {
     let own = entity::own_entity(node, name);
     let membership = name.and_then(|name| name.category).map(|found| found.category);
     let is_membership = around.about == About::Person && matches!(membership, Some("job-title" | "company"));
@@ -319,12 +324,12 @@ const OPEN_FIELDS: [&str; 16] = [
 /// Returns the category of everything in a container with this name, such as `emails` or `billing_address`.
 fn container_category(
     name: &NameReading,
-    node: &Node,
+    node: &SampleNode,
     about: About,
     around: &Surroundings,
 ) -> Option<&'static str> {
     let elements = node.elements.as_deref();
-    let is_pair = |node: &Node| {
+    let is_pair = |node: &SampleNode| {
         node.member("value").is_some()
             && ["name", "key", "label"].iter().any(|name| node.member(name).is_some())
     };

@@ -100,7 +100,7 @@ mod tests;
 pub use class::{Class, UNCLASSIFIED};
 pub use cursor::{ContainingRecord, PathCursor, PossibleNode};
 pub use forms::{Forms, Pseudonyms};
-pub use held_value::{SurveyVisitor, UnclassifiedValue, ValueType};
+pub use held_value::{SurveyVisitor, UnclassifiedType, UnclassifiedValue};
 pub use mapping::{
     Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,

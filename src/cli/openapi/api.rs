@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::field_view::RouteView;
+use super::field_view::RouteFieldView;
 use super::schema::{Components, SchemaRewriter};
 use crate::cli::error::CliError;
 use crate::config::Config;
@@ -288,7 +288,7 @@ impl<'c> Viewer<'c> {
                 Some(_) if !is_json(media_type) => continue,
                 Some(scrubbing) => {
                     let point = (self.request.recipient.kind, self.request.purpose);
-                    let view = RouteView::new(scrubbing, &served.admitted, point);
+                    let view = RouteFieldView::new(scrubbing, &served.admitted, point);
                     SchemaRewriter { components, view: &view, route: &route.name }
                         .rewrite_document(&schema)?
                 }

@@ -56,7 +56,7 @@ impl FieldView {
 }
 
 /// The fields of one route, as a recipient sees them for a purpose.
-pub(super) struct RouteView<'v> {
+pub(super) struct RouteFieldView<'v> {
     pub(super) scrubbing: &'v Scrubbing,
     admitted: &'v Admitted,
     evaluator: RefCell<CellEvaluator<'v>>,
@@ -64,14 +64,14 @@ pub(super) struct RouteView<'v> {
     forms: RefCell<HashMap<CategoryId, BTreeSet<Form>>>,
 }
 
-impl<'v> RouteView<'v> {
+impl<'v> RouteFieldView<'v> {
     pub(super) fn new(
         scrubbing: &'v Scrubbing,
         admitted: &'v Admitted,
         point: (KindId, PurposeId),
-    ) -> RouteView<'v> {
+    ) -> RouteFieldView<'v> {
         let evaluator = RefCell::new(CellEvaluator::new(admitted.pack().rulebook()));
-        RouteView { scrubbing, admitted, evaluator, point, forms: RefCell::default() }
+        RouteFieldView { scrubbing, admitted, evaluator, point, forms: RefCell::default() }
     }
 
     /// Returns the view of the field at a path.

@@ -1,6 +1,6 @@
 //! `openapi`: prints the API as one recipient sees it for one purpose, as an OpenAPI document.
 //!
-//! The document of the API behind the gateway stays the source. What the gateway adds and takes away follows from the
+//! The document of the API behind the gateway stays the source. The gateway's changes follow from the
 //! configuration and the policy alone: no ledger is read, and no gateway is asked.
 
 mod api;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::field_view::{FieldView, Presence, RouteView};
+use super::field_view::{FieldView, Presence, RouteFieldView};
 use crate::cli::error::CliError;
 use crate::scrub::{PathCursor, RemovedAs};
 use crate::vocabulary::Form;
@@ -201,7 +201,7 @@ fn percent_decoded(text: &str) -> String {
 /// Rewrites the schemas of the answers of one route.
 pub(super) struct SchemaRewriter<'r, 'd> {
     pub(super) components: &'r mut Components<'d>,
-    pub(super) view: &'r RouteView<'r>,
+    pub(super) view: &'r RouteFieldView<'r>,
     /// The name of the route.
     pub(super) route: &'r str,
 }

@@ -11,9 +11,9 @@ pub use documents::{MAX_FILES, ReadReferenced, ReferenceError};
 pub use source::{ItemId, MAX_DOCUMENT_BYTES, SourceDocument, SourceError};
 
 use self::documents::{DocumentSet, Place};
-use self::schema::Origins;
+use self::schema::SchemaOrigins;
 use super::proposal::{RouteHints, propose_route};
-use super::tree::Node;
+use super::tree::SampleNode;
 use super::types::Proposal;
 
 /// Methods of operations, in the order of a path item.
@@ -45,8 +45,8 @@ pub enum OpenApiError {
 /// One operation with the structure of its answers.
 struct Operation {
     hints: RouteHints,
-    body: Node,
-    origins: Origins,
+    body: SampleNode,
+    origins: SchemaOrigins,
 }
 
 /// An OpenAPI document with the structure of the answers of each operation.
@@ -119,8 +119,8 @@ fn read_operation(
     limit: usize,
 ) -> Option<Operation> {
     let responses = documents.member(operation, "responses")?;
-    let mut body = Node::default();
-    let mut origins = Origins::new();
+    let mut body = SampleNode::default();
+    let mut origins = SchemaOrigins::new();
     let mut has_answer = false;
     for (status, response) in documents.members(responses) {
         if !status.starts_with('2') {

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::documents::{DocumentSet, Place};
-use crate::discover::path::{Step, Steps};
-use crate::discover::tree::Node;
+use crate::discover::path::{PathStep, Steps};
+use crate::discover::tree::SampleNode;
 use crate::discover::types::JsonType;
 
 /// Maximum depth of one body.
@@ -24,14 +24,14 @@ struct Pending {
 }
 
 /// The places of the schemas from which a leaf comes, by its path.
-pub(super) type Origins = HashMap<Steps, Vec<Place>>;
+pub(super) type SchemaOrigins = HashMap<Steps, Vec<Place>>;
 
 /// Expands the schema of a body, up to a number of nodes.
-pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (Node, Origins) {
+pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (SampleNode, SchemaOrigins) {
     let mut expansion = Expansion {
         documents,
-        root: Node::default(),
-        origins: Origins::new(),
+        root: SampleNode::default(),
+        origins: SchemaOrigins::new(),
         queue: VecDeque::new(),
         nodes: 0,
     };
@@ -49,14 +49,14 @@ pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (N
 
 struct Expansion<'d> {
     documents: &'d DocumentSet,
-    root: Node,
-    origins: Origins,
+    root: SampleNode,
+    origins: SchemaOrigins,
     queue: VecDeque<Pending>,
     nodes: usize,
 }
 
 impl Expansion<'_> {
-    fn node(&mut self, steps: &[Step]) -> &mut Node {
+    fn node(&mut self, steps: &[PathStep]) -> &mut SampleNode {
         steps.iter().fold(&mut self.root, |node, step| node.below_mut(step))
     }
 
@@ -97,30 +97,30 @@ impl Expansion<'_> {
         if steps.len() >= MAX_BODY_DEPTH {
             return;
         }
-        let mut below: Vec<(Step, Place)> = Vec::new();
+        let mut below: Vec<(PathStep, Place)> = Vec::new();
         if let Some(properties) = self.documents.member(schema, "properties") {
             let members = self.documents.members(properties);
-            below.extend(members.into_iter().map(|(name, member)| (Step::Member(name), member)));
+            below.extend(members.into_iter().map(|(name, member)| (PathStep::Member(name), member)));
         }
         if let Some(items) = self.documents.member(schema, "items") {
-            below.push((Step::Elements, items));
+            below.push((PathStep::Elements, items));
         }
         let tuple = self.documents.member(schema, "prefixItems").map(|items| self.documents.elements(items));
-        below.extend(tuple.into_iter().flatten().map(|item| (Step::Elements, item)));
+        below.extend(tuple.into_iter().flatten().map(|item| (PathStep::Elements, item)));
         if let Some(values) = self
             .documents
             .member(schema, "additionalProperties")
             .filter(|values| self.documents.is_schema(*values))
         {
-            below.push((Step::Values, values));
+            below.push((PathStep::Values, values));
         }
         let patterns = self
             .documents
             .member(schema, "patternProperties")
             .map(|patterns| self.documents.members(patterns));
-        below.extend(patterns.into_iter().flatten().map(|(_, values)| (Step::Values, values)));
+        below.extend(patterns.into_iter().flatten().map(|(_, values)| (PathStep::Values, values)));
         for (step, schema) in below {
-            let kind = if step == Step::Elements { JsonType::Array } else { JsonType::Object };
+            let kind = if step == PathStep::Elements { JsonType::Array } else { JsonType::Object };
             let node = self.node(steps);
             node.types.insert(kind);
             node.below_mut(&step);
@@ -130,7 +130,7 @@ impl Expansion<'_> {
     }
 
     /// Notes types, format, examples and declared categories.
-    fn hints(&mut self, schema: Place, steps: &[Step]) {
+    fn hints(&mut self, schema: Place, steps: &[PathStep]) {
         let documents = self.documents;
         let node = self.node(steps);
         node.count += 1;

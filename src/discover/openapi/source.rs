@@ -34,7 +34,7 @@ enum ItemContent {
 
 /// One node.
 #[derive(Debug)]
-struct Item {
+struct DocumentItem {
     content: ItemContent,
     /// The place of a mapping: of its brace, or of its first key in YAML's block style. In bytes.
     start: usize,
@@ -69,7 +69,7 @@ pub enum SourceError {
 #[derive(Debug)]
 pub struct SourceDocument {
     text: String,
-    items: Vec<Item>,
+    items: Vec<DocumentItem>,
     root: ItemId,
 }
 
@@ -104,7 +104,7 @@ impl SourceDocument {
         &self.text
     }
 
-    fn item(&self, id: ItemId) -> Option<&Item> {
+    fn item(&self, id: ItemId) -> Option<&DocumentItem> {
         self.items.get(id.0 as usize)
     }
 
@@ -149,7 +149,7 @@ impl SourceDocument {
 
     /// Returns all mappings of the document.
     pub fn mappings(&self) -> impl Iterator<Item = ItemId> {
-        let is_mapping = |item: &Item| matches!(item.content, ItemContent::Mapping(_));
+        let is_mapping = |item: &DocumentItem| matches!(item.content, ItemContent::Mapping(_));
         (0..).map(ItemId).zip(&self.items).filter(move |(_, item)| is_mapping(item)).map(|(id, _)| id)
     }
 
@@ -200,7 +200,7 @@ impl SourceDocument {
     }
 }
 
-fn push(items: &mut Vec<Item>, item: Item) -> Result<ItemId, SourceError> {
+fn push(items: &mut Vec<DocumentItem>, item: DocumentItem) -> Result<ItemId, SourceError> {
     if items.len() >= MAX_ITEMS {
         return Err(SourceError::TooLarge("4 million nodes"));
     }
@@ -212,7 +212,7 @@ fn push(items: &mut Vec<Item>, item: Item) -> Result<ItemId, SourceError> {
 /// Reads JSON. The places of values follow from where their text lies in the document.
 struct JsonReader<'t, 'i> {
     text: &'t str,
-    items: &'i mut Vec<Item>,
+    items: &'i mut Vec<DocumentItem>,
 }
 
 /// The members of one object, unread.
@@ -272,7 +272,7 @@ impl JsonReader<'_, '_> {
             }
             _ => ItemContent::Scalar { text: raw.into(), is_text: false },
         };
-        push(self.items, Item { content, start, is_flow: true })
+        push(self.items, DocumentItem { content, start, is_flow: true })
     }
 }
 
@@ -286,14 +286,14 @@ fn json_error(error: &serde_json::Error) -> SourceError {
 /// Reads YAML.
 struct YamlReader<'t, 'i> {
     text: &'t str,
-    items: &'i mut Vec<Item>,
+    items: &'i mut Vec<DocumentItem>,
     anchors: HashMap<usize, ItemId>,
     /// Places of characters in bytes, if the text is not ASCII.
     offsets: Vec<u32>,
 }
 
 /// A container that is being read.
-struct OpenContainer {
+struct OpenSource {
     content: ItemContent,
     key: Option<Box<str>>,
     anchor: usize,
@@ -301,7 +301,7 @@ struct OpenContainer {
     is_flow: bool,
 }
 
-impl OpenContainer {
+impl OpenSource {
     /// Keeps a scalar as a key, if it is the place of one. The first key is the place of a mapping in block style.
     fn take_key(&mut self, text: &str, start: usize) -> bool {
         let is_key = matches!(self.content, ItemContent::Mapping(_)) && self.key.is_none();
@@ -324,7 +324,7 @@ impl OpenContainer {
 }
 
 impl<'t, 'i> YamlReader<'t, 'i> {
-    fn new(text: &'t str, items: &'i mut Vec<Item>) -> Self {
+    fn new(text: &'t str, items: &'i mut Vec<DocumentItem>) -> Self {
         let offsets = match text.is_ascii() {
             true => Vec::new(),
             false => text.char_indices().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect(),
@@ -340,7 +340,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
     }
 
     fn read(mut self) -> Result<ItemId, SourceError> {
-        let mut open: Vec<OpenContainer> = Vec::new();
+        let mut open: Vec<OpenSource> = Vec::new();
         let mut root = None;
         for event in Parser::new_from_str(self.text) {
             let (event, span) = event.map_err(|error| SourceError::Syntax {
@@ -354,7 +354,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
             let (value, anchor) = match event {
                 Event::MappingStart(anchor, _) => {
                     let content = ItemContent::Mapping(Vec::new());
-                    open.push(OpenContainer {
+                    open.push(OpenSource {
                         content,
                         key: None,
                         anchor,
@@ -366,13 +366,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
                 }
                 Event::SequenceStart(anchor, _) => {
                     let content = ItemContent::Sequence(Vec::new());
-                    open.push(OpenContainer {
-                        content,
-                        key: None,
-                        anchor,
-                        start: Some(start),
-                        is_flow: false,
-                    });
+                    open.push(OpenSource { content, key: None, anchor, start: Some(start), is_flow: false });
                     Self::check_depth(&open)?;
                     continue;
                 }
@@ -384,8 +378,8 @@ impl<'t, 'i> YamlReader<'t, 'i> {
                 }
                 Event::MappingEnd | Event::SequenceEnd => {
                     let Some(done) = open.pop() else { continue };
-                    let OpenContainer { content, key: _, anchor, start: at, is_flow } = done;
-                    (push(self.items, Item { content, start: at.unwrap_or(start), is_flow })?, anchor)
+                    let OpenSource { content, key: _, anchor, start: at, is_flow } = done;
+                    (push(self.items, DocumentItem { content, start: at.unwrap_or(start), is_flow })?, anchor)
                 }
                 Event::Alias(anchor) => match self.anchors.get(&anchor) {
                     Some(&named) => (named, 0),
@@ -407,7 +401,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
         root.ok_or(SourceError::NotJson(1))
     }
 
-    fn check_depth(open: &[OpenContainer]) -> Result<(), SourceError> {
+    fn check_depth(open: &[OpenSource]) -> Result<(), SourceError> {
         if open.len() > MAX_DEPTH { Err(SourceError::TooLarge("200 levels")) } else { Ok(()) }
     }
 
@@ -418,7 +412,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
         let text = if is_literal && is_null { "null" } else { text };
         push(
             self.items,
-            Item {
+            DocumentItem {
                 content: ItemContent::Scalar { text: text.into(), is_text: !is_literal },
                 start,
                 is_flow: false,

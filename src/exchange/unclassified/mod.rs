@@ -20,7 +20,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use self::tree::{MAX_PATHS, PathTree};
-use crate::scrub::{Framing, Plan, SurveyVisitor, UnclassifiedValue, ValueType, survey_unclassified};
+use crate::scrub::{Framing, Plan, SurveyVisitor, UnclassifiedType, UnclassifiedValue, survey_unclassified};
 
 /// Answers of a route that are read again at once, before [`SURVEYS_PER_SECOND`] applies.
 const FIRST_SURVEYS: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
@@ -44,7 +44,7 @@ pub struct UnclassifiedPath {
     /// The path (RFC 9535), `@…` from the record or `$…` from the document.
     pub path: String,
     /// The types of the values.
-    pub types: Vec<ValueType>,
+    pub types: Vec<UnclassifiedType>,
     /// The number of values.
     pub count: u64,
     /// The day of the first value, UTC.

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use super::UnclassifiedPath;
 use super::name::looks_like_a_value;
-use crate::scrub::{UnclassifiedValue, ValueType};
+use crate::scrub::{UnclassifiedType, UnclassifiedValue};
 
 /// Maximum paths of a route.
 pub(super) const MAX_PATHS: usize = 1000;
@@ -52,7 +52,7 @@ struct PathNode {
 /// The values at one path.
 #[derive(Clone, Copy, Debug)]
 struct LeafValues {
-    /// One bit for each type, by the position in [`ValueType::ALL`].
+    /// One bit for each type, by the position in [`UnclassifiedType::ALL`].
     types: u8,
     count: u64,
     first: Date,
@@ -69,12 +69,12 @@ impl LeafValues {
         }
     }
 
-    fn types(self) -> impl Iterator<Item = ValueType> {
-        ValueType::ALL.into_iter().filter(move |one| self.types & bit(*one) != 0)
+    fn types(self) -> impl Iterator<Item = UnclassifiedType> {
+        UnclassifiedType::ALL.into_iter().filter(move |one| self.types & bit(*one) != 0)
     }
 }
 
-fn bit(value_type: ValueType) -> u8 {
+fn bit(value_type: UnclassifiedType) -> u8 {
     1 << (value_type as u8)
 }
 

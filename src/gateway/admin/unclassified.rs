@@ -13,7 +13,7 @@ use super::problem::AdminProblem;
 use super::request::{NoParameters, PathText, QueryOf, RoutePath};
 use crate::exchange::route::Route;
 use crate::exchange::unclassified::{UnclassifiedPath, UnclassifiedReport};
-use crate::scrub::ValueType;
+use crate::scrub::UnclassifiedType;
 
 /// Lists the paths of a route that nothing in its mapping classifies, with types and counts and without values.
 ///
@@ -41,7 +41,7 @@ fn report(route: &Arc<Route>) -> Value {
         .into_iter()
         .map(|UnclassifiedPath { record, path, types, count, first, last }| {
             let record = record.and_then(|set| sets.get(set)).map(|set| set.path.as_str());
-            let types: Vec<&str> = types.into_iter().map(ValueType::name).collect();
+            let types: Vec<&str> = types.into_iter().map(UnclassifiedType::name).collect();
             let (first, last) = (first.to_string(), last.to_string());
             json!({ "record": record, "path": path, "types": types, "count": count, "first": first, "last": last })
         })

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::Console;
 use super::form_token::FormOwner;
 use super::page_rule::may_see;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::gateway::admin::authentication::Actor;
 use crate::ledger::Freshness;
 

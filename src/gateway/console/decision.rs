@@ -14,7 +14,7 @@ use super::json_text::{number, short_time, text, texts};
 use super::next_step::next_step;
 use super::page_rule::may_see;
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use super::withheld_step::withheld_step;
 use crate::disclosure::record::ExchangeMode;
 use crate::exchange::Versions;

@@ -11,7 +11,7 @@ use super::chrome::{Chrome, StateChip, html};
 use super::filters;
 use super::json_text::{number, short_time, text};
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::decision::DecisionsQuery;
 use crate::gateway::admin::request::QueryOf;

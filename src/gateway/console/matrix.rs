@@ -15,7 +15,7 @@ use super::clause_words::ClauseWords;
 use super::filters;
 use super::packs::{find, shown};
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{PathText, QueryOf};
 use crate::policy::Pack;

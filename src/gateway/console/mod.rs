@@ -37,6 +37,7 @@ mod tests;
 mod trial;
 mod try_decision;
 mod unclassified;
+mod visitor;
 mod withheld_step;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

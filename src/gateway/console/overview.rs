@@ -16,7 +16,7 @@ use super::history::FigurePeriods;
 use super::next_step::next_step;
 use super::page_rule::{may, may_see};
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::exchange::SharedState;
 use crate::gateway::admin::authentication::Actor;
 use crate::gateway::admin::problem::AdminProblem;

@@ -12,7 +12,7 @@ use super::Console;
 use super::chrome::{Chrome, StateChip, html};
 use super::filters;
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::exchange::{Snapshot, Versions};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use super::Console;
 use super::chrome::{Chrome, html};
 use super::filters;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::gateway::admin::problem::AdminProblem;
 
 /// A request that the console does not serve. [`Console::with_problem_page`] makes the page.

@@ -11,7 +11,7 @@ use super::chrome::{Chrome, StateChip, html};
 use super::counted::counted_by;
 use super::filters;
 use super::problem_page::PageProblem;
-use super::screen::Visitor;
+use super::visitor::Visitor;
 use crate::exchange::route::Route;
 use crate::gateway::admin::request::{NoParameters, QueryOf};
 

@@ -2,12 +2,11 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Form, FromRequest, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{Form, FromRequest, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
-use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +16,7 @@ use super::form_token::FormOwner;
 use super::page_rule::{self, Access};
 use super::problem_page::PageProblem;
 use super::session;
+use super::visitor::Visitor;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::authentication::{Actor, AdminPeer};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
@@ -26,29 +26,6 @@ use crate::gateway::admin::request::{BoundedBody, refuse_cross_site, scheme};
 const MAX_FORM_BYTES: usize = 64 * 1024;
 /// Path of the page to sign in.
 pub(super) const SIGN_IN: &str = "/sign-in";
-
-/// The person who looks at a page.
-#[derive(Clone, Debug)]
-pub(super) struct Visitor {
-    /// `None`: nobody has signed in, and only pages for anyone are shown.
-    pub(super) actor: Option<Actor>,
-    /// The owner of the forms on the page.
-    pub(super) owner: FormOwner,
-}
-
-impl Visitor {
-    fn stranger() -> Visitor {
-        Visitor { actor: None, owner: FormOwner::Process }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Visitor {
-    type Rejection = PageProblem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Visitor, PageProblem> {
-        Ok(parts.extensions.get().cloned().unwrap_or_else(Visitor::stranger))
-    }
-}
 
 /// Lets a request through to its page, or answers it.
 pub(super) async fn screen(

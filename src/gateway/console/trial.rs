@@ -100,7 +100,7 @@ impl TriedRequest {
             legal_reference: LegalReference::None,
         };
         let person = self.judged_person(shared);
-        let trial = Trial { decisions, scrubbing, asking, person, now };
+        let trial = TriedDecision { decisions, scrubbing, asking, person, now };
         trial.result(&self.record)
     }
 
@@ -126,7 +126,7 @@ struct JudgedPerson {
     facts: ScenarioFacts,
 }
 
-struct Trial<'t> {
+struct TriedDecision<'t> {
     decisions: &'t Decisions,
     scrubbing: &'t Scrubbing,
     asking: AdmissionRequest,
@@ -134,7 +134,7 @@ struct Trial<'t> {
     now: Timestamp,
 }
 
-impl Trial<'_> {
+impl TriedDecision<'_> {
     fn pack(&self) -> &Arc<Pack> {
         self.decisions.pack()
     }
@@ -261,7 +261,7 @@ impl Trial<'_> {
 
 /// Decides about each record as if it were about the person.
 struct TrialPolicy<'p> {
-    trial: &'p Trial<'p>,
+    trial: &'p TriedDecision<'p>,
     admitted: &'p Admitted,
 }
 

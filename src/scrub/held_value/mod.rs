@@ -16,7 +16,7 @@ mod unclassified;
 
 pub(super) use self::decision::ValueDecision;
 pub(super) use self::outside::OutsideRecords;
-pub use self::unclassified::{SurveyVisitor, UnclassifiedValue, ValueType};
+pub use self::unclassified::{SurveyVisitor, UnclassifiedType, UnclassifiedValue};
 
 use std::sync::Arc;
 

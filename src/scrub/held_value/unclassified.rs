@@ -16,7 +16,7 @@ use crate::scrub::unreadable::BodyFault;
 
 /// The type of a JSON value (RFC 8259, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ValueType {
+pub enum UnclassifiedType {
     /// `{…}`.
     Object,
     /// `[…]`.
@@ -31,38 +31,38 @@ pub enum ValueType {
     Null,
 }
 
-impl ValueType {
+impl UnclassifiedType {
     /// All types.
-    pub const ALL: [ValueType; 6] = [
-        ValueType::Object,
-        ValueType::Array,
-        ValueType::String,
-        ValueType::Number,
-        ValueType::Boolean,
-        ValueType::Null,
+    pub const ALL: [UnclassifiedType; 6] = [
+        UnclassifiedType::Object,
+        UnclassifiedType::Array,
+        UnclassifiedType::String,
+        UnclassifiedType::Number,
+        UnclassifiedType::Boolean,
+        UnclassifiedType::Null,
     ];
 
     /// Returns the type of a value.
-    pub fn of(value: &Value) -> ValueType {
+    pub fn of(value: &Value) -> UnclassifiedType {
         match value {
-            Value::Object(_) => ValueType::Object,
-            Value::Array(_) => ValueType::Array,
-            Value::String(_) => ValueType::String,
-            Value::Number(_) => ValueType::Number,
-            Value::Bool(_) => ValueType::Boolean,
-            Value::Null => ValueType::Null,
+            Value::Object(_) => UnclassifiedType::Object,
+            Value::Array(_) => UnclassifiedType::Array,
+            Value::String(_) => UnclassifiedType::String,
+            Value::Number(_) => UnclassifiedType::Number,
+            Value::Bool(_) => UnclassifiedType::Boolean,
+            Value::Null => UnclassifiedType::Null,
         }
     }
 
     /// Returns the name of the type in JSON Schema.
     pub const fn name(self) -> &'static str {
         match self {
-            ValueType::Object => "object",
-            ValueType::Array => "array",
-            ValueType::String => "string",
-            ValueType::Number => "number",
-            ValueType::Boolean => "boolean",
-            ValueType::Null => "null",
+            UnclassifiedType::Object => "object",
+            UnclassifiedType::Array => "array",
+            UnclassifiedType::String => "string",
+            UnclassifiedType::Number => "number",
+            UnclassifiedType::Boolean => "boolean",
+            UnclassifiedType::Null => "null",
         }
     }
 }
@@ -77,7 +77,7 @@ pub struct UnclassifiedValue<'a> {
     /// The number of steps that the value shares with the value before it: both are in the same containers.
     pub known: usize,
     /// The type of the value.
-    pub value_type: ValueType,
+    pub value_type: UnclassifiedType,
 }
 
 /// Takes the results of a survey.
@@ -100,7 +100,7 @@ struct ValueReporter<'v, V> {
 }
 
 impl<V: SurveyVisitor> ValueReporter<'_, V> {
-    fn report(&mut self, value_type: ValueType) {
+    fn report(&mut self, value_type: UnclassifiedType) {
         let (record, base) = self.record;
         let steps = self.path.get(base..).unwrap_or_default();
         let known = self.reported.saturating_sub(base).min(steps.len());
@@ -132,7 +132,7 @@ impl<V: SurveyVisitor> ValueReporter<'_, V> {
             Value::Object(members) if !members.is_empty() => {
                 members.iter().for_each(|(name, member)| visit(self, Some(name.clone()), member));
             }
-            leaf => self.report(ValueType::of(leaf)),
+            leaf => self.report(UnclassifiedType::of(leaf)),
         }
         self.truncate(steps);
     }
@@ -214,8 +214,12 @@ impl HeldValue<'_> {
         is_skeleton && self.is_container(node)
     }
 
-    fn container_type(&self, node: &Node) -> ValueType {
-        if self.held.text(node).first() == Some(&b'[') { ValueType::Array } else { ValueType::Object }
+    fn container_type(&self, node: &Node) -> UnclassifiedType {
+        if self.held.text(node).first() == Some(&b'[') {
+            UnclassifiedType::Array
+        } else {
+            UnclassifiedType::Object
+        }
     }
 }
 

@@ -174,7 +174,7 @@ fn value_function(function: parsed::TestFunction) -> QueryResult<Operand> {
     }
 }
 
-/// Converts an argument of the declared type ValueType (RFC 9535, 2.4.3).
+/// Converts an argument of the declared type UnclassifiedType (RFC 9535, 2.4.3).
 fn value_argument(argument: parsed::FnArg) -> QueryResult<Operand> {
     match argument {
         parsed::FnArg::Literal(inner) => literal(inner),

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::answers::{count, date, list, object, reference, text, text_or_null, time, words};
-use crate::scrub::ValueType;
+use crate::scrub::UnclassifiedType;
 
 /// Returns the components.
 pub(super) fn components() -> Vec<(&'static str, Value)> {
-    let types = ValueType::ALL.map(ValueType::name);
+    let types = UnclassifiedType::ALL.map(UnclassifiedType::name);
     let types = json!({ "type": "array", "minItems": 1, "items": words("A type of JSON values.", &types) });
     let path = object(
         "A path that nothing in the mapping classifies.",
