@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::class::UNCLASSIFIED;
+use super::forms::{ValueKind, is_coarse_address_part};
 use super::mapping::RemovedAs;
 use super::plan::Plan;
 use super::record_set::QueryRole;
@@ -78,6 +79,15 @@ impl Plan {
     /// True if a path of the mapping continues below the path.
     pub fn continues_below(&self, path: &PathCursor) -> bool {
         path.0.iter().any(|node| self.automaton.state(StateId(node.state)).relevant_below)
+    }
+
+    /// True if a member with this name is a part of an address that the generalised form of the address does not keep.
+    pub fn is_fine_address_part(&self, path: &PathCursor, name: &str) -> bool {
+        let is_part = |node: &PossibleNode| {
+            self.state_class(StateId(node.state)).is_none()
+                && self.value_context(node.class, None).kind == ValueKind::Address
+        };
+        path.0.iter().all(is_part) && !is_coarse_address_part(name.as_bytes())
     }
 
     /// Returns the replacement of removed values.

@@ -224,6 +224,12 @@ impl SchemaRewriter<'_, '_> {
         if depth > MAX_DEPTH {
             return Err(CliError::Unusable(format!("schemas are nested deeper than {MAX_DEPTH}")));
         }
+        let plan = &self.view.scrubbing.plan;
+        let ends_here = !plan.continues_below(path) && !plan.is_structure(path);
+        if ends_here && self.view.at(path).presence == Presence::Never {
+            // Everything below has the same class.
+            return Ok(None);
+        }
         let nothing = Map::new();
         let members = schema.as_object().unwrap_or(&nothing);
         if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
@@ -330,9 +336,12 @@ impl SchemaRewriter<'_, '_> {
         let properties = members.get("properties").and_then(Value::as_object);
         let mut kept = Map::new();
         for (name, property) in properties.into_iter().flatten() {
-            let Some((property, presence)) =
-                self.rewrite(property, &plan.member_path(path, name), depth + 1)?
-            else {
+            let of_member = plan.member_path(path, name);
+            let is_generalised = |view: FieldView| view.forms.iter().all(|form| *form == Form::Generalised);
+            if plan.is_fine_address_part(&of_member, name) && is_generalised(self.view.at(&of_member)) {
+                continue;
+            }
+            let Some((property, presence)) = self.rewrite(property, &of_member, depth + 1)? else {
                 continue;
             };
             let is_required = required.contains(&name.as_str()) && presence == Presence::Always;
