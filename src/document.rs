@@ -440,6 +440,11 @@ impl<'d> Item<'d> {
         self.value.get_ref().is_str()
     }
 
+    /// True if the value is a list.
+    pub fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
     /// Returns a table with known keys; `what` names it in findings.
     pub fn fields(&self, what: &str) -> Option<Fields<'d>> {
         let Some(table) = self.value.get_ref().as_table() else {

@@ -61,7 +61,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
-//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit
+//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit   circumstances
 //! pure      scrub -> decision -> policy -> vocabulary   discover
 //! ```
 
@@ -76,6 +76,7 @@ pub mod scrub;
 pub mod vocabulary;
 
 pub mod access_log;
+pub mod circumstances;
 pub mod credentials;
 pub mod disclosure;
 pub mod keys;

@@ -108,6 +108,8 @@ metrics! {
         "People about whom a recipient received something since midnight (UTC).";
     audit_checkpoint_age: Gauge = "audit_checkpoint_age_seconds" []
         "Time for which the disclosure log has had records that its last checkpoint does not cover; 0 if it covers all.";
+    circumstances_write_failures: IntCounter = "circumstances_write_failures_total" []
+        "Failed writes of counted circumstances; a stop loses the counts since the last one that succeeded.";
     audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]
         "Checkpoints of the disclosure log that a sink did not take, by kind: log, file, webhook, witness.";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]

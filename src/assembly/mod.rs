@@ -133,6 +133,7 @@ fn assemble_over(
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
     let (intents, notice_limit) = (config.audit.intents, config.audit.notice_limit);
+    let circumstances = config.audit.circumstances.clone();
     let log = Log::open(log_settings(&config, ledger.archive().ledger_id()?), keys)?.with_index(index);
     let access_log = match &config.access_log {
         None => AccessLog::default(),
@@ -152,13 +153,15 @@ fn assemble_over(
         access_log,
         OptOut::new(keys.opt_out_links()),
     );
-    Ok(Arc::new(
-        shared
-            .with_notice_limit(notice_limit)
-            .with_other_logs(other_logs)
-            .with_intents(intents)
-            .with_memory(memory, memory_per_recipient),
-    ))
+    let shared = shared
+        .with_notice_limit(notice_limit)
+        .with_other_logs(other_logs)
+        .with_intents(intents)
+        .with_memory(memory, memory_per_recipient);
+    Ok(Arc::new(match circumstances {
+        Some(folder) => shared.with_circumstances(folder),
+        None => shared,
+    }))
 }
 
 /// Returns the properties of the gateway's disclosure log.

@@ -47,7 +47,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("policy matrix", &["purposegate policy matrix --policy policies/ours --format html"]),
-    ("policy diff", &["purposegate policy diff policies/ours-2026 policies/ours-2027"]),
+    (
+        "policy diff",
+        &[
+            "purposegate policy diff policies/ours-2026 policies/ours-2027",
+            "purposegate policy diff policies/ours-2026 policies/ours-2027 --decisions seen.ndjson",
+            "purposegate policy diff --mapping purposegate.toml next/purposegate.toml --decisions seen.ndjson",
+        ],
+    ),
     (
         "policy coverage",
         &[
@@ -145,6 +152,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "purposegate audit processing --from 2026-11-01 --to 2026-11-30",
         ],
     ),
+    ("audit circumstances", &["purposegate audit circumstances --since 2026-11-01"]),
     ("audit index", &["purposegate audit index --config purposegate.toml"]),
     ("audit export", &["purposegate audit export --since 2026-01-01"]),
     ("recipient key", &["purposegate recipient key acme-domains"]),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::admin_client::AdminArgs;
 use super::arguments::{DEFAULT_CONFIG, GatewayArgs};
@@ -239,6 +240,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
             return run_processing(config, policy.as_deref(), *format);
         }
         AuditVerb::Index { at, index } => return run_index(at, index.as_deref()),
+        AuditVerb::Circumstances { config, since } => return run_circumstances(config, *since),
         AuditVerb::Verify { .. }
         | AuditVerb::Key { .. }
         | AuditVerb::Show { .. }
@@ -299,6 +301,13 @@ fn run_comparison(file: &Path, period: ObservedPeriod, format: Format) -> ExitCo
     }
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(audit::processing::compare(&config, period, format, &mut out, &mut err))
+}
+
+/// Prints the counted circumstances of the gateway of a configuration.
+fn run_circumstances(file: &Path, since: Option<Date>) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::circumstances::print(config.audit.circumstances.as_deref(), since, &mut out, &mut err))
 }
 
 /// Builds the indexes of the given logs, or of those of the configuration.

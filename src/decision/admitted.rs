@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, AdmissionRequest, Denial};
+use super::circumstance::PersonFacts;
 use super::classes::{Classes, operation_classes, with_service_data};
 use super::facts::{
     OverdueData, Overrides, PER_CATEGORY, RecordContext, Relationship, RequestFacts, RetentionPeriods,
@@ -55,12 +56,12 @@ pub(super) struct Slice {
     pub(super) operation: Operation,
     pub(super) classes: Classes,
     /// The classes of the route. Their address is part of the slice's key, so they must live as long as the slice.
-    _route_classes: Classes,
+    pub(super) route_classes: Classes,
     /// The category whose prohibitions apply to unclassified fields, if these may leave at all: an unclassified field
     /// can contain any personal data.
     unclassified: Option<CategoryId>,
     /// Every category of the route, once.
-    categories: Vec<CategoryId>,
+    pub(super) categories: Vec<CategoryId>,
     /// The facts that the rules compare, for the record as a whole.
     record_facts: FactSet,
     /// The facts that the rules compare and that differ by category.
@@ -75,8 +76,8 @@ pub(super) struct Slice {
 }
 
 /// The facts on which a decision about one record depends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct DecisionKey {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DecisionKey {
     pub(super) facts: Facts,
     pub(super) overrides: Overrides,
 }
@@ -204,7 +205,7 @@ impl Slice {
             kind,
             purpose,
             operation,
-            _route_classes: of_route,
+            route_classes: of_route,
             unclassified,
             categories,
             // The origin of the record as a whole remains part of the key, since overrides hold only the
@@ -309,7 +310,7 @@ impl Slice {
 
 impl DecisionKey {
     /// Returns the facts for one category.
-    fn facts_of(&self, category: CategoryId) -> Facts {
+    pub(super) fn facts_of(&self, category: CategoryId) -> Facts {
         let per_category: FactSet = PER_CATEGORY.into_iter().collect();
         let own = self.overrides.iter().find(|(of, _)| *of == category);
         own.map_or(self.facts, |(_, own)| self.facts.overlay(*own, per_category))
@@ -406,15 +407,36 @@ impl Admitted {
         relationship: Relationship,
         now: Timestamp,
     ) -> Permit {
-        let judge = |subject: &Subject| self.judge(subject, controller, record, relationship, now);
+        self.judge_person_with_facts(known, unknown, controller, record, relationship, now).0
+    }
+
+    /// As [`Admitted::judge_person`], with the facts on which the decision depended.
+    pub fn judge_person_with_facts(
+        &self,
+        known: Option<&Subject>,
+        unknown: UnknownSubject,
+        controller: &Controller,
+        record: &RecordFacts,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> (Permit, PersonFacts) {
+        let judge = |subject: &Subject| self.judge_with_key(subject, controller, record, relationship, now);
+        let without_subject = || self.judge_without_subject(Reason::UnknownSubject);
         match (known, unknown) {
-            (None, UnknownSubject::Withhold) => self.judge_without_subject(Reason::UnknownSubject),
-            (None, UnknownSubject::NoFacts) => judge(&Subject::default()),
+            (None, UnknownSubject::Withhold) => (without_subject(), PersonFacts::Unknown),
+            (None, UnknownSubject::NoFacts) => {
+                let (permit, key) = judge(&Subject::default());
+                (permit, PersonFacts::Known(key))
+            }
             // Refusals alone do not make a person known.
             (Some(subject), UnknownSubject::Withhold) if subject.only_refusals => {
-                Permit::strictest(&[judge(subject), self.judge_without_subject(Reason::UnknownSubject)])
+                let (permit, key) = judge(subject);
+                (Permit::strictest(&[permit, without_subject()]), PersonFacts::OnlyRefusals(key))
             }
-            (Some(subject), _) => judge(subject),
+            (Some(subject), _) => {
+                let (permit, key) = judge(subject);
+                (permit, PersonFacts::Known(key))
+            }
         }
     }
 
@@ -427,10 +449,21 @@ impl Admitted {
         relationship: Relationship,
         now: Timestamp,
     ) -> Permit {
-        let permit = self.judge_as_read(subject, controller, record, relationship, now);
-        let Some(readable) = record.readable() else { return permit };
-        let other = self.judge_as_read(subject, controller, &readable, relationship, now);
-        permit.with_reason(&other, Reason::Unreadable)
+        self.judge_with_key(subject, controller, record, relationship, now).0
+    }
+
+    fn judge_with_key(
+        &self,
+        subject: &Subject,
+        controller: &Controller,
+        record: &RecordFacts,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> (Permit, DecisionKey) {
+        let (permit, key) = self.judge_as_read(subject, controller, record, relationship, now);
+        let Some(readable) = record.readable() else { return (permit, key) };
+        let (other, _) = self.judge_as_read(subject, controller, &readable, relationship, now);
+        (permit.with_reason(&other, Reason::Unreadable), key)
     }
 
     fn judge_as_read(
@@ -440,11 +473,11 @@ impl Admitted {
         record: &RecordFacts,
         relationship: Relationship,
         now: Timestamp,
-    ) -> Permit {
+    ) -> (Permit, DecisionKey) {
         let about = RecordContext { subject, controller, record, relationship, now };
         let key = self.slice.key(&self.pack, &self.request, &about);
         let cached = self.slice.cache.get(&key).map(|cached| cached.clone());
-        match cached {
+        let permit = match cached {
             Some(cached) if is_check_due() => self.verify_cached(&key, cached),
             Some(cached) => cached,
             None => {
@@ -452,10 +485,11 @@ impl Admitted {
                 if self.slice.cache.len() >= MAX_CACHED_DECISIONS {
                     self.slice.cache.clear();
                 }
-                self.slice.cache.insert(key, permit.clone());
+                self.slice.cache.insert(key.clone(), permit.clone());
                 permit
             }
-        }
+        };
+        (permit, key)
     }
 
     /// Returns the exchange with other retention periods than the pack's.
@@ -480,7 +514,7 @@ impl Admitted {
         // reported as past retention only if their age makes the decision stricter.
         let judge = |created| {
             let record = RecordFacts { created, ..RecordFacts::default() };
-            self.judge_as_read(subject, controller, &record, relationship, now)
+            self.judge_as_read(subject, controller, &record, relationship, now).0
         };
         let withholds = || {
             let (old, young) = (judge(record.created), judge(Extracted::Absent));

@@ -41,9 +41,9 @@ pub(super) type Overrides = SmallVec<[(CategoryId, Facts); 4]>;
 pub(super) struct RequestFacts {
     pub(super) recipient: Arc<RecipientFacts>,
     pub(super) purpose: PurposeId,
-    region: Option<Arc<str>>,
-    exporter_in_eea: bool,
-    legal_reference: LegalReference,
+    pub(super) region: Option<Arc<str>>,
+    pub(super) exporter_in_eea: bool,
+    pub(super) legal_reference: LegalReference,
     /// True if personal data may leave only under a case.
     needs_case: bool,
     /// Retention periods that replace the pack's.
@@ -92,7 +92,7 @@ impl RequestFacts {
         RequestFacts { retention: Some(retention), ..self }
     }
 
-    fn retention<'a>(&'a self, pack: &'a Pack) -> &'a [(CategoryId, SignedDuration)] {
+    pub(super) fn retention<'a>(&'a self, pack: &'a Pack) -> &'a [(CategoryId, SignedDuration)] {
         self.retention.as_deref().unwrap_or(&pack.manifest().retention)
     }
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod admitted;
+pub mod circumstance;
 mod classes;
 mod consent;
 mod explain;
@@ -13,11 +14,12 @@ mod facts;
 pub mod mutation;
 mod operation;
 mod permit;
+pub mod replay;
 pub mod scenario;
 mod subject;
 
 pub use admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
-pub use admitted::{Admitted, Decisions};
+pub use admitted::{Admitted, DecisionKey, Decisions};
 pub use classes::Classes;
 pub use explain::{
     CategoryOutcome, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,

@@ -23,6 +23,7 @@ use super::window::WindowSummary;
 use super::{
     AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing, observe,
 };
+use crate::circumstances::CountedExchange;
 use crate::decision::{Admitted, ClassId, Classes, Permit, Reason};
 use crate::disclosure::LogError;
 use crate::disclosure::record::{ExchangeMode, Outcome};
@@ -397,6 +398,22 @@ impl Grant {
     pub(super) async fn record(&self, window: &WindowSummary, extent: Extent) -> Result<(), Refusal> {
         self.count(window);
         self.observe_append(self.record.disclose(self.disclosure(window), extent)).await
+    }
+
+    /// Counts the circumstances of the records of a window.
+    pub(super) fn count_circumstances(&self, window: &WindowSummary) {
+        let ExchangeContext { shared, snapshot, method, .. } = &self.context;
+        let admitted = match &self.permits {
+            GrantedPermits::Admitted(admitted) => Some(admitted),
+            GrantedPermits::Refused(_) => None,
+        };
+        let exchange = CountedExchange {
+            admitted,
+            route: &self.route().name,
+            operation: self.route().operation(method),
+            exporter_region: &snapshot.exporter_region,
+        };
+        shared.circumstances.count(exchange, &window.circumstances);
     }
 
     /// Records that less leaves than is on record, if one record says that the whole answer is released.

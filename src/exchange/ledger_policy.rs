@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
+use crate::circumstances::WindowCircumstances;
+use crate::decision::circumstance::{PersonFacts, RecordPeople};
 use crate::decision::{
     Admitted, Controller, Extracted, LegalReference, NamedAccount, OverdueData, Permit, RecipientFacts,
     RecordFacts, Relationship, Subject, UnknownSubject,
@@ -87,6 +89,7 @@ pub(crate) struct LedgerPolicy<'e> {
     counted: FieldCounts,
     /// The overdue data of the current record.
     overdue: OverdueData,
+    circumstances: WindowCircumstances,
     cache: SmallVec<[CachedPermit; 1]>,
 }
 
@@ -99,6 +102,8 @@ struct CachedPermit {
     facts: RecordFacts,
     relationship: Relationship,
     permit: Permit,
+    /// The facts on which it was decided. `None` if the exchange is refused whoever it is about.
+    person: Option<PersonFacts>,
     overdue: OverdueData,
     valid_until: Option<Timestamp>,
 }
@@ -130,6 +135,7 @@ impl<'e> LedgerPolicy<'e> {
             },
             counted: FieldCounts::default(),
             overdue: OverdueData::default(),
+            circumstances: WindowCircumstances::default(),
             cache: SmallVec::new(),
         }
     }
@@ -137,6 +143,7 @@ impl<'e> LedgerPolicy<'e> {
     /// Returns the summary of all decisions.
     pub(crate) fn into_summary(mut self) -> WindowSummary {
         self.summary.add_field_counts(self.counted);
+        self.summary.circumstances = self.circumstances;
         self.summary
     }
 
@@ -209,7 +216,7 @@ impl<'e> LedgerPolicy<'e> {
         id: &SubjectId,
         record: &JudgedRecord<'_>,
         controller: &Arc<Controller>,
-    ) -> Permit {
+    ) -> (Permit, Option<PersonFacts>) {
         let (person, known) = self.ledger.person(id);
         self.summary.subjects.push(person);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
@@ -240,10 +247,10 @@ impl<'e> LedgerPolicy<'e> {
             self.cache.push(cached);
             self.cache.len() - 1
         });
-        let Some(cached) = self.cache.get(at) else { return self.judge_nobody() };
+        let Some(cached) = self.cache.get(at) else { return (self.judge_nobody(), self.nobody()) };
         self.overdue.merge(cached.overdue);
         self.summary.limit_validity(cached.valid_until);
-        cached.permit.clone()
+        (cached.permit.clone(), cached.person.clone())
     }
 
     fn judge_known(
@@ -253,8 +260,10 @@ impl<'e> LedgerPolicy<'e> {
         facts: &RecordFacts,
         relationship: Relationship,
     ) -> CachedPermit {
+        let (permit, person) = self.judge_person(Some(&subject), &controller, facts, relationship);
         CachedPermit {
-            permit: self.judge_person(Some(&subject), &controller, facts, relationship),
+            permit,
+            person,
             overdue: self.overdue_data(Some(&subject), &controller, facts, relationship),
             valid_until: subject.next_consent_expiry(self.now),
             subject,
@@ -270,15 +279,22 @@ impl<'e> LedgerPolicy<'e> {
         controller: &Controller,
         facts: &RecordFacts,
         relationship: Relationship,
-    ) -> Permit {
-        let unknown = self.terms.unknown_subject;
-        let permit = match self.source {
+    ) -> (Permit, Option<PersonFacts>) {
+        let (unknown, now) = (self.terms.unknown_subject, self.now);
+        let (permit, person) = match self.source {
             PermitSource::Admitted(admitted) => {
-                admitted.judge_person(known, unknown, controller, facts, relationship, self.now)
+                let judged =
+                    admitted.judge_person_with_facts(known, unknown, controller, facts, relationship, now);
+                (judged.0, Some(judged.1))
             }
-            PermitSource::Refused(permit) => permit.clone(),
+            PermitSource::Refused(permit) => (permit.clone(), None),
         };
-        self.limited(permit)
+        (self.limited(permit), person)
+    }
+
+    /// Returns the facts about nobody, if they were decided on.
+    fn nobody(&self) -> Option<PersonFacts> {
+        matches!(self.source, PermitSource::Admitted(_)).then_some(PersonFacts::Nobody)
     }
 
     /// Decides about fields that are about nobody known.
@@ -326,20 +342,29 @@ impl RecordPolicy for LedgerPolicy<'_> {
         let controller = known.unwrap_or_else(|| Arc::clone(&UNKNOWN_CONTROLLER));
         let first = self.summary.subjects.len();
         self.overdue = OverdueData::default();
+        let mut people = RecordPeople::new();
         let permit = match subjects {
             [] => {
                 self.summary.unknown_subjects += 1;
                 let relationship = Relationship::default();
                 self.overdue = self.overdue_data(None, &controller, record.facts, relationship);
+                people.extend(self.nobody());
                 self.judge_nobody()
             }
-            [only] => self.judge_subject(only, record, &controller),
+            [only] => {
+                let (permit, person) = self.judge_subject(only, record, &controller);
+                people.extend(person);
+                permit
+            }
             several => {
                 let judge = |subject| self.judge_subject(subject, record, &controller);
-                let permits: Vec<Permit> = several.iter().map(judge).collect();
+                let (permits, judged): (Vec<Permit>, Vec<_>) = several.iter().map(judge).unzip();
+                people.extend(judged.into_iter().flatten());
                 Permit::strictest(&permits)
             }
         };
+        let people = self.circumstances.number(people);
+        self.circumstances.begin(people);
         // Everything in an observed record leaves.
         if self.terms.observed || self.releases_personal(&permit) {
             let WindowSummary { subjects, released_subjects, .. } = &mut self.summary;
@@ -361,6 +386,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
         let personal = if self.terms.observed { &[] } else { self.terms.personal };
         self.summary.add_record(permit, fields, personal);
+        self.circumstances.end(fields);
         self.counted.add(permit, fields, &mut self.summary);
     }
 

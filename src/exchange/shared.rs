@@ -1,6 +1,6 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::memory::{DEFAULT_MEMORY, MemoryBudget, memory_per_recipient};
 use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
+use crate::circumstances::CircumstanceCounter;
 use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionError, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError};
@@ -111,6 +112,8 @@ pub struct SharedState {
     pub(crate) intents: IntentPolicy,
     /// The clock of exchanges.
     pub(crate) clock: ExchangeClock,
+    /// Counts the circumstances of records.
+    pub circumstances: CircumstanceCounter,
     /// The disclosure logs of other gateways, which are only read.
     pub other_logs: Vec<LogSource>,
     /// All metrics.
@@ -158,6 +161,7 @@ impl SharedState {
             log,
             intents: IntentPolicy::default(),
             clock: ExchangeClock::default(),
+            circumstances: CircumstanceCounter::default(),
             other_logs: Vec::new(),
             metrics,
             lookups,
@@ -176,6 +180,13 @@ impl SharedState {
     pub fn with_notice_limit(self, limit: Duration) -> SharedState {
         let notices = Arc::new(Notices::new(Arc::clone(&self.ledger), limit));
         SharedState { notices, ..self }
+    }
+
+    /// Counts circumstances in a folder.
+    #[must_use]
+    pub fn with_circumstances(self, folder: PathBuf) -> SharedState {
+        let failures = self.metrics.circumstances_write_failures.clone();
+        SharedState { circumstances: CircumstanceCounter::start(folder, failures), ..self }
     }
 
     /// Adds the disclosure logs of other gateways.

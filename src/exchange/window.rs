@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use crate::circumstances::WindowCircumstances;
 use crate::decision::{ClassRelease, Permit, Reason};
 use crate::keys::{BuildFingerprintHasher, Fingerprint, LoggedPerson};
 use crate::scrub::UNCLASSIFIED;
@@ -80,6 +81,8 @@ pub(crate) struct WindowSummary {
     pub(crate) controllers: Vec<Fingerprint>,
     /// The subjects of records from which a personal field may leave.
     pub(crate) released_subjects: Vec<Fingerprint>,
+    /// The records by their circumstances.
+    pub(crate) circumstances: WindowCircumstances,
 }
 
 impl WindowSummary {
@@ -193,6 +196,7 @@ impl WindowSummary {
         self.subjects.extend(other.subjects);
         self.released_subjects.extend(other.released_subjects);
         self.controllers.extend(other.controllers);
+        self.circumstances.merge(other.circumstances);
     }
 
     /// True if nothing was counted and nobody looked up.

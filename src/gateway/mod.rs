@@ -300,6 +300,8 @@ impl Gateway {
         }
         drop(probes_serving);
         shared.log.flush().await;
+        let counted = Arc::clone(&shared);
+        let _ = tokio::task::spawn_blocking(move || counted.circumstances.write()).await;
         drop(notices);
         // It ends after the batch that it is about to index.
         drop(index);

@@ -13,6 +13,7 @@ mod access;
 mod admin_access;
 mod alert_metrics;
 mod cases;
+mod circumstances;
 mod client_certificates;
 mod commands;
 mod configuration_schema;

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("access_log", &["retention", "log_limit"]),
     ("log_limit", &[]),
+    ("circumstances", &["retention", "vocabulary", "decision", "log_limit"]),
     (
         "exchange",
         &[
@@ -43,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "access_log",
             "log_limit",
+            "circumstances",
         ],
     ),
     ("layer", &["exchange"]),
@@ -95,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "access_log",
             "log_limit",
+            "circumstances",
             "exchange",
             "layer",
             "config",
@@ -117,6 +120,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "ledger",
             "disclosure",
             "report",
+            "circumstances",
             "exchange",
             "config",
             "assembly",

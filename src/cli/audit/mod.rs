@@ -1,6 +1,7 @@
 //! `audit`: verifies, shows and exports disclosure logs, also while gateways write them. The logs of several gateways are
 //! read together.
 
+pub(super) mod circumstances;
 pub(super) mod index;
 pub(super) mod processing;
 mod show;
@@ -108,6 +109,17 @@ pub(super) enum AuditVerb {
         #[arg(long, value_name = "DIR")]
         index: Option<PathBuf>,
     },
+    /// Print under which circumstances records were decided, and how many on each day, one line each
+    ///
+    /// For `policy diff --decisions`. The counts are those of this gateway up to a minute ago; they hold nobody's data.
+    Circumstances {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
+        config: PathBuf,
+        /// Only from this day on (UTC)
+        #[arg(long, value_name = "DATE")]
+        since: Option<Date>,
+    },
     /// Print every record as it is in the log, one a line
     Export {
         #[command(flatten)]
@@ -206,7 +218,7 @@ impl AuditVerb {
             | AuditVerb::Key { at }
             | AuditVerb::Show { at, .. }
             | AuditVerb::Export { at, .. } => Some(at),
-            AuditVerb::Processing { .. } | AuditVerb::Index { .. } => None,
+            AuditVerb::Processing { .. } | AuditVerb::Index { .. } | AuditVerb::Circumstances { .. } => None,
         }
     }
 }
@@ -260,8 +272,8 @@ pub(super) fn run(
                 None => show::exchanges(&shown, configured, *format, out, err),
             }
         }
-        // These verbs need no keys, see [`processing`] and [`index`].
-        AuditVerb::Processing { .. } | AuditVerb::Index { .. } => Ok(0),
+        // These verbs need no keys, see [`processing`], [`index`] and [`circumstances`].
+        AuditVerb::Processing { .. } | AuditVerb::Index { .. } | AuditVerb::Circumstances { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(logs, *since, out, err),
     }
 }

@@ -381,6 +381,7 @@ fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
         retention: Duration::from_secs(1),
         intents: IntentPolicy::Changes,
         origin: Some("gateway-1/00".to_owned()),
+        circumstances: None,
         index: at("own-index"),
         checkpoints: Vec::new(),
         notice_limit: Duration::from_secs(1),

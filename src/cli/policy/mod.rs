@@ -3,6 +3,7 @@
 //! These modules read files and print results; [`crate::policy`] and [`crate::decision`] compute them.
 
 mod coverage;
+mod diff;
 mod explain;
 mod new_pack;
 mod schema;
@@ -16,13 +17,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use self::coverage::{CoverageArgs, cover};
+use self::diff::DiffArgs;
 use self::explain::PolicyExplainArgs;
 pub(super) use self::explain::facts_from_json;
 use self::test::{TestArgs, test};
 use super::findings::unusable;
-use super::output::{ExitStatus, TextOrJson};
+use super::output::ExitStatus;
 use crate::config::pack::read_pack;
-use crate::policy::diff::Difference;
 use crate::policy::matrix;
 use crate::vocabulary::Vocabulary;
 
@@ -54,15 +55,10 @@ pub enum PolicyVerb {
         format: MatrixFormat,
     },
     /// Find everything that two versions of a pack decide differently
-    Diff {
-        /// The folder of the old version
-        old: PathBuf,
-        /// The folder of the new version
-        new: PathBuf,
-        /// The format of the output
-        #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
-        format: TextOrJson,
-    },
+    ///
+    /// Without --decisions the rules are compared over all facts. With it, each line of FILE is decided by both versions: the
+    /// output says how many records would leave otherwise, in which form, by which rules.
+    Diff(DiffArgs),
     /// Find clauses without rules or scenarios, rules that never apply, and categories that never leave
     Coverage(CoverageArgs),
     /// List purposes, categories and recipient kinds, with their DPV and Fides names
@@ -115,7 +111,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, err: &mut dyn Write) -> io::R
         PolicyVerb::Test(args) => test(args, out, err),
         PolicyVerb::Explain(args) => explain::explain(args, out, err),
         PolicyVerb::Matrix { policy, format } => show_matrix(policy, *format, out, err),
-        PolicyVerb::Diff { old, new, format } => compare(old, new, *format, out, err),
+        PolicyVerb::Diff(args) => diff::diff(args, out, err),
         PolicyVerb::Coverage(args) => cover(args, out, err),
         PolicyVerb::Vocabulary { policy, format } => list(policy.as_deref(), *format, out, err),
         PolicyVerb::Schema { policy, out: folder } => schema::write(policy, folder.as_deref(), out, err),
@@ -145,29 +141,6 @@ fn show_matrix(
 fn columns() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.unwrap_or(80)
-}
-
-/// Prints the decisions that differ between two versions.
-fn compare(
-    old: &Path,
-    new: &Path,
-    format: TextOrJson,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<ExitStatus> {
-    let difference = read_pack(old).and_then(|old| {
-        let new = read_pack(new)?;
-        Difference::of(&old, &new).map_err(|finding| vec![finding])
-    });
-    let difference = match difference {
-        Ok(difference) => difference,
-        Err(findings) => return unusable(&findings, err),
-    };
-    match format {
-        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&difference)?)?,
-        TextOrJson::Text => write!(out, "{}", difference.to_text())?,
-    }
-    Ok(if difference.is_empty() { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
 fn list(

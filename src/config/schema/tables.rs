@@ -240,6 +240,7 @@ const AUDIT: KeyTable = table(
         key("intents", Word(&["changes", "always"])),
         key("origin", Text),
         key("index", Text),
+        key("circumstances", OneOf(&[Text, Flag])),
         key("checkpoints", Tables(&CHECKPOINT_SINK)),
         key("notice-limit", Duration),
         key("logs", Tables(&OTHER_LOG)),

@@ -8,7 +8,7 @@ use crate::config::Part;
 use crate::config::files::existing;
 use crate::config::pack::Packs;
 use crate::disclosure::{self, Durability};
-use crate::document::{At, Document, Fields};
+use crate::document::{At, Document, Fields, Item};
 use crate::exchange::IntentPolicy;
 use crate::finding::Finding;
 
@@ -27,6 +27,8 @@ pub struct AuditSection {
     pub origin: Option<String>,
     /// Folder of the log's index.
     pub index: PathBuf,
+    /// Folder of the counted circumstances. `None`: they are not counted.
+    pub circumstances: Option<PathBuf>,
     /// Where checkpoints go.
     pub checkpoints: Vec<CheckpointSink>,
     /// Time after which a notice that was not delivered is given up.
@@ -82,12 +84,14 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
         intents: IntentPolicy::Changes,
         origin: None,
         index: PathBuf::new(),
+        circumstances: None,
         checkpoints: default_sinks(),
         notice_limit: NOTICE_LIMIT,
         logs: Vec::new(),
     };
     let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else {
-        audit.index = default_index(&audit.directory);
+        audit.index = beside(&audit.directory, "-index");
+        audit.circumstances = Some(beside(&audit.directory, "-circumstances"));
         return audit;
     };
     if let Some(directory) = fields.text("directory") {
@@ -102,7 +106,11 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     audit.origin = fields.text("origin").map(|origin| origin_of(document, &origin, &audit.directory));
     audit.index = match fields.text("index") {
         Some(index) => index_folder(part, &index, &audit.directory),
-        None => default_index(&audit.directory),
+        None => beside(&audit.directory, "-index"),
+    };
+    audit.circumstances = match fields.item("circumstances") {
+        Some(item) => circumstances_folder(part, &item, &audit),
+        None => Some(beside(&audit.directory, "-circumstances")),
     };
     if fields.item("checkpoints").is_some() {
         let tables = fields.tables("checkpoints", "a sink of checkpoints");
@@ -125,11 +133,32 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     audit
 }
 
-/// Returns the folder of the index beside that of the log.
-fn default_index(directory: &Path) -> PathBuf {
+/// Returns a folder beside that of the log.
+fn beside(directory: &Path, suffix: &str) -> PathBuf {
     let mut name = directory.file_name().unwrap_or_default().to_owned();
-    name.push("-index");
+    name.push(suffix);
     directory.with_file_name(name)
+}
+
+/// Reads `circumstances`: a folder, or `false`. Other folders hold nothing but files of their own.
+fn circumstances_folder(part: &Part<'_>, item: &Item<'_>, audit: &AuditSection) -> Option<PathBuf> {
+    if !item.is_text() {
+        if item.flag() == Some(true) {
+            let words = "`circumstances` is a folder, or `false`";
+            let finding = Finding::error("bad-circumstances", words).label("no folder");
+            let hint = "leave it out for a folder beside that of the log";
+            part.fields.document().find(finding.hint(hint), item.at());
+        }
+        return None;
+    }
+    let folder = part.folder.join(item.text()?.value);
+    let is_with = |other: &Path| disclosure::overlapping([other, &folder]).is_some();
+    if is_with(&audit.directory) || is_with(&audit.index) {
+        let words = "the folder of counted circumstances and that of the log or its index are the same, or one is in the other";
+        let finding = Finding::error("bad-circumstances", words).label("counted circumstances");
+        part.fields.document().find(finding.hint("name a folder of its own"), item.at());
+    }
+    Some(folder)
 }
 
 /// Reads `index`. `verify` accounts for each file in the folder of the log, and the index is none of them.

@@ -160,10 +160,9 @@ impl<'a> ScenarioReader<'a> {
         let operation = operation
             .and_then(|word| self.word(&word, Operation::parse, Operation::ALL.iter().map(|o| o.name())));
         request.operation = operation.unwrap_or(Operation::Disclose);
-        if fields.flag("legal-reference") == Some(true) {
-            request.legal_reference = LegalReference::Everything;
-            about.relationship.named_in_case = true;
-        }
+        request.legal_reference = self.legal_reference(&mut fields);
+        let named = fields.flag("named-in-case").unwrap_or(true);
+        about.relationship.named_in_case = named && request.legal_reference != LegalReference::None;
         request.upstream_backup = fields.flag("upstream-backup") == Some(true);
         if let Some(region) = fields.text("exporter-region") {
             // An unreadable region counts as the EEA.
@@ -174,6 +173,19 @@ impl<'a> ScenarioReader<'a> {
         about.relationship.controller_is_recipient = fields.flag("controller-is-recipient") == Some(true);
         fields.end();
         request
+    }
+
+    /// Reads `legal-reference`: `true` for a case that covers everything, or the categories that it covers.
+    fn legal_reference(&self, fields: &mut Fields<'_>) -> LegalReference {
+        let Some(item) = fields.item("legal-reference") else { return LegalReference::None };
+        if item.is_list() {
+            let categories = self.terms(item.texts(), "category", self.vocabulary.categories());
+            return LegalReference::Categories(categories.into());
+        }
+        match item.flag() {
+            Some(true) => LegalReference::Everything,
+            Some(false) | None => LegalReference::None,
+        }
     }
 
     /// Reads `subject`: the state after supersession, without an order of events.

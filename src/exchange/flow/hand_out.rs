@@ -28,6 +28,9 @@ impl BodyFlow {
         self.gathered = Gathered::default();
         let is_first_window = std::mem::replace(&mut self.is_first_window, false);
         let grant = &self.transfer.grant;
+        // Also of an answer that is withheld as a whole, once each.
+        let parts = self.parts.iter().skip(self.recorded);
+        parts.for_each(|part| grant.count_circumstances(part.summary()));
         if let OnWithheld::Deny { max_body } = self.on_withheld {
             if !self.finished || gathered > max_body {
                 return Err(UpstreamFault::TooLong(max_body).into());

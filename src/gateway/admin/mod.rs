@@ -10,6 +10,7 @@ mod access;
 pub(super) mod act;
 pub(super) mod authentication;
 mod case;
+mod circumstance;
 mod connection;
 pub(super) mod decision;
 mod event;
@@ -216,6 +217,7 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(decision::decisions))
         .routes(routes!(decision::decision))
         .routes(routes!(decision::receipt))
+        .routes(routes!(circumstance::circumstances))
         .routes(routes!(access::evaluation))
         .routes(routes!(access::evaluations))
         .routes(routes!(access::configuration))

@@ -86,6 +86,7 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
     act("/v1/decisions", READ_OR_PRIVACY),
     act("/v1/decisions/{id}", READ_OR_PRIVACY),
     act("/v1/decisions/{id}/receipt", READ_OR_PRIVACY),
+    get("/v1/circumstances", READ_OR_OPERATOR),
     post("/access/v1/evaluation", READ),
     post("/access/v1/evaluations", READ),
     get("/.well-known/authzen-configuration", READ_OR_OPERATOR),

@@ -81,7 +81,7 @@ pub(super) fn words(description: &str, words: &[&str]) -> Value {
 
 /// Returns the components of all answers.
 pub(super) fn components() -> Vec<(&'static str, Value)> {
-    [acknowledgements(), subjects(), process(), cases(), disclosure_log(), report()]
+    [acknowledgements(), subjects(), process(), cases(), disclosure_log(), circumstances(), report()]
         .into_iter()
         .flatten()
         .collect()
@@ -379,6 +379,59 @@ fn cases() -> Vec<(&'static str, Value)> {
         ),
     );
     vec![case, ("Cases", list(&reference("Case")))]
+}
+
+/// Counted circumstances.
+fn circumstances() -> Vec<(&'static str, Value)> {
+    let keys = |of: &str| {
+        let description = format!("Facts with the keys of `{of}` in a scenario of a policy pack.");
+        json!({ "type": "object", "description": description })
+    };
+    let subject = || {
+        let known = keys("subject");
+        json!({ "anyOf": [known, { "type": "null" }], "description": "The person; null if the record has no usable subject." })
+    };
+    let also = object(
+        "One more person of the same records.",
+        vec![("subject", subject()), ("request", keys("request"))],
+    );
+    let seen = object(
+        "Records of one day under the same circumstances.",
+        vec![
+            ("day", date("The day (UTC).")),
+            ("route", text("Name of the route.")),
+            ("recipient", text("Name of the recipient.")),
+            ("kind", text("Kind of the recipient.")),
+            ("purpose", text("The purpose.")),
+            ("operation", text("The operation of the request.")),
+            ("pack", text("Title of the policy pack that decided.")),
+            ("subject", subject()),
+            ("request", keys("request")),
+            ("also?", list(&also)),
+            ("recipient_facts", keys("recipient")),
+            (
+                "categories",
+                texts("Categories of the fields; those of a field with several are joined by `+`."),
+            ),
+            ("releases_unclassified?", json!({ "const": true })),
+            ("records", count("Number of records.")),
+        ],
+    );
+    let merged = |description: &str, key| {
+        let members = vec![
+            ("day", date("The day (UTC).")),
+            ("route", text("Name of the route.")),
+            (key, count("Number of records.")),
+        ];
+        object(description, members)
+    };
+    let other = merged("Records of a route whose circumstances are not told apart.", "other");
+    let rare =
+        merged("Records of a route whose circumstances fewer than five records of the day have.", "rare");
+    vec![
+        ("CircumstanceLine", json!({ "description": "Counted records.", "oneOf": [seen, other, rare] })),
+        ("CircumstanceLines", lines("The circumstances of one day a line.", "CircumstanceLine")),
+    ]
 }
 
 /// Records of the disclosure log, and the accounting of disclosures.

@@ -1,0 +1,127 @@
+//! The counts of one day.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_CIRCUMSTANCES, files};
+use crate::decision::circumstance::SeenCircumstance;
+use crate::decision::circumstance::line::{CircumstanceLine, LineOf};
+
+/// Number of records of a day below which circumstances are not shown by themselves.
+pub(super) const MIN_RECORDS: u64 = 5;
+
+/// The records of one day by their circumstances.
+#[derive(Clone, Debug)]
+pub(super) struct DayCounts {
+    date: Date,
+    /// Records by description.
+    described: BTreeMap<Arc<str>, u64>,
+    /// Records that are not told apart, by route.
+    other: BTreeMap<String, u64>,
+    is_changed: bool,
+}
+
+/// The counts of one day as they are in a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct DayFile {
+    day: Date,
+    circumstances: Vec<CountedCircumstance>,
+    other: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CountedCircumstance {
+    records: u64,
+    of: SeenCircumstance,
+}
+
+impl DayFile {
+    pub(super) fn day(&self) -> Date {
+        self.day
+    }
+}
+
+impl DayCounts {
+    /// Returns a day of a list. A day that is not in the list yet goes on from its file.
+    pub(super) fn of<'d>(
+        days: &'d mut BTreeMap<Date, DayCounts>,
+        date: Date,
+        folder: &Path,
+    ) -> &'d mut DayCounts {
+        days.entry(date).or_insert_with(|| match files::read(folder, date) {
+            Some(file) => DayCounts::from_file(file),
+            None => DayCounts { date, described: BTreeMap::new(), other: BTreeMap::new(), is_changed: true },
+        })
+    }
+
+    /// Returns the descriptions with their records.
+    #[cfg(test)]
+    pub(super) fn described(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.described.iter().map(|(description, records)| (&**description, *records))
+    }
+
+    /// True if something is not written yet.
+    pub(super) fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
+    /// Adds records. Beyond [`MAX_CIRCUMSTANCES`] new circumstances are not told apart.
+    pub(super) fn add(&mut self, route: &str, description: Option<&Arc<str>>, records: u64) {
+        self.is_changed = true;
+        let is_full = self.described.len() >= MAX_CIRCUMSTANCES;
+        match description {
+            Some(description) if !is_full || self.described.contains_key(description) => {
+                *self.described.entry(Arc::clone(description)).or_default() += records;
+            }
+            Some(_) | None => *self.other.entry(route.to_owned()).or_default() += records,
+        }
+    }
+
+    /// Writes the counts if they have changed.
+    pub(super) fn write(&mut self, folder: &Path) -> io::Result<()> {
+        if self.is_changed {
+            files::write(folder, self.date, &self.to_file())?;
+            self.is_changed = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn from_file(file: DayFile) -> DayCounts {
+        let DayFile { day: date, circumstances, other } = file;
+        let described = circumstances.into_iter().filter_map(|CountedCircumstance { records, of }| {
+            Some((Arc::from(serde_json::to_string(&of).ok()?), records))
+        });
+        DayCounts { date, described: described.collect(), other, is_changed: false }
+    }
+
+    fn to_file(&self) -> DayFile {
+        let circumstances = self.described.iter().filter_map(|(of, records)| {
+            Some(CountedCircumstance { records: *records, of: serde_json::from_str(of).ok()? })
+        });
+        DayFile { day: self.date, circumstances: circumstances.collect(), other: self.other.clone() }
+    }
+
+    /// Returns the lines of the day. Circumstances of few records are merged by route: together with knowledge from
+    /// elsewhere they could tell about one person.
+    pub(super) fn lines(&self) -> Vec<CircumstanceLine> {
+        let line = |records, of| CircumstanceLine { day: self.date, records, of };
+        let mut rare: BTreeMap<String, u64> = BTreeMap::new();
+        let mut lines = Vec::new();
+        for (description, records) in &self.described {
+            let Ok(seen) = serde_json::from_str::<SeenCircumstance>(description) else { continue };
+            if *records < MIN_RECORDS {
+                *rare.entry(seen.route).or_default() += records;
+            } else {
+                lines.push(line(*records, LineOf::Seen(Box::new(seen))));
+            }
+        }
+        lines.extend(self.other.iter().map(|(route, records)| line(*records, LineOf::Other(route.clone()))));
+        lines.extend(rare.into_iter().map(|(route, records)| line(records, LineOf::Rare(route))));
+        lines
+    }
+}

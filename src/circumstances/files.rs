@@ -1,0 +1,108 @@
+//! The files of counted circumstances: one for each day, replaced as a whole.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::day::{DayCounts, DayFile};
+use crate::decision::circumstance::line::CircumstanceLine;
+use crate::retention;
+
+/// Days for which counts are kept, the current one included.
+const DAYS: i32 = 30;
+
+/// Maximum size of the file of a day.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Returns the days of which counts are kept, oldest first; none if there is no folder yet.
+///
+/// # Errors
+/// The system's error if the folder cannot be read.
+pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
+    match kept(folder) {
+        Ok(kept) => Ok(kept.into_iter().map(|(day, _)| day).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the lines of a day; none, with a warning, if its file cannot be read.
+pub fn lines(folder: &Path, day: Date) -> Vec<CircumstanceLine> {
+    read(folder, day).map(|file| DayCounts::from_file(file).lines()).unwrap_or_default()
+}
+
+/// Reads the file of a day. Returns `None` if there is none, or with a warning if it cannot be read.
+pub(super) fn read(folder: &Path, day: Date) -> Option<DayFile> {
+    let path = path(folder, day);
+    match read_file(&path) {
+        Ok(file) if file.day() == day => Some(file),
+        Ok(_) => {
+            tracing::warn!(path = %path.display(), "a file of counted circumstances is of another day");
+            None
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a file of counted circumstances cannot be read");
+            None
+        }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<DayFile> {
+    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than the counts of a day can be",
+        ));
+    }
+    serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::from)
+}
+
+/// Replaces the file of a day: it has the earlier counts or the later ones, also after a power failure.
+pub(super) fn write(folder: &Path, day: Date, counts: &DayFile) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let (path, beside) = (path(folder, day), folder.join("circumstances.tmp"));
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&beside)?;
+    file.write_all(&serde_json::to_vec(counts)?)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, &path)
+}
+
+/// Removes the files of days past their retention. Time counts only as far as the files show that it passed.
+pub(super) fn prune(folder: &Path, today: Date) -> io::Result<()> {
+    let days = kept(folder)?;
+    let midnight = |day: Date| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(io::Error::other);
+    let begun: Vec<Timestamp> = days.iter().map(|(day, _)| midnight(*day)).collect::<io::Result<_>>()?;
+    let kept = SignedDuration::from_hours(24) * DAYS;
+    let Some(newest) = retention::newest_past(&begun, midnight(today)?, kept) else { return Ok(()) };
+    days.iter().take(newest + 1).try_for_each(|(_, path)| std::fs::remove_file(path))
+}
+
+fn path(folder: &Path, day: Date) -> PathBuf {
+    folder.join(format!("circumstances-{day}.json"))
+}
+
+/// Returns the files of all days, oldest first.
+fn kept(folder: &Path) -> io::Result<Vec<(Date, PathBuf)>> {
+    let mut days = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        days.extend(day_of(&path).map(|day| (day, path)));
+    }
+    days.sort();
+    Ok(days)
+}
+
+/// Returns the day of a file of counts, or `None` for any other file, which is never removed.
+fn day_of(path: &Path) -> Option<Date> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("circumstances-")?.strip_suffix(".json")?.parse().ok()
+}

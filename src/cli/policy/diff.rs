@@ -1,0 +1,224 @@
+//! `policy diff`: what two versions of a pack decide differently, over all facts or on what a gateway counted.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::findings::unusable;
+use crate::cli::output::{ExitStatus, TextOrJson};
+use crate::config::pack::read_pack;
+use crate::config::{self, Config};
+use crate::decision::circumstance::UNCLASSIFIED;
+use crate::decision::circumstance::line::CircumstanceLine;
+use crate::decision::replay::{RemappedField, RemappedRoute, ReplayReport, replay_mapping, replay_policies};
+use crate::exchange::route::{MappedField, Route, Scrubbing};
+use crate::finding::Finding;
+use crate::policy::diff::Difference;
+use crate::policy::{Pack, versioning};
+use crate::vocabulary::Vocabulary;
+
+/// Maximum size of a file of counted circumstances: those of 30 days with as many as a gateway tells apart.
+const MAX_DECISIONS_BYTES: u64 = 512 << 20;
+
+/// Arguments of `policy diff`.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The folder of the old version
+    #[arg(required_unless_present = "mapping", requires = "new")]
+    old: Option<PathBuf>,
+    /// The folder of the new version
+    new: Option<PathBuf>,
+    /// Show what changes for the records that a gateway counted, from `audit circumstances`; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Show what changes for these records between the mappings of two configurations; their packs decide, or OLD and NEW
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], requires = "decisions")]
+    mapping: Vec<PathBuf>,
+    /// The format of the output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    format: TextOrJson,
+}
+
+/// Prints the differences. Returns [`ExitStatus::Findings`] if there are any.
+pub(super) fn diff(args: &DiffArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitStatus> {
+    match (&args.decisions, args.mapping.as_slice()) {
+        (None, _) => {
+            let difference = packs(args).and_then(|packs| match packs {
+                Some([old, new]) => Difference::of(&old, &new).map_err(|finding| vec![finding]),
+                None => Err(vec![]),
+            });
+            show(difference, Difference::is_empty, Difference::to_text, args.format, out, err)
+        }
+        (Some(decisions), mapping) => {
+            let replayed = replayed(args, decisions, mapping);
+            show(replayed, ReplayReport::is_empty, ReplayReport::to_text, args.format, out, err)
+        }
+    }
+}
+
+/// Prints a difference, or the findings that keep it from being made.
+fn show<T: Serialize>(
+    difference: Result<T, Vec<Finding>>,
+    is_empty: fn(&T) -> bool,
+    text: fn(&T) -> String,
+    format: TextOrJson,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<ExitStatus> {
+    let difference = match difference {
+        Ok(difference) => difference,
+        Err(findings) => return unusable(&findings, err),
+    };
+    match format {
+        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&difference)?)?,
+        TextOrJson::Text => write!(out, "{}", text(&difference))?,
+    }
+    Ok(if is_empty(&difference) { ExitStatus::Success } else { ExitStatus::Findings })
+}
+
+/// Reads the packs that the arguments name.
+fn packs(args: &DiffArgs) -> Result<Option<[Arc<Pack>; 2]>, Vec<Finding>> {
+    match (&args.old, &args.new) {
+        (Some(old), Some(new)) => Ok(Some([Arc::new(read_pack(old)?), Arc::new(read_pack(new)?)])),
+        _ => Ok(None),
+    }
+}
+
+fn replayed(args: &DiffArgs, decisions: &Path, mapping: &[PathBuf]) -> Result<ReplayReport, Vec<Finding>> {
+    let packs = packs(args)?;
+    let lines = read_lines(decisions).map_err(|why| {
+        let text = format!("{}: {why}", decisions.display());
+        let hint = "write the file with `purposegate audit circumstances`, or from `GET /v1/circumstances`";
+        vec![Finding::error("bad-decisions", text).hint(hint)]
+    })?;
+    match (mapping, packs) {
+        ([old, new], packs) => {
+            let (old, new) = (load(old)?, load(new)?);
+            Ok(replay_configurations([&old, &new], packs, lines))
+        }
+        (_, Some([old, new])) => Ok(replay_policies(old, new, lines)),
+        (_, None) => Err(Vec::new()),
+    }
+}
+
+fn read_lines(file: &Path) -> Result<Vec<CircumstanceLine>, String> {
+    let mut text = String::new();
+    let limit = MAX_DECISIONS_BYTES + 1;
+    let read = match file.as_os_str() == "-" {
+        true => io::stdin().lock().take(limit).read_to_string(&mut text),
+        false => std::fs::File::open(file).and_then(|file| file.take(limit).read_to_string(&mut text)),
+    };
+    match read.map_err(|error| error.to_string())? as u64 {
+        bytes if bytes > MAX_DECISIONS_BYTES => Err("it is larger than 30 days of counts can be".to_owned()),
+        _ => CircumstanceLine::read_all(&text),
+    }
+}
+
+fn load(file: &Path) -> Result<Config, Vec<Finding>> {
+    let (config, findings) = config::load(file);
+    config.ok_or(findings)
+}
+
+/// Replays under the mappings of two configurations, and their packs in force or these.
+fn replay_configurations(
+    configs: [&Config; 2],
+    packs: Option<[Arc<Pack>; 2]>,
+    lines: Vec<CircumstanceLine>,
+) -> ReplayReport {
+    let now = Timestamp::now();
+    let in_force = configs.map(|config| {
+        let versions = config.packs.iter();
+        versions
+            .map(|versions| versioning::in_force(versions, |pack: &Arc<_>| pack, now).cloned())
+            .collect::<Vec<_>>()
+    });
+    // The packs of all routes, and the position of each route's.
+    let (packs, has_own) = match packs {
+        Some([old, new]) => ([vec![old], vec![new]], false),
+        None => (in_force.each_ref().map(|packs| packs.iter().flatten().cloned().collect()), true),
+    };
+    let position = |side: usize, route: &Route| {
+        let before = in_force.get(side)?.get(..=route.pack)?;
+        before.last()?.as_ref()?;
+        Some(if has_own { before.iter().flatten().count() - 1 } else { 0 })
+    };
+    let [old, new] = configs;
+    let mut routes = BTreeMap::new();
+    for before in old.routes.iter() {
+        if let Some(after) = new.routes.iter().find(|after| after.name == before.name) {
+            let packs = position(0, before).zip(position(1, after)).map(|(old, new)| [old, new]);
+            let remapped = remapped([before, after], [&old.vocabulary, &new.vocabulary], packs);
+            routes.insert(before.name.to_string(), remapped);
+        }
+    }
+    replay_mapping([&packs[0], &packs[1]], &routes, lines)
+}
+
+/// Compares the mappings of a route.
+fn remapped(
+    [old, new]: [&Route; 2],
+    [old_words, new_words]: [&Vocabulary; 2],
+    packs: Option<[usize; 2]>,
+) -> RemappedRoute {
+    let field = |path: &str, old_categories: &str, new_categories: &str| RemappedField {
+        route: old.name.to_string(),
+        path: path.to_owned(),
+        old: old_categories.to_owned(),
+        new: new_categories.to_owned(),
+    };
+    let (before, after) = match (&old.scrubbing, &new.scrubbing) {
+        (Some(before), Some(after)) => (before, after),
+        (None, None) => return RemappedRoute { fields: Vec::new(), packs, releases_unclassified: false },
+        (before, _) => {
+            let words = if before.is_some() {
+                ["classified", "passes unread"]
+            } else {
+                ["passes unread", "classified"]
+            };
+            let fields = vec![field("$", words[0], words[1])];
+            return RemappedRoute { fields, packs: None, releases_unclassified: false };
+        }
+    };
+    let (by_old, by_new) = (categories(before, old_words), categories(after, new_words));
+    let mut fields = Vec::new();
+    for path in by_old.keys().chain(by_new.keys().filter(|path| !by_old.contains_key(*path))) {
+        let (was, is) = (classification(path, &by_old), classification(path, &by_new));
+        if was != is {
+            fields.push(field(path, was, is));
+        }
+    }
+    let releases_unclassified = after.plan.releases_unclassified();
+    if before.plan.releases_unclassified() != releases_unclassified {
+        fields.push(field("every other field", UNCLASSIFIED, UNCLASSIFIED));
+    }
+    RemappedRoute { fields, packs, releases_unclassified }
+}
+
+/// Returns the categories of each mapped path, joined by `+`.
+fn categories<'s>(scrubbing: &'s Scrubbing, words: &Vocabulary) -> BTreeMap<&'s str, String> {
+    let tree = words.categories();
+    let mut sets: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for MappedField { path, categories, without_subject: _ } in &scrubbing.fields {
+        sets.entry(path).or_default().extend(categories.iter().map(|category| tree.name(*category)));
+    }
+    let joined = sets.into_iter().map(|(path, mut names)| {
+        names.sort_unstable();
+        names.dedup();
+        (path, names.join("+"))
+    });
+    joined.collect()
+}
+
+/// Returns the categories of a path: its own, or those of its nearest mapped ancestor.
+fn classification<'m>(path: &str, mapped: &'m BTreeMap<&str, String>) -> &'m str {
+    let is_ancestor = |ancestor: &str| {
+        path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let ancestors = mapped.iter().filter(|(ancestor, _)| is_ancestor(ancestor));
+    let nearest = ancestors.max_by_key(|(ancestor, _)| ancestor.len());
+    nearest.map_or(UNCLASSIFIED, |(_, categories)| categories)
+}
