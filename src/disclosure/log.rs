@@ -211,6 +211,12 @@ impl Log {
         self.state.is_writable()
     }
 
+    /// Has the log refuse every record from now on.
+    #[cfg(test)]
+    pub(crate) fn assume_failed(&self) {
+        self.state.set_failed();
+    }
+
     /// True while the thread that writes the log runs.
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())

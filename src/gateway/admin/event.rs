@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 64 << 20;
 const EVERYWHERE_TIME: Duration = REQUEST_TIME;
 
 /// The answer to an event.
-pub(super) type Acknowledged = Result<Json<Map<String, Value>>, AdminProblem>;
+pub(in crate::gateway) type Acknowledged = Result<Json<Map<String, Value>>, AdminProblem>;
 
 /// The query of a request that records an event.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -97,11 +97,18 @@ enum WaitFor {
 }
 
 /// The body of a request that records an event, and what is known from its head.
-pub(super) struct EventBody {
+pub(in crate::gateway) struct EventBody {
     pub(super) actor: Actor,
     pub(super) key: Option<String>,
     pub(super) body: Bytes,
     received: Instant,
+}
+
+impl EventBody {
+    /// The event of a form. A repetition with the same key is the same event.
+    pub(in crate::gateway) fn of_form(actor: Actor, key: String, event: &Value) -> EventBody {
+        EventBody { actor, key: Some(key), body: event.to_string().into(), received: Instant::now() }
+    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for EventBody {
@@ -256,6 +263,12 @@ impl AdminApi {
 
     /// Returns all events about an entity, in the order of their positions.
     pub(super) async fn history(&self, entity: Entity) -> Result<Json<Value>, AdminProblem> {
+        let events = self.events_about(entity).await?;
+        if events.is_empty() { Err(AdminProblem::not_found()) } else { Ok(Json(Value::Array(events))) }
+    }
+
+    /// Returns all events about an entity, in the order of their positions; empty if there are none.
+    pub(in crate::gateway) async fn events_about(&self, entity: Entity) -> Result<Vec<Value>, AdminProblem> {
         let ledger = &self.shared.ledger;
         let stored = self.read_ledger(move |archive| archive.history(&entity)).await?;
         let events = stored.iter().map(|stored| {
@@ -264,8 +277,13 @@ impl AdminApi {
             event.insert("position".to_owned(), stored.position.0.into());
             Value::Object(event)
         });
-        let events: Vec<Value> = events.collect();
-        if events.is_empty() { Err(AdminProblem::not_found()) } else { Ok(Json(Value::Array(events))) }
+        Ok(events.collect())
+    }
+
+    /// Records an event that somebody entered in a form.
+    pub(in crate::gateway) async fn record_form(&self, event: EventBody, entity: &Entity) -> Acknowledged {
+        let draft = ledger::parse(&event.body, entity.kind(), self.shared.ledger.terms())?;
+        self.append(&EventQuery { wait: None }, event, entity, draft).await
     }
 
     /// Records an event whose kind the path implies.

@@ -13,7 +13,7 @@ mod case;
 mod circumstance;
 mod connection;
 pub(super) mod decision;
-mod event;
+pub(super) mod event;
 mod notice;
 mod openapi;
 pub(super) mod problem;

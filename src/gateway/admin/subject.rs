@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
@@ -22,7 +22,7 @@ use crate::exchange::pages::opt_out;
 use crate::exchange::route::Recipient;
 use crate::ledger::Entity;
 use crate::policy::Pack;
-use crate::report::{self, ReportError, ReportSources, ReportedRecipient, SubjectReport};
+use crate::report::{self, DisclosureList, ReportError, ReportSources, ReportedRecipient, SubjectReport};
 use crate::vocabulary::SubjectId;
 
 /// The query of a report.
@@ -70,7 +70,7 @@ pub(super) async fn subject(
 ) -> Result<Json<Value>, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    let state = admin.read_ledger(move |archive| archive.show(&person, None, Timestamp::now())).await?;
+    let state = admin.person_state(person).await?;
     state.map(|state| Json(Value::Object(state))).ok_or_else(AdminProblem::not_found)
 }
 
@@ -138,10 +138,7 @@ pub(super) async fn disclosures(
 ) -> Result<Response, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    let read = |sources: &ReportSources<'_>, person: &SubjectId, now| {
-        report::disclosures(person, sources, now).map(|list| (list, now))
-    };
-    let (list, now) = admin.read_log(person, read).await?;
+    let (list, now) = admin.disclosures_about(person).await?;
     Ok(match query.form {
         DisclosureForm::List => Json(list).into_response(),
         DisclosureForm::Hipaa => Json(report::accounting_of(&list, now)).into_response(),
@@ -166,9 +163,7 @@ pub(super) async fn report(
 ) -> Result<Response, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    let report: Option<SubjectReport> =
-        admin.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
-    let report = report.ok_or_else(AdminProblem::not_found)?;
+    let report = admin.report_about(person).await?;
     Ok(match query.format {
         ReportFormat::Html => Html(report::html(&report)).into_response(),
         ReportFormat::Json => Json(report).into_response(),
@@ -211,6 +206,35 @@ pub(super) async fn requests(State(admin): State<AdminApi>, _: QueryOf<NoParamet
 }
 
 impl AdminApi {
+    /// Returns the state that is in force about a person; `None` if the ledger does not know the person.
+    pub(in crate::gateway) async fn person_state(
+        &self,
+        person: SubjectId,
+    ) -> Result<Option<Map<String, Value>>, AdminProblem> {
+        self.read_ledger(move |archive| archive.show(&person, None, Timestamp::now())).await
+    }
+
+    /// Returns the disclosures about a person, and the time at which they were read.
+    pub(in crate::gateway) async fn disclosures_about(
+        &self,
+        person: SubjectId,
+    ) -> Result<(DisclosureList, Timestamp), AdminProblem> {
+        let read = |sources: &ReportSources<'_>, person: &SubjectId, now| {
+            report::disclosures(person, sources, now).map(|list| (list, now))
+        };
+        self.read_log(person, read).await
+    }
+
+    /// Returns the report about a person.
+    pub(in crate::gateway) async fn report_about(
+        &self,
+        person: SubjectId,
+    ) -> Result<SubjectReport, AdminProblem> {
+        let read =
+            |sources: &ReportSources<'_>, person: &SubjectId, now| report::report(person, sources, now);
+        self.read_log(person, read).await?.ok_or_else(AdminProblem::not_found)
+    }
+
     /// Reads ledger and disclosure log on a thread of its own: the log can be long.
     async fn read_log<T: Send + 'static>(
         &self,

@@ -12,12 +12,13 @@ use crate::gateway::admin::authentication::Actor;
 use crate::ledger::Freshness;
 
 /// The pages of the navigation: heading, and for each page its path and its name.
-const NAVIGATION: [(&str, &[(&str, &str)]); 2] = [
+const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
     ("Now", &[("/", "Overview"), ("/console/decisions", "Decisions"), ("/console/routes", "Routes")]),
     (
         "Policy",
         &[("/console/matrix", "Matrix"), ("/console/try", "Try a decision"), ("/console/packs", "Packs")],
     ),
+    ("People", &[("/console/subjects", "Subjects")]),
 ];
 
 /// The frame of a page.

@@ -11,9 +11,11 @@ mod chart;
 mod chrome;
 mod clause_words;
 mod clock;
+mod confirm;
 mod counted;
 mod decision;
 mod decisions;
+mod event_form;
 mod example_record;
 mod filters;
 mod form_token;
@@ -22,6 +24,7 @@ mod history;
 mod json_text;
 mod matrix;
 mod next_step;
+mod opened_people;
 mod overview;
 mod packs;
 mod page_rule;
@@ -31,7 +34,10 @@ mod routes;
 mod screen;
 mod session;
 mod sign_in;
+mod state_lines;
 mod style_sheet;
+mod subject;
+mod subject_event;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -51,6 +57,7 @@ use self::clock::ConsoleClock;
 use self::form_token::FormTokens;
 use self::history::{FigureHistory, SAMPLE_INTERVAL};
 use self::matrix::Matrices;
+use self::opened_people::OpenedPeople;
 use self::session::Sessions;
 use super::admin::AdminApi;
 use super::stage::{Stage, reached};
@@ -70,6 +77,7 @@ struct ConsoleMemory {
     form_tokens: FormTokens,
     history: Mutex<FigureHistory>,
     matrices: Mutex<Matrices>,
+    opened_people: Mutex<OpenedPeople>,
 }
 
 impl Console {
@@ -84,6 +92,7 @@ impl Console {
             form_tokens: FormTokens::new()?,
             history: Mutex::default(),
             matrices: Mutex::default(),
+            opened_people: Mutex::default(),
         };
         Ok(Console { admin, memory: Arc::new(memory) })
     }
@@ -115,6 +124,12 @@ impl Console {
             .route("/console/packs", get(packs::packs))
             .route("/console/packs/{name}", get(packs::pack))
             .route("/console/try", get(try_decision::form).post(try_decision::decide))
+            .route("/console/subjects", get(subject::form).post(subject::open))
+            .route("/console/subjects/{handle}", get(subject::show))
+            .route("/console/subjects/{handle}/report", get(subject::report))
+            .route("/console/subjects/{handle}/events", post(subject_event::record))
+            .route("/console/subjects/{handle}/requests", post(subject_event::record_request))
+            .route("/console/subjects/{handle}/answers", post(subject_event::record_answer))
             .route("/console/{*path}", get(problem_page::not_found));
         pages
             .layer(middleware::from_fn_with_state(self.clone(), screen::screen))
@@ -129,6 +144,10 @@ impl Console {
 
     fn matrices(&self) -> MutexGuard<'_, Matrices> {
         self.memory.matrices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened_people(&self) -> MutexGuard<'_, OpenedPeople> {
+        self.memory.opened_people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn history(&self) -> MutexGuard<'_, FigureHistory> {

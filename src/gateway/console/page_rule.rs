@@ -61,6 +61,17 @@ pub(super) const PAGES: &[PageRule] = &[
         path: "/console/try",
         access: PageAccess::Resource("POST", "/access/v1/evaluation"),
     },
+    get("/console/subjects", "/v1/subjects/{id}"),
+    PageRule {
+        method: "POST",
+        path: "/console/subjects",
+        access: PageAccess::Resource("GET", "/v1/subjects/{id}"),
+    },
+    get("/console/subjects/{handle}", "/v1/subjects/{id}"),
+    get("/console/subjects/{handle}/report", "/v1/subjects/{id}/report"),
+    post("/console/subjects/{handle}/events", "/v1/subjects/{id}/events"),
+    post("/console/subjects/{handle}/requests", "/v1/subjects/{id}/requests"),
+    post("/console/subjects/{handle}/answers", "/v1/subjects/{id}/answers"),
     PageRule { method: "GET", path: "/console/{*path}", access: PageAccess::SignedIn },
 ];
 

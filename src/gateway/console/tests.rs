@@ -3,6 +3,7 @@
 mod contents;
 mod forms;
 mod pages;
+mod people;
 mod sessions;
 
 use axum::body::Body;

@@ -13,14 +13,14 @@ use super::chrome::{Chrome, html};
 use super::example_record::example;
 use super::filters;
 use super::hand_facts::HandFacts;
-use super::page_rule::{may, resource};
+use super::page_rule::may;
 use super::problem_page::PageProblem;
 use super::screen::FormOf;
+use super::subject::given;
 use super::trial::{TrialResult, TriedPerson, TriedRequest};
 use super::visitor::Visitor;
 use crate::exchange::Snapshot;
 use crate::exchange::route::{Recipient, Route};
-use crate::gateway::admin::act::{ActObject, PendingAct};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::QueryOf;
 use crate::vocabulary::SubjectId;
@@ -135,12 +135,8 @@ impl Console {
         if form.subject.trim().is_empty() {
             return Ok(None);
         }
-        let rule = resource("GET", SUBJECT).ok_or_else(AdminProblem::not_found)?;
-        let actor = visitor.actor.clone().ok_or_else(AdminProblem::not_found)?;
-        let act = PendingAct { role: actor.role_for(rule)?, actor, rule };
-        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let person = self.admin.person(form.subject.trim(), given(&form.namespace).as_deref())?;
-        self.admin.record_act(&act, ActObject::Person(&person), given(&form.reason).as_deref()).await?;
+        self.record_look(visitor, SUBJECT, &person, given(&form.reason).as_deref()).await?;
         Ok(Some(person))
     }
 
