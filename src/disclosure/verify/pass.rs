@@ -354,7 +354,12 @@ impl<'k> Pass<'k> {
 
     fn check_end(&mut self) {
         let end = self.rules.next();
-        let beyond = std::mem::take(&mut self.heads).split_off(&end.saturating_add(1));
+        let mut heads = std::mem::take(&mut self.heads);
+        let beyond = heads.split_off(&end.saturating_add(1));
+        // Without the edge a finding already says why nothing further was compared.
+        if self.edge.is_some() {
+            self.find_not_compared(heads);
+        }
         for (size, heads) in beyond {
             for KnownRoot { name, .. } in heads {
                 // A day can end while the log is read.
@@ -381,6 +386,19 @@ impl<'k> Pass<'k> {
             self.report.remark(
                 "the log does not end with a stop: the process died, or the end was removed (compare with a checkpoint, --since)",
             );
+        }
+    }
+
+    /// Reports the checkpoints within the tree that nothing could be compared with: the hashes of the leaves in their last
+    /// bundle were deleted.
+    fn find_not_compared(&mut self, heads: BTreeMap<u64, Vec<KnownRoot>>) {
+        let begin = self.begin;
+        for (size, heads) in heads {
+            for KnownRoot { name, .. } in heads {
+                self.report.find(format!(
+                    "{name}: cannot be compared: it has {size} entries, and those up to {begin} are deleted; use one of the end of a day, or one with {begin} entries or more"
+                ));
+            }
         }
     }
 

@@ -287,7 +287,7 @@ impl EntryRules {
 
     fn is_defined(&self, term: NumberedTerm, number: u64) -> bool {
         number
-            .checked_shl(TERM_BITS)
+            .checked_mul(1 << TERM_BITS)
             .is_some_and(|shifted| self.terms.binary_search(&(shifted | term.packed())).is_ok())
     }
 
@@ -397,5 +397,20 @@ struct Faults<'r> {
 impl Faults<'_> {
     fn find(&mut self, fault: &str) {
         self.report.find(format!("entry {}: {fault}", self.index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_too_large_for_any_index_is_not_defined() {
+        let term = NumberedTerm::Name(NameTable::Route);
+        let rules = EntryRules { terms: vec![(7 << TERM_BITS) | term.packed()], ..EntryRules::default() };
+        assert!(rules.is_defined(term, 7));
+        for other in [8, (1 << 60) + 7, u64::MAX - (1 << 60) + 8] {
+            assert!(!rules.is_defined(term, other), "{other}");
+        }
     }
 }

@@ -124,6 +124,52 @@ fn an_earlier_checkpoint_must_be_contained() {
     );
 }
 
+/// Writes a log of three days, of which the first is pruned, and returns its keys with checkpoints of the first day.
+fn pruned(folder: &Path, keys: &Keys, exchanges: usize) -> Vec<SignedCheckpoint> {
+    let mut writer = Writer::open(folder, keys, day(1), false);
+    let mut earlier = Vec::new();
+    for _ in 0..exchanges {
+        writer.exchange();
+        let note = writer.storage.publish().unwrap().note;
+        earlier.push(SignedCheckpoint::parse(note.as_bytes()).unwrap());
+    }
+    writer.next_day(day(2));
+    let note = std::fs::read(folder.join("checkpoint")).unwrap();
+    earlier.push(SignedCheckpoint::parse(&note).unwrap());
+    let below = writer.storage.day_start();
+    writer.exchange();
+    writer.next_day(day(3));
+    writer.prune(below);
+    writer.stop();
+    earlier
+}
+
+#[test]
+fn an_earlier_checkpoint_within_the_pruned_part_is_not_taken_for_compared() {
+    let (folder, other, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let mut earlier = pruned(folder.path(), &keys, 5);
+    pruned(other.path(), &keys, 7);
+    let (key, end) = (verifier(&keys), earlier.pop().unwrap());
+    assert_eq!(end.size(), BUNDLE);
+    let since = |folder: &Path, since| {
+        let known = KnownLog { key: Some(&key), since: Some(since), ..KnownLog::default() };
+        verify(folder, known, &mut |_| ()).unwrap().findings
+    };
+    // Both logs are intact. That of the end of the day can be compared, the earlier ones cannot.
+    assert_eq!(since(folder.path(), &end), [] as [String; 0]);
+    let found = since(other.path(), &end);
+    assert!(found[0].starts_with("the earlier checkpoint: entries 0 to 255 are not those"), "{found:?}");
+    for checkpoint in &earlier {
+        let size = checkpoint.size();
+        let expected = format!(
+            "the earlier checkpoint: cannot be compared: it has {size} entries, and those up to 256 are deleted; use one of the end of a day, or one with 256 entries or more"
+        );
+        assert_eq!(since(folder.path(), checkpoint), [expected.as_str()]);
+        assert_eq!(since(other.path(), checkpoint), [expected.as_str()]);
+    }
+}
+
 #[test]
 fn signatures_and_the_origin_are_checked_against_what_the_caller_knows() {
     let (folder, keys) = written(&[3]);
