@@ -32,8 +32,8 @@ pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
     AccountedCategory, AccountedExchange, ActFilter, EndOfLog, ExchangeFilter, LogPlace, LogSelection,
-    LogSource, RecordedAct, RepeatedDecision, accounting, acts, decision, export, find_decision, fold,
-    in_use, is_running, last_position, merge, overlapping, repeated_decisions, resolved,
+    LogSource, RecordedAct, RepeatedDecision, SearchEffort, accounting, acts, decision, export,
+    find_decision, fold, in_use, is_running, last_position, merge, overlapping, repeated_decisions, resolved,
 };
 pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

@@ -16,6 +16,7 @@ use ulid::Ulid;
 
 use super::entry::{DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head};
 use super::questions::{QuestionError, QuestionedLog, entries_of};
+use super::read::fold::SearchEffort;
 use super::record::time_of;
 use super::storage::{LogReader, ReadError};
 use super::terms::TermCache;
@@ -64,11 +65,15 @@ pub enum ReceiptState {
 /// Finds a decision in one of the logs and proves it.
 ///
 /// # Errors
-/// [`QuestionError`] if the decision may be in a log that cannot be read.
-pub fn find(logs: &[QuestionedLog], decision: Ulid) -> Result<ReceiptState, QuestionError> {
+/// [`QuestionError`] if the decision may be in a log that cannot be read, or that a bounded search does not read to its end.
+pub fn find(
+    logs: &[QuestionedLog],
+    decision: Ulid,
+    effort: SearchEffort,
+) -> Result<ReceiptState, QuestionError> {
     let (mut state, mut failure) = (ReceiptState::Unknown, None);
     for log in logs {
-        match find_in(log, decision) {
+        match find_in(log, decision, effort) {
             Ok(ReceiptState::Unknown) => {}
             Ok(ReceiptState::Pruned) => state = ReceiptState::Pruned,
             Ok(found) => return Ok(found),
@@ -81,17 +86,35 @@ pub fn find(logs: &[QuestionedLog], decision: Ulid) -> Result<ReceiptState, Ques
     }
 }
 
-fn find_in(log: &QuestionedLog, decision: Ulid) -> Result<ReceiptState, QuestionError> {
-    let (mut log, entries) = entries_of(log, decision)?;
+/// True if one of the logs has deleted the day of a decision, which its id states. No entry is sought.
+///
+/// # Errors
+/// [`QuestionError`] if no log has, and one cannot be read.
+pub fn is_pruned(logs: &[QuestionedLog], decision: Ulid) -> Result<bool, QuestionError> {
+    let mut failure = None;
+    for log in logs {
+        match LogReader::open(&log.folder).and_then(|mut log| is_pruned_in(&mut log, decision)) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(false), |error| Err(error.into()))
+}
+
+fn is_pruned_in(log: &mut LogReader, decision: Ulid) -> Result<bool, ReadError> {
+    let first = log.begin();
+    let is_cut = first > 0 && first < log.size();
+    Ok(is_cut && time_of(decision) < TermCache::default().place(log, first)?.day.begin())
+}
+
+fn find_in(log: &QuestionedLog, decision: Ulid, effort: SearchEffort) -> Result<ReceiptState, QuestionError> {
+    let (mut log, entries) = entries_of(log, decision, effort)?;
     if !entries.is_empty() {
         let made = receipt(&mut log, decision, &entries)?;
         return Ok(made.map_or(ReceiptState::Pending, |made| ReceiptState::Proven(Box::new(made))));
     }
-    let first = log.begin();
-    let was_pruned = first > 0
-        && first < log.size()
-        && time_of(decision) < TermCache::default().place(&mut log, first)?.day.begin();
-    Ok(if was_pruned { ReceiptState::Pruned } else { ReceiptState::Unknown })
+    Ok(if is_pruned_in(&mut log, decision)? { ReceiptState::Pruned } else { ReceiptState::Unknown })
 }
 
 /// A leaf in memory.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use ulid::Ulid;
 
 use super::concurrency::ConcurrencyLimit;
@@ -19,7 +19,7 @@ use crate::access_log::AccessLog;
 use crate::circumstances::CircumstanceCounter;
 use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionError, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
-use crate::disclosure::{self, Log, LogSource, ReadError};
+use crate::disclosure::{self, Log, LogSource, ReadError, SearchEffort};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -28,8 +28,13 @@ use crate::scrub::Pseudonyms;
 /// Time for which notices delay the deletion of log secrets, unless the configuration says otherwise.
 const DEFAULT_NOTICE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Maximum number of decisions that recipients look up at a time.
-const MAX_LOOKUPS: usize = 2;
+/// Maximum number of decisions and receipts that are looked up at a time, and of those of one recipient.
+const MAX_LOOKUPS: usize = 4;
+const MAX_LOOKUPS_EACH: usize = 1;
+
+/// Maximum number of requests to the feeds of notices that are answered at a time, and of those of one recipient.
+const MAX_FEED_REQUESTS: usize = 4;
+const MAX_FEED_REQUESTS_EACH: usize = 2;
 
 /// The listener that a request came through. An extension of the request, set by the listener.
 #[derive(Debug)]
@@ -118,8 +123,10 @@ pub struct SharedState {
     pub other_logs: Vec<LogSource>,
     /// All metrics.
     pub metrics: Metrics,
-    /// Bounds the decisions that recipients look up at a time: each look-up reads the log.
-    pub(crate) lookups: Semaphore,
+    /// Bounds the decisions and receipts that recipients look up at a time: each look-up reads the log.
+    pub(crate) lookups: Arc<ConcurrencyLimit<Arc<str>>>,
+    /// Bounds the requests to the feeds of notices at a time: each occupies a thread. Look-ups do not count.
+    pub(crate) feed_requests: Arc<ConcurrencyLimit<Arc<str>>>,
     /// The memory that exchanges may hold.
     pub memory: Arc<MemoryBudget>,
     /// The access log.
@@ -152,7 +159,8 @@ impl SharedState {
         let held = metrics.held_bytes.clone();
         let memory = MemoryBudget::new(DEFAULT_MEMORY, memory_per_recipient(DEFAULT_MEMORY), held);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        let lookups = Semaphore::new(MAX_LOOKUPS);
+        let lookups = ConcurrencyLimit::new(MAX_LOOKUPS, MAX_LOOKUPS_EACH);
+        let feed_requests = ConcurrencyLimit::new(MAX_FEED_REQUESTS, MAX_FEED_REQUESTS_EACH);
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
         SharedState {
             snapshot,
@@ -165,6 +173,7 @@ impl SharedState {
             other_logs: Vec::new(),
             metrics,
             lookups,
+            feed_requests,
             memory,
             pseudonyms,
             access_log,
@@ -218,14 +227,19 @@ impl SharedState {
     /// balancer, another gateway may have made the decision.
     ///
     /// # Errors
-    /// [`ReadError`] if the exchange may be in a log that cannot be read.
-    pub(crate) async fn logged_decision(&self, id: String) -> Result<Option<Value>, ReadError> {
+    /// [`ReadError`] if the exchange may be in a log that cannot be read, or that is not read to its end.
+    pub(crate) async fn logged_decision(
+        &self,
+        id: String,
+        effort: SearchEffort,
+    ) -> Result<Option<Value>, ReadError> {
         // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
         self.log.flush().await;
         let folder = self.log.folder().to_owned();
         let (own, others) = (self.log.source().clone(), self.other_logs.clone());
-        let look =
-            move || disclosure::find_decision(own.place(), true, others.iter().map(LogSource::place), &id);
+        let look = move || {
+            disclosure::find_decision(own.place(), true, others.iter().map(LogSource::place), &id, effort)
+        };
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(look).await.map_err(interrupted)?
     }
@@ -249,11 +263,24 @@ impl SharedState {
     /// Proves that a decision is on record.
     ///
     /// # Errors
-    /// [`QuestionError`] if the decision may be in a log that cannot be read.
-    pub(crate) async fn receipt(&self, decision: Ulid) -> Result<ReceiptState, QuestionError> {
+    /// [`QuestionError`] if the decision may be in a log that cannot be read, or that is not read to its end.
+    pub(crate) async fn receipt(
+        &self,
+        decision: Ulid,
+        effort: SearchEffort,
+    ) -> Result<ReceiptState, QuestionError> {
         self.log.flush().await;
         let logs = self.questioned_logs();
-        self.read_logs(move || receipt::find(&logs, decision)).await
+        self.read_logs(move || receipt::find(&logs, decision, effort)).await
+    }
+
+    /// True if a log has deleted the day of a decision.
+    ///
+    /// # Errors
+    /// [`QuestionError`] if a log cannot be read.
+    pub(crate) async fn is_pruned(&self, decision: Ulid) -> Result<bool, QuestionError> {
+        let logs = self.questioned_logs();
+        self.read_logs(move || receipt::is_pruned(&logs, decision)).await
     }
 
     /// Reads logs on a thread of its own: they can be long.

@@ -32,6 +32,8 @@ mod plaintext;
 mod probes;
 mod proxy_protocol;
 mod rated_stream;
+#[cfg(test)]
+mod recipient_lookups;
 mod reload;
 mod service_manager;
 mod stage;

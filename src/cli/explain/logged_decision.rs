@@ -26,7 +26,7 @@ use crate::decision::{
     scenario,
 };
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
-use crate::disclosure::{self, LogPlace};
+use crate::disclosure::{self, LogPlace, SearchEffort};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
@@ -131,7 +131,7 @@ fn read_record(
     }
     let place = |folder| LogPlace { folder, index: Some(&config.audit.index) };
     let others = config.audit.logs.iter().map(|log| place(&*log.path));
-    disclosure::find_decision(place(location.log), running, others, id)
+    disclosure::find_decision(place(location.log), running, others, id, SearchEffort::Exhaustive)
         .map_err(|error| unusable_error(&error))
 }
 

@@ -11,7 +11,7 @@ use super::{AnswerCursor, LogExtent, LogQuestion, QuestionError};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
-use crate::disclosure::read::fold::FoldedExchange;
+use crate::disclosure::read::fold::{FoldedExchange, SearchEffort};
 use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
 
@@ -106,12 +106,27 @@ const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
 /// contains are scanned.
 ///
 /// # Errors
-/// [`QuestionError`].
+/// [`QuestionError`], also if a bounded search ends before the last entry.
 pub(in crate::disclosure) fn entries_of(
     log: &QuestionedLog,
     decision: Ulid,
+    effort: SearchEffort,
 ) -> Result<(LogReader, Vec<u64>), QuestionError> {
-    let (mut opened, _) = OpenedLog::open(log)?;
+    let sought = sought_entries(OpenedLog::open(log)?.0, decision, effort);
+    #[cfg(feature = "sqlite")]
+    if let Err(QuestionError::Index(error)) = &sought {
+        error.report();
+        let (opened, _) = OpenedLog::open(log)?;
+        return sought_entries(OpenedLog { index: None, ..opened }, decision, effort);
+    }
+    sought
+}
+
+fn sought_entries(
+    mut opened: OpenedLog,
+    decision: Ulid,
+    effort: SearchEffort,
+) -> Result<(LogReader, Vec<u64>), QuestionError> {
     let since = time_of(decision).checked_sub(CLOCK_STEP).ok();
     let question = LogQuestion { decision: Some(decision), since, ..LogQuestion::default() };
     let mut search = CandidateSearch::new(
@@ -121,11 +136,14 @@ pub(in crate::disclosure) fn entries_of(
         &question,
         None,
         u64::MAX,
-        u64::MAX,
+        effort.max_unindexed(),
     );
     let entries = match search.next()? {
         CandidateStep::Found(candidate) => candidate.entries,
-        CandidateStep::Paused(_) | CandidateStep::End => Vec::new(),
+        CandidateStep::Paused(_) => {
+            return Err(ReadError::NotIndexed(opened.log.reader().folder().to_owned()).into());
+        }
+        CandidateStep::End => Vec::new(),
     };
     Ok((opened.log.into_reader(), entries))
 }

@@ -72,6 +72,15 @@ impl DecodedLog {
         self.terms.place(&mut self.reader, index)
     }
 
+    /// Returns the time of the first entry that has one, the second: that of a day states the date only. `None` for an empty
+    /// log.
+    pub(in crate::disclosure) fn begin_time(&mut self) -> Result<Option<Timestamp>, ReadError> {
+        let index = self.reader.begin().saturating_add(1);
+        let Some(entry) = self.entry(index)? else { return Ok(None) };
+        let place = self.place(index)?;
+        Ok(Some(place.day.time(&self.head(&entry)?)))
+    }
+
     /// Returns the index of the first entry that was written at or after a time.
     pub(in crate::disclosure) fn first_since(&mut self, time: Timestamp) -> Result<u64, ReadError> {
         let (mut low, mut high) = (self.reader.begin(), self.reader.size());

@@ -27,6 +27,26 @@ use crate::vocabulary::Form;
 /// Time after its beginning in which the first record of an exchange is sought.
 const FIRST_RECORD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The effort of a search for one decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchEffort {
+    /// Reads everything that can hold the decision, for operators.
+    Exhaustive,
+    /// Reads at most so many entries that no index covers, and the log of an earlier version only for decisions that are
+    /// older than the log. For recipients, who choose the id.
+    Bounded(u64),
+}
+
+impl SearchEffort {
+    /// Returns the number of entries without an index that may be read.
+    pub(in crate::disclosure) fn max_unindexed(self) -> u64 {
+        match self {
+            SearchEffort::Exhaustive => u64::MAX,
+            SearchEffort::Bounded(max) => max,
+        }
+    }
+}
+
 /// Selects exchanges. Each member that is present narrows the selection.
 #[derive(Clone, Debug, Default)]
 pub struct ExchangeFilter {
@@ -46,13 +66,29 @@ pub struct ExchangeFilter {
 /// # Errors
 /// [`ReadError`].
 pub fn decision(place: LogPlace<'_>, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
+    sought_decision(place, id, running, SearchEffort::Exhaustive)
+}
+
+/// Does the same as [`decision`] with some effort.
+///
+/// # Errors
+/// [`ReadError`], also if a bounded search ends before the last entry.
+pub(super) fn sought_decision(
+    place: LogPlace<'_>,
+    id: &str,
+    running: bool,
+    effort: SearchEffort,
+) -> Result<Option<Value>, ReadError> {
     let LogPlace { folder, index } = place;
     let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
-    let mut found = match decoded_log::open(folder)? {
-        Some(mut log) => decision_in_entries(&mut log, index, id)?,
-        None => None,
-    };
-    if found.is_none() {
+    let (mut found, mut began) = (None, None);
+    if let Some(mut log) = decoded_log::open(folder)? {
+        found = decision_in_entries(&mut log, index, id, effort.max_unindexed())?;
+        if effort != SearchEffort::Exhaustive {
+            began = log.begin_time()?;
+        }
+    }
+    if found.is_none() && began.is_none_or(|began| earliest_record(time_of(id)) <= began) {
         found = decision_in_former(folder, id)?;
     }
     if !running && let Some(exchange) = &mut found {
@@ -62,11 +98,12 @@ pub fn decision(place: LogPlace<'_>, id: &str, running: bool) -> Result<Option<V
 }
 
 /// Collects the records of one exchange in a new log: those that the index has, and those since. Without an index: from
-/// the time that the id contains to the end of the process.
+/// the time that the id contains to the end of the process. Reads at most `max` entries.
 fn decision_in_entries(
     log: &mut DecodedLog,
     index: Option<&Path>,
     id: Ulid,
+    max: u64,
 ) -> Result<Option<FoldedExchange>, ReadError> {
     let made = time_of(id);
     let (mut found, mut index) = match indexed_decision(log, index, id)? {
@@ -76,7 +113,11 @@ fn decision_in_entries(
     let latest = made.checked_add(FIRST_RECORD).unwrap_or(Timestamp::MAX);
     // A clock that was ahead for a while leaves many entries with one and the same time.
     let mut clamped = None;
+    let end = index.saturating_add(max);
     while let Some(entry) = log.entry(index)? {
+        if index >= end {
+            return Err(ReadError::NotIndexed(log.reader().folder().to_owned()));
+        }
         let head = log.head(&entry)?;
         let mut next = index + 1;
         match &mut found {

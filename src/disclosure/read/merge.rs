@@ -14,7 +14,7 @@ use ulid::Ulid;
 
 use super::decoded_log;
 use super::exchange_records::ExchangeRecords;
-use super::fold::{ExchangeFilter, FilterState, FoldedExchange, decision};
+use super::fold::{ExchangeFilter, FilterState, FoldedExchange, SearchEffort, sought_decision};
 use super::former_records;
 use super::model::{LoggedExchangeRecord, LoggedRecord};
 use super::source::LogPlace;
@@ -109,21 +109,22 @@ pub fn repeated_decisions(folders: &[&Path]) -> Result<Vec<RepeatedDecision>, Re
 /// others. The indexes of the logs make it quicker.
 ///
 /// # Errors
-/// [`ReadError`] for a log that cannot be read, or another one than the first that is empty, unless another log contains the
-/// exchange.
+/// [`ReadError`] for a log that cannot be read or was not read to its end, or another one than the first that is empty, unless
+/// another log contains the exchange.
 pub fn find_decision<'p>(
     own: LogPlace<'p>,
     running: bool,
     others: impl IntoIterator<Item = LogPlace<'p>>,
     id: &str,
+    effort: SearchEffort,
 ) -> Result<Option<Value>, ReadError> {
-    let mut outcome = decision(own, id, running);
+    let mut outcome = sought_decision(own, id, running, effort);
     for place in others {
         let folder = place.folder;
         if let Ok(Some(_)) = outcome {
             break;
         }
-        let found = match decision(place, id, is_running(folder)) {
+        let found = match sought_decision(place, id, is_running(folder), effort) {
             Ok(None) if is_empty(folder)? => Err(ReadError::Empty(folder.to_owned())),
             found => found,
         };

@@ -25,7 +25,7 @@ mod tests;
 pub use accounting::{AccountedCategory, AccountedExchange, accounting};
 pub use act::{ActFilter, RecordedAct, acts};
 pub use export::export;
-pub use fold::{ExchangeFilter, decision};
+pub use fold::{ExchangeFilter, SearchEffort, decision};
 pub use last_position::last_position;
 pub use log_end::EndOfLog;
 pub use merge::{

@@ -103,7 +103,10 @@ impl From<ReadError> for OpenLogError {
         match error {
             ReadError::Io { path, source } => OpenLogError::Io { path, doing: "read", source },
             ReadError::Output(source) => OpenLogError::Io { path: PathBuf::new(), doing: "read", source },
-            ReadError::Damaged(file) | ReadError::OtherKeys(file) | ReadError::Empty(file) => {
+            ReadError::Damaged(file)
+            | ReadError::OtherKeys(file)
+            | ReadError::Empty(file)
+            | ReadError::NotIndexed(file) => {
                 OpenLogError::Inconsistent { file, problem: "the file is missing or damaged" }
             }
         }
@@ -130,6 +133,9 @@ pub enum ReadError {
     /// The folder of another gateway's log has no record.
     #[error("{path} contains no disclosure log: is its file system mounted?", path = .0.display())]
     Empty(PathBuf),
+    /// The log has so many entries without an index that a bounded search ended before the last one.
+    #[error("{path} has too many entries without an index: build it with `purposegate audit index`", path = .0.display())]
+    NotIndexed(PathBuf),
     /// The caller's output failed.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),

@@ -317,7 +317,7 @@ impl<'k> Pass<'k> {
     pub(super) fn compare(&mut self, size: u64, open: &[u8]) {
         let Some(edge) = &self.edge else { return };
         let Some(heads) = self.heads.remove(&size) else { return };
-        let root = edge.root(open);
+        let (root, begin) = (edge.root(open), self.agreed);
         for KnownRoot { name, root: stated } in heads {
             if stated == root {
                 self.agreed = self.agreed.max(size);
@@ -325,7 +325,6 @@ impl<'k> Pass<'k> {
             }
             self.disagreeing += 1;
             if self.disagreeing == 1 {
-                let begin = self.agreed;
                 let last = size.saturating_sub(1);
                 self.report.find(format!(
                     "{name}: entries {begin} to {last} are not those for which it was made; the entries before them are"

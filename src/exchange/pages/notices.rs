@@ -60,18 +60,18 @@ pub(crate) async fn answer(
         FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
         FeedRequest::Read(after) => {
             let read = move |notices: &Notices| notices.list(Some(&name), after.flatten(), PAGE);
-            let (notices, next) = blocking(shared, read).await?;
+            let (notices, next) = blocking(shared, recipient, read).await?;
             let listed: Vec<Value> = notices.iter().map(shown).collect();
             Ok(Bytes::from(json!({ "notices": listed, "next": next.map(|id| id.to_string()) }).to_string()))
         }
         FeedRequest::Acknowledge(id) => {
             let id = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
             let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, now);
-            match blocking(shared, acknowledge).await?.ok_or(Refusal::NotFound)? {
+            match blocking(shared, recipient, acknowledge).await?.ok_or(Refusal::NotFound)? {
                 ToldNotice::Recorded => {}
                 ToldNotice::Unrecorded(notice) => {
                     record_outcome(shared, &notice).await.map_err(|_| Refusal::AuditUnavailable)?;
-                    blocking(shared, move |notices| notices.recorded(*notice, now)).await?;
+                    blocking(shared, recipient, move |notices| notices.recorded(*notice, now)).await?;
                 }
             }
             Ok(Bytes::from(json!({ "id": id.to_string(), "status": "acknowledged" }).to_string()))
@@ -90,10 +90,11 @@ fn shown(notice: &Notice) -> Value {
 
 async fn blocking<T: Send + 'static>(
     shared: &Arc<SharedState>,
+    recipient: &Arc<str>,
     run: impl FnOnce(&Notices) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
     static FAILURES: LogLimit = LogLimit::new();
-    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let _permit = shared.feed_requests.acquire(recipient).map_err(|_| Refusal::Overloaded)?;
     let notices = Arc::clone(&shared.notices);
     let done = tokio::task::spawn_blocking(move || run(&notices)).await;
     let done = done.map_err(|_| Refusal::LedgerUnavailable)?;

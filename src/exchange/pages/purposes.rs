@@ -16,6 +16,7 @@ use super::notices::FeedRequest;
 use crate::decision::{
     AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
 };
+use crate::disclosure::SearchEffort;
 use crate::disclosure::receipt::ReceiptState;
 use crate::disclosure::record::CategoryDisclosure;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
@@ -26,6 +27,9 @@ use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 const PURPOSES: &str = "/.well-known/data-purposes";
 const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
 const RECEIPT: &str = "/receipt";
+
+/// The effort of a look-up: about a second for entries without an index.
+const LOOKUP_EFFORT: SearchEffort = SearchEffort::Bounded(1 << 20);
 
 /// One of the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,7 +187,7 @@ pub(crate) async fn decision_page(
     recipient: &Recipient,
     id: String,
 ) -> Result<Value, Refusal> {
-    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let _permit = shared.lookups.acquire(&recipient.name).map_err(|_| Refusal::Overloaded)?;
     let record = own_decision(shared, recipient, id).await?.ok_or(Refusal::NotFound)?;
     let route = record.get("route").and_then(Value::as_str);
     let route = route.and_then(|name| snapshot.routes.iter().find(|route| *route.name == *name));
@@ -196,7 +200,7 @@ async fn own_decision(
     recipient: &Recipient,
     id: String,
 ) -> Result<Option<Value>, Refusal> {
-    let found = shared.logged_decision(id).await.map_err(|error| log_unreadable(&error))?;
+    let found = shared.logged_decision(id, LOOKUP_EFFORT).await.map_err(|error| log_unreadable(&error))?;
     match found {
         Some(record) if record.get("recipient") != Some(&json!(&*recipient.name)) => Err(Refusal::NotFound),
         found => Ok(found),
@@ -221,16 +225,20 @@ pub(crate) async fn receipt_page(
     recipient: &Recipient,
     id: String,
 ) -> Result<Bytes, Refusal> {
-    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let _permit = shared.lookups.acquire(&recipient.name).map_err(|_| Refusal::Overloaded)?;
     let decision = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
-    let is_own = own_decision(shared, recipient, id).await?.is_some();
-    match shared.receipt(decision).await.map_err(|error| log_unreadable(&error))? {
-        ReceiptState::Proven(receipt) if is_own => {
+    if own_decision(shared, recipient, id).await?.is_none() {
+        // Nothing is sought for an id that may be invented.
+        let is_pruned = shared.is_pruned(decision).await.map_err(|error| log_unreadable(&error))?;
+        return Err(if is_pruned { Refusal::DecisionPruned } else { Refusal::NotFound });
+    }
+    match shared.receipt(decision, LOOKUP_EFFORT).await.map_err(|error| log_unreadable(&error))? {
+        ReceiptState::Proven(receipt) => {
             serde_json::to_vec(&receipt).map(Bytes::from).map_err(|_| Refusal::AuditUnavailable)
         }
-        ReceiptState::Pending if is_own => Err(Refusal::ReceiptPending),
+        ReceiptState::Pending => Err(Refusal::ReceiptPending),
         ReceiptState::Pruned => Err(Refusal::DecisionPruned),
-        ReceiptState::Proven(_) | ReceiptState::Pending | ReceiptState::Unknown => Err(Refusal::NotFound),
+        ReceiptState::Unknown => Err(Refusal::NotFound),
     }
 }
 

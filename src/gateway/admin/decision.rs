@@ -14,6 +14,7 @@ use super::openapi::PositionHeader;
 use super::openapi::problems::{DecisionListProblems, DecisionProblems, ReceiptProblems};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{DecisionPath, PathText, QueryOf, ReasonQuery};
+use crate::disclosure::SearchEffort;
 use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, MAX_ANSWER};
 use crate::disclosure::receipt::{DecisionReceipt, ReceiptState};
 
@@ -99,7 +100,7 @@ pub(super) async fn receipt(
 ) -> Result<Json<DecisionReceipt>, AdminProblem> {
     admin.record_act(&act, ActObject::Decision(&id), query.reason.as_deref()).await?;
     let decision = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
-    let state = admin.shared.receipt(decision).await;
+    let state = admin.shared.receipt(decision, SearchEffort::Exhaustive).await;
     match state.map_err(|error| AdminProblem::log_unreadable(&error))? {
         ReceiptState::Proven(receipt) => Ok(Json(*receipt)),
         ReceiptState::Pending => Err(AdminProblem::receipt_pending()),
@@ -164,7 +165,7 @@ impl AdminApi {
         reason: Option<&str>,
     ) -> Result<Value, AdminProblem> {
         self.record_act(act, ActObject::Decision(&id), reason).await?;
-        match self.shared.logged_decision(id).await {
+        match self.shared.logged_decision(id, SearchEffort::Exhaustive).await {
             Ok(Some(record)) => Ok(record),
             Ok(None) => Err(AdminProblem::not_found()),
             Err(error) => Err(AdminProblem::log_unreadable(&error)),

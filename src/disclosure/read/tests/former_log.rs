@@ -11,8 +11,8 @@ use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::former::tests::old_log::OldLog;
 use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, MAX_ANSWER, QuestionedLog, answer};
 use crate::disclosure::read::{
-    ActFilter, ExchangeFilter, LogPlace, LogSource, accounting, acts, decision, export, fold, is_running,
-    last_position,
+    ActFilter, ExchangeFilter, LogPlace, LogSource, SearchEffort, accounting, acts, decision, export,
+    find_decision, fold, is_running, last_position,
 };
 use crate::disclosure::record::*;
 use crate::keys::{Keys, LogSecret, LoggedPerson};
@@ -135,6 +135,24 @@ fn an_old_log_is_read_before_the_new_entries() {
     assert_eq!(kinds[..3], ["segment", "intent", "window"]);
     assert_eq!(kinds.iter().filter(|kind| *kind == "exchange").count(), 1);
     log.close();
+}
+
+/// An id that a recipient invents does not make the gateway parse the old log, unless it is of that time.
+#[test]
+fn a_bounded_search_reads_the_old_log_for_old_decisions_only() {
+    let mut log = FolderLog::new();
+    write_old(&log.path().join("former"), &log.keys);
+    log.start();
+    let find = |id: &str, effort| find_decision(LogPlace::unindexed(log.path()), true, [], id, effort);
+    let bounded = SearchEffort::Bounded(1000);
+    assert_eq!(find(CLOSED, bounded).unwrap().unwrap()["outcome"], "released");
+    let later = ulid::Ulid::from_parts(log.id().timestamp_ms() + 60_000, 7).to_string();
+    assert_eq!(find(&later, SearchEffort::Exhaustive).unwrap(), None);
+    for segment in std::fs::read_dir(log.path().join("former")).unwrap() {
+        std::fs::write(segment.unwrap().path(), "no record\n").unwrap();
+    }
+    assert!(find(CLOSED, bounded).is_err() && find(&later, SearchEffort::Exhaustive).is_err());
+    assert_eq!(find(&later, bounded).unwrap(), None);
 }
 
 #[test]

@@ -8,12 +8,14 @@ use ulid::Ulid;
 use super::folder_log::{DAY_LENGTH, FolderLog};
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::read::{
-    ExchangeFilter, LogPlace, LogSelection, decision, export, find_decision, last_position, merge,
-    repeated_decisions,
+    ExchangeFilter, LogPlace, LogSelection, SearchEffort, decision, export, find_decision, last_position,
+    merge, repeated_decisions,
 };
 use crate::disclosure::record::*;
 use crate::disclosure::storage::ReadError;
 use crate::ledger::Position;
+
+const EXHAUSTIVE: SearchEffort = SearchEffort::Exhaustive;
 
 fn refuse(log: &mut FolderLog) -> Ulid {
     log.now += 1_000;
@@ -74,7 +76,7 @@ fn a_late_correction_is_found() {
     let check = |log: &FolderLog, expected: &str, people: usize| {
         for index in [None, Some(index.path())] {
             let place = LogPlace { folder: log.path(), index };
-            let found = find_decision(place, true, [], &decision.to_string()).unwrap().unwrap();
+            let found = find_decision(place, true, [], &decision.to_string(), EXHAUSTIVE).unwrap().unwrap();
             let subjects = found["subjects"].as_array().unwrap().len();
             assert_eq!((&found["outcome"], subjects), (&Value::from(expected), people));
         }
@@ -91,6 +93,29 @@ fn a_late_correction_is_found() {
     check(&log, "aborted", 2);
     log.start();
     check(&log, "aborted", 2);
+}
+
+/// A bounded search reads no more than it may, and never says that there is no decision because it stopped.
+#[test]
+fn a_bounded_search_ends() {
+    let mut log = FolderLog::new();
+    let index = tempfile::tempdir().unwrap();
+    let written: Vec<Ulid> = (0..600).map(|_| refuse(&mut log)).collect();
+    let find = |log: &FolderLog, index, id: Ulid, max| {
+        let place = LogPlace { folder: log.path(), index };
+        find_decision(place, true, [], &id.to_string(), SearchEffort::Bounded(max))
+    };
+    let unknown = Ulid::from_parts(written[100].timestamp_ms(), 7);
+    assert_eq!(find(&log, None, unknown, 1000).unwrap(), None);
+    assert!(matches!(find(&log, None, unknown, 400), Err(ReadError::NotIndexed(_))));
+    assert!(matches!(find(&log, None, Ulid::nil(), 400), Ok(None)), "earlier than every entry");
+    assert!(find(&log, None, written[500], 400).unwrap().is_some());
+    #[cfg(feature = "sqlite")]
+    {
+        log.index(index.path());
+        assert_eq!(find(&log, Some(index.path()), unknown, 400).unwrap(), None);
+        assert!(find(&log, Some(index.path()), written[100], 400).unwrap().is_some());
+    }
 }
 
 #[test]
@@ -233,11 +258,12 @@ fn several_logs_are_read_in_the_order_of_time() {
     assert_eq!(repeated[0].decision, written[39]);
     assert_eq!(repeated[0].folders, [one.path().to_owned(), other.path().to_owned()]);
     let place = LogPlace::unindexed;
-    let found = find_decision(place(one.path()), true, [place(other.path())], &written[1]).unwrap();
+    let found =
+        find_decision(place(one.path()), true, [place(other.path())], &written[1], EXHAUSTIVE).unwrap();
     assert_eq!(found.unwrap()["decision"], written[1]);
     let empty = tempfile::tempdir().unwrap();
     let unknown = Ulid::generate().to_string();
-    let missing = find_decision(place(one.path()), true, [place(empty.path())], &unknown);
+    let missing = find_decision(place(one.path()), true, [place(empty.path())], &unknown, EXHAUSTIVE);
     assert!(matches!(missing, Err(ReadError::Empty(_))));
 }
 
