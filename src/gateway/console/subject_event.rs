@@ -9,7 +9,8 @@ use super::chrome::html;
 use super::confirm::ConfirmPage;
 use super::event_form::{EnteredFields, entered_event, form_key};
 use super::problem_page::PageProblem;
-use super::screen::{FormOf, Visitor};
+use super::screen::FormOf;
+use super::visitor::Visitor;
 use crate::gateway::admin::event::EventBody;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::PathText;
@@ -92,8 +93,8 @@ impl Console {
         let key = form_key(entered)
             .ok_or_else(|| AdminProblem::malformed("the form is incomplete: open its page again"))?;
         let actor = visitor.actor.clone().ok_or_else(AdminProblem::not_found)?;
-        self.admin.record_form(EventBody::of_form(actor, key, event), entity).await?;
-        Ok(())
+        // The page is shown anew, so that the acknowledgement says nothing more.
+        self.admin.record_form(EventBody::of_form(actor, key, event), entity).await.map(|_| ())
     }
 
     fn erasure_question(&self, visitor: &Visitor, handle: &str, mut entered: EnteredFields) -> Response {
