@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
 
-use super::{MAX_CIRCUMSTANCES, files};
+use super::MAX_CIRCUMSTANCES;
+use super::files::{self, CountedCircumstance, DayFile};
 use crate::decision::circumstance::SeenCircumstance;
 use crate::decision::circumstance::line::{CircumstanceLine, LineOf};
 
@@ -24,26 +24,6 @@ pub(super) struct DayCounts {
     /// Records that are not told apart, by route.
     other: BTreeMap<String, u64>,
     is_changed: bool,
-}
-
-/// The counts of one day as they are in a file.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct DayFile {
-    day: Date,
-    circumstances: Vec<CountedCircumstance>,
-    other: BTreeMap<String, u64>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct CountedCircumstance {
-    records: u64,
-    of: SeenCircumstance,
-}
-
-impl DayFile {
-    pub(super) fn day(&self) -> Date {
-        self.day
-    }
 }
 
 impl DayCounts {
@@ -91,7 +71,7 @@ impl DayCounts {
         Ok(())
     }
 
-    pub(super) fn from_file(file: DayFile) -> DayCounts {
+    fn from_file(file: DayFile) -> DayCounts {
         let DayFile { day: date, circumstances, other } = file;
         let described = circumstances.into_iter().filter_map(|CountedCircumstance { records, of }| {
             Some((Arc::from(serde_json::to_string(&of).ok()?), records))
@@ -124,4 +104,9 @@ impl DayCounts {
         lines.extend(rare.into_iter().map(|(route, records)| line(records, LineOf::Rare(route))));
         lines
     }
+}
+
+/// Returns the lines of a day; none, with a warning, if its file cannot be read.
+pub fn lines(folder: &Path, day: Date) -> Vec<CircumstanceLine> {
+    files::read(folder, day).map(|file| DayCounts::from_file(file).lines()).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! The files of counted circumstances: one for each day, replaced as a whole.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,9 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use super::day::{DayCounts, DayFile};
-use crate::decision::circumstance::line::CircumstanceLine;
+use crate::decision::circumstance::SeenCircumstance;
 use crate::retention;
 
 /// Days for which counts are kept, the current one included.
@@ -17,6 +18,21 @@ const DAYS: i32 = 30;
 
 /// Maximum size of the file of a day.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// The counts of one day as they are in a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct DayFile {
+    pub(super) day: Date,
+    pub(super) circumstances: Vec<CountedCircumstance>,
+    pub(super) other: BTreeMap<String, u64>,
+}
+
+/// Circumstances with the number of their records.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CountedCircumstance {
+    pub(super) records: u64,
+    pub(super) of: SeenCircumstance,
+}
 
 /// Returns the days of which counts are kept, oldest first; none if there is no folder yet.
 ///
@@ -30,16 +46,11 @@ pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
     }
 }
 
-/// Returns the lines of a day; none, with a warning, if its file cannot be read.
-pub fn lines(folder: &Path, day: Date) -> Vec<CircumstanceLine> {
-    read(folder, day).map(|file| DayCounts::from_file(file).lines()).unwrap_or_default()
-}
-
 /// Reads the file of a day. Returns `None` if there is none, or with a warning if it cannot be read.
 pub(super) fn read(folder: &Path, day: Date) -> Option<DayFile> {
     let path = path(folder, day);
     match read_file(&path) {
-        Ok(file) if file.day() == day => Some(file),
+        Ok(file) if file.day == day => Some(file),
         Ok(_) => {
             tracing::warn!(path = %path.display(), "a file of counted circumstances is of another day");
             None

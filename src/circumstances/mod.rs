@@ -7,7 +7,7 @@
 //! number of circumstances of a day is bounded.
 
 mod day;
-pub mod files;
+mod files;
 mod window;
 
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ use jiff::tz::TimeZone;
 use prometheus::IntCounter;
 
 use self::day::DayCounts;
+pub use self::day::lines;
+pub use self::files::days;
 pub use self::window::{PeopleNumber, WindowCircumstances};
 use crate::decision::Admitted;
 use crate::decision::circumstance::line::CircumstanceLine;
@@ -60,14 +62,14 @@ pub struct CountedExchange<'e> {
 /// Counts circumstances. Dropping it writes the counts and ends the thread.
 #[derive(Debug, Default)]
 pub struct CircumstanceCounter {
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<CircumstanceCounts>>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The counts, which exchanges and the thread share.
 #[derive(Debug)]
-struct Counts {
+struct CircumstanceCounts {
     folder: PathBuf,
     /// Counts since the last collection.
     recent: DashMap<RecentKey, RecentCount>,
@@ -135,7 +137,7 @@ impl RecentCount {
 impl CircumstanceCounter {
     /// Starts to count, and to write to this folder. `failures` counts writes that failed.
     pub fn start(folder: PathBuf, failures: IntCounter) -> CircumstanceCounter {
-        let counts = Arc::new(Counts {
+        let counts = Arc::new(CircumstanceCounts {
             folder,
             recent: DashMap::new(),
             days: Mutex::default(),
@@ -189,7 +191,7 @@ impl Drop for CircumstanceCounter {
     }
 }
 
-impl Counts {
+impl CircumstanceCounts {
     fn count(&self, exchange: CountedExchange<'_>, window: &WindowCircumstances, day: Date) {
         for (of, records) in window.iter() {
             let key = RecentKey::new(exchange, day, of);
@@ -217,7 +219,7 @@ impl Counts {
     fn write(&self, today: Date) {
         let mut days = self.collect(today);
         let written = days.values_mut().try_for_each(|day| day.write(&self.folder));
-        // What is not written stays, for the next time.
+        // Counts that were not written stay for the next time.
         days.retain(|date, day| day.is_changed() || *date == today);
         while days.len() > MAX_DAYS_HELD {
             days.pop_first();
@@ -248,7 +250,7 @@ impl Counts {
     }
 
     fn days(&self, today: Date) -> Vec<Date> {
-        let mut days = files::days(&self.folder).unwrap_or_default();
+        let mut days = days(&self.folder).unwrap_or_default();
         days.extend(self.collect(today).keys());
         days.sort_unstable();
         days.dedup();
@@ -257,7 +259,7 @@ impl Counts {
 
     fn lines(&self, day: Date, today: Date) -> Vec<CircumstanceLine> {
         let in_memory = self.collect(today).get(&day).cloned();
-        in_memory.map_or_else(|| files::lines(&self.folder, day), |day| day.lines())
+        in_memory.map_or_else(|| lines(&self.folder, day), |day| day.lines())
     }
 }
 

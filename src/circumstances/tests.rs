@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision::circumstance::PersonFacts;
+use crate::decision::PersonFacts;
 use crate::decision::circumstance::line::LineOf;
 use crate::decision::testing::one_partner;
 use crate::decision::{
@@ -87,8 +87,8 @@ impl Rig {
     }
 }
 
-fn counts(folder: &Path) -> Counts {
-    Counts {
+fn counts(folder: &Path) -> CircumstanceCounts {
+    CircumstanceCounts {
         folder: folder.to_owned(),
         recent: DashMap::new(),
         days: Mutex::default(),
@@ -98,7 +98,7 @@ fn counts(folder: &Path) -> Counts {
 }
 
 /// Returns the records of a day by description, without a minimum.
-fn recorded(counts: &Counts) -> BTreeMap<String, u64> {
+fn recorded(counts: &CircumstanceCounts) -> BTreeMap<String, u64> {
     let days = counts.collect(DAY);
     days[&DAY].described().map(|(description, records)| (description.to_owned(), records)).collect()
 }
@@ -175,7 +175,7 @@ fn a_restart_goes_on_with_the_counts_of_the_day() {
         counts.count(rig.exchange(), &rig.window(&records), DAY);
         counts.write(DAY);
         assert_eq!(recorded(&counts).values().copied().collect::<Vec<_>>(), [total]);
-        let lines = files::lines(folder.path(), DAY);
+        let lines = lines(folder.path(), DAY);
         let [line] = lines.as_slice() else { panic!("{lines:?}") };
         assert_eq!(line.records, total);
         let is_rare = matches!(line.of, LineOf::Rare(_));
@@ -186,7 +186,7 @@ fn a_restart_goes_on_with_the_counts_of_the_day() {
     counts.count(rig.exchange(), &rig.window(&records), DAY);
     let tomorrow = DAY.tomorrow().unwrap();
     counts.write(tomorrow);
-    assert_eq!(files::lines(folder.path(), DAY)[0].records, 16);
+    assert_eq!(lines(folder.path(), DAY)[0].records, 16);
     assert_eq!(counts.days.lock().unwrap().keys().copied().collect::<Vec<_>>(), [tomorrow]);
     assert_eq!(counts.days(tomorrow), [DAY, tomorrow]);
     assert_eq!(counts.lines(DAY, tomorrow)[0].records, 16);
@@ -245,7 +245,7 @@ fn a_folder_that_cannot_be_written_stops_nothing() {
     let last = DAY.checked_add(jiff::Span::new().days(5)).unwrap();
     counts.write(last);
     assert_eq!(counts.failures.get(), 6);
-    assert_eq!(files::lines(&file, last)[0].records, 6);
+    assert_eq!(lines(&file, last)[0].records, 6);
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn old_and_foreign_files() {
     for day in 0..40 {
         counts.write(DAY.checked_add(jiff::Span::new().days(day)).unwrap());
     }
-    let days = files::days(folder.path()).unwrap();
-    assert_eq!((days.len(), days[0]), (30, date(2026, 12, 9)));
+    let kept = days(folder.path()).unwrap();
+    assert_eq!((kept.len(), kept[0]), (30, date(2026, 12, 9)));
     assert!(folder.path().join("notes.json").exists());
-    assert_eq!(files::days(&folder.path().join("none")).unwrap(), []);
+    assert_eq!(days(&folder.path().join("none")).unwrap(), []);
 }

@@ -13,15 +13,13 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, AdmissionRequest, Denial};
-use super::circumstance::PersonFacts;
 use super::classes::{Classes, operation_classes, with_service_data};
-use super::facts::{
-    OverdueData, Overrides, PER_CATEGORY, RecordContext, Relationship, RequestFacts, RetentionPeriods,
-};
+use super::decision_key::{DecisionKey, PersonFacts};
+use super::facts::{OverdueData, PER_CATEGORY, RecordContext, Relationship, RequestFacts, RetentionPeriods};
 use super::permit::{ClassId, ClassRelease, Permit, Reason};
 use super::subject::{Controller, Extracted, RecordFacts, Subject, UnknownSubject};
 use crate::policy::cell_evaluator::Circumstances;
-use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
+use crate::policy::{Fact, FactSet, Facts, Pack, RuleIndex, RuleVerdict};
 use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Maximum number of cached decisions of one slice. A full cache is cleared.
@@ -73,13 +71,6 @@ pub(super) struct Slice {
     no_subject_cache: DashMap<(Facts, Reason), Permit>,
     /// Decisions about operations on a person who is not named, by the known facts.
     pub(super) unnamed_cache: DashMap<Circumstances, bool>,
-}
-
-/// The facts on which a decision about one record depends.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DecisionKey {
-    pub(super) facts: Facts,
-    pub(super) overrides: Overrides,
 }
 
 impl Decisions {
@@ -305,33 +296,6 @@ impl Slice {
             true => ClassRelease { form: Form::Clear, reason: None, ..withheld },
             false => withheld,
         }
-    }
-}
-
-impl DecisionKey {
-    /// Returns the facts for one category.
-    pub(super) fn facts_of(&self, category: CategoryId) -> Facts {
-        let per_category: FactSet = PER_CATEGORY.into_iter().collect();
-        let own = self.overrides.iter().find(|(of, _)| *of == category);
-        own.map_or(self.facts, |(_, own)| self.facts.overlay(*own, per_category))
-    }
-
-    /// Returns the key as if the person had not refused, withdrawn, objected or opted out. Returns `None` if the
-    /// person did none of these.
-    fn without_refusals(&self) -> Option<DecisionKey> {
-        let refuses = |fact| self.facts.get(fact) != 0;
-        let consent = self.facts.get(Fact::Consent);
-        let consent =
-            [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
-        let categories = self.overrides.iter().any(|(_, own)| own.get(Fact::Refused) != 0);
-        if !(consent || categories || refuses(Fact::Objection) || refuses(Fact::OptedOut)) {
-            return None;
-        }
-        let facts = self.facts.with_objection(ObjectionFact::None).with_flag(Fact::OptedOut, false);
-        let facts = if consent { facts.with_consent(ConsentFact::Given) } else { facts };
-        let without_refusal =
-            |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
-        Some(DecisionKey { facts, overrides: self.overrides.iter().map(without_refusal).collect() })
     }
 }
 

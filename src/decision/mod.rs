@@ -9,6 +9,7 @@ mod admitted;
 pub mod circumstance;
 mod classes;
 mod consent;
+mod decision_key;
 mod explain;
 mod facts;
 pub mod mutation;
@@ -19,8 +20,9 @@ pub mod scenario;
 mod subject;
 
 pub use admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
-pub use admitted::{Admitted, DecisionKey, Decisions};
+pub use admitted::{Admitted, Decisions};
 pub use classes::Classes;
+pub use decision_key::{DecisionKey, PersonFacts};
 pub use explain::{
     CategoryOutcome, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,
     RequiredChange, RequiredChanges, explain_only, no_rule_permits,

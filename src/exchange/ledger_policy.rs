@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
 use crate::circumstances::WindowCircumstances;
-use crate::decision::circumstance::{PersonFacts, RecordPeople};
+use crate::decision::PersonFacts;
+use crate::decision::circumstance::RecordPeople;
 use crate::decision::{
     Admitted, Controller, Extracted, LegalReference, NamedAccount, OverdueData, Permit, RecipientFacts,
     RecordFacts, Relationship, Subject, UnknownSubject,

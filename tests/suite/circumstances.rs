@@ -145,7 +145,7 @@ fn counting_can_be_turned_off_and_a_bad_file_is_refused() {
     let config = format!("{}[audit]\ncircumstances = false\n{CUSTOMER_ROUTES}", base(upstream.address));
     let gateway = TestGateway::start(&config);
     ask(&gateway, 1);
-    assert_eq!(lines(&gateway), [json!({}); 0]);
+    assert!(lines(&gateway).is_empty());
     let folder = gateway.end();
     assert!(!folder.path().join("data/audit-circumstances").exists());
     let config = folder.path().join("purposegate.toml");

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::civil::Date;
 
 use super::unusable;
-use crate::circumstances::files;
+use crate::circumstances;
 
 /// Prints a line of JSON for the circumstances of each day. `folder` is that of the configuration; `None` if it counts none.
 ///
@@ -21,13 +21,13 @@ pub(in crate::cli) fn print(
     let Some(folder) = folder else {
         return unusable("the configuration counts no circumstances: `[audit] circumstances = false`", err);
     };
-    let days = match files::days(folder) {
+    let days = match circumstances::days(folder) {
         Ok(days) => days,
         Err(error) => return unusable(&format!("{}: {error}", folder.display()), err),
     };
     let mut out = BufWriter::new(out);
     for day in days.into_iter().filter(|day| since.is_none_or(|since| *day >= since)) {
-        for line in files::lines(folder, day) {
+        for line in circumstances::lines(folder, day) {
             writeln!(out, "{}", line.to_json())?;
         }
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
-    ClassSet, ONLY_REFUSALS, PersonFacts, ScenarioTable, SeenCircumstance, SeenPerson, UNCLASSIFIED, UNKNOWN,
-};
+use super::{ClassSet, ONLY_REFUSALS, ScenarioTable, SeenCircumstance, SeenPerson, UNCLASSIFIED, UNKNOWN};
 use crate::decision::admission::{LegalReference, RecipientFacts};
-use crate::decision::admitted::{Admitted, DecisionKey};
+use crate::decision::admitted::Admitted;
+use crate::decision::decision_key::{DecisionKey, PersonFacts};
 use crate::policy::{AccountFact, ConsentFact, Fact, FactSet, ObjectionFact, Pack, retention_period};
 use crate::vocabulary::region::is_in_eea;
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, Safeguard};

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 pub(in crate::decision) use self::read::ReadCircumstance;
-use super::admitted::DecisionKey;
+use super::decision_key::PersonFacts;
 
 /// Name of the category of fields that nothing classifies.
 pub const UNCLASSIFIED: &str = "unclassified";
@@ -24,20 +24,6 @@ const UNKNOWN: &str = "unknown";
 
 /// Key of a person of whom the ledger knows refusals only.
 const ONLY_REFUSALS: &str = "only-refusals";
-
-/// The facts about one person on which the decision about a record depended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PersonFacts {
-    /// The record has no usable subject.
-    Nobody,
-    /// The ledger does not know the person, and the route withholds then.
-    Unknown,
-    /// The facts on which rules decided.
-    Known(DecisionKey),
-    /// The facts of a person of whom the ledger knows refusals only. The stricter of this and [`PersonFacts::Unknown`]
-    /// applied.
-    OnlyRefusals(DecisionKey),
-}
 
 /// The people of one record, each once, in order. Most records are about one person.
 pub type RecordPeople = SmallVec<[PersonFacts; 1]>;

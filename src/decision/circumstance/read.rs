@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use toml::Value;
 
-use super::{ONLY_REFUSALS, PersonFacts, ScenarioTable, SeenCircumstance, SeenPerson, UNKNOWN};
+use super::{ONLY_REFUSALS, ScenarioTable, SeenCircumstance, SeenPerson, UNKNOWN};
 use crate::decision::admission::AdmissionRequest;
-use crate::decision::admitted::{Admitted, DecisionKey};
+use crate::decision::admitted::Admitted;
+use crate::decision::decision_key::{DecisionKey, PersonFacts};
 use crate::decision::facts::{RecordContext, Relationship, RequestFacts};
 use crate::decision::permit::Permit;
 use crate::decision::scenario::{ScenarioFacts, ScenarioReader};

@@ -1,4 +1,4 @@
-//! What is described reads back as the same facts and the same decision, and holds nothing of the person.
+//! A description reads back as the same facts and the same decision, and holds nothing of the person.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

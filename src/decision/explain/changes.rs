@@ -6,8 +6,9 @@
 use serde::Serialize;
 
 use super::super::admission::AdmissionRequest;
-use super::super::admitted::{DecisionKey, Slice};
+use super::super::admitted::Slice;
 use super::super::classes::Classes;
+use super::super::decision_key::DecisionKey;
 use super::super::facts::{PER_CATEGORY, RecordContext, RequestFacts};
 use super::super::permit::ClassId;
 use super::term_list::list_terms;

@@ -1,7 +1,7 @@
 //! Replays counted circumstances under two versions of a policy, or of a mapping: which records would leave otherwise, in
 //! which form, and by which rules.
 //!
-//! Invariant: a circumstance is decided by the same code as an exchange. What cannot be decided is counted, never guessed.
+//! Invariant: a circumstance is decided by the same code as an exchange. Those that cannot be decided are counted, never guessed.
 
 mod report;
 mod text;

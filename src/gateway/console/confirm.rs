@@ -11,7 +11,7 @@ use super::event_form::EnteredFields;
 pub(super) struct ConfirmPage {
     pub(super) chrome: Chrome,
     pub(super) question: String,
-    /// What will happen, in words.
+    /// The consequences in words.
     pub(super) consequences: &'static [&'static str],
     /// Path that takes the form.
     pub(super) action: String,

@@ -269,7 +269,7 @@ fn requests() -> Result<Vec<EventGroup>, getrandom::Error> {
     ])
 }
 
-/// Returns the event that somebody entered. What is left empty is absent.
+/// Returns the event that somebody entered. An empty field is absent.
 pub(super) fn entered_event(entered: &EnteredFields) -> Value {
     let given = |name: &str| entered.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
     let mut event = Map::new();

@@ -18,7 +18,7 @@ use crate::ledger::Entity;
 
 /// The kind of event that no other event lifts.
 const FINAL: &str = "erasure";
-/// What follows from an erasure.
+/// The consequences of an erasure.
 const CONSEQUENCES: &[&str] = &[
     "The erasure is final: no event lifts it, and nobody can undo it.",
     "From now on the rules count the person's data as erased, and withhold what they withhold of erased data. This is in force at once.",
