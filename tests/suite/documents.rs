@@ -77,9 +77,10 @@ fn commands(document: &str) -> Vec<String> {
     all.filter(|line| line.starts_with("purposegate ")).collect()
 }
 
-/// Splits a command line into words as a shell does, up to `||`.
+/// Splits a command line into words as a shell does, up to `||` or the file to which its output goes.
 fn arguments(command: &str) -> Vec<String> {
     let command = command.split(" || ").next().unwrap_or_default();
+    let command = command.split(" > ").next().unwrap_or_default();
     let mut words = vec![String::new()];
     for (number, part) in command.split('"').enumerate() {
         if number % 2 == 1 {
