@@ -325,7 +325,8 @@ fn every_field_that_scrub_releases_is_described_with_its_form_and_no_other() {
         }
         differ.insert(view["components"]["schemas"]["Customer"].to_string());
     }
-    assert_eq!(differ.len(), 4, "each view is another one");
+    // Direct marketing and the partner's follow-up release the same fields of customers.
+    assert_eq!(differ.len(), 3, "the desk's support and the partner see two documents");
 }
 
 #[test]
