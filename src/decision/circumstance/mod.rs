@@ -1,7 +1,7 @@
 //! The circumstances of a record: everything on which the decision about it depended, and nothing else of it.
 //!
-//! They are facts as rules compare them ([`DecisionKey`]) and the categories that the record has. They hold no id, no value
-//! of a field and no date. [`SeenCircumstance`] states them with the keys of a scenario, so that another version of a pack
+//! They are facts as rules compare them ([`DecisionKey`](super::DecisionKey)) and the categories that the record has. They
+//! hold no id, no value of a field and no date. [`SeenCircumstance`] states them with the keys of a scenario, so that another version of a pack
 //! can decide on them. Invariant: what a [`SeenCircumstance`] states reads back as the same facts; circumstances for which
 //! that is impossible are not described.
 
