@@ -353,6 +353,24 @@ async fn an_answer_that_is_judged_again_is_corrected() {
     assert_eq!(kinds(&state.shared).await, ["exchange released", "correction refused:subject-withheld"]);
 }
 
+/// Polls a future so often, each time when it can go on, and drops it; returns its result if it has one by then.
+async fn cancelled_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_exchange_that_is_cancelled_anywhere_says_no_more_than_happened() {
     for (method, path) in [(Method::GET, "/stops"), (Method::GET, "/unread"), (Method::POST, "/goes-on")] {
@@ -368,17 +386,7 @@ async fn an_exchange_that_is_cancelled_anywhere_says_no_more_than_happened() {
                 tokio::task::yield_now().await;
                 answer
             });
-            let mut done = None;
-            {
-                let mut sent = pin!(sent);
-                for _ in 0..polls {
-                    if let Poll::Ready(response) = futures_util::poll!(sent.as_mut()) {
-                        done = Some(response);
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
+            let done = cancelled_after(polls, sent).await;
             let is_done = done.is_some();
             drop(done);
             let records = records(&state.shared).await;
