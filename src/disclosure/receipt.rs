@@ -15,7 +15,7 @@ use tlog_tiles::{Hash, check_record, record_hash};
 use ulid::Ulid;
 
 use super::entry::{DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head};
-use super::questions::{QuestionError, QuestionedLog, entries_of};
+use super::questions::{QuestionedLog, entries_of};
 use super::read::fold::SearchEffort;
 use super::record::time_of;
 use super::storage::{LogReader, ReadError};
@@ -65,12 +65,8 @@ pub enum ReceiptState {
 /// Finds a decision in one of the logs and proves it.
 ///
 /// # Errors
-/// [`QuestionError`] if the decision may be in a log that cannot be read, or that a bounded search does not read to its end.
-pub fn find(
-    logs: &[QuestionedLog],
-    decision: Ulid,
-    effort: SearchEffort,
-) -> Result<ReceiptState, QuestionError> {
+/// [`ReadError`] if the decision may be in a log that cannot be read, or that a bounded search does not read to its end.
+pub fn find(logs: &[QuestionedLog], decision: Ulid, effort: SearchEffort) -> Result<ReceiptState, ReadError> {
     let (mut state, mut failure) = (ReceiptState::Unknown, None);
     for log in logs {
         match find_in(log, decision, effort) {
@@ -89,8 +85,8 @@ pub fn find(
 /// True if one of the logs has deleted the day of a decision, which its id states. No entry is sought.
 ///
 /// # Errors
-/// [`QuestionError`] if no log has, and one cannot be read.
-pub fn is_pruned(logs: &[QuestionedLog], decision: Ulid) -> Result<bool, QuestionError> {
+/// [`ReadError`] if no log has, and one cannot be read.
+pub fn is_pruned(logs: &[QuestionedLog], decision: Ulid) -> Result<bool, ReadError> {
     let mut failure = None;
     for log in logs {
         match LogReader::open(&log.folder).and_then(|mut log| is_pruned_in(&mut log, decision)) {
@@ -99,7 +95,7 @@ pub fn is_pruned(logs: &[QuestionedLog], decision: Ulid) -> Result<bool, Questio
             Err(error) => failure = Some(error),
         }
     }
-    failure.map_or(Ok(false), |error| Err(error.into()))
+    failure.map_or(Ok(false), |error| Err(error))
 }
 
 fn is_pruned_in(log: &mut LogReader, decision: Ulid) -> Result<bool, ReadError> {
@@ -108,7 +104,7 @@ fn is_pruned_in(log: &mut LogReader, decision: Ulid) -> Result<bool, ReadError> 
     Ok(is_cut && time_of(decision) < TermCache::default().place(log, first)?.day.begin())
 }
 
-fn find_in(log: &QuestionedLog, decision: Ulid, effort: SearchEffort) -> Result<ReceiptState, QuestionError> {
+fn find_in(log: &QuestionedLog, decision: Ulid, effort: SearchEffort) -> Result<ReceiptState, ReadError> {
     let (mut log, entries) = entries_of(log, decision, effort)?;
     if !entries.is_empty() {
         let made = receipt(&mut log, decision, &entries)?;

@@ -17,7 +17,7 @@ use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
 use crate::circumstances::CircumstanceCounter;
-use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionError, QuestionedLog};
+use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError, SearchEffort};
 use crate::ledger::Ledger;
@@ -247,14 +247,14 @@ impl SharedState {
     /// Answers a question to the disclosure logs of this gateway and of others.
     ///
     /// # Errors
-    /// [`QuestionError`] if no log can be read.
+    /// [`ReadError`] if no log can be read, or none of those in which the answer goes on.
     #[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "only the admin API asks"))]
     pub(crate) async fn ask_logs(
         &self,
         question: LogQuestion,
         cursor: AnswerCursor,
         limit: usize,
-    ) -> Result<Answer, QuestionError> {
+    ) -> Result<Answer, ReadError> {
         self.log.flush().await;
         let logs = self.questioned_logs();
         self.read_logs(move || questions::answer(&question, &logs, &cursor, limit)).await
@@ -263,12 +263,12 @@ impl SharedState {
     /// Proves that a decision is on record.
     ///
     /// # Errors
-    /// [`QuestionError`] if the decision may be in a log that cannot be read, or that is not read to its end.
+    /// [`ReadError`] if the decision may be in a log that cannot be read, or that is not read to its end.
     pub(crate) async fn receipt(
         &self,
         decision: Ulid,
         effort: SearchEffort,
-    ) -> Result<ReceiptState, QuestionError> {
+    ) -> Result<ReceiptState, ReadError> {
         self.log.flush().await;
         let logs = self.questioned_logs();
         self.read_logs(move || receipt::find(&logs, decision, effort)).await
@@ -277,8 +277,8 @@ impl SharedState {
     /// True if a log has deleted the day of a decision.
     ///
     /// # Errors
-    /// [`QuestionError`] if a log cannot be read.
-    pub(crate) async fn is_pruned(&self, decision: Ulid) -> Result<bool, QuestionError> {
+    /// [`ReadError`] if a log cannot be read.
+    pub(crate) async fn is_pruned(&self, decision: Ulid) -> Result<bool, ReadError> {
         let logs = self.questioned_logs();
         self.read_logs(move || receipt::is_pruned(&logs, decision)).await
     }
@@ -286,8 +286,8 @@ impl SharedState {
     /// Reads logs on a thread of its own: they can be long.
     async fn read_logs<T: Send + 'static>(
         &self,
-        read: impl FnOnce() -> Result<T, QuestionError> + Send + 'static,
-    ) -> Result<T, QuestionError> {
+        read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let path = self.log.folder().to_owned();
         let interrupted = |error| ReadError::Io { path, source: std::io::Error::other(error) };
         tokio::task::spawn_blocking(read).await.map_err(interrupted)?

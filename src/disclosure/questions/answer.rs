@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::candidates::{Candidate, CandidateSearch, CandidateStep};
-use super::{AnswerCursor, LogExtent, LogQuestion, QuestionError};
+use super::candidates::{Candidate, CandidateSearch, CandidateStep, SearchPlace};
+use super::{AnswerCursor, LogExtent, LogQuestion};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
@@ -44,26 +44,39 @@ pub struct Answer {
 }
 
 /// Answers a question with at most `limit` exchanges from a cursor on. A log that cannot be read, and one of an earlier version,
-/// is missing in the answer, which says so.
+/// is missing in the answer, which says so. The cursor keeps the place of a log that cannot be read for a while.
 ///
 /// # Errors
-/// [`QuestionError`] if no log can be read.
+/// [`ReadError`] if no log can be read, or none of those in which the answer goes on.
 pub fn answer(
     question: &LogQuestion,
     logs: &[QuestionedLog],
     cursor: &AnswerCursor,
     limit: usize,
-) -> Result<Answer, QuestionError> {
+) -> Result<Answer, ReadError> {
+    answer_within(MAX_READ, question, logs, cursor, limit)
+}
+
+/// Does the same as [`answer`], and reads at most so many entries of each log, and as many again that were read for an earlier
+/// part of the answer.
+pub(super) fn answer_within(
+    max_read: u64,
+    question: &LogQuestion,
+    logs: &[QuestionedLog],
+    cursor: &AnswerCursor,
+    limit: usize,
+) -> Result<Answer, ReadError> {
     let mut answer = Answer::default();
     let mut opened = Vec::new();
     let mut failure = None;
     for log in logs {
         match OpenedLog::open(log) {
             Ok((mut log, extent)) => {
+                let place = answer.logs.len();
                 answer.logs.push(extent);
                 let unsearched = LogExtent::of_unsearched(log.log.reader_mut(), question.since);
                 answer.logs.extend(unsearched.unwrap_or_else(|error| Some(LogExtent::unreadable(&error))));
-                opened.push(log);
+                opened.push((log, place));
             }
             Err(error) => {
                 answer.logs.push(LogExtent::unreadable(&error));
@@ -71,32 +84,73 @@ pub fn answer(
             }
         }
     }
-    if let Some(error) = failure.filter(|_| opened.is_empty()) {
-        return Err(error);
-    }
-    let mut readers = Vec::new();
-    for log in &mut opened {
-        let below = cursor.below(log.log.reader().origin());
-        readers.push(ExchangeSource::begin(log, question, below)?);
-    }
+    let has_unopened = failure.is_some();
+    let mut sources: Vec<_> = opened
+        .iter_mut()
+        .map(|(log, extent)| ExchangeSource::begin(log, *extent, question, cursor, max_read))
+        .collect();
     while answer.exchanges.len() < limit.min(MAX_ANSWER) {
         // A log that has paused may hold exchanges that are newer than those of the others.
-        if readers.iter().any(|reader| matches!(reader.next, NextExchange::Paused(_))) {
+        if sources.iter().any(|source| matches!(source.next, NextExchange::Paused(_))) {
             break;
         }
-        let newest = readers.iter_mut().filter(|reader| reader.time().is_some());
-        let Some(reader) = newest.max_by_key(|reader| reader.time()) else { break };
-        if let NextExchange::Found { exchange, .. } = reader.take()? {
-            answer.exchanges.push(exchange);
+        let newest = sources.iter_mut().filter(|source| source.time().is_some());
+        let Some(source) = newest.max_by_key(|source| source.time()) else { break };
+        answer.exchanges.extend(source.take());
+    }
+    let mut progress = AnswerProgress::default();
+    for source in sources {
+        if let Some((extent, error)) = progress.add(source) {
+            if let Some(extent) = answer.logs.get_mut(extent) {
+                extent.fault = Some(error.to_string());
+            }
+            failure = Some(error);
         }
     }
-    let mut next = AnswerCursor::default();
-    for reader in &readers {
-        next.add(&reader.origin, reader.below());
+    let AnswerProgress { mut next, mut has_more, is_read, has_moved } = progress;
+    if has_unopened {
+        has_more |= next.keep(cursor);
     }
-    let has_more = readers.iter().any(|reader| !matches!(reader.next, NextExchange::End));
-    answer.next = has_more.then_some(next);
-    Ok(answer)
+    match failure {
+        // Otherwise a caller who follows the cursors would ask without end.
+        Some(error) if answer.exchanges.is_empty() && !(is_read && (has_moved || !has_more)) => Err(error),
+        _ => {
+            answer.next = has_more.then_some(next);
+            Ok(answer)
+        }
+    }
+}
+
+/// How far an answer has come in the logs that were opened.
+#[derive(Default)]
+struct AnswerProgress {
+    next: AnswerCursor,
+    /// True if the answer goes on in one of them.
+    has_more: bool,
+    /// True if one of them was read without an error.
+    is_read: bool,
+    /// True if the answer goes on at another place in one of them than the one at which it began.
+    has_moved: bool,
+}
+
+impl AnswerProgress {
+    /// Adds a log. Returns the place of its extent and the error if it failed.
+    fn add(&mut self, source: ExchangeSource<'_>) -> Option<(usize, ReadError)> {
+        let place = source.place();
+        self.has_moved |= place.below != source.begun.below;
+        // Nothing was read of it.
+        if place != SearchPlace::NEWEST {
+            self.has_more |= !place.is_end();
+            self.next.add(&source.origin, place);
+        }
+        match source.next {
+            NextExchange::Failed(error) => Some((source.extent, error)),
+            NextExchange::Found { .. } | NextExchange::Paused(_) | NextExchange::End => {
+                self.is_read = true;
+                None
+            }
+        }
+    }
 }
 
 /// Time by which a clock may have gone back between the arrival of a request and its first entry.
@@ -106,27 +160,13 @@ const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
 /// contains are scanned.
 ///
 /// # Errors
-/// [`QuestionError`], also if a bounded search ends before the last entry.
+/// [`ReadError`], also if a bounded search ends before the last entry.
 pub(in crate::disclosure) fn entries_of(
     log: &QuestionedLog,
     decision: Ulid,
     effort: SearchEffort,
-) -> Result<(LogReader, Vec<u64>), QuestionError> {
-    let sought = sought_entries(OpenedLog::open(log)?.0, decision, effort);
-    #[cfg(feature = "sqlite")]
-    if let Err(QuestionError::Index(error)) = &sought {
-        error.report();
-        let (opened, _) = OpenedLog::open(log)?;
-        return sought_entries(OpenedLog { index: None, ..opened }, decision, effort);
-    }
-    sought
-}
-
-fn sought_entries(
-    mut opened: OpenedLog,
-    decision: Ulid,
-    effort: SearchEffort,
-) -> Result<(LogReader, Vec<u64>), QuestionError> {
+) -> Result<(LogReader, Vec<u64>), ReadError> {
+    let (mut opened, _) = OpenedLog::open(log)?;
     let since = time_of(decision).checked_sub(CLOCK_STEP).ok();
     let question = LogQuestion { decision: Some(decision), since, ..LogQuestion::default() };
     let mut search = CandidateSearch::new(
@@ -135,13 +175,13 @@ fn sought_entries(
         opened.index.take(),
         &question,
         None,
-        u64::MAX,
+        SearchPlace::NEWEST,
         effort.max_unindexed(),
     );
     let entries = match search.next()? {
         CandidateStep::Found(candidate) => candidate.entries,
         CandidateStep::Paused(_) => {
-            return Err(ReadError::NotIndexed(opened.log.reader().folder().to_owned()).into());
+            return Err(ReadError::NotIndexed(opened.log.reader().folder().to_owned()));
         }
         CandidateStep::End => Vec::new(),
     };
@@ -157,7 +197,7 @@ struct OpenedLog {
 }
 
 impl OpenedLog {
-    fn open(log: &QuestionedLog) -> Result<(OpenedLog, LogExtent), QuestionError> {
+    fn open(log: &QuestionedLog) -> Result<(OpenedLog, LogExtent), ReadError> {
         let mut reader = LogReader::open(&log.folder)?;
         let extent = LogExtent::of(&mut reader)?;
         #[cfg(feature = "sqlite")]
@@ -182,73 +222,98 @@ enum NextExchange {
     /// So many entries were read that the answer ends here.
     Paused(u64),
     End,
+    /// The log cannot be read any further.
+    Failed(ReadError),
 }
 
 /// The exchanges of one log that answer the question.
 struct ExchangeSource<'l> {
     origin: String,
+    /// The place of the log's extent in the answer.
+    extent: usize,
     search: CandidateSearch<'l>,
     question: &'l LogQuestion,
     running: bool,
+    begun: SearchPlace,
+    /// The exchanges that begin with this entry or later are in the answer, or do not answer the question.
+    answered: u64,
     next: NextExchange,
 }
 
 impl<'l> ExchangeSource<'l> {
     fn begin(
         log: &'l mut OpenedLog,
+        extent: usize,
         question: &'l LogQuestion,
-        below: u64,
-    ) -> Result<ExchangeSource<'l>, QuestionError> {
+        cursor: &AnswerCursor,
+        max_read: u64,
+    ) -> ExchangeSource<'l> {
         let origin = log.log.reader().origin().to_owned();
+        let begun = cursor.place(&origin);
         let search = CandidateSearch::new(
             &mut log.log,
             #[cfg(feature = "sqlite")]
             log.index.take(),
             question,
             None,
-            below,
-            MAX_READ,
+            begun.clone(),
+            max_read,
         );
-        let running = log.running;
-        let mut source = ExchangeSource { origin, search, question, running, next: NextExchange::End };
-        source.next = source.read()?;
-        Ok(source)
+        let (running, answered) = (log.running, begun.below);
+        let next = NextExchange::End;
+        let mut source = ExchangeSource { origin, extent, search, question, running, begun, answered, next };
+        source.advance();
+        source
     }
 
     fn time(&self) -> Option<Timestamp> {
         match &self.next {
             NextExchange::Found { time, .. } => Some(*time),
-            NextExchange::Paused(_) | NextExchange::End => None,
+            NextExchange::Paused(_) | NextExchange::End | NextExchange::Failed(_) => None,
         }
     }
 
-    /// Returns the entry below which the exchanges begin that were not taken.
-    fn below(&self) -> u64 {
+    /// Returns the place of the exchanges that were not taken.
+    fn place(&self) -> SearchPlace {
         match &self.next {
-            NextExchange::Found { first, .. } => first.saturating_add(1),
-            NextExchange::Paused(below) => *below,
-            NextExchange::End => 0,
+            NextExchange::Found { first, .. } => self.search.place(first.saturating_add(1)),
+            NextExchange::Paused(below) => self.search.place(*below),
+            NextExchange::End => SearchPlace::END,
+            NextExchange::Failed(_) => self.search.place(self.answered),
         }
     }
 
-    fn take(&mut self) -> Result<NextExchange, QuestionError> {
-        let next = self.read()?;
-        Ok(std::mem::replace(&mut self.next, next))
+    /// Takes the next exchange.
+    fn take(&mut self) -> Option<Value> {
+        let NextExchange::Found { first, exchange, .. } =
+            std::mem::replace(&mut self.next, NextExchange::End)
+        else {
+            return None;
+        };
+        self.answered = first;
+        self.advance();
+        Some(exchange)
     }
 
-    fn read(&mut self) -> Result<NextExchange, QuestionError> {
+    fn advance(&mut self) {
+        self.next = self.read().unwrap_or_else(NextExchange::Failed);
+    }
+
+    fn read(&mut self) -> Result<NextExchange, ReadError> {
         loop {
             let candidate = match self.search.next()? {
                 CandidateStep::Found(candidate) => candidate,
                 CandidateStep::Paused(below) => return Ok(NextExchange::Paused(below)),
                 CandidateStep::End => return Ok(NextExchange::End),
             };
-            let Some(exchange) = folded(self.search.log(), &candidate, self.running)? else { continue };
-            let exchange = exchange.into_json();
-            if self.question.is_answered_by(&exchange) {
-                let first = candidate.entries.first().copied().unwrap_or_default();
-                return Ok(NextExchange::Found { first, time: candidate.time, exchange });
+            let first = candidate.entries.first().copied().unwrap_or_default();
+            if let Some(exchange) = folded(self.search.log(), &candidate, self.running)? {
+                let exchange = exchange.into_json();
+                if self.question.is_answered_by(&exchange) {
+                    return Ok(NextExchange::Found { first, time: candidate.time, exchange });
+                }
             }
+            self.answered = first;
         }
     }
 }

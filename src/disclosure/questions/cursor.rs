@@ -1,61 +1,93 @@
 //! Cursors: the place in each log at which an answer goes on.
 //!
-//! A cursor names entries by their indexes, so it stays right while logs grow. It is no secret and no permission.
+//! A cursor names entries by their indexes, so it stays right while logs grow. It belongs to one question, and is no secret
+//! and no permission.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+
+use super::candidates::SearchPlace;
 
 /// Version of the encoding, the first character of a cursor.
-const VERSION: char = '1';
+const VERSION: char = '2';
 
 /// Characters of a hash or of an index: 64 bits in hexadecimal digits.
 const NUMBER: usize = 16;
 
+/// Characters of a place: the hash of the origin, three indexes, and one for `has_later_start`.
+const PLACE: usize = 4 * NUMBER + 1;
+
 /// Maximum number of logs that a cursor names.
 const MAX_PLACES: usize = 127;
 
-/// The texts that are a cursor, as a regular expression (ECMA-262): the version, then for each log the hash of its origin and
-/// an index.
-pub const CURSOR_PATTERN: &str = "^1([0-9a-f]{32}){0,127}$";
+/// The texts that are a cursor, as a regular expression (ECMA-262): the version, then for each log the hash of its origin,
+/// three indexes, and 1 if a process has begun since.
+pub const CURSOR_PATTERN: &str = "^2([0-9a-f]{64}[01]){0,127}$";
 
 /// The places at which an answer goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AnswerCursor(Vec<([u8; 8], u64)>);
+pub struct AnswerCursor(Vec<([u8; 8], SearchPlace)>);
 
 impl AnswerCursor {
-    /// Adds a log: its next exchanges begin below this entry.
-    pub(super) fn add(&mut self, origin: &str, below: u64) {
-        self.0.push((hash(origin), below));
+    /// Adds the place of a log.
+    pub(super) fn add(&mut self, origin: &str, place: SearchPlace) {
+        self.0.push((hash(origin), place));
     }
 
-    /// Returns the entry below which the next exchanges of a log begin. A log that the cursor does not name begins at its
-    /// end.
-    pub(super) fn below(&self, origin: &str) -> u64 {
+    /// Adds the places of an earlier cursor in logs that this one does not name. Returns true if one of these logs has not ended.
+    pub(super) fn keep(&mut self, earlier: &AnswerCursor) -> bool {
+        let named = self.0.len();
+        for (origin, place) in &earlier.0 {
+            if self.0.len() < MAX_PLACES && !self.0.iter().any(|(known, _)| known == origin) {
+                self.0.push((*origin, place.clone()));
+            }
+        }
+        self.0.iter().skip(named).any(|(_, place)| !place.is_end())
+    }
+
+    /// Returns the place at which the answer goes on in a log. A log that the cursor does not name begins with its newest
+    /// exchange.
+    pub(super) fn place(&self, origin: &str) -> SearchPlace {
         let origin = hash(origin);
-        self.0.iter().find(|(known, _)| *known == origin).map_or(u64::MAX, |(_, below)| *below)
+        let known = self.0.iter().find(|(known, _)| *known == origin);
+        known.map_or(SearchPlace::NEWEST, |(_, place)| place.clone())
     }
 
     /// Returns the cursor as a text. It matches [`CURSOR_PATTERN`].
     pub fn text(&self) -> String {
         let mut text = String::from(VERSION);
-        for (origin, below) in &self.0 {
+        for (origin, SearchPlace { below, unrelated: Range { start, end }, has_later_start }) in &self.0 {
+            let (origin, started) = (u64::from_be_bytes(*origin), u8::from(*has_later_start));
             // Writing to a `String` cannot fail.
-            let _ = write!(text, "{:016x}{below:016x}", u64::from_be_bytes(*origin));
+            let _ = write!(text, "{origin:016x}{below:016x}{start:016x}{end:016x}{started}");
         }
         text
     }
 
     /// Reads a cursor; `None` if the text does not match [`CURSOR_PATTERN`].
     pub fn parse(text: &str) -> Option<AnswerCursor> {
-        let (places, rest) = text.strip_prefix(VERSION)?.as_bytes().as_chunks::<{ 2 * NUMBER }>();
+        let (places, rest) = text.strip_prefix(VERSION)?.as_bytes().as_chunks::<PLACE>();
         if !rest.is_empty() || places.len() > MAX_PLACES {
             return None;
         }
-        let place = |place: &[u8; 2 * NUMBER]| {
-            let (origin, below) = place.split_at(NUMBER);
-            Some((number(origin)?.to_be_bytes(), number(below)?))
-        };
-        places.iter().map(place).collect::<Option<_>>().map(AnswerCursor)
+        places.iter().map(|place| parse_place(place)).collect::<Option<_>>().map(AnswerCursor)
     }
+}
+
+/// Reads the hash of an origin and the place in its log.
+fn parse_place(text: &[u8]) -> Option<([u8; 8], SearchPlace)> {
+    let (numbers, started) = text.as_chunks::<NUMBER>();
+    let [origin, below, start, end] = numbers else { return None };
+    let place = SearchPlace {
+        below: number(below)?,
+        unrelated: number(start)?..number(end)?,
+        has_later_start: match started {
+            b"0" => false,
+            b"1" => true,
+            _ => return None,
+        },
+    };
+    Some((number(origin)?.to_be_bytes(), place))
 }
 
 /// Reads a number from lower-case hexadecimal digits.
@@ -79,21 +111,21 @@ mod tests {
     #[test]
     fn a_cursor_is_read_back_and_another_text_is_none() {
         let mut cursor = AnswerCursor::default();
-        cursor.add("gateway-1/5f2c", 77);
-        cursor.add("gateway-2/09ab", u64::MAX);
+        let place = SearchPlace { below: 77, unrelated: 80..99, has_later_start: true };
+        cursor.add("gateway-1/5f2c", place.clone());
+        cursor.add("gateway-2/09ab", SearchPlace::NEWEST);
         let read = AnswerCursor::parse(&cursor.text()).unwrap();
         assert_eq!(read, cursor);
-        assert_eq!((read.below("gateway-1/5f2c"), read.below("another")), (77, u64::MAX));
+        assert_eq!((read.place("gateway-1/5f2c"), read.place("another")), (place, SearchPlace::NEWEST));
         let text = cursor.text();
         let (headless, upper) = (text.get(1..).unwrap(), text.to_uppercase());
         let short = text.get(..text.len() - 1).unwrap();
-        let signed = format!("1+{}", "0".repeat(31));
-        for other in
-            ["", "2", "10", "1ü", headless, short, &upper, &signed, &format!("1{}", "0".repeat(32 * 128))]
-        {
+        let signed = format!("2+{}", "0".repeat(PLACE - 1));
+        let (no_digit, long) = (format!("2{}2", "0".repeat(64)), format!("2{}", "0".repeat(PLACE * 128)));
+        for other in ["", "1", "20", "2ü", headless, short, &upper, &signed, &no_digit, &long] {
             assert_eq!(AnswerCursor::parse(other), None, "{other}");
         }
-        assert_eq!(AnswerCursor::parse("1"), Some(AnswerCursor::default()));
+        assert_eq!(AnswerCursor::parse("2"), Some(AnswerCursor::default()));
     }
 
     /// The description of the admin API promises that a text of this pattern is accepted.
@@ -101,7 +133,8 @@ mod tests {
     fn each_text_of_the_pattern_is_a_cursor() {
         let pattern = regex::Regex::new(CURSOR_PATTERN).unwrap();
         for places in [0, 1, 2, 126, 127, 128] {
-            let text = format!("1{}", "0123456789abcdef".repeat(2 * places));
+            let place = format!("{}1", "0123456789abcdef".repeat(4));
+            let text = format!("2{}", place.repeat(places));
             assert_eq!(AnswerCursor::parse(&text).is_some(), pattern.is_match(&text), "{places}");
         }
     }

@@ -15,8 +15,7 @@ pub use cursor::{AnswerCursor, CURSOR_PATTERN};
 pub use extent::LogExtent;
 
 #[cfg(feature = "sqlite")]
-use super::index::{FacetFilter, IndexError};
-use super::storage::ReadError;
+use super::index::FacetFilter;
 
 /// Selects exchanges. Each member that is present narrows the selection.
 #[derive(Clone, Debug, Default)]
@@ -45,16 +44,4 @@ impl LogQuestion {
         let LogQuestion { recipient, purpose, route, outcome, .. } = self.clone();
         FacetFilter { recipient, purpose, route, outcome }
     }
-}
-
-/// An error that keeps a question from being answered.
-#[derive(Debug, thiserror::Error)]
-pub enum QuestionError {
-    /// The log cannot be read.
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    /// The index cannot be read.
-    #[cfg(feature = "sqlite")]
-    #[error(transparent)]
-    Index(#[from] IndexError),
 }

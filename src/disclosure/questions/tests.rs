@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sqlite")]
 mod large;
+mod pages;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
-use super::candidates::{Candidate, CandidateSearch, CandidateStep};
+use super::candidates::{Candidate, CandidateSearch, CandidateStep, SearchPlace};
 use super::*;
 use crate::disclosure::entry::{DayStart, Encoder, Entry, ProcessStart, PruningRecord};
 use crate::disclosure::read::decoded_log::DecodedLog;
@@ -32,11 +33,17 @@ pub(in crate::disclosure) struct WrittenLog {
     checkpoints: u64,
     pub(in crate::disclosure) now: Timestamp,
     out: Vec<Entry>,
+    origin: &'static str,
 }
 
 impl WrittenLog {
     /// Begins a log on a day.
     pub(in crate::disclosure) fn begin(day: Date) -> WrittenLog {
+        WrittenLog::begin_as("gateway-1/5f2c09ab", day)
+    }
+
+    /// Begins the log of a gateway on a day.
+    fn begin_as(origin: &'static str, day: Date) -> WrittenLog {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let mut log = WrittenLog {
             index: tempfile::tempdir().unwrap(),
@@ -45,6 +52,7 @@ impl WrittenLog {
             checkpoints: 0,
             now: day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp(),
             out: Vec::new(),
+            origin,
             folder,
             keys,
         };
@@ -57,7 +65,7 @@ impl WrittenLog {
     fn open(&mut self) {
         let settings = StorageSettings {
             folder: self.folder.path().to_owned(),
-            signer: self.keys.log_signing_key("gateway-1/5f2c09ab").unwrap(),
+            signer: self.keys.log_signing_key(self.origin).unwrap(),
             outside: Vec::new(),
         };
         self.storage = Some(Storage::open(settings).unwrap().0);
@@ -333,7 +341,7 @@ impl RandomLog {
                 index,
                 question,
                 person.is_some().then_some(&names),
-                below,
+                SearchPlace { below, ..SearchPlace::NEWEST },
                 u64::MAX,
             );
             for _ in 0..page {

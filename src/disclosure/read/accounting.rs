@@ -24,9 +24,9 @@ use super::source::{LogSource, pseudonyms_on};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 #[cfg(feature = "sqlite")]
-use crate::disclosure::questions::candidates::{CandidateSearch, CandidateStep};
+use crate::disclosure::questions::LogQuestion;
 #[cfg(feature = "sqlite")]
-use crate::disclosure::questions::{LogQuestion, QuestionError};
+use crate::disclosure::questions::candidates::{CandidateSearch, CandidateStep, SearchPlace};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
@@ -121,22 +121,18 @@ fn indexed_accounts<'a>(
     accounts.end_open();
     let names = |day: Date| pseudonyms_on(&day.to_string(), person, log.pseudonyms());
     let question = LogQuestion::default();
+    let newest = SearchPlace::NEWEST;
     let mut search =
-        CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), u64::MAX, u64::MAX);
+        CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), newest, u64::MAX);
     loop {
-        match search.next() {
-            Ok(CandidateStep::Found(candidate)) => {
+        match search.next()? {
+            CandidateStep::Found(candidate) => {
                 for record in candidate.records(search.log())? {
                     accounts.add(LoggedRecord::Exchange(Box::new(record)));
                 }
                 accounts.end_open();
             }
-            Ok(CandidateStep::Paused(_) | CandidateStep::End) => return Ok(Some(accounts)),
-            Err(QuestionError::Log(error)) => return Err(error),
-            Err(QuestionError::Index(error)) => {
-                error.report();
-                return Ok(None);
-            }
+            CandidateStep::Paused(_) | CandidateStep::End => return Ok(Some(accounts)),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::gateway) struct DecisionsQuery {
     #[param(minimum = 1, maximum = 500, nullable = false)]
     pub(in crate::gateway) limit: Option<usize>,
     /// The `cursor` of the answer before.
-    #[param(max_length = 4065, pattern = "^1([0-9a-f]{32}){0,127}$", nullable = false)]
+    #[param(max_length = 8256, pattern = "^2([0-9a-f]{64}[01]){0,127}$", nullable = false)]
     pub(in crate::gateway) cursor: Option<String>,
     /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
     #[param(
