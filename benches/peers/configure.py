@@ -26,7 +26,8 @@ def events():
             print(json.dumps({"subject": subject, "kind": "consent-given", "purpose": purpose}))
 
 
-ROUTE = """
+# A customer who consented to nothing has no event: they are unknown, and their other members leave all the same.
+CUSTOMERS = """
 [[route]]
 name = "{name}"
 upstream = "origin"
@@ -34,6 +35,20 @@ path = "{path}"
 record = "{record}"
 schema = "customer"
 unclassified = "release"
+unknown-subject = "no-facts"
+"""
+# Outside of the records nothing leaves unclassified.
+PAGE = """
+[route.fields]
+"$.total" = "non-personal"
+"$.next" = "non-personal"
+"""
+PRODUCT = """
+[[route]]
+name = "doc"
+upstream = "origin"
+path = "/doc.json"
+personal = false
 """
 
 
@@ -73,9 +88,10 @@ subject = "@.id"
 "@.profile.email" = "email"
 """)
     for name in ("list100", "list10k"):
-        print(ROUTE.format(name=name, path=f"/{name}.json", record="$.data[*]"))
-    for name, path in (("one", "/one.json"), ("each", "/one/{number}"), ("doc", "/doc.json"), ("fidelity", "/fidelity.json")):
-        print(ROUTE.format(name=name, path=path, record="$"))
+        print(CUSTOMERS.format(name=name, path=f"/{name}.json", record="$.data[*]") + PAGE)
+    for name, path in (("one", "/one.json"), ("each", "/one/{number}"), ("fidelity", "/fidelity.json")):
+        print(CUSTOMERS.format(name=name, path=path, record="$"))
+    print(PRODUCT)
     for number, (key, bits) in enumerate(read("keys.json").items()):
         print(f"""[[recipient]]
 name = "recipient-{number}"
