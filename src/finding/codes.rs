@@ -183,6 +183,7 @@ pub const WARNINGS: &[&str] = &[
     "parameter-chooses-fields",
     "password-in-config",
     "personal-without-subject",
+    "plaintext-admin-tokens",
     "plaintext-ledger",
     "plaintext-listener",
     "plaintext-upstream",

@@ -382,6 +382,7 @@ fn each_mistake_yields_one_finding() {
     let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
         let mistake = mistake
+            .replace("[admin]\ntokens", "[admin]\nallow = [\"plaintext-admin-tokens\"]\ntokens")
             .replace("PERSPECTIUM", &pack("perspectium").display().to_string())
             .replace("HASH", &format!("sha256:{}", "1".repeat(64)))
             .replace("OTHER", &format!("sha256:{}", "2".repeat(64)));

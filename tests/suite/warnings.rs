@@ -50,6 +50,27 @@ fn approvals_under_any_name_are_a_warning() {
     let approver =
         format!("[admin]\ntokens = [{{ name = \"ada\", hash = \"{hash}\", roles = [\"cases\"] }}]\n");
     let (_, findings, _) = check_with(&format!("{ROUTE}{FIELDS}{authority}{approver}"));
+    assert_eq!(codes(&findings), ["plaintext-admin-tokens"]);
+}
+
+#[test]
+fn tokens_in_plaintext_are_a_warning() {
+    let hash = format!("sha256:{}", "1".repeat(64));
+    let token = format!("tokens = [{{ name = \"ada\", hash = \"{hash}\", roles = [\"read\"] }}]\n");
+    for (admin, expected) in [
+        (format!("[admin]\n{token}"), &["plaintext-admin-tokens"][..]),
+        (format!("[admin]\naddress = \"[::1]:9901\"\n{token}"), &["plaintext-admin-tokens"]),
+        (format!("[admin]\n{token}allow = [\"plaintext-admin-tokens\"]\n"), &[]),
+        (format!("[admin]\naddress = \"0.0.0.0:9901\"\n{token}"), &["admin-not-loopback"]),
+        ("[admin]\naddress = \"127.0.0.1:9901\"\n".to_owned(), &[]),
+    ] {
+        let (_, findings, _) = check_with(&format!("{ROUTE}{FIELDS}{admin}"));
+        assert_eq!(codes(&findings), expected, "{admin}");
+    }
+    let certificates = crate::admin_access::certificates();
+    let folder = certificates.path().display();
+    let tls = format!("tls = {{ certificate = \"{folder}/server.pem\", key = \"{folder}/server.key\" }}\n");
+    let (_, findings, _) = check_with(&format!("{ROUTE}{FIELDS}[admin]\n{tls}{token}"));
     assert_eq!(codes(&findings), Vec::<&str>::new());
 }
 

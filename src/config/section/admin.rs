@@ -129,7 +129,8 @@ pub(in crate::config) fn admin(part: &mut Part<'_>, recipients: &Credentials) ->
     let tls = tls.and_then(|fields| listener_tls(part, fields));
     let has_client_ca = tls.as_ref().is_some_and(|tls| tls.files.client_ca.is_some());
     let rate = fields.fields("rate", "`rate`").and_then(rate::quota).unwrap_or(default.rate);
-    let actors = actors(&mut fields, recipients);
+    let is_local = configured.as_ref().is_none_or(|address| address.value.ip().is_loopback());
+    let actors = actors(&mut fields, recipients, is_local && !has_tls);
     if !has_client_ca && !actors.certificates.is_empty() {
         fields.missing("tls.client-ca");
     }
@@ -171,11 +172,20 @@ fn host(document: &Document<'_>, name: &At<&str>) -> Option<String> {
     None
 }
 
-/// Reads `tokens` and `certificates`.
-fn actors(fields: &mut Fields<'_>, recipients: &Credentials) -> AdminActors {
+fn find_plaintext(document: &Document<'_>, at: Range<usize>) {
+    let finding = Finding::warning("plaintext-admin-tokens", "`[admin]` has tokens and no TLS");
+    let hint = "add `tls.certificate` and `tls.key`: browsers send the cookie of the console in plaintext to each port of 127.0.0.1, so every program on this machine that somebody opens in the same browser can read it";
+    document.find(finding.label("opens a session without TLS").hint(hint), at);
+}
+
+/// Reads `tokens` and `certificates`. `in_plaintext`: the listener is on the loopback and has no TLS.
+fn actors(fields: &mut Fields<'_>, recipients: &Credentials, in_plaintext: bool) -> AdminActors {
     let mut actors = AdminActors::default();
     let mut names = HashSet::new();
-    for mut token in fields.tables("tokens", "a token") {
+    for (number, mut token) in fields.tables("tokens", "a token").into_iter().enumerate() {
+        if in_plaintext && number == 0 {
+            find_plaintext(token.document(), token.at());
+        }
         let hash = token.needed_text("hash").and_then(|hash| token_hash(token.document(), &hash, recipients));
         let document = token.document();
         if let Some((actor, At { value: hash, at })) = actor(token, &mut names).zip(hash)
@@ -256,6 +266,13 @@ impl AdminActors {
     pub(crate) fn with_token(mut self, token: &str, name: &str, roles: &[AdminRole]) -> AdminActors {
         let actor = AdminActor { name: Arc::from(name), roles: roles.to_vec() };
         self.tokens.insert(credentials::hash(token.as_bytes()), Arc::new(actor));
+        self
+    }
+
+    /// Adds an actor with a client certificate.
+    pub(crate) fn with_certificate(mut self, uri: &str, name: &str, roles: &[AdminRole]) -> AdminActors {
+        let actor = AdminActor { name: Arc::from(name), roles: roles.to_vec() };
+        self.certificates.insert(CertificateName::of_registration(uri), Arc::new(actor));
         self
     }
 }
