@@ -32,7 +32,7 @@ pub(crate) mod grant;
 pub(crate) mod ledger_policy;
 pub mod media_type;
 pub mod memory;
-mod observe;
+pub(crate) mod observe;
 pub mod pages;
 pub mod path;
 mod peer;

@@ -11,7 +11,7 @@ use crate::decision::{Decisions, Reason};
 use crate::disclosure::record::ExchangeMode;
 
 /// Label in place of a category, for exchanges that enforcing would refuse as a whole.
-pub(super) const WHOLE_EXCHANGE: &str = "";
+pub(crate) const WHOLE_EXCHANGE: &str = "";
 
 /// Returns the mode in which an exchange with a recipient that began at `now` is decided.
 pub(super) fn mode(

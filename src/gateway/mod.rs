@@ -57,7 +57,7 @@ use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::checkpoint_sinks::CheckpointSinks;
 use self::connection_limit::ConnectionLimit;
-use self::console::Console;
+use self::console::{Console, ConsoleClock};
 pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
 use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
@@ -200,7 +200,7 @@ impl Gateway {
             ProbesListener::new(socket, limit, status.clone())
         });
         let admin = AdminApi::new(Arc::clone(&shared), status, &admin_section)?;
-        let console = Console::new(admin.clone())?;
+        let console = Console::new(admin.clone(), ConsoleClock::of_machine())?;
         let reloader = Reloader {
             file,
             restart_only,

@@ -1,4 +1,4 @@
-//! The clock by which a process measures leases.
+//! The clock by which a process measures leases and sessions.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Returns the time since the machine started. It counts the time for which the machine was suspended, and nobody can set
 /// it.
-pub(super) fn boot_time() -> Duration {
+pub(crate) fn boot_time() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let clock = ClockId::Boottime;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -102,6 +102,8 @@ pub use store::{
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
+pub(crate) use boot_clock::boot_time;
+
 use self::core::LedgerCore;
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys, PositionTokens, UnstoredSecrets};

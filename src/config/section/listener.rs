@@ -51,6 +51,14 @@ pub struct ListenerTls {
     pub not_after: Option<i64>,
 }
 
+#[cfg(test)]
+impl ListenerTls {
+    /// Reads the files.
+    pub(crate) fn of_files(files: TlsFiles) -> ListenerTls {
+        ListenerTls { server: tls::server(&files), files, not_after: None }
+    }
+}
+
 pub(in crate::config) fn listeners(part: &mut Part<'_>, host: Host) -> Vec<ListenerSection> {
     let tables = part.fields.tables("listener", "a listener");
     if tables.is_empty() && host == Host::Gateway {

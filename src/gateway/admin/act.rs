@@ -56,10 +56,7 @@ impl AdminApi {
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
         let PendingAct { actor, role, rule } = act;
-        // A record of a decision has pseudonyms only.
-        let names_people = matches!(object, ActObject::Person(_) | ActObject::Notices);
-        let needs_reason = actor.name().is_some() && names_people;
-        check_reason(needs_reason, reason)?;
+        check_reason(actor, object, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
             // Another text is no decision, and nothing is shown.
@@ -82,7 +79,17 @@ impl AdminApi {
 }
 
 /// Checks what the `reason` of the API's description demands.
-fn check_reason(is_needed: bool, reason: Option<&str>) -> Result<(), AdminProblem> {
+///
+/// # Errors
+/// An [`AdminProblem`] if a reason is missing or cannot be accepted.
+pub(in crate::gateway) fn check_reason(
+    actor: &Actor,
+    object: ActObject<'_>,
+    reason: Option<&str>,
+) -> Result<(), AdminProblem> {
+    // A record of a decision has pseudonyms only.
+    let names_people = matches!(object, ActObject::Person(_) | ActObject::Notices);
+    let is_needed = actor.name().is_some() && names_people;
     match reason {
         None if !is_needed => Ok(()),
         None => Err(AdminProblem::new(

@@ -136,7 +136,9 @@ impl AdminAccess {
             _ if !self.accepts_certificate(peer) => Err(invalid()),
             (_, Err(ambiguous)) => Err(ambiguous),
             (Ok(None), Ok(None)) => Err(AdminProblem::unauthenticated(AdminCode::CredentialMissing)),
-            (Ok(Some(token)), Ok(Some(certificate))) if token != certificate => Err(invalid()),
+            (Ok(Some(token)), Ok(Some(certificate))) if token != certificate => {
+                Err(AdminProblem::disagreeing())
+            }
             (Ok(Some(actor)), Ok(_)) | (Ok(None), Ok(Some(actor))) => Ok(actor),
             (Err(invalid), Ok(_)) => Err(invalid),
         };

@@ -8,6 +8,7 @@
 
 mod access;
 pub(super) mod act;
+pub(super) mod answer_headers;
 pub(super) mod authentication;
 mod case;
 mod circumstance;
@@ -42,7 +43,7 @@ use self::act::PendingAct;
 use self::authentication::{Actor, AdminAccess, AdminPeer};
 pub(super) use self::connection::connection_limit;
 use self::problem::AdminProblem;
-use self::request::{Received, refuse_cross_site};
+use self::request::{Navigation, Received, refuse_cross_site};
 use self::roles::{ResourceAccess, allowed_methods, rule};
 use super::acceptor::Acceptor;
 use super::gateway_end::GatewayEnd;
@@ -158,6 +159,7 @@ impl AdminApi {
         Router::from(routes())
             .fallback(not_found)
             .layer(middleware::from_fn_with_state(self.clone(), screen))
+            .layer(middleware::map_response(answer_headers::add))
             .with_state(self)
     }
 
@@ -263,7 +265,8 @@ impl AdminApi {
     /// signed in.
     fn admit(&self, request: &Request, peer: &AdminPeer) -> Result<PendingAct, AdminProblem> {
         let access = self.access.load();
-        refuse_cross_site(request.headers(), peer.is_encrypted, &access.authorities)?;
+        let (headers, own) = (request.headers(), Navigation::FromOwnPages);
+        refuse_cross_site(headers, peer.is_encrypted, &access.authorities, own)?;
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let rule = path.and_then(|path| rule(request.method(), path));
         if let Some(rule) = rule.filter(|rule| rule.access == ResourceAccess::Anyone) {

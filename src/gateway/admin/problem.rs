@@ -100,10 +100,19 @@ impl AdminProblem {
             AdminCode::CredentialMissing => {
                 "send `Authorization: Bearer` with a token, or a client certificate"
             }
-            _ => "no actor is registered under the credential, or two credentials name different actors",
+            _ => "no actor is registered under the credential, or the certificate has the names of several",
         };
         let header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         AdminProblem { header, ..AdminProblem::new(code, detail) }
+    }
+
+    /// Answers a request with two valid credentials of different actors.
+    pub(super) fn disagreeing() -> AdminProblem {
+        let detail = "the token and the client certificate name different actors";
+        AdminProblem {
+            detail: detail.to_owned(),
+            ..AdminProblem::unauthenticated(AdminCode::CredentialInvalid)
+        }
     }
 
     /// Names the roles of which the actor needs one.

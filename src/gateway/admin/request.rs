@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,10 @@ use utoipa::IntoParams;
 
 use super::problem::{AdminCode, AdminProblem};
 
+/// Fetch Metadata: the site that had the browser send a request, how, and for which use.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Time for a request's body to arrive.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(30);
 
@@ -159,12 +163,15 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for BoundedBody<MAX> {
     }
 }
 
-/// Refuses a request that a page of another site may have sent. Browsers name its origin; and a host name that somebody
-/// points at this address (DNS rebinding) is neither an IP address, nor `localhost`, nor one of `authorities`.
+/// Refuses a request that a page of another site may have sent. A host name that somebody points at this address (DNS
+/// rebinding) is neither an IP address, nor `localhost`, nor one of `authorities`; browsers name the origin of requests that
+/// can change something; and of each request they say which site had it sent (Fetch Metadata): an image of another site is
+/// enough to write an act in the name of a client certificate.
 pub(in crate::gateway) fn refuse_cross_site(
     headers: &HeaderMap,
     is_encrypted: bool,
     authorities: &[String],
+    navigation: Navigation,
 ) -> Result<(), AdminProblem> {
     let is_own = |host: &str| {
         let Ok(authority) = host.parse::<Authority>() else { return false };
@@ -177,13 +184,31 @@ pub(in crate::gateway) fn refuse_cross_site(
         |name| headers.get_all(name).iter().map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let scheme = scheme(is_encrypted);
     let own_origin = texts(HOST).next().map(|host| format!("{scheme}://{host}")).unwrap_or_default();
-    if texts(HOST).all(is_own) && texts(ORIGIN).all(|origin| origin.eq_ignore_ascii_case(&own_origin)) {
-        return Ok(());
+    if !texts(HOST).all(is_own) || !texts(ORIGIN).all(|origin| origin.eq_ignore_ascii_case(&own_origin)) {
+        return Err(foreign());
     }
-    Err(AdminProblem::new(
+    // `none`: somebody typed the address, or opened a bookmark.
+    let is_own_site = texts(FETCH_SITE).all(|site| matches!(site, "same-origin" | "none"));
+    let is_followed_link = navigation == Navigation::FromAnySite
+        && texts(FETCH_MODE).eq(["navigate"])
+        && texts(FETCH_DEST).eq(["document"]);
+    if is_own_site || is_followed_link { Ok(()) } else { Err(foreign()) }
+}
+
+/// The sites whose links may lead to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Navigation {
+    /// Pages of this listener alone: the use of the resource is recorded, or it is no page.
+    FromOwnPages,
+    /// All: whoever follows the link sees the page, and nothing happens.
+    FromAnySite,
+}
+
+fn foreign() -> AdminProblem {
+    AdminProblem::new(
         AdminCode::RequestForeign,
         "address this listener by IP, as `localhost` or by one of its `authorities`, and not from a page of another site",
-    ))
+    )
 }
 
 /// Returns the scheme of the URLs of a listener.

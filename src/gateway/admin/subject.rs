@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use http::header::CONTENT_SECURITY_POLICY;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AdminApi;
 use super::act::{ActObject, PendingAct};
+use super::answer_headers::SELF_CONTAINED;
 use super::openapi::PositionHeader;
 use super::openapi::problems::{LogProblems, PersonProblems, ReadProblems};
 use super::problem::{AdminCode, AdminProblem};
@@ -165,7 +167,9 @@ pub(super) async fn report(
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
     let report = admin.report_about(person).await?;
     Ok(match query.format {
-        ReportFormat::Html => Html(report::html(&report)).into_response(),
+        ReportFormat::Html => {
+            ([(CONTENT_SECURITY_POLICY, SELF_CONTAINED)], Html(report::html(&report))).into_response()
+        }
         ReportFormat::Json => Json(report).into_response(),
     })
 }

@@ -2,7 +2,7 @@
 
 pub(in crate::gateway) mod actors;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus::IntCounter;
@@ -17,7 +17,7 @@ use crate::config::AdminSection;
 use crate::exchange::flow::tests::TestState;
 use crate::gateway::acceptor::Acceptor;
 use crate::gateway::connection_limit::ConnectionLimit;
-use crate::gateway::console::Console;
+use crate::gateway::console::{Console, ConsoleClock};
 use crate::gateway::stage::Stage;
 use crate::gateway::status::ProcessStatus;
 use crate::ledger::{Freshness, Ledger, Position};
@@ -31,6 +31,22 @@ pub(in crate::gateway) struct TestAdmin {
     listener: JoinHandle<()>,
     pub(in crate::gateway) api: AdminApi,
     pub(in crate::gateway) console: Console,
+    pub(in crate::gateway) clock: TestClock,
+}
+
+/// A clock that a test moves forward.
+#[derive(Clone, Debug, Default)]
+pub(in crate::gateway) struct TestClock(Arc<Mutex<Duration>>);
+
+impl TestClock {
+    fn read(&self) -> ConsoleClock {
+        let shown = Arc::clone(&self.0);
+        ConsoleClock::of_test(move || *shown.lock().unwrap())
+    }
+
+    pub(in crate::gateway) fn move_forward(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
 }
 
 impl TestAdmin {
@@ -40,18 +56,24 @@ impl TestAdmin {
 
     /// Starts a listener on the loopback with the actors and the rate of the section.
     pub(in crate::gateway) async fn start_with(section: &AdminSection) -> TestAdmin {
-        let state = TestState::new("").await;
+        TestAdmin::start_on(section, "").await
+    }
+
+    /// Starts a listener of a gateway whose route has these keys.
+    pub(in crate::gateway) async fn start_on(section: &AdminSection, keys_of_route: &str) -> TestAdmin {
+        let state = TestState::new(keys_of_route).await;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let refused = IntCounter::new("refused", "Connections refused.").unwrap();
         let stage = watch::Sender::new(Stage::Serving);
         let status = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe());
         let api = AdminApi::new(Arc::clone(&state.shared), status, section).unwrap();
-        let console = Console::new(api.clone()).unwrap();
+        let clock = TestClock::default();
+        let console = Console::new(api.clone(), clock.read()).unwrap();
         let (admin, pages) = (api.clone(), console.clone().router());
         let acceptor = Acceptor::new(socket, ConnectionLimit::new(8, refused));
         let listener = tokio::spawn(async move { admin.run(acceptor, stage.subscribe(), pages).await });
-        TestAdmin { state, address, listener, api, console }
+        TestAdmin { state, address, listener, api, console, clock }
     }
 
     fn ledger(&self) -> &Ledger {
@@ -166,6 +188,32 @@ async fn an_unknown_method_is_told_the_methods_there_are() {
         assert!(head.contains(&format!("allow: {allowed}\r\n")), "{request}: {head}");
         assert!(head.contains("content-type: application/problem+json"), "{request}: {head}");
         assert!(problem.contains("method-not-allowed"), "{request}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_or_shown_by_another_page() {
+    let admin = TestAdmin::start().await;
+    let own = "default-src 'none'; style-src 'self';";
+    let inline = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none';";
+    for (request, policy) in [
+        ("GET /v1/subjects/p-1", own),
+        ("GET /v1/subjects/p-1/report?format=html", inline),
+        ("GET /metrics", own),
+        ("GET /nothing", own),
+        ("DELETE /v1/routes", own),
+        ("GET /console/nothing", own),
+    ] {
+        let (head, _) = admin.exchange(request, "", "").await;
+        for header in [
+            "cache-control: no-store\r\n",
+            "x-content-type-options: nosniff\r\n",
+            "x-frame-options: DENY\r\n",
+            "cross-origin-resource-policy: same-origin\r\n",
+            &format!("content-security-policy: {policy}"),
+        ] {
+            assert!(head.contains(header), "{request} has no {header}: {head}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::Console;
 use super::form_token::FormOwner;
-use super::page_rule::may_see;
+use super::page_rule::{may, may_see};
 use super::visitor::Visitor;
 use crate::gateway::admin::authentication::Actor;
 use crate::ledger::Freshness;
@@ -84,13 +84,14 @@ impl Console {
             name: actor.and_then(Actor::name).map(ToString::to_string),
             is_open: !self.admin.needs_credentials(),
             has_session: matches!(visitor.owner, FormOwner::Session(_)),
-            chips: actor.map_or_else(Vec::new, |_| self.state_chips()),
+            chips: actor.map_or_else(Vec::new, |actor| self.state_chips(may(actor, "GET", "/v1/routes"))),
             form_token: self.memory.form_tokens.token(&visitor.owner),
         }
     }
 
-    /// Returns the state of ledger and log, as `/readyz` tells it to everybody.
-    fn state_chips(&self) -> Vec<StateChip> {
+    /// Returns the state of ledger and log, as `/readyz` tells it to everybody, and the number of observed routes to those who
+    /// may see the routes.
+    fn state_chips(&self, shows_routes: bool) -> Vec<StateChip> {
         let shared = &self.admin.shared;
         let ledger = match shared.ledger.freshness() {
             Freshness::Current => StateChip::good("ledger current"),
@@ -102,7 +103,8 @@ impl Console {
             false => StateChip::bad("log not written"),
         };
         let now = jiff::Timestamp::now();
-        let observed = shared.snapshot().routes.iter().filter(|route| route.observes(now)).count();
+        let snapshot = shared.snapshot();
+        let observed = snapshot.routes.iter().filter(|route| shows_routes && route.observes(now)).count();
         let observed = (observed > 0).then(|| StateChip::warn(format!("{observed} routes observed")));
         [ledger, log].into_iter().chain(observed).collect()
     }

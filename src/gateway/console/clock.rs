@@ -1,39 +1,47 @@
-//! The clock of sessions: the time since the process began.
+//! The clock of sessions.
 
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::time::Duration;
 
-/// A clock that nobody sets. A test can move it forward.
-#[derive(Debug)]
-pub(super) struct ConsoleClock {
-    start: Instant,
-    #[cfg(test)]
-    moved: std::sync::atomic::AtomicU64,
-}
+use crate::ledger::boot_time;
+
+/// A clock that nobody sets.
+pub(in crate::gateway) struct ConsoleClock(Box<dyn Fn() -> Duration + Send + Sync>);
 
 impl ConsoleClock {
-    /// Starts a clock.
-    pub(super) fn start() -> ConsoleClock {
-        ConsoleClock {
-            start: Instant::now(),
-            #[cfg(test)]
-            moved: std::sync::atomic::AtomicU64::default(),
-        }
+    /// Returns the clock of the machine. It counts the time for which the machine is suspended: a session does not survive a
+    /// night in a closed laptop.
+    pub(in crate::gateway) fn of_machine() -> ConsoleClock {
+        ConsoleClock(Box::new(boot_time))
     }
 
-    /// Returns the time since the start.
-    #[cfg(not(test))]
-    pub(super) fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    /// Returns the time since the start, and by how much it was moved.
+    /// Returns a clock that shows what a test says.
     #[cfg(test)]
-    pub(super) fn now(&self) -> Duration {
-        self.start.elapsed() + Duration::from_secs(self.moved.load(std::sync::atomic::Ordering::Relaxed))
+    pub(in crate::gateway) fn of_test(read: impl Fn() -> Duration + Send + Sync + 'static) -> ConsoleClock {
+        ConsoleClock(Box::new(read))
     }
 
-    #[cfg(test)]
-    pub(super) fn move_forward(&self, time: Duration) {
-        self.moved.fetch_add(time.as_secs(), std::sync::atomic::Ordering::Relaxed);
+    /// Returns the time since some instant before the process began.
+    pub(super) fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ConsoleClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleClock").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_suspension_counts() {
+        let clock = ConsoleClock::of_machine();
+        let before = boot_time();
+        let now = clock.now();
+        assert!(before <= now && now <= boot_time(), "{before:?} {now:?}");
     }
 }

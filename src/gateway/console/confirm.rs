@@ -1,9 +1,19 @@
 //! The page that asks before something that cannot be undone, or that concerns many people.
+//!
+//! Invariant: the answer counts for the fields that the page has shown, and for nothing else.
 
 use askama::Template;
 
+use super::Console;
 use super::chrome::Chrome;
 use super::event_form::EnteredFields;
+use super::filters;
+use super::visitor::Visitor;
+
+/// Name of the field with the answer: it is bound to all that the page has shown.
+const CONFIRMED: &str = "confirmed";
+/// Fields that the page does not repeat, or asks for itself.
+const OWN_FIELDS: [&str; 3] = ["form-token", "reason", CONFIRMED];
 
 /// The question, and the form that goes on.
 #[derive(Debug, Template)]
@@ -11,15 +21,46 @@ use super::event_form::EnteredFields;
 pub(super) struct ConfirmPage {
     pub(super) chrome: Chrome,
     pub(super) question: String,
+    /// Names and values of what the question is about.
+    pub(super) about: Vec<(String, String)>,
     /// The consequences in words.
     pub(super) consequences: &'static [&'static str],
     /// Path that takes the form.
     pub(super) action: String,
-    /// Fields that the form repeats.
+    /// Fields that the form repeats: those of [`Console::repeated`].
     pub(super) fields: EnteredFields,
     pub(super) button: &'static str,
     /// The page to go back to.
     pub(super) back: String,
     /// True if the form asks for a reason.
     pub(super) asks_reason: bool,
+}
+
+impl Console {
+    /// Returns the fields that the page which asks repeats, with the answer to its question.
+    pub(super) fn repeated(
+        &self,
+        visitor: &Visitor,
+        action: &str,
+        mut entered: EnteredFields,
+    ) -> EnteredFields {
+        entered.retain(|name, _| !OWN_FIELDS.contains(&name.as_str()));
+        let answer = self.memory.form_tokens.token_for(&visitor.owner, &shown(action, &entered));
+        entered.insert(CONFIRMED.to_owned(), answer);
+        entered
+    }
+
+    /// True if a form for this path comes from the page that asks, with the fields that it has shown.
+    pub(super) fn is_confirmed(&self, visitor: &Visitor, action: &str, entered: &EnteredFields) -> bool {
+        let answer = entered.get(CONFIRMED).map(String::as_str).unwrap_or_default();
+        self.memory.form_tokens.accepts_for(&visitor.owner, &shown(action, entered), answer)
+    }
+}
+
+/// Returns path and fields as bytes. Each text has its length before it: no two forms have the same bytes.
+fn shown(action: &str, entered: &EnteredFields) -> Vec<u8> {
+    let repeated = entered.iter().filter(|(name, _)| !OWN_FIELDS.contains(&name.as_str()));
+    let texts = repeated.flat_map(|(name, value)| [name.as_str(), value]);
+    let texts = std::iter::once(action).chain(texts);
+    texts.flat_map(|text| [&text.len().to_be_bytes()[..], text.as_bytes()].concat()).collect()
 }

@@ -12,7 +12,6 @@ use super::decisions::outcome_chip;
 use super::filters;
 use super::json_text::{number, short_time, text, texts};
 use super::next_step::next_step;
-use super::page_rule::may_see;
 use super::problem_page::PageProblem;
 use super::visitor::Visitor;
 use super::withheld_step::withheld_step;
@@ -142,13 +141,13 @@ pub(super) async fn decision(
 ) -> Result<Response, PageProblem> {
     let record = console.admin.read_decision(&act, id, None).await?;
     let snapshot = console.admin.shared.snapshot();
-    let words =
-        ClauseWords::of_packs(snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.pack()));
+    let versions = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.pack());
+    let words = ClauseWords::of_packs(versions.filter(|_| visitor.may("GET", "/v1/policies")));
     let page = DecisionPage {
         chrome: console.chrome(&visitor, "Decision", "/console/decisions"),
         view: DecisionView::of(&record, &words),
-        shows_routes: visitor.actor.as_ref().is_some_and(|actor| may_see(actor, "/console/routes")),
-        may_try: visitor.actor.as_ref().is_some_and(|actor| may_see(actor, "/console/try")),
+        shows_routes: visitor.may_see("/console/routes"),
+        may_try: visitor.may_see("/console/try"),
     };
     Ok(html(&page))
 }

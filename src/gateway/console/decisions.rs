@@ -24,6 +24,7 @@ const PAGE: usize = 50;
 struct DecisionsPage {
     chrome: Chrome,
     filter: DecisionFilter,
+    /// Names to choose from; empty if the roles do not permit the list.
     recipients: Vec<String>,
     routes: Vec<String>,
     rows: Vec<DecisionRow>,
@@ -114,11 +115,13 @@ pub(super) async fn decisions(
 ) -> Result<Response, PageProblem> {
     let answer = console.admin.list_decisions(&act, filter.clone().query()).await?;
     let snapshot = console.admin.shared.snapshot();
+    let recipients = snapshot.recipients.iter().map(|recipient| recipient.name.to_string());
+    let routes = snapshot.routes.iter().map(|route| route.name.to_string());
     let next = answer.next.map(|cursor| DecisionFilter { cursor: cursor.text(), ..filter.clone() });
     let page = DecisionsPage {
         chrome: console.chrome(&visitor, "Decisions", "/console/decisions"),
-        recipients: snapshot.recipients.iter().map(|recipient| recipient.name.to_string()).collect(),
-        routes: snapshot.routes.iter().map(|route| route.name.to_string()).collect(),
+        recipients: recipients.filter(|_| visitor.may("GET", "/v1/recipients")).collect(),
+        routes: routes.filter(|_| visitor.may("GET", "/v1/routes")).collect(),
         rows: answer.exchanges.iter().map(DecisionRow::of).collect(),
         faults: answer.logs.into_iter().filter_map(|log| log.fault).collect(),
         next: next.map(|filter| query_text(&filter)),

@@ -6,9 +6,14 @@ use serde_json::{Map, Value};
 
 use super::Console;
 use super::opened_people::random_text;
+use super::problem_page::FormProblem;
+use super::visitor::Visitor;
 use crate::ledger::{Right, TermList};
 use crate::vocabulary::Origin;
 
+/// Resources of the API that take what the forms send.
+const EVENTS: &str = "/v1/subjects/{id}/events";
+const REQUESTS: &str = "/v1/subjects/{id}/requests";
 /// Name of the field that makes a repeated form one event.
 pub(super) const ONCE: &str = "once";
 /// Maximum length of [`ONCE`], in bytes.
@@ -50,6 +55,24 @@ pub(super) struct EventGroup {
     pub(super) once: String,
     /// A remark below the title; empty if there is none.
     pub(super) remark: &'static str,
+    /// The kind that was chosen; empty if the form is new.
+    pub(super) chosen: String,
+}
+
+impl EventGroup {
+    /// True if the form is for this kind of event.
+    pub(super) fn has(&self, kind: &str) -> bool {
+        self.kinds.iter().any(|(known, _)| *known == kind)
+    }
+
+    /// Fills in what somebody entered, and marks the fields that the problem names.
+    pub(super) fn fill(&mut self, entered: &EnteredFields, problem: &FormProblem) {
+        self.chosen = entered.get("kind").cloned().unwrap_or_default();
+        for field in &mut self.fields {
+            field.value = entered.get(field.name).cloned().unwrap_or_default();
+            field.is_invalid = problem.names(field.name);
+        }
+    }
 }
 
 /// A field of a form.
@@ -62,10 +85,15 @@ pub(super) struct EventField {
     /// `text`, or `datetime-local` for a time.
     pub(super) input: &'static str,
     pub(super) is_required: bool,
+    /// The value that was entered before.
+    pub(super) value: String,
+    /// True if the value cannot be recorded.
+    pub(super) is_invalid: bool,
 }
 
 fn choice(name: &'static str, label: &'static str, choices: Vec<String>) -> EventField {
-    EventField { name, label, choices, input: "text", is_required: false }
+    let (is_required, is_invalid) = (false, false);
+    EventField { name, label, choices, input: "text", is_required, value: String::new(), is_invalid }
 }
 
 fn entry(name: &'static str, label: &'static str) -> EventField {
@@ -89,18 +117,20 @@ struct FormTerms {
     kinds: Vec<String>,
     relations: Vec<String>,
     refusable: Vec<String>,
+    /// Empty if the roles do not permit the list.
     recipients: Vec<String>,
 }
 
 impl FormTerms {
-    fn of(console: &Console) -> FormTerms {
+    fn of(console: &Console, visitor: &Visitor) -> FormTerms {
         let shared = &console.admin.shared;
         let terms = shared.ledger.terms();
         let all = |list| terms.all_terms(list).into_iter().map(str::to_owned).collect::<Vec<String>>();
         let mut refusable = all(TermList::Categories);
         refusable.retain(|name| terms.category(name).is_some_and(|category| terms.refusable(category)));
         let snapshot = shared.snapshot();
-        let recipients = snapshot.recipients.iter().map(|recipient| recipient.name.to_string());
+        let recipients = snapshot.recipients.iter().filter(|_| visitor.may("GET", "/v1/recipients"));
+        let recipients = recipients.map(|recipient| recipient.name.to_string());
         FormTerms {
             purposes: all(TermList::Purposes),
             kinds: all(TermList::Kinds),
@@ -119,22 +149,21 @@ impl FormTerms {
     }
 }
 
-/// Returns the forms for a person. `may_record`: events of any kind; `may_answer`: requests of the person.
+/// Returns the forms for a person that the visitor may send.
 ///
 /// # Errors
 /// If the system has no random numbers.
 pub(super) fn event_groups(
     console: &Console,
-    may_record: bool,
-    may_answer: bool,
+    visitor: &Visitor,
 ) -> Result<Vec<EventGroup>, getrandom::Error> {
-    let terms = FormTerms::of(console);
+    let terms = FormTerms::of(console, visitor);
     let mut groups = Vec::new();
-    if may_record {
+    if visitor.may("POST", EVENTS) {
         groups.extend(choices_of_people(&terms)?);
         groups.extend(facts_and_ends(&terms)?);
     }
-    if may_answer {
+    if visitor.may("POST", REQUESTS) {
         groups.extend(requests()?);
     }
     Ok(groups)
@@ -152,7 +181,8 @@ fn group(
         entry("at", "Counts from (UTC), now if empty").time(),
     ];
     let fields = fields.into_iter().chain(common).collect();
-    Ok(EventGroup { id, title, action: "events", kinds, fields, once: random_text::<16>()?, remark: "" })
+    let once = random_text::<16>()?;
+    Ok(EventGroup { id, title, action: "events", kinds, fields, once, remark: "", chosen: String::new() })
 }
 
 /// Returns the forms for what a person chose.

@@ -38,22 +38,34 @@ impl FormTokens {
 
     /// Returns the token of all forms of an owner.
     pub(super) fn token(&self, owner: &FormOwner) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &bytes(owner)))
+        self.token_for(owner, &[])
+    }
+
+    /// Returns the token of a form of an owner that has shown this.
+    pub(super) fn token_for(&self, owner: &FormOwner, shown: &[u8]) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &bytes(owner, shown)))
     }
 
     /// True if the token is that of the owner. Takes the same time for each token of the right length.
     pub(super) fn accepts(&self, owner: &FormOwner, token: &str) -> bool {
+        self.accepts_for(owner, &[], token)
+    }
+
+    /// True if the token is that of a form of the owner that has shown this.
+    pub(super) fn accepts_for(&self, owner: &FormOwner, shown: &[u8], token: &str) -> bool {
         let given = BASE64_URL_SAFE_NO_PAD.decode(token);
-        given.is_ok_and(|given| hmac::verify(&self.key, &bytes(owner), &given).is_ok())
+        given.is_ok_and(|given| hmac::verify(&self.key, &bytes(owner, shown), &given).is_ok())
     }
 }
 
-fn bytes(owner: &FormOwner) -> Vec<u8> {
-    match owner {
+/// Returns what a token is made of. The length of what was shown stands first, so that no name of an owner can end in it.
+fn bytes(owner: &FormOwner, shown: &[u8]) -> Vec<u8> {
+    let owner = match owner {
         FormOwner::Session(key) => [b"session:", &key[..]].concat(),
         FormOwner::Certificate(name) => [b"certificate:", name.as_bytes()].concat(),
         FormOwner::Process => b"process".to_vec(),
-    }
+    };
+    [&shown.len().to_be_bytes()[..], &owner, shown].concat()
 }
 
 #[cfg(test)]
@@ -76,6 +88,11 @@ mod tests {
             }
             assert!(!tokens.accepts(owner, "") && !tokens.accepts(owner, &format!("{token}A")));
             assert!(!FormTokens::new().unwrap().accepts(owner, &token));
+            let of_form = tokens.token_for(owner, b"shown");
+            assert!(tokens.accepts_for(owner, b"shown", &of_form));
+            for (shown, token) in [(&b"other"[..], &of_form), (b"", &of_form), (b"shown", &token)] {
+                assert!(!tokens.accepts_for(owner, shown, token), "{owner:?} {shown:?}");
+            }
         }
     }
 }

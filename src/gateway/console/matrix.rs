@@ -1,6 +1,5 @@
 //! The matrix of a pack: who can receive what for which purpose, with the words of the clauses.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -16,26 +15,10 @@ use super::filters;
 use super::packs::{find, shown};
 use super::problem_page::PageProblem;
 use super::visitor::Visitor;
-use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{PathText, QueryOf};
 use crate::policy::Pack;
 use crate::policy::matrix::{Matrix, MatrixEntry, MatrixSection, Row, matrix};
-
-/// Maximum number of matrices that are kept. Computing one takes seconds.
-const MAX_MATRICES: usize = 8;
-
-/// The matrices that were computed, by the revision of their pack.
-#[derive(Debug, Default)]
-pub(super) struct Matrices(HashMap<Arc<str>, Arc<Matrix>>);
-
-impl Matrices {
-    fn insert(&mut self, revision: Arc<str>, computed: Arc<Matrix>) {
-        if self.0.len() >= MAX_MATRICES {
-            self.0.clear();
-        }
-        self.0.insert(revision, computed);
-    }
-}
 
 #[derive(Template)]
 #[template(path = "matrix.html")]
@@ -155,16 +138,9 @@ fn purpose_view(row: &Row, words: &ClauseWords) -> PurposeView {
 }
 
 impl Console {
-    /// Returns the matrix of a pack, computed once.
+    /// Returns the matrix of a pack, computed once: it takes seconds.
     async fn matrix(&self, pack: &Arc<Pack>) -> Result<Arc<Matrix>, AdminProblem> {
-        if let Some(known) = self.matrices().0.get(pack.revision()).cloned() {
-            return Ok(known);
-        }
-        let computing = Arc::clone(pack);
-        let computed = tokio::task::spawn_blocking(move || Arc::new(matrix(&computing))).await;
-        let computed = computed
-            .map_err(|_| AdminProblem::new(AdminCode::ReportUnavailable, "the matrix cannot be computed"))?;
-        self.matrices().insert(Arc::clone(pack.revision()), Arc::clone(&computed));
-        Ok(computed)
+        let (memory, computing) = (&self.memory, Arc::clone(pack));
+        memory.matrices.get(pack.revision(), &memory.threads, move || matrix(&computing)).await
     }
 }

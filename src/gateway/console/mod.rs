@@ -6,11 +6,11 @@
 //! Invariants: each form comes from a page of this process and of this session ([`screen`]); every answer forbids scripts,
 //! styles and frames from elsewhere; no id or value of a person stands in a URL or a title.
 
-mod answer_headers;
 mod chart;
 mod chrome;
 mod clause_words;
 mod clock;
+mod computations;
 mod confirm;
 mod counted;
 mod decision;
@@ -53,14 +53,17 @@ use axum::middleware;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
-use self::clock::ConsoleClock;
+pub(super) use self::clock::ConsoleClock;
+use self::computations::{Computed, PageThreads};
 use self::form_token::FormTokens;
 use self::history::{FigureHistory, SAMPLE_INTERVAL};
-use self::matrix::Matrices;
 use self::opened_people::OpenedPeople;
 use self::session::Sessions;
-use super::admin::AdminApi;
+use super::admin::{AdminApi, answer_headers};
 use super::stage::{Stage, reached};
+use crate::finding::Finding;
+use crate::policy::diff::Difference;
+use crate::policy::matrix::Matrix;
 
 /// The console of a gateway. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -76,22 +79,26 @@ struct ConsoleMemory {
     sessions: Mutex<Sessions>,
     form_tokens: FormTokens,
     history: Mutex<FigureHistory>,
-    matrices: Mutex<Matrices>,
+    threads: PageThreads,
+    matrices: Computed<Matrix>,
+    differences: Computed<Result<Difference, Finding>>,
     opened_people: Mutex<OpenedPeople>,
 }
 
 impl Console {
-    /// Makes the console of an admin API.
+    /// Makes the console of an admin API. Sessions end by the clock.
     ///
     /// # Errors
     /// If the system has no random numbers.
-    pub(super) fn new(admin: AdminApi) -> Result<Console, getrandom::Error> {
+    pub(super) fn new(admin: AdminApi, clock: ConsoleClock) -> Result<Console, getrandom::Error> {
         let memory = ConsoleMemory {
-            clock: ConsoleClock::start(),
+            clock,
             sessions: Mutex::default(),
             form_tokens: FormTokens::new()?,
             history: Mutex::default(),
-            matrices: Mutex::default(),
+            threads: PageThreads::default(),
+            matrices: Computed::default(),
+            differences: Computed::default(),
             opened_people: Mutex::default(),
         };
         Ok(Console { admin, memory: Arc::new(memory) })
@@ -140,10 +147,6 @@ impl Console {
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.memory.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn matrices(&self) -> MutexGuard<'_, Matrices> {
-        self.memory.matrices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened_people(&self) -> MutexGuard<'_, OpenedPeople> {

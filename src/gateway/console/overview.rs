@@ -18,6 +18,7 @@ use super::page_rule::{may, may_see};
 use super::problem_page::PageProblem;
 use super::visitor::Visitor;
 use crate::exchange::SharedState;
+use crate::exchange::observe::WHOLE_EXCHANGE;
 use crate::gateway::admin::authentication::Actor;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, QueryOf};
@@ -55,7 +56,9 @@ struct FigureTile {
 struct ObservedRoute {
     name: String,
     until: String,
+    /// Fields that enforcing would have withheld, and exchanges that it would have refused as a whole.
     would_withhold: u64,
+    would_refuse: u64,
 }
 
 /// Everything that somebody should look at.
@@ -164,7 +167,7 @@ fn figure_tiles(shared: &SharedState, shows_decisions: bool) -> [FigureTile; 4] 
             title: "Exchanges",
             figure: total(&metrics.requests).to_string(),
             explanation: "since this gateway started".to_owned(),
-            link: Some("#exchanges-table"),
+            link: Some("#exchanges-heading"),
         },
         FigureTile {
             title: "Disclosure log",
@@ -236,15 +239,22 @@ fn unclassified(shared: &SharedState) -> Vec<(String, u64)> {
     counted.into_iter().filter(|(_, count)| *count > 0).map(|([route], count)| (route, count)).collect()
 }
 
-/// Returns the routes that are observed now, and the number of fields since the start that enforcing would have withheld.
+/// Returns the routes that are observed now, and what enforcing would have withheld since the start.
 fn observed(shared: &SharedState, now: Timestamp) -> Vec<ObservedRoute> {
-    let would_withhold = counted_by(&shared.metrics.would_withhold, ["route"]);
+    let counted = counted_by(&shared.metrics.would_withhold, ["route", "category"]);
+    let count = |route: &str, is_whole: bool| {
+        let own = counted
+            .iter()
+            .filter(|([of, category], _)| of == route && (category == WHOLE_EXCHANGE) == is_whole);
+        own.map(|(_, count)| count).sum()
+    };
     let snapshot = shared.snapshot();
     let routes = snapshot.routes.iter().filter(|route| route.observes(now));
     let observed = routes.map(|route| ObservedRoute {
         name: route.name.to_string(),
         until: route.observe_until.map(|until| until.to_string()).unwrap_or_default(),
-        would_withhold: would_withhold.get(&[route.name.to_string()]).copied().unwrap_or(0),
+        would_withhold: count(&route.name, false),
+        would_refuse: count(&route.name, true),
     });
     observed.collect()
 }

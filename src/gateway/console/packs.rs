@@ -14,7 +14,7 @@ use super::filters;
 use super::problem_page::PageProblem;
 use super::visitor::Visitor;
 use crate::exchange::{Snapshot, Versions};
-use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::policy::diff::Difference;
 use crate::policy::{Enforcement, Pack};
@@ -108,7 +108,10 @@ pub(super) async fn pack(
     let versions = find(&snapshot, &name, now)?;
     let difference = match from.zip(to) {
         None => None,
-        Some((from, to)) => Some(compare(&revision(versions, &from)?, &revision(versions, &to)?).await?),
+        Some((from, to)) => {
+            let (from, to) = (revision(versions, &from)?, revision(versions, &to)?);
+            Some(console.compare(&from, &to).await?)
+        }
     };
     let shown = shown(versions, now).ok_or_else(AdminProblem::not_found)?;
     let manifest = shown.manifest();
@@ -195,18 +198,21 @@ fn clause_lines(pack: &Pack) -> Vec<ClauseLine> {
     pack.manifest().clauses.iter().map(line).collect()
 }
 
-/// Compares two versions, on a thread of its own: every result of both is evaluated.
-async fn compare(old: &Arc<Pack>, new: &Arc<Pack>) -> Result<DifferenceView, AdminProblem> {
-    let (from, to) = (Arc::clone(old), Arc::clone(new));
-    let compared = tokio::task::spawn_blocking(move || Difference::of(&from, &to)).await;
-    let compared = compared
-        .map_err(|_| AdminProblem::new(AdminCode::ReportUnavailable, "the versions cannot be compared"))?;
-    let compared = compared.map_err(|finding| AdminProblem::malformed(finding.line()))?;
-    Ok(DifferenceView {
-        old: old.manifest().version.clone(),
-        new: new.manifest().version.clone(),
-        more: compared.more,
-        less: compared.less,
-        text: compared.to_text(),
-    })
+impl Console {
+    /// Compares two versions, once: every result of both is evaluated.
+    async fn compare(&self, old: &Arc<Pack>, new: &Arc<Pack>) -> Result<DifferenceView, AdminProblem> {
+        let (memory, from, to) = (&self.memory, Arc::clone(old), Arc::clone(new));
+        let key = format!("{} {}", old.revision(), new.revision());
+        let compared =
+            memory.differences.get(&key, &memory.threads, move || Difference::of(&from, &to)).await?;
+        let compared =
+            compared.as_ref().as_ref().map_err(|finding| AdminProblem::malformed(finding.line()))?;
+        Ok(DifferenceView {
+            old: old.manifest().version.clone(),
+            new: new.manifest().version.clone(),
+            more: compared.more,
+            less: compared.less,
+            text: compared.to_text(),
+        })
+    }
 }

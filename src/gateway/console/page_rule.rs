@@ -19,6 +19,8 @@ pub(super) struct PageRule {
 enum PageAccess {
     /// Anyone, without a session.
     Anyone,
+    /// Everybody who has a session, even if it opens nothing: it can be ended.
+    OwnSession,
     /// Everybody who is signed in. The page leaves out what the roles do not permit.
     SignedIn,
     /// Everybody who may use this resource.
@@ -29,6 +31,7 @@ enum PageAccess {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Access {
     Anyone,
+    OwnSession,
     SignedIn,
     Resource(&'static ResourceRule),
 }
@@ -46,7 +49,7 @@ pub(super) const PAGES: &[PageRule] = &[
     PageRule { method: "GET", path: "/", access: PageAccess::SignedIn },
     PageRule { method: "GET", path: "/sign-in", access: PageAccess::Anyone },
     PageRule { method: "POST", path: "/sign-in", access: PageAccess::Anyone },
-    PageRule { method: "POST", path: "/sign-out", access: PageAccess::SignedIn },
+    PageRule { method: "POST", path: "/sign-out", access: PageAccess::OwnSession },
     get("/console/decisions", "/v1/decisions"),
     get("/console/decisions/{id}", "/v1/decisions/{id}"),
     get("/console/routes", "/v1/routes"),
@@ -81,9 +84,20 @@ pub(super) fn access(method: &Method, path: &str) -> Option<Access> {
     let page = PAGES.iter().find(|page| page.path == path && *method == page.method)?;
     match page.access {
         PageAccess::Anyone => Some(Access::Anyone),
+        PageAccess::OwnSession => Some(Access::OwnSession),
         PageAccess::SignedIn => Some(Access::SignedIn),
         PageAccess::Resource(method, path) => resource(method, path).map(Access::Resource),
     }
+}
+
+/// Returns the methods of a path of the router, as in `Allow`.
+pub(super) fn allowed_methods(path: &str) -> Vec<&'static str> {
+    let pages = PAGES.iter().filter(|page| page.path == path);
+    let methods = pages.flat_map(|page| match page.method {
+        "GET" => &["GET", "HEAD"][..],
+        _ => &["POST"],
+    });
+    methods.copied().collect()
 }
 
 /// Returns the rule of a resource of the API.
@@ -100,7 +114,7 @@ pub(super) fn may(actor: &Actor, method: &'static str, path: &str) -> bool {
 pub(super) fn may_see(actor: &Actor, path: &str) -> bool {
     match access(&Method::GET, path) {
         None => false,
-        Some(Access::Anyone | Access::SignedIn) => true,
+        Some(Access::Anyone | Access::OwnSession | Access::SignedIn) => true,
         Some(Access::Resource(rule)) => actor.role_for(rule).is_ok(),
     }
 }
@@ -112,7 +126,7 @@ impl PageRule {
         use crate::gateway::admin::roles::ResourceAccess;
 
         match access(&Method::from_bytes(self.method.as_bytes()).unwrap(), self.path).unwrap() {
-            Access::Anyone | Access::SignedIn => true,
+            Access::Anyone | Access::OwnSession | Access::SignedIn => true,
             Access::Resource(rule) => match rule.access {
                 ResourceAccess::Anyone | ResourceAccess::SignedIn => true,
                 ResourceAccess::Roles(roles) => roles.contains(&role),

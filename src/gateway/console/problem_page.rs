@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 
 use super::Console;
 use super::chrome::{Chrome, html};
@@ -61,18 +62,52 @@ impl Console {
     }
 }
 
+/// A problem with what somebody entered in a form: the form is shown again, with the problem above it.
+#[derive(Debug)]
+pub(super) struct FormProblem {
+    pub(super) status: StatusCode,
+    /// The problem in words for somebody with a form. It repeats no value that was entered.
+    pub(super) words: String,
+}
+
+impl FormProblem {
+    /// Returns the problem of a form.
+    ///
+    /// # Errors
+    /// The problem, if it is another one: what was entered may be right.
+    pub(super) fn of(problem: AdminProblem) -> Result<FormProblem, AdminProblem> {
+        let words = match problem.code() {
+            "reason-missing" => "Give a reason. It is recorded.".to_owned(),
+            "event-malformed" | "event-conflict" | "request-malformed" => problem.detail().to_owned(),
+            "idempotency-key-reused" => "This form was recorded before, with other entries.".to_owned(),
+            _ => return Err(problem),
+        };
+        Ok(FormProblem { status: problem.status(), words })
+    }
+
+    /// True if the problem names this field.
+    pub(super) fn names(&self, field: &str) -> bool {
+        self.words.contains(&format!("`{field}`"))
+    }
+}
+
 /// Returns the next step of the person who reads the page.
 fn next(code: &str) -> &'static str {
     match code {
         "audit-unavailable" => {
             "What is shown here must be on record first. See if the log's disk is full, and try again."
         }
+        "credential-invalid" => {
+            "Sign out, or open the console in a browser that does not present this client certificate."
+        }
         "ledger-unavailable" | "ledger-stale" => {
             "The overview shows the state of the ledger. Try again when it is current."
         }
         "not-found" => "It may have been renamed, or its record pruned. Start from the overview.",
         "reason-missing" => "Go back, and say why you look. The reason is recorded.",
-        "request-foreign" => "Open the page again, and send its form from there.",
+        "request-foreign" => {
+            "Open the page from the navigation of the console, or type its address. Send its form from there."
+        }
         "role-missing" => {
             "Ask who keeps the configuration: `[admin]` lists the roles of each token and certificate."
         }

@@ -20,7 +20,7 @@ use crate::decision::{AdmissionRequest, LegalReference, UnknownSubject};
 use crate::exchange::ledger_policy::recipient_facts;
 use crate::exchange::route::{MappedField, OnWithheld, Recipient, Route, Scrubbing};
 use crate::exchange::{SharedState, Snapshot};
-use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::scrub::SubjectSource;
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
@@ -33,6 +33,7 @@ const MAX_EVALUATED: usize = 400;
 struct RoutePage {
     chrome: Chrome,
     view: RouteView,
+    shows_decisions: bool,
 }
 
 /// A route as the page shows it.
@@ -92,12 +93,13 @@ pub(super) async fn route(
     let route = snapshot.routes.iter().find(|route| *route.name == *name).cloned();
     let route = route.ok_or_else(AdminProblem::not_found)?;
     // Each recipient and purpose is an evaluation of the policy.
-    let view =
-        tokio::task::spawn_blocking(move || RouteView::of(&shared, &snapshot, &route, Timestamp::now()));
-    let view = view
-        .await
-        .map_err(|_| AdminProblem::new(AdminCode::ReportUnavailable, "the policy cannot be evaluated"))?;
-    Ok(html(&RoutePage { chrome: console.chrome(&visitor, "Route", "/console/routes"), view }))
+    let evaluate = move || RouteView::of(&shared, &snapshot, &route, Timestamp::now());
+    let view = console.memory.threads.compute(evaluate).await?;
+    Ok(html(&RoutePage {
+        chrome: console.chrome(&visitor, "Route", "/console/routes"),
+        view,
+        shows_decisions: visitor.may_see("/console/decisions"),
+    }))
 }
 
 impl RouteView {

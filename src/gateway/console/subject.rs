@@ -12,16 +12,16 @@ use serde_json::Value;
 
 use super::Console;
 use super::chrome::{Chrome, StateChip, html};
-use super::event_form::{EventGroup, event_groups};
+use super::event_form::{EnteredFields, EventGroup, event_groups};
 use super::filters;
 use super::json_text::{short_time, text};
 use super::opened_people::OpenedPerson;
-use super::page_rule::{may, may_see, resource};
-use super::problem_page::PageProblem;
+use super::page_rule::resource;
+use super::problem_page::{FormProblem, PageProblem};
 use super::screen::FormOf;
 use super::state_lines::{StateLine, state_lines};
 use super::visitor::Visitor;
-use crate::gateway::admin::act::{ActObject, PendingAct};
+use crate::gateway::admin::act::{ActObject, PendingAct, check_reason};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::ledger::Entity;
@@ -29,11 +29,10 @@ use crate::report::{self, ReportedDisclosure};
 use crate::vocabulary::SubjectId;
 
 /// Resources of the API that the pages show.
-const STATE: &str = "/v1/subjects/{id}";
+pub(super) const STATE: &str = "/v1/subjects/{id}";
 const EVENTS: &str = "/v1/subjects/{id}/events";
 const DISCLOSURES: &str = "/v1/subjects/{id}/disclosures";
 const REPORT: &str = "/v1/subjects/{id}/report";
-const REQUESTS: &str = "/v1/subjects/{id}/requests";
 /// Number of events, and of disclosures, on a page.
 const PAGE: usize = 50;
 /// Members of an event that the page shows in columns of their own, or not at all.
@@ -46,6 +45,9 @@ struct SubjectsPage {
     chrome: Chrome,
     /// True if a reason is required.
     needs_reason: bool,
+    /// The fields as they were entered.
+    form: OpenForm,
+    problem: Option<FormProblem>,
 }
 
 /// The person to open.
@@ -71,6 +73,8 @@ struct SubjectPage {
     /// `None` without the role for it.
     disclosures: Option<Disclosed>,
     groups: Vec<EventGroup>,
+    /// Why the form that was sent is not recorded.
+    problem: Option<String>,
     shows_report: bool,
     shows_decisions: bool,
 }
@@ -191,24 +195,23 @@ pub(super) async fn form(
     visitor: Visitor,
     _: QueryOf<NoParameters>,
 ) -> Response {
-    html(&SubjectsPage {
-        chrome: console.chrome(&visitor, "Subjects", "/console/subjects"),
-        needs_reason: console.admin.needs_credentials(),
-    })
+    html(&console.subjects_page(&visitor, OpenForm::default(), None))
 }
 
-/// Opens a person, after the act is on record with its reason.
+/// Opens a person for a reason, with which the pages record each look.
 pub(super) async fn open(
     State(console): State<Console>,
     visitor: Visitor,
     FormOf(form): FormOf<OpenForm>,
 ) -> Result<Response, PageProblem> {
-    let person = console.admin.person(form.subject.trim(), given(&form.namespace).as_deref())?;
-    let reason = given(&form.reason);
-    console.record_look(&visitor, STATE, &person, reason.as_deref()).await?;
-    let now = console.memory.clock.now();
-    let handle = console.opened_people().open(person, reason, visitor.owner, now).map_err(no_random)?;
-    Ok(Redirect::to(&format!("/console/subjects/{handle}")).into_response())
+    match console.handle_of(&visitor, &form) {
+        Ok(handle) => Ok(Redirect::to(&format!("/console/subjects/{handle}")).into_response()),
+        Err(problem) => {
+            let problem = FormProblem::of(problem)?;
+            let status = problem.status;
+            Ok((status, html(&console.subjects_page(&visitor, form, Some(problem)))).into_response())
+        }
+    }
 }
 
 /// Shows a person.
@@ -219,39 +222,8 @@ pub(super) async fn show(
     QueryOf(query): QueryOf<SubjectQuery>,
 ) -> Result<Response, PageProblem> {
     let opened = console.opened(&handle, &visitor)?;
-    let permits = |method, path| visitor.actor.as_ref().is_some_and(|actor| may(actor, method, path));
-    let shown = [Some(STATE), Some(EVENTS), permits("GET", DISCLOSURES).then_some(DISCLOSURES)];
-    for path in shown.into_iter().flatten() {
-        console.record_look(&visitor, path, &opened.person, opened.reason.as_deref()).await?;
-    }
-    let person = &opened.person;
-    let state = console.admin.person_state(person.clone()).await?;
-    let events = console.admin.events_about(Entity::Subject(person.clone())).await?;
-    let disclosures = match permits("GET", DISCLOSURES) {
-        true => Some(console.admin.disclosures_about(person.clone()).await?.0),
-        false => None,
-    };
-    let groups = event_groups(&console, permits("POST", EVENTS), permits("POST", REQUESTS));
-    Ok(html(&SubjectPage {
-        chrome: console.chrome(&visitor, "Subject", "/console/subjects"),
-        id: person.id().to_string(),
-        namespace: person.namespace().map(ToString::to_string).unwrap_or_default(),
-        reason: opened.reason.unwrap_or_default(),
-        is_known: state.is_some(),
-        state: state.map(|state| state_lines(&state, &events)).unwrap_or_default(),
-        history: ListPage::of(&events, query.history, HistoryRow::of),
-        disclosures: disclosures.map(|list| Disclosed {
-            is_complete: list.complete,
-            rows: ListPage::of(&list.disclosures, query.disclosures, DisclosureRow::of),
-        }),
-        groups: groups.map_err(no_random)?,
-        shows_report: permits("GET", REPORT),
-        shows_decisions: visitor
-            .actor
-            .as_ref()
-            .is_some_and(|actor| may_see(actor, "/console/decisions/{id}")),
-        handle,
-    }))
+    let page = console.subject_page(&visitor, (handle, opened), &query, None).await?;
+    Ok(html(&page))
 }
 
 /// Returns the report that the person receives, as a file: it has a style of its own, which no page of the console may have.
@@ -269,6 +241,95 @@ pub(super) async fn report(
 }
 
 impl Console {
+    fn subjects_page(&self, visitor: &Visitor, form: OpenForm, problem: Option<FormProblem>) -> SubjectsPage {
+        let title = if problem.is_some() { "Error: Subjects" } else { "Subjects" };
+        SubjectsPage {
+            chrome: self.chrome(visitor, title, "/console/subjects"),
+            needs_reason: self.admin.needs_credentials(),
+            form,
+            problem,
+        }
+    }
+
+    /// Opens the pages of a person, and returns their handle. Nothing is shown yet: the pages record the acts.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] as the API's for the same person and reason.
+    fn handle_of(&self, visitor: &Visitor, form: &OpenForm) -> Result<String, AdminProblem> {
+        let person = self.admin.person(form.subject.trim(), given(&form.namespace).as_deref())?;
+        let reason = given(&form.reason);
+        let PendingAct { actor, .. } = Console::pending_look(visitor, STATE)?;
+        check_reason(&actor, ActObject::Person(&person), reason.as_deref())?;
+        let (owner, now) = ((visitor.owner.clone(), actor.name().cloned()), self.memory.clock.now());
+        self.opened_people().open(person, reason, owner, now).map_err(no_random)
+    }
+
+    /// Returns the page of a person, after its acts are on record. `failed`: a form that could not be recorded.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] as the API's for the resources that the page shows.
+    async fn subject_page(
+        &self,
+        visitor: &Visitor,
+        (handle, opened): (String, OpenedPerson),
+        query: &SubjectQuery,
+        failed: Option<(&EnteredFields, FormProblem)>,
+    ) -> Result<SubjectPage, AdminProblem> {
+        let shows_disclosures = visitor.may("GET", DISCLOSURES);
+        let shown = [Some(STATE), Some(EVENTS), shows_disclosures.then_some(DISCLOSURES)];
+        for path in shown.into_iter().flatten() {
+            self.record_look(visitor, path, &opened.person, opened.reason.as_deref()).await?;
+        }
+        let person = &opened.person;
+        let state = self.admin.person_state(person.clone()).await?;
+        let events = self.admin.events_about(Entity::Subject(person.clone())).await?;
+        let disclosures = match shows_disclosures {
+            true => Some(self.admin.disclosures_about(person.clone()).await?.0),
+            false => None,
+        };
+        let mut groups = event_groups(self, visitor).map_err(no_random)?;
+        if let Some((entered, problem)) = &failed {
+            let kind = entered.get("kind").map(String::as_str).unwrap_or_default();
+            groups.iter_mut().filter(|group| group.has(kind)).for_each(|group| group.fill(entered, problem));
+        }
+        let title = if failed.is_some() { "Error: Subject" } else { "Subject" };
+        Ok(SubjectPage {
+            chrome: self.chrome(visitor, title, "/console/subjects"),
+            id: person.id().to_string(),
+            namespace: person.namespace().map(ToString::to_string).unwrap_or_default(),
+            reason: opened.reason.unwrap_or_default(),
+            is_known: state.is_some(),
+            state: state.map(|state| state_lines(&state, &events)).unwrap_or_default(),
+            history: ListPage::of(&events, query.history, HistoryRow::of),
+            disclosures: disclosures.map(|list| Disclosed {
+                is_complete: list.complete,
+                rows: ListPage::of(&list.disclosures, query.disclosures, DisclosureRow::of),
+            }),
+            groups,
+            shows_report: visitor.may("GET", REPORT),
+            shows_decisions: visitor.may_see("/console/decisions/{id}"),
+            problem: failed.map(|(_, problem)| problem.words),
+            handle,
+        })
+    }
+
+    /// Shows a person with a form that could not be recorded, as it was sent.
+    ///
+    /// # Errors
+    /// The problem, if the form is not its cause; or as [`Console::subject_page`].
+    pub(super) async fn form_again(
+        &self,
+        visitor: &Visitor,
+        (handle, opened): (String, OpenedPerson),
+        entered: &EnteredFields,
+        problem: AdminProblem,
+    ) -> Result<Response, AdminProblem> {
+        let problem = FormProblem::of(problem)?;
+        let (status, query) = (problem.status, SubjectQuery::default());
+        let page = self.subject_page(visitor, (handle, opened), &query, Some((entered, problem))).await?;
+        Ok((status, html(&page)).into_response())
+    }
+
     /// Returns the person whose pages the visitor has opened.
     pub(super) fn opened(&self, handle: &str, visitor: &Visitor) -> Result<OpenedPerson, AdminProblem> {
         let opened = self.opened_people().find(handle, &visitor.owner, self.memory.clock.now());
@@ -291,10 +352,15 @@ impl Console {
         person: &SubjectId,
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
+        let act = Console::pending_look(visitor, path)?;
+        self.admin.record_act(&act, ActObject::Person(person), reason).await
+    }
+
+    /// Returns the use of a resource about a person, not yet on record.
+    fn pending_look(visitor: &Visitor, path: &str) -> Result<PendingAct, AdminProblem> {
         let rule = resource("GET", path).ok_or_else(AdminProblem::not_found)?;
         let actor = visitor.actor.clone().ok_or_else(AdminProblem::not_found)?;
-        let act = PendingAct { role: actor.role_for(rule)?, actor, rule };
-        self.admin.record_act(&act, ActObject::Person(person), reason).await
+        Ok(PendingAct { role: actor.role_for(rule)?, actor, rule })
     }
 }
 

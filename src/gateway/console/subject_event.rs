@@ -8,22 +8,25 @@ use super::Console;
 use super::chrome::html;
 use super::confirm::ConfirmPage;
 use super::event_form::{EnteredFields, entered_event, form_key};
+use super::json_text::text;
 use super::problem_page::PageProblem;
 use super::screen::FormOf;
+use super::subject::STATE;
 use super::visitor::Visitor;
 use crate::gateway::admin::event::EventBody;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::PathText;
 use crate::ledger::Entity;
+use crate::vocabulary::SubjectId;
 
 /// The kind of event that no other event lifts.
 const FINAL: &str = "erasure";
 /// The consequences of an erasure.
 const CONSEQUENCES: &[&str] = &[
     "The erasure is final: no event lifts it, and nobody can undo it.",
-    "From now on the rules count the person's data as erased, and withhold what they withhold of erased data. This is in force at once.",
+    "From now on the rules count the person's data as erased, and withhold what they withhold of erased data. This is in force on this gateway when the page answers. Other gateways of the ledger follow within seconds, or stop.",
     "Recipients that received data of the person are told to erase them (GDPR Art. 19).",
-    "When they were told, the secret is deleted under which the disclosure log names the person. Then nobody can find the person's disclosures any more, and no report can list them.",
+    "When they were told, or after `notice-limit` even if some or all could not be told, the secret is deleted under which the disclosure log names the person. Then nobody can find the person's disclosures any more, and no report can list them.",
     "The data themselves are in the API behind this gateway: erase them there.",
 ];
 
@@ -72,11 +75,16 @@ impl Console {
         if kind.is_some_and(|kind| entered_kind != Some(kind)) {
             return Err(AdminProblem::malformed("the form is for another kind of event").into());
         }
-        if entered_kind == Some(FINAL) && entered.get("confirmed").is_none_or(|word| word != "yes") {
-            return Ok(self.erasure_question(visitor, &handle, entered));
+        let action = format!("/console/subjects/{handle}/events");
+        if entered_kind == Some(FINAL) && !self.is_confirmed(visitor, &action, &entered) {
+            // The page names the person.
+            self.record_look(visitor, STATE, &opened.person, opened.reason.as_deref()).await?;
+            return Ok(self.erasure_question(visitor, &opened.person, &event, (&handle, action), entered));
         }
-        self.record_form(visitor, &entered, &event, &Entity::Subject(opened.person)).await?;
-        Ok(Redirect::to(&format!("/console/subjects/{handle}#history")).into_response())
+        match self.record_form(visitor, &entered, &event, &Entity::Subject(opened.person.clone())).await {
+            Ok(()) => Ok(Redirect::to(&format!("/console/subjects/{handle}#history")).into_response()),
+            Err(problem) => Ok(self.form_again(visitor, (handle, opened), &entered, problem).await?),
+        }
     }
 
     /// Records the event of a form. A form that is sent twice is one event.
@@ -97,15 +105,29 @@ impl Console {
         self.admin.record_form(EventBody::of_form(actor, key, event), entity).await.map(|_| ())
     }
 
-    fn erasure_question(&self, visitor: &Visitor, handle: &str, mut entered: EnteredFields) -> Response {
-        entered.remove("form-token");
-        entered.remove("confirmed");
+    fn erasure_question(
+        &self,
+        visitor: &Visitor,
+        person: &SubjectId,
+        event: &Value,
+        (handle, action): (&str, String),
+        entered: EnteredFields,
+    ) -> Response {
+        let namespace = person.namespace().map(|name| ("namespace".to_owned(), name.to_string()));
+        let entered_members = event.as_object().into_iter().flatten();
+        let entered_members = entered_members.filter(|(name, _)| *name != "kind");
+        let members = entered_members.map(|(name, _)| {
+            let words = if name == "at" { "counts from (UTC)" } else { name };
+            (words.to_owned(), text(event, name))
+        });
+        let about = std::iter::once(("person".to_owned(), person.id().to_string()));
         html(&ConfirmPage {
             chrome: self.chrome(visitor, "Confirm", "/console/subjects"),
             question: "Record the erasure of this person?".to_owned(),
+            about: about.chain(namespace).chain(members).collect(),
             consequences: CONSEQUENCES,
-            action: format!("/console/subjects/{handle}/events"),
-            fields: entered,
+            fields: self.repeated(visitor, &action, entered),
+            action,
             button: "Record the erasure",
             back: format!("/console/subjects/{handle}"),
             asks_reason: false,

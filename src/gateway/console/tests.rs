@@ -1,5 +1,6 @@
 //! The console as a browser sees it: requests go to the router, without a socket.
 
+mod certificates;
 mod contents;
 mod forms;
 mod pages;
@@ -14,7 +15,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use crate::config::{AdminRole, AdminSection};
-use crate::gateway::admin::authentication::AdminPeer;
+use crate::gateway::admin::authentication::{AdminPeer, ClientCertificate};
 use crate::gateway::admin::tests::TestAdmin;
 use crate::gateway::admin::tests::actors::section;
 
@@ -24,6 +25,7 @@ struct TestConsole {
     is_encrypted: bool,
     /// The cookie of the browser: name and value.
     cookie: Option<String>,
+    certificate: Option<ClientCertificate>,
 }
 
 /// An answer of the console.
@@ -50,7 +52,12 @@ impl Answer {
 
     /// Returns the form token of the page.
     fn form_token(&self) -> String {
-        let (_, rest) = self.body.split_once("name=\"form-token\" value=\"").unwrap();
+        self.hidden("form-token")
+    }
+
+    /// Returns the value of a hidden field.
+    fn hidden(&self, name: &str) -> String {
+        let (_, rest) = self.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
         rest.split_once('"').unwrap().0.to_owned()
     }
 }
@@ -62,7 +69,13 @@ impl TestConsole {
     }
 
     async fn with(section: &AdminSection) -> TestConsole {
-        TestConsole { admin: TestAdmin::start_with(section).await, is_encrypted: false, cookie: None }
+        TestConsole::on(section, "").await
+    }
+
+    /// Starts a console of a gateway whose route has these keys.
+    async fn on(section: &AdminSection, keys_of_route: &str) -> TestConsole {
+        let admin = TestAdmin::start_on(section, keys_of_route).await;
+        TestConsole { admin, is_encrypted: false, cookie: None, certificate: None }
     }
 
     /// Starts a console with a token for each name, which is the token, too.
@@ -80,8 +93,11 @@ impl TestConsole {
             None => request,
         };
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
-        let peer =
-            AdminPeer { address: [127, 0, 0, 1].into(), is_encrypted: self.is_encrypted, certificate: None };
+        let peer = AdminPeer {
+            address: [127, 0, 0, 1].into(),
+            is_encrypted: self.is_encrypted,
+            certificate: self.certificate.clone(),
+        };
         request.extensions_mut().insert(peer);
         let router = self.admin.console.clone().router();
         let (parts, body) = router.oneshot(request).await.unwrap().into_parts();

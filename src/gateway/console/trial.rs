@@ -1,5 +1,7 @@
-//! A decision that is tried: nothing is disclosed. It decides as an exchange does, about facts that somebody typed or about the
-//! state in force of a person.
+//! A decision that is tried: nothing is disclosed. It decides as an exchange on an enforced route does, about facts that
+//! somebody typed or about the state in force of a person, and says if the route is observed.
+//!
+//! Invariant: nothing is decided about people or accounts that the ledger may not know.
 
 use std::sync::Arc;
 
@@ -9,12 +11,14 @@ use super::clause_words::ClauseWords;
 use super::withheld_step::withheld_step;
 use crate::decision::scenario::ScenarioFacts;
 use crate::decision::{
-    AdmissionRequest, Admitted, ClassId, ClassRelease, Decisions, LegalReference, Permit, Question, Reason,
-    RecordFacts, Subject, UnknownSubject,
+    AdmissionRequest, Admitted, ClassId, ClassRelease, Controller, Decisions, LegalReference, Permit,
+    Question, Reason, RecordFacts, Subject, UnknownSubject,
 };
 use crate::exchange::ledger_policy::recipient_facts;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing};
 use crate::exchange::{SharedState, Snapshot};
+use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::ledger::{AppendError, Freshness, Ledger};
 use crate::policy::Pack;
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, PurposeId, SubjectId};
@@ -49,6 +53,10 @@ pub(super) struct TrialResult {
     pub(super) fields: Vec<TrialField>,
     /// The answer as it leaves; or why it cannot be read.
     pub(super) left: Result<String, String>,
+    /// True if the route refuses an answer of which something is withheld, and something is.
+    pub(super) is_refused_whole: bool,
+    /// The last day on which the route is observed: everything leaves until then.
+    pub(super) observed_until: Option<String>,
     /// Facts that are not known, and how they count.
     pub(super) notes: Vec<String>,
 }
@@ -61,6 +69,8 @@ impl Default for TrialResult {
             refusal: None,
             fields: Vec::new(),
             left: Ok(String::new()),
+            is_refused_whole: false,
+            observed_until: None,
             notes: Vec::new(),
         }
     }
@@ -82,8 +92,30 @@ pub(super) struct TrialField {
 }
 
 impl TriedRequest {
-    /// Decides. Blocks while the ledger reads a person.
-    pub(super) fn decide(&self, shared: &SharedState, snapshot: &Snapshot, now: Timestamp) -> TrialResult {
+    /// Decides. Blocks while the ledger reads people and accounts.
+    ///
+    /// # Errors
+    /// An [`AdminProblem`] if the ledger is not current, as for access evaluations: an exchange could know more.
+    pub(super) fn decide(
+        &self,
+        shared: &SharedState,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<TrialResult, AdminProblem> {
+        let ledger = &shared.ledger;
+        if !ledger.healthy() {
+            return Err(AppendError::Unavailable.into());
+        }
+        let failed_reads = ledger.failed_reads();
+        let result = self.result(shared, snapshot, now);
+        if ledger.freshness() == Freshness::Current && ledger.failed_reads() == failed_reads {
+            return Ok(result);
+        }
+        let why = "the ledger is stale: what this gateway knows about people is older than `max-staleness`";
+        Err(AdminProblem::new(AdminCode::LedgerStale, why))
+    }
+
+    fn result(&self, shared: &SharedState, snapshot: &Snapshot, now: Timestamp) -> TrialResult {
         let decisions = snapshot.packs.get(self.route.pack).and_then(|versions| versions.in_force(now));
         let (Some(decisions), Some(scrubbing)) = (decisions, self.route.scrubbing.as_ref()) else {
             return TrialResult {
@@ -99,18 +131,22 @@ impl TriedRequest {
             upstream_backup: self.route.upstream_is_backup,
             legal_reference: LegalReference::None,
         };
-        let person = self.judged_person(shared);
-        let trial = TriedDecision { decisions, scrubbing, asking, person, now };
-        trial.result(&self.record)
+        let person = self.judged_person(&shared.ledger);
+        let trial = TriedDecision { ledger: &shared.ledger, decisions, scrubbing, asking, person, now };
+        let observed_until = self.route.observe_until.filter(|_| self.route.observes(now));
+        TrialResult {
+            observed_until: observed_until.map(|until| until.to_string()),
+            ..trial.result(&self.record)
+        }
     }
 
-    fn judged_person(&self, shared: &SharedState) -> JudgedPerson {
+    fn judged_person(&self, ledger: &Ledger) -> JudgedPerson {
         match &self.person {
             TriedPerson::Invented(facts) => {
                 JudgedPerson { known: Some(facts.subject.clone()), facts: ScenarioFacts::clone(facts) }
             }
             TriedPerson::Real(id) => {
-                let known = shared.ledger.subject(id).1.map(|subject| Subject::clone(&subject));
+                let known = ledger.subject(id).1.map(|subject| Subject::clone(&subject));
                 let facts =
                     ScenarioFacts { subject: known.clone().unwrap_or_default(), ..ScenarioFacts::default() };
                 JudgedPerson { known, facts }
@@ -127,6 +163,7 @@ struct JudgedPerson {
 }
 
 struct TriedDecision<'t> {
+    ledger: &'t Ledger,
     decisions: &'t Decisions,
     scrubbing: &'t Scrubbing,
     asking: AdmissionRequest,
@@ -139,27 +176,32 @@ impl TriedDecision<'_> {
         self.decisions.pack()
     }
 
-    fn result(&self, record: &str) -> TrialResult {
+    fn result(mut self, record: &str) -> TrialResult {
         let manifest = self.pack().manifest();
-        let explained = self.question().explain(&[]);
         let result = TrialResult {
             pack: manifest.title.clone(),
             version: manifest.version.clone(),
-            notes: explained.unknown,
+            notes: self.question().explain(&[]).unknown,
             ..TrialResult::default()
         };
-        let admitted = self.decisions.admit_once(&self.asking, &self.scrubbing.classes);
-        match (admitted, explained.refusal) {
-            (Ok(admitted), _) => TrialResult {
-                fields: self.fields(&self.permit(&admitted, &self.person.facts.record)),
-                left: self.scrubbed(&admitted, record),
-                ..result
-            },
-            (Err(_), Some(refusal)) => {
-                TrialResult { refusal: Some((refusal.why, refusal.changes.to_text())), ..result }
+        let admitted = match self.decisions.admit_once(&self.asking, &self.scrubbing.classes) {
+            Ok(admitted) => admitted,
+            Err(denial) => {
+                let refusal = self.question().explain(&[]).refusal;
+                let refusal = refusal.map(|refusal| (refusal.why, refusal.changes.to_text()));
+                let refusal = refusal.unwrap_or_else(|| (denial.code().to_owned(), None));
+                return TrialResult { refusal: Some(refusal), ..result };
             }
-            (Err(denial), None) => TrialResult { refusal: Some((denial.code().to_owned(), None)), ..result },
+        };
+        let (left, judged) = self.scrubbed(&admitted, record);
+        // The fields are explained as those of the first record: its age and its account can decide.
+        if let Some(facts) = judged.first {
+            self.person.facts = facts;
         }
+        let facts = &self.person.facts;
+        let fields = self.fields(&self.permit(&admitted, &facts.controller, &facts.record));
+        let is_refused = self.scrubbing.is_all_or_nothing() && judged.withholds;
+        TrialResult { fields, left, is_refused_whole: is_refused, ..result }
     }
 
     fn question(&self) -> Question<'_> {
@@ -168,17 +210,10 @@ impl TriedDecision<'_> {
     }
 
     /// Decides about a record of the person, as an exchange does.
-    fn permit(&self, admitted: &Admitted, record: &RecordFacts) -> Permit {
+    fn permit(&self, admitted: &Admitted, account: &Controller, record: &RecordFacts) -> Permit {
         let JudgedPerson { known, facts } = &self.person;
         let unknown: UnknownSubject = self.scrubbing.unknown_subject;
-        admitted.judge_person(
-            known.as_ref(),
-            unknown,
-            &facts.controller,
-            record,
-            facts.relationship,
-            self.now,
-        )
+        admitted.judge_person(known.as_ref(), unknown, account, record, facts.relationship, self.now)
     }
 
     fn fields(&self, permit: &Permit) -> Vec<TrialField> {
@@ -242,45 +277,81 @@ impl TriedDecision<'_> {
         }
     }
 
-    /// Returns the answer as it leaves if all of its records are about the person. Pseudonyms are not those that the
-    /// recipient would see.
-    fn scrubbed(&self, admitted: &Admitted, record: &str) -> Result<String, String> {
+    /// Returns the answer as it leaves if all of its records are about the person, and how they were judged. Pseudonyms are
+    /// not those that the recipient would see.
+    fn scrubbed(&self, admitted: &Admitted, record: &str) -> (Result<String, String>, JudgedRecords) {
         let forms = Pseudonyms::new([0; 32]).for_recipient("");
         let plan = Arc::clone(&self.scrubbing.plan);
         let mut scrubber = Scrubber::for_trial(plan, forms, self.scrubbing.limits, Framing::default());
-        let mut policy = TrialPolicy { trial: self, admitted };
+        let mut policy = TrialPolicy { trial: self, admitted, judged: JudgedRecords::default() };
         let mut left = Vec::new();
         let scrubbed = scrubber.feed(record.as_bytes(), &mut policy, &mut left);
         let scrubbed = scrubbed.and_then(|()| scrubber.finish(&mut policy, &mut left));
-        scrubbed.map_err(|unreadable| unreadable.to_string())?;
+        let judged = policy.judged;
+        if let Err(unreadable) = scrubbed {
+            return (Err(unreadable.to_string()), judged);
+        }
         // Scrubbed bytes of a document are a document, or nothing.
         let pretty = serde_json::from_slice::<serde_json::Value>(&left).ok();
-        Ok(pretty.and_then(|left| serde_json::to_string_pretty(&left).ok()).unwrap_or_default())
+        (Ok(pretty.and_then(|left| serde_json::to_string_pretty(&left).ok()).unwrap_or_default()), judged)
     }
+}
+
+/// The outcome for the records of an answer.
+#[derive(Default)]
+struct JudgedRecords {
+    /// The facts on which the first record was judged.
+    first: Option<ScenarioFacts>,
+    /// True if something about a person was withheld that a rule could have released.
+    withholds: bool,
 }
 
 /// Decides about each record as if it were about the person.
 struct TrialPolicy<'p> {
     trial: &'p TriedDecision<'p>,
     admitted: &'p Admitted,
+    judged: JudgedRecords,
+}
+
+impl TrialPolicy<'_> {
+    fn count(&mut self, permit: &Permit, counts: &[u32]) {
+        let classes = permit.releases().iter().zip(counts).enumerate();
+        self.judged.withholds |=
+            classes.filter(|(_, (_, count))| **count > 0).any(|(class, (release, _))| {
+                let class = u16::try_from(class).map(ClassId).ok();
+                class.is_some_and(|class| self.admitted.withholds(class, release.form))
+            });
+    }
 }
 
 impl RecordPolicy for TrialPolicy<'_> {
     fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
-        let has_person = record.subjects.is_some_and(|subjects| !subjects.is_empty());
-        match has_person {
-            true => self.trial.permit(self.admitted, &self.trial.person.facts.merged_record(record.facts)),
-            false => self.admitted.no_subject(),
+        if record.subjects.is_none_or(<[SubjectId]>::is_empty) {
+            return self.admitted.no_subject();
         }
+        let person = &self.trial.person.facts;
+        let account = record.controller.and_then(|id| self.trial.ledger.controller(id).1);
+        let facts = ScenarioFacts {
+            controller: account.map_or_else(|| person.controller.clone(), |known| Controller::clone(&known)),
+            record: person.merged_record(record.facts),
+            ..person.clone()
+        };
+        let permit = self.trial.permit(self.admitted, &facts.controller, &facts.record);
+        self.judged.first.get_or_insert(facts);
+        permit
     }
 
     fn document_permit(&mut self) -> Permit {
         self.admitted.no_subject()
     }
 
-    fn account(&mut self, _: &Permit, _: &[u32]) {}
+    fn account(&mut self, permit: &Permit, counts: &[u32]) {
+        self.count(permit, counts);
+    }
 
-    fn account_outside(&mut self, _: &Permit, _: &[u32]) {}
+    fn account_outside(&mut self, permit: &Permit, counts: &[u32]) {
+        self.count(permit, counts);
+    }
 }
 
 impl TrialField {

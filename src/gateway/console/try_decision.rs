@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -14,14 +14,14 @@ use super::example_record::example;
 use super::filters;
 use super::hand_facts::HandFacts;
 use super::page_rule::may;
-use super::problem_page::PageProblem;
+use super::problem_page::{FormProblem, PageProblem};
 use super::screen::FormOf;
 use super::subject::given;
 use super::trial::{TrialResult, TriedPerson, TriedRequest};
 use super::visitor::Visitor;
 use crate::exchange::Snapshot;
 use crate::exchange::route::{Recipient, Route};
-use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::QueryOf;
 use crate::vocabulary::SubjectId;
 
@@ -109,16 +109,21 @@ pub(super) async fn decide(
     FormOf(mut form): FormOf<TryForm>,
 ) -> Result<Response, PageProblem> {
     let snapshot = console.admin.shared.snapshot();
-    let person = console.real_person(&visitor, &form).await?;
+    let person = match console.real_person(&visitor, &form).await {
+        Ok(person) => person,
+        Err(problem) => {
+            let FormProblem { status, words } = FormProblem::of(problem)?;
+            return Ok((status, console.try_page(&visitor, form, vec![words], None)).into_response());
+        }
+    };
     let now = Timestamp::now();
     let request = match tried_request(&snapshot, &mut form, person, now) {
         Ok(request) => request,
         Err(problems) => return Ok(console.try_page(&visitor, form, problems, None)),
     };
     let shared = Arc::clone(&console.admin.shared);
-    let result = tokio::task::spawn_blocking(move || request.decide(&shared, &snapshot, now)).await;
-    let result = result
-        .map_err(|_| AdminProblem::new(AdminCode::ReportUnavailable, "the policy cannot be evaluated"))?;
+    let decide = move || request.decide(&shared, &snapshot, now);
+    let result = console.memory.threads.compute(decide).await??;
     Ok(console.try_page(&visitor, form, Vec::new(), Some(result)))
 }
 
@@ -154,8 +159,9 @@ impl Console {
         };
         let personal = snapshot.routes.iter().filter(|route| route.scrubbing.is_some());
         let purposes = words.purposes().preorder().into_iter();
+        let title = if problems.is_empty() { "Try a decision" } else { "Error: Try a decision" };
         html(&TryPage {
-            chrome: self.chrome(visitor, "Try a decision", "/console/try"),
+            chrome: self.chrome(visitor, title, "/console/try"),
             recipients: snapshot.recipients.iter().map(recipient).collect(),
             purposes: purposes.map(|purpose| words.purposes().name(purpose).to_owned()).collect(),
             routes: personal.map(|route| (route.name.to_string(), route.pattern.clone())).collect(),

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::form_token::FormOwner;
+use super::page_rule;
 use crate::gateway::admin::authentication::Actor;
 
 /// The person who looks at a page.
@@ -20,6 +21,16 @@ pub(super) struct Visitor {
 impl Visitor {
     pub(super) fn stranger() -> Visitor {
         Visitor { actor: None, owner: FormOwner::Process }
+    }
+
+    /// True if the visitor may use a resource of the API.
+    pub(super) fn may(&self, method: &'static str, path: &str) -> bool {
+        self.actor.as_ref().is_some_and(|actor| page_rule::may(actor, method, path))
+    }
+
+    /// True if the visitor may see the page at a path of the router.
+    pub(super) fn may_see(&self, path: &str) -> bool {
+        self.actor.as_ref().is_some_and(|actor| page_rule::may_see(actor, path))
     }
 }
 

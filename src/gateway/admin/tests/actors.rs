@@ -214,6 +214,28 @@ async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_uses_no_resource() {
+    let admin = TestAdmin::start().await;
+    let link = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n";
+    for site in ["cross-site", "same-site", "", "other", "none\r\nsec-fetch-site: cross-site"] {
+        for how in ["", "sec-fetch-mode: no-cors\r\nsec-fetch-dest: image\r\n", link] {
+            for path in ["/v1/subjects/p-1", "/v1/routes", "/healthz"] {
+                let headers = format!("sec-fetch-site: {site}\r\n{how}");
+                let (status, problem) = admin.json(&format!("GET {path}"), &headers, "").await;
+                assert_eq!((status, code(&problem)), (403, "request-foreign"), "{path} {headers}");
+            }
+        }
+    }
+    assert!(admin.acts().is_empty());
+    for site in ["none", "same-origin"] {
+        let (status, _) =
+            admin.send("GET /v1/subjects/p-1", &format!("sec-fetch-site: {site}\r\n"), "").await;
+        assert_eq!(status, 200);
+    }
+    assert_eq!(admin.acts().len(), 2);
+}
+
+#[tokio::test]
 async fn without_actors_a_look_is_recorded_without_a_name() {
     let admin = TestAdmin::start().await;
     let (status, _) = admin.json("GET /v1/subjects/p-1", "", "").await;

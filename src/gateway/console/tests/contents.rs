@@ -1,6 +1,7 @@
 //! Contents of the pages: decisions, routes, packs, the matrix, and tried decisions.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use super::*;
 use crate::exchange::flow::tests::KEY;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
+use crate::ledger::{Batch, Freshness, LineResult};
 
 const BODY: &str =
     r#"{"items": [{"id": "p-1", "name": "Ada", "age": 3}, {"id": "p-9", "name": "Ben"}], "total": 2}"#;
@@ -156,6 +158,98 @@ async fn a_tried_decision_says_what_would_have_to_change() {
 }
 
 #[tokio::test]
+async fn nothing_is_tried_that_the_ledger_may_not_know() {
+    let console = TestConsole::open().await;
+    for freshness in [Freshness::Stale { age: Duration::from_secs(9) }, Freshness::Unknown] {
+        console.admin.state.shared.ledger.assume_freshness(freshness);
+        for person in ["subject=p-1&reason=x", "consents=direct-marketing"] {
+            let tried = console.try_decision(person).await;
+            assert_eq!(tried.status, StatusCode::SERVICE_UNAVAILABLE, "{person}");
+            assert_has(&tried.body, &["ledger-stale"]);
+        }
+    }
+    console.admin.state.shared.ledger.assume_freshness(Freshness::Current);
+    assert_has(&console.try_decision("subject=p-1&reason=x").await.body, &["What support would receive"]);
+}
+
+#[tokio::test]
+async fn a_route_that_releases_all_or_nothing_is_tried_as_such() {
+    let console = TestConsole::on(&AdminSection::default(), "withheld = \"deny\"\n").await;
+    let whole = "The whole answer would be refused";
+    let with_consent = console.try_decision("consents=direct-marketing").await;
+    assert!(!with_consent.body.contains(whole), "{}", with_consent.body);
+    let without = console.try_decision("").await;
+    assert_has(&without.body, &[whole, "subject-withheld", "Nothing leaves."]);
+    // Nobody can receive an unclassified field: it is no reason to refuse the answer.
+    let only_unclassified = "record=%7B%22items%22%3A%5B%5D%2C%22x%22%3A1%7D";
+    assert!(!console.try_decision(only_unclassified).await.body.contains(whole));
+}
+
+#[tokio::test]
+async fn an_observed_route_is_named_as_such() {
+    let keys = "mode = \"observe\"\nobserve-until = \"2999-12-31\"\n";
+    let console = TestConsole::on(&AdminSection::default(), keys).await;
+    let tried = console.try_decision("").await;
+    assert_has(&tried.body, &["The route is observed until the end of 2999-12-31", "removed"]);
+    let enforced = TestConsole::open().await;
+    assert!(!enforced.try_decision("").await.body.contains("The route is observed"));
+}
+
+#[tokio::test]
+async fn the_overview_counts_withheld_fields_and_refused_exchanges_apart() {
+    let keys = "mode = \"observe\"\nobserve-until = \"2999-12-31\"\n";
+    let console = TestConsole::on(&AdminSection::default(), keys).await;
+    let would_withhold = &console.admin.state.shared.metrics.would_withhold;
+    would_withhold.with_label_values(&["people", "name", "no-rule"]).inc_by(3);
+    would_withhold.with_label_values(&["people", "", "no-rule-permits"]).inc_by(2);
+    let overview = console.get("/").await;
+    assert_has(&overview.body, &["have withheld 3 fields, and refused 2 exchanges as a whole"]);
+    let route = console.get("/console/routes/people").await;
+    assert_has(&route.body, &[">3 fields</td>", ">2 exchanges</td>"]);
+}
+
+/// A route with accounts, for a recipient that may have what they entrusted.
+const OF_ACCOUNTS: &str = r#"record = "$.items[*]"
+subject = "@.id"
+controller = "@.account"
+[route.fields]
+"@.ticket" = "service-data"
+[[recipient]]
+name = "helpdesk"
+kind = "employee"
+country = "DE"
+purposes = ["customer-support"]
+credentials = [{ certificate = "helpdesk" }]
+[[route]]
+name = "others"
+upstream = "crm"
+path = "/others"
+"#;
+
+#[tokio::test]
+async fn the_account_that_a_record_names_decides() {
+    let console = TestConsole::on(&AdminSection::default(), OF_ACCOUNTS).await;
+    let record = r#"{"items":[{"id":"x","ticket":"T","account":"a-1"}]}"#;
+    let record = percent_encoding::utf8_percent_encode(record, percent_encoding::NON_ALPHANUMERIC);
+    let ask = async || {
+        let token = console.get("/console/try").await.form_token();
+        let form = format!("form-token={token}&recipient=helpdesk&purpose=customer-support&route=people");
+        console.post("/console/try", &format!("{form}&record={record}")).await.body
+    };
+    let field = "&#34;ticket&#34;: &#34;T&#34;";
+    let open = ask().await;
+    assert_eq!(open.matches(field).count(), 1, "{open}");
+    let account = r#"{"controller": "a-1", "kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
+    let ledger = &console.admin.state.shared.ledger;
+    let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
+    ledger.import(account.as_bytes(), Batch::default(), jiff::Timestamp::now(), accepted).await;
+    let closed = ask().await;
+    assert_eq!(closed.matches(field).count(), 0, "{closed}");
+    assert!(!closed.contains("<span class=\"form clear\">clear</span>"), "{closed}");
+    assert_has(&closed, &["prohibited"]);
+}
+
+#[tokio::test]
 async fn a_real_person_is_tried_after_a_recorded_reason() {
     let actors: [(&str, &[AdminRole]); 2] =
         [("reader", &[AdminRole::Read]), ("officer", &[AdminRole::Read, AdminRole::Privacy])];
@@ -168,7 +262,8 @@ async fn a_real_person_is_tried_after_a_recorded_reason() {
     console.sign_in("officer").await;
     let missing = console.try_decision("subject=p-1&reason=").await;
     assert_eq!(missing.status, StatusCode::BAD_REQUEST);
-    assert_has(&missing.body, &["reason-missing"]);
+    assert_has(&missing.body, &["Give a reason. It is recorded.", "value=\"p-1\"", "role=\"alert\""]);
+    assert!(!missing.body.contains("?reason="), "{}", missing.body);
     assert!(console.admin.acts().is_empty());
     let tried = console.try_decision("subject=p-1&reason=ticket+4711").await;
     assert_has(&tried.body, &["What support would receive", "<span class=\"form clear\">clear</span>"]);

@@ -35,6 +35,32 @@ async fn a_form_comes_from_a_page_of_this_listener() {
 }
 
 #[tokio::test]
+async fn a_link_of_another_site_leads_to_pages_that_record_nothing() {
+    let console = TestConsole::open().await;
+    let ask = async |path: &str, site: &str, mode: &str, dest: &str| {
+        let headers = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+        console.send(Method::GET, path, &headers, "").await
+    };
+    let acts = ["/console/decisions", "/console/decisions/01M8HSMCDZ7JP0DJMTP6MWK1K8", "/console/subjects/x"];
+    for site in ["cross-site", "same-site"] {
+        for path in acts {
+            let answer = ask(path, site, "navigate", "document").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{site} {path}");
+            assert!(answer.body.contains("request-foreign"), "{}", answer.body);
+        }
+        for path in ["/", "/console/routes", "/console/try?recipient=support"] {
+            assert_eq!(ask(path, site, "navigate", "document").await.status, StatusCode::OK, "{path}");
+            for (mode, dest) in [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
+                assert_eq!(ask(path, site, mode, dest).await.status, StatusCode::FORBIDDEN, "{path} {dest}");
+            }
+        }
+    }
+    assert!(console.admin.acts().is_empty());
+    assert_eq!(ask("/console/decisions", "same-origin", "navigate", "document").await.status, StatusCode::OK);
+    assert_eq!(console.admin.acts().len(), 1);
+}
+
+#[tokio::test]
 async fn a_form_has_the_token_of_its_session() {
     let actors: [(&str, &[AdminRole]); 1] = [("ops", &[AdminRole::Operator])];
     let mut console = TestConsole::with_actors(&actors).await;

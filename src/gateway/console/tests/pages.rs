@@ -24,6 +24,7 @@ async fn every_answer_has_the_headers() {
                     ("referrer-policy", "same-origin"),
                     ("cache-control", "no-store"),
                     ("cross-origin-opener-policy", "same-origin"),
+                    ("cross-origin-resource-policy", "same-origin"),
                     ("x-frame-options", "DENY"),
                 ] {
                     assert_eq!(answer.header(name), value, "{method} {path}: {name}");
@@ -79,6 +80,40 @@ async fn a_page_needs_the_roles_of_its_resource() {
 }
 
 #[tokio::test]
+async fn a_page_has_the_names_that_the_roles_permit() {
+    let actors: [(&str, &[AdminRole]); 4] = [
+        ("read", &[AdminRole::Read]),
+        ("ops", &[AdminRole::Operator]),
+        ("dpo", &[AdminRole::Privacy]),
+        ("sync", &[AdminRole::Ledger]),
+    ];
+    let observed = "mode = \"observe\"\nobserve-until = \"2999-12-31\"\n";
+    let mut console = TestConsole::on(&section(&actors), observed).await;
+    for (name, knows_recipients) in [("read", true), ("dpo", false)] {
+        console.cookie = None;
+        console.sign_in(name).await;
+        let page = console.get("/console/decisions").await.body;
+        assert_eq!(page.contains(">support</option>"), knows_recipients, "{name}: {page}");
+        assert_eq!(page.contains(">people</option>"), knows_recipients, "{name}: {page}");
+        assert_eq!(page.contains("<input id=\"recipient\""), !knows_recipients, "{name}: {page}");
+        assert_eq!(page.contains("routes observed"), knows_recipients, "{name}: {page}");
+    }
+    console.cookie = None;
+    console.sign_in("ops").await;
+    let page = console.get("/console/routes/people").await.body;
+    assert!(!page.contains("/console/decisions"), "an operator is led to decisions: {page}");
+    console.cookie = None;
+    console.sign_in("sync").await;
+    let token = console.get("/").await.form_token();
+    let opened = console.post("/console/subjects", &format!("form-token={token}&subject=p-1&reason=x")).await;
+    let page = console.get(opened.location()).await.body;
+    assert!(
+        page.contains("<input id=\"opt-out-recipient\"") && !page.contains(">support</option>"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_page_too() {
     let console = TestConsole::open().await;
     let answer = console.get("/console/nothing").await;
@@ -88,8 +123,28 @@ async fn what_is_not_there_is_a_page_too() {
         "{}",
         answer.body
     );
-    let answer = console.send(Method::DELETE, "/", &[], "").await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    for (path, allowed) in [
+        ("/", "GET, HEAD"),
+        ("/sign-in", "GET, HEAD, POST"),
+        ("/sign-out", "POST"),
+        ("/console/subjects/x/events", "POST"),
+        ("/console/try", "POST, GET, HEAD"),
+    ] {
+        let answer = console.send(Method::DELETE, path, &[], "").await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (StatusCode::METHOD_NOT_ALLOWED, allowed),
+            "{path}"
+        );
+    }
+    for (path, page) in [
+        ("/sign-out", "/"),
+        ("/console/subjects/x/events", "/console/subjects/x"),
+        ("/console/subjects/x/answers", "/console/subjects/x"),
+    ] {
+        let answer = console.get(path).await;
+        assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, page), "{path}");
+    }
     let answer = console.send(Method::GET, "/", &[("host", "evil.example")], "").await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "another name for this address");
 }

@@ -1,7 +1,7 @@
 //! The pages of a person: who opens them, what is on record, and the events that forms record.
 
 use super::*;
-use crate::gateway::console::opened_people::MAX_OPEN;
+use crate::gateway::console::opened_people::{MAX_OF_ACTOR, MAX_UNUSED};
 
 const ROLES: [AdminRole; 2] = [AdminRole::Ledger, AdminRole::Privacy];
 
@@ -46,8 +46,12 @@ async fn a_person_is_opened_after_a_recorded_reason_and_named_in_no_url() {
     let console = signed_in("officer").await;
     let missing = console.open_person("subject=p-1&reason=").await;
     assert_eq!(missing.status, StatusCode::BAD_REQUEST);
+    for text in ["Give a reason. It is recorded.", "value=\"p-1\"", "role=\"alert\"", "<title>Error: "] {
+        assert!(missing.body.contains(text), "no {text} in {}", missing.body);
+    }
     assert!(console.looks().is_empty());
     let opened = console.open_person("subject=p-1&reason=ticket+4711").await;
+    assert!(console.looks().is_empty(), "nothing was shown");
     assert_eq!(opened.status, StatusCode::SEE_OTHER, "{}", opened.body);
     let page = opened.location().to_owned();
     assert!(page.starts_with("/console/subjects/") && !page.contains("p-1"), "{page}");
@@ -57,13 +61,13 @@ async fn a_person_is_opened_after_a_recorded_reason_and_named_in_no_url() {
         assert!(shown.body.contains(text), "no {text} in {}", shown.body);
     }
     let reason = Some("ticket 4711".to_owned());
-    let expected = ["", "", "/events", "/disclosures"];
+    let expected = ["", "/events", "/disclosures"];
     let expected = expected.map(|end| (format!("/v1/subjects/{{id}}{end}"), reason.clone()));
     assert_eq!(console.looks(), expected);
     let report = console.get(&format!("{page}/report")).await;
     assert_eq!(report.header("content-disposition"), "attachment; filename=\"report.html\"");
     assert!(report.body.contains("What we know about you"), "{}", report.body);
-    assert_eq!(console.looks().len(), 5);
+    assert_eq!(console.looks().len(), 4);
     for link in shown.body.split("href=\"").skip(1) {
         assert!(!link.split('"').next().unwrap().contains("p-1"), "{link}");
     }
@@ -85,7 +89,8 @@ async fn nothing_is_shown_that_cannot_be_put_on_record() {
     let console = signed_in("officer").await;
     let page = console.open_person("subject=p-1&reason=x").await.location().to_owned();
     console.admin.state.shared.log.assume_failed();
-    for answer in [console.get(&page).await, console.open_person("subject=p-1&reason=x").await] {
+    for path in [page.clone(), format!("{page}/report")] {
+        let answer = console.get(&path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.body.contains("audit-unavailable") && !answer.body.contains("p-1"), "{}", answer.body);
     }
@@ -103,11 +108,32 @@ async fn the_pages_belong_to_one_session_for_a_while() {
     console.cookie = own;
     assert_eq!(console.get(&page).await.status, StatusCode::OK);
     // The session is used in between, so that only the pages end.
-    console.admin.console.memory.clock.move_forward(MAX_OPEN / 2);
+    console.admin.clock.move_forward(MAX_UNUSED / 2);
     assert_eq!(console.get(&page).await.status, StatusCode::OK);
-    console.admin.console.memory.clock.move_forward(MAX_OPEN / 2);
+    for _ in 0..2 {
+        console.admin.clock.move_forward(MAX_UNUSED / 2);
+        assert_eq!(console.get("/").await.status, StatusCode::OK);
+    }
     assert_closed(&console.get(&page).await);
     assert_closed(&console.get("/console/subjects/nothing").await);
+}
+
+#[tokio::test]
+async fn nobody_closes_the_pages_of_others_by_opening_many() {
+    let mut console = signed_in("officer").await;
+    let page = console.open_person("subject=p-1&reason=x").await.location().to_owned();
+    let own = console.cookie.clone();
+    // Signing in anew changes nothing: the pages count by the actor.
+    for session in 0..3 {
+        console.cookie = None;
+        console.sign_in("second").await;
+        for _ in 0..MAX_OF_ACTOR {
+            let opened = console.open_person("subject=p-1&reason=x").await;
+            assert_eq!(opened.status, StatusCode::SEE_OTHER, "{session}");
+        }
+    }
+    console.cookie = own;
+    assert_eq!(console.get(&page).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -139,16 +165,62 @@ async fn a_form_that_is_sent_twice_is_one_event_of_who_is_signed_in() {
 }
 
 #[tokio::test]
+async fn a_form_that_cannot_be_recorded_is_shown_again_as_it_was_sent() {
+    let console = signed_in("officer").await;
+    let page = console.open_person("subject=p-1&reason=x").await.location().to_owned();
+    let form = "kind=consent-refused&purpose=survey&channel=letter+7&at=soon&once=a";
+    let again = console.record(&format!("{page}/events"), form).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST);
+    for text in [
+        "Nothing was recorded.",
+        "<details open><summary>Consent</summary>",
+        "<option value=\"consent-refused\" selected>",
+        "<option selected>survey</option>",
+        "value=\"letter 7\"",
+        "value=\"soon\" aria-invalid=\"true\" aria-describedby=\"problem\"",
+        "<title>Error: Subject",
+    ] {
+        assert!(again.body.contains(text), "no {text} in {}", again.body);
+    }
+    assert_eq!(again.body.matches("<details open>").count(), 1, "{}", again.body);
+    assert!(!again.body.contains("consent: survey"), "{}", again.body);
+    let shown = console.get(&page).await;
+    assert!(shown.body.contains("1 event"), "{}", shown.body);
+    // Nothing is chosen in a new form: the first kind of event would be one that permits.
+    assert!(shown.body.contains("required><option value=\"\"></option><option value=\"consent-given\">"));
+    console.admin.state.shared.log.assume_failed();
+    let unavailable = console.record(&format!("{page}/events"), form).await;
+    assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE, "the page cannot be put on record");
+}
+
+#[tokio::test]
 async fn an_erasure_is_asked_about_on_a_page_of_its_own() {
     let console = signed_in("officer").await;
     let page = console.open_person("subject=p-1&reason=x").await.location().to_owned();
     let events = format!("{page}/events");
     let question = console.record(&events, "kind=erasure&channel=letter&once=abc").await;
     assert_eq!(question.status, StatusCode::OK);
-    assert!(question.body.contains("The erasure is final"), "{}", question.body);
+    for text in ["The erasure is final", "<dt>person</dt><dd>p-1</dd>", "<dt>channel</dt><dd>letter</dd>"] {
+        assert!(question.body.contains(text), "no {text} in {}", question.body);
+    }
+    assert_eq!(console.looks().last(), Some(&("/v1/subjects/{id}".to_owned(), Some("x".to_owned()))));
     assert!(question.body.contains("<input type=\"hidden\" name=\"channel\" value=\"letter\">"));
     assert!(!console.get(&page).await.body.contains("No event lifts it"), "nothing happened");
-    let recorded = console.record(&events, "kind=erasure&channel=letter&once=abc&confirmed=yes").await;
+    let confirmed = question.hidden("confirmed");
+    let other = console.open_person("subject=p-2&reason=x").await.location().to_owned();
+    for (path, fields) in [
+        (&events, "kind=erasure&channel=letter&once=abc&confirmed=yes".to_owned()),
+        (&events, format!("kind=erasure&channel=call&once=abc&confirmed={confirmed}")),
+        (&events, format!("kind=erasure&channel=letter&once=abd&confirmed={confirmed}")),
+        (&events, format!("kind=erasure&channel=letter&at=&once=abc&confirmed={confirmed}")),
+        (&format!("{other}/events"), format!("kind=erasure&channel=letter&once=abc&confirmed={confirmed}")),
+    ] {
+        let asked = console.record(path, &fields).await;
+        assert_eq!(asked.status, StatusCode::OK, "{fields}: that was not what the page had shown");
+    }
+    assert!(!console.get(&page).await.body.contains("No event lifts it"), "nothing happened");
+    let fields = format!("kind=erasure&channel=letter&once=abc&confirmed={confirmed}");
+    let recorded = console.record(&events, &fields).await;
     assert_eq!(recorded.status, StatusCode::SEE_OTHER);
     assert!(console.get(&page).await.body.contains("No event lifts it"));
 }
