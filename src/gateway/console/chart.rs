@@ -11,7 +11,9 @@ const WIDTH: usize = 760;
 const LEFT: usize = 44;
 /// Lower edge of the bars; below stand the times.
 const BOTTOM: usize = 162;
-/// Upper edge of the highest bar.
+/// Distance between the parts of a bar: their colours alone do not tell them apart.
+const GAP: usize = 1;
+/// Upper edge of the highest bar, but for gaps and parts that are higher than their number.
 const TOP: usize = 16;
 /// Number of times below the bars.
 const TIMES: usize = 6;
@@ -70,21 +72,15 @@ impl BarChart {
         let step = (WIDTH - LEFT) / periods.len().max(1);
         let mut bars = Vec::new();
         for (at, (_, values)) in periods.iter().enumerate() {
-            let mut below: u64 = 0;
-            for ((class, _), value) in parts.iter().zip(values) {
-                let (lower, upper) = (height_of(below, scale), height_of(below + value, scale));
-                below += value;
-                if upper > lower {
-                    let width = step.saturating_sub(2).clamp(1, 40);
-                    let bar = BarPart {
-                        class,
-                        x: LEFT + at * step,
-                        y: BOTTOM - upper,
-                        width,
-                        height: upper - lower,
-                    };
-                    bars.push(bar);
-                }
+            let (mut counted, mut top) = (0_u64, 0);
+            for ((class, _), value) in parts.iter().zip(values).filter(|(_, value)| **value > 0) {
+                counted += value;
+                let lower = if top == 0 { 0 } else { top + GAP };
+                // One refusal beside hundreds of releases is seen, too.
+                top = height_of(counted, scale).max(lower + 1);
+                let width = step.saturating_sub(2).clamp(1, 40);
+                let (x, y) = (LEFT + at * step, BOTTOM.saturating_sub(top));
+                bars.push(BarPart { class, x, y, width, height: top - lower });
             }
         }
         let totals: Vec<String> = parts
@@ -172,12 +168,24 @@ mod tests {
         assert_eq!(chart.bars.len(), 4);
         assert_eq!(chart.description, "13 a, 11 b in 3 periods of 10 s");
         let [low, high] = [&chart.bars[2], &chart.bars[3]];
-        assert_eq!((high.y + high.height, low.y + low.height, high.y), (low.y, BOTTOM, TOP));
+        assert_eq!((high.y + high.height + GAP, low.y + low.height, high.y), (low.y, BOTTOM, TOP));
         assert!(chart.bars.iter().all(|bar| bar.x + bar.width <= WIDTH));
         assert_eq!(
             chart.rows.iter().map(|row| row.time.as_str()).collect::<Vec<_>>(),
             ["00:00:20", "00:00:10", "00:00:00"]
         );
+    }
+
+    #[test]
+    fn everything_that_was_counted_has_a_bar_of_its_own() {
+        let periods = [(Timestamp::UNIX_EPOCH, [500, 1, 1]), (Timestamp::UNIX_EPOCH, [0, 1, 0])];
+        let parts = [("released", "a"), ("refused", "b"), ("aborted", "c")];
+        let bars = BarChart::new(("c", "t"), parts, &periods, Duration::from_secs(10)).bars;
+        assert_eq!(bars.len(), 4);
+        assert!(bars.iter().all(|bar| bar.height > 0), "{bars:?}");
+        for (below, above) in [(&bars[0], &bars[1]), (&bars[1], &bars[2])] {
+            assert_eq!(above.y + above.height + GAP, below.y, "{bars:?}");
+        }
     }
 
     #[test]

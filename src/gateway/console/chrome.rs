@@ -1,5 +1,7 @@
 //! The frame of every page: title, navigation, the state of the gateway, and who looks.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
@@ -24,8 +26,8 @@ const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
 /// The frame of a page.
 #[derive(Debug)]
 pub(super) struct Chrome {
-    /// The title: the same for every object of the page.
-    pub(super) title: &'static str,
+    /// The title. It can have a name of the configuration, and nothing about a person.
+    pub(super) title: Cow<'static, str>,
     pub(super) groups: Vec<NavigationGroup>,
     /// The name under which acts are recorded, if somebody has signed in.
     pub(super) name: Option<String>,
@@ -76,10 +78,15 @@ impl StateChip {
 
 impl Console {
     /// Returns the frame of a page. `path` is that of its entry in the navigation.
-    pub(super) fn chrome(&self, visitor: &Visitor, title: &'static str, path: &str) -> Chrome {
+    pub(super) fn chrome(
+        &self,
+        visitor: &Visitor,
+        title: impl Into<Cow<'static, str>>,
+        path: &str,
+    ) -> Chrome {
         let actor = visitor.actor.as_ref();
         Chrome {
-            title,
+            title: title.into(),
             groups: actor.map_or_else(Vec::new, |actor| navigation(actor, path)),
             name: actor.and_then(Actor::name).map(ToString::to_string),
             is_open: !self.admin.needs_credentials(),

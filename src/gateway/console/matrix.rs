@@ -75,7 +75,7 @@ pub(super) async fn show(
     let kinds = computed.sections.iter().flat_map(|known| known.kinds.iter().map(move |kind| (known, kind)));
     let chosen = kind.as_deref().or(section.kinds.first().map(String::as_str)).unwrap_or_default().to_owned();
     let page = MatrixPage {
-        chrome: console.chrome(&visitor, "Matrix", "/console/matrix"),
+        chrome: console.chrome(&visitor, format!("Matrix of {}", computed.title), "/console/matrix"),
         pack: computed.title.clone(),
         version: computed.version.clone(),
         left_out: computed.left_out.clone(),

@@ -116,7 +116,7 @@ pub(super) async fn pack(
     let shown = shown(versions, now).ok_or_else(AdminProblem::not_found)?;
     let manifest = shown.manifest();
     let page = PackPage {
-        chrome: console.chrome(&visitor, "Pack", "/console/packs"),
+        chrome: console.chrome(&visitor, format!("Pack {}", manifest.title), "/console/packs"),
         title: manifest.title.clone(),
         contact: manifest.contact.clone(),
         versions: version_lines(versions, now),

@@ -96,7 +96,7 @@ pub(super) async fn route(
     let evaluate = move || RouteView::of(&shared, &snapshot, &route, Timestamp::now());
     let view = console.memory.threads.compute(evaluate).await?;
     Ok(html(&RoutePage {
-        chrome: console.chrome(&visitor, "Route", "/console/routes"),
+        chrome: console.chrome(&visitor, format!("Route {name}"), "/console/routes"),
         view,
         shows_decisions: visitor.may_see("/console/decisions"),
     }))

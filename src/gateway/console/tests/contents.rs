@@ -84,6 +84,25 @@ async fn a_decision_is_listed_and_explained_and_each_look_is_on_record() {
 }
 
 #[tokio::test]
+async fn the_parts_of_a_chart_differ_by_their_patterns() {
+    let console = TestConsole::open().await;
+    console.admin.console.history().take_sample(&console.admin.state.shared);
+    let empty = console.get("/").await;
+    assert_has(
+        &empty.body,
+        &["Nothing in this time", "href=\"#exchanges-heading\"", "id=\"exchanges-heading\""],
+    );
+    console.exchange("direct-marketing").await;
+    console.exchange("no-such-purpose").await;
+    let chart = console.get("/").await.body;
+    for class in ["released", "refused", "aborted"] {
+        assert_eq!(chart.matches(&format!("<pattern id=\"exchanges-{class}\"")).count(), 1, "{chart}");
+    }
+    // In the chart, and in its legend.
+    assert_eq!(chart.matches("fill=\"url(#exchanges-refused)\"").count(), 2, "{chart}");
+}
+
+#[tokio::test]
 async fn a_route_shows_its_mapping_and_who_can_receive_what() {
     let console = TestConsole::open().await;
     console.exchange("direct-marketing").await;
@@ -101,6 +120,7 @@ async fn a_route_shows_its_mapping_and_who_can_receive_what() {
             "proposed",
         ],
     );
+    assert_eq!(page.title(), "Route people · purposegate");
     assert_eq!(console.get("/console/routes/other").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -114,6 +134,7 @@ async fn packs_and_the_matrix_have_the_words_of_the_clauses() {
     let pack = std::sync::Arc::clone(snapshot.packs[0].iter().next().unwrap().pack());
     let page = console.get(&format!("/console/packs/{name}")).await;
     let clause = &pack.manifest().clauses[0];
+    assert_eq!(page.title(), format!("Pack {} · purposegate", pack.manifest().title));
     assert_has(&page.body, &["in force", &clause.id, &pack.manifest().version]);
     let revision = pack.revision();
     let same = console.get(&format!("/console/packs/{name}?from={revision}&to={revision}")).await;

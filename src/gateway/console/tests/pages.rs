@@ -54,6 +54,11 @@ async fn every_page_is_whole_without_scripts_and_inline_styles() {
             assert!(!body.contains(forbidden), "{path} has {forbidden}");
         }
         assert!(answer.title().ends_with(" · purposegate"), "{path}: {}", answer.title());
+        let before_heading = body.split_once("<h1>").unwrap().0;
+        assert!(!before_heading.contains("<h2"), "{path} has a heading before its first");
+        for place in body.split("<pre").skip(1) {
+            assert!(place.starts_with(" tabindex=\"0\" role=\"region\" aria-label=\""), "{path}: {place}");
+        }
     }
 }
 
