@@ -77,6 +77,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "purposegate discover --sample customers.json orders.json",
             "purposegate discover --route customers --sample customers.json --format json",
+            "purposegate discover --sample customers.json --path /customers --upstream crm",
             "purposegate discover --openapi openapi.yaml",
             "purposegate discover --openapi openapi.yaml --annotate",
             "purposegate discover --traffic --admin https://gateway.internal:9901 --route customers",

@@ -73,6 +73,7 @@ pub struct Samples {
     /// The part that the mapping of the route does not classify, if there is a route.
     unclassified: Option<SampleNode>,
     known: Option<KnownRecords>,
+    path: Option<String>,
 }
 
 impl std::fmt::Debug for Samples {
@@ -89,7 +90,13 @@ impl Samples {
             all: SampleNode::default(),
             unclassified: Some(SampleNode::default()),
             known: Some(known.clone()),
+            path: None,
         }
+    }
+
+    /// Samples of a route that is not configured yet, with the pattern of its path.
+    pub fn of_path(path: &str) -> Samples {
+        Samples { path: Some(path.to_owned()), ..Samples::default() }
     }
 
     /// Adds one sample.
@@ -120,7 +127,8 @@ impl Samples {
     /// Proposes a mapping for all samples together.
     pub fn propose(mut self) -> Proposal {
         self.all.collapse_maps();
-        let route = RouteHints { known: self.known, only: self.unclassified, ..RouteHints::default() };
+        let (known, only, path) = (self.known, self.unclassified, self.path);
+        let route = RouteHints { known, only, path, ..RouteHints::default() };
         Proposal { routes: proposal::propose_route(&self.all, &route) }
     }
 }

@@ -266,7 +266,8 @@ impl Proposal {
     }
 
     /// Returns the proposal as TOML: one `[[route]]` for each path and its methods, each field with confidence and reason.
-    pub fn to_toml(&self) -> String {
+    /// Without the name of an upstream, the routes have a placeholder.
+    pub fn to_toml(&self, upstream: Option<&str>) -> String {
         let mut text = String::from(
             "# Proposed by `purposegate discover`. Read every line before you use it: below 0.5 it is a guess on the strict side.\n",
         );
@@ -277,7 +278,7 @@ impl Proposal {
                 .take_while(|route| route.path == first.path && route.methods == first.methods)
                 .count();
             let (together, after) = rest.split_at(sets.max(1));
-            write_route(&mut text, together);
+            write_route(&mut text, together, upstream);
             rest = after;
         }
         text
@@ -285,11 +286,14 @@ impl Proposal {
 }
 
 /// Writes the record sets of one route. Writing to a string cannot fail.
-fn write_route(text: &mut String, sets: &[ProposedRoute]) {
+fn write_route(text: &mut String, sets: &[ProposedRoute], upstream: Option<&str>) {
     let Some(first) = sets.first() else { return };
     let name = route_name(first);
     let _ = write!(text, "\n[[route]]\nname = {}\n", quoted(&name));
-    let _ = writeln!(text, "upstream = \"upstream\"  # the name of your `[[upstream]]`");
+    match upstream {
+        Some(upstream) => _ = writeln!(text, "upstream = {}", quoted(upstream)),
+        None => text.push_str("upstream = \"upstream\"  # the name of your `[[upstream]]`\n"),
+    }
     match &first.path {
         Some(path) => _ = writeln!(text, "path = {}", quoted(path)),
         None => _ = writeln!(text, "path = \"/\"  # the path of your API"),

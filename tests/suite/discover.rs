@@ -318,6 +318,36 @@ fn the_mapping_in_toml_loads() {
 }
 
 #[test]
+fn a_mapping_with_its_path_and_upstream_loads_as_it_is() {
+    let options = ["discover", "--sample", "-", "--path", "/people", "--upstream", "crm"];
+    let (status, routes, words) = run_with_input(options, PEOPLE);
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert!(routes.contains("name = \"people\"\nupstream = \"crm\"\npath = \"/people\"\n"), "{routes}");
+    let config = format!("{}\n{routes}", crate::gateway::base("127.0.0.1:9".parse().unwrap()));
+    let (_folder, file) = write_config(&config);
+    let (status, _, words) = run(["check", "--config", file.to_str().unwrap()]);
+    assert!(status == 0 && !words.contains("error["), "{words}\n{config}");
+    let (status, out, _) = run_with_input([&options[..], &["--format", "json"]].concat(), PEOPLE);
+    let proposal: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &proposal["routes"][0]["path"]), (0, &"/people".into()));
+    // A configured route has a path already.
+    let (status, ..) = run_with_input([&options[..], &["--route", "people"]].concat(), PEOPLE);
+    assert_eq!(status, 2);
+}
+
+#[test]
+fn a_mapping_of_a_document_has_the_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openapi.yaml");
+    std::fs::write(&file, SHOP).unwrap();
+    let (status, out, words) = run(["discover", "--openapi", file.to_str().unwrap(), "--upstream", "c\"rm"]);
+    assert_eq!((status, words.as_str()), (0, ""));
+    let routes = out.parse::<Table>().unwrap();
+    let routes = routes["route"].as_array().unwrap();
+    assert!(routes.iter().all(|route| route["upstream"].as_str() == Some("c\"rm")), "{out}");
+}
+
+#[test]
 fn what_a_route_classifies_is_not_proposed_again() {
     let route = r#"
 [[route]]

@@ -23,6 +23,12 @@ pub(super) struct DiscoverArgs {
     /// Files with sample bodies (JSON) of one route; `-` is stdin
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present_any = ["openapi", "traffic"])]
     sample: Vec<PathBuf>,
+    /// The path of the samples' route, such as `/customers/{id}`
+    #[arg(long, value_name = "PATTERN", requires = "sample", conflicts_with_all = ["route", "openapi", "traffic"])]
+    path: Option<String>,
+    /// The name of the upstream that the routes get in TOML
+    #[arg(long, value_name = "NAME", conflicts_with = "annotate")]
+    upstream: Option<String>,
     /// An OpenAPI document (3.0 or 3.1, JSON or YAML): one route for each operation
     #[arg(long, value_name = "SPEC", conflicts_with_all = ["sample", "route"])]
     openapi: Option<PathBuf>,
@@ -69,13 +75,13 @@ fn propose(arguments: &DiscoverArgs, out: &mut dyn Write, err: &mut dyn Write) -
         None if arguments.traffic => traffic::propose(arguments)?,
         None => samples::propose(arguments)?,
     };
-    print(&proposal, arguments.format, out)?;
+    print(&proposal, arguments, out)?;
     Ok(0)
 }
 
-fn print(proposal: &Proposal, format: ProposalFormat, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        ProposalFormat::Toml => write!(out, "{}", proposal.to_toml()),
+fn print(proposal: &Proposal, arguments: &DiscoverArgs, out: &mut dyn Write) -> io::Result<()> {
+    match arguments.format {
+        ProposalFormat::Toml => write!(out, "{}", proposal.to_toml(arguments.upstream.as_deref())),
         ProposalFormat::Json => writeln!(out, "{:#}", proposal.to_json()),
     }
 }

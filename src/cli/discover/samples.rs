@@ -14,9 +14,10 @@ use crate::scrub::{Framing, Limits, Remover};
 
 pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
     let route = arguments.route.as_deref().map(|name| configured_route(arguments, name)).transpose()?;
-    let mut samples = match &route {
-        Some(route) => Samples::of_route(&known_records(route)),
-        None => Samples::default(),
+    let mut samples = match (&route, &arguments.path) {
+        (Some(route), _) => Samples::of_route(&known_records(route)),
+        (None, Some(path)) => Samples::of_path(path),
+        (None, None) => Samples::default(),
     };
     for file in &arguments.sample {
         let sample = read(file, MAX_SAMPLE_BYTES)?;
