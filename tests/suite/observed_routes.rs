@@ -108,6 +108,10 @@ fn the_commands_say_what_enforcing_would_have_done() {
     let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(shown.iter().all(|one| one["mode"] == "observe"), "{shown:#?}");
     assert_eq!(shown[1]["would"], json!({ "refused": "purpose-missing" }));
+    let (_, text, _) = command(&gateway, &["audit", "show"]);
+    for words in ["observed, would be refused: purpose-missing", "clear, 1 field; would be removed, "] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 
     let (status, text, words) = command(&gateway, &["explain", "--decision", &left.decision()]);
     assert_eq!(status, 0, "{words}");

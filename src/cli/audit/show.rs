@@ -186,7 +186,8 @@ fn unknown_name(logs: &[LogSelection], configured: &AuditContext<'_>) -> Result<
 /// Renders an exchange: a line with time, recipient, purpose and outcome, and below it a line for each category and form.
 /// The name of the gateway is added where several logs are read.
 fn exchange_text(exchange: &Value, of_several: bool) -> String {
-    let text = |member: &str| exchange.get(member).and_then(Value::as_str).unwrap_or("-");
+    let named = |member: &str| exchange.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = |member: &str| named(member).unwrap_or("-");
     let number = |member: &str| exchange.get(member).and_then(Value::as_u64).unwrap_or(0);
     let people = exchange.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
     let mut line = format!(
@@ -208,6 +209,12 @@ fn exchange_text(exchange: &Value, of_several: bool) -> String {
     if exchange.get("stale").and_then(Value::as_bool) == Some(true) {
         line.push_str(", stale");
     }
+    if text("mode") == "observe" {
+        line.push_str(", observed");
+        if let Some(code) = exchange.pointer("/would/refused").and_then(Value::as_str) {
+            line.push_str(&format!(", would be refused: {code}"));
+        }
+    }
     if of_several && let Some(gateway) = exchange.get("gateway").and_then(Value::as_str) {
         line.push_str(&format!(", gateway {gateway}"));
     }
@@ -227,9 +234,18 @@ fn exchange_text(exchange: &Value, of_several: bool) -> String {
             if !clauses.is_empty() {
                 line.push_str(&format!(" ({})", clauses.join(", ")));
             }
+            line.push_str(&would_text(entry));
         }
     }
     line
+}
+
+/// Renders the form in which an observed category would leave if the route were enforced, if it is another one.
+fn would_text(entry: &Value) -> String {
+    let would = |member: &str| entry.pointer(&format!("/would/{member}")).and_then(Value::as_str);
+    let form = would("form").filter(|form| entry.get("form").and_then(Value::as_str) != Some(form));
+    let reason = would("reason").map_or(String::new(), |reason| format!(", {reason}"));
+    form.map_or(String::new(), |form| format!("; would be {form}{reason}"))
 }
 
 #[cfg(test)]
@@ -244,5 +260,37 @@ mod tests {
         assert!(marked.ends_with("0 people, stale"), "{marked}");
         let current = exchange_text(&json!({ "recipient": "acme" }), false);
         assert!(current.ends_with("0 people"), "{current}");
+    }
+
+    #[test]
+    fn the_text_says_what_enforcing_would_have_done() {
+        let of = |would: Value| json!([{ "form": "clear", "fields": 1, "would": would }]);
+        let text = exchange_text(
+            &json!({
+                "recipient": "desk",
+                "purpose": "",
+                "mode": "observe",
+                "would": { "refused": "purpose-missing" },
+                "categories": {
+                    "email": of(json!({ "form": "removed", "reason": "no-rule" })),
+                    "name": of(json!({ "form": "clear", "reason": null })),
+                    "phone": of(json!({ "form": "masked", "reason": null })),
+                },
+            }),
+            false,
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("  desk  -  "), "{text}");
+        assert!(lines[0].ends_with("0 people, observed, would be refused: purpose-missing"), "{text}");
+        assert_eq!(
+            lines[1..],
+            [
+                "    email: clear, 1 field; would be removed, no-rule",
+                "    name: clear, 1 field",
+                "    phone: clear, 1 field; would be masked"
+            ]
+        );
+        let enforced = exchange_text(&json!({ "recipient": "desk", "mode": "enforce" }), false);
+        assert!(enforced.ends_with("0 people"), "{enforced}");
     }
 }
