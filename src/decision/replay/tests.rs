@@ -77,6 +77,8 @@ fn a_new_prohibition_changes_the_records_that_it_reaches() {
     assert!(back.groups[0].changes[0].more && back.changed == 41);
     let none = replay_policies(one_partner(), one_partner(), lines());
     assert!(none.is_empty() && none.groups.is_empty() && none.records == 101);
+    let one_day = ReplayReport { days: 1, ..none };
+    assert_eq!(one_day.to_text().lines().next(), Some("0 of 101 records change, in 1 day"));
 }
 
 #[test]

@@ -17,7 +17,8 @@ impl ReplayReport {
         }
         self.groups.iter().for_each(|group| block(group, &mut text));
         let ReplayReport { days, records, changed, other, rare, unevaluated, unrecorded_facts, .. } = self;
-        let _ = writeln!(text, "{changed} of {records} records change, in {days} days");
+        let unit = if *days == 1 { "day" } else { "days" };
+        let _ = writeln!(text, "{changed} of {records} records change, in {days} {unit}");
         routes("not told apart", other, &mut text);
         routes("rare", rare, &mut text);
         for UnevaluatedRecords { reason, records } in unevaluated {
