@@ -84,6 +84,7 @@ mod tls_server;
 mod tls_upstream;
 mod token_issuer;
 mod token_recipients;
+mod tutorial;
 mod unclassified;
 mod upstream;
 mod upstream_answers;

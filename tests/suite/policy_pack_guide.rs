@@ -1,7 +1,6 @@
 //! docs/policy-packs.md agrees with the program.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use purposegate::config::pack::read_pack;
@@ -9,7 +8,7 @@ use purposegate::decision::Denial;
 use purposegate::policy::Fact;
 use purposegate::vocabulary::{Basis, Form, Operation};
 
-use crate::documents::{blocks, read};
+use crate::documents::{blocks, path_with_program, read};
 
 const GUIDE: &str = "docs/policy-packs.md";
 
@@ -153,12 +152,10 @@ fn the_worked_example_can_be_pasted() {
     let lines = blocks(&section("An example from beginning to end"), "sh");
     assert!(lines.len() >= 6, "{lines:#?}");
     let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_purposegate")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
     let ran = Command::new("bash")
         .args(["-c", &format!("set -eu\n{}\n", lines.join("\n"))])
         .current_dir(folder.path())
-        .env("PATH", path)
+        .env("PATH", path_with_program())
         .output()
         .unwrap();
     let (out, words) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
