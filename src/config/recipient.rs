@@ -145,11 +145,11 @@ fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, O
     (country, region)
 }
 
-/// Reads `agreement`. Its type and reference are for human readers of the file.
+/// Reads `agreement`. No decision depends on its type and reference: people read them.
 fn read_agreement(mut fields: Fields<'_>) -> Agreement {
-    fields.text("type");
-    fields.text("reference");
+    let mut text = |key| fields.text(key).map(|text| Arc::from(text.value));
+    let (agreement_type, reference) = (text("type"), text("reference"));
     let until = fields.date("until").map(|until| until.value);
     fields.end();
-    Agreement { until }
+    Agreement { agreement_type, reference, until }
 }

@@ -340,6 +340,10 @@ pub struct Recipient {
 /// An agreement with a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
+    /// Its type, for people.
+    pub agreement_type: Option<Arc<str>>,
+    /// Its reference, for people.
+    pub reference: Option<Arc<str>>,
     /// The last day on which it is in force, UTC; `None`: it does not end.
     pub until: Option<Date>,
 }

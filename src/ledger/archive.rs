@@ -4,7 +4,7 @@
 //! spellings of ids in memory, and never writes. Invariant: all ids that denote one person under the present rules
 //! share one history, ordered by position, whatever their spelling was when the events were recorded.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -350,6 +350,21 @@ impl Archive {
     pub fn is_suspended(&self, recipient: &Arc<str>) -> Result<bool, StoreError> {
         let history = self.history(&Entity::Recipient(Arc::clone(recipient)))?;
         Ok(fold::suspended(history.iter().map(|past| &past.event)))
+    }
+
+    /// Returns the events since which recipients are suspended, by the names of those that are.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn suspensions(&self, recipients: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Event>, StoreError> {
+        let entities: Vec<Entity> = recipients.iter().cloned().map(Entity::Recipient).collect();
+        let histories = self.histories(&entities.iter().collect::<Vec<_>>())?;
+        let since = recipients.iter().zip(histories).filter_map(|(recipient, history)| {
+            let history = history?;
+            let since = fold::suspension(history.events.iter().map(|past| &past.event))?;
+            Some((Arc::clone(recipient), since.clone()))
+        });
+        Ok(since.collect())
     }
 
     /// Returns the cases that must not yet be mentioned to the people they name.

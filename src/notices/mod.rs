@@ -20,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -153,6 +154,14 @@ impl Notices {
     /// [`StoreError`].
     pub fn count(&self, now: Timestamp) -> Result<NoticeCounts, StoreError> {
         self.ledger.notice_store().count_notices(clock::before(now, self.limit))
+    }
+
+    /// Counts the open notices to each recipient that has some.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_by_recipient(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        self.ledger.notice_store().count_notices_to()
     }
 
     /// Counts the inquiries that have searched the logs, and have not found all of them complete.

@@ -393,8 +393,8 @@ const AGREEMENT: KeyTable = table(
     "agreement",
     "",
     &[
-        told("type", Text, "Type of the agreement, for readers of the file."),
-        told("reference", Text, "Reference of the agreement, for readers of the file."),
+        told("type", Text, "Type of the agreement, as the console shows it."),
+        told("reference", Text, "Reference of the agreement, as the console shows it."),
         told("until", Date, "Last day of the agreement (UTC)."),
     ],
 );

@@ -5,6 +5,7 @@
 
 pub mod key_set;
 pub mod published_keys;
+pub mod registered;
 mod signature;
 pub mod token;
 

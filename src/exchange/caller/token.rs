@@ -221,6 +221,12 @@ impl Tokens {
         earlier
     }
 
+    /// Returns the patterns of all recipients, each with the URL of its issuer.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = (&str, &TokenPattern)> {
+        let url = |pattern: &TokenPattern| self.issuers.get(pattern.issuer).map(|issuer| issuer.url.as_str());
+        self.patterns.iter().map(move |pattern| (url(pattern).unwrap_or_default(), pattern))
+    }
+
     /// Identifies the caller by a token.
     ///
     /// # Errors

@@ -373,9 +373,14 @@ pub(crate) mod tests {
 
     impl TestState {
         pub(crate) async fn new(keys_of_route: &str) -> TestState {
+            TestState::with_sections(keys_of_route, "").await
+        }
+
+        /// As [`TestState::new`], with further sections of the configuration.
+        pub(crate) async fn with_sections(keys_of_route: &str, sections: &str) -> TestState {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("purposegate.toml");
-            std::fs::write(&file, configuration(keys_of_route)).unwrap();
+            std::fs::write(&file, configuration(keys_of_route) + sections).unwrap();
             let (config, findings) = config::load(&file);
             let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
             let state = TestState { _folder: folder, shared: assemble(config).unwrap() };

@@ -250,7 +250,7 @@ pub(super) async fn batch(
 
 impl AdminApi {
     /// Reads the ledger's file on a thread of its own: a slow disk must not delay exchanges.
-    pub(super) async fn read_ledger<T: Send + 'static>(
+    pub(in crate::gateway) async fn read_ledger<T: Send + 'static>(
         &self,
         read: impl FnOnce(&ledger::Archive) -> Result<T, ledger::StoreError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
@@ -348,7 +348,7 @@ impl AdminApi {
     }
 
     /// Returns the recipient of this name that this gateway, or another one of the ledger, has in its configuration.
-    fn recipient(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
+    pub(in crate::gateway) fn recipient(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
         let snapshot = self.shared.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
         let found = found.map(|recipient| Arc::clone(&recipient.name));

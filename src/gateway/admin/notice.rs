@@ -2,6 +2,7 @@
 //!
 //! A notice links an erased person with recipients and categories, so who reads notices or closes one is on record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -116,6 +117,11 @@ fn shown(notice: &Notice) -> Value {
 }
 
 impl AdminApi {
+    /// Counts the open notices to each recipient that has some. The numbers are about nobody.
+    pub(in crate::gateway) async fn count_notices(&self) -> Result<BTreeMap<Arc<str>, u64>, AdminProblem> {
+        self.with_notices(Notices::count_by_recipient).await
+    }
+
     async fn with_notices<T: Send + 'static>(
         &self,
         run: impl FnOnce(&Notices) -> Result<T, StoreError> + Send + 'static,

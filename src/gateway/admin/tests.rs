@@ -61,7 +61,11 @@ impl TestAdmin {
 
     /// Starts a listener of a gateway whose route has these keys.
     pub(in crate::gateway) async fn start_on(section: &AdminSection, keys_of_route: &str) -> TestAdmin {
-        let state = TestState::new(keys_of_route).await;
+        TestAdmin::of_state(section, TestState::new(keys_of_route).await).await
+    }
+
+    /// Starts a listener of a gateway in this state.
+    pub(in crate::gateway) async fn of_state(section: &AdminSection, state: TestState) -> TestAdmin {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let refused = IntCounter::new("refused", "Connections refused.").unwrap();

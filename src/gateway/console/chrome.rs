@@ -20,7 +20,7 @@ const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
         "Policy",
         &[("/console/matrix", "Matrix"), ("/console/try", "Try a decision"), ("/console/packs", "Packs")],
     ),
-    ("People", &[("/console/subjects", "Subjects")]),
+    ("People and recipients", &[("/console/subjects", "Subjects"), ("/console/recipients", "Recipients")]),
 ];
 
 /// The frame of a page.

@@ -24,7 +24,7 @@ pub(super) struct ConfirmPage {
     /// Names and values of what the question is about.
     pub(super) about: Vec<(String, String)>,
     /// The consequences in words.
-    pub(super) consequences: &'static [&'static str],
+    pub(super) consequences: Vec<String>,
     /// Path that takes the form.
     pub(super) action: String,
     /// Fields that the form repeats: those of [`Console::repeated`].
@@ -34,6 +34,11 @@ pub(super) struct ConfirmPage {
     pub(super) back: String,
     /// True if the form asks for a reason.
     pub(super) asks_reason: bool,
+}
+
+/// Returns consequences that are always the same.
+pub(super) fn fixed(consequences: &[&str]) -> Vec<String> {
+    consequences.iter().map(|text| (*text).to_owned()).collect()
 }
 
 impl Console {

@@ -141,10 +141,10 @@ fn query_text(filter: &DecisionFilter) -> String {
         ("case", case),
         ("cursor", cursor),
     ];
-    let encoded = members.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| {
-        let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-        format!("{name}={value}")
-    });
+    let encoded = members
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", filters::encode(value)));
     encoded.collect::<Vec<_>>().join("&")
 }
 

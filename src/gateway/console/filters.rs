@@ -7,9 +7,14 @@ use askama::filters::Safe;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Encodes a text for a segment of a path or a value of a query.
+pub(super) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Encodes a text for a segment of a path or a value of a query.
 #[askama::filter_fn]
 pub(super) fn encoded(text: impl Display, _: &dyn askama::Values) -> askama::Result<String> {
-    Ok(utf8_percent_encode(&text.to_string(), NON_ALPHANUMERIC).to_string())
+    Ok(encode(&text.to_string()))
 }
 
 /// Shows the words between backticks as code. Escapes the text.

@@ -22,6 +22,7 @@ mod form_token;
 mod hand_facts;
 mod history;
 mod json_text;
+mod list_page;
 mod matrix;
 mod next_step;
 mod opened_people;
@@ -29,6 +30,9 @@ mod overview;
 mod packs;
 mod page_rule;
 mod problem_page;
+mod recipient;
+mod recipient_event;
+mod recipients;
 mod route;
 mod routes;
 mod screen;
@@ -130,6 +134,9 @@ impl Console {
             .route("/console/matrix/{pack}", get(matrix::show))
             .route("/console/packs", get(packs::packs))
             .route("/console/packs/{name}", get(packs::pack))
+            .route("/console/recipients", get(recipients::recipients))
+            .route("/console/recipients/{name}", get(recipient::recipient))
+            .route("/console/recipients/{name}/events", post(recipient_event::record))
             .route("/console/try", get(try_decision::form).post(try_decision::decide))
             .route("/console/subjects", get(subject::form).post(subject::open))
             .route("/console/subjects/{handle}", get(subject::show))

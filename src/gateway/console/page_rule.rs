@@ -58,6 +58,9 @@ pub(super) const PAGES: &[PageRule] = &[
     get("/console/matrix/{pack}", "/v1/policies"),
     get("/console/packs", "/v1/policies"),
     get("/console/packs/{name}", "/v1/policies"),
+    get("/console/recipients", "/v1/recipients"),
+    get("/console/recipients/{name}", "/v1/recipients"),
+    post("/console/recipients/{name}/events", "/v1/recipients/{name}/events"),
     post("/console/try", "/access/v1/evaluation"),
     PageRule {
         method: "GET",

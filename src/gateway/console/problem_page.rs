@@ -104,7 +104,7 @@ fn next(code: &str) -> &'static str {
             "The overview shows the state of the ledger. Try again when it is current."
         }
         "not-found" => "It may have been renamed, or its record pruned. Start from the overview.",
-        "reason-missing" => "Go back, and say why you look. The reason is recorded.",
+        "reason-missing" => "Go back, and give a reason. It is recorded.",
         "request-foreign" => {
             "Open the page from the navigation of the console, or type its address. Send its form from there."
         }

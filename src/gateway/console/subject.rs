@@ -15,6 +15,7 @@ use super::chrome::{Chrome, StateChip, html};
 use super::event_form::{EnteredFields, EventGroup, event_groups};
 use super::filters;
 use super::json_text::{short_time, text};
+use super::list_page::ListPage;
 use super::opened_people::OpenedPerson;
 use super::page_rule::resource;
 use super::problem_page::{FormProblem, PageProblem};
@@ -33,8 +34,6 @@ pub(super) const STATE: &str = "/v1/subjects/{id}";
 const EVENTS: &str = "/v1/subjects/{id}/events";
 const DISCLOSURES: &str = "/v1/subjects/{id}/disclosures";
 const REPORT: &str = "/v1/subjects/{id}/report";
-/// Number of events, and of disclosures, on a page.
-const PAGE: usize = 50;
 /// Members of an event that the page shows in columns of their own, or not at all.
 const OWN_COLUMNS: [&str; 8] =
     ["kind", "at", "event", "position", "recorded-by", "channel", "notice", "evidence"];
@@ -83,28 +82,6 @@ struct SubjectPage {
 struct Disclosed {
     is_complete: bool,
     rows: ListPage<DisclosureRow>,
-}
-
-/// One page of a list, newest first.
-struct ListPage<R> {
-    rows: Vec<R>,
-    total: usize,
-    /// Number of the page with newer, and with older rows.
-    newer: Option<usize>,
-    older: Option<usize>,
-}
-
-impl<R> ListPage<R> {
-    /// Returns a page of a list whose last item is the newest. The first page is 0.
-    fn of<T>(items: &[T], page: usize, row: impl Fn(&T) -> R) -> ListPage<R> {
-        let skipped = page.saturating_mul(PAGE);
-        ListPage {
-            rows: items.iter().rev().skip(skipped).take(PAGE).map(row).collect(),
-            total: items.len(),
-            newer: page.checked_sub(1),
-            older: (skipped.saturating_add(PAGE) < items.len()).then(|| page.saturating_add(1)),
-        }
-    }
 }
 
 /// An event of the history.
@@ -300,10 +277,10 @@ impl Console {
             reason: opened.reason.unwrap_or_default(),
             is_known: state.is_some(),
             state: state.map(|state| state_lines(&state, &events)).unwrap_or_default(),
-            history: ListPage::of(&events, query.history, HistoryRow::of),
+            history: ListPage::of(events.iter().rev(), query.history, HistoryRow::of),
             disclosures: disclosures.map(|list| Disclosed {
                 is_complete: list.complete,
-                rows: ListPage::of(&list.disclosures, query.disclosures, DisclosureRow::of),
+                rows: ListPage::of(list.disclosures.iter().rev(), query.disclosures, DisclosureRow::of),
             }),
             groups,
             shows_report: visitor.may("GET", REPORT),

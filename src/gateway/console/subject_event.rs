@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Console;
 use super::chrome::html;
-use super::confirm::ConfirmPage;
+use super::confirm::{ConfirmPage, fixed};
 use super::event_form::{EnteredFields, entered_event, form_key};
 use super::json_text::text;
 use super::problem_page::PageProblem;
@@ -125,7 +125,7 @@ impl Console {
             chrome: self.chrome(visitor, "Confirm", "/console/subjects"),
             question: "Record the erasure of this person?".to_owned(),
             about: about.chain(namespace).chain(members).collect(),
-            consequences: CONSEQUENCES,
+            consequences: fixed(CONSEQUENCES),
             fields: self.repeated(visitor, &action, entered),
             action,
             button: "Record the erasure",

@@ -5,6 +5,7 @@ mod contents;
 mod forms;
 mod pages;
 mod people;
+mod recipients;
 mod sessions;
 
 use axum::body::Body;
@@ -15,6 +16,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use crate::config::{AdminRole, AdminSection};
+use crate::exchange::flow::tests::TestState;
 use crate::gateway::admin::authentication::{AdminPeer, ClientCertificate};
 use crate::gateway::admin::tests::TestAdmin;
 use crate::gateway::admin::tests::actors::section;
@@ -78,6 +80,13 @@ impl TestConsole {
         TestConsole { admin, is_encrypted: false, cookie: None, certificate: None }
     }
 
+    /// As [`TestConsole::with_actors`], with further sections of the configuration.
+    async fn with_sections(actors: &[(&str, &[AdminRole])], sections: &str) -> TestConsole {
+        let state = TestState::with_sections("", sections).await;
+        let admin = TestAdmin::of_state(&section(actors), state).await;
+        TestConsole { admin, is_encrypted: false, cookie: None, certificate: None }
+    }
+
     /// Starts a console with a token for each name, which is the token, too.
     async fn with_actors(actors: &[(&str, &[AdminRole])]) -> TestConsole {
         TestConsole::with(&section(actors)).await
@@ -121,6 +130,19 @@ impl TestConsole {
         self.send(Method::POST, path, &headers, body).await
     }
 
+    /// Sends a form with the token of the session.
+    async fn form(&self, path: &str, fields: &str) -> Answer {
+        let token = self.get("/").await.form_token();
+        self.post(path, &format!("form-token={token}&{fields}")).await
+    }
+
+    /// Sends a form, and answers the question of the page that asks, with more fields.
+    async fn confirm(&self, path: &str, fields: &str, more: &str) -> Answer {
+        let question = self.form(path, fields).await;
+        let confirmed = question.hidden("confirmed");
+        self.form(path, &format!("{fields}&confirmed={confirmed}{more}")).await
+    }
+
     /// Signs in with the token of a name, and keeps the cookie.
     async fn sign_in(&mut self, name: &str) -> Answer {
         let token = self.get("/sign-in").await.form_token();
@@ -128,5 +150,15 @@ impl TestConsole {
         let cookie = answer.header(SET_COOKIE).split(';').next().unwrap();
         self.cookie = Some(cookie.to_owned()).filter(|cookie| !cookie.is_empty());
         answer
+    }
+}
+
+/// A text that would be a script if a page did not escape it, and the same percent-encoded.
+const SCRIPT: &str = "<script>alert(1)</script>";
+const ENCODED_SCRIPT: &str = "%3Cscript%3Ealert%281%29%3C%2Fscript%3E";
+
+fn assert_has(body: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(body.contains(text), "no {text} in\n{body}");
     }
 }

@@ -54,10 +54,15 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn T
 
 /// True if a recipient is suspended after these events.
 pub(in crate::ledger) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
-    in_order(events).into_iter().fold(false, |suspended, event| match event.kind {
-        EventKind::Suspended => true,
-        EventKind::Resumed => false,
-        _ => suspended,
+    suspension(events).is_some()
+}
+
+/// Returns the event since which a recipient is suspended; `None` if it is not. A repetition changes nothing.
+pub(in crate::ledger) fn suspension<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<&'a Event> {
+    in_order(events).into_iter().fold(None, |since, event| match event.kind {
+        EventKind::Suspended => since.or(Some(event)),
+        EventKind::Resumed => None,
+        _ => since,
     })
 }
 

@@ -372,6 +372,14 @@ impl NoticeStore for MemoryStore {
         Ok(counts)
     }
 
+    fn count_notices_to(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        let (contents, mut counts) = (self.contents(), BTreeMap::new());
+        for row in contents.notices.values().filter(|row| row.open) {
+            row.recipient.iter().for_each(|to| *counts.entry(Arc::clone(to)).or_default() += 1);
+        }
+        Ok(counts)
+    }
+
     fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {
         let notices = &mut self.contents().notices;
         let known = |row: &NoticeRow| notices.get(&row.id).map_or(0, |known| known.version);

@@ -3,6 +3,7 @@
 //! A row is written only if nobody else has written it meanwhile, so a gateway that shares the store claims a notice by
 //! moving its time ahead. The store does not read the state that a row holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -103,6 +104,9 @@ pub trait NoticeStore: Send + Sync {
 
     /// Counts open notices, and those that were made before `before`.
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError>;
+
+    /// Counts the open notices to each recipient that has some.
+    fn count_notices_to(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError>;
 
     /// Writes rows, all or none: those with version 1 are new, and any other replaces the version before it. Returns false,
     /// and writes nothing, if somebody else wrote one of them.

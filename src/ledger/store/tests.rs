@@ -390,6 +390,8 @@ fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
         assert_eq!(notices.notices_of(rows[0].id).unwrap(), rows[..3]);
         let counts = notices.count_notices(Timestamp::from_second(3).unwrap()).unwrap();
         assert_eq!(counts, NoticeCounts { open: 2, overdue: 1 });
+        let to = notices.count_notices_to().unwrap();
+        assert_eq!(to, std::collections::BTreeMap::from([(Arc::from("acme"), 1), (Arc::from("beta"), 1)]));
 
         // Of two gateways that claim a notice, one gets it.
         let claimed = NoticeRow { due: Timestamp::from_second(500).unwrap(), version: 2, ..rows[1].clone() };

@@ -41,12 +41,6 @@ impl TestConsole {
     }
 }
 
-fn assert_has(body: &str, texts: &[&str]) {
-    for text in texts {
-        assert!(body.contains(text), "no {text} in\n{body}");
-    }
-}
-
 #[tokio::test]
 async fn a_decision_is_listed_and_explained_and_each_look_is_on_record() {
     let mut console = TestConsole::with_actors(&[("ada", &[AdminRole::Read, AdminRole::Operator])]).await;

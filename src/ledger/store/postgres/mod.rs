@@ -23,7 +23,7 @@ mod rows;
 mod secret_file;
 mod tables;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -302,6 +302,12 @@ impl NoticeStore for PostgresStore {
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
         self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
             notices::count(client, before).await
+        })
+    }
+
+    fn count_notices_to(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        self.connections.operate(READING_NOTICES, self.connections.limits.read, async |client| {
+            notices::count_to(client).await
         })
     }
 

@@ -1,5 +1,6 @@
 //! Notices in PostgreSQL. Several gateways write them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use deadpool_postgres::{Client, Transaction};
@@ -94,6 +95,16 @@ pub(super) async fn count(client: &Client, before: Timestamp) -> Result<NoticeCo
         client.query_one(&client.prepare_cached(query).await?, &[&first_id(before).to_string()]).await?;
     let count = |column: usize| row.try_get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
     Ok(NoticeCounts { open: count(0)?, overdue: count(1)? })
+}
+
+pub(super) async fn count_to(client: &Client) -> Result<BTreeMap<Arc<str>, u64>, PostgresFailure> {
+    let query = "SELECT recipient, count(*) FROM purposegate.notices WHERE is_open AND recipient <> '' GROUP BY recipient";
+    let rows = client.query(&client.prepare_cached(query).await?, &[]).await?;
+    let count = |row: &Row| {
+        let count = u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or(0);
+        Ok((Arc::from(from_column(row.try_get(0)?)), count))
+    };
+    rows.iter().map(count).collect()
 }
 
 pub(super) async fn write(client: &mut Client, rows: &[NoticeRow]) -> Result<bool, PostgresFailure> {

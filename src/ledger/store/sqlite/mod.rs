@@ -14,7 +14,7 @@ mod policies;
 mod schema;
 mod secrets;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -653,6 +653,10 @@ impl NoticeStore for SqliteStore {
 
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
         self.read_notices(|reader| notices::count(reader, before))
+    }
+
+    fn count_notices_to(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        self.read_notices(notices::count_to)
     }
 
     fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {

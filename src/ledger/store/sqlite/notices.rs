@@ -1,5 +1,6 @@
 //! Notices in a SQLite file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -87,13 +88,22 @@ pub(super) fn due(
     query.query_map(params![now.as_millisecond(), number(limit), names], row)?.collect()
 }
 
+fn number_in(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) fn count_to(reader: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, u64>> {
+    let query =
+        "SELECT recipient, count(*) FROM notices WHERE is_open = 1 AND recipient <> '' GROUP BY recipient";
+    let mut query = reader.prepare_cached(query)?;
+    query.query_map([], |row| Ok((Arc::from(row.get_ref(0)?.as_str()?), number_in(row, 1)?)))?.collect()
+}
+
 pub(super) fn count(reader: &Connection, before: Timestamp) -> rusqlite::Result<NoticeCounts> {
     let query = "SELECT count(*), count(*) FILTER (WHERE id < ?1) FROM notices
                  WHERE is_open = 1 AND recipient <> ''";
-    let count =
-        |row: &Row<'_>, column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
     reader.prepare_cached(query)?.query_row([first_id(before).to_string()], |row| {
-        Ok(NoticeCounts { open: count(row, 0)?, overdue: count(row, 1)? })
+        Ok(NoticeCounts { open: number_in(row, 0)?, overdue: number_in(row, 1)? })
     })
 }
 
