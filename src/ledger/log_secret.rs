@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ulid::Ulid;
 
 use super::Ledger;
 use super::entity::Entity;
@@ -63,8 +64,8 @@ impl Ledger {
         self.core.warming.is_complete()
     }
 
-    /// Deletes the log secret of a person who was erased. Returns when it is deleted in the store and in memory here; other
-    /// gateways delete it when they apply the event. A person about whom an event follows the erasure, or who comes back, gets
+    /// Deletes the log secret of a person who was erased. The event names the inquiry that deletes it. Returns when it is deleted
+    /// in the store and in memory here; other gateways delete it when they apply the event. A person about whom an event follows the erasure, or who comes back, gets
     /// another secret.
     ///
     /// Cancel safety: the same as for [`Ledger::append`].
@@ -74,10 +75,12 @@ impl Ledger {
     pub async fn erase_log_secret(
         &self,
         person: &SubjectId,
+        inquiry: Ulid,
         now: Timestamp,
     ) -> Result<Acknowledgement, AppendError> {
-        let draft =
-            EventDraft { kind: EventKind::LogSecretErased, at: None, provenance: Provenance::default() };
+        let evidence = Some(inquiry.to_string().into());
+        let provenance = Provenance { evidence, ..Provenance::default() };
+        let draft = EventDraft { kind: EventKind::LogSecretErased, at: None, provenance };
         self.append_without_config_check(&Entity::Subject(person.clone()), draft, None, now).await
     }
 }

@@ -40,6 +40,16 @@ enum SecretStep {
     Record,
 }
 
+/// The last deletion of the log secret of an erased person.
+enum LastDeletion {
+    /// There is none since the last erasure.
+    Waits,
+    /// The person was not erased, or this inquiry has not deleted the secret.
+    OfOthers,
+    /// This inquiry has deleted it.
+    Own,
+}
+
 /// Another inquiry about the same person.
 struct Related {
     id: Ulid,
@@ -169,9 +179,11 @@ impl Notices {
         if state.event != NoticeEvent::Erasure || state.secret == SecretDeletion::Recorded {
             return Ok(SecretStep::Nothing);
         }
-        if !self.waits_for_deletion(inquiry)? {
-            let is_own = state.secret == SecretDeletion::Begun;
-            return Ok(if is_own { SecretStep::Record } else { SecretStep::Nothing });
+        match self.last_deletion(inquiry)? {
+            LastDeletion::Waits => {}
+            LastDeletion::Own if state.secret == SecretDeletion::Begun => return Ok(SecretStep::Record),
+            // Who has deleted it records it.
+            LastDeletion::Own | LastDeletion::OfOthers => return Ok(SecretStep::Nothing),
         }
         if is_late {
             return Ok(SecretStep::Erase);
@@ -187,15 +199,20 @@ impl Notices {
         })
     }
 
-    /// True if the person has a log secret that waits for its deletion.
-    fn waits_for_deletion(&self, inquiry: &Inquiry) -> Result<bool, StoreError> {
+    /// Determines if the log secret of the person of an inquiry was deleted, and by whom.
+    fn last_deletion(&self, inquiry: &Inquiry) -> Result<LastDeletion, StoreError> {
         let history = self.ledger.archive().history(&Entity::Subject(inquiry.person.clone()))?;
         let last = history.iter().rev().find_map(|past| match past.event.kind {
-            EventKind::Erasure => Some(true),
-            EventKind::LogSecretErased => Some(false),
+            EventKind::Erasure => Some(LastDeletion::Waits),
+            EventKind::LogSecretErased => {
+                let by = past.event.provenance.evidence.as_deref();
+                // Events of earlier versions do not name the inquiry.
+                let is_own = by.is_none_or(|by| *by == *inquiry.row.id.to_string());
+                Some(if is_own { LastDeletion::Own } else { LastDeletion::OfOthers })
+            }
             _ => None,
         });
-        Ok(last.unwrap_or(false))
+        Ok(last.unwrap_or(LastDeletion::OfOthers))
     }
 
     /// Returns the other inquiries about the person that are open, also those that have not begun.
@@ -236,7 +253,7 @@ impl Notices {
         self.ledger.notice_store().remove_inquiry(inquiry.row.id, &kept)?;
         self.changed.store(true, Ordering::SeqCst);
         // An inquiry into an erasure may wait for this one.
-        if self.waits_for_deletion(inquiry)? {
+        if matches!(self.last_deletion(inquiry)?, LastDeletion::Waits) {
             for other in self.open_inquiries(inquiry)? {
                 if other.event == NoticeEvent::Erasure {
                     self.wake(other.id, now)?;

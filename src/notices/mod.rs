@@ -87,6 +87,13 @@ pub struct Receiver {
     pub channel: Channel,
 }
 
+impl Inquiry {
+    /// Returns the id.
+    pub fn id(&self) -> Ulid {
+        self.row.id
+    }
+}
+
 impl Notice {
     /// Returns the id.
     pub fn id(&self) -> Ulid {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::keys::Keys;
 use crate::ledger::store::memory::MemoryStore;
-use crate::ledger::{Store, VocabularyTerms, parse_line};
+use crate::ledger::{AppendError, Store, VocabularyTerms, parse_line};
 use crate::vocabulary::{IdReader, Namespaces, Vocabulary};
 
 const LIMIT: Duration = Duration::from_secs(10 * 24 * 3600);
@@ -106,7 +106,7 @@ async fn an_erasure_that_nobody_has_to_be_told_ends_with_the_deletion_of_the_log
     // The process ends here. The next one comes to the same step.
     let mut inquiry = one_inquiry(&notices, later(1));
     assert_eq!(notices.next_step(&mut inquiry, later(1)).unwrap(), InquiryStep::EraseSecret("delivered"));
-    ledger.erase_log_secret(&inquiry.person, later(1)).await.unwrap();
+    ledger.erase_log_secret(&inquiry.person, inquiry.id(), later(1)).await.unwrap();
     // The process ends before the deletion is on record.
     let mut inquiry = one_inquiry(&notices, later(2));
     assert_eq!(notices.next_step(&mut inquiry, later(2)).unwrap(), InquiryStep::RecordErasure("delivered"));
@@ -189,7 +189,7 @@ async fn the_log_secret_is_deleted_when_every_recipient_was_told() {
     let mut inquiry = claim_inquiries(&notices, now).pop().unwrap();
     assert!(inquiry.state.complete);
     assert_eq!(notices.next_step(&mut inquiry, now).unwrap(), InquiryStep::EraseSecret("delivered"));
-    ledger.erase_log_secret(&inquiry.person, now).await.unwrap();
+    ledger.erase_log_secret(&inquiry.person, inquiry.id(), now).await.unwrap();
     notices.secret_recorded(&mut inquiry, now).unwrap();
     assert_eq!(notices.next_step(&mut inquiry, now).unwrap(), InquiryStep::Ended);
     // A recipient that got no answer acknowledges again. Nothing about the person is kept for that.
@@ -214,7 +214,7 @@ async fn the_log_secret_is_deleted_at_the_limit_and_notices_go_on() {
     assert_eq!(notices.next_step(&mut inquiry, later(9)).unwrap(), InquiryStep::Wait);
     let mut inquiry = one_inquiry(&notices, later(10));
     assert_eq!(notices.next_step(&mut inquiry, later(10)).unwrap(), InquiryStep::EraseSecret("notice-limit"));
-    ledger.erase_log_secret(&inquiry.person, later(10)).await.unwrap();
+    ledger.erase_log_secret(&inquiry.person, inquiry.id(), later(10)).await.unwrap();
     notices.secret_recorded(&mut inquiry, later(10)).unwrap();
     assert_eq!(notices.next_step(&mut inquiry, later(10)).unwrap(), InquiryStep::Wait);
 
@@ -399,13 +399,41 @@ async fn a_notice_that_closes_meanwhile_loses_no_step_of_its_inquiry() {
     let mut inquiry = one_inquiry(&notices, start());
     notices.found(&mut inquiry, vec![receiver("acme", Channel::Feed, id())], true, start()).unwrap();
     assert_eq!(notices.next_step(&mut inquiry, later(10)).unwrap(), InquiryStep::EraseSecret("notice-limit"));
-    ledger.erase_log_secret(&inquiry.person, later(10)).await.unwrap();
+    ledger.erase_log_secret(&inquiry.person, inquiry.id(), later(10)).await.unwrap();
     let notice = notices.list(Some("acme"), None, 1).unwrap().0.pop().unwrap();
     settle(&notices, notices.acknowledge("acme", notice.id(), later(10)).unwrap(), later(10));
     notices.secret_recorded(&mut inquiry, later(10)).unwrap();
     let mut inquiry = claim_inquiries(&notices, later(11)).pop().unwrap();
     assert_eq!(inquiry.state.secret, SecretDeletion::Recorded, "one record of one deletion");
     assert_eq!(notices.next_step(&mut inquiry, later(11)).unwrap(), InquiryStep::Ended);
+}
+
+/// Both are late, so neither waits for the other. One of them deletes the secret.
+#[tokio::test]
+async fn two_inquiries_that_delete_the_log_secret_at_once_record_it_once() {
+    let (ledger, notices) = fresh();
+    notices.watch(start()).unwrap();
+    tell(&ledger, ERASURE, start()).await;
+    tell(&ledger, ERASURE, seconds(start(), 1)).await;
+    notices.watch(seconds(start(), 1)).unwrap();
+    let mut inquiries = claim_inquiries(&notices, later(11));
+    let (mut one, mut other) = (inquiries.pop().unwrap(), inquiries.pop().unwrap());
+    for inquiry in [&mut one, &mut other] {
+        let step = notices.next_step(inquiry, later(11)).unwrap();
+        assert_eq!(step, InquiryStep::EraseSecret("notice-limit"));
+    }
+    ledger.erase_log_secret(&one.person, one.id(), later(11)).await.unwrap();
+    let refused = ledger.erase_log_secret(&other.person, other.id(), later(11)).await;
+    assert!(matches!(refused, Err(AppendError::Conflict(_))));
+    // Both gateways end here, before the record.
+    let steps = claim_inquiries(&notices, later(12)).into_iter().map(|mut inquiry| {
+        let step = notices.next_step(&mut inquiry, later(12)).unwrap();
+        (inquiry.id(), step)
+    });
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort_by_key(|(id, _)| *id != one.id());
+    let expected = [(one.id(), InquiryStep::RecordErasure("notice-limit")), (other.id(), InquiryStep::Ended)];
+    assert_eq!(steps, expected);
 }
 
 #[tokio::test]

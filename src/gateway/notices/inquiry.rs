@@ -61,9 +61,11 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
             InquiryStep::Wait | InquiryStep::Ended => return Ok(()),
             InquiryStep::RecordErasure(reason) => reason,
             InquiryStep::EraseSecret(reason) => {
-                match shared.ledger.erase_log_secret(&inquiry.person, now).await {
-                    // A conflict: another inquiry, which was late, has deleted it at the same time.
-                    Ok(_) | Err(AppendError::Conflict(_)) => reason,
+                match shared.ledger.erase_log_secret(&inquiry.person, inquiry.id(), now).await {
+                    Ok(_) => reason,
+                    // Another inquiry, or another gateway that continues this one, has deleted it at the same time and records
+                    // it. If that one ends before, the next step of its inquiry is the record.
+                    Err(AppendError::Conflict(_)) => return Ok(()),
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -123,7 +123,7 @@ async fn ids_that_become_one_person_share_one_history() {
     let state = ledger.subject(&ada).1.unwrap();
     assert_eq!(ledger.person(&ada).0.secret, Some(secrets[0]), "also after a new event");
     ledger.append(&entity, draft_in(&today, r#"{"kind":"erasure"}"#), None, now()).await.unwrap();
-    ledger.erase_log_secret(&ada, now()).await.unwrap();
+    ledger.erase_log_secret(&ada, Ulid::nil(), now()).await.unwrap();
     let persons = ledger.archive().logged_persons(&ada, ledger.fingerprints()).unwrap();
     assert!(persons.iter().all(|person| person.secret.is_none()));
     assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Given));

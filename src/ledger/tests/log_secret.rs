@@ -42,7 +42,7 @@ async fn a_secret_is_made_with_the_first_event_and_deleted_after_an_erasure() {
     tell_of(&ledger, "alice", GIVE).await;
     assert_eq!(secret(&ledger, "alice"), alice, "one secret for all events");
     assert_eq!(
-        ledger.erase_log_secret(&id("alice"), now()).await,
+        ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await,
         Err(AppendError::Conflict(Conflict::NoErasure))
     );
     tell_of(&ledger, "alice", ERASE).await;
@@ -53,7 +53,7 @@ async fn a_secret_is_made_with_the_first_event_and_deleted_after_an_erasure() {
     let ledger = open(&path, &keys);
     assert_eq!((pending(&ledger), secret(&ledger, "alice")), (vec!["alice".to_owned()], alice));
     assert_eq!(secret(&ledger, "bob"), bob);
-    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await.unwrap();
     assert_eq!((pending(&ledger), stored(&ledger, "alice")), (vec![], None));
     let unstored = secret(&ledger, "alice");
     assert!(unstored.is_some() && unstored != alice, "neither the fingerprint nor the deleted secret");
@@ -68,7 +68,7 @@ async fn a_secret_is_made_with_the_first_event_and_deleted_after_an_erasure() {
     let again = secret(&ledger, "alice");
     assert!(again.is_some() && again != alice && again == stored(&ledger, "alice"));
     tell_of(&ledger, "alice", ERASE).await;
-    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await.unwrap();
     assert_eq!((stored(&ledger, "alice"), secret(&ledger, "bob")), (None, bob));
 }
 
@@ -82,7 +82,7 @@ async fn a_person_who_came_back_before_the_deletion_gets_another_secret_with_it(
         tell_of(&ledger, "alice", event).await;
     }
     let first = secret(&ledger, "alice");
-    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await.unwrap();
     let second = secret(&ledger, "alice");
     assert!(second.is_some() && second != first && second == stored(&ledger, "alice"));
     assert_eq!(pending(&ledger).len(), 0);
@@ -92,7 +92,7 @@ async fn a_person_who_came_back_before_the_deletion_gets_another_secret_with_it(
     tell_of(&ledger, "alice", GIVE).await;
     assert_eq!(secret(&ledger, "alice"), second);
     tell_of(&ledger, "alice", ERASE).await;
-    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await.unwrap();
     assert_eq!(stored(&ledger, "alice"), None);
 }
 
@@ -107,7 +107,7 @@ async fn the_deletion_and_later_events_in_one_transaction_leave_one_new_secret()
     let blocking = append(&ledger, "bob", GIVE);
     disk.wait_for_append();
     let (erasing, alice) = (Arc::clone(&ledger), id("alice"));
-    let erased = tokio::spawn(async move { erasing.erase_log_secret(&alice, now()).await });
+    let erased = tokio::spawn(async move { erasing.erase_log_secret(&alice, Ulid::nil(), now()).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     let later = [append(&ledger, "alice", WITHDRAW), append(&ledger, "alice", GIVE)];
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -164,7 +164,7 @@ async fn a_judged_person_keeps_the_name_when_memory_is_cleared_before_the_record
     tell_of(&ledger, "alice", GIVE).await;
     tell_of(&ledger, "bob", ASK).await;
     tell_of(&ledger, "carol", ERASE).await;
-    ledger.erase_log_secret(&id("carol"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("carol"), Ulid::nil(), now()).await.unwrap();
     let judged = ["alice", "bob", "carol", "nobody"].map(|name| logged(&ledger, name));
     assert_eq!(judged.map(|person| person.secret.is_some()), [true, true, true, false]);
     {
@@ -178,7 +178,7 @@ async fn a_judged_person_keeps_the_name_when_memory_is_cleared_before_the_record
     // A secret that was deleted since the decision is not used any more.
     let alice = judged[0];
     tell_of(&ledger, "alice", ERASE).await;
-    ledger.erase_log_secret(&id("alice"), now()).await.unwrap();
+    ledger.erase_log_secret(&id("alice"), Ulid::nil(), now()).await.unwrap();
     let after = ledger.logged_person(alice);
     assert!(after.secret.is_some() && after.secret != alice.secret);
 }
@@ -210,7 +210,7 @@ async fn all_gateways_use_one_secret_and_none_of_them_after_its_deletion() {
     }
     let before = secret(&two.ledger, "p3");
     tell_of(&one.ledger, "p3", ERASE).await;
-    let erased = two.ledger.erase_log_secret(&id("p3"), now()).await.unwrap();
+    let erased = two.ledger.erase_log_secret(&id("p3"), Ulid::nil(), now()).await.unwrap();
     assert!(two.ledger.in_force_everywhere(erased).await);
     let after = [secret(&one.ledger, "p3"), secret(&two.ledger, "p3")];
     assert!(after[0] != before && after[1] != before && after[0] != after[1]);
