@@ -20,7 +20,7 @@ mod migration;
 mod notices;
 mod policies;
 mod rows;
-mod secret_file;
+mod table_file;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,8 +33,8 @@ pub use error::{PostgresError, PostgresFailure};
 use jiff::Timestamp;
 use leases::ObservedLeases;
 use listener::{NewEventsSignal, listen};
-use secret_file::SecretFile;
 use smol_str::SmolStr;
+use table_file::TableFile;
 use tokio::time::timeout;
 use ulid::Ulid;
 
@@ -66,7 +66,8 @@ pub struct PostgresStore {
     signal: Arc<NewEventsSignal>,
     key_check: [u8; 16],
     schema: SchemaChange,
-    secret_file: Arc<SecretFile>,
+    secrets_file: Arc<TableFile>,
+    notices_file: Arc<TableFile>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -108,8 +109,10 @@ impl PostgresStore {
         let signal = Arc::new(NewEventsSignal::default());
         connections.spawn(listen(connections.connector().clone(), connections.limits, Arc::clone(&signal)));
         let leases = ObservedLeases::new(lease);
-        let (key_check, secret_file) = (*key_check, Arc::new(SecretFile::default()));
-        Ok(PostgresStore { connections, leases, signal, key_check, schema, secret_file })
+        let file = |table| Arc::new(TableFile::new(table));
+        let (secrets_file, notices_file) = (file(table_file::LOG_SECRETS), file(table_file::NOTICES));
+        let key_check = *key_check;
+        Ok(PostgresStore { connections, leases, signal, key_check, schema, secrets_file, notices_file })
     }
 
     /// Returns the version of the schema before and after the ledger was opened. It is later than the program's if a newer
@@ -134,7 +137,7 @@ impl Store for PostgresStore {
         });
         // Also after a failure, which can follow the commit.
         if deletes_secrets {
-            self.secret_file.note_deletion();
+            self.secrets_file.note_deletion();
         }
         appended
     }
@@ -318,9 +321,13 @@ impl NoticeStore for PostgresStore {
     }
 
     fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
-        self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
-            notices::remove(client, inquiry, rows).await
-        })
+        let removed =
+            self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
+                notices::remove(client, inquiry, rows).await
+            });
+        // Also after a failure, which can follow the commit.
+        self.notices_file.note_deletion();
+        removed
     }
 }
 
@@ -329,9 +336,11 @@ impl SharedStore for PostgresStore {
         self.leases.register(&self.connections, gateway)
     }
 
-    /// Renews the lease. Every gateway does so all the time, so this also looks after the file of the log secrets.
+    /// Renews the lease. Every gateway does so all the time, so this also looks after the files with deleted rows.
     fn renew(&self, instance: Ulid, applied: Position) -> Result<Renewal, StoreError> {
-        self.secret_file.rewrite_if_due(&self.connections, self.hold());
+        for file in [&self.secrets_file, &self.notices_file] {
+            file.rewrite_if_due(&self.connections, self.hold());
+        }
         self.leases.renew(&self.connections, instance, applied)
     }
 

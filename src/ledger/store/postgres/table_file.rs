@@ -1,4 +1,4 @@
-//! Removes deleted log secrets from the file of their table.
+//! Removes deleted rows that name people, or under which people are found, from the files of their tables.
 //!
 //! A deleted row stays in the file. `VACUUM` only makes its space free: it moves the other rows of the page together, and
 //! where the row was the last one of the page, nothing is written over it. `VACUUM FULL` writes a new file with the rows that
@@ -22,10 +22,16 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Minimum time between two warnings.
 const WARNING_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns the file of the table, and true if the role may write a new one.
+/// Returns the file of a table, and true if the role may write a new one.
 const EXAMINE: &str = "
     SELECT pg_relation_filenode(c.oid)::bigint, pg_has_role(c.relowner, 'USAGE')
-    FROM pg_class c WHERE c.oid = 'purposegate.log_secrets'::regclass";
+    FROM pg_class c WHERE c.oid = to_regclass($1)";
+
+/// The table of the log secrets.
+pub(super) const LOG_SECRETS: &str = "purposegate.log_secrets";
+
+/// The table of inquiries and notices.
+pub(super) const NOTICES: &str = "purposegate.notices";
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,23 +102,34 @@ impl RewritingState {
     }
 }
 
-/// The file of the table `log_secrets`, as far as this process has deleted rows.
-#[derive(Debug, Default)]
-pub(super) struct SecretFile {
+/// The file of a table, as far as this process has deleted rows.
+#[derive(Debug)]
+pub(super) struct TableFile {
+    table: &'static str,
     state: Mutex<RewritingState>,
 }
 
-impl SecretFile {
+impl TableFile {
+    pub(super) fn new(table: &'static str) -> TableFile {
+        TableFile { table, state: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, RewritingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that log secrets were deleted, or perhaps were.
+    /// True if deleted rows may be in the file.
+    #[cfg(test)]
+    pub(super) fn is_pending(&self) -> bool {
+        self.lock().pending.is_some()
+    }
+
+    /// Notes that rows were deleted, or perhaps were.
     pub(super) fn note_deletion(&self) {
         self.lock().note_deletion(Instant::now());
     }
 
-    /// Begins to write the file again if deleted secrets may be in it and it is time. Does not wait. The server cancels it
+    /// Begins to write the file again if deleted rows may be in it and it is time. Does not wait. The server cancels it
     /// after `limit`.
     pub(super) fn rewrite_if_due(self: &Arc<Self>, connections: &Connections, limit: Duration) {
         let began = Instant::now();
@@ -120,7 +137,7 @@ impl SecretFile {
         let (this, connector) = (Arc::clone(self), connections.connector().clone());
         let exchange = connections.limits.exchange;
         connections.spawn(async move {
-            match rewrite(&connector, exchange, pending.file, limit).await {
+            match rewrite(&connector, exchange, this.table, pending.file, limit).await {
                 Ok(outcome) => {
                     this.lock().end_attempt(began, outcome);
                     if matches!(outcome, Rewriting::NotOwner(_)) {
@@ -136,8 +153,8 @@ impl SecretFile {
         if self.lock().begin_warning(Instant::now()) {
             tracing::warn!(
                 why,
-                "log secrets that were deleted are still in a file of PostgreSQL: run `VACUUM FULL purposegate.log_secrets` \
-                 as the owner of the table"
+                table = self.table,
+                "rows about people that were deleted are still in a file of PostgreSQL: run `VACUUM FULL` on the table as its owner"
             );
         }
     }
@@ -151,6 +168,7 @@ impl SecretFile {
 pub(super) async fn rewrite(
     connector: &ServerConnector,
     exchange: Duration,
+    table: &str,
     seen: Option<i64>,
     limit: Duration,
 ) -> Result<Rewriting, PostgresFailure> {
@@ -158,7 +176,7 @@ pub(super) async fn rewrite(
     let rewriting = async {
         // A connection of its own: the limit of its statements is another one.
         let (client, _connection) = connector.session().await?;
-        let row = client.query_one(EXAMINE, &[]).await?;
+        let row = client.query_one(EXAMINE, &[&table]).await?;
         let (file, is_owner): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
         if seen.is_some_and(|seen| seen != file) {
             return Ok(Rewriting::Done);
@@ -169,7 +187,7 @@ pub(super) async fn rewrite(
         }
         client.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis().max(1))).await?;
         // Not in one message with another statement: it cannot run in a transaction.
-        client.batch_execute("VACUUM (FULL) purposegate.log_secrets").await?;
+        client.batch_execute(&format!("VACUUM (FULL) {table}")).await?;
         Ok(Rewriting::Done)
     };
     deadline.bound(rewriting).await

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::rig::PostgresServer;
-use super::secret_file::{self, Rewriting};
+use super::table_file::{self, Rewriting};
 use super::tables::VERSION;
 use super::*;
 use crate::keys::LogSecret;
@@ -822,17 +822,15 @@ fn no_message_repeats_what_the_server_says() {
     assert!(!format!("{options:?}").contains("s3cret"));
 }
 
-/// True if one of the server's table files holds the secret.
-fn is_in_a_table(server: &PostgresServer, secret: LogSecret) -> bool {
+/// True if one of the server's table files holds these bytes.
+fn is_in_a_table(server: &PostgresServer, bytes: &[u8]) -> bool {
     server.psql("postgres", "CHECKPOINT");
     let mut folders = vec![server.data().join("base")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
                 folders.push(entry);
-            } else if memchr::memmem::find(&std::fs::read(entry).unwrap_or_default(), secret.bytes())
-                .is_some()
-            {
+            } else if memchr::memmem::find(&std::fs::read(entry).unwrap_or_default(), bytes).is_some() {
                 return true;
             }
         }
@@ -867,12 +865,13 @@ fn a_deleted_log_secret_leaves_the_tables_of_the_server() {
     };
     put(&store, &deleted.into_iter().zip(101..).map(erase).collect::<Vec<_>>()).unwrap();
     server.psql(&database, "VACUUM purposegate.log_secrets");
-    assert!(is_in_a_table(&server, secret(100)), "VACUUM does not overwrite it");
+    assert!(is_in_a_table(&server, secret(100).bytes()), "VACUUM does not overwrite it");
 
     let long = Duration::from_secs(20);
     let rewrite = |store: &PostgresStore, seen, limit| {
         let (connector, exchange) = (store.connections.connector(), store.connections.limits.exchange);
-        store.connections.wait(secret_file::rewrite(connector, exchange, seen, limit))
+        let table = table_file::LOG_SECRETS;
+        store.connections.wait(table_file::rewrite(connector, exchange, table, seen, limit))
     };
     // While somebody reads the table, the file is not written again, and others wait no longer than the limit.
     let reading = store.connections.wait(async {
@@ -884,7 +883,8 @@ fn a_deleted_log_secret_leaves_the_tables_of_the_server() {
     assert!(matches!(refused, Err(PostgresFailure::Refused(_))), "{refused:?}");
     drop(reading);
     assert_eq!(rewrite(&store, None, long).unwrap(), Rewriting::Done);
-    let remaining: Vec<u64> = (1..=100).filter(|number| is_in_a_table(&server, secret(*number))).collect();
+    let remaining: Vec<u64> =
+        (1..=100).filter(|number| is_in_a_table(&server, secret(*number).bytes())).collect();
     assert_eq!(remaining, (1..=100).filter(|number| !deleted.contains(number)).collect::<Vec<_>>());
     let people = [person(1), person(7)].map(|person| StoredEntity::of(&person));
     let read = store.log_secrets(&people).unwrap();
@@ -906,4 +906,35 @@ fn a_deleted_log_secret_leaves_the_tables_of_the_server() {
     server.psql(&database, "VACUUM FULL purposegate.log_secrets");
     assert_eq!(rewrite(&store, Some(file), long).unwrap(), Rewriting::Done, "the owner has done it");
     assert_eq!(store.connections.warnings(), 0, "a warning would make a commit look doubtful");
+}
+
+/// The states of inquiries and notices name the person, also in the rows that later versions have replaced.
+#[test]
+fn what_an_inquiry_says_about_a_person_leaves_the_tables_of_the_server() {
+    let Some(server) = PostgresServer::start(&["autovacuum=off"]) else { return };
+    let database = server.create_database("");
+    let store = open_patiently(&server, &database);
+    let row = |inquiry: u128, recipient: Option<&str>, version, state: &str| NoticeRow {
+        id: Ulid::from(inquiry + u128::from(recipient.is_some())),
+        inquiry: Ulid::from(inquiry),
+        recipient: recipient.map(Arc::from),
+        due: Timestamp::UNIX_EPOCH,
+        open: true,
+        version,
+        state: state.to_owned(),
+    };
+    let texts = ["person-of-the-inquiry", "person-of-the-notice", "person-of-its-next-version"];
+    store.write_notices(&[row(10, None, 1, texts[0]), row(10, Some("acme"), 1, texts[1])]).unwrap();
+    store.write_notices(&[row(10, Some("acme"), 2, texts[2])]).unwrap();
+    store.write_notices(&[row(20, None, 1, "person-of-another-inquiry")]).unwrap();
+    store.remove_inquiry(Ulid::from(10_u128), &[]).unwrap();
+    assert!(texts.iter().all(|text| is_in_a_table(&server, text.as_bytes())));
+    let (connector, exchange) = (store.connections.connector(), store.connections.limits.exchange);
+    assert!(store.notices_file.is_pending());
+    let long = Duration::from_secs(20);
+    let rewriting = table_file::rewrite(connector, exchange, table_file::NOTICES, None, long);
+    assert_eq!(store.connections.wait(rewriting).unwrap(), Rewriting::Done);
+    assert!(!texts.iter().any(|text| is_in_a_table(&server, text.as_bytes())));
+    assert!(is_in_a_table(&server, b"person-of-another-inquiry"));
+    assert_eq!(store.notice(Ulid::from(20_u128)).unwrap().unwrap().state, "person-of-another-inquiry");
 }
