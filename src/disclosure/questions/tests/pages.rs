@@ -57,18 +57,18 @@ fn sent(cursor: &AnswerCursor) -> AnswerCursor {
 }
 
 /// Makes a log unreadable as long as it exists.
-struct Unreadable(PathBuf, PathBuf);
+struct MovedAway(PathBuf, PathBuf);
 
-impl Unreadable {
+impl MovedAway {
     /// Moves a file or folder away.
-    fn make(path: &Path) -> Unreadable {
+    fn make(path: &Path) -> MovedAway {
         let away = path.with_extension("away");
         std::fs::rename(path, &away).unwrap();
-        Unreadable(path.to_owned(), away)
+        MovedAway(path.to_owned(), away)
     }
 }
 
-impl Drop for Unreadable {
+impl Drop for MovedAway {
     fn drop(&mut self) {
         std::fs::rename(&self.1, &self.0).unwrap();
     }
@@ -98,7 +98,7 @@ fn two_logs() -> ([WrittenLog; 2], Vec<String>) {
 fn asked_with_a_fault(logs: &[QuestionedLog; 2], page: usize, file: &Path) -> Vec<String> {
     let (mut found, mut cursor) = (Vec::new(), AnswerCursor::default());
     for number in 0.. {
-        let away = (number == page).then(|| Unreadable::make(file));
+        let away = (number == page).then(|| MovedAway::make(file));
         let answered = answer(&LogQuestion::default(), logs, &cursor, 150);
         drop(away);
         let answered = match answered {
@@ -137,7 +137,7 @@ fn a_log_that_cannot_be_read_for_one_page_goes_on_where_it_was() {
 fn a_log_that_fails_while_it_is_read_is_a_fault_of_the_answer() {
     let (written, _) = two_logs();
     let logs = [written[0].questioned(false), written[1].questioned(false)];
-    let _away = Unreadable::make(&logs[1].folder.join("tile/entries/001"));
+    let _away = MovedAway::make(&logs[1].folder.join("tile/entries/001"));
     let answered = answer(&LogQuestion::default(), &logs, &AnswerCursor::default(), 450).unwrap();
     assert_eq!(answered.exchanges.len(), 450);
     assert!(answered.logs[0].fault.is_none());
@@ -155,7 +155,7 @@ fn a_log_that_fails_while_it_is_read_is_a_fault_of_the_answer() {
 fn an_answer_ends_although_a_log_was_never_readable() {
     let (written, _) = two_logs();
     let logs = [written[0].questioned(false), written[1].questioned(false)];
-    let _away = Unreadable::make(&logs[1].folder);
+    let _away = MovedAway::make(&logs[1].folder);
     let nobody = LogQuestion { recipient: Some("nobody".to_owned()), ..LogQuestion::default() };
     let answered = answer(&nobody, &logs, &AnswerCursor::default(), 10).unwrap();
     assert!(answered.next.is_none() && answered.exchanges.is_empty());
