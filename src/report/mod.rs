@@ -290,8 +290,9 @@ fn read_log(
     person: &[LoggedPerson],
     ledger: Option<LedgerId>,
 ) -> Result<(Vec<AccountedExchange>, LogExtent), ReadError> {
-    let disclosed = disclosure::accounting(log, person)?;
-    Ok((disclosed, LogExtent::of_people(log.folder(), ledger)?))
+    // Taken first: a log that grows meanwhile is read at least as far.
+    let extent = LogExtent::of_people(log.folder(), ledger)?;
+    Ok((disclosure::accounting(log, person)?, extent))
 }
 
 /// Kinds of events after which a recipient may hold data that are wrong or should not exist.
@@ -401,4 +402,97 @@ fn retention(packs: &[Arc<Pack>]) -> Vec<RetentionPeriod> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use smallvec::{SmallVec, smallvec};
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::disclosure::entry::{EntryKind, decode_head};
+    use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, Record};
+    use crate::disclosure::storage::LogReader;
+    use crate::disclosure::{Durability, Log, LogSettings};
+    use crate::keys::Keys;
+    use crate::ledger::Position;
+    use crate::vocabulary::{Basis, Form, Operation};
+
+    fn exchange(person: LoggedPerson) -> Record {
+        let head = ExchangeHead {
+            decision: Ulid::generate(),
+            recipient: "acme".into(),
+            actor: None,
+            purpose: "support".into(),
+            declared: None,
+            case: None,
+            route: "customers".into(),
+            operation: Operation::Disclose,
+            policy: "1".into(),
+            position: Position(3),
+            stale: false,
+            factors: SmallVec::new(),
+            mode: ExchangeMode::Enforce,
+            would_refuse: None,
+        };
+        let category = CategoryDisclosure {
+            category: Some("email".into()),
+            form: Form::Clear,
+            basis: Some(Basis::Consent),
+            reason: None,
+            rules: Arc::new(["r".into()]),
+            clauses: Arc::new(["c".into()]),
+            fields: 1,
+            would: None,
+        };
+        let disclosure = Disclosure {
+            records: 1,
+            subjects: smallvec![person],
+            categories: vec![category],
+            ..Disclosure::default()
+        };
+        Record::Exchange(Arc::new(head), disclosure)
+    }
+
+    #[test]
+    fn an_extent_never_states_more_than_was_read() {
+        const REPORTS: usize = 40;
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let settings = LogSettings {
+            folder: folder.path().join("audit"),
+            gateway: "gateway-1".to_owned(),
+            durability: Durability::BeforeRelease,
+            retention: Duration::MAX,
+            origin: None,
+            ledger: None,
+            known_checkpoints: Vec::new(),
+        };
+        let log = Log::open(settings, &keys).unwrap();
+        let person = LoggedPerson::unknown(keys.fingerprints().recipient("p"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    runtime.block_on(log.append(exchange(person))).unwrap();
+                }
+            });
+            let reports: Vec<_> =
+                (0..REPORTS).map(|_| read_log(log.source(), &[person], None).unwrap()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            let mut reader = LogReader::open(log.folder()).unwrap();
+            for (disclosed, extent) in reports {
+                let size = usize::try_from(extent.size).unwrap();
+                let stated = reader.entries(0).take(size).filter(|entry| {
+                    let (_, entry) = entry.as_ref().unwrap();
+                    decode_head(&entry.leaf).unwrap().kind == EntryKind::Exchange
+                });
+                let stated = stated.count();
+                assert!(disclosed.len() >= stated, "{} of {stated} in {size} entries", disclosed.len());
+            }
+        });
+    }
 }
