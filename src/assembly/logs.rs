@@ -13,8 +13,8 @@ use crate::keys::{Keys, KeysError};
 /// [`KeysError`] if the key file of a log cannot be read.
 pub fn of_other_gateways(logs: &[GatewayLog], keys: &Keys) -> Result<Vec<LogSource>, KeysError> {
     let source = |log: &GatewayLog| match &log.key {
-        None | Some(LogKey::Verifier(_)) => Ok(LogSource::other(&log.path, keys)),
-        Some(LogKey::File(file)) => Ok(LogSource::other(&log.path, &Keys::open(file)?)),
+        None | Some(LogKey::Verifier(_)) => Ok(LogSource::new(&log.path, keys)),
+        Some(LogKey::File(file)) => Ok(LogSource::new(&log.path, &Keys::open(file)?)),
     };
     logs.iter().map(source).collect()
 }
@@ -25,5 +25,5 @@ pub fn of_other_gateways(logs: &[GatewayLog], keys: &Keys) -> Result<Vec<LogSour
 /// As [`of_other_gateways`].
 pub fn of_all_gateways(own: &Path, others: &[GatewayLog], keys: &Keys) -> Result<Vec<LogSource>, KeysError> {
     let others = of_other_gateways(others, keys)?;
-    Ok([LogSource::own(own, keys)].into_iter().chain(others).collect())
+    Ok([LogSource::new(own, keys)].into_iter().chain(others).collect())
 }

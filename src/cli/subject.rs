@@ -375,11 +375,14 @@ fn read_logs<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;
     use crate::cli::admin_client::AdminServer;
     use crate::config::LedgerSection;
+    use crate::disclosure::{Durability, Log, LogSettings};
     use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
@@ -410,6 +413,20 @@ mod tests {
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &access, context, now, &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+    }
+
+    /// Begins the log, as the first start of a gateway does.
+    fn begin_log(folder: &tempfile::TempDir) {
+        let settings = LogSettings {
+            folder: folder.path().join("audit"),
+            gateway: "gateway-1".to_owned(),
+            durability: Durability::BeforeRelease,
+            retention: Duration::MAX,
+            origin: None,
+            ledger: None,
+            known_checkpoints: Vec::new(),
+        };
+        drop(Log::open(settings, &Keys::open(&folder.path().join("keys")).unwrap()).unwrap());
     }
 
     #[test]
@@ -460,6 +477,10 @@ mod tests {
     fn a_report_is_printed_as_json_or_as_a_page() {
         let folder = tempfile::tempdir().unwrap();
         run_in(&folder, "request ada access --at 2026-11-01");
+        let (status, json, words) = run_in(&folder, "report ada");
+        assert_eq!((status, &*json), (2, ""), "no log is there, or it is not mounted");
+        assert!(words.contains("contains no disclosure log"), "{words}");
+        begin_log(&folder);
         let (status, json, words) = run_in(&folder, "report ada");
         assert_eq!(status, 0, "{words}");
         let report: Value = serde_json::from_str(&json).unwrap();

@@ -106,7 +106,7 @@ impl Log {
         files: Arc<dyn FileOperations>,
         clock: Clock,
     ) -> Result<Log, OpenLogError> {
-        let (source, durability) = (LogSource::own(&settings.folder, keys), settings.durability);
+        let (source, durability) = (LogSource::new(&settings.folder, keys), settings.durability);
         let (publish, checkpoints) = watch::channel(None);
         let writer = EntryWriter::open(settings, keys, files, clock())?;
         let state = Arc::new(LogState::default());

@@ -312,7 +312,7 @@ fn subject_filter(
     let with_keys = configured.zip(log.keys.as_ref());
     let (AuditContext { location, .. }, keys) =
         with_keys.ok_or("people can be found in the log only with its keys: give --config")?;
-    LogSource::own(&log.folder, keys).check().map_err(|error| with_causes(&error))?;
+    LogSource::new(&log.folder, keys).check().map_err(|error| with_causes(&error))?;
     let fingerprints = keys.fingerprints();
     let person = ledger::person(subject, namespace, &*location.names).map_err(|error| error.to_string())?;
     let people = if !location.ledger.url.is_file_to_create() {

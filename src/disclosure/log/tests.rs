@@ -17,7 +17,7 @@ use crate::decision::Reason;
 use crate::disclosure::entry::{DecodedHead, EntryKind, decode_head};
 use crate::disclosure::record::Verdict;
 use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeMode, ExchangeReference, Outcome};
-use crate::disclosure::storage::LogReader;
+use crate::disclosure::storage::{LogReader, ReadError};
 use crate::keys::LoggedPerson;
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
@@ -282,6 +282,18 @@ async fn a_log_is_compared_with_a_checkpoint_that_is_kept_elsewhere() {
     };
     assert!(matches!(compared(&before), Err(OpenLogError::Inconsistent { .. })), "its end was cut off");
     compared(&folder.path).unwrap();
+}
+
+#[test]
+fn an_open_log_that_is_gone_is_no_log_without_disclosures() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let log = open(&folder, &keys);
+    log.source().check().unwrap();
+    std::fs::rename(&folder.path, folder.outer.path().join("moved")).unwrap();
+    assert!(matches!(log.source().check(), Err(ReadError::Io { .. })));
+    // As a file system that is not mounted any more.
+    std::fs::create_dir(&folder.path).unwrap();
+    assert!(matches!(log.source().check(), Err(ReadError::Empty(_))));
 }
 
 /// Copies a folder.

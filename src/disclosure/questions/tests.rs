@@ -554,7 +554,7 @@ fn an_account_with_an_index_is_that_of_the_whole_log() {
     for _ in 0..1500 {
         random.step();
     }
-    let source = LogSource::own(random.log.folder.path(), &random.log.keys);
+    let source = LogSource::new(random.log.folder.path(), &random.log.keys);
     let mut found = 0;
     for person in 0..50 {
         let person = [random.log.person(person)];

@@ -264,10 +264,5 @@ impl DecodedLog {
 
 /// Opens the new log in a folder; `None` if there is none.
 pub(in crate::disclosure) fn open(folder: &Path) -> Result<Option<DecodedLog>, ReadError> {
-    let origin = crate::disclosure::storage::read_origin(folder)
-        .map_err(|source| ReadError::Io { path: folder.to_owned(), source })?;
-    match origin {
-        Some(_) => Ok(Some(DecodedLog::new(LogReader::open(folder)?))),
-        None => Ok(None),
-    }
+    Ok(LogReader::open_if_begun(folder)?.map(DecodedLog::new))
 }

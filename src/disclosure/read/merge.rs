@@ -109,8 +109,7 @@ pub fn repeated_decisions(folders: &[&Path]) -> Result<Vec<RepeatedDecision>, Re
 /// others. The indexes of the logs make it quicker.
 ///
 /// # Errors
-/// [`ReadError`] for a log that cannot be read or was not read to its end, or another one than the first that is empty, unless
-/// another log contains the exchange.
+/// [`ReadError`] for a log that cannot be read, is empty or was not read to its end, unless another log contains the exchange.
 pub fn find_decision<'p>(
     own: LogPlace<'p>,
     running: bool,
@@ -118,16 +117,16 @@ pub fn find_decision<'p>(
     id: &str,
     effort: SearchEffort,
 ) -> Result<Option<Value>, ReadError> {
-    let mut outcome = sought_decision(own, id, running, effort);
+    let sought = |place: LogPlace<'_>, running| match sought_decision(place, id, running, effort) {
+        Ok(None) if is_empty(place.folder)? => Err(ReadError::Empty(place.folder.to_owned())),
+        found => found,
+    };
+    let mut outcome = sought(own, running);
     for place in others {
-        let folder = place.folder;
         if let Ok(Some(_)) = outcome {
             break;
         }
-        let found = match sought_decision(place, id, is_running(folder), effort) {
-            Ok(None) if is_empty(folder)? => Err(ReadError::Empty(folder.to_owned())),
-            found => found,
-        };
+        let found = sought(place, is_running(place.folder));
         // The first error is kept unless a later log has the exchange.
         if matches!(found, Ok(Some(_))) || outcome.is_ok() {
             outcome = found;

@@ -37,8 +37,6 @@ pub struct LogSource {
     keys: Keys,
     /// The folder of its index, if there may be one.
     index: Option<PathBuf>,
-    /// True for the log of this gateway, which has no record before the gateway's first start.
-    can_be_empty: bool,
 }
 
 impl fmt::Debug for LogSource {
@@ -48,21 +46,15 @@ impl fmt::Debug for LogSource {
 }
 
 impl LogSource {
-    /// Returns the log that this gateway writes.
-    pub fn own(folder: &Path, keys: &Keys) -> LogSource {
-        LogSource { can_be_empty: true, ..LogSource::other(folder, keys) }
-    }
-
-    /// Returns the log of another gateway, which writes it under these keys. An empty folder is an error when it is read:
-    /// it looks like a file system that is not mounted.
-    pub fn other(folder: &Path, keys: &Keys) -> LogSource {
+    /// Returns the log of a gateway, which writes it under these keys. An empty folder is an error when it is read: it looks
+    /// like a file system that is not mounted.
+    pub fn new(folder: &Path, keys: &Keys) -> LogSource {
         LogSource {
             folder: folder.to_owned(),
             fingerprints: keys.fingerprints(),
             pseudonyms: keys.subject_pseudonyms(),
             keys: keys.clone(),
             index: None,
-            can_be_empty: false,
         }
     }
 
@@ -110,7 +102,7 @@ impl LogSource {
     pub fn check(&self) -> Result<(), ReadError> {
         let log = decoded_log::open(&self.folder)?;
         let segments = former_records::segments(&self.folder, None)?;
-        if log.is_none() && segments.is_empty() && !self.can_be_empty {
+        if log.is_none() && segments.is_empty() {
             return Err(ReadError::Empty(self.folder.clone()));
         }
         if let Some(checkpoint) = log.as_ref().and_then(|log| log.reader().checkpoint()) {

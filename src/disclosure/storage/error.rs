@@ -130,7 +130,7 @@ pub enum ReadError {
     /// People have other pseudonyms in the log.
     #[error("{path} was written under other keys than those with which it is read: name its key file (`key` in `[audit] logs`)", path = .0.display())]
     OtherKeys(PathBuf),
-    /// The folder of another gateway's log has no record.
+    /// The folder of a log has none.
     #[error("{path} contains no disclosure log: is its file system mounted?", path = .0.display())]
     Empty(PathBuf),
     /// The log has so many entries without an index that a bounded search ended before the last one.

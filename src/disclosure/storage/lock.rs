@@ -8,24 +8,34 @@ use std::time::Duration;
 
 use super::error::OpenLogError;
 use super::files::FileOperations;
-use super::layout::{self, KEPT_CHECKPOINTS, MAX_ORIGIN_BYTES, ORIGIN};
+use super::layout::{self, CHECKPOINT, DETAILS, JOURNALS, KEPT_CHECKPOINTS, MAX_ORIGIN_BYTES, ORIGIN, TILES};
 
 /// Number of attempts to lock a log, and the time between two.
 const LOCK_ATTEMPTS: u32 = 5;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
-/// Returns the origin of the log in a folder; `None` if there is none yet.
+/// The files and folders of a log that exist only after its origin was written.
+const AFTER_ORIGIN: [&str; 5] = [CHECKPOINT, KEPT_CHECKPOINTS, TILES, DETAILS, JOURNALS];
+
+/// Returns the origin of the log in a folder; `None` if there is no log yet.
 ///
 /// # Errors
-/// If the file cannot be read or is not one line.
+/// If the file cannot be read or is not one line, or if it is missing and other files of a log are there.
 pub fn read_origin(folder: &Path) -> io::Result<Option<String>> {
     let content = match layout::read_bounded(&folder.join(ORIGIN), MAX_ORIGIN_BYTES) {
         Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    // A process that dies while it begins a log leaves a part of the line.
-    if !content.contains(&b'\n') && !folder.join(layout::JOURNALS).try_exists()? {
+    // A process that dies while it begins a log leaves at most a part of the line, and nothing else.
+    if !content.contains(&b'\n') {
+        for name in AFTER_ORIGIN {
+            if folder.join(name).try_exists()? {
+                let error =
+                    "the origin is missing or incomplete, although the folder has other files of a log";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
         return Ok(None);
     }
     let line = String::from_utf8(content).ok().and_then(|text| text.strip_suffix('\n').map(str::to_owned));

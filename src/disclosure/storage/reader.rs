@@ -99,10 +99,21 @@ impl LogReader {
     /// # Errors
     /// [`ReadError`], also if there is no log.
     pub fn open(folder: &Path) -> Result<LogReader, ReadError> {
+        let missing = || ReadError::io(&folder.join(ORIGIN))(io::ErrorKind::NotFound.into());
+        LogReader::open_if_begun(folder)?.ok_or_else(missing)
+    }
+
+    /// Opens the log in a folder; `None` if the folder does not exist, or has no log of this version.
+    ///
+    /// # Errors
+    /// [`ReadError`], also if there is a part of a log.
+    pub fn open_if_begun(folder: &Path) -> Result<Option<LogReader>, ReadError> {
         let path = folder.join(ORIGIN);
-        let origin = read_origin(folder)
-            .and_then(|origin| origin.ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(ReadError::io(&path))?;
+        let origin = read_origin(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => ReadError::Damaged(path.clone()),
+            _ => ReadError::io(&path)(error),
+        })?;
+        let Some(origin) = origin else { return Ok(None) };
         let mut reader = LogReader {
             folder: folder.to_owned(),
             origin,
@@ -115,7 +126,7 @@ impl LogReader {
             bundles: VecDeque::new(),
         };
         reader.refresh()?;
-        Ok(reader)
+        Ok(Some(reader))
     }
 
     /// Returns the log's folder.

@@ -170,7 +170,7 @@ fn an_index_is_small_and_questions_are_answered_at_once() {
     let mut disclosures = 0;
     measure("by person", &mut |number| {
         let person = [large.log.person(number as u64 * 7 % (exchanges / 10))];
-        let log = LogSource::own(large.log.folder.path(), &large.log.keys);
+        let log = LogSource::new(large.log.folder.path(), &large.log.keys);
         disclosures += accounting(&log.with_index(large.log.index.path()), &person).unwrap().len();
     });
     assert!(disclosures > 5 * QUESTIONS, "{disclosures}");

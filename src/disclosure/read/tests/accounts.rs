@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
-use crate::disclosure::read::{ActFilter, LogSource, RecordedAct, accounting, acts};
+use crate::disclosure::read::{ActFilter, LogPlace, LogSource, RecordedAct, accounting, acts, decision};
 use crate::disclosure::record::*;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{Keys, LogSecret, LoggedPerson};
@@ -93,16 +93,41 @@ fn an_account_says_at_least_what_left() {
 fn a_log_of_other_keys_is_no_log_without_disclosures() {
     let mut log = FolderLog::new();
     log.publish();
-    let source = LogSource::other(log.path(), &Keys::random().unwrap());
+    let source = LogSource::new(log.path(), &Keys::random().unwrap());
     assert!(matches!(source.check(), Err(ReadError::OtherKeys(_))));
     assert!(matches!(accounting(&source, &[]), Err(ReadError::OtherKeys(_))));
     log.source().check().unwrap();
     let empty = tempfile::tempdir().unwrap();
-    let source = LogSource::other(empty.path(), &log.keys);
+    let source = LogSource::new(empty.path(), &log.keys);
     assert!(matches!(source.check(), Err(ReadError::Empty(_))));
-    LogSource::own(empty.path(), &log.keys).check().unwrap();
-    let missing = LogSource::own(&empty.path().join("none"), &log.keys);
+    let missing = LogSource::new(&empty.path().join("none"), &log.keys);
     assert!(matches!(missing.check(), Err(ReadError::Io { .. })));
+}
+
+#[test]
+fn a_log_that_is_gone_in_part_is_no_log_without_disclosures() {
+    let mut log = FolderLog::new();
+    log.next_day();
+    log.publish();
+    let (source, origin) = (log.source(), log.path().join("origin"));
+    let line = std::fs::read(&origin).unwrap();
+    let is_damaged = |what: &str| {
+        assert!(matches!(source.check(), Err(ReadError::Damaged(path)) if path == origin), "{what}");
+        assert!(accounting(&source, &[]).is_err(), "{what}");
+        let found = decision(LogPlace::unindexed(log.path()), &log.id().to_string(), true);
+        assert!(matches!(found, Err(ReadError::Damaged(_))), "{what}");
+    };
+    // As a part of a line, and not at all.
+    std::fs::write(&origin, &line[..4]).unwrap();
+    is_damaged("torn");
+    std::fs::remove_file(&origin).unwrap();
+    is_damaged("missing");
+    for rest in ["tile", "journal", "checkpoint", "checkpoints"] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::rename(log.path().join(rest), folder.path().join(rest)).unwrap();
+        let source = LogSource::new(folder.path(), &log.keys);
+        assert!(matches!(source.check(), Err(ReadError::Damaged(_))), "{rest}");
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl FolderLog {
     }
 
     pub(super) fn source(&self) -> LogSource {
-        LogSource::own(self.path(), &self.keys)
+        LogSource::new(self.path(), &self.keys)
     }
 
     pub(super) fn time(&self) -> Timestamp {

@@ -83,7 +83,7 @@ fn check_old(folder: &Path, keys: &Keys, person: LoggedPerson) {
     );
     // Under whatever secret the ledger has now: the old log knows fingerprints only.
     let known = LoggedPerson { secret: Some(LogSecret::from_bytes([3; 16])), ..person };
-    let account = accounting(&LogSource::own(folder, keys), &[known]).unwrap();
+    let account = accounting(&LogSource::new(folder, keys), &[known]).unwrap();
     assert_eq!(account[0].decision, CLOSED);
     let mut found = 0;
     let filter = ActFilter { since: None, subject: Some((vec![known], keys.subject_pseudonyms())) };
@@ -106,8 +106,8 @@ fn an_old_log_that_was_not_taken_over_is_read() {
     assert_eq!(last_position(&folder).unwrap(), Some(Position(7)));
     let running = folded(&folder, true);
     assert_eq!(running.last().unwrap()["outcome"], Value::Null, "it may still end");
-    LogSource::other(&folder, &keys).check().unwrap();
-    assert!(LogSource::other(&folder, &Keys::random().unwrap()).check().is_err());
+    LogSource::new(&folder, &keys).check().unwrap();
+    assert!(LogSource::new(&folder, &Keys::random().unwrap()).check().is_err());
 }
 
 #[test]

@@ -263,8 +263,12 @@ fn several_logs_are_read_in_the_order_of_time() {
     assert_eq!(found.unwrap()["decision"], written[1]);
     let empty = tempfile::tempdir().unwrap();
     let unknown = Ulid::generate().to_string();
-    let missing = find_decision(place(one.path()), true, [place(empty.path())], &unknown, EXHAUSTIVE);
-    assert!(matches!(missing, Err(ReadError::Empty(_))));
+    for (own, other) in [(one.path(), empty.path()), (empty.path(), one.path())] {
+        let missing = find_decision(place(own), true, [place(other)], &unknown, EXHAUSTIVE);
+        assert!(matches!(missing, Err(ReadError::Empty(_))));
+        let found = find_decision(place(own), true, [place(other)], &written[0], EXHAUSTIVE).unwrap();
+        assert_eq!(found.unwrap()["decision"], written[0]);
+    }
 }
 
 #[test]
