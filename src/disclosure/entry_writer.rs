@@ -356,6 +356,7 @@ fn read_days(folder: &Path, pseudonym_key: [u8; 16]) -> Result<(VecDeque<(u64, D
         problem: "the first entry of a day is not that of a day",
     };
     let mut reader = LogReader::open(folder)?;
+    reader.check_last_day()?;
     let mut days = VecDeque::new();
     for first in reader.days().to_vec() {
         let Some(entry) = reader.entry(first)? else { continue };

@@ -13,7 +13,8 @@ use ulid::Ulid;
 
 use super::schema::{self, BUNDLE, from_sql, to_sql};
 use super::{FacetFilter, Facets, IndexError, IndexedState};
-use crate::disclosure::storage::LogReader;
+use crate::disclosure::storage::layout::kept_checkpoint_path;
+use crate::disclosure::storage::{LogReader, ReadError};
 use crate::keys::Pseudonym;
 
 /// Number of rows that are read at once of each facet.
@@ -69,9 +70,31 @@ impl LogIndex {
 
     /// Opens the index of a log, if there is one that fits it. One that cannot be opened is reported: the log answers
     /// questions without it.
-    pub fn open_fitting(folder: &Path, log: &LogReader) -> Option<LogIndex> {
-        let opened = LogIndex::open(folder, log.origin()).inspect_err(IndexError::report);
-        opened.ok().flatten().filter(|index| index.state.fits(log))
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if the index has a day that the log's checkpoints do not show.
+    pub fn open_fitting(folder: &Path, log: &LogReader) -> Result<Option<LogIndex>, ReadError> {
+        let opened = LogIndex::open(folder, log.origin()).and_then(|index| {
+            let Some(index) = index.filter(|index| index.state.fits(log)) else { return Ok(None) };
+            let days = index.days().map_err(|error| index.failed(error))?;
+            Ok(Some((index, days)))
+        });
+        let Some((index, days)) = opened.inspect_err(IndexError::report).ok().flatten() else {
+            return Ok(None);
+        };
+        // The runs of a day that is being pruned may begin within it.
+        let is_missing = |first: &u64| *first > log.begin() && !log.days().contains(first);
+        match days.into_iter().find(is_missing) {
+            Some(first) => Err(ReadError::Damaged(log.folder().join(kept_checkpoint_path(first)))),
+            None => Ok(Some(index)),
+        }
+    }
+
+    /// Returns the first entries of the days in the index.
+    fn days(&self) -> rusqlite::Result<Vec<u64>> {
+        let first = "SELECT first FROM run WHERE id IN (SELECT min(id) FROM run GROUP BY day)";
+        let mut select = self.connection.prepare(first)?;
+        select.query_map([], |row| row.get(0).map(from_sql))?.collect()
     }
 
     /// Returns the extent of the indexed log.

@@ -201,7 +201,10 @@ impl OpenedLog {
         let mut reader = LogReader::open(&log.folder)?;
         let extent = LogExtent::of(&mut reader)?;
         #[cfg(feature = "sqlite")]
-        let index = log.index.as_ref().and_then(|folder| LogIndex::open_fitting(folder, &reader));
+        let index = match &log.index {
+            Some(folder) => LogIndex::open_fitting(folder, &reader)?,
+            None => None,
+        };
         let opened = OpenedLog {
             log: DecodedLog::new(reader),
             #[cfg(feature = "sqlite")]

@@ -110,10 +110,9 @@ fn indexed_accounts<'a>(
     log: &'a LogSource,
     person: &'a [LoggedPerson],
 ) -> Result<Option<Accounts<'a>>, ReadError> {
+    let Some(folder) = log.index() else { return Ok(None) };
     let Some(mut decoded) = decoded_log::open(log.folder())? else { return Ok(None) };
-    let Some(index) = log.index().and_then(|folder| LogIndex::open_fitting(folder, decoded.reader())) else {
-        return Ok(None);
-    };
+    let Some(index) = LogIndex::open_fitting(folder, decoded.reader())? else { return Ok(None) };
     let mut accounts = Accounts::new(log, person);
     for record in FormerRecords::new(former_records::segments(log.folder(), None)?) {
         accounts.add(record?);

@@ -149,9 +149,8 @@ fn indexed_decision(
     index: Option<&Path>,
     id: Ulid,
 ) -> Result<Option<(Option<FoldedExchange>, u64)>, ReadError> {
-    let Some(index) = index.and_then(|folder| LogIndex::open_fitting(folder, log.reader())) else {
-        return Ok(None);
-    };
+    let Some(folder) = index else { return Ok(None) };
+    let Some(index) = LogIndex::open_fitting(folder, log.reader())? else { return Ok(None) };
     let (entries, is_open) = match index.decision(id).and_then(|entries| Ok((entries, index.is_open(id)?))) {
         Ok(listed) => listed,
         Err(error) => {

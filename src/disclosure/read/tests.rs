@@ -5,4 +5,5 @@ mod documented_reader;
 mod folder_log;
 mod former_log;
 mod lookups;
+mod missing_days;
 mod model_comparison;

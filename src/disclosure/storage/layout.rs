@@ -158,6 +158,15 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Reads the first part of a bundle.
+pub(crate) fn read_first_framed(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, mut length) = (std::fs::File::open(path)?, [0; 2]);
+    file.read_exact(&mut length)?;
+    let mut part = vec![0; u16::from_be_bytes(length).into()];
+    file.read_exact(&mut part)?;
+    Ok(part)
+}
+
 /// Appends one part with its length. The caller has checked the length.
 pub(crate) fn push_framed(bundle: &mut Vec<u8>, part: &[u8]) {
     let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
@@ -214,5 +223,10 @@ mod tests {
         assert_eq!(take_framed(&mut rest), Some(b"".as_slice()));
         assert_eq!(take_framed(&mut rest), None);
         assert_eq!(take_framed(&mut &bundle[..3]), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bundle).unwrap();
+        assert_eq!(read_first_framed(file.path()).unwrap(), b"ab");
+        std::fs::write(file.path(), &bundle[..3]).unwrap();
+        assert!(read_first_framed(file.path()).is_err());
     }
 }

@@ -14,11 +14,11 @@ use super::error::ReadError;
 use super::journal::JournalReader;
 use super::layout::{
     self, BUNDLE, CHECKPOINT, JOURNALS, KEPT_CHECKPOINTS, MAX_BUNDLE_BYTES, MAX_NOTE_BYTES, ORIGIN,
-    details_path, entries_path, journal_path, read_bounded,
+    details_path, entries_path, journal_path, kept_checkpoint_path, read_bounded,
 };
 use super::lock::read_origin;
 use super::proof::TileHashes;
-use crate::disclosure::entry::Entry;
+use crate::disclosure::entry::{Entry, EntryKind, decode_head};
 
 /// Maximum number of bundles that a reader keeps in memory.
 const MAX_BUNDLES: usize = 4;
@@ -87,6 +87,8 @@ pub struct LogReader {
     days: Vec<u64>,
     /// The first entry of the day in which `begin` lies.
     first_day: u64,
+    /// The last day whose first entry was compared with the number of kept checkpoints, and this number.
+    counted: Option<(u64, u64)>,
     /// The entries that are not published.
     tail: Vec<Entry>,
     place: Option<JournalPlace>,
@@ -121,6 +123,7 @@ impl LogReader {
             checkpoint: None,
             days: Vec::new(),
             first_day: 0,
+            counted: None,
             tail: Vec::new(),
             place: None,
             bundles: VecDeque::new(),
@@ -197,15 +200,66 @@ impl LogReader {
         let (place, later) = self.find_place(published)?;
         let tail = self.read_tail(place, &later)?;
         (self.checkpoint, self.place, self.tail) = (checkpoint, Some(place), tail);
-        let kept = self.folder.join(KEPT_CHECKPOINTS);
-        let ends = layout::list_numbers(&kept, layout::parse_size).map_err(ReadError::io(&kept))?;
-        let (begin, size) = (self.begin, self.size());
-        let starts = [0].into_iter().chain(ends);
-        self.first_day = starts.clone().filter(|start| *start <= begin).max().unwrap_or(0);
-        self.days = starts.filter(|start| (begin..size).contains(start)).collect();
         // The last bundle may have grown.
         self.bundles.retain(|bundle| bundle.width() == BUNDLE);
+        self.find_days()
+    }
+
+    /// Finds the days. The checkpoint with which a day begins is written before the day's first entry, so the checkpoints of
+    /// all entries that were read are there.
+    fn find_days(&mut self) -> Result<(), ReadError> {
+        let folder = self.folder.join(KEPT_CHECKPOINTS);
+        let kept = layout::list_numbers(&folder, layout::parse_size).map_err(ReadError::io(&folder))?;
+        let (begin, size) = (self.begin, self.size());
+        let starts = [0].into_iter().chain(kept.iter().copied());
+        self.first_day = starts.clone().filter(|start| *start <= begin).max().unwrap_or(0);
+        self.days = starts.filter(|start| (begin..size).contains(start)).collect();
+        for (index, entry) in (self.published()..).zip(&self.tail) {
+            self.check_day_of(index, &entry.leaf)?;
+        }
+        let Some(last) = self.days.last().copied().or((begin < size).then_some(begin)) else { return Ok(()) };
+        let up_to_last = kept.iter().filter(|start| **start <= last).count() as u64;
+        if self.counted == Some((last, up_to_last)) {
+            return Ok(());
+        }
+        let first = self.first_entry(last)?;
+        let stated = first.as_ref().and_then(|entry| decode_head(&entry.leaf).ok());
+        if stated.is_some_and(|head| head.kind == EntryKind::Day && head.checkpoints != up_to_last) {
+            return Err(ReadError::Damaged(folder));
+        }
+        self.counted = Some((last, up_to_last));
         Ok(())
+    }
+
+    /// Checks that the checkpoint with which a day begins is there, if this is the first entry of a day. Without it, the
+    /// entries of the day would count as those of the day before: under other dates, with other names and pseudonyms.
+    fn check_day_of(&self, index: u64, leaf: &[u8]) -> Result<(), ReadError> {
+        let is_known = !index.is_multiple_of(BUNDLE) || index < self.begin || self.days.contains(&index);
+        if !is_known && decode_head(leaf).is_ok_and(|head| head.kind == EntryKind::Day) {
+            return Err(ReadError::Damaged(self.folder.join(kept_checkpoint_path(index))));
+        }
+        Ok(())
+    }
+
+    /// Checks that no day begins after the last known one. Only the process that writes the log calls it: the files of another
+    /// process's log may change meanwhile.
+    pub(in crate::disclosure) fn check_last_day(&self) -> Result<(), ReadError> {
+        let last = self.days.last().copied().unwrap_or(self.begin);
+        for number in last / BUNDLE + 1..self.published().div_ceil(BUNDLE) {
+            let path = self.folder.join(entries_path(number, self.width(number)));
+            let leaf = layout::read_first_framed(&path).map_err(ReadError::io(&path))?;
+            self.check_day_of(number * BUNDLE, &leaf)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the first entry of a day.
+    fn first_entry(&mut self, first: u64) -> Result<Option<Entry>, ReadError> {
+        let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
+        match first.checked_sub(self.published()) {
+            Some(index) => Ok(self.tail.get(place(index)).cloned()),
+            None => Ok(self.bundle(first / BUNDLE)?.entry(place(first % BUNDLE))),
+        }
     }
 
     fn read_checkpoint(&self) -> Result<Option<PublishedCheckpoint>, ReadError> {
@@ -339,14 +393,24 @@ impl LogReader {
     }
 
     fn load(&self, number: u64) -> Result<LoadedBundle, ReadError> {
-        let width = (self.published() - number * BUNDLE).min(BUNDLE);
+        let width = self.width(number);
         let read = |name: String| {
             let path = self.folder.join(name);
             read_bounded(&path, MAX_BUNDLE_BYTES).map_err(ReadError::io(&path))
         };
         let (leaves, details) = (read(entries_path(number, width))?, read(details_path(number, width))?);
         let bundle = LoadedBundle::parse(number, leaves, details).filter(|bundle| bundle.width() == width);
-        bundle.ok_or_else(|| ReadError::Damaged(self.folder.join(entries_path(number, width))))
+        let bundle =
+            bundle.ok_or_else(|| ReadError::Damaged(self.folder.join(entries_path(number, width))))?;
+        if let Some(first) = bundle.entry(0) {
+            self.check_day_of(number * BUNDLE, &first.leaf)?;
+        }
+        Ok(bundle)
+    }
+
+    /// Returns the number of published entries in a bundle.
+    fn width(&self, number: u64) -> u64 {
+        self.published().saturating_sub(number * BUNDLE).min(BUNDLE)
     }
 
     fn bundle_bytes(&self) -> usize {

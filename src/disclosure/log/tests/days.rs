@@ -58,6 +58,32 @@ async fn a_day_ends_with_padding_and_a_kept_checkpoint() {
     assert_eq!(kept, [0, 1]);
 }
 
+/// The process would otherwise count names and pseudonyms from the day before.
+#[tokio::test]
+async fn a_log_without_the_checkpoint_of_a_day_is_not_continued() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    for day in 0..3 {
+        at(day);
+        let log = open_at(settings(&folder), &keys, clock);
+        for n in 0..300 {
+            log.append_detached(close(n, Outcome::Released));
+        }
+        log.flush().await;
+    }
+    let kept = LogReader::open(&folder.path).unwrap().days()[1..].to_vec();
+    assert_eq!(kept, [512, 1024]);
+    for first in kept {
+        let (path, away) =
+            (folder.path.join(format!("checkpoints/{first}")), folder.outer.path().join("kept"));
+        std::fs::rename(&path, &away).unwrap();
+        let opened = Log::open_with(settings(&folder), &keys, Arc::new(SystemFiles), clock).map(drop);
+        assert!(matches!(opened, Err(OpenLogError::Inconsistent { .. })), "{first}: {opened:?}");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    drop(open_at(settings(&folder), &keys, clock));
+}
+
 #[tokio::test]
 async fn each_day_states_the_ledger() {
     test_clock!(at, clock);

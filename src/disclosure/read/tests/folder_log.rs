@@ -23,6 +23,8 @@ pub(super) struct FolderLog {
     /// Time since the start of the first day.
     pub(super) now: i64,
     day: Date,
+    /// Number of kept checkpoints.
+    kept: u64,
 }
 
 pub(super) const DAY_LENGTH: i64 = 24 * 60 * 60 * 1000;
@@ -41,7 +43,8 @@ impl FolderLog {
         };
         let (storage, _) = Storage::open(settings).unwrap();
         let encoder = Encoder::new(keys.subject_pseudonyms());
-        let mut log = FolderLog { folder, keys, storage: Some(storage), encoder, now: 0, day: day() };
+        let storage = Some(storage);
+        let mut log = FolderLog { folder, keys, storage, encoder, now: 0, day: day(), kept: 0 };
         log.begin_day();
         log.start();
         log
@@ -78,7 +81,8 @@ impl FolderLog {
     }
 
     fn begin_day(&mut self) {
-        let members = DayStart { gateway: "gateway-1", checkpoints: 0, pseudonym_key: [0; 16], ledger: None };
+        let (checkpoints, pseudonym_key) = (self.kept, [0; 16]);
+        let members = DayStart { gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
         let mut entries = Vec::new();
         self.encoder.begin_day(self.day, &members, &mut entries);
         self.append(&entries);
@@ -110,6 +114,7 @@ impl FolderLog {
         self.encoder.padding(missing, &mut entries);
         self.append(&entries);
         self.storage().end_day().unwrap();
+        self.kept += 1;
         self.day = self.day.checked_add(SignedDuration::from_hours(24)).unwrap();
         self.now = self.now.max(DAY_LENGTH * (self.now / DAY_LENGTH + 1));
         self.begin_day();
