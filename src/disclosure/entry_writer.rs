@@ -320,17 +320,25 @@ impl EntryWriter {
         let days = expired - segments;
         let Some((below, _)) = self.days.get(days).copied().filter(|_| expired > 0) else { return Ok(()) };
         let mut entries = Vec::new();
-        let pruning = PruningRecord { below, former_segments: segments as u64 };
+        let former_first = self.former.first_after(segments).filter(|_| segments > 0);
+        let pruning = PruningRecord { below, former_segments: segments as u64, former_first };
         self.encoder.pruning(pruning, now, &mut entries);
         self.append_durably(&entries)?;
-        if days > 0
-            && let Err(error) = self.storage.prune(below)
-        {
+        if let Err(error) = self.remove(segments, days, below) {
             tracing::warn!(%error, "expired days of the disclosure log are kept until the next start");
-            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segments of the old log, and then the oldest days: the entries that vouch for an old log are in the
+    /// first day.
+    fn remove(&mut self, segments: usize, days: usize, below: u64) -> io::Result<()> {
+        self.storage.publish()?;
+        self.former.remove_oldest(segments);
+        if days > 0 {
+            self.storage.prune(below)?;
         }
         self.days.drain(..days);
-        self.former.remove_oldest(segments);
         Ok(())
     }
 }

@@ -64,6 +64,8 @@ pub struct DecodedHead<'e> {
     pub below: Option<u64>,
     /// The number of segments of the old log that are deleted.
     pub former_segments: u64,
+    /// The number of the first record of the old log that is kept; `None` if no segment of it is deleted, or none is kept.
+    pub former_first: Option<u64>,
     /// The id of the ledger whose log secrets name people on the day. Days that an earlier version began have none.
     pub ledger: Option<[u8; 16]>,
     /// The first of the entries whose details are deleted; the last one is before `below`.
@@ -143,6 +145,7 @@ impl DecodedHead<'_> {
             since: None,
             below: None,
             former_segments: 0,
+            former_first: None,
             ledger: None,
             from: None,
             details: 0,
@@ -236,6 +239,7 @@ impl<'e> DecodedHead<'e> {
             HeadKey::Ledger => self.ledger = Some(reader.chunk()?),
             HeadKey::From => self.from = Some(reader.unsigned()?),
             HeadKey::Details => self.details = count(reader)?,
+            HeadKey::FormerFirst => self.former_first = Some(count(reader)?),
         }
         Ok(())
     }
@@ -262,6 +266,9 @@ impl<'e> DecodedHead<'e> {
         let former = [HeadKey::FormerLog, HeadKey::FormerRecords, HeadKey::FormerChain].map(has);
         if former != [former[0]; 3] {
             return Err(EntryError("the end of the old log is incomplete"));
+        }
+        if self.former_first.is_some() && self.former_segments == 0 {
+            return Err(EntryError("an old log begins later, and no segment of it is deleted"));
         }
         if self.from.zip(self.below).is_some_and(|(from, below)| below.saturating_sub(from) < self.details) {
             return Err(EntryError("more details are deleted than there are entries"));

@@ -69,6 +69,8 @@ pub struct PruningRecord {
     pub below: u64,
     /// The number of segments of the old log that are deleted.
     pub former_segments: u64,
+    /// The number of the first record of the old log that is kept, if segments of it are deleted and others are kept.
+    pub former_first: Option<u64>,
 }
 
 /// States which details are about to be deleted: those of entries about exchanges, acts and notices in a range.
@@ -199,10 +201,11 @@ impl Encoder {
 
     /// States which entries are about to be deleted.
     pub fn pruning(&mut self, record: PruningRecord, now: Timestamp, out: &mut Vec<Entry>) {
-        let PruningRecord { below, former_segments } = record;
+        let PruningRecord { below, former_segments, former_first } = record;
         out.push(bare_entry(EntryKind::Pruning, self.advance(now), |leaf| {
             leaf.head_number(HeadKey::Below, below);
             leaf.head_count(HeadKey::FormerSegments, former_segments);
+            leaf.head_count(HeadKey::FormerFirst, former_first.unwrap_or(0));
         }));
     }
 

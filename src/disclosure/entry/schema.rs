@@ -136,6 +136,8 @@ numbered!(
         From = 30 "from",
         /// The number of details that are deleted.
         Details = 31 "details",
+        /// The number of the first record of the old log that is kept. Absent if none is.
+        FormerFirst = 32 "former-first",
     }
 );
 
@@ -386,7 +388,9 @@ impl EntryKind {
                 [ID | heads(&[H::Recipient]), BASE],
                 [details(&[D::Event, D::Channel, D::Result]), details(&[D::Subject])],
             ),
-            EntryKind::Pruning => schema([heads(&[H::Below]), heads(&[H::FormerSegments])], [0, 0]),
+            EntryKind::Pruning => {
+                schema([heads(&[H::Below]), heads(&[H::FormerSegments, H::FormerFirst])], [0, 0])
+            }
             EntryKind::Resume => schema([heads(&[H::Gateway, H::Since]), 0], [0, 0]),
             EntryKind::DetailDeletion => {
                 schema([heads(&[H::Below, H::From, H::Details]), 0], [details(&[D::Reason]), 0])

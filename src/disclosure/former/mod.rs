@@ -20,8 +20,8 @@ use std::path::PathBuf;
 
 pub use checkpoint::Checkpoint;
 pub(super) use takeover::{FormerSegments, end_of_former, move_aside};
-pub(super) use verify::verify_moved;
 pub use verify::{FormerVerification, log_bytes, log_id, verify_former};
+pub(super) use verify::{MovedLog, verify_moved};
 
 /// An error that keeps a log from being opened. The messages name files and record numbers.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Reads the records of an old log, as far as reports need them.
 //!
-//! It trusts the lines that it reads; [`super::verify`] checks them.
+//! Invariant: a line that was changed, removed, moved or inserted is an error, with the log's key also if the whole log was
+//! written anew. [`super::verify`] finds a removed beginning or end.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::chain::{Chain, SealedLine};
 use super::segment::{self, LineReader, Segment, SegmentHeader, SegmentLine};
 use crate::disclosure::storage::ReadError;
 
@@ -131,14 +133,41 @@ impl FormerRecord {
 pub(in crate::disclosure) struct RecordReader {
     segments: std::vec::IntoIter<Segment>,
     open: Option<(PathBuf, LineReader)>,
+    check: LineCheck,
+}
+
+/// Checks that each line continues the one before it, and that the holder of the log's key has written it.
+struct LineCheck {
+    tags: Option<[u8; 32]>,
+    /// The number of the next record and the chain before it; `None` before the first one.
+    expected: Option<(u64, Chain)>,
+}
+
+impl LineCheck {
+    /// True if a line is the next record.
+    fn accept(&mut self, line: &[u8]) -> bool {
+        let Some(sealed) = SealedLine::parse(line) else { return false };
+        let expected = self.expected.or_else(|| {
+            // The first record of a segment states the chain before it.
+            let header: SegmentHeader = serde_json::from_slice(line).ok()?;
+            Some((sealed.number, Chain::parse(&header.previous)?))
+        });
+        let continues =
+            expected.is_some_and(|(number, before)| sealed.number == number && sealed.follows(before));
+        self.expected = Some((sealed.number.saturating_add(1), sealed.chain));
+        continues && self.tags.is_none_or(|tags| sealed.is_tagged(&tags))
+    }
 }
 
 impl RecordReader {
-    pub(in crate::disclosure) fn new(segments: Vec<Segment>) -> RecordReader {
-        RecordReader { segments: segments.into_iter(), open: None }
+    /// Reads segments, with the key of the log's tags if it is known.
+    pub(in crate::disclosure) fn new(segments: Vec<Segment>, tags: Option<[u8; 32]>) -> RecordReader {
+        let check = LineCheck { tags, expected: None };
+        RecordReader { segments: segments.into_iter(), open: None, check }
     }
 
-    /// Reads lines until one is wanted, and returns what `parse` makes of it. `None` at the end of the log.
+    /// Reads lines until one is wanted, and returns what `parse` makes of it. `None` at the end of the log. After an error the
+    /// rest of the log is not to be used.
     pub(in crate::disclosure) fn next_of<T>(
         &mut self,
         is_wanted: impl Fn(&[u8]) -> bool,
@@ -156,6 +185,9 @@ impl RecordReader {
                 }
             };
             let is_over = match lines.next() {
+                Ok(Some(SegmentLine::Complete(line))) if !self.check.accept(line) => {
+                    return Some(Err(ReadError::Damaged(path.clone())));
+                }
                 Ok(Some(SegmentLine::Complete(line))) if is_wanted(line) => {
                     return Some(parse(line).map_err(|_| ReadError::Damaged(path.clone())));
                 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -36,7 +36,7 @@ const ORIGIN: &str = "origin";
 #[derive(Debug, Default)]
 pub(in crate::disclosure) struct FormerSegments {
     /// Each segment with the time at which it began, oldest first.
-    segments: VecDeque<(PathBuf, Timestamp)>,
+    segments: VecDeque<(Segment, Timestamp)>,
 }
 
 impl FormerSegments {
@@ -48,7 +48,7 @@ impl FormerSegments {
         let former = folder.join(FOLDER);
         let segments = segments_in(&former)?.into_iter().map(|segment| {
             let header = segment::read_header(&segment).map_err(io_error(&segment.path, "read"))?;
-            Ok((segment.path, header.time))
+            Ok((segment, header.time))
         });
         Ok(FormerSegments { segments: segments.collect::<Result<_, FormerLogError>>()? })
     }
@@ -63,10 +63,15 @@ impl FormerSegments {
         self.segments.len()
     }
 
+    /// Returns the number of the first record after the oldest segments; `None` if there are no others.
+    pub(in crate::disclosure) fn first_after(&self, count: usize) -> Option<u64> {
+        self.segments.get(count).map(|(segment, _)| segment.first)
+    }
+
     /// Deletes the oldest segments, and the folder with the last one.
     pub(in crate::disclosure) fn remove_oldest(&mut self, count: usize) {
         let mut last = None;
-        for (path, _) in self.segments.drain(..count.min(self.segments.len())) {
+        for (Segment { path, .. }, _) in self.segments.drain(..count.min(self.segments.len())) {
             if let Err(error) = fs::remove_file(&path) {
                 // A segment that remains does no harm: the log records its removal.
                 tracing::warn!(%error, path = %path.display(), "an expired segment could not be deleted");

@@ -59,27 +59,25 @@ pub fn verify_former(
     verify_against(folder, tags, &[(since, CHECKPOINT), (head.as_ref(), HEAD)], None, progress)
 }
 
-/// Verifies a log that was moved aside, with the end that the log which continues it states. `expired` is true if that log
-/// states that segments were deleted.
+/// Verifies a log that was moved aside.
 ///
 /// # Errors
 /// If the folder or a file cannot be read.
 pub(in crate::disclosure) fn verify_moved(
     folder: &Path,
     tags: Option<&[u8; 32]>,
-    end: Option<&Checkpoint>,
-    expired: bool,
+    moved: MovedLog<'_>,
 ) -> io::Result<FormerVerification> {
     let head = head::read_file(&folder.join(MOVED_HEAD));
-    let known = [(end, STATED_END), (head.as_ref(), MOVED_HEAD)];
-    verify_against(folder, tags, &known, Some(Moved { expired }), &mut |_| ())
+    let known = [(moved.end, STATED_END), (head.as_ref(), MOVED_HEAD)];
+    verify_against(folder, tags, &known, Some(moved), &mut |_| ())
 }
 
 fn verify_against(
     folder: &Path,
     tags: Option<&[u8; 32]>,
     known: &[(Option<&Checkpoint>, &'static str)],
-    moved: Option<Moved>,
+    moved: Option<MovedLog<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<FormerVerification> {
     let running = segment::in_use(folder)?;
@@ -118,10 +116,15 @@ const HEAD: &str = "the head next to the folder";
 const MOVED_HEAD: &str = "head";
 const STATED_END: &str = "the start of the log that continues it";
 
-/// Properties of a log that was moved aside.
-struct Moved {
-    /// True if segments were deleted since, from the oldest one on.
-    expired: bool,
+/// A log that was moved aside, as the log that continues it states it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::disclosure) struct MovedLog<'c> {
+    /// Its end.
+    pub(in crate::disclosure) end: Option<&'c Checkpoint>,
+    /// The first record that is kept; 0 if nothing was deleted since.
+    pub(in crate::disclosure) first: u64,
+    /// True if a process writes the log that continues it, and may be about to delete the records before.
+    pub(in crate::disclosure) is_running: bool,
 }
 
 /// An earlier state of the log that it must contain.
@@ -134,7 +137,7 @@ struct KnownState<'c> {
 
 struct LogVerifier<'c> {
     tags: Option<&'c [u8; 32]>,
-    moved: Option<Moved>,
+    moved: Option<MovedLog<'c>>,
     known: Vec<KnownState<'c>>,
     running: bool,
     report: FormerVerification,
@@ -345,14 +348,22 @@ impl LogVerifier<'_> {
     }
 
     fn finish(mut self) -> FormerVerification {
+        let kept = self.moved.map_or(0, |moved| moved.first);
+        let begins = self.missing.get(&0).map_or(0, |(end, _)| *end);
+        if begins < kept && self.report.segments > 0 && self.moved.is_some_and(|moved| !moved.is_running) {
+            self.add_finding(format!(
+                "records {begins} to {} are past their retention: start the gateway, which removes them",
+                kept - 1
+            ));
+        }
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
-            // Expired records are removed only from the beginning, and the log records it.
-            let expired = self.moved.as_ref().is_some_and(|moved| moved.expired);
-            if begin == 0 && (expired || self.cuts.get(&end) == Some(&previous)) {
+            // Expired records are removed only from the beginning, and a log records it: this one, or that which continues it.
+            if begin == 0 && (end <= kept || self.cuts.get(&end) == Some(&previous)) {
                 self.report
                     .remarks
                     .push(format!("records 0 to {} are past their retention and removed", end - 1));
             } else {
+                let begin = if begin == 0 { kept } else { begin };
                 self.add_finding(format!("records {begin} to {} are missing", end - 1));
             }
         }
@@ -381,12 +392,13 @@ impl LogVerifier<'_> {
 
     fn compare_end(&mut self) {
         let held = self.expected.map_or(0, |(records, _)| records);
+        let kept = self.moved.map_or(0, |moved| moved.first);
         for KnownState { at, name, reached } in std::mem::take(&mut self.known) {
             if self.log.as_ref().is_some_and(|log| *log != at.log) {
                 self.add_finding(format!("{name} belongs to another log"));
             } else if held < at.records {
                 self.add_finding(format!("the log ends after {held} records; {name} says {}", at.records));
-            } else if !reached && at.records > 0 && !self.cuts.keys().any(|below| *below >= at.records) {
+            } else if !reached && at.records > kept && !self.cuts.keys().any(|below| *below >= at.records) {
                 self.add_finding(format!("the record that {name} ends with ({}) is missing", at.records - 1));
             }
         }

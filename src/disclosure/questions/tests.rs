@@ -133,7 +133,7 @@ impl WrittenLog {
 
     /// Removes the days before the one that begins with this entry.
     pub(in crate::disclosure) fn prune(&mut self, below: u64) {
-        let (now, record) = (self.now, PruningRecord { below, former_segments: 0 });
+        let (now, record) = (self.now, PruningRecord { below, ..PruningRecord::default() });
         self.encoder.pruning(record, now, &mut self.out);
         self.append();
         self.storage().prune(below).unwrap();

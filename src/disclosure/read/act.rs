@@ -71,7 +71,7 @@ pub fn acts(
     filter: &ActFilter,
     mut emit: impl FnMut(&RecordedAct) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut former = FormerRecords::new(former_records::segments(folder, filter.since)?);
+    let mut former = FormerRecords::new(former_records::segments(folder, filter.since)?, None);
     while let Some(act) = former.next_of_kind::<RecordedAct>("act") {
         let act = act?;
         let day = act.time.to_zoned(TimeZone::UTC).date().to_string();

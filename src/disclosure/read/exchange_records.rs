@@ -36,12 +36,17 @@ pub(super) struct ExchangeRecords {
 }
 
 impl ExchangeRecords {
-    /// Opens the log in a folder. With `since`, records of exchanges that ended before that time may be left out.
+    /// Opens the log in a folder. With `since`, records of exchanges that ended before that time may be left out. `tags` is
+    /// the key of an old log's tags, if it is known.
     ///
     /// # Errors
     /// [`ReadError`], also if the folder does not exist.
-    pub(super) fn open(folder: &Path, since: Option<Timestamp>) -> Result<ExchangeRecords, ReadError> {
-        let former = FormerRecords::new(former_records::segments(folder, since)?);
+    pub(super) fn open(
+        folder: &Path,
+        since: Option<Timestamp>,
+        tags: Option<[u8; 32]>,
+    ) -> Result<ExchangeRecords, ReadError> {
+        let former = FormerRecords::new(former_records::segments(folder, since)?, tags);
         let mut records = ExchangeRecords { former, log: None, next: 0, end: 0, corrections: HashMap::new() };
         if let Some(mut log) = decoded_log::open(folder)? {
             records.end = log.reader().size();

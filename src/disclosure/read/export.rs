@@ -27,7 +27,7 @@ pub fn export(
     since: Option<Timestamp>,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut former = FormerRecords::new(former_records::segments(folder, since)?);
+    let mut former = FormerRecords::new(former_records::segments(folder, since)?, None);
     while let Some(line) = former.next_line() {
         write(&line?).map_err(ReadError::Output)?;
     }
@@ -137,6 +137,7 @@ fn add_log_members(head: &DecodedHead<'_>, members: &mut Map<String, Value>) {
     put_some(members, "below", head.below);
     put_count(members, "details", head.details);
     put_count(members, "former_segments", head.former_segments);
+    put_some(members, "former_first", head.former_first);
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -188,7 +188,7 @@ fn decision_in_former(folder: &Path, id: Ulid) -> Result<Option<FoldedExchange>,
         if found.is_none() && read > 1 {
             break;
         }
-        for record in FormerRecords::new(vec![segment]) {
+        for record in FormerRecords::new(vec![segment], None) {
             match (record?, &mut found) {
                 (LoggedRecord::Exchange(record), found) if record.decision == id => {
                     FoldedExchange::collect(found, *record);

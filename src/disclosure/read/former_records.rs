@@ -45,8 +45,9 @@ pub(super) struct FormerRecords {
 }
 
 impl FormerRecords {
-    pub(super) fn new(segments: Vec<Segment>) -> FormerRecords {
-        FormerRecords { reader: RecordReader::new(segments) }
+    /// Reads segments, with the key of the log's tags if it is known.
+    pub(super) fn new(segments: Vec<Segment>, tags: Option<[u8; 32]>) -> FormerRecords {
+        FormerRecords { reader: RecordReader::new(segments, tags) }
     }
 
     /// Reads the next record of a kind.

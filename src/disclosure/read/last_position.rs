@@ -62,7 +62,7 @@ fn last_in_former(folder: &Path) -> Result<Option<Position>, ReadError> {
     };
     for segment in segments.into_iter().rev() {
         let path = segment.path.clone();
-        let mut lines = FormerRecords::new(vec![segment]);
+        let mut lines = FormerRecords::new(vec![segment], None);
         let mut last = None;
         while let Some(line) = lines.next_line() {
             let line: Positioned =

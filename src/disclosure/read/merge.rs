@@ -95,7 +95,7 @@ pub fn merge(
 /// # Errors
 /// [`ReadError`].
 pub fn repeated_decisions(folders: &[&Path]) -> Result<Vec<RepeatedDecision>, ReadError> {
-    let open = |folder: &&Path| Ok(DecisionReader { records: ExchangeRecords::open(folder, None)? });
+    let open = |folder: &&Path| Ok(DecisionReader { records: ExchangeRecords::open(folder, None, None)? });
     let readers = folders.iter().map(open).collect::<Result<Vec<_>, ReadError>>()?;
     let mut recent = RecentDecisions::new(folders.iter().copied());
     in_time_order(readers, |log, decision: Ulid| {
@@ -191,7 +191,7 @@ impl<'f> ExchangeReader<'f> {
     fn open(log: &'f LogSelection) -> Result<ExchangeReader<'f>, ReadError> {
         let LogSelection { folder, filter, running } = log;
         Ok(ExchangeReader {
-            records: ExchangeRecords::open(folder, filter.since)?,
+            records: ExchangeRecords::open(folder, filter.since, None)?,
             filter: FilterState::new(filter),
             running: *running,
             open: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::io;
 use super::inventory::FORMER;
 use super::pass::Pass;
 use crate::disclosure::entry::FormerLogEnd;
-use crate::disclosure::former::{Checkpoint, verify_moved};
+use crate::disclosure::former::{Checkpoint, MovedLog, verify_moved};
 use crate::keys::Keys;
 
 impl Pass<'_> {
@@ -20,15 +20,32 @@ impl Pass<'_> {
             records,
             chain: blake3::Hash::from_bytes(chain).to_hex().to_string(),
         });
-        let expired = self.rules.former_segments > 0;
+        // Without an entry about its deletion, all of it is kept.
+        let first = self.rules.former_first.unwrap_or(Some(0));
         if !folder.is_dir() {
-            if end.is_some() && !expired {
+            if end.is_some() && first.is_some() {
                 self.report.find(format!("{FORMER}: is missing, and no entry states that it was deleted"));
             }
             return Ok(());
         }
+        if self.begin > 0 {
+            // The old log is older than the first day, and is deleted before it.
+            self.report.find(format!(
+                "{FORMER}: is not part of the log: the old log was deleted before the entries that are deleted now"
+            ));
+            return Ok(());
+        }
+        let Some(first) = first else {
+            if !self.is_running {
+                self.report.find(format!(
+                    "{FORMER}: an entry states that it was deleted: start the gateway, or remove it"
+                ));
+            }
+            return Ok(());
+        };
         let tags = self.known.keys.map(Keys::log_tags);
-        let report = verify_moved(&folder, tags.as_ref(), end.as_ref(), expired)?;
+        let moved = MovedLog { end: end.as_ref(), first, is_running: self.is_running };
+        let report = verify_moved(&folder, tags.as_ref(), moved)?;
         self.report.find_all(report.findings.into_iter().map(|finding| format!("{FORMER}: {finding}")));
         self.report.remarks.extend(report.remarks.into_iter().map(|remark| format!("{FORMER}: {remark}")));
         match (&end, &report.checkpoint) {
@@ -36,7 +53,7 @@ impl Pass<'_> {
                 "{FORMER}: has {} records; the log that continues it states {}",
                 found.records, stated.records
             )),
-            (None, _) if self.begin == 0 => {
+            (None, _) => {
                 self.report.find(format!("{FORMER}: no entry states that this log continues an old one"));
             }
             _ => {}

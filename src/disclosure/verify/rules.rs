@@ -83,8 +83,9 @@ pub(super) struct EntryRules {
     pub(super) stated_checkpoints: Vec<(u64, u64)>,
     pub(super) prunings: Vec<StatedPruning>,
     pub(super) deletions: DetailDeletions,
-    /// The number of segments of the old log that were deleted.
-    pub(super) former_segments: u64,
+    /// The first record of the old log that is kept, as the last entry states that is about its deletion: `Some(None)` if
+    /// none is kept.
+    pub(super) former_first: Option<Option<u64>>,
     /// The end of the old log, as the first start entry states it.
     pub(super) former: Option<FormerLogEnd>,
 }
@@ -168,7 +169,9 @@ impl EntryRules {
             EntryKind::Stop => self.process = Process::Stopped,
             EntryKind::Pruning => {
                 self.prunings.extend(head.below.map(|below| StatedPruning { index, below }));
-                self.former_segments = self.former_segments.max(head.former_segments);
+                if head.former_segments > 0 {
+                    self.former_first = Some(head.former_first);
+                }
                 if head.below.is_some_and(|below| self.day.is_some_and(|day| below > day)) {
                     faults.find("states the deletion of its own day");
                 }

@@ -154,7 +154,7 @@ impl Writer {
     }
 
     fn prune(&mut self, below: u64) {
-        let record = PruningRecord { below, former_segments: 0 };
+        let record = PruningRecord { below, ..PruningRecord::default() };
         self.append(|encoder, out| encoder.pruning(record, now(encoder.day()), out));
         self.storage.prune(below).unwrap();
     }

@@ -68,7 +68,11 @@ fn a_foreign_decoder_reads_every_entry() {
         }
     }
     log.encoder.resume(log.entries.len() as u64, at(1), at(2), &mut log.entries);
-    log.encoder.pruning(PruningRecord { below: 1, former_segments: 2 }, at(3), &mut log.entries);
+    log.encoder.pruning(
+        PruningRecord { below: 1, former_segments: 2, former_first: Some(7) },
+        at(3),
+        &mut log.entries,
+    );
     let members = ProcessStart {
         gateway: "g",
         version: "1",

@@ -299,7 +299,7 @@ fn the_day_and_the_process_are_on_record() {
     };
     log.encoder.start(2, &members, at(10), &mut log.entries);
     log.encoder.resume(3, at(20), at(30), &mut log.entries);
-    let pruning = PruningRecord { below: 512, former_segments: 2 };
+    let pruning = PruningRecord { below: 512, former_segments: 2, former_first: Some(9) };
     log.encoder.pruning(pruning, at(25), &mut log.entries);
     let deletion = DetailDeletionRecord { from: 3, below: 9, details: 6, reason: "order of 2026-11-02" };
     log.encoder.detail_deletion(deletion, at(26), &mut log.entries);
@@ -312,7 +312,7 @@ fn the_day_and_the_process_are_on_record() {
     assert_eq!((started.former_end(), started.gateway), (Some(former), Some("other")));
     assert_eq!((resumed.gateway, resumed.time), (Some("other"), 30));
     assert_eq!(resumed.since, Some(at(20).as_millisecond() as u64));
-    assert_eq!((pruned.below, pruned.former_segments), (Some(512), 2));
+    assert_eq!((pruned.below, pruned.former_segments, pruned.former_first), (Some(512), 2, Some(9)));
     assert_eq!((deleted.from, deleted.below, deleted.details), (Some(3), Some(9), 6));
     assert_eq!(decode(&log.entries[5]).1.reason, Some("order of 2026-11-02"));
     assert_eq!((pruned.time, stopped.time), (30, 40), "time never decreases");

@@ -44,6 +44,23 @@ impl OldLog {
         log
     }
 
+    /// Continues the last segment of a log, with keys that may be others.
+    pub(crate) fn resume(folder: &Path, keys: &Keys) -> OldLog {
+        let mut log = OldLog {
+            folder: folder.to_owned(),
+            sealer: Sealer::new(keys.log_tags(), "gateway-1"),
+            pseudonym_key: String::new(),
+            chain: Chain::BEGIN,
+            number: 0,
+            segment: PathBuf::new(),
+        };
+        for present in segment::list_segments(folder).unwrap() {
+            log.read(&present);
+            log.segment = present.path;
+        }
+        log
+    }
+
     /// Reads how far a segment goes.
     fn read(&mut self, present: &segment::Segment) {
         let mut lines = segment::read_lines(&present.path).unwrap();

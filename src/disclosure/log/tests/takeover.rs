@@ -4,6 +4,7 @@ use super::disk::DiskFiles;
 use super::*;
 use crate::disclosure::former;
 use crate::disclosure::former::tests::old_log::OldLog;
+use crate::disclosure::verify::{KnownLog, verify};
 
 /// Writes an old log of five refusals. Returns the checkpoint of its end.
 fn old_log(folder: &Folder, keys: &Keys) -> former::Checkpoint {
@@ -148,4 +149,66 @@ async fn segments_of_an_old_log_expire_like_days() {
     each_head(&folder.path, |_, head| removed.extend(head.below.map(|below| (below, head.former_segments))));
     assert_eq!(removed.first(), Some(&(0, 1)));
     assert_eq!(decisions(&folder.path).len(), 11, "the first day of the log goes a day later");
+}
+
+#[tokio::test]
+async fn verification_compares_an_old_log_with_what_is_kept_of_it() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let began: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let mut old = OldLog::begin(&folder.path, &keys, began);
+    for day in 1..3 {
+        old.refusal(&id(day).to_string(), began);
+        old.segment("rotation", began + (24 * i64::try_from(day).unwrap()).hours());
+    }
+    old.stop(began);
+    let (former, saved) = (folder.path.join("former"), folder.outer.path().join("saved"));
+    let findings = || {
+        let signer = keys.log_signing_key(LogReader::open(&folder.path).unwrap().origin()).unwrap();
+        let key = signer.verifier_key().parse().unwrap();
+        let known = KnownLog { key: Some(&key), keys: Some(&keys), ..KnownLog::default() };
+        verify(&folder.path, known, &mut |_| ()).unwrap().findings
+    };
+    let finds = |expected: &str| {
+        let found = findings();
+        assert!(found.iter().any(|finding| finding.contains(expected)), "{expected}: {found:?}");
+    };
+    let segment = |first: u64| format!("{first:020}.jsonl");
+    let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
+    let (mut is_partly_kept, mut is_deleted, mut is_day_deleted) = (false, false, false);
+    for day in 3..=16 {
+        *NOW.lock().unwrap() = Some(began + (24 * day).hours());
+        let log = open_at(LogSettings { retention: ten_days, ..settings(&folder) }, &keys, clock);
+        log.append(exchange(&keys, u64::try_from(day).unwrap())).await.unwrap();
+        assert_eq!(findings(), [] as [String; 0], "{day}");
+        drop(log);
+        assert_eq!(findings(), [] as [String; 0], "{day}");
+        if day == 3 {
+            copy(&former, &saved);
+        }
+        let begins = LogReader::open(&folder.path).unwrap().begin();
+        if segments(&former) == 2 && !is_partly_kept {
+            is_partly_kept = true;
+            std::fs::copy(saved.join(segment(0)), former.join(segment(0))).unwrap();
+            finds("former: records 0 to 1 are past their retention");
+            std::fs::remove_file(former.join(segment(0))).unwrap();
+            std::fs::remove_file(former.join(segment(2))).unwrap();
+            finds("former: records 2 to 3 are missing");
+            std::fs::copy(saved.join(segment(2)), former.join(segment(2))).unwrap();
+        } else if !former.exists() && !is_deleted {
+            (is_deleted, is_day_deleted) = (begins == 0, begins > 0);
+            copy(&saved, &former);
+            finds("former: an entry states that it was deleted");
+            std::fs::remove_dir_all(&former).unwrap();
+        } else if begins > 0 && !is_day_deleted {
+            is_day_deleted = true;
+            copy(&saved, &former);
+            finds("former: is not part of the log");
+            std::fs::remove_dir_all(&former).unwrap();
+        }
+    }
+    assert_eq!((is_partly_kept, is_deleted, is_day_deleted), (true, true, true));
 }

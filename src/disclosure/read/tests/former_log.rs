@@ -15,6 +15,7 @@ use crate::disclosure::read::{
     find_decision, fold, is_running, last_position,
 };
 use crate::disclosure::record::*;
+use crate::disclosure::storage::ReadError;
 use crate::keys::{Keys, LogSecret, LoggedPerson};
 use crate::ledger::Position;
 
@@ -178,4 +179,43 @@ fn questions_say_that_an_old_log_is_not_searched() {
     assert_eq!(faults(&asked(&log, Some(begun))).len(), 1, "the clock may have gone back at the upgrade");
     assert_eq!(faults(&asked(&log, Some(later))), [] as [&str; 0], "the old log has ended before");
     log.close();
+}
+
+#[test]
+fn an_old_log_that_was_changed_or_forged_is_an_error() {
+    let log = FolderLog::new();
+    let former = log.path().join("former");
+    let person = write_old(&former, &log.keys);
+    let account = || accounting(&log.source(), &[person]).map(|account| account.len());
+    let fold_all = || fold(log.path(), &ExchangeFilter::default(), true, |_| Ok(()));
+    assert_eq!(account().unwrap(), 1);
+    let first = former.join("00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(&first).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let window = lines.iter().position(|line| line.contains("\"window\"")).unwrap();
+    let changed = text.replacen("\"email\"", "\"phone\"", 1);
+    let removed = [&lines[..window], &lines[window + 1..]].concat().join("\n") + "\n";
+    for forged in [changed, removed] {
+        std::fs::write(&first, forged).unwrap();
+        assert!(matches!(account(), Err(ReadError::Damaged(path)) if path == first));
+        assert!(matches!(fold_all(), Err(ReadError::Damaged(path)) if path == first));
+    }
+    // Lines that continue the log, and were written with another key.
+    std::fs::write(&first, &text).unwrap();
+    let forger = Keys::random().unwrap();
+    OldLog::resume(&former, &forger).close(OPEN, time("21T00:00:03"), "refused:no-rule-permits");
+    fold_all().unwrap();
+    assert!(matches!(account(), Err(ReadError::Damaged(_))));
+    // A segment that is missing between two others.
+    let log = FolderLog::new();
+    let former = log.path().join("former");
+    write_old(&former, &log.keys);
+    OldLog::begin(&former, &log.keys, time("22T00:00:00")).stop(time("22T00:00:01"));
+    let mut segments: Vec<_> = std::fs::read_dir(&former).unwrap().map(|file| file.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    segments.sort();
+    assert_eq!(segments.len(), 3);
+    std::fs::remove_file(&segments[1]).unwrap();
+    let folded = fold(log.path(), &ExchangeFilter::default(), true, |_| Ok(()));
+    assert!(matches!(folded, Err(ReadError::Damaged(path)) if path == segments[2]));
 }

@@ -20,7 +20,7 @@ fn pruning_entry() -> &'static Entry {
     static ENTRY: OnceLock<Entry> = OnceLock::new();
     ENTRY.get_or_init(|| {
         let mut out = Vec::new();
-        let record = PruningRecord { below: PRUNING, former_segments: 0 };
+        let record = PruningRecord { below: PRUNING, ..PruningRecord::default() };
         Encoder::new(keys().subject_pseudonyms()).pruning(record, jiff::Timestamp::UNIX_EPOCH, &mut out);
         out.remove(0)
     })

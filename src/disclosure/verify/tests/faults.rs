@@ -467,7 +467,7 @@ fn the_order_of_days_processes_and_times_is_checked() {
     };
     let own_day = |writer: &mut Writer| {
         writer.append(|encoder, out| {
-            encoder.pruning(PruningRecord { below: 256, former_segments: 0 }, now(day(1)), out);
+            encoder.pruning(PruningRecord { below: 256, ..PruningRecord::default() }, now(day(1)), out);
         });
     };
     let earlier = |writer: &mut Writer| {
