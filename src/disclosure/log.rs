@@ -12,7 +12,7 @@
 pub(crate) mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -81,7 +81,8 @@ pub struct Log {
     state: Arc<LogState>,
     durability: Durability,
     checkpoints: watch::Receiver<Option<Arc<PublishedCheckpoint>>>,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once the log is closed.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Log {
@@ -115,7 +116,7 @@ impl Log {
             .name("disclosure-log".to_owned())
             .spawn(|| writer.run())
             .map_err(OpenLogError::Thread)?;
-        Ok(Log { source, state, durability, checkpoints, thread: Some(thread) })
+        Ok(Log { source, state, durability, checkpoints, thread: Mutex::new(Some(thread)) })
     }
 
     /// Sets the folder of the index with which the log's questions are answered.
@@ -219,7 +220,7 @@ impl Log {
 
     /// True while the thread that writes the log runs.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.lock_thread().as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Returns the number of records written since the log was opened.
@@ -237,6 +238,20 @@ impl Log {
         &self.source
     }
 
+    /// Makes queued records durable, publishes them and releases the folder's lock before it returns. The log refuses every
+    /// later record. Nobody publishes another checkpoint: [`Log::checkpoints`] has the last one.
+    pub fn close(&self) {
+        self.state.queue.stop();
+        let thread = self.lock_thread().take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    fn lock_thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push_detached(&self, record: Record, room: Room) {
         // A failed log accepts nothing. It has reported the failure, and nothing personal leaves any more.
         let _ = self.state.queue.push(QueuedRecord { record: Some(record), acknowledge: None, room });
@@ -244,11 +259,7 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// Makes queued records durable, publishes them and releases the folder's lock before it returns.
     fn drop(&mut self) {
-        self.state.queue.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.close();
     }
 }

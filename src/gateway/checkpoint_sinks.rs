@@ -1,7 +1,8 @@
 //! Hands the checkpoints of the disclosure log to those who keep them: the structured log, a file, a webhook, a witness.
 //!
 //! Invariants: a sink that is down stops nothing and gets the latest checkpoint when it is back; a sink never gets an older
-//! checkpoint after a later one. The tasks end when this is dropped. No error quotes a body or a URL.
+//! checkpoint after a later one; the last checkpoint of a log that is closed is delivered at once. The tasks end when this is
+//! dropped. No error quotes a body or a URL.
 
 mod witness;
 
@@ -36,11 +37,17 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
+/// Maximum time for the last delivery to all sinks.
+pub(super) const LAST_DELIVERY_TIME: Duration = Duration::from_secs(10);
+
+/// The checkpoints of a log that is open, or the last one.
+type CheckpointReceiver = watch::Receiver<Option<Arc<PublishedCheckpoint>>>;
+
 /// The tasks of the configured sinks.
 #[derive(Debug)]
 pub(super) struct CheckpointSinks {
     /// The tasks end when the set is dropped.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// Reason for which a sink did not take a checkpoint.
@@ -97,7 +104,15 @@ impl CheckpointSinks {
             metrics.audit_checkpoint_sink_failures.with_label_values(&[sink.kind()]);
             tasks.spawn(run(sink, log.checkpoints(), metrics.clone()));
         }
-        CheckpointSinks { _tasks: tasks }
+        CheckpointSinks { tasks }
+    }
+
+    /// Waits until each sink took the last checkpoint of the log, which is closed, or failed once more, for at most a time.
+    pub(super) async fn finish(mut self, time: Duration) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(time, all).await.is_err() {
+            tracing::warn!("a sink did not take the last checkpoint of the disclosure log in time");
+        }
     }
 }
 
@@ -105,41 +120,45 @@ fn client(SinkServer { url, tls, ca: _ }: SinkServer) -> HttpClient {
     HttpClient::with_tls(url, tls, LIMITS)
 }
 
-/// Delivers checkpoints until the log is closed.
-async fn run(
-    mut sink: Sink,
-    mut checkpoints: watch::Receiver<Option<Arc<PublishedCheckpoint>>>,
-    metrics: Metrics,
-) {
+/// Delivers checkpoints until the log is closed. Its last checkpoint is delivered without waiting, and once.
+async fn run(mut sink: Sink, mut checkpoints: CheckpointReceiver, metrics: Metrics) {
     let failures = metrics.audit_checkpoint_sink_failures.with_label_values(&[sink.kind()]);
     let limit = LogLimit::per_period(1, MAX_RETRY);
-    let (mut delivered, mut retry) = (None, RETRY);
+    let (mut delivered, mut retry, mut is_open) = (None, RETRY, true);
     loop {
         let latest = checkpoints.borrow_and_update().clone();
-        let Some(checkpoint) = latest.filter(|latest| delivered != Some(latest.size)) else {
-            match checkpoints.changed().await {
-                Ok(()) => continue,
-                Err(_) => return,
-            }
-        };
-        let wait = match sink.deliver(&checkpoint).await {
-            Ok(()) => {
-                (delivered, retry) = (Some(checkpoint.size), RETRY);
-                sink.interval()
-            }
-            Err(error) => {
-                failures.inc();
-                if let Some(count) = limit.admit() {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(count, sink = sink.kind(), error, "a sink does not take checkpoints");
+        let wait = match latest.filter(|latest| delivered != Some(latest.size)) {
+            None => None,
+            Some(checkpoint) => Some(match sink.deliver(&checkpoint).await {
+                Ok(()) => {
+                    (delivered, retry) = (Some(checkpoint.size), RETRY);
+                    sink.interval()
                 }
-                let wait = retry;
-                retry = (retry * 2).min(MAX_RETRY);
-                wait
-            }
+                Err(error) => {
+                    failures.inc();
+                    if let Some(count) = limit.admit() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(count, sink = sink.kind(), error, "a sink does not take checkpoints");
+                    }
+                    let wait = retry;
+                    retry = (retry * 2).min(MAX_RETRY);
+                    wait
+                }
+            }),
         };
-        tokio::time::sleep(wait).await;
+        if !is_open {
+            return;
+        }
+        is_open = match wait {
+            None => checkpoints.changed().await.is_ok(),
+            Some(wait) => tokio::time::timeout(wait, closed(&mut checkpoints)).await.is_err(),
+        };
     }
+}
+
+/// Returns when the log is closed.
+async fn closed(checkpoints: &mut CheckpointReceiver) {
+    while checkpoints.changed().await.is_ok() {}
 }
 
 impl Sink {

@@ -55,7 +55,7 @@ use tower::Layer;
 
 use self::acceptor::Acceptor;
 use self::admin::AdminApi;
-use self::checkpoint_sinks::CheckpointSinks;
+use self::checkpoint_sinks::{CheckpointSinks, LAST_DELIVERY_TIME};
 use self::connection_limit::ConnectionLimit;
 use self::console::{Console, ConsoleClock};
 pub use self::inherited_sockets::{InheritedSocketError, InheritedSockets};
@@ -280,9 +280,10 @@ impl Gateway {
         let probes_serving = probes.map(|probes| tokio::spawn(probes.run(stage.subscribe())));
         let status = ProcessStatus::new(Arc::clone(&shared), stage.subscribe());
         tokio::spawn(manager.tell_readiness(status.clone(), stage.subscribe()));
-        tokio::spawn(manager.reset_watchdog(status));
+        let watchdog = tokio::spawn(manager.reset_watchdog(status));
         serve_until_announced(reloader, reload, stage.subscribe(), manager).await;
-        let longest = drain.notice.saturating_add(drain.exchanges).saturating_add(ADMIN_CLOSE_TIME * 2);
+        let closing = ADMIN_CLOSE_TIME * 2 + LAST_DELIVERY_TIME;
+        let longest = drain.notice.saturating_add(drain.exchanges).saturating_add(closing);
         manager.stopping("drain notice: not ready, still serving", longest);
         give_notice(&stage, drain.notice).await;
         tracing::info!("draining");
@@ -307,7 +308,13 @@ impl Gateway {
         drop(notices);
         // It ends after the batch that it is about to index.
         drop(index);
-        drop(sinks);
+        // A closed log does not respond.
+        watchdog.abort();
+        let closed = Arc::clone(&shared.log);
+        let _ = tokio::task::spawn_blocking(move || closed.close()).await;
+        // A successor waits for the ledger, and not for a sink that does not answer.
+        drop(shared);
+        sinks.finish(LAST_DELIVERY_TIME).await;
         tracing::info!("stopped");
     }
 

@@ -122,6 +122,54 @@ async fn a_webhook_that_was_down_gets_the_latest_checkpoint() {
     assert_eq!(received["root"], STANDARD.encode(note.root));
 }
 
+/// Also if the sink has just failed, or its interval is not over.
+#[tokio::test]
+async fn the_last_checkpoint_of_a_stop_reaches_each_sink() {
+    async fn receive(State(received): State<Arc<Mutex<Vec<u64>>>>, body: String) -> StatusCode {
+        let mut received = received.lock().unwrap();
+        received.push(serde_json::from_str::<Value>(&body).unwrap()["size"].as_u64().unwrap());
+        if received.len() == 1 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
+    }
+    let setup = setup();
+    let (file, received) = (setup.folder.path().join("kept"), Arc::default());
+    let server =
+        serve(Router::new().route("/prefix/", post(receive)).with_state(Arc::clone(&received))).await;
+    let (witness, key) = TestWitness::new();
+    let sinks = vec![
+        CheckpointSink::File(file.clone()),
+        CheckpointSink::Webhook(server),
+        CheckpointSink::Witness { server: serve(witness.router()).await, key },
+    ];
+    let sinks = CheckpointSinks::start(sinks, &setup.log, &setup.metrics);
+    until(|| size_in(&file).filter(|_| setup.failures("webhook") == 1)).await;
+    until(|| Some(()).filter(|()| witness.state.lock().unwrap().size > 0)).await;
+    let first = size_in(&file).unwrap();
+    setup.log.append_detached(Record::SecretErasure { secrets: 1, reason: "delivered" });
+    let checkpoints = setup.log.checkpoints();
+    let log = setup.log;
+    tokio::task::spawn_blocking(move || log.close()).await.unwrap();
+    sinks.finish(LONG).await;
+    let last = checkpoints.borrow().as_ref().unwrap().size;
+    assert!(last > first);
+    assert_eq!((size_in(&file), witness.state.lock().unwrap().size), (Some(last), last));
+    assert_eq!(received.lock().unwrap().last(), Some(&last));
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_sink_that_does_not_answer() {
+    let setup = setup();
+    // It accepts connections and never answers.
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
+    let sinks =
+        setup.start(CheckpointSink::Webhook(SinkServer { url: url.parse().unwrap(), tls: None, ca: None }));
+    let connection = tokio::time::timeout(LONG, socket.accept()).await.unwrap().unwrap();
+    setup.log.close();
+    sinks.finish(Duration::ZERO).await;
+    assert_eq!(setup.failures("webhook"), 0, "the request is under way");
+    drop(connection);
+}
+
 /// A witness of one log.
 struct TestWitness {
     pair: Ed25519KeyPair,
