@@ -120,7 +120,8 @@ impl GrantedExchange {
                 let has_length = response::has_length(&upstream.headers, coding);
                 (None, Some(Framed { framing: media_type.framing, decoder, has_length }))
             }
-            Ok(ResponseKind::Json(..) | ResponseKind::Empty) => (None, None),
+            Ok(ResponseKind::Empty) => return Ok(self.respond_empty(upstream)),
+            Ok(ResponseKind::Json(..)) => (None, None),
             Ok(ResponseKind::Unreadable(UpstreamFault::NoMediaType)) if self.is_head_request() => {
                 (None, None)
             }
@@ -142,6 +143,13 @@ impl GrantedExchange {
         let transfer = Transfer::new(Arc::clone(&self.grant), Some(framed.framing));
         let body = BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
+    }
+
+    /// Lets the head of an observed response without content leave. A body that comes all the same is not read, so it stays.
+    fn respond_empty(&self, upstream: &Parts) -> ResponseHead {
+        let mut head = response::unread_head(&upstream.headers);
+        head.insert(VIA, request_head::via(upstream.version));
+        ResponseHead { head: self.finish_head(upstream.status, head), body: BodyTreatment::Empty }
     }
 
     fn respond_scrubbed(&self, upstream: &Parts, scrubbing: &Scrubbing) -> Result<ResponseHead, Rejection> {

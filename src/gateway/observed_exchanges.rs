@@ -1,6 +1,7 @@
 //! Exchanges on observed routes: what leaves, what is on record, and what is refused all the same.
 
 mod hostile;
+mod leaving;
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -121,11 +122,20 @@ impl Ask<'_> {
         state: &StaleState,
         answer: impl FnOnce(&Request<()>) -> Response<Chunks> + Send + 'static,
     ) -> Response<ResponseBody> {
+        self.send_while(state, move |request| std::future::ready(answer(&request))).await
+    }
+
+    /// Sends the request to an upstream that takes its time.
+    async fn send_while<F: Future<Output = Response<Chunks>> + Send + 'static>(
+        self,
+        state: &StaleState,
+        answer: impl FnOnce(Request<()>) -> F + Send + 'static,
+    ) -> Response<ResponseBody> {
         let answer = Arc::new(Mutex::new(Some(answer)));
         let upstream = tower::service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
-            let request = request.map(|_| ());
-            let answered = answer.lock().unwrap().take().unwrap()(&request);
-            async move { Ok::<_, Infallible>(answered) }
+            let answer = answer.lock().unwrap().take().unwrap();
+            let answered = answer(request.map(|_| ()));
+            async move { Ok::<_, Infallible>(answered.await) }
         });
         let request = Request::builder().method(self.method).uri(self.path).header("host", "x");
         let request = request.header("authorization", format!("Bearer {}", self.key));

@@ -58,6 +58,9 @@ const MAX_OUTPUT_AT_ONCE: u64 = 8 << 20;
 /// Largest zstd window, as a power of two (8 MiB: the size that RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// The last bytes of a sync flush: an empty stored block, which ends at the end of a byte (RFC 1951, 3.2.4).
+const SYNC_FLUSH: [u8; 4] = [0, 0, 0xff, 0xff];
+
 /// The body does not decode, or expands beyond the bound.
 #[derive(Debug, thiserror::Error)]
 #[error("the content coding cannot be decoded")]
@@ -69,6 +72,8 @@ pub struct Decoder {
     inner: Inner,
     read: u64,
     written: u64,
+    /// The last bytes that went in.
+    tail: [u8; SYNC_FLUSH.len()],
 }
 
 /// Decoded bytes that were not taken yet, and the number that may still come.
@@ -135,7 +140,7 @@ impl Decoder {
                 Inner::Zstd(Box::new(zio::Writer::new(Output::default(), decoder)))
             }
         };
-        Ok(Decoder { coding, inner, read: 0, written: 0 })
+        Ok(Decoder { coding, inner, read: 0, written: 0, tail: [u8::MAX; SYNC_FLUSH.len()] })
     }
 
     /// The coding that it decodes.
@@ -153,14 +158,44 @@ impl Decoder {
         matches!(self.inner, Inner::Identity)
     }
 
-    /// Decodes some input and returns the output.
+    /// True if everything that went in has come out. False if this is not known: a coding holds back a block that is not
+    /// whole. Data can look like a sync flush by chance; then less than one symbol is held back.
+    pub fn is_drained(&self) -> bool {
+        match &self.inner {
+            Inner::Identity | Inner::Gzip { ended: true, .. } => true,
+            Inner::Gzip { .. } | Inner::Zlib(_) | Inner::Deflate(_) => self.tail == SYNC_FLUSH,
+            Inner::Undetermined | Inner::Brotli(_) | Inner::Zstd(_) => false,
+        }
+    }
+
+    /// Decodes some input and returns all output that it yields by now.
     ///
     /// # Errors
     /// [`Undecodable`].
     pub fn feed(&mut self, input: &[u8]) -> Result<Vec<u8>, Undecodable> {
         self.read += input.len() as u64;
+        for byte in input.get(input.len().saturating_sub(self.tail.len())..).unwrap_or_default() {
+            self.tail.rotate_left(1);
+            if let Some(last) = self.tail.last_mut() {
+                *last = *byte;
+            }
+        }
         self.write(input)?;
+        self.flush()?;
         Ok(self.take())
+    }
+
+    /// Empties the buffer of the decompressor, so that a stream is not delayed until it is full.
+    fn flush(&mut self) -> Result<(), Undecodable> {
+        match &mut self.inner {
+            Inner::Identity | Inner::Undetermined | Inner::Gzip { ended: true, .. } => Ok(()),
+            Inner::Gzip { member, .. } => member.flush(),
+            Inner::Zlib(decoder) => decoder.flush(),
+            Inner::Deflate(decoder) => decoder.flush(),
+            Inner::Brotli(decoder) => decoder.flush(),
+            Inner::Zstd(decoder) => decoder.flush(),
+        }
+        .map_err(|_| Undecodable)
     }
 
     /// Checks that the coded body is complete, and returns the rest of the output.
@@ -298,6 +333,51 @@ mod tests {
             for chunk in [1, 7, 4096, bytes.len()] {
                 assert_eq!(decode(coding, &bytes, chunk).unwrap(), text, "{coding:?} {chunk}");
             }
+        }
+    }
+
+    #[test]
+    fn a_flushed_chunk_is_decoded_at_once() {
+        let (text, rest) = (b"data: {\"n\":1}\n\n", b"data: {\"n\":2}\n\n");
+        let flushed = |mut encoder: Box<dyn FnMut(&[u8]) -> Vec<u8>>| (encoder(text), encoder(rest));
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
+        let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        macro_rules! chunks {
+            ($encoder:ident) => {
+                flushed(Box::new(move |text| {
+                    $encoder.write_all(text).unwrap();
+                    $encoder.flush().unwrap();
+                    std::mem::take($encoder.get_mut())
+                }))
+            };
+        }
+        for (coding, tells, (first, second)) in [
+            (ContentCoding::Gzip, true, chunks!(gzip)),
+            (ContentCoding::Deflate, true, chunks!(zlib)),
+            (ContentCoding::Deflate, true, chunks!(raw)),
+            (ContentCoding::Zstd, false, chunks!(zstd)),
+            (ContentCoding::Brotli, false, {
+                let mut chunk = move |text: &[u8]| {
+                    brotli.write_all(text).unwrap();
+                    brotli.flush().unwrap();
+                    brotli.get_ref().clone()
+                };
+                let first = chunk(text);
+                let second = chunk(rest).split_off(first.len());
+                (first, second)
+            }),
+        ] {
+            let mut decoder = Decoder::new(coding).unwrap();
+            assert_eq!(decoder.feed(&first).unwrap(), text, "{coding:?}");
+            assert_eq!(decoder.is_drained(), tells, "{coding:?}");
+            let (begin, end) = second.split_at(second.len() - 1);
+            let mut decoded = decoder.feed(begin).unwrap();
+            assert!(!decoder.is_drained(), "{coding:?}");
+            decoded.extend(decoder.feed(end).unwrap());
+            assert_eq!((decoded.as_slice(), decoder.is_drained()), (&rest[..], tells), "{coding:?}");
         }
     }
 

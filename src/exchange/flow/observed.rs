@@ -12,11 +12,18 @@ use super::decode::Undecodable;
 use super::{BodyFlow, PART_SIZE};
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
+/// A chunk of the upstream, as it came.
+#[derive(Debug)]
+struct WaitingChunk {
+    bytes: Bytes,
+    /// The number of decoded bytes up to its end; `None` while the decoder may hold back something of it.
+    end: Option<u64>,
+}
+
 /// Bytes that wait for their judgement.
 #[derive(Debug, Default)]
 pub(super) struct ObservedBytes {
-    /// The upstream's own chunks, each with the number of decoded bytes up to its end.
-    waiting: VecDeque<(u64, Bytes)>,
+    waiting: VecDeque<WaitingChunk>,
     /// Bytes of all waiting chunks.
     held: usize,
     /// Number of decoded bytes.
@@ -37,17 +44,30 @@ impl ObservedBytes {
         self.held = 0;
     }
 
-    fn add(&mut self, chunk: Bytes) {
-        self.held += chunk.len();
-        self.waiting.push_back((self.decoded, chunk));
+    /// Adds a chunk. `is_decoded` is true if all of it was decoded.
+    fn add(&mut self, bytes: Bytes, is_decoded: bool) {
+        self.held += bytes.len();
+        self.waiting.push_back(WaitingChunk { bytes, end: is_decoded.then_some(self.decoded) });
     }
 
-    /// Returns the next chunk all of whose bytes are among the first `judged` decoded ones.
-    fn next(&mut self, judged: u64) -> Option<Bytes> {
-        self.waiting.front().filter(|(end, _)| *end <= judged)?;
-        let (_, chunk) = self.waiting.pop_front()?;
-        self.held -= chunk.len();
-        Some(chunk)
+    /// Notes that more bytes were decoded. Everything that the decoder held back of the waiting chunks is among them.
+    fn decoded_more(&mut self, bytes: usize) {
+        let end = self.decoded + bytes as u64;
+        let held_back =
+            self.waiting.iter_mut().rev().take_while(|waiting| bytes > 0 && waiting.end.is_none());
+        held_back.for_each(|waiting| waiting.end = Some(end));
+    }
+
+    /// Returns the next chunk all of whose bytes are among the first `judged` decoded ones; the next one in any case if
+    /// `judged` is `None`.
+    fn next(&mut self, judged: Option<u64>) -> Option<Bytes> {
+        let WaitingChunk { end, .. } = self.waiting.front()?;
+        if !judged.is_none_or(|judged| end.is_some_and(|end| end <= judged)) {
+            return None;
+        }
+        let WaitingChunk { bytes, .. } = self.waiting.pop_front()?;
+        self.held -= bytes.len();
+        Some(bytes)
     }
 }
 
@@ -69,7 +89,7 @@ impl BodyFlow {
             self.judge(decoded, last && !self.empty)?;
         }
         if let Some(observed) = &mut self.observed {
-            observed.add(chunk);
+            observed.add(chunk, self.decoder.is_drained());
         }
         self.release(last);
         Ok(())
@@ -102,7 +122,12 @@ impl BodyFlow {
     /// Judges decoded bytes. If they cannot be read, this is noted and the rest of the body passes unread.
     fn judge(&mut self, decoded: Result<Bytes, Undecodable>, last: bool) -> Result<(), ResponseError> {
         let fault = match decoded {
-            Ok(decoded) => self.try_judge(decoded, last)?,
+            Ok(decoded) => {
+                if let Some(observed) = &mut self.observed {
+                    observed.decoded_more(decoded.len());
+                }
+                self.try_judge(decoded, last)?
+            }
             Err(Undecodable) => Some(UpstreamFault::Undecodable(self.decoder.coding())),
         };
         let grant = &self.transfer.grant;
@@ -148,7 +173,7 @@ impl BodyFlow {
         let undecided = self.scrubber.undecided_content() as u64;
         let (Some(observed), Some(part)) = (&mut self.observed, self.parts.back_mut()) else { return };
         let is_judged = !observed.is_unreadable && !last;
-        let judged = if is_judged { observed.decoded.saturating_sub(undecided) } else { u64::MAX };
+        let judged = is_judged.then(|| observed.decoded.saturating_sub(undecided));
         while let Some(chunk) = observed.next(judged) {
             if observed.is_unreadable && !chunk.is_empty() {
                 part.mark_unread();
