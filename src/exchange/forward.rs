@@ -14,6 +14,7 @@ use crate::decision::{Admitted, UnknownSubject};
 use crate::disclosure::record::ExchangeMode;
 use crate::ledger::Freshness;
 use crate::scrub::PathIdentities;
+use crate::vocabulary::Operation;
 
 /// The detail of a refusal before the upstream is called, because of the people that the path names.
 const NOT_CARRIED_OUT: &str = "You may not carry out this operation on the data of the people that the path names, or the path names nobody. The API was not called.";
@@ -73,7 +74,7 @@ impl GrantedExchange {
 
     /// True for an operation other than `disclose`, which is judged again when it is carried out.
     pub fn is_operation(&self) -> bool {
-        self.grant.operation.is_some()
+        self.grant.route().operation(&self.grant.context.method) != Operation::Disclose
     }
 
     /// Decides right before the call whether the upstream may be called. An operation other than `disclose` is judged
@@ -82,7 +83,13 @@ impl GrantedExchange {
     /// # Errors
     /// The [`Rejection`]: the upstream is not called.
     pub fn authorize_call(&self) -> Result<(), Rejection> {
-        let Some(operation) = &self.grant.operation else { return Ok(()) };
+        if !self.is_operation() {
+            return Ok(());
+        }
+        let Some(operation) = &self.grant.operation else {
+            // Enforcing would refuse the observed operation, so its people are not judged.
+            return Ok(self.grant.may_reach_upstream()?);
+        };
         match self.grant.judge_operation(operation) {
             Err(refusal) if self.grant.notes(refusal) => Ok(self.grant.may_reach_upstream()?),
             Err(Refusal::SubjectWithheld) if !self.grant.route().hide_existence => {

@@ -82,7 +82,7 @@ pub(crate) struct Grant {
     recipient_fingerprint: Fingerprint,
     /// The releases that go on while the ledger is stale.
     pub(super) while_stale: WhileStale,
-    /// True once the log says of a response that passes unread that it leaves while the ledger is stale.
+    /// True once the log says of the response that some of it leaves while the ledger is stale.
     is_recorded_as_stale: AtomicBool,
 }
 
@@ -280,16 +280,15 @@ impl Grant {
             return Ok(());
         }
         let unread = has_content && self.is_observed() && self.route().scrubbing.is_some();
-        self.record(&WindowSummary { stale, unread, ..WindowSummary::default() }, Extent::Whole).await?;
-        self.is_recorded_as_stale.fetch_or(stale, Ordering::Relaxed);
-        Ok(())
+        self.record(&WindowSummary { stale, unread, ..WindowSummary::default() }, Extent::Whole).await
     }
 
-    /// Runs `leave`, which hands out a part of a body that passes unread, unless nothing may leave at this moment.
+    /// Runs `leave`, which hands out a part of a body that passes unread or is observed, unless nothing may leave at this
+    /// moment. The state of the people in it does not matter. That it leaves while the ledger is stale is on record first.
     ///
     /// # Errors
     /// The [`Refusal`] that cuts the response.
-    pub(super) async fn hand_out_unread<T>(
+    pub(super) async fn hand_out_as_it_came<T>(
         &self,
         endless: bool,
         leave: impl FnOnce() -> T,
@@ -298,7 +297,6 @@ impl Grant {
         self.may_leave(endless)?;
         if self.knowledge()? != Knowledge::Current && !self.is_recorded_as_stale.load(Ordering::Relaxed) {
             self.record(&WindowSummary { stale: true, ..WindowSummary::default() }, Extent::Part).await?;
-            self.is_recorded_as_stale.store(true, Ordering::Relaxed);
         }
         let is_recorded = self.is_recorded_as_stale.load(Ordering::Relaxed);
         let accepts = |freshness| match self.knowledge_at(freshness) {
@@ -309,25 +307,6 @@ impl Grant {
         let ledger = &self.context.shared.ledger;
         let left = ledger.hand_out(since, [&self.recipient_fingerprint], accepts, leave);
         // The ledger changed within this call: the reason is that it has become stale or suspended the recipient.
-        left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
-    }
-
-    /// Runs `leave`, which hands out a part of an observed body, unless nothing may leave at this moment. The state of the
-    /// people in it does not matter.
-    ///
-    /// # Errors
-    /// The [`Refusal`] that cuts the response.
-    pub(super) fn hand_out_observed<T>(
-        &self,
-        endless: bool,
-        leave: impl FnOnce() -> T,
-    ) -> Result<T, Refusal> {
-        let since = self.epoch();
-        self.may_leave(endless)?;
-        let accepts = |freshness| self.knowledge_at(freshness).is_ok();
-        let ledger = &self.context.shared.ledger;
-        let left = ledger.hand_out(since, [&self.recipient_fingerprint], accepts, leave);
-        // The ledger changed within this call, as above.
         left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
     }
 
@@ -397,7 +376,9 @@ impl Grant {
     /// [`Refusal::AuditUnavailable`]: the window may not leave.
     pub(super) async fn record(&self, window: &WindowSummary, extent: Extent) -> Result<(), Refusal> {
         self.count(window);
-        self.observe_append(self.record.disclose(self.disclosure(window), extent)).await
+        self.observe_append(self.record.disclose(self.disclosure(window), extent)).await?;
+        self.is_recorded_as_stale.fetch_or(window.stale, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Counts the circumstances of the records of a window.

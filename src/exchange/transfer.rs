@@ -130,7 +130,7 @@ impl Transfer {
     /// The [`Refusal`] that cuts the response.
     pub async fn hand_out_unread(&self, part: Bytes) -> Result<Bytes, Refusal> {
         self.check_duration()?;
-        self.grant.hand_out_unread(self.endless, || part).await
+        self.grant.hand_out_as_it_came(self.endless, || part).await
     }
 
     /// Counts a wait for the upstream.

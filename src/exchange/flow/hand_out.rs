@@ -85,7 +85,7 @@ impl BodyFlow {
             let Some(mut part) = self.parts.pop_front() else { break };
             self.recorded -= 1;
             let output = loop {
-                match part.leave(&mut self.transfer)? {
+                match part.leave(&mut self.transfer).await? {
                     Some(output) => break output,
                     None => self.scrub_again(&mut part).await?,
                 }

@@ -138,7 +138,7 @@ impl WindowPart {
 
     /// Returns the next bytes that leave; `None` if the part has to be scrubbed again, because the state of somebody
     /// in it has changed since it was judged, or the ledger has become stale.
-    pub(super) fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
+    pub(super) async fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
         if self.is_stale {
             return Ok(None);
         }
@@ -154,7 +154,7 @@ impl WindowPart {
         let grant = &transfer.grant;
         let bytes = match grant.mode() {
             ExchangeMode::Enforce => grant.hand_out(self.judged_at, &self.summary, leave),
-            ExchangeMode::Observe => Some(grant.hand_out_observed(transfer.is_endless(), leave)?),
+            ExchangeMode::Observe => Some(grant.hand_out_as_it_came(transfer.is_endless(), leave).await?),
         };
         if let Some(bytes) = &bytes {
             if begins {

@@ -1,16 +1,20 @@
-//! The moment at which an observed answer leaves: after its record.
+//! The moment at which an observed answer, or an operation, goes on: after its record, and while the recipient may have it.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use serde_json::{Value, json};
 
-use super::{ASK, UNKNOWN, applied, granted, json_answer, observed, read, record_of, records, whole};
-use super::StaleState;
+use super::{ASK, Ask, UNKNOWN, applied, granted, json_answer, observed, read, record_of, records, whole};
+use super::{STALE, StaleState};
 use crate::exchange::BodyTreatment;
 use crate::exchange::flow::BodyFlow;
 use crate::exchange::flow::decode::{ContentCoding, Decoder};
+use crate::layer::upstream::CallConfirmation;
+use crate::ledger::Freshness;
 
 /// Begins an observed answer of lines in this coding.
 async fn flow(state: &StaleState, coding: &str) -> Box<BodyFlow> {
@@ -123,5 +127,53 @@ async fn an_answer_that_has_no_content_leaves_without_the_body_that_it_has_all_t
         let record = record_of(&state, &applied).await;
         assert_eq!((&record["mode"], &record["outcome"]), (&json!("observe"), &json!("released")));
         assert_eq!((&record["would"], &record["categories"]), (&Value::Null, &json!({})), "{record:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_enforcing_would_refuse_is_confirmed_right_before_the_call() {
+    for (method, path, purpose) in
+        [("DELETE", "/people/p-1", None), ("PUT", "/people/p-2", Some("order-fulfilment"))]
+    {
+        let state = Arc::new(observed().await);
+        let is_carried_out = Arc::new(AtomicBool::new(false));
+        let (at_upstream, carried_out) = (Arc::clone(&state), Arc::clone(&is_carried_out));
+        let ask = Ask { method, path, purpose, ..ASK };
+        let refused = ask
+            .send_while(&state, move |request: Request<()>| async move {
+                // The connection pool is busy, and somebody suspends the recipient.
+                at_upstream.tell(r#"{"kind": "suspended", "recipient": "support"}"#).await;
+                let asked = request.extensions().get::<CallConfirmation>().cloned();
+                if asked.is_none() || asked.unwrap().confirm().await {
+                    carried_out.store(true, Ordering::SeqCst);
+                }
+                json_answer(whole(UNKNOWN))
+            })
+            .await;
+        assert!(!is_carried_out.load(Ordering::SeqCst), "{method}");
+        assert_eq!(refused.status().as_u16(), 403, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn observed_bytes_that_leave_while_the_ledger_is_stale_are_on_record_as_stale() {
+    for is_whole in [true, false] {
+        let state = observed().await;
+        let mut flow = flow(&state, "identity").await;
+        flow.push(Bytes::from(format!("{UNKNOWN}\n")), is_whole).unwrap();
+        flow.record().await.unwrap();
+        state.assume(STALE);
+        assert!(flow.hand_out().await.unwrap().is_some());
+        let all = records(&state.shared).await;
+        let stale: Vec<&Value> = all.iter().filter(|record| record["stale"] == true).collect();
+        assert_eq!(stale.len(), 1, "{is_whole}: {all:#?}");
+        assert_eq!(stale[0]["would"], json!({ "refused": "ledger-stale" }), "{is_whole}");
+        if !is_whole {
+            flow.push(Bytes::from(format!("{UNKNOWN}\n")), true).unwrap();
+            flow.record().await.unwrap();
+            assert!(flow.hand_out().await.unwrap().is_some());
+        }
+        flow.transfer().close();
+        state.assume(Freshness::Current);
     }
 }
