@@ -97,7 +97,7 @@ fn complete(text: &[u8]) -> Option<Vec<u8>> {
                 Scan::Partial(_) | Scan::Wrong(_) => break,
             },
             b'{' | b'[' | b'}' | b']' | b',' | b':' => at + 1,
-            byte if lex::is_space(byte) => at + 1,
+            byte if lex::is_space(byte) => lex::space(text, at),
             _ => scalar_end(text, at),
         };
         match byte {
@@ -242,6 +242,17 @@ mod tests {
             most = most.max(values.len());
         }
         assert_eq!(most, 6, "the whole body is among the prefixes");
+    }
+
+    #[test]
+    fn white_space_is_read_once() {
+        let plan = plan("$", &[]);
+        // A reading whose time grows with the square of the length would not end.
+        let spaces = " ".repeat(2 << 20);
+        for body in [format!("{{\"a\":1{spaces}}}"), format!("{{\"a\"{spaces}:1,{spaces}"), spaces.clone()] {
+            let values = found(&plan, Framing::Document, &body).values;
+            assert!(values.is_empty() || values == ["@0.a number"], "{values:?}");
+        }
     }
 
     #[test]
