@@ -146,6 +146,12 @@ fn observe(sample: &[u8]) -> Result<SampleNode, SampleError> {
     Ok(node)
 }
 
+/// True if the name of a member says of which category its value is. Nothing else is in such a name, so that it is no name of
+/// somebody.
+pub fn is_name_of_category(name: &str) -> bool {
+    name::is_of_category(name)
+}
+
 /// Proposes a mapping for paths at which values were seen. Paths that are no plain paths are left out.
 pub fn propose(observed: &[ObservedPath]) -> Proposal {
     Proposal { routes: proposal::propose_route(&tree_of(observed), &RouteHints::default()) }

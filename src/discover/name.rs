@@ -454,6 +454,14 @@ pub(super) fn is_known(name: &str) -> bool {
     windows(&words(name)).next().is_some()
 }
 
+/// True if a name says of which category its value is, in phrases of the dictionary alone.
+pub(super) fn is_of_category(name: &str) -> bool {
+    let words = words(name);
+    let found: Vec<_> = windows(&words).collect();
+    let is_covered = |at: usize| found.iter().any(|(start, end, _)| (*start..*end).contains(&at));
+    (0..words.len()).all(is_covered) && found.iter().any(|(_, _, entry)| entry.category.is_some())
+}
+
 /// Returns the noun of a word such as `Patient` or `checkout.session`, the value of a member that names a type.
 pub(super) fn noun_of_type(text: &str) -> Option<Noun> {
     let last = text.rsplit([':', '/', '#']).next().unwrap_or(text);
@@ -561,6 +569,8 @@ mod tests {
         assert!(!NameReading::new("email_verified").category_is_head());
         assert!(NameReading::new("phone_number").category_is_head());
         assert_eq!(NameReading::new("order_id").noun().map(|(noun, _)| noun), Some(Noun::Record));
+        assert!(is_of_category("email") && is_of_category("customerPhone") && is_of_category("geburtsdatum"));
+        assert!(!is_of_category("alice") && !is_of_category("alice_email") && !is_of_category("count"));
         assert_eq!(noun_of_type("urn:ietf:params:scim:schemas:core:2.0:User"), Some(Noun::Person));
     }
 }

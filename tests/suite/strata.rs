@@ -36,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "decision",
             "scrub",
+            "discover",
             "credentials",
             "keys",
             "ledger",

@@ -11,7 +11,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota};
@@ -83,7 +83,8 @@ impl UnclassifiedPaths {
         UnclassifiedPaths { rate: DefaultDirectRateLimiter::direct(quota), collected: Mutex::new(collected) }
     }
 
-    /// Reads the beginning of an answer in which there are unclassified fields, if the rate permits it now.
+    /// Reads the beginning of an answer in which there are unclassified fields, if the rate permits it now and no other answer
+    /// is read at this moment.
     pub(super) fn survey<'b>(
         &self,
         plan: &Plan,
@@ -91,6 +92,12 @@ impl UnclassifiedPaths {
         chunks: impl Iterator<Item = &'b Bytes>,
         now: Timestamp,
     ) {
+        // No exchange waits for another one's survey.
+        let mut collected = match self.collected.try_lock() {
+            Ok(collected) => collected,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         if self.rate.check().is_err() {
             return;
         }
@@ -100,7 +107,6 @@ impl UnclassifiedPaths {
             body.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
         }
         let today = now.to_zoned(TimeZone::UTC).date();
-        let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
         survey_unclassified(plan, framing, &body, &mut DayCollector { collected: &mut collected, today });
     }
 
@@ -174,31 +180,77 @@ mod tests {
         paths.survey(&plan(), Framing::Document, [&head, &rest].into_iter(), at(now));
     }
 
+    /// Returns path, types, count and days of each path.
+    fn lines(paths: &UnclassifiedPaths) -> Vec<String> {
+        let line = |path: &UnclassifiedPath| {
+            let types: Vec<&str> = path.types.iter().map(|one| one.name()).collect();
+            format!("{} {} {} {} {}", path.path, types.join("|"), path.count, path.first, path.last)
+        };
+        paths.report().paths.iter().map(line).collect()
+    }
+
     #[test]
     fn paths_have_types_counts_and_days_and_no_values() {
         let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
-        survey(&paths, r#"{"n":1,"items":[{"name":"Ada","tel":"+49","a b":null}]}"#, "2026-11-29T23:00:00Z");
-        survey(&paths, r#"{"items":[{"tel":17},{"tel":"x","x-y":{"z":[true]}}]}"#, "2026-11-30T01:00:00Z");
+        for _ in 0..4 {
+            survey(
+                &paths,
+                r#"{"n":1,"items":[{"name":"Ada","tel":"+49","a b":null}]}"#,
+                "2026-11-29T23:00:00Z",
+            );
+        }
+        let body = r#"{"items":[{"tel":17},{"tel":"x","x-y":{"z":[true]}}]}"#;
+        survey(&paths, body, "2026-11-30T01:00:00Z");
         let report = paths.report();
-        assert_eq!((report.records, report.others, report.since), (3, 0, at("2026-11-29T10:00:00Z")));
-        let lines: Vec<String> = report
-            .paths
-            .iter()
-            .map(|path| {
-                let types: Vec<&str> = path.types.iter().map(|one| one.name()).collect();
-                format!("{} {} {} {} {}", path.path, types.join("|"), path.count, path.first, path.last)
-            })
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "$.n number 1 2026-11-29 2026-11-29",
-                "@.* null 1 2026-11-29 2026-11-29",
-                "@.tel string|number 3 2026-11-29 2026-11-30",
-                "@['x-y'].z[*] boolean 1 2026-11-30 2026-11-30",
-            ]
-        );
+        assert_eq!((report.records, report.others, report.since), (6, 0, at("2026-11-29T10:00:00Z")));
+        let expected = [
+            "$.n number 4 2026-11-29 2026-11-29",
+            "@.* null 4 2026-11-29 2026-11-29",
+            "@.*.*[*] boolean 1 2026-11-30 2026-11-30",
+            "@.tel string|number 6 2026-11-29 2026-11-30",
+        ];
+        assert_eq!(lines(&paths), expected);
         assert!(!format!("{paths:?}").contains("Ada"));
+    }
+
+    #[test]
+    fn names_that_vary_are_not_shown() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        let day = "2026-11-29T11:00:00Z";
+        survey(&paths, r#"{"items":[{"balances":{"alice":5},"alice":1,"email":"x"}]}"#, day);
+        survey(&paths, r#"{"items":[{"balances":{"bob":7},"bob":1,"email":"x"}]}"#, day);
+        let days = "2026-11-29 2026-11-29";
+        let early = [
+            format!("@.* number 2 {days}"),
+            format!("@.*.* number 2 {days}"),
+            format!("@.email string 2 {days}"),
+        ];
+        assert_eq!(lines(&paths), early, "nobody knows yet which names vary");
+        for name in ["cleo", "dora", "emil", "fay"] {
+            let body = format!(r#"{{"items":[{{"balances":{{"{name}":5}},"{name}":1,"email":"x"}}]}}"#);
+            survey(&paths, &body, day);
+        }
+        let later = [
+            format!("@.* number 6 {days}"),
+            format!("@.balances.* number 6 {days}"),
+            format!("@.email string 6 {days}"),
+        ];
+        assert_eq!(lines(&paths), later);
+        // One person's map, again and again.
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        for _ in 0..6 {
+            survey(&paths, r#"{"items":[{"balances":{"alice":5,"bob":7}}]}"#, day);
+        }
+        assert_eq!(lines(&paths), [format!("@.balances.* number 12 {days}")]);
+    }
+
+    #[test]
+    fn an_exchange_does_not_wait_for_a_survey_or_a_report() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        let held = paths.collected.lock().unwrap();
+        survey(&paths, r#"{"items":[{"a":1}]}"#, "2026-11-29T11:00:00Z");
+        drop(held);
+        assert_eq!(paths.report().records, 0);
     }
 
     #[test]
@@ -209,19 +261,21 @@ mod tests {
             let letter = |digit: usize| char::from(b'a' + u8::try_from(digit % 20).unwrap());
             format!("{}{}x", letter(number), letter(number / 20))
         };
-        let members = |value: &str, count| {
-            let members: Vec<String> = (0..count).map(|at| format!("\"{}\":{value}", name(at))).collect();
+        let members = |values: [&str; 2], count| {
+            let member = |at: usize| format!("\"{}\":{}", name(at), values[at % 2]);
+            let members: Vec<String> = (0..count).map(member).collect();
             format!("{{{}}}", members.join(","))
         };
-        let inner = members("1", 30);
-        let outer = members(&members(&inner, 10), 8);
+        let inner = members(["1", "true"], 30);
+        let middle = members([inner.as_str(); 2], 10);
+        let outer = members([middle.as_str(); 2], 8);
         let body = format!("{{\"items\":[{outer}]}}");
-        for _ in 0..3 {
+        for _ in 0..4 {
             survey(&paths, &body, "2026-11-29T11:00:00Z");
         }
         let report = paths.report();
         assert_eq!(report.paths.len(), MAX_PATHS);
-        assert_eq!(report.others, 3 * (8 * 10 * 30 - 1000));
+        assert_eq!(report.others, 4 * (8 * 10 * 30 - 1000));
     }
 
     #[test]

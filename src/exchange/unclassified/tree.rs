@@ -1,8 +1,9 @@
 //! The unclassified paths of one record set, as a tree of names.
 //!
-//! An object whose names vary is a map, and its names may be ids or names of people: all of them become one step, `*`.
-//! Many members that are all objects or arrays are a map at once. Many members of other types can be a wide record as well:
-//! their names are shown only if they are the same in most objects, and are not all of one type below the record.
+//! An object whose names vary is a map, and its names may be ids or names of people. So a name is shown only if at least half
+//! of the objects have it, of which a few were seen, and if not all members are of one type below the record; a name that
+//! [`crate::discover`] knows as that of a category is shown at once. All others become one step, `*`. Many members that are all
+//! objects or arrays are a map at once.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use jiff::civil::Date;
 
 use super::UnclassifiedPath;
 use super::name::looks_like_a_value;
+use crate::discover::is_name_of_category;
 use crate::scrub::{UnclassifiedType, UnclassifiedValue};
 
 /// Maximum paths of a route.
@@ -18,11 +20,11 @@ pub(super) const MAX_PATHS: usize = 1000;
 const MAX_STEPS: usize = 32;
 /// Maximum nodes of a tree.
 const MAX_NODES: usize = 4 * MAX_PATHS;
-/// Names of one object beyond which it may be a map.
+/// Names of one object beyond which it is a map if they vary, or if all its members are objects or arrays.
 const MAX_SIBLINGS: usize = 32;
 /// Names of one object beyond which it is a map, whatever they are.
 const MAX_NAMES: usize = 512;
-/// Objects that must have been seen before more than [`MAX_SIBLINGS`] of their names are shown.
+/// Objects that must have been seen before their names are shown.
 const MIN_OBJECTS: u64 = 4;
 
 /// The paths below one root.
@@ -234,7 +236,7 @@ impl PathNode {
         let mut unnamed = PathNode::default();
         self.unnamed.iter().for_each(|child| unnamed.merge(child));
         for (name, child) in &self.names {
-            if self.shows(child, depth) {
+            if self.shows(name, child, depth) {
                 child.list(format!("{path}{}", step(name)), depth + 1, list);
             } else {
                 unnamed.merge(child);
@@ -246,14 +248,13 @@ impl PathNode {
     }
 
     /// True if the name of this child is shown.
-    fn shows(&self, child: &PathNode, depth: usize) -> bool {
-        if self.names.len() <= MAX_SIBLINGS {
-            return true;
-        }
+    fn shows(&self, name: &str, child: &PathNode, depth: usize) -> bool {
         let is_common = |child: &PathNode| child.occurrences * 2 >= self.occurrences;
-        let common = self.names.values().filter(|child| is_common(child)).count();
-        let is_same_object = self.occurrences >= MIN_OBJECTS && common * 2 > self.names.len();
-        is_same_object && is_common(child) && (depth == 0 || !self.is_uniform())
+        let is_small = self.names.len() <= MAX_SIBLINGS;
+        let common = || self.names.values().filter(|child| is_common(child)).count();
+        let is_same_object = self.occurrences >= MIN_OBJECTS && (is_small || common() * 2 > self.names.len());
+        let is_fixed = is_same_object && is_common(child) && (depth == 0 || !self.is_uniform());
+        is_fixed || (is_small && is_name_of_category(name))
     }
 
     /// True if all named members are scalars of one type.
