@@ -219,10 +219,15 @@ pub fn replay_mapping(
         ..ReplayReport::default()
     };
     for (seen, records) in distinct(lines, &mut report) {
-        let Some(route) = routes.get(&seen.route).filter(|route| !route.fields.is_empty()) else {
-            report.add_unchanged(&seen, records);
+        let Some(route) = routes.get(&seen.route) else {
+            let reason = format!("the route `{}` is not in both configurations", seen.route);
+            report.add_unevaluated(&reason, records);
             continue;
         };
+        if route.fields.is_empty() {
+            report.add_unchanged(&seen, records);
+            continue;
+        }
         // A record has the field only if it has fields of the old categories.
         let present = route.fields.iter().filter(|field| seen.categories.contains(&field.old));
         let present: Vec<&RemappedField> = present.collect();
@@ -254,17 +259,22 @@ fn distinct(
     for CircumstanceLine { day, records, of } in lines {
         report.add_day(day);
         match of {
-            LineOf::Other(route) => *report.other.entry(route).or_default() += records,
-            LineOf::Rare(route) => *report.rare.entry(route).or_default() += records,
+            LineOf::Other(route) => add(report.other.entry(route).or_default(), records),
+            LineOf::Rare(route) => add(report.rare.entry(route).or_default(), records),
             LineOf::Seen(seen) => {
                 let key = serde_json::to_string(&seen).unwrap_or_default();
-                known.entry(key).or_insert_with(|| (*seen, 0)).1 += records;
+                add(&mut known.entry(key).or_insert_with(|| (*seen, 0)).1, records);
             }
         }
     }
     let mut all: Vec<_> = known.into_iter().collect();
     all.sort_by(|(one, _), (other, _)| one.cmp(other));
     all.into_iter().map(|(_, counted)| counted).collect()
+}
+
+/// Adds records. The counts come from a file, which can state any number.
+fn add(count: &mut u64, records: u64) {
+    *count = count.saturating_add(records);
 }
 
 /// Returns the names of the facts that a version compares and that no description of the other states.

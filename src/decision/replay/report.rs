@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::{FieldOutcome, RecordOutcome, RemappedField, unstated};
+use super::{FieldOutcome, RecordOutcome, RemappedField, add, unstated};
 use crate::decision::circumstance::SeenCircumstance;
 
 /// The result of a replay.
@@ -83,6 +83,8 @@ pub(super) struct CountedReplay {
     days: BTreeSet<Date>,
     groups: BTreeMap<(String, String, String), CountedGroup>,
     unevaluated: BTreeMap<String, u64>,
+    /// Number of circumstances that were compared.
+    compared: usize,
 }
 
 /// The counts of one group.
@@ -90,7 +92,15 @@ pub(super) struct CountedReplay {
 struct CountedGroup {
     records: u64,
     changed: u64,
-    changes: BTreeMap<(String, FieldOutcome, FieldOutcome), u64>,
+    changes: BTreeMap<(String, FieldOutcome, FieldOutcome), CountedChange>,
+}
+
+/// The records in which one field changes in one way.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct CountedChange {
+    records: u64,
+    /// The numbers of their circumstances.
+    circumstances: Vec<usize>,
 }
 
 impl ReplayReport {
@@ -104,13 +114,13 @@ impl ReplayReport {
     }
 
     pub(super) fn add_unevaluated(&mut self, reason: &str, records: u64) {
-        *self.counting.unevaluated.entry(reason.to_owned()).or_default() += records;
+        add(self.counting.unevaluated.entry(reason.to_owned()).or_default(), records);
     }
 
     /// Counts records of which nothing changes.
     pub(super) fn add_unchanged(&mut self, seen: &SeenCircumstance, records: u64) {
-        self.records += records;
-        self.group(seen).records += records;
+        add(&mut self.records, records);
+        add(&mut self.group(seen).records, records);
     }
 
     /// Compares the outcomes of two versions for the fields with these names.
@@ -128,19 +138,25 @@ impl ReplayReport {
             (_, Err(reason)) => return self.add_unevaluated(&format!("new: {reason}"), records),
         };
         for name in unstated(before.compared, after.compared) {
-            *self.unrecorded_facts.entry(name).or_default() += records;
+            add(self.unrecorded_facts.entry(name).or_default(), records);
         }
         self.add_unchanged(seen, records);
+        self.counting.compared += 1;
+        let circumstance = self.counting.compared;
         let group = self.group(seen);
         let mut is_changed = false;
         for (name, (old, new)) in fields.iter().zip(before.fields.into_iter().zip(after.fields)) {
             if old.form != new.form {
                 is_changed = true;
-                *group.changes.entry((name.clone(), old, new)).or_default() += records;
+                let change = group.changes.entry((name.clone(), old, new)).or_default();
+                add(&mut change.records, records);
+                change.circumstances.push(circumstance);
             }
         }
-        group.changed += if is_changed { records } else { 0 };
-        self.changed += if is_changed { records } else { 0 };
+        if is_changed {
+            add(&mut group.changed, records);
+            add(&mut self.changed, records);
+        }
     }
 
     fn group(&mut self, seen: &SeenCircumstance) -> &mut CountedGroup {
@@ -150,7 +166,7 @@ impl ReplayReport {
 
     /// Turns the counts into the lists of the report.
     pub(super) fn finish(mut self) -> ReplayReport {
-        let CountedReplay { days, groups, unevaluated } = std::mem::take(&mut self.counting);
+        let CountedReplay { days, groups, unevaluated, compared: _ } = std::mem::take(&mut self.counting);
         self.days = days.len();
         let changed = groups.into_iter().filter(|(_, group)| group.changed > 0);
         self.groups = changed.map(|(of, group)| replay_group(of, group, self.days)).collect();
@@ -167,11 +183,12 @@ fn replay_group(
 ) -> ReplayGroup {
     let CountedGroup { records, changed, changes } = group;
     // Fields of the same records that change in the same way are one change.
-    let mut alike: BTreeMap<(u64, FieldOutcome, FieldOutcome), Vec<String>> = BTreeMap::new();
-    for ((field, old, new), records) in changes {
-        alike.entry((records, old, new)).or_default().push(field);
+    let mut alike: BTreeMap<(CountedChange, FieldOutcome, FieldOutcome), Vec<String>> = BTreeMap::new();
+    for ((field, old, new), change) in changes {
+        alike.entry((change, old, new)).or_default().push(field);
     }
-    let change = |((records, old, new), fields): ((u64, FieldOutcome, FieldOutcome), Vec<String>)| {
+    let change = |((of, old, new), fields): ((CountedChange, FieldOutcome, FieldOutcome), Vec<String>)| {
+        let records = of.records;
         let tenths = (records.saturating_mul(10) as f64 / days.max(1) as f64).round();
         ReplayedChange { fields, more: new.form < old.form, old, new, records, records_a_day: tenths / 10.0 }
     };

@@ -115,11 +115,18 @@ fn a_mapping_changes_the_fields_whose_categories_differ() {
         releases_unclassified: false,
     };
     let replay = |packs| {
-        let routes = BTreeMap::from([("customers".to_owned(), remapped(packs))]);
-        let elsewhere = line(|line| line["route"] = json!("orders"));
-        replay_mapping([&[one_partner()], &[one_partner()]], &routes, [line(|_| {}), elsewhere])
+        let same = RemappedRoute { fields: Vec::new(), ..remapped(packs) };
+        let routes = [("customers", remapped(packs)), ("orders", same)];
+        let routes = routes.map(|(name, route)| (name.to_owned(), route)).into();
+        let on = |route: &str| line(|line| line["route"] = json!(route));
+        let lines = [line(|_| {}), on("orders"), on("removed")];
+        replay_mapping([&[one_partner()], &[one_partner()]], &routes, lines)
     };
     let report = replay(Some([0, 0]));
+    let [unevaluated] = report.unevaluated.as_slice() else { panic!("{report:?}") };
+    assert!(unevaluated.reason.contains("`removed`") && unevaluated.records == 30, "{unevaluated:?}");
+    let text = report.to_text();
+    assert!(text.contains("only fields whose categories differ are compared"), "{text}");
     assert_eq!((report.records, report.changed, report.mapping.as_ref().unwrap().len()), (60, 30, 3));
     let [group] = report.groups.as_slice() else { panic!("{report:?}") };
     let changes: BTreeMap<&str, (bool, Form, Form)> = group
@@ -131,7 +138,49 @@ fn a_mapping_changes_the_fields_whose_categories_differ() {
     assert_eq!(changes["$.email (email -> password)"], (false, Form::Clear, Form::Removed));
     assert_eq!(changes.len(), 2, "no record has billing data: {changes:?}");
     let report = replay(None);
-    assert_eq!((report.records, report.changed, report.unevaluated[0].records), (30, 0, 30));
+    let unevaluated: u64 = report.unevaluated.iter().map(|one| one.records).sum();
+    assert_eq!((report.records, report.changed, unevaluated), (30, 0, 60));
+}
+
+#[test]
+fn fields_are_one_change_only_if_they_are_of_the_same_records() {
+    let seen = |categories: Value| match line(|line| line["categories"] = categories).of {
+        LineOf::Seen(seen) => *seen,
+        other => panic!("{other:?}"),
+    };
+    let released = FieldOutcome { form: Form::Clear, reason: None, ..FieldOutcome::refused("x") };
+    let mut report = ReplayReport::default();
+    for (fields, records) in [(&["email"][..], 30), (&["name"], 30), (&["city", "phone"], 30)] {
+        let outcome = |field: FieldOutcome| RecordOutcome {
+            fields: vec![field; fields.len()],
+            compared: FactSet::EMPTY,
+        };
+        let names: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        let (before, after) = (outcome(released.clone()), outcome(FieldOutcome::refused("x")));
+        report.compare(&seen(json!(fields)), records, &names, Ok(before), Ok(after));
+    }
+    let report = report.finish();
+    let mut fields: Vec<&[String]> =
+        report.groups[0].changes.iter().map(|change| change.fields.as_slice()).collect();
+    fields.sort_unstable();
+    assert_eq!(
+        fields,
+        [&["city".to_owned(), "phone".to_owned()][..], &["email".to_owned()], &["name".to_owned()]]
+    );
+}
+
+#[test]
+fn counts_of_a_file_do_not_overflow() {
+    let most = |day: &str| {
+        let day = json!(day);
+        line(|line| (line["day"], line["records"]) = (day, json!(u64::MAX)))
+    };
+    let other = |key| [merged(key, u64::MAX), merged(key, 1)];
+    let lines = [[most("2026-11-28"), most("2026-11-29")], other("other"), other("rare")].concat();
+    let lines = [lines, vec![line(|line| line["pack"] = json!("another")); 2], vec![line(|_| {})]].concat();
+    let report = replay_policies(one_partner(), one_partner_and(NO_EMAIL), lines);
+    assert_eq!((report.records, report.changed), (u64::MAX, u64::MAX));
+    assert_eq!((report.other["customers"], report.rare["customers"]), (u64::MAX, u64::MAX));
 }
 
 #[test]

@@ -16,6 +16,9 @@ impl ReplayReport {
             let _ = writeln!(text, "{route}: {path}  {old} -> {new}");
         }
         self.groups.iter().for_each(|group| block(group, &mut text));
+        if self.mapping.is_some() {
+            let _ = writeln!(text, "only fields whose categories differ are compared");
+        }
         let ReplayReport { days, records, changed, other, rare, unevaluated, unrecorded_facts, .. } = self;
         let unit = if *days == 1 { "day" } else { "days" };
         let _ = writeln!(text, "{changed} of {records} records change, in {days} {unit}");
