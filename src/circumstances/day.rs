@@ -15,28 +15,47 @@ use crate::decision::circumstance::line::{CircumstanceLine, LineOf};
 /// Number of records of a day below which circumstances are not shown by themselves.
 pub(super) const MIN_RECORDS: u64 = 5;
 
+/// Maximum size of all descriptions of a day. With their counts and those of the routes they fit into a file that can be read
+/// again.
+const MAX_DESCRIBED_BYTES: usize = 48 << 20;
+
 /// The records of one day by their circumstances.
 #[derive(Clone, Debug)]
 pub(super) struct DayCounts {
     date: Date,
     /// Records by description.
     described: BTreeMap<Arc<str>, u64>,
+    /// Bytes of all descriptions.
+    described_bytes: usize,
     /// Records that are not told apart, by route.
     other: BTreeMap<String, u64>,
     is_changed: bool,
 }
 
 impl DayCounts {
-    /// Returns a day of a list. A day that is not in the list yet goes on from its file.
+    /// Returns a day of a list. A day that is not in the list yet goes on from its file. A file that cannot be read is set
+    /// aside.
     pub(super) fn of<'d>(
         days: &'d mut BTreeMap<Date, DayCounts>,
         date: Date,
         folder: &Path,
     ) -> &'d mut DayCounts {
-        days.entry(date).or_insert_with(|| match files::read(folder, date) {
-            Some(file) => DayCounts::from_file(file),
-            None => DayCounts { date, described: BTreeMap::new(), other: BTreeMap::new(), is_changed: true },
-        })
+        let begin = || DayCounts {
+            date,
+            described: BTreeMap::new(),
+            described_bytes: 0,
+            other: BTreeMap::new(),
+            is_changed: true,
+        };
+        let read = || match files::read(folder, date) {
+            Ok(Some(file)) => DayCounts::from_file(file),
+            Ok(None) => begin(),
+            Err(_) => {
+                files::set_aside(folder, date);
+                begin()
+            }
+        };
+        days.entry(date).or_insert_with(read)
     }
 
     /// Returns the descriptions with their records.
@@ -50,16 +69,24 @@ impl DayCounts {
         self.is_changed
     }
 
-    /// Adds records. Beyond [`MAX_CIRCUMSTANCES`] new circumstances are not told apart.
+    /// Adds records. Beyond [`MAX_CIRCUMSTANCES`] and [`MAX_DESCRIBED_BYTES`] new circumstances are not told apart.
     pub(super) fn add(&mut self, route: &str, description: Option<&Arc<str>>, records: u64) {
         self.is_changed = true;
-        let is_full = self.described.len() >= MAX_CIRCUMSTANCES;
-        match description {
-            Some(description) if !is_full || self.described.contains_key(description) => {
-                *self.described.entry(Arc::clone(description)).or_default() += records;
+        let has_room = |description: &str| {
+            self.described.len() < MAX_CIRCUMSTANCES
+                && self.described_bytes + description.len() <= MAX_DESCRIBED_BYTES
+        };
+        let count = match description {
+            Some(description) if self.described.contains_key(description) => {
+                self.described.entry(Arc::clone(description)).or_default()
             }
-            Some(_) | None => *self.other.entry(route.to_owned()).or_default() += records,
-        }
+            Some(description) if has_room(description) => {
+                self.described_bytes += description.len();
+                self.described.entry(Arc::clone(description)).or_default()
+            }
+            Some(_) | None => self.other.entry(route.to_owned()).or_default(),
+        };
+        *count = count.saturating_add(records);
     }
 
     /// Writes the counts if they have changed.
@@ -76,7 +103,9 @@ impl DayCounts {
         let described = circumstances.into_iter().filter_map(|CountedCircumstance { records, of }| {
             Some((Arc::from(serde_json::to_string(&of).ok()?), records))
         });
-        DayCounts { date, described: described.collect(), other, is_changed: false }
+        let described: BTreeMap<Arc<str>, u64> = described.collect();
+        let described_bytes = described.keys().map(|description| description.len()).sum();
+        DayCounts { date, described, described_bytes, other, is_changed: false }
     }
 
     fn to_file(&self) -> DayFile {
@@ -95,7 +124,8 @@ impl DayCounts {
         for (description, records) in &self.described {
             let Ok(seen) = serde_json::from_str::<SeenCircumstance>(description) else { continue };
             if *records < MIN_RECORDS {
-                *rare.entry(seen.route).or_default() += records;
+                let count = rare.entry(seen.route).or_default();
+                *count = count.saturating_add(*records);
             } else {
                 lines.push(line(*records, LineOf::Seen(Box::new(seen))));
             }
@@ -108,5 +138,6 @@ impl DayCounts {
 
 /// Returns the lines of a day; none, with a warning, if its file cannot be read.
 pub fn lines(folder: &Path, day: Date) -> Vec<CircumstanceLine> {
-    files::read(folder, day).map(|file| DayCounts::from_file(file).lines()).unwrap_or_default()
+    let read = files::read(folder, day).ok().flatten();
+    read.map(|file| DayCounts::from_file(file).lines()).unwrap_or_default()
 }

@@ -46,35 +46,51 @@ pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
     }
 }
 
-/// Reads the file of a day. Returns `None` if there is none, or with a warning if it cannot be read.
-pub(super) fn read(folder: &Path, day: Date) -> Option<DayFile> {
+/// Reads the file of a day. Returns `None` if there is none.
+///
+/// # Errors
+/// The error, which is logged, if the file cannot be read.
+pub(super) fn read(folder: &Path, day: Date) -> io::Result<Option<DayFile>> {
     let path = path(folder, day);
-    match read_file(&path) {
-        Ok(file) if file.day == day => Some(file),
-        Ok(_) => {
-            tracing::warn!(path = %path.display(), "a file of counted circumstances is of another day");
-            None
+    let read = match read_file(&path) {
+        Ok(file) if file.day == day => Ok(Some(file)),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another day")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    read.inspect_err(|error| {
+        tracing::warn!(path = %path.display(), %error, "a file of counted circumstances cannot be read");
+    })
+}
+
+/// Renames the file of a day, so that it is not replaced. A file that was set aside on the same day before is.
+pub(super) fn set_aside(folder: &Path, day: Date) {
+    let aside = folder.join(format!("circumstances-{day}.unreadable"));
+    match std::fs::rename(path(folder, day), &aside) {
+        Ok(()) => {
+            tracing::warn!(path = %aside.display(), "the file was set aside, and the counts of its day begin again")
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a file of counted circumstances cannot be read");
-            None
-        }
+        Err(error) => tracing::warn!(path = %aside.display(), %error, "the file cannot be set aside"),
     }
 }
 
 fn read_file(path: &Path) -> io::Result<DayFile> {
     if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is larger than the counts of a day can be",
-        ));
+        return Err(too_large());
     }
     serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::from)
 }
 
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than the counts of a day can be")
+}
+
 /// Replaces the file of a day: it has the earlier counts or the later ones, also after a power failure.
 pub(super) fn write(folder: &Path, day: Date, counts: &DayFile) -> io::Result<()> {
+    let counts = serde_json::to_vec(counts)?;
+    if counts.len() as u64 > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
     std::fs::create_dir_all(folder)?;
     let (path, beside) = (path(folder, day), folder.join("circumstances.tmp"));
     let mut options = OpenOptions::new();
@@ -82,7 +98,7 @@ pub(super) fn write(folder: &Path, day: Date, counts: &DayFile) -> io::Result<()
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&beside)?;
-    file.write_all(&serde_json::to_vec(counts)?)?;
+    file.write_all(&counts)?;
     file.sync_all()?;
     std::fs::rename(&beside, &path)
 }

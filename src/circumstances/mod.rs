@@ -28,9 +28,9 @@ use self::day::DayCounts;
 pub use self::day::lines;
 pub use self::files::days;
 pub use self::window::{PeopleNumber, WindowCircumstances};
-use crate::decision::Admitted;
 use crate::decision::circumstance::line::CircumstanceLine;
 use crate::decision::circumstance::{ClassSet, RecordPeople};
+use crate::decision::{Admitted, LegalReference};
 use crate::log_limit::LogLimit;
 use crate::vocabulary::Operation;
 
@@ -83,34 +83,46 @@ struct CircumstanceCounts {
 #[derive(Debug, PartialEq, Eq)]
 struct RecentKey {
     day: Date,
+    route: usize,
+    /// `None` for records that are not told apart.
+    of: Option<RecentCircumstance>,
+}
+
+/// Circumstances of a [`RecentKey`].
+#[derive(Debug, PartialEq, Eq)]
+struct RecentCircumstance {
     slice: usize,
     recipient: usize,
-    case: usize,
-    route: usize,
+    /// The scope of the cited case. Each case has its own list of categories, so its address would tell too much apart.
+    case: LegalReference,
     operation: Operation,
-    /// `None` for records that are not told apart.
-    of: Option<(RecordPeople, ClassSet)>,
+    people: RecordPeople,
+    classes: ClassSet,
 }
 
 impl Hash for RecentKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The other members differ seldom where these are equal.
-        (self.slice, self.recipient, self.route, &self.of).hash(state);
+        let of = self.of.as_ref();
+        (self.route, of.map(|of| (of.slice, of.recipient, &of.people, of.classes))).hash(state);
     }
 }
 
 impl RecentKey {
     fn new(exchange: CountedExchange<'_>, day: Date, of: Option<(&RecordPeople, ClassSet)>) -> RecentKey {
         let CountedExchange { admitted, route, operation, exporter_region: _ } = exchange;
-        let [slice, recipient, case] = admitted.map_or([0; 3], |admitted| admitted.addresses());
-        let of = of.map(|(people, classes)| (people.clone(), classes));
-        RecentKey { day, slice, recipient, case, route: Arc::as_ptr(route).addr(), operation, of }
+        let of = admitted.zip(of).map(|(admitted, (people, classes))| {
+            let ([slice, recipient], case) = admitted.identity();
+            RecentCircumstance { slice, recipient, case, operation, people: people.clone(), classes }
+        });
+        RecentKey { day, route: Arc::as_ptr(route).addr(), of }
     }
 }
 
 /// Records since the last collection.
 #[derive(Debug)]
 struct RecentCount {
+    /// `None` if the records are not told apart.
     _admitted: Option<Arc<Admitted>>,
     route: Arc<str>,
     /// The description. `None` if the records are not told apart.
@@ -122,11 +134,12 @@ impl RecentCount {
     /// Describes circumstances. No record is counted yet.
     fn new(exchange: CountedExchange<'_>, of: Option<(&RecordPeople, ClassSet)>) -> RecentCount {
         let CountedExchange { admitted, route, operation, exporter_region } = exchange;
-        let seen = admitted.zip(of).and_then(|(admitted, (people, classes))| {
+        let told_apart = admitted.zip(of);
+        let seen = told_apart.and_then(|(admitted, (people, classes))| {
             admitted.describe(route, operation, exporter_region, people, classes)
         });
         RecentCount {
-            _admitted: admitted.cloned(),
+            _admitted: told_apart.map(|(admitted, _)| Arc::clone(admitted)),
             route: Arc::clone(route),
             description: seen.and_then(|seen| serde_json::to_string(&seen).ok()).map(Arc::from),
             records: 0,
@@ -199,6 +212,7 @@ impl CircumstanceCounts {
                 known.records += records;
                 continue;
             }
+            // Beyond the bound there is one more entry for each route and day.
             let is_full = self.recent.len() >= MAX_CIRCUMSTANCES;
             let key = if is_full { RecentKey { of: None, ..key } } else { key };
             // It is described without a lock.

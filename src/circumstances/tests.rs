@@ -21,6 +21,9 @@ const DAY: Date = date(2026, 11, 29);
 
 /// An exchange, and the facts about people in several states.
 struct Rig {
+    decisions: Decisions,
+    request: AdmissionRequest,
+    classes: Classes,
     admitted: Arc<Admitted>,
     route: Arc<str>,
     region: Arc<str>,
@@ -52,7 +55,8 @@ impl Rig {
         };
         let sets = ["name", "email"].map(|name| vec![words.categories().find(name).unwrap()]);
         let classes = Classes::new([sets.to_vec(), vec![vec![]]].concat(), false);
-        let admitted = Arc::new(Decisions::new(Arc::clone(&pack)).admit(&request, &classes).unwrap());
+        let decisions = Decisions::new(Arc::clone(&pack));
+        let admitted = Arc::new(decisions.admit(&request, &classes).unwrap());
         let judge = |known: Option<&Subject>| {
             let (controller, record, relationship) =
                 (Controller::default(), RecordFacts::default(), Relationship::default());
@@ -62,7 +66,8 @@ impl Rig {
         let erased = Subject { erased: true, ..Subject::default() };
         let people =
             vec![judge(Some(&Subject::default())), judge(Some(&erased)), judge(None), PersonFacts::Nobody];
-        Rig { admitted, route: "customers".into(), region: EEA.into(), people }
+        let (route, region) = ("customers".into(), EEA.into());
+        Rig { decisions, request, classes, admitted, route, region, people }
     }
 
     fn exchange(&self) -> CountedExchange<'_> {
@@ -214,6 +219,19 @@ fn circumstances_beyond_the_bound_are_counted_by_route() {
         .collect();
     assert_eq!(others, [("customers".to_owned(), 3), ("orders".to_owned(), 1)]);
 
+    // Long descriptions fill the file before there are as many.
+    let mut days = BTreeMap::new();
+    let day = DayCounts::of(&mut days, DAY, folder.path());
+    for number in 0..100 {
+        day.add("customers", Some(&Arc::from(format!("{number}{}", "x".repeat(1 << 20)))), 1);
+    }
+    let bytes: usize = day.described().map(|(description, _)| description.len()).sum();
+    assert!((40 << 20..=48 << 20).contains(&bytes), "{bytes}");
+    assert_eq!(
+        day.lines().iter().map(|line| line.records).sum::<u64>(),
+        100 - day.described().count() as u64
+    );
+
     // A window tells a bounded number apart, and loses no record.
     let rig = Rig::new();
     let mut window = WindowCircumstances::default();
@@ -225,6 +243,37 @@ fn circumstances_beyond_the_bound_are_counted_by_route() {
     assert_eq!(window.iter().map(|(_, records)| records).sum::<u64>(), 1000);
     assert_eq!(window.iter().filter(|(of, _)| of.is_none()).count(), 1);
     assert!(window.iter().count() <= 257);
+}
+
+#[test]
+fn cases_of_one_scope_are_one_circumstance_until_the_next_collection() {
+    let (rig, folder) = (Rig::new(), TempDir::new().unwrap());
+    let counts = counts(folder.path());
+    let citing = |categories: &[&str]| {
+        let words = rig.decisions.pack().vocabulary().categories();
+        let covered = categories.iter().map(|name| words.find(name).unwrap()).collect();
+        let legal_reference = LegalReference::Categories(covered);
+        let request = AdmissionRequest { legal_reference, ..rig.request.clone() };
+        Arc::new(rig.decisions.admit(&request, &rig.classes).unwrap())
+    };
+    let window = rig.window(&[(vec![0], [1, 0, 0]), (vec![1], [1, 1, 0])]);
+    for scope in [&["name"][..], &["name"], &["email"], &["name"]] {
+        let admitted = citing(scope);
+        counts.count(CountedExchange { admitted: Some(&admitted), ..rig.exchange() }, &window, DAY);
+    }
+    assert_eq!(counts.recent.len(), 4, "two circumstances under two scopes");
+    // Records that are not told apart have one entry a route, which keeps nothing of the exchange.
+    let mut untold = WindowCircumstances::default();
+    let nobody = untold.number(RecordPeople::default());
+    untold.begin(nobody);
+    untold.end(&[1, 0, 0]);
+    let admitted = [citing(&["name"]), citing(&["email"])];
+    for (admitted, operation) in admitted.iter().zip([Operation::Disclose, Operation::Alter]) {
+        let exchange = CountedExchange { admitted: Some(admitted), operation, ..rig.exchange() };
+        counts.count(exchange, &untold, DAY);
+    }
+    assert_eq!(counts.recent.len(), 5);
+    assert!(admitted.iter().all(|admitted| Arc::strong_count(admitted) == 1));
 }
 
 #[test]
@@ -260,5 +309,7 @@ fn old_and_foreign_files() {
     let kept = days(folder.path()).unwrap();
     assert_eq!((kept.len(), kept[0]), (30, date(2026, 12, 9)));
     assert!(folder.path().join("notes.json").exists());
+    let aside = folder.path().join("circumstances-2026-11-29.unreadable");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "{", "it is not replaced");
     assert_eq!(days(&folder.path().join("none")).unwrap(), []);
 }

@@ -19,15 +19,11 @@ const NO_COUNTRY: &str = "unknown";
 const ABROAD: [&str; 3] = ["US", "JP", "CH"];
 
 impl Admitted {
-    /// Returns the addresses of the rules, the recipient and the cited case of this exchange: while it lives, exchanges with
-    /// the same addresses are described alike.
-    pub fn addresses(&self) -> [usize; 3] {
-        let case = match &self.request.legal_reference {
-            LegalReference::None => 0,
-            LegalReference::Everything => 1,
-            LegalReference::Categories(covered) => covered.as_ptr().addr(),
-        };
-        [Arc::as_ptr(&self.slice).addr(), Arc::as_ptr(&self.request.recipient).addr(), case]
+    /// Returns the addresses of the rules and the recipient of this exchange, and the scope of its case: while it lives,
+    /// exchanges that agree in them are described alike.
+    pub fn identity(&self) -> ([usize; 2], LegalReference) {
+        let addresses = [Arc::as_ptr(&self.slice).addr(), Arc::as_ptr(&self.request.recipient).addr()];
+        (addresses, self.request.legal_reference.clone())
     }
 
     /// Describes the circumstances of a record that this exchange decided on. Returns `None` if the keys of a scenario cannot
