@@ -1,6 +1,7 @@
 //! Reads `mode` and `observe-until` of a `[[route]]`: whether the route withholds, or only records what it would withhold.
 //!
-//! Invariant: no route on which a recipient outside of the controller's own organisation can be registered is observed.
+//! Invariant: no route on which a recipient outside of the controller's own organisation can be registered is observed. It does
+//! not depend on the time: a clock can be set back.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::document::{Fields, Item, join};
-use crate::exchange::route::Recipient;
+use crate::exchange::route::{Recipient, after};
 use crate::finding::Finding;
 use crate::vocabulary::{PurposeId, Vocabulary};
 
@@ -32,7 +33,7 @@ pub(super) fn read(fields: &mut Fields<'_>, audience: &ObservedAudience<'_>, now
     let written = fields.item("observe-until");
     let until = written.as_ref().and_then(Item::date).map(|until| until.value);
     match (mode.filter(|_| observes), written) {
-        (Some(mode), Some(_)) => audience.find(fields, &mode, until?, now),
+        (Some(mode), Some(written)) => audience.find(fields, [&mode, &written], until?, now),
         (Some(_), None) => fields.missing("observe-until"),
         (None, Some(written)) => {
             let finding = Finding::warning(
@@ -50,18 +51,8 @@ pub(super) fn read(fields: &mut Fields<'_>, audience: &ObservedAudience<'_>, now
 
 impl ObservedAudience<'_> {
     /// Says that the route is observed, until when, and by whom it must not be.
-    fn find(&self, fields: &Fields<'_>, mode: &Item<'_>, until: Date, now: Timestamp) {
+    fn find(&self, fields: &Fields<'_>, [mode, written]: [&Item<'_>; 2], until: Date, now: Timestamp) {
         let route = self.route;
-        if until < now.to_zoned(TimeZone::UTC).date() {
-            let finding = Finding::warning(
-                "observe-mode-ended",
-                format!("route `{route}` was observed until {until}, and is enforced since"),
-            );
-            let hint =
-                "take out `mode` and `observe-until`; or write a later date, if more has to be learnt first";
-            fields.document().find(finding.label("over").hint(hint), mode.at());
-            return;
-        }
         let outside = self.outside_recipients();
         if !outside.is_empty() {
             let finding = Finding::error(
@@ -74,6 +65,25 @@ impl ObservedAudience<'_> {
             let hint = "observe mode withholds nothing. Restrict the route's `purposes` to those of your own organisation, give the \
                         others a route of their own, or write `mode = \"enforce\"`";
             fields.document().find(finding.label("would release everything to them").hint(hint), mode.at());
+            return;
+        }
+        if after(until).is_none() {
+            let finding = Finding::error(
+                "observe-until-too-late",
+                format!("route `{route}` would be observed until {until}, which has no end"),
+            );
+            let hint = "write the day by which enough is learnt";
+            fields.document().find(finding.label("too late").hint(hint), written.at());
+            return;
+        }
+        if until < now.to_zoned(TimeZone::UTC).date() {
+            let finding = Finding::warning(
+                "observe-mode-ended",
+                format!("route `{route}` was observed until {until}, and is enforced since"),
+            );
+            let hint =
+                "take out `mode` and `observe-until`; or write a later date, if more has to be learnt first";
+            fields.document().find(finding.label("over").hint(hint), mode.at());
             return;
         }
         let finding = Finding::warning(

@@ -172,8 +172,8 @@ pub fn fault_log_limit() -> LogLimit {
     LogLimit::per_period(10, Duration::from_secs(60))
 }
 
-/// Returns the first instant (UTC) after a day.
-fn after(day: Date) -> Option<Timestamp> {
+/// Returns the first instant (UTC) after a day; `None` for the last day that there is.
+pub fn after(day: Date) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(day.tomorrow().ok()?.at(0, 0, 0, 0)).ok()
 }
 

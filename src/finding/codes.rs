@@ -97,6 +97,7 @@ pub const ERRORS: &[&str] = &[
     "no-such-file",
     "not-toml",
     "observe-mode-recipients",
+    "observe-until-too-late",
     "other-log-origin",
     "pack-not-in-force",
     "pack-too-large",
