@@ -276,6 +276,12 @@ impl Index {
         self.cases.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Returns all cases, in no order.
+    pub(super) fn cases(&self) -> Vec<(Arc<str>, Arc<Case>)> {
+        let cases = self.cases.read().unwrap_or_else(PoisonError::into_inner);
+        cases.iter().map(|(id, case)| (Arc::clone(id), Arc::clone(case))).collect()
+    }
+
     fn put_case(&self, id: &Arc<str>, case: Option<Case>) -> bool {
         let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
         let case = case.map(Arc::new);

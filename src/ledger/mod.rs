@@ -418,6 +418,11 @@ impl Ledger {
         self.core.index.case(id)
     }
 
+    /// Returns all registered cases with their ids, in no order.
+    pub fn cases(&self) -> Vec<(Arc<str>, Arc<Case>)> {
+        self.core.index.cases()
+    }
+
     /// Returns the unanswered requests of data subjects, in the order in which they are due.
     pub fn requests(&self) -> Vec<OpenRequest> {
         request::sort_by_due(self.core.index.requests())

@@ -34,10 +34,10 @@ const EVERYWHERE_TIME: Duration = REQUEST_TIME;
 pub(in crate::gateway) type Acknowledged = Result<Json<Map<String, Value>>, AdminProblem>;
 
 /// The query of a request that records an event.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EventQuery {
+pub(in crate::gateway) struct EventQuery {
     /// Wait until the event is in force on every gateway.
     #[param(inline, nullable = false)]
     wait: Option<WaitFor>,

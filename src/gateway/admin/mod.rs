@@ -186,6 +186,11 @@ impl AdminApi {
     pub(super) fn person(&self, id: &str, namespace: Option<&str>) -> Result<SubjectId, AdminProblem> {
         Ok(ledger::person(id, namespace, self.shared.ledger.terms())?)
     }
+
+    /// Returns the person whom an event on record names. Its id may predate the present rules for ids.
+    pub(super) fn recorded_person(&self, id: &str, namespace: Option<&str>) -> SubjectId {
+        self.shared.ledger.terms().namespaces().reader(namespace).read_recorded(id)
+    }
 }
 
 /// Returns the routes of all resources, with their description.

@@ -20,7 +20,15 @@ const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
         "Policy",
         &[("/console/matrix", "Matrix"), ("/console/try", "Try a decision"), ("/console/packs", "Packs")],
     ),
-    ("People and recipients", &[("/console/subjects", "Subjects"), ("/console/recipients", "Recipients")]),
+    (
+        "People and recipients",
+        &[
+            ("/console/subjects", "Subjects"),
+            ("/console/requests", "Requests"),
+            ("/console/cases", "Cases"),
+            ("/console/recipients", "Recipients"),
+        ],
+    ),
 ];
 
 /// The frame of a page.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Console;
 use super::chrome::{Chrome, StateChip, html};
+use super::event_form::offered_recipients;
 use super::filters;
 use super::json_text::{number, short_time, text};
 use super::problem_page::PageProblem;
@@ -24,7 +25,7 @@ const PAGE: usize = 50;
 struct DecisionsPage {
     chrome: Chrome,
     filter: DecisionFilter,
-    /// Names to choose from; empty if the roles do not permit the list.
+    /// Names to choose from; empty if the roles do not permit the list, or there are too many.
     recipients: Vec<String>,
     routes: Vec<String>,
     rows: Vec<DecisionRow>,
@@ -115,12 +116,11 @@ pub(super) async fn decisions(
 ) -> Result<Response, PageProblem> {
     let answer = console.admin.list_decisions(&act, filter.clone().query()).await?;
     let snapshot = console.admin.shared.snapshot();
-    let recipients = snapshot.recipients.iter().map(|recipient| recipient.name.to_string());
     let routes = snapshot.routes.iter().map(|route| route.name.to_string());
     let next = answer.next.map(|cursor| DecisionFilter { cursor: cursor.text(), ..filter.clone() });
     let page = DecisionsPage {
         chrome: console.chrome(&visitor, "Decisions", "/console/decisions"),
-        recipients: recipients.filter(|_| visitor.may("GET", "/v1/recipients")).collect(),
+        recipients: offered_recipients(&console, &visitor),
         routes: routes.filter(|_| visitor.may("GET", "/v1/routes")).collect(),
         rows: answer.exchanges.iter().map(DecisionRow::of).collect(),
         faults: answer.logs.into_iter().filter_map(|log| log.fault).collect(),

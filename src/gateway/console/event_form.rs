@@ -16,6 +16,8 @@ const EVENTS: &str = "/v1/subjects/{id}/events";
 const REQUESTS: &str = "/v1/subjects/{id}/requests";
 /// Name of the field that makes a repeated form one event.
 pub(super) const ONCE: &str = "once";
+/// Maximum number of recipients of a selection. A longer one helps nobody, and a page has several.
+pub(super) const MAX_OFFERED: usize = 200;
 /// Maximum length of [`ONCE`], in bytes.
 const MAX_ONCE: usize = 64;
 /// Members of an event that are texts.
@@ -112,31 +114,30 @@ impl EventField {
 
 /// Terms that the fields offer.
 #[derive(Debug)]
-struct FormTerms {
-    purposes: Vec<String>,
+pub(super) struct FormTerms {
+    pub(super) purposes: Vec<String>,
+    pub(super) categories: Vec<String>,
     kinds: Vec<String>,
     relations: Vec<String>,
     refusable: Vec<String>,
-    /// Empty if the roles do not permit the list.
-    recipients: Vec<String>,
+    /// See [`offered_recipients`].
+    pub(super) recipients: Vec<String>,
 }
 
 impl FormTerms {
-    fn of(console: &Console, visitor: &Visitor) -> FormTerms {
-        let shared = &console.admin.shared;
-        let terms = shared.ledger.terms();
+    pub(super) fn of(console: &Console, visitor: &Visitor) -> FormTerms {
+        let terms = console.admin.shared.ledger.terms();
         let all = |list| terms.all_terms(list).into_iter().map(str::to_owned).collect::<Vec<String>>();
-        let mut refusable = all(TermList::Categories);
+        let categories = all(TermList::Categories);
+        let mut refusable = categories.clone();
         refusable.retain(|name| terms.category(name).is_some_and(|category| terms.refusable(category)));
-        let snapshot = shared.snapshot();
-        let recipients = snapshot.recipients.iter().filter(|_| visitor.may("GET", "/v1/recipients"));
-        let recipients = recipients.map(|recipient| recipient.name.to_string());
         FormTerms {
             purposes: all(TermList::Purposes),
+            categories,
             kinds: all(TermList::Kinds),
             relations: all(TermList::Relations),
             refusable,
-            recipients: recipients.collect(),
+            recipients: offered_recipients(console, visitor),
         }
     }
 
@@ -147,6 +148,16 @@ impl FormTerms {
     fn recipient(&self, label: &'static str) -> EventField {
         choice("recipient", label, self.recipients.clone())
     }
+}
+
+/// Returns the names of the recipients that a form offers. None if the roles do not permit the list, or if there are too many
+/// for a selection: the field is a text then.
+pub(super) fn offered_recipients(console: &Console, visitor: &Visitor) -> Vec<String> {
+    let snapshot = console.admin.shared.snapshot();
+    if snapshot.recipients.len() > MAX_OFFERED || !visitor.may("GET", "/v1/recipients") {
+        return Vec::new();
+    }
+    snapshot.recipients.iter().map(|recipient| recipient.name.to_string()).collect()
 }
 
 /// Returns the forms for a person that the visitor may send.
@@ -330,7 +341,7 @@ pub(super) fn entered_event(entered: &EnteredFields) -> Value {
 }
 
 /// Returns a time that a browser enters without zone (`2026-11-29T15:00`) as one in UTC. Another text is left as it is.
-fn in_utc(text: &str) -> String {
+pub(super) fn in_utc(text: &str) -> String {
     match text.len() {
         16 => format!("{text}:00Z"),
         19 => format!("{text}Z"),

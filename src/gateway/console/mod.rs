@@ -6,6 +6,10 @@
 //! Invariants: each form comes from a page of this process and of this session ([`screen`]); every answer forbids scripts,
 //! styles and frames from elsewhere; no id or value of a person stands in a URL or a title.
 
+mod case;
+mod case_event;
+mod case_form;
+mod cases;
 mod chart;
 mod chrome;
 mod clause_words;
@@ -33,6 +37,7 @@ mod problem_page;
 mod recipient;
 mod recipient_event;
 mod recipients;
+mod requests;
 mod route;
 mod routes;
 mod screen;
@@ -138,6 +143,13 @@ impl Console {
             .route("/console/recipients/{name}", get(recipient::recipient))
             .route("/console/recipients/{name}/events", post(recipient_event::record))
             .route("/console/try", get(try_decision::form).post(try_decision::decide))
+            .route("/console/requests", get(requests::requests).post(requests::open))
+            .route("/console/cases", get(cases::cases))
+            .route("/console/new-case", get(case_form::form).post(case_form::register))
+            .route("/console/cases/{id}", get(case::case))
+            .route("/console/cases/{id}/people", post(case::show_people))
+            .route("/console/cases/{id}/approve", post(case_event::approve))
+            .route("/console/cases/{id}/end", post(case_event::end))
             .route("/console/subjects", get(subject::form).post(subject::open))
             .route("/console/subjects/{handle}", get(subject::show))
             .route("/console/subjects/{handle}/report", get(subject::report))

@@ -16,13 +16,14 @@ use super::history::FigurePeriods;
 use super::next_step::next_step;
 use super::page_rule::{may, may_see};
 use super::problem_page::PageProblem;
+use super::recipients::is_suspended;
 use super::visitor::Visitor;
 use crate::exchange::SharedState;
 use crate::exchange::observe::WHOLE_EXCHANGE;
 use crate::gateway::admin::authentication::Actor;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, QueryOf};
-use crate::ledger::{Freshness, LedgerFigures};
+use crate::ledger::{CaseStatus, Freshness, LedgerFigures};
 
 /// Maximum number of refusals that are shown, the most frequent ones.
 const MAX_REFUSALS: usize = 12;
@@ -139,7 +140,13 @@ fn readiness_chips(shared: &SharedState, is: &dyn Fn(&str) -> bool) -> Vec<State
 fn tiles(shared: &SharedState, actor: &Actor, shows_figures: bool) -> Vec<FigureTile> {
     let mut tiles = Vec::new();
     if shows_figures {
-        tiles.extend(figure_tiles(shared, may_see(actor, "/console/decisions")));
+        tiles.extend(figure_tiles(shared, actor));
+    }
+    if may_see(actor, "/console/recipients") {
+        tiles.push(recipient_tile(shared));
+    }
+    if may_see(actor, "/console/cases") {
+        tiles.push(case_tile(shared));
     }
     if may(actor, "GET", "/v1/requests") {
         let (requests, now) = (shared.ledger.requests(), Timestamp::now());
@@ -157,7 +164,32 @@ fn tiles(shared: &SharedState, actor: &Actor, shows_figures: bool) -> Vec<Figure
     tiles
 }
 
-fn figure_tiles(shared: &SharedState, shows_decisions: bool) -> [FigureTile; 4] {
+fn recipient_tile(shared: &SharedState) -> FigureTile {
+    let snapshot = shared.snapshot();
+    let suspended = snapshot.recipients.iter().filter(|recipient| is_suspended(shared, recipient)).count();
+    FigureTile {
+        title: "Recipients",
+        figure: snapshot.recipients.len().to_string(),
+        explanation: match suspended {
+            0 => "registered, none of them suspended".to_owned(),
+            suspended => format!("registered, {suspended} of them suspended"),
+        },
+        link: Some("/console/recipients"),
+    }
+}
+
+fn case_tile(shared: &SharedState) -> FigureTile {
+    let (cases, now) = (shared.ledger.cases(), Timestamp::now());
+    let count = |status| cases.iter().filter(|(_, case)| case.status(now) == status).count();
+    FigureTile {
+        title: "Cases",
+        figure: count(CaseStatus::Registered).to_string(),
+        explanation: format!("wait for an approval; {} in force", count(CaseStatus::InForce)),
+        link: Some("/console/cases"),
+    }
+}
+
+fn figure_tiles(shared: &SharedState, actor: &Actor) -> [FigureTile; 4] {
     let metrics = &shared.metrics;
     let LedgerFigures { position, gateways, .. } = shared.ledger.figures();
     let uncovered = shared.log.uncovered_for().as_secs();
@@ -176,7 +208,7 @@ fn figure_tiles(shared: &SharedState, shows_decisions: bool) -> [FigureTile; 4] 
                 0 => "records since the start; a checkpoint covers all".to_owned(),
                 seconds => format!("records since the start; the last checkpoint is {seconds} s behind"),
             },
-            link: shows_decisions.then_some("/console/decisions"),
+            link: may_see(actor, "/console/decisions").then_some("/console/decisions"),
         },
         FigureTile {
             title: "Ledger",
@@ -194,7 +226,7 @@ fn figure_tiles(shared: &SharedState, shows_decisions: bool) -> [FigureTile; 4] 
                 0 => "to recipients, not delivered yet".to_owned(),
                 overdue => format!("to recipients, not delivered yet; {overdue} overdue"),
             },
-            link: None,
+            link: may_see(actor, "/console/recipients").then_some("/console/recipients"),
         },
     ]
 }

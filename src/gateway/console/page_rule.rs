@@ -67,6 +67,23 @@ pub(super) const PAGES: &[PageRule] = &[
         path: "/console/try",
         access: PageAccess::Resource("POST", "/access/v1/evaluation"),
     },
+    get("/console/requests", "/v1/requests"),
+    PageRule {
+        method: "POST",
+        path: "/console/requests",
+        access: PageAccess::Resource("GET", "/v1/requests"),
+    },
+    get("/console/cases", "/v1/cases"),
+    PageRule { method: "GET", path: "/console/new-case", access: PageAccess::Resource("POST", "/v1/cases") },
+    post("/console/new-case", "/v1/cases"),
+    get("/console/cases/{id}", "/v1/cases/{id}"),
+    PageRule {
+        method: "POST",
+        path: "/console/cases/{id}/people",
+        access: PageAccess::Resource("GET", "/v1/cases/{id}"),
+    },
+    post("/console/cases/{id}/approve", "/v1/cases/{id}/approve"),
+    post("/console/cases/{id}/end", "/v1/cases/{id}/end"),
     get("/console/subjects", "/v1/subjects/{id}"),
     PageRule {
         method: "POST",

@@ -188,7 +188,8 @@ fn kinds(recipients: &[Arc<Recipient>], words: &Vocabulary) -> Vec<String> {
     names
 }
 
-fn is_suspended(shared: &SharedState, recipient: &Recipient) -> bool {
+/// True if the configuration or an event suspends the recipient.
+pub(super) fn is_suspended(shared: &SharedState, recipient: &Recipient) -> bool {
     recipient.in_agreement.suspended || shared.ledger.is_suspended(&recipient.name)
 }
 

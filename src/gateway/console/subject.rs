@@ -234,7 +234,19 @@ impl Console {
     /// An [`AdminProblem`] as the API's for the same person and reason.
     fn handle_of(&self, visitor: &Visitor, form: &OpenForm) -> Result<String, AdminProblem> {
         let person = self.admin.person(form.subject.trim(), given(&form.namespace).as_deref())?;
-        let reason = given(&form.reason);
+        self.open_person(visitor, person, given(&form.reason))
+    }
+
+    /// Opens the pages of a person, and returns their handle.
+    ///
+    /// # Errors
+    /// As [`Console::handle_of`].
+    pub(super) fn open_person(
+        &self,
+        visitor: &Visitor,
+        person: SubjectId,
+        reason: Option<String>,
+    ) -> Result<String, AdminProblem> {
         let PendingAct { actor, .. } = Console::pending_look(visitor, STATE)?;
         check_reason(&actor, ActObject::Person(&person), reason.as_deref())?;
         let (owner, now) = ((visitor.owner.clone(), actor.name().cloned()), self.memory.clock.now());

@@ -1,11 +1,13 @@
 //! The console as a browser sees it: requests go to the router, without a socket.
 
+mod cases;
 mod certificates;
 mod contents;
 mod forms;
 mod pages;
 mod people;
 mod recipients;
+mod requests;
 mod sessions;
 
 use axum::body::Body;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Console;
 use super::chrome::{Chrome, html};
+use super::event_form::MAX_OFFERED;
 use super::example_record::example;
 use super::filters;
 use super::hand_facts::HandFacts;
@@ -33,6 +34,7 @@ const SUBJECT: &str = "/v1/subjects/{id}";
 struct TryPage {
     chrome: Chrome,
     form: TryForm,
+    /// Names and kinds; empty if there are too many for a selection.
     recipients: Vec<(String, String)>,
     purposes: Vec<String>,
     routes: Vec<(String, String)>,
@@ -157,12 +159,13 @@ impl Console {
         let recipient = |recipient: &Arc<Recipient>| {
             (recipient.name.to_string(), words.kinds().name(recipient.in_agreement.kind).to_owned())
         };
+        let offered = snapshot.recipients.iter().filter(|_| snapshot.recipients.len() <= MAX_OFFERED);
         let personal = snapshot.routes.iter().filter(|route| route.scrubbing.is_some());
         let purposes = words.purposes().preorder().into_iter();
         let title = if problems.is_empty() { "Try a decision" } else { "Error: Try a decision" };
         html(&TryPage {
             chrome: self.chrome(visitor, title, "/console/try"),
-            recipients: snapshot.recipients.iter().map(recipient).collect(),
+            recipients: offered.map(recipient).collect(),
             purposes: purposes.map(|purpose| words.purposes().name(purpose).to_owned()).collect(),
             routes: personal.map(|route| (route.name.to_string(), route.pattern.clone())).collect(),
             may_name_person: visitor.actor.as_ref().is_some_and(|actor| may(actor, "GET", SUBJECT)),

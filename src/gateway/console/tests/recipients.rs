@@ -123,6 +123,11 @@ async fn a_thousand_recipients_are_pages_with_a_way_on() {
     assert_has(&last, &["1001 to 1001 of 1001", "page=19\" rel=\"prev\""]);
     assert_has(&console.get("/console/recipients?page=18446744073709551615").await.body, &["1001 to 1001"]);
     assert_has(&console.get("/console/recipients?name=r-499").await.body, &["1 in all"]);
+    for page in ["/console/decisions?recipient=r-499", "/console/try?recipient=r-499"] {
+        let body = console.get(page).await.body;
+        assert_has(&body, &["<input id=\"recipient\" name=\"recipient\" value=\"r-499\""]);
+        assert!(body.len() < 64 * 1024, "{page}: {}", body.len());
+    }
 }
 
 #[tokio::test]
