@@ -71,6 +71,11 @@ impl Case {
         status(self.ended || self.end <= now, self.approvals)
     }
 
+    /// Returns the number of approvals that count. Once somebody approved who was signed in, names that anybody could give do not.
+    pub fn approvals(&self) -> usize {
+        self.approvals
+    }
+
     /// True if the case permits disclosures at `now`.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.status(now) == CaseStatus::InForce

@@ -2,9 +2,12 @@
 //!
 //! Invariant: the page names a person only after the look at each of them is on record.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,7 +24,7 @@ use super::subject::{given, no_random, recorded_by};
 use super::visitor::Visitor;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
-use crate::ledger::{APPROVALS, Approver, Entity, case_id};
+use crate::ledger::{Approver, Case, CaseStatus, Entity, case_id};
 
 /// The resource of the API that shows a case.
 const CASE: &str = "/v1/cases/{id}";
@@ -148,6 +151,11 @@ pub(super) async fn show_people(
 }
 
 impl Console {
+    /// Returns a case as decisions about records use it.
+    pub(super) fn known_case(&self, id: &str) -> Result<Arc<Case>, AdminProblem> {
+        self.admin.shared.ledger.case(id).ok_or_else(AdminProblem::not_found)
+    }
+
     async fn case_page(
         &self,
         visitor: &Visitor,
@@ -156,6 +164,8 @@ impl Console {
         shown: Option<ShownPeople>,
     ) -> Result<Response, PageProblem> {
         let events = self.admin.events_about(Entity::Case(case_id(&id).map_err(AdminProblem::from)?)).await?;
+        let known = self.known_case(&id)?;
+        let status = known.status(Timestamp::now());
         let purpose = text(case, "purpose");
         let header = self.admin.shared.snapshot().purpose_header.clone();
         let mut members = vec![
@@ -167,13 +177,13 @@ impl Console {
         members.retain(|(_, value)| !value.is_empty());
         Ok(html(&CasePage {
             chrome: self.chrome(visitor, format!("Case {id}"), "/console/cases"),
-            state: case_chip(case),
+            state: case_chip(&known, Timestamp::now()),
             recipient: text(case, "recipient"),
             members,
             categories: texts(case, "categories"),
             citation: format!("{header}: {purpose};case=\"{id}\""),
             approvers: approvers(case).map(|(name, is_verified)| approver_chip(name, is_verified)).collect(),
-            steps: steps(visitor, case).map_err(no_random)?,
+            steps: steps(visitor, status, case).map_err(no_random)?,
             people: people(case).len(),
             shown,
             history: events.iter().rev().map(CaseEventRow::of).collect(),
@@ -194,22 +204,17 @@ fn approver_chip(name: String, is_verified: bool) -> StateChip {
     if is_verified { StateChip::good(name) } else { StateChip::warn(format!("{name}, unverified")) }
 }
 
-fn steps(visitor: &Visitor, case: &Value) -> Result<CaseSteps, getrandom::Error> {
+fn steps(visitor: &Visitor, status: CaseStatus, case: &Value) -> Result<CaseSteps, getrandom::Error> {
     let name = visitor.actor.as_ref().and_then(|actor| actor.name());
     let own = name.map(|name| Approver(name.clone()).normalized());
     // An approval under the name of somebody who was not signed in keeps nobody from approving.
     let is_own =
         |(name, is_verified): (String, bool)| is_verified && Some(Approver(name.into()).normalized()) == own;
     Ok(CaseSteps {
-        waits: text(case, "state") == "registered",
+        waits: status == CaseStatus::Registered,
         has_approved: approvers(case).any(is_own),
         asks_approver: name.is_none(),
-        has_ended: text(case, "state") == "ended",
+        has_ended: status == CaseStatus::Ended,
         once: [random_text::<16>()?, random_text::<16>()?],
     })
-}
-
-/// Returns the number of approvals that a case still needs.
-pub(super) fn missing_approvals(case: &Value) -> usize {
-    APPROVALS.saturating_sub(approvers(case).count())
 }

@@ -5,7 +5,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
 use super::Console;
-use super::case::missing_approvals;
 use super::cases::people;
 use super::chrome::html;
 use super::confirm::{ConfirmPage, fixed};
@@ -19,6 +18,7 @@ use super::visitor::Visitor;
 use crate::gateway::admin::event::{EventBody, EventQuery};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::PathText;
+use crate::ledger::{APPROVALS, Case};
 
 /// The consequences of ending a case.
 const END: &[&str] = &[
@@ -35,6 +35,7 @@ pub(super) async fn approve(
     FormOf(entered): FormOf<EnteredFields>,
 ) -> Result<Response, PageProblem> {
     let case = console.admin.case_of(&id).await?;
+    let known = console.known_case(&id)?;
     let signed_in = visitor.actor.as_ref().and_then(|actor| actor.name()).map(ToString::to_string);
     let named = entered.get("approver").and_then(|name| given(name)).filter(|_| signed_in.is_none());
     let Some(approver) = signed_in.or_else(|| named.clone()) else {
@@ -46,7 +47,7 @@ pub(super) async fn approve(
         return Ok(html(&ConfirmPage {
             chrome: console.chrome(&visitor, "Confirm", "/console/cases"),
             question: format!("Approve case {id}?"),
-            consequences: consequences(&case, &approver),
+            consequences: consequences(&known, &case, &approver),
             about: Vec::new(),
             fields: console.repeated(&visitor, &action, entered),
             action,
@@ -56,7 +57,9 @@ pub(super) async fn approve(
         }));
     }
     let event = named.map_or_else(|| json!({}), |name| json!({ "approver": name }));
-    console.admin.approve_case(&id, &EventQuery::default(), event_of(&visitor, &entered, &event)?).await?;
+    let event = event_of(&visitor, &entered, &event)?;
+    // The page is shown anew, so that the acknowledgement says nothing more.
+    console.admin.approve_case(&id, &EventQuery::default(), event).await.map(|_| ())?;
     Ok(Redirect::to(&page).into_response())
 }
 
@@ -88,7 +91,7 @@ pub(super) async fn end(
         AdminProblem::new(AdminCode::ReasonMissing, "say why the case ends before its time")
     })?;
     let event = event_of(&visitor, &entered, &json!({ "evidence": reason }))?;
-    console.admin.end_case(&id, &EventQuery::default(), event).await?;
+    console.admin.end_case(&id, &EventQuery::default(), event).await.map(|_| ())?;
     Ok(Redirect::to(&page).into_response())
 }
 
@@ -105,11 +108,11 @@ pub(super) fn event_of(
 }
 
 /// Returns the consequences of an approval of this case.
-fn consequences(case: &Value, approver: &str) -> Vec<String> {
+fn consequences(known: &Case, case: &Value, approver: &str) -> Vec<String> {
     let (recipient, purpose) = (text(case, "recipient"), text(case, "purpose"));
     let (count, categories) = (people(case).len(), texts(case, "categories").join(", "));
     let people = if count == 1 { "1 person".to_owned() } else { format!("{count} people") };
-    let effect = match missing_approvals(case) {
+    let effect = match APPROVALS.saturating_sub(known.approvals()) {
         0 | 1 => "It is the second approval: the case is in force at once.",
         _ => {
             "It is the first of two approvals: nothing is in force before somebody else approves. The same person cannot approve twice."

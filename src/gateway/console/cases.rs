@@ -17,7 +17,6 @@ use super::json_text::{short_time, text};
 use super::list_page::ListPage;
 use super::problem_page::PageProblem;
 use super::visitor::Visitor;
-use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::QueryOf;
 use crate::ledger::{APPROVALS, Case, CaseStatus};
 
@@ -58,7 +57,7 @@ struct CaseRow {
 }
 
 impl CaseRow {
-    fn of(id: &str, case: &Value) -> CaseRow {
+    fn of(id: &str, known: &Case, case: &Value) -> CaseRow {
         CaseRow {
             id: id.to_owned(),
             reference: text(case, "reference"),
@@ -66,7 +65,7 @@ impl CaseRow {
             purpose: text(case, "purpose"),
             people: people(case).len(),
             end: short_time(&text(case, "end")),
-            state: case_chip(case),
+            state: case_chip(known, Timestamp::now()),
         }
     }
 }
@@ -77,14 +76,13 @@ pub(super) fn people(case: &Value) -> &[Value] {
 }
 
 /// Returns the chip of a case's state.
-pub(super) fn case_chip(case: &Value) -> StateChip {
-    match text(case, "state").as_str() {
-        "in-force" => StateChip::good("in force"),
-        "registered" => {
-            let given = case.get("approvers").and_then(Value::as_array).map_or(0, Vec::len);
-            StateChip::bad(format!("waits for approval: {given} of {APPROVALS}"))
+pub(super) fn case_chip(case: &Case, now: Timestamp) -> StateChip {
+    match case.status(now) {
+        CaseStatus::InForce => StateChip::good("in force"),
+        CaseStatus::Registered => {
+            StateChip::bad(format!("waits for approval: {} of {APPROVALS}", case.approvals()))
         }
-        _ => StateChip::warn("ended"),
+        CaseStatus::Ended => StateChip::warn("ended"),
     }
 }
 
@@ -98,14 +96,15 @@ pub(super) async fn cases(
     let (is_empty, now) = (known.is_empty(), Timestamp::now());
     known.retain(|(_, case)| filter.state.is_empty() || case.status(now).name() == filter.state);
     known.sort_by_cached_key(|(id, case)| (urgency(case, now), Arc::clone(id)));
-    let list = ListPage::of(known.into_iter(), filter.page, |(id, _)| id);
-    let rows = console.admin.cases_of(list.rows.clone()).await?;
+    let list = ListPage::of(known.into_iter(), filter.page, |known| known);
+    let ids = list.rows.iter().map(|(id, _)| Arc::clone(id)).collect();
+    let rows = console.admin.cases_of(ids).await?;
     let mut rows = rows.into_iter();
     let page = CasesPage {
         chrome: console.chrome(&visitor, "Cases", "/console/cases"),
         is_empty,
         may_register: visitor.may_see("/console/new-case"),
-        list: list.map(|id| CaseRow::of(&id, &rows.next().unwrap_or_default())),
+        list: list.map(|(id, known)| CaseRow::of(&id, &known, &rows.next().unwrap_or_default())),
         filter,
     };
     Ok(html(&page))

@@ -1,6 +1,7 @@
 //! The pages of cases: registered, approved by two people, ended, and who they are about.
 
 use super::*;
+use crate::ledger::{Batch, LineResult};
 
 const COURT: &str = r#"
 [[recipient]]
@@ -78,6 +79,21 @@ async fn two_people_approve_a_case_and_one_of_them_cannot_do_so_twice() {
     assert_eq!(console.state_of_case(), "ended");
     assert_has(&console.get(PAGE).await.body, &["ended before its time", "order lifted"]);
     assert_has(&console.get("/console/cases?state=in-force").await.body, &["No case is in this state"]);
+}
+
+#[tokio::test]
+async fn a_claimed_approval_does_not_count_beside_a_verified_one() {
+    let console = signed_in().await;
+    console.form("/console/new-case", FIELDS).await;
+    let claimed = br#"{"case":"2026/017","kind":"case-approved","approver":"eve"}"#;
+    let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
+    let ledger = &console.admin.state.shared.ledger;
+    ledger.import(claimed, Batch::default(), jiff::Timestamp::now(), accepted).await;
+    assert_has(&console.get(PAGE).await.body, &["eve, unverified", "waits for approval: 1 of 2"]);
+    console.confirm(&format!("{PAGE}/approve"), "once=a", "").await;
+    let page = console.get(PAGE).await.body;
+    assert_has(&page, &["eve, unverified", "waits for approval: 1 of 2", "You have approved it."]);
+    assert_has(&console.get("/console/cases").await.body, &["waits for approval: 1 of 2"]);
 }
 
 #[tokio::test]
