@@ -48,10 +48,10 @@ impl PageThreads {
 }
 
 /// A result, once there is one; `None` if the computation panicked.
-type Pending<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
+type PendingResult<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
 
 /// Results by their key.
-pub(super) struct Computed<T>(Mutex<HashMap<String, Pending<T>>>);
+pub(super) struct Computed<T>(Mutex<HashMap<String, PendingResult<T>>>);
 
 impl<T> Default for Computed<T> {
     fn default() -> Computed<T> {
@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Computed<T> {
         key: &str,
         threads: &PageThreads,
         compute: impl FnOnce() -> T + Send + 'static,
-    ) -> Pending<T> {
+    ) -> PendingResult<T> {
         let mut results = self.results();
         if let Some(known) = results.get(key) {
             return known.clone();
@@ -105,7 +105,7 @@ impl<T: Send + Sync + 'static> Computed<T> {
         pending
     }
 
-    fn results(&self) -> MutexGuard<'_, HashMap<String, Pending<T>>> {
+    fn results(&self) -> MutexGuard<'_, HashMap<String, PendingResult<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -38,22 +38,26 @@ pub(super) async fn screen(
     let (known, admitted) = console.admit(&mut request, &peer);
     let response = match admitted {
         Err(problem) => console.refused(problem),
-        Ok(Admission::SignIn) => Redirect::to(SIGN_IN).into_response(),
-        Ok(Admission::PageOfForm) => Redirect::to(page_of_form(request.uri().path())).into_response(),
-        Ok(Admission::Page) if request.method() == Method::POST => {
+        Ok(PageAdmission::SignIn) => Redirect::to(SIGN_IN).into_response(),
+        Ok(PageAdmission::PageOfForm) => Redirect::to(page_of_form(request.uri().path())).into_response(),
+        Ok(PageAdmission::Page) if request.method() == Method::POST => {
             match console.checked_form(request, &known.owner).await {
                 Ok(request) => next.run(request).await,
                 Err(problem) => console.refused(problem),
             }
         }
-        Ok(Admission::Page) => next.run(request).await,
+        Ok(PageAdmission::Page) => next.run(request).await,
     };
     console.with_problem_page(response, &known)
 }
 
 impl Console {
     /// Attaches the visitor and the act of a page to its request. Also returns the owner of what may be shown instead.
-    fn admit(&self, request: &mut Request, peer: &AdminPeer) -> (Visitor, Result<Admission, AdminProblem>) {
+    fn admit(
+        &self,
+        request: &mut Request,
+        peer: &AdminPeer,
+    ) -> (Visitor, Result<PageAdmission, AdminProblem>) {
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let access = path.and_then(|path| page_rule::access(request.method(), path));
         if let Err(foreign) = self.refuse_foreign(request, peer, access) {
@@ -151,7 +155,7 @@ impl Console {
 
 /// The answer to an admitted request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
+enum PageAdmission {
     /// The page at its path.
     Page,
     /// The page to sign in.
@@ -165,11 +169,11 @@ fn attach(
     request: &mut Request,
     access: Option<Access>,
     visitor: Option<Visitor>,
-) -> Result<Admission, AdminProblem> {
+) -> Result<PageAdmission, AdminProblem> {
     let Some(visitor) = visitor else {
         return Ok(match access {
-            Some(Access::Anyone) => Admission::Page,
-            _ => Admission::SignIn,
+            Some(Access::Anyone) => PageAdmission::Page,
+            _ => PageAdmission::SignIn,
         });
     };
     let Some(access) = access else {
@@ -177,7 +181,9 @@ fn attach(
         let allowed = path.map(page_rule::allowed_methods).unwrap_or_default();
         // Somebody reloads a page that answered a form, or comes back to it after signing in.
         return match allowed.as_slice() {
-            ["POST"] if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(Admission::PageOfForm),
+            ["POST"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                Ok(PageAdmission::PageOfForm)
+            }
             allowed => Err(AdminProblem::method_not_allowed(allowed)),
         };
     };
@@ -189,7 +195,7 @@ fn attach(
         }
     }
     request.extensions_mut().insert(visitor);
-    Ok(Admission::Page)
+    Ok(PageAdmission::Page)
 }
 
 /// Returns the path of the page with the form that a path takes: the path above it.
