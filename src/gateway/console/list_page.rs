@@ -34,6 +34,11 @@ impl<R> ListPage<R> {
         }
     }
 
+    /// Returns the number of this page. The first page is 0.
+    pub(super) fn number(&self) -> usize {
+        self.skipped / PAGE
+    }
+
     /// Returns the page with other rows in place of these.
     pub(super) fn map<S>(self, row: impl FnMut(R) -> S) -> ListPage<S> {
         let ListPage { rows, total, skipped, previous, next } = self;
@@ -64,6 +69,7 @@ mod tests {
         assert_eq!(around(&page(120, 1)), (Some(50), Some(0), Some(2)));
         assert_eq!(around(&page(120, 2)), (Some(100), Some(1), None));
         assert_eq!(around(&page(120, usize::MAX)), (Some(100), Some(1), None));
+        assert_eq!((page(0, 0).number(), page(120, 1).number(), page(120, 9).number()), (0, 1, 2));
         assert_eq!(page(120, 2).extent(), "101 to 120 of 120");
         assert_eq!(page(3, 0).extent(), "3 in all");
         assert_eq!(page(120, 1).map(|row| row + 1).rows, (51..=100).collect::<Vec<_>>());

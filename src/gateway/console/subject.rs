@@ -78,6 +78,13 @@ struct SubjectPage {
     shows_decisions: bool,
 }
 
+impl SubjectPage {
+    /// Returns the number of the page of disclosures. A link of one list keeps the page of the other.
+    fn disclosures_page(&self) -> usize {
+        self.disclosures.as_ref().map_or(0, |disclosed| disclosed.rows.number())
+    }
+}
+
 /// Disclosures about the person.
 struct Disclosed {
     is_complete: bool,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gateway::console::opened_people::{MAX_OF_ACTOR, MAX_UNUSED};
+use crate::ledger::{Batch, LineResult};
 
 const ROLES: [AdminRole; 2] = [AdminRole::Ledger, AdminRole::Privacy];
 
@@ -191,6 +192,29 @@ async fn a_form_that_cannot_be_recorded_is_shown_again_as_it_was_sent() {
     console.admin.state.shared.log.assume_failed();
     let unavailable = console.record(&format!("{page}/events"), form).await;
     assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE, "the page cannot be put on record");
+}
+
+#[tokio::test]
+async fn a_list_keeps_the_page_of_the_other_and_ends() {
+    let console = signed_in("officer").await;
+    let ledger = &console.admin.state.shared.ledger;
+    let events = (0..119)
+        .map(|number| format!("{{\"subject\": \"p-1\", \"kind\": \"notice\", \"notice\": \"v{number}\"}}\n"));
+    let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
+    let events = events.collect::<String>();
+    ledger.import(events.as_bytes(), Batch::default(), jiff::Timestamp::now(), accepted).await;
+    let page = console.open_person("subject=p-1&reason=x").await.location().to_owned();
+    let second = console.get(&format!("{page}?history=1")).await;
+    for link in ["?history=0&amp;disclosures=0#history", "?history=2&amp;disclosures=0#history"] {
+        assert!(second.body.contains(link), "no {link} in {}", second.body);
+    }
+    let beyond = console.get(&format!("{page}?history=77&disclosures=77")).await;
+    assert!(
+        beyond.body.contains("consent-given") && beyond.body.contains("?history=1&amp;"),
+        "{}",
+        beyond.body
+    );
+    assert!(!beyond.body.contains("rel=\"next\""), "{}", beyond.body);
 }
 
 #[tokio::test]
