@@ -64,7 +64,9 @@ fn tokens_in_plaintext_are_a_warning() {
         (format!("[admin]\naddress = \"0.0.0.0:9901\"\n{token}"), &["admin-not-loopback"]),
         ("[admin]\naddress = \"127.0.0.1:9901\"\n".to_owned(), &[]),
     ] {
-        let (_, findings, _) = check_with(&format!("{ROUTE}{FIELDS}{admin}"));
+        let (_, mut findings, _) = check_with(&format!("{ROUTE}{FIELDS}{admin}"));
+        // Without those that are acknowledged.
+        findings.retain(|finding| finding.is_error() || finding.is_warning());
         assert_eq!(codes(&findings), expected, "{admin}");
     }
     let certificates = crate::admin_access::certificates();
