@@ -21,17 +21,19 @@ impl ReplayReport {
         }
         let ReplayReport { days, records, changed, other, rare, unevaluated, unrecorded_facts, .. } = self;
         let unit = if *days == 1 { "day" } else { "days" };
-        let _ = writeln!(text, "{changed} of {records} records change, in {days} {unit}");
+        let _ = writeln!(text, "{changed} of {} change, in {days} {unit}", counted(*records));
         routes("not told apart", other, &mut text);
         routes("rare", rare, &mut text);
         for UnevaluatedRecords { reason, records } in unevaluated {
-            let _ = writeln!(text, "not evaluated: {records} records: {reason}");
+            let _ = writeln!(text, "not evaluated: {}: {reason}", counted(*records));
         }
         for (fact, records) in unrecorded_facts {
             let fact = fact.replace('_', " ");
             let _ = writeln!(
                 text,
-                "not recorded: the new version compares `{fact}`, which {records} records do not state: taken as absent"
+                "not recorded: the new version compares `{fact}`, which {} {} not state: taken as absent",
+                counted(*records),
+                if *records == 1 { "does" } else { "do" }
             );
         }
         text
@@ -40,15 +42,16 @@ impl ReplayReport {
 
 fn block(group: &ReplayGroup, text: &mut String) {
     let ReplayGroup { recipient, purpose, route, records, changed, changes } = group;
-    let _ = writeln!(text, "{recipient} for {purpose} on {route}: {changed} of {records} records");
+    let _ = writeln!(text, "{recipient} for {purpose} on {route}: {changed} of {}", counted(*records));
     for change in changes.iter().take(MAX_CHANGES) {
         let ReplayedChange { fields, old, new, more, records, records_a_day } = change;
         let sign = if *more { '+' } else { '-' };
         let forms = format!("{} -> {}", old.form.name(), new.form.name());
         let _ = writeln!(
             text,
-            "  {sign} {}  {forms}  {records} records, {records_a_day} a day",
-            fields.join(", ")
+            "  {sign} {}  {forms}  {}, {records_a_day} a day",
+            fields.join(", "),
+            counted(*records)
         );
         let _ = writeln!(text, "      old: {}", by(old));
         let _ = writeln!(text, "      new: {}", by(new));
@@ -72,8 +75,12 @@ fn by(outcome: &FieldOutcome) -> String {
     }
 }
 
+fn counted(records: u64) -> String {
+    format!("{records} record{}", if records == 1 { "" } else { "s" })
+}
+
 fn routes(what: &str, counts: &BTreeMap<String, u64>, text: &mut String) {
     for (route, records) in counts {
-        let _ = writeln!(text, "{what}: {records} records on {route}");
+        let _ = writeln!(text, "{what}: {} on {route}", counted(*records));
     }
 }
