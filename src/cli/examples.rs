@@ -62,7 +62,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "purposegate policy coverage --policy policies/ours --mutate",
         ],
     ),
-    ("policy vocabulary", &["purposegate policy vocabulary --format ttl"]),
+    (
+        "policy vocabulary",
+        &["purposegate policy vocabulary --format text", "purposegate policy vocabulary --format ttl"],
+    ),
     ("policy schema", &["purposegate policy schema --policy policies/ours --out schema"]),
     (
         "scrub",

@@ -1,4 +1,4 @@
-//! Export of the vocabulary: as JSON, and as Turtle (SKOS) with links to equivalent terms of DPV.
+//! Export of the vocabulary: as JSON, as text for people, and as Turtle (SKOS) with links to equivalent terms of DPV.
 
 use std::fmt::Write as _;
 
@@ -31,6 +31,24 @@ impl Vocabulary {
         })
     }
 
+    /// Returns the four trees for people to read: each term on a line, below its parent, and the groups.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        list_tree(&mut text, "purposes", &self.purposes);
+        list_tree(&mut text, "categories", &self.categories);
+        list_tree(&mut text, "recipient kinds", &self.kinds);
+        list_tree(&mut text, "relations", &self.relations);
+        for group in &self.kind_groups {
+            let members: Vec<&str> = group.members.iter().map(|&kind| self.kinds.name(kind)).collect();
+            let _ = writeln!(text, "group of recipient kinds {}: {}", group.name, members.join(", "));
+        }
+        for group in &self.category_groups {
+            let members: Vec<&str> = group.members.iter().map(|&one| self.categories.name(one)).collect();
+            let _ = writeln!(text, "group of categories {}: {}", group.name, members.join(", "));
+        }
+        text
+    }
+
     /// Returns a SKOS concept scheme for each tree, in Turtle.
     pub fn to_turtle(&self) -> String {
         let mut text = String::from(
@@ -56,6 +74,16 @@ fn terms<I: TermId>(tree: &Tree<I>) -> Vec<Value> {
         })
     };
     tree.terms().map(term).collect()
+}
+
+fn list_tree<I: TermId>(text: &mut String, name: &str, tree: &Tree<I>) {
+    let _ = writeln!(text, "{name}");
+    for id in tree.preorder() {
+        let title = tree.term(id).map_or("", |term| &term.title);
+        let indented = format!("{}{}", "  ".repeat(tree.depth(id) + 1), tree.name(id));
+        let _ = writeln!(text, "{indented:<40}{title}");
+    }
+    text.push('\n');
 }
 
 fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
@@ -98,6 +126,16 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_lists_every_term_below_its_parent() {
+        let text = Vocabulary::standard().to_text();
+        assert_eq!(text.lines().filter(|line| line.starts_with("  ")).count(), 63 + 60 + 24 + 7);
+        let lines: Vec<&str> = text.lines().collect();
+        let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap_or_default();
+        assert_eq!(at("    technical-support ") - at("  customer-support "), 1, "{text}");
+        assert!(text.contains("group of recipient kinds staff: employee, contractor"), "{text}");
+    }
 
     #[test]
     fn both_formats_contain_every_term() {

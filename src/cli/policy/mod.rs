@@ -94,6 +94,7 @@ pub enum MatrixFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[allow(missing_docs, reason = "the doc comment of a variant would become part of `--help`")]
 pub enum VocabularyFormat {
+    Text,
     Json,
     Ttl,
 }
@@ -155,6 +156,7 @@ fn list(
         Err(findings) => return unusable(&findings, err),
     };
     match format {
+        VocabularyFormat::Text => write!(out, "{}", vocabulary.to_text())?,
         VocabularyFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&vocabulary.to_json())?)?,
         VocabularyFormat::Ttl => write!(out, "{}", vocabulary.to_turtle())?,
     }
