@@ -10,8 +10,8 @@ use crate::documents::{on_free_ports, path_with_program, read};
 const TUTORIAL: &str = "docs/tutorial.md";
 /// Programs that the commands call.
 const TOOLS: [&str; 3] = ["bash", "curl", "python3"];
-/// Seconds after which the commands are ended. They take a fraction of it.
-const LIMIT: &str = "300";
+/// Seconds after which commands that hang are ended.
+const LIMIT: &str = "900";
 
 /// A shell block with the output that the page shows below it. Without any it must print nothing.
 struct Step {
