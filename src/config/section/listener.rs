@@ -51,14 +51,6 @@ pub struct ListenerTls {
     pub not_after: Option<i64>,
 }
 
-#[cfg(test)]
-impl ListenerTls {
-    /// Reads the files.
-    pub(crate) fn of_files(files: TlsFiles) -> ListenerTls {
-        ListenerTls { server: tls::server(&files), files, not_after: None }
-    }
-}
-
 pub(in crate::config) fn listeners(part: &mut Part<'_>, host: Host) -> Vec<ListenerSection> {
     let tables = part.fields.tables("listener", "a listener");
     if tables.is_empty() && host == Host::Gateway {
@@ -180,4 +172,12 @@ pub(super) fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Li
     }
     let not_after = tls::not_after(&files.certificate);
     Some(ListenerTls { files, server, not_after })
+}
+
+#[cfg(test)]
+impl ListenerTls {
+    /// Reads the files.
+    pub(crate) fn of_files(files: TlsFiles) -> ListenerTls {
+        ListenerTls { server: tls::server(&files), files, not_after: None }
+    }
 }
