@@ -156,6 +156,15 @@ impl Archive {
         self.store.id()
     }
 
+    /// Returns the number of gateways that share the ledger and run; 0 for an embedded ledger.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn running_gateways(&self) -> Result<usize, StoreError> {
+        let gateways = self.store.shared().map_or(Ok(Vec::new()), |shared| shared.gateways())?;
+        Ok(gateways.iter().filter(|gateway| gateway.live).count())
+    }
+
     /// Returns the store.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store

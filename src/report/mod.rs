@@ -238,7 +238,7 @@ fn event_for_person(event: &ledger::Event, terms: &dyn ledger::TermLookup) -> Ma
 }
 
 /// Returns what was disclosed about the person, except under cases that are still confidential. A log that cannot be read, or
-/// that names people by the secrets of another ledger, makes the list incomplete.
+/// that names people by the secrets of another ledger, makes the list incomplete, and so does a gateway whose log is not listed.
 ///
 /// # Errors
 /// [`ReportError`] if the ledger or every log cannot be read.
@@ -264,6 +264,7 @@ pub fn disclosures(
             }
         }
     }
+    logs.extend(LogExtent::of_unlisted(sources.archive.running_gateways()?, sources.logs.len()));
     let complete = logs.iter().all(|log| log.fault.is_none());
     if let Some(error) = failure.filter(|_| !is_read) {
         return Err(error.into());
@@ -418,8 +419,10 @@ mod tests {
     use crate::disclosure::storage::LogReader;
     use crate::disclosure::{Durability, Log, LogSettings};
     use crate::keys::Keys;
-    use crate::ledger::Position;
-    use crate::vocabulary::{Basis, Form, Operation};
+    use crate::ledger::store::memory::MemoryStore;
+    use crate::ledger::store::shared::{GatewayDescription, SharedStore as _};
+    use crate::ledger::{Position, VocabularyTerms};
+    use crate::vocabulary::{Basis, Form, Namespaces, Operation};
 
     fn exchange(person: LoggedPerson) -> Record {
         let head = ExchangeHead {
@@ -457,10 +460,7 @@ mod tests {
         Record::Exchange(Arc::new(head), disclosure)
     }
 
-    #[test]
-    fn an_extent_never_states_more_than_was_read() {
-        const REPORTS: usize = 40;
-        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    fn open(folder: &tempfile::TempDir, keys: &Keys) -> Log {
         let settings = LogSettings {
             folder: folder.path().join("audit"),
             gateway: "gateway-1".to_owned(),
@@ -470,7 +470,14 @@ mod tests {
             ledger: None,
             known_checkpoints: Vec::new(),
         };
-        let log = Log::open(settings, &keys).unwrap();
+        Log::open(settings, keys).unwrap()
+    }
+
+    #[test]
+    fn an_extent_never_states_more_than_was_read() {
+        const REPORTS: usize = 40;
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let log = open(&folder, &keys);
         let person = LoggedPerson::unknown(keys.fingerprints().recipient("p"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let is_over = AtomicBool::new(false);
@@ -494,5 +501,39 @@ mod tests {
                 assert!(disclosed.len() >= stated, "{} of {stated} in {size} entries", disclosed.len());
             }
         });
+    }
+
+    #[test]
+    fn a_report_is_complete_only_with_the_logs_of_all_gateways_that_run() {
+        let store = Arc::new(MemoryStore::shared_by_gateways());
+        let terms = VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::new(Namespaces::default()));
+        let archive = Archive::new(Arc::clone(&store) as _, Arc::new(terms)).unwrap();
+        let (keys, folder) = (Keys::random().unwrap(), tempfile::tempdir().unwrap());
+        let log = open(&folder, &keys);
+        let logs = [LogSource::new(log.folder(), &keys)];
+        let sources = ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[] };
+        let person = Namespaces::default().reader(None).read_recorded("alice");
+        let listed = || disclosures(&person, &sources, Timestamp::UNIX_EPOCH).unwrap();
+        let gateway = |number: u128| GatewayDescription {
+            instance: Ulid::from(number),
+            name: Arc::from(format!("gateway-{number}")),
+            lease: Duration::from_secs(2),
+            version: Arc::from("test"),
+            namespaces: [0; 32],
+            recipients: Vec::new(),
+            packs: Vec::new(),
+        };
+        let join = |number| {
+            store.register(&gateway(number)).unwrap();
+            store.renew(Ulid::from(number), Position::default()).unwrap();
+        };
+        join(1);
+        assert!(listed().complete);
+        join(2);
+        let list = listed();
+        assert!(!list.complete);
+        assert!(list.logs[1].fault.as_ref().unwrap().starts_with("2 gateways share the ledger"));
+        store.leave(Ulid::from(2_u128)).unwrap();
+        assert!(listed().complete);
     }
 }

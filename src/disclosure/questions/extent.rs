@@ -105,6 +105,15 @@ impl LogExtent {
         Ok(extent)
     }
 
+    /// Returns an extent for the logs that are not listed, if more gateways release data than logs are listed.
+    pub fn of_unlisted(gateways: usize, listed: usize) -> Option<LogExtent> {
+        let fault = format!(
+            "{gateways} gateways share the ledger, and the disclosure logs that are known are {listed}: \
+             list those of all gateways in `[audit] logs`"
+        );
+        (gateways > listed).then_some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) })
+    }
+
     /// Returns the extent of a log that could not be read.
     pub fn unreadable(error: &dyn std::error::Error) -> LogExtent {
         LogExtent { origin: None, size: 0, since: None, fault: Some(error.to_string()) }
