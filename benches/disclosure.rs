@@ -93,7 +93,7 @@ fn main() {
 fn measure_coding(keys: &Keys) {
     let (template, mut encoder) = (Template::new(keys), Encoder::new(keys.subject_pseudonyms()));
     let (record, now, mut entries) = (template.record(), Timestamp::now(), Vec::with_capacity(ENCODED + 32));
-    encoder.continue_day(now.to_zoned(TimeZone::UTC).date(), 0);
+    encoder.continue_day(now.to_zoned(TimeZone::UTC).date(), 0, 0);
     let began = Instant::now();
     while entries.len() < ENCODED {
         encoder.encode(&record, now, 1 + entries.len() as u64, &mut entries);

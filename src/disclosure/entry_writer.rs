@@ -82,8 +82,8 @@ impl EntryWriter {
             former: FormerSegments::list(&folder)?,
             published: 0,
         };
-        if let Some((_, last)) = writer.days.back().filter(|_| writer.is_day_open) {
-            writer.encoder.continue_day(*last, last_time);
+        if let Some((first, last)) = writer.days.back().filter(|_| writer.is_day_open) {
+            writer.encoder.continue_day(*last, *first, last_time);
         }
         writer.begin(recovered.unclean, recovered.torn_bytes, former, now).map_err(
             |failure| match failure {
@@ -123,7 +123,9 @@ impl EntryWriter {
         self.change_day_if_due(now)?;
         let mut entries = Vec::new();
         self.encode(records, now, &mut entries);
-        self.append(&entries)
+        self.append(&entries)?;
+        self.encoder.written();
+        Ok(())
     }
 
     /// Continues after a failed write: appends a `resume` entry and these records, and makes them durable.
@@ -133,13 +135,16 @@ impl EntryWriter {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<(), WriteFailure> {
+        self.encoder.roll_back(self.storage.size());
         self.catch_up()?;
         self.storage.check_room(MIN_ROOM)?;
         self.change_day_if_due(now)?;
         let mut entries = Vec::new();
         self.encoder.resume(self.offset(), since, now, &mut entries);
         self.encode(records, now, &mut entries);
-        self.append_durably(&entries)
+        self.append_durably(&entries)?;
+        self.encoder.written();
+        Ok(())
     }
 
     /// Records that the process ends. Begins a day if it is time: the first entry of a day is none of another kind.
@@ -274,6 +279,7 @@ impl EntryWriter {
         let mut entries = Vec::new();
         let first = self.storage.size();
         let day_start = DayStart {
+            first,
             gateway: &self.gateway,
             checkpoints: self.kept_checkpoints,
             pseudonym_key: self.pseudonym_key,

@@ -251,6 +251,9 @@ impl ReceiptBuilder<'_> {
         if let Some(outcome) = outcome {
             members.insert("outcome".to_owned(), outcome.into());
         }
+        if let Some(entry) = head.continues {
+            members.insert("continues".to_owned(), entry.into());
+        }
         Ok(())
     }
 }

@@ -72,6 +72,8 @@ pub struct DecodedHead<'e> {
     pub from: Option<u64>,
     /// The number of details that are deleted.
     pub details: u64,
+    /// The last entry of an earlier day with the circumstances of the exchange, if this one has them again.
+    pub continues: Option<u64>,
 }
 
 /// The outcome in a head.
@@ -87,8 +89,14 @@ pub enum RecordedOutcome {
 
 impl DecodedHead<'_> {
     /// True if the entry has the circumstances of an exchange.
-    pub fn begins_exchange(&self) -> bool {
+    pub fn has_circumstances(&self) -> bool {
         self.route.is_some()
+    }
+
+    /// True if the entry is the first one with the circumstances of an exchange, in a log of which the entries before
+    /// `first_kept` were pruned.
+    pub fn begins_exchange(&self, first_kept: u64) -> bool {
+        self.has_circumstances() && self.continues.is_none_or(|entry| entry < first_kept)
     }
 
     /// Returns the date of a day entry.
@@ -149,6 +157,7 @@ impl DecodedHead<'_> {
             ledger: None,
             from: None,
             details: 0,
+            continues: None,
         }
     }
 }
@@ -240,6 +249,7 @@ impl<'e> DecodedHead<'e> {
             HeadKey::From => self.from = Some(reader.unsigned()?),
             HeadKey::Details => self.details = count(reader)?,
             HeadKey::FormerFirst => self.former_first = Some(count(reader)?),
+            HeadKey::Continues => self.continues = Some(reader.unsigned()?),
         }
         Ok(())
     }
@@ -254,7 +264,7 @@ impl<'e> DecodedHead<'e> {
             EntryKind::Exchange | EntryKind::Window => circumstances == 0 || complete,
             _ => true,
         };
-        if !circumstances_are_right || (has(HeadKey::Purpose) && !complete) {
+        if !circumstances_are_right || ((has(HeadKey::Purpose) || has(HeadKey::Continues)) && !complete) {
             return Err(EntryError("the circumstances of an exchange are incomplete, or not expected"));
         }
         if self.kind == EntryKind::Exchange && self.outcome != Some(RecordedOutcome::Released) {

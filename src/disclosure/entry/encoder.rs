@@ -17,15 +17,18 @@ use super::dictionary::Dictionary;
 use super::leaf::{NumberedHead, NumberedOutcome, bare_entry, begin_leaf};
 use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, mode_number, ruling_detail};
 use super::parts::{DisclosurePart, split};
+use super::recorded_heads::RecordedHeads;
 use super::schema::{DetailKey, EntryKind, HeadKey, NameTable};
 use crate::disclosure::record::{
     ActRecord, Disclosure, ExchangeHead, ExchangeReference, NoticeRecord, Outcome, Record,
 };
 use crate::keys::{EpochPseudonyms, SubjectPseudonyms};
 
-/// The members of the first entry of a day.
+/// The first entry of a day.
 #[derive(Clone, Debug)]
 pub struct DayStart<'a> {
+    /// Its index.
+    pub first: u64,
     /// The gateway's name.
     pub gateway: &'a str,
     /// The number of checkpoints of earlier days that are kept.
@@ -100,6 +103,9 @@ pub struct Encoder {
     base: u64,
     gateway: String,
     dictionary: Dictionary,
+    /// The index of the first entry of the day.
+    first_of_day: u64,
+    heads: RecordedHeads,
 }
 
 impl fmt::Debug for Encoder {
@@ -126,6 +132,8 @@ impl Encoder {
             base: 0,
             gateway: String::new(),
             dictionary: Dictionary::default(),
+            first_of_day: 0,
+            heads: RecordedHeads::default(),
         }
     }
 
@@ -134,9 +142,10 @@ impl Encoder {
         self.day
     }
 
-    /// Continues a day that another process began. `time` is that of the last entry ([`super::DecodedHead::time`]).
-    /// A start must follow.
-    pub fn continue_day(&mut self, day: Date, time: u64) {
+    /// Continues a day that another process began with the entry `first`. `time` is that of the last entry
+    /// ([`super::DecodedHead::time`]). A start must follow.
+    pub fn continue_day(&mut self, day: Date, first: u64, time: u64) {
+        self.first_of_day = first;
         self.epoch = self.pseudonyms.epoch(&day.to_string());
         self.day = day;
         self.day_start = start_of(day);
@@ -146,8 +155,8 @@ impl Encoder {
 
     /// Begins a day with its first entry.
     pub fn begin_day(&mut self, day: Date, members: &DayStart<'_>, out: &mut Vec<Entry>) {
-        self.continue_day(day, 0);
-        let DayStart { gateway, checkpoints, pseudonym_key, ledger } = members;
+        let DayStart { first, gateway, checkpoints, pseudonym_key, ledger } = members;
+        self.continue_day(day, *first, 0);
         self.gateway = (*gateway).to_owned();
         out.push(bare_entry(EntryKind::Day, self.time, |leaf| {
             leaf.head_text(HeadKey::Date, &day.to_string());
@@ -165,6 +174,7 @@ impl Encoder {
         let ProcessStart { gateway, version, unclean, torn_bytes, former } = members;
         // After the day's first entry nothing can have been defined: its own offset is as good.
         self.forget(if offset == 1 { 0 } else { offset });
+        self.heads.clear();
         self.gateway = (*gateway).to_owned();
         out.push(bare_entry(EntryKind::Start, self.advance(now), |leaf| {
             leaf.head_text(HeadKey::Gateway, gateway);
@@ -177,6 +187,16 @@ impl Encoder {
                 leaf.bytes(HeadKey::FormerChain.number(), chain);
             }
         }));
+    }
+
+    /// Notes that everything that was encoded is written.
+    pub fn written(&mut self) {
+        self.heads.written();
+    }
+
+    /// Notes that a write failed: the log has so many entries. Call it before a day begins and before [`Encoder::resume`].
+    pub fn roll_back(&mut self, size: u64) {
+        self.heads.roll_back(size);
     }
 
     /// Goes on after a failed write, which happened at `since`. `offset` is as in [`Encoder::start`].
@@ -232,9 +252,9 @@ impl Encoder {
     pub fn encode(&mut self, record: &Record, now: Timestamp, offset: u64, out: &mut Vec<Entry>) {
         self.dictionary.limit();
         let time = self.advance(now);
-        let Encoder { epoch, base, dictionary, .. } = self;
+        let Encoder { epoch, base, dictionary, first_of_day, heads, .. } = self;
         let terms = Terms { dictionary, next: offset - *base, time, out };
-        RecordEncoder { epoch, base: *base, time, terms }.encode(record);
+        RecordEncoder { epoch, base: *base, time, terms, first_of_day: *first_of_day, heads }.encode(record);
     }
 
     /// Forgets the dictionary: numbers now count from the entry at `base`.
@@ -334,14 +354,18 @@ struct RecordEncoder<'e> {
     base: u64,
     time: u64,
     terms: Terms<'e>,
+    first_of_day: u64,
+    heads: &'e mut RecordedHeads,
 }
 
 /// The head of an entry of an exchange.
 struct ExchangeLeaf<'r> {
     kind: EntryKind,
     decision: Ulid,
-    /// The circumstances, in the first entry of an exchange.
+    /// The circumstances, in the first entry of an exchange, and in its first window of a later day.
     head: Option<&'r ExchangeHead>,
+    /// The last entry of an earlier day that has the circumstances.
+    continues: Option<u64>,
     outcome: Option<Outcome>,
 }
 
@@ -351,35 +375,31 @@ impl RecordEncoder<'_> {
         match record {
             Record::Intent(head) => {
                 let (kind, decision) = of_head(EntryKind::Intent, head);
-                let leaf = ExchangeLeaf { kind, decision, head: Some(head), outcome: None };
-                self.exchange(&leaf, None);
+                let leaf = ExchangeLeaf { kind, decision, head: Some(head), continues: None, outcome: None };
+                let entry = self.exchange(&leaf, None);
+                self.heads.note(Arc::clone(head), entry);
             }
             Record::Exchange(head, disclosure) => {
                 let (kind, decision) = of_head(EntryKind::Exchange, head);
-                let leaf =
-                    ExchangeLeaf { kind, decision, head: Some(head), outcome: Some(Outcome::Released) };
+                let outcome = Some(Outcome::Released);
+                let leaf = ExchangeLeaf { kind, decision, head: Some(head), continues: None, outcome };
                 self.exchange(&leaf, Some(disclosure));
             }
             Record::Refusal(head, code) => {
                 let (kind, decision) = of_head(EntryKind::Refusal, head);
                 let outcome = Some(Outcome::Refused(code));
-                self.exchange(&ExchangeLeaf { kind, decision, head: Some(head), outcome }, None);
+                let leaf = ExchangeLeaf { kind, decision, head: Some(head), continues: None, outcome };
+                self.exchange(&leaf, None);
             }
-            Record::Window { exchange, disclosure } => {
-                let (decision, head) = match exchange {
-                    ExchangeReference::First(head) => (head.decision, Some(&**head)),
-                    ExchangeReference::Later(decision) => (*decision, None),
-                };
-                let leaf = ExchangeLeaf { kind: EntryKind::Window, decision, head, outcome: None };
-                self.exchange(&leaf, Some(disclosure));
-            }
+            Record::Window { exchange, disclosure } => self.window(exchange, disclosure),
             Record::Close { decision, outcome } => {
-                let (kind, outcome) = (EntryKind::Close, Some(*outcome));
-                self.exchange(&ExchangeLeaf { kind, decision: *decision, head: None, outcome }, None);
+                let (kind, decision, outcome) = (EntryKind::Close, *decision, Some(*outcome));
+                self.exchange(&ExchangeLeaf { kind, decision, head: None, continues: None, outcome }, None);
+                self.heads.end(decision);
             }
             Record::Correction { decision, outcome, disclosure } => {
-                let (kind, outcome) = (EntryKind::Correction, Some(*outcome));
-                let leaf = ExchangeLeaf { kind, decision: *decision, head: None, outcome };
+                let (kind, decision, outcome) = (EntryKind::Correction, *decision, Some(*outcome));
+                let leaf = ExchangeLeaf { kind, decision, head: None, continues: None, outcome };
                 self.exchange(&leaf, disclosure.as_ref());
             }
             Record::Act(act) => self.act(act),
@@ -393,6 +413,23 @@ impl RecordEncoder<'_> {
         }
     }
 
+    /// Appends the entries of a window.
+    fn window(&mut self, exchange: &ExchangeReference, disclosure: &Disclosure) {
+        let (decision, head, continues) = match exchange {
+            ExchangeReference::First(head) => (head.decision, Some(Arc::clone(head)), None),
+            ExchangeReference::Later(decision) => {
+                let (head, entry) = self.heads.of_earlier_day(*decision, self.first_of_day).unzip();
+                (*decision, head, entry)
+            }
+        };
+        let kind = EntryKind::Window;
+        let leaf = ExchangeLeaf { kind, decision, head: head.as_deref(), continues, outcome: None };
+        let entry = self.exchange(&leaf, Some(disclosure));
+        if let Some(head) = head {
+            self.heads.note(head, entry);
+        }
+    }
+
     /// Appends an entry of these members.
     fn push(&mut self, kind: EntryKind, detail: MapWriter, members: impl FnOnce(&mut MapWriter)) {
         let detail = detail.finish();
@@ -401,8 +438,8 @@ impl RecordEncoder<'_> {
         self.terms.out.push(Entry { leaf: leaf.finish(), detail });
     }
 
-    /// Appends the entries of an exchange: one for each part of the disclosure.
-    fn exchange(&mut self, leaf: &ExchangeLeaf<'_>, disclosure: Option<&Disclosure>) {
+    /// Appends the entries of an exchange: one for each part of the disclosure. Returns the index of the first one.
+    fn exchange(&mut self, leaf: &ExchangeLeaf<'_>, disclosure: Option<&Disclosure>) -> u64 {
         let head = leaf.head.map(|head| (self.terms.head(head), head));
         let outcome = leaf.outcome.map(|outcome| self.terms.outcome(outcome));
         let rulings = disclosure.map(|disclosure| self.terms.rulings(disclosure)).unwrap_or_default();
@@ -427,8 +464,13 @@ impl RecordEncoder<'_> {
                 if let Some(outcome) = outcome {
                     members.outcome(outcome);
                 }
+                if let Some(entry) = leaf.continues.filter(|_| first) {
+                    members.head_number(HeadKey::Continues, entry);
+                }
             });
         }
+        // The terms were defined before.
+        self.first_of_day + self.base + self.terms.next
     }
 
     fn act(&mut self, act: &ActRecord) {

@@ -20,6 +20,7 @@ mod encoder;
 mod leaf;
 mod members;
 mod parts;
+mod recorded_heads;
 mod schema;
 #[cfg(test)]
 pub(in crate::disclosure) mod tests;

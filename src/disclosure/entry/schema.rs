@@ -138,6 +138,8 @@ numbered!(
         Details = 31 "details",
         /// The number of the first record of the old log that is kept. Absent if none is.
         FormerFirst = 32 "former-first",
+        /// The last entry of an earlier day with the circumstances of the exchange, which this one has again.
+        Continues = 33 "continues",
     }
 );
 
@@ -373,7 +375,10 @@ impl EntryKind {
             }
             EntryKind::Refusal => schema([ID | OUTCOME | CODE | CIRCUMSTANCES, PURPOSE | BASE], [0, REQUEST]),
             EntryKind::Intent => schema([ID | CIRCUMSTANCES, PURPOSE | BASE], [0, REQUEST]),
-            EntryKind::Window => schema([ID, CIRCUMSTANCES | PURPOSE | BASE], [0, REQUEST | DISCLOSURE]),
+            EntryKind::Window => {
+                let optional = CIRCUMSTANCES | PURPOSE | BASE | heads(&[H::Continues]);
+                schema([ID, optional], [0, REQUEST | DISCLOSURE])
+            }
             EntryKind::Close => schema([ID | OUTCOME, CODE | BASE], [0, 0]),
             EntryKind::Correction => schema([ID | OUTCOME, CODE | BASE], [0, DISCLOSURE]),
             EntryKind::Act => schema(

@@ -138,7 +138,7 @@ impl Indexer {
     ) -> Result<ExchangePlace, IndexError> {
         let place = self.terms.place(log, index)?;
         let outcome = self.terms.outcome(log, &place, head)?;
-        if !head.begins_exchange() {
+        if !head.has_circumstances() {
             // Of the parts of a correction, the first one ends the exchange.
             return Ok(match outcome.filter(|_| part == 1 && head.kind != EntryKind::Exchange) {
                 Some(outcome) => ExchangePlace::Ends(outcome.into()),
@@ -153,7 +153,10 @@ impl Indexer {
             operation: head.operation.map_or("", |operation| operation.name()).into(),
             outcome: outcome.as_deref().unwrap_or_default().into(),
         };
-        Ok(ExchangePlace::Begins { facets, open: outcome.is_none() })
+        Ok(match head.continues {
+            Some(_) => ExchangePlace::BeginsAgain(facets),
+            None => ExchangePlace::Begins { facets, open: outcome.is_none() },
+        })
     }
 }
 

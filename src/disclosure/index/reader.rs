@@ -131,13 +131,16 @@ impl LogIndex {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Returns the first entries of the exchanges that have not ended, as far as the index reaches.
+    /// Returns the first entries of the exchanges that have not ended, and those of later days that have the names again, as far
+    /// as the index reaches.
     ///
     /// # Errors
     /// [`IndexError`].
     pub fn open_exchanges(&self) -> Result<Vec<u64>, IndexError> {
+        let heads = "SELECT decision.entry FROM open_exchange JOIN decision ON decision.id = open_exchange.decision \
+                     WHERE decision.facet IS NOT NULL";
         let read = || {
-            let mut select = self.connection.prepare_cached("SELECT entry FROM open_exchange")?;
+            let mut select = self.connection.prepare_cached(heads)?;
             select.query_map([], |row| row.get(0).map(from_sql))?.collect::<rusqlite::Result<_>>()
         };
         read().map_err(|error| self.failed(error))

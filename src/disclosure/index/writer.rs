@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, params};
+use smallvec::{SmallVec, smallvec};
 use ulid::Ulid;
 
 use super::schema::{self, BUNDLE, MAX_RUN, RUN_POSTINGS, from_sql, to_sql};
@@ -45,16 +46,21 @@ pub(super) enum ExchangePlace {
         /// True if another entry ends the exchange.
         open: bool,
     },
+    /// The first entry of a later day, which has the names again. The exchange is found by it, too, because the entries before
+    /// are pruned earlier.
+    BeginsAgain(Facets),
     /// A further part or window.
     Continues,
     /// The entry that states an outcome.
     Ends(Arc<str>),
 }
 
+/// The entries with the names of an exchange: the first one of each day, ascending.
+type Heads = SmallVec<[u64; 1]>;
+
 /// An exchange that has not ended.
-#[derive(Clone, Copy)]
 struct OpenRow {
-    entry: u64,
+    heads: Heads,
     facet: i64,
 }
 
@@ -142,12 +148,12 @@ impl IndexWriter {
         let run =
             |row: &rusqlite::Row<'_>| Ok(CurrentRun { id: row.get(0)?, postings: from_sql(row.get(1)?) });
         self.run = self.connection.query_row(latest, [], run).optional()?;
-        let mut statement = self.connection.prepare("SELECT decision, entry, facet FROM open_exchange")?;
-        let rows = statement.query_map([], |row| {
-            let decision: [u8; 16] = row.get(0)?;
-            Ok((Ulid::from_bytes(decision), OpenRow { entry: from_sql(row.get(1)?), facet: row.get(2)? }))
-        })?;
-        self.open = rows.collect::<rusqlite::Result<_>>()?;
+        let mut statement = self.connection.prepare("SELECT decision FROM open_exchange")?;
+        let open = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<[u8; 16]>>>()?;
+        for decision in open.into_iter().map(Ulid::from_bytes) {
+            let row = self.begun(decision)?;
+            self.open.extend(row.map(|row| (decision, row)));
+        }
         Ok(())
     }
 
@@ -178,7 +184,7 @@ impl IndexWriter {
     /// [`IndexError`].
     pub(super) fn abort_open(&mut self) -> Result<(), IndexError> {
         for (decision, row) in std::mem::take(&mut self.open) {
-            self.end(decision, row, "aborted".into()).map_err(|error| self.failed(error))?;
+            self.end(decision, &row, "aborted".into()).map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
@@ -193,21 +199,28 @@ impl IndexWriter {
 
     fn add_rows(&mut self, added: IndexedEntry<'_>) -> rusqlite::Result<()> {
         let IndexedEntry { entry, decision, place, case, people } = added;
-        let head = match decision {
+        let heads = match decision {
             Some(decision) => self.add_to_exchange(entry, decision, place)?,
-            None => entry,
+            None => smallvec![entry],
         };
-        if let Some(case) = case {
-            self.add_posting(schema::case_term(case), head)?;
-        }
-        for person in people {
-            self.add_posting(schema::person_term(person), head)?;
+        for head in heads {
+            if let Some(case) = case {
+                self.add_posting(schema::case_term(case), head)?;
+            }
+            for person in people {
+                self.add_posting(schema::person_term(person), head)?;
+            }
         }
         Ok(())
     }
 
-    /// Returns the first entry of the exchange.
-    fn add_to_exchange(&mut self, entry: u64, decision: Ulid, place: ExchangePlace) -> rusqlite::Result<u64> {
+    /// Returns the entries by which the exchange is found.
+    fn add_to_exchange(
+        &mut self,
+        entry: u64,
+        decision: Ulid,
+        place: ExchangePlace,
+    ) -> rusqlite::Result<Heads> {
         match place {
             ExchangePlace::Begins { facets, open } => {
                 let facet = self.facet(facets)?;
@@ -215,19 +228,31 @@ impl IndexWriter {
                 self.add_facet_entry(facet, entry);
                 self.latest = Some((decision, entry));
                 if open {
-                    self.add_open(decision, OpenRow { entry, facet })?;
+                    self.add_open(decision, entry, facet)?;
                 }
-                Ok(entry)
+                Ok(smallvec![entry])
+            }
+            ExchangePlace::BeginsAgain(facets) => {
+                let facet = self.facet(facets)?;
+                self.add_decision(decision, entry, Some(facet))?;
+                self.add_facet_entry(facet, entry);
+                // The entries of the days before may be pruned.
+                if !self.open.contains_key(&decision) {
+                    self.add_open(decision, entry, facet)?;
+                } else if let Some(row) = self.open.get_mut(&decision) {
+                    row.heads.push(entry);
+                }
+                Ok(self.open.get(&decision).map_or_else(|| smallvec![entry], |row| row.heads.clone()))
             }
             ExchangePlace::Continues => {
                 self.add_decision(decision, entry, None)?;
                 if let Some(row) = self.open.get(&decision) {
-                    return Ok(row.entry);
+                    return Ok(row.heads.clone());
                 }
                 if let Some((_, head)) = self.latest.filter(|(latest, _)| *latest == decision) {
-                    return Ok(head);
+                    return Ok(smallvec![head]);
                 }
-                Ok(self.begun(decision)?.map_or(entry, |row| row.entry))
+                Ok(self.begun(decision)?.map_or_else(|| smallvec![entry], |row| row.heads))
             }
             ExchangePlace::Ends(outcome) => {
                 self.add_decision(decision, entry, None)?;
@@ -236,15 +261,15 @@ impl IndexWriter {
                     None => self.begun(decision)?,
                 };
                 // The first entry may have been pruned with its day.
-                let Some(row) = row else { return Ok(entry) };
-                self.end(decision, row, outcome)?;
-                Ok(row.entry)
+                let Some(row) = row else { return Ok(smallvec![entry]) };
+                self.end(decision, &row, outcome)?;
+                Ok(row.heads)
             }
         }
     }
 
     /// Adds the exchange to the facet of its outcome.
-    fn end(&mut self, decision: Ulid, row: OpenRow, outcome: Arc<str>) -> rusqlite::Result<()> {
+    fn end(&mut self, decision: Ulid, row: &OpenRow, outcome: Arc<str>) -> rusqlite::Result<()> {
         let mut remove = self.connection.prepare_cached("DELETE FROM open_exchange WHERE decision = ?1")?;
         remove.execute(params![decision.to_bytes()])?;
         drop(remove);
@@ -253,16 +278,22 @@ impl IndexWriter {
             None => super::reader::facets_of(&self.connection, row.facet)?,
         };
         let facet = self.facet(Facets { outcome, ..facets })?;
-        self.add_facet_entry(facet, row.entry);
+        row.heads.iter().for_each(|head| self.add_facet_entry(facet, *head));
         Ok(())
     }
 
-    /// Returns the first entry of an exchange that has begun.
+    /// Returns the entries with the names of an exchange that has begun.
     fn begun(&self, decision: Ulid) -> rusqlite::Result<Option<OpenRow>> {
-        let first =
-            "SELECT entry, facet FROM decision WHERE id = ?1 AND facet IS NOT NULL ORDER BY entry LIMIT 1";
-        let row = |row: &rusqlite::Row<'_>| Ok(OpenRow { entry: from_sql(row.get(0)?), facet: row.get(1)? });
-        self.connection.prepare_cached(first)?.query_row(params![decision.to_bytes()], row).optional()
+        let select = "SELECT entry, facet FROM decision WHERE id = ?1 AND facet IS NOT NULL ORDER BY entry";
+        let mut select = self.connection.prepare_cached(select)?;
+        let rows = select.query_map(params![decision.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut begun: Option<OpenRow> = None;
+        for row in rows {
+            let (entry, facet) = row?;
+            let begun = begun.get_or_insert_with(|| OpenRow { heads: Heads::new(), facet });
+            begun.heads.push(from_sql(entry));
+        }
+        Ok(begun)
     }
 
     fn add_decision(&self, decision: Ulid, entry: u64, facet: Option<i64>) -> rusqlite::Result<()> {
@@ -272,11 +303,11 @@ impl IndexWriter {
         Ok(())
     }
 
-    fn add_open(&mut self, decision: Ulid, row: OpenRow) -> rusqlite::Result<()> {
+    fn add_open(&mut self, decision: Ulid, entry: u64, facet: i64) -> rusqlite::Result<()> {
         let insert = "INSERT OR REPLACE INTO open_exchange (decision, entry, facet) VALUES (?1, ?2, ?3)";
         let mut insert = self.connection.prepare_cached(insert)?;
-        insert.execute(params![decision.to_bytes(), to_sql(row.entry), row.facet])?;
-        self.open.insert(decision, row);
+        insert.execute(params![decision.to_bytes(), to_sql(entry), facet])?;
+        self.open.insert(decision, OpenRow { heads: smallvec![entry], facet });
         Ok(())
     }
 

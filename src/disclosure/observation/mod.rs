@@ -159,7 +159,7 @@ impl Observer {
             if exchanges.declared.len() < MAX_DECLARED {
                 exchanges.declared.extend(detail.declared.map(str::to_owned));
             }
-        } else if head.begins_exchange() {
+        } else if head.begins_exchange(0) {
             exchanges.exchanges += 1;
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Observer {
         head: &DecodedHead<'_>,
         decision: Ulid,
     ) -> Result<Option<ExchangeParties>, ReadError> {
-        if !head.begins_exchange() {
+        if !head.has_circumstances() {
             let open = self.open.get(&decision).or_else(|| self.recent.get(&decision)).cloned();
             if head.kind == EntryKind::Close {
                 self.open.remove(&decision);

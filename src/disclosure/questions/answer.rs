@@ -89,15 +89,7 @@ pub(super) fn answer_within(
         .iter_mut()
         .map(|(log, extent)| ExchangeSource::begin(log, *extent, question, cursor, max_read))
         .collect();
-    while answer.exchanges.len() < limit.min(MAX_ANSWER) {
-        // A log that has paused may hold exchanges that are newer than those of the others.
-        if sources.iter().any(|source| matches!(source.next, NextExchange::Paused(_))) {
-            break;
-        }
-        let newest = sources.iter_mut().filter(|source| source.time().is_some());
-        let Some(source) = newest.max_by_key(|source| source.time()) else { break };
-        answer.exchanges.extend(source.take());
-    }
+    answer.exchanges = take_newest(&mut sources, limit.min(MAX_ANSWER));
     let mut progress = AnswerProgress::default();
     for source in sources {
         if let Some((extent, error)) = progress.add(source) {
@@ -119,6 +111,21 @@ pub(super) fn answer_within(
             Ok(answer)
         }
     }
+}
+
+/// Takes the newest exchanges of all logs, newest first.
+fn take_newest(sources: &mut [ExchangeSource<'_>], limit: usize) -> Vec<Value> {
+    let mut taken = Vec::new();
+    while taken.len() < limit {
+        // A log that has paused may hold exchanges that are newer than those of the others.
+        if sources.iter().any(|source| matches!(source.next, NextExchange::Paused(_))) {
+            break;
+        }
+        let newest = sources.iter_mut().filter(|source| source.time().is_some());
+        let Some(source) = newest.max_by_key(|source| source.time()) else { break };
+        taken.extend(source.take());
+    }
+    taken
 }
 
 /// How far an answer has come in the logs that were opened.

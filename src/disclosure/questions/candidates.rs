@@ -343,7 +343,7 @@ impl<'l> CandidateSearch<'l> {
             earliest = Some(self.log.place(index)?.day.time(&head));
             let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
             let Some(decision) = head.id.filter(|_| is_exchange) else { continue };
-            if !head.begins_exchange() {
+            if !head.begins_exchange(self.log.reader().begin()) {
                 self.later.entry(decision).or_default().push(index);
                 continue;
             }
@@ -424,8 +424,10 @@ impl<'l> CandidateSearch<'l> {
     fn end_scan(&mut self) -> Result<(), StepError> {
         let Some(index) = &self.index else { return Ok(()) };
         // Exchanges that begin in the index and go on beyond it: the index does not know all about them.
+        let begin = self.log.reader().begin();
+        let is_kept = |entry: &u64| *entry >= begin;
         for decision in self.later.keys() {
-            self.unfinished.extend(index.decision(*decision)?.first());
+            self.unfinished.extend(index.decision(*decision)?.into_iter().find(is_kept));
         }
         // The process of open exchanges may have died.
         if self.question.outcome.is_some() {
@@ -433,7 +435,7 @@ impl<'l> CandidateSearch<'l> {
         }
         let mut listed = match (self.question.decision, self.person, &self.question.case) {
             // Of a decision the first entry only.
-            (Some(decision), ..) => index.decision(decision)?.into_iter().take(1).collect(),
+            (Some(decision), ..) => index.decision(decision)?.into_iter().find(is_kept).into_iter().collect(),
             (None, Some(names), _) => index.person(names)?,
             (None, None, Some(case)) => index.case(case)?,
             (None, None, None) => {
@@ -487,7 +489,8 @@ impl<'l> CandidateSearch<'l> {
         // Acts, and exchanges whose first entry was pruned.
         let Some(entry) = self.log.entry(first)?.filter(|_| first < self.below) else { return Ok(()) };
         let head = self.log.head(&entry)?;
-        let Some(decision) = head.id.filter(|_| head.begins_exchange()) else { return Ok(()) };
+        let begins = head.begins_exchange(self.log.reader().begin());
+        let Some(decision) = head.id.filter(|_| begins) else { return Ok(()) };
         if !self.matches(first, &head)? {
             return Ok(());
         }

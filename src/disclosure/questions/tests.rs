@@ -87,8 +87,13 @@ impl WrittenLog {
     }
 
     fn begin_day(&mut self, day: Date) {
-        let members =
-            DayStart { gateway: "g", checkpoints: self.checkpoints, pseudonym_key: [0; 16], ledger: None };
+        let members = DayStart {
+            first: self.storage().size(),
+            gateway: "g",
+            checkpoints: self.checkpoints,
+            pseudonym_key: [0; 16],
+            ledger: None,
+        };
         self.encoder.begin_day(day, &members, &mut self.out);
         self.append();
     }

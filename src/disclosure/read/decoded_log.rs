@@ -167,7 +167,7 @@ impl DecodedLog {
             return Ok(None);
         }
         let detail = self.detail(head.kind, entry)?;
-        if detail.part() > 1 || (head.kind == EntryKind::Exchange && !head.begins_exchange()) {
+        if detail.part() > 1 || (head.kind == EntryKind::Exchange && !head.has_circumstances()) {
             return Ok(None);
         }
         let place = self.place(index)?;

@@ -103,7 +103,7 @@ fn add_names(
     }
     put_some(members, "operation", head.operation.map(Operation::name));
     put_some(members, "outcome", log.outcome(place, head)?);
-    let is_of_exchange = head.begins_exchange() || matches!(head.kind, EntryKind::Act | EntryKind::Notice);
+    let is_of_exchange = head.has_circumstances() || matches!(head.kind, EntryKind::Act | EntryKind::Notice);
     if is_of_exchange {
         put(members, "gateway", &*log.gateway(place, head.base)?);
     }
@@ -138,6 +138,7 @@ fn add_log_members(head: &DecodedHead<'_>, members: &mut Map<String, Value>) {
     put_count(members, "details", head.details);
     put_count(members, "former_segments", head.former_segments);
     put_some(members, "former_first", head.former_first);
+    put_some(members, "continues", head.continues);
 }
 
 fn hex(bytes: &[u8]) -> String {

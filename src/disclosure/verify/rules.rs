@@ -280,6 +280,9 @@ impl EntryRules {
             faults.find("its numbers count from another entry than that of its process");
             return;
         }
+        if head.continues.zip(self.day).is_some_and(|(entry, day)| entry >= day) {
+            faults.find("repeats the circumstances of an exchange of its own day");
+        }
         for (table, number) in head.numbers() {
             if !self.is_defined(NumberedTerm::Name(table), number) {
                 faults.find(&format!("number {number} does not stand for a {}", table.name()));
@@ -406,6 +409,40 @@ impl Faults<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disclosure::entry::tests::samples::head;
+    use crate::disclosure::entry::{DayStart, Encoder, ProcessStart};
+    use crate::disclosure::record::{Disclosure, ExchangeReference, Record};
+
+    #[test]
+    fn circumstances_are_repeated_on_a_later_day_only() {
+        let keys = crate::keys::Keys::random().unwrap();
+        let (day, now) = (jiff::civil::date(2026, 11, 29), jiff::Timestamp::UNIX_EPOCH);
+        // The second pair is not where the days begin.
+        for (firsts, findings) in [([0, 256], 0), ([1000, 2000], 1)] {
+            let (mut encoder, mut entries) = (Encoder::new(keys.subject_pseudonyms()), Vec::new());
+            let members = firsts.map(|first| DayStart {
+                first,
+                gateway: "g",
+                checkpoints: 0,
+                pseudonym_key: [0; 16],
+                ledger: None,
+            });
+            let given = head(ulid::Ulid::generate());
+            let later = ExchangeReference::Later(given.decision);
+            let window = |exchange| Record::Window { exchange, disclosure: Disclosure::default() };
+            let start =
+                ProcessStart { gateway: "g", version: "0", unclean: false, torn_bytes: 0, former: None };
+            encoder.begin_day(day, &members[0], &mut entries);
+            encoder.start(1, &start, now, &mut entries);
+            encoder.encode(&window(ExchangeReference::First(given.into())), now, 2, &mut entries);
+            encoder.padding(256 - entries.len() as u64, &mut entries);
+            encoder.begin_day(day.tomorrow().unwrap(), &members[1], &mut entries);
+            encoder.encode(&window(later), now, 1, &mut entries);
+            let (mut rules, mut report) = (EntryRules::begin(0), VerificationReport::default());
+            entries.iter().for_each(|entry| rules.check(&entry.leaf, None, &mut report));
+            assert_eq!(report.findings.len(), findings, "{:?}", report.findings);
+        }
+    }
 
     #[test]
     fn a_number_too_large_for_any_index_is_not_defined() {

@@ -49,7 +49,7 @@ impl Writer {
         let kept = recovered.kept_checkpoints;
         let mut writer = Writer { storage, encoder, keys: keys.clone(), kept, exchanges: recovered.size };
         match recovered.day_start < recovered.size {
-            true => writer.encoder.continue_day(day, 0),
+            true => writer.encoder.continue_day(day, recovered.day_start, 0),
             false => writer.begin_day(day),
         }
         let offset = writer.storage.size() - writer.storage.day_start();
@@ -68,7 +68,8 @@ impl Writer {
 
     fn begin_day(&mut self, day: Date) {
         let (checkpoints, pseudonym_key) = (self.kept, self.keys.pseudonym_check());
-        let members = DayStart { gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
+        let first = self.storage.size();
+        let members = DayStart { first, gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
         self.append(|encoder, out| encoder.begin_day(day, &members, out));
     }
 

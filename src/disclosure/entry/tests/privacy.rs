@@ -79,11 +79,11 @@ fn a_person_has_another_pseudonym_each_day() {
             disclosure: disclosure([person(&keys, number)], &[]),
         };
         let today = log.push(&record, at(1));
-        log.encoder.continue_day(day().tomorrow().unwrap(), 0);
+        log.encoder.continue_day(day().tomorrow().unwrap(), 0, 0);
         let tomorrow = log.push(&record, at(1));
         let pseudonym = |log: &MemoryLog, index: usize| decode(&log.entries[index]).1.subjects[0];
         assert_ne!(pseudonym(&log, today), pseudonym(&log, tomorrow));
-        log.encoder.continue_day(day(), 0);
+        log.encoder.continue_day(day(), 0, 0);
         let again = log.push(&record, at(1));
         assert_eq!(pseudonym(&log, today), pseudonym(&log, again));
     }

@@ -116,7 +116,7 @@ impl Expectation<'_> {
             }
             Record::Window { exchange: ExchangeReference::Later(decision), disclosure } => {
                 assert_eq!((head.kind, head.id), (EntryKind::Window, Some(*decision)));
-                assert!(!head.begins_exchange());
+                assert!(!head.has_circumstances());
                 self.has_disclosure(&head, &detail, disclosure);
                 assert_eq!(detail.would, disclosure.would_refuse);
                 stands_at(disclosure.position.0, disclosure.stale);
@@ -226,7 +226,7 @@ fn a_disclosure_with_many_people_is_several_entries() {
         for (at, (head, detail)) in decoded.iter().enumerate() {
             assert_eq!((detail.part(), detail.parts()), (at as u64 + 1, parts as u64));
             assert_eq!((head.kind, head.id), (EntryKind::Exchange, Some(decision)));
-            assert_eq!((head.begins_exchange(), !detail.categories.is_empty()), (at == 0, at == 0));
+            assert_eq!((head.has_circumstances(), !detail.categories.is_empty()), (at == 0, at == 0));
             assert_eq!(detail.records, if at == 0 { people } else { 0 });
         }
         let collect = |of: fn(&DecodedDetail<'_>) -> Vec<[u8; 12]>| {
@@ -326,7 +326,7 @@ fn a_day_states_its_ledger_or_none() {
     for ledger in [None, Some([9; 16])] {
         let mut encoder = Encoder::new(keys().subject_pseudonyms());
         let (mut out, mut members) =
-            (Vec::new(), DayStart { gateway: "g", checkpoints: 0, pseudonym_key: [1; 16], ledger });
+            (Vec::new(), DayStart { first: 0, gateway: "g", checkpoints: 0, pseudonym_key: [1; 16], ledger });
         encoder.begin_day(day(), &members, &mut out);
         members.ledger = None;
         encoder.begin_day(day(), &members, &mut out);
@@ -346,4 +346,43 @@ fn time_is_clamped_to_the_day() {
         assert_eq!(decode(&log.entries[index]).0.time, expected);
     }
     log.push(&Record::SecretErasure { secrets: 1, reason: "delivered" }, jiff::Timestamp::MAX);
+}
+
+/// A window of a later day has the circumstances again, also if the write of the first such window fails.
+#[test]
+fn the_first_window_of_a_later_day_has_the_circumstances_of_its_exchange() {
+    let mut log = MemoryLog::new(&keys());
+    let given = head(Ulid::generate());
+    let decision = given.decision;
+    let window = |exchange| Record::Window { exchange, disclosure: Disclosure::default() };
+    let first = log.push(&window(ExchangeReference::First(given.into())), at(1));
+    log.encoder.written();
+    let members = DayStart { first: 512, gateway: "g", checkpoints: 1, pseudonym_key: [1; 16], ledger: None };
+    log.encoder.begin_day(day().tomorrow().unwrap(), &members, &mut Vec::new());
+    let (later, now) = (window(ExchangeReference::Later(decision)), at(86_400_001));
+    let end = Record::Close { decision, outcome: Outcome::Released };
+    let encode = |log: &mut MemoryLog, record: &Record, offset| {
+        let mut out = Vec::new();
+        log.encoder.encode(record, now, offset, &mut out);
+        let last = decode(out.last().unwrap()).0;
+        (last.has_circumstances(), last.continues, out.len() as u64)
+    };
+    for size in [513, 514] {
+        let (has_circumstances, continues, length) = encode(&mut log, &later, size - 512);
+        assert!(has_circumstances && length > 1, "the names are defined before");
+        assert_eq!(continues, Some(first as u64));
+        assert_eq!(encode(&mut log, &later, size - 512 + length), (false, None, 1));
+        encode(&mut log, &end, size - 512 + length + 1);
+        // Nothing of it is written.
+        log.encoder.roll_back(size);
+        log.encoder.resume(size - 512, now, now, &mut Vec::new());
+    }
+    let (_, continues, length) = encode(&mut log, &later, 4);
+    assert_eq!(continues, Some(first as u64));
+    log.encoder.written();
+    assert_eq!(encode(&mut log, &later, 4 + length), (false, None, 1));
+    encode(&mut log, &end, 5 + length);
+    log.encoder.written();
+    log.encoder.begin_day(day().tomorrow().unwrap(), &DayStart { first: 768, ..members }, &mut Vec::new());
+    assert_eq!(encode(&mut log, &later, 1).1, None, "the exchange has ended");
 }

@@ -89,6 +89,7 @@ impl MemoryLog {
     pub(in crate::disclosure) fn new(keys: &Keys) -> MemoryLog {
         let mut log = MemoryLog { encoder: Encoder::new(keys.subject_pseudonyms()), entries: Vec::new() };
         let members = DayStart {
+            first: 0,
             gateway: "gateway-1",
             checkpoints: 3,
             pseudonym_key: keys.pseudonym_check(),

@@ -3,8 +3,9 @@
 use super::*;
 use crate::disclosure::detail_deletion::{DetailDeletionError, delete_details_at};
 use crate::disclosure::entry::decode_detail;
-use crate::disclosure::questions::LogExtent;
+use crate::disclosure::questions::{AnswerCursor, LogExtent, LogQuestion, QuestionedLog, answer};
 use crate::disclosure::verify::{KnownLog, verify};
+use crate::disclosure::{LogSource, accounting};
 use crate::ledger::LedgerId;
 
 /// Declares a clock of its own for a test: `at` sets it.
@@ -221,4 +222,81 @@ async fn a_clock_that_jumps_ahead_removes_nothing() {
     }
     drop(open_at(settings(&folder), &keys, clock));
     assert_eq!(decisions(&folder.path), [0, 1, 2, 500, 501, 1000, 3].map(id), "nothing was removed");
+}
+
+/// Checks that a report and the questions name the exchange 1, which is about bob, and its end.
+fn check_stream(folder: &Folder, keys: &Keys, index: Option<&Path>) {
+    let source = LogSource::new(&folder.path, keys);
+    let source = index.map_or(source.clone(), |index| source.with_index(index));
+    let account = accounting(&source, &[person(keys, "bob")]).unwrap();
+    let names: Vec<_> = account.iter().map(|one| [&*one.recipient, &*one.purpose, &*one.route]).collect();
+    assert_eq!(names, [["acme", "support", "customers"]]);
+    let (path, index) = (folder.path.clone(), index.map(Path::to_owned));
+    let logs = [QuestionedLog { folder: path, index, running: true }];
+    let (recipient, decision) = (Some("acme".to_owned()), Some(id(1)));
+    let outcome = Some("released".to_owned());
+    for question in [
+        LogQuestion { decision, ..LogQuestion::default() },
+        LogQuestion { recipient, outcome, ..LogQuestion::default() },
+    ] {
+        let answered = answer(&question, &logs, &AnswerCursor::default(), 100).unwrap();
+        let is_it = |exchange: &&serde_json::Value| exchange["decision"] == id(1).to_string();
+        let found: Vec<_> = answered.exchanges.iter().filter(is_it).collect();
+        assert_eq!(found.len(), 1, "{question:?}");
+        assert_eq!((&found[0]["route"], &found[0]["outcome"]), (&"customers".into(), &"released".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_over_midnight_keeps_its_recipient_when_its_first_day_is_removed() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
+    at(0);
+    let log = open_at(LogSettings { retention: ten_days, ..settings(&folder) }, &keys, clock);
+    let first = Record::Window {
+        exchange: ExchangeReference::First(head(1)),
+        disclosure: disclosure(&keys, "alice"),
+    };
+    log.append(first).await.unwrap();
+    // Nothing leaves on the third day.
+    for day in [0, 1, 1, 3, 3] {
+        at(day);
+        log.append(later_window(&keys, 1)).await.unwrap();
+    }
+    log.append(close(1, Outcome::Released)).await.unwrap();
+    let mut windows = Vec::new();
+    each_head(&folder.path, |index, head| {
+        if head.kind == EntryKind::Window {
+            windows.push((index, head.has_circumstances(), head.continues));
+        }
+    });
+    let indexes: Vec<u64> = windows.iter().map(|(index, ..)| *index).collect();
+    let continued = [None, None, Some(indexes[0]), None, Some(indexes[2]), None];
+    let expected = indexes.iter().zip(continued).enumerate();
+    let expected = expected.map(|(at, (index, continues))| (*index, at % 2 == 0, continues));
+    assert_eq!(windows, expected.collect::<Vec<_>>());
+    check_names(&folder.path);
+    let indexes = tempfile::tempdir().unwrap();
+    let mut begins = Vec::new();
+    for day in 4..=13 {
+        at(day);
+        log.append(exchange(&keys, 100 + u64::try_from(day).unwrap())).await.unwrap();
+        log.flush().await;
+        begins.push(LogReader::open(&folder.path).unwrap().begin());
+        check_stream(&folder, &keys, None);
+        #[cfg(feature = "sqlite")]
+        {
+            crate::disclosure::index::build(indexes.path(), &folder.path, |_, _| ()).unwrap();
+            check_stream(&folder, &keys, Some(indexes.path()));
+        }
+    }
+    begins.dedup();
+    // The second and the third time, one of the days is gone on which the stream ran.
+    assert_eq!(begins, [0, 256, 512]);
+    drop(log);
+    let signer = keys.log_signing_key(LogReader::open(&folder.path).unwrap().origin()).unwrap();
+    let key = signer.verifier_key().parse().unwrap();
+    let known = KnownLog { key: Some(&key), keys: Some(&keys), ..KnownLog::default() };
+    assert_eq!(verify(&folder.path, known, &mut |_| ()).unwrap().findings, [] as [String; 0]);
 }

@@ -81,8 +81,8 @@ impl FolderLog {
     }
 
     fn begin_day(&mut self) {
-        let (checkpoints, pseudonym_key) = (self.kept, [0; 16]);
-        let members = DayStart { gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
+        let (first, checkpoints, pseudonym_key) = (self.storage().size(), self.kept, [0; 16]);
+        let members = DayStart { first, gateway: "gateway-1", checkpoints, pseudonym_key, ledger: None };
         let mut entries = Vec::new();
         self.encoder.begin_day(self.day, &members, &mut entries);
         self.append(&entries);

@@ -458,7 +458,8 @@ fn the_order_of_days_processes_and_times_is_checked() {
         writer.append(|encoder, out| encoder.start(offset, &members, now(day(1)), out));
     };
     let second_day = |writer: &mut Writer| {
-        let members = DayStart { gateway: "g", checkpoints: 0, pseudonym_key: [0; 16], ledger: None };
+        let members =
+            DayStart { first: 0, gateway: "g", checkpoints: 0, pseudonym_key: [0; 16], ledger: None };
         writer.append(|encoder, out| encoder.begin_day(day(1), &members, out));
     };
     let padding = |writer: &mut Writer| {
@@ -474,7 +475,7 @@ fn the_order_of_days_processes_and_times_is_checked() {
         let keys = writer.keys.clone();
         writer.append(|_, out| {
             let mut other = Encoder::new(keys.subject_pseudonyms());
-            other.continue_day(day(1), 5);
+            other.continue_day(day(1), 0, 5);
             other.encode(&Record::SecretErasure { secrets: 1, reason: "x" }, Timestamp::UNIX_EPOCH, 2, out);
         });
     };
