@@ -25,6 +25,7 @@ mod filters;
 mod form_token;
 mod hand_facts;
 mod history;
+mod icon;
 mod json_text;
 mod list_page;
 mod matrix;
@@ -160,6 +161,7 @@ impl Console {
         pages
             .layer(middleware::from_fn_with_state(self.clone(), screen::screen))
             .route("/console.css", get(style_sheet::style_sheet))
+            .route("/console.svg", get(icon::icon))
             .layer(middleware::map_response(answer_headers::add))
             .with_state(self)
     }

@@ -15,7 +15,11 @@ async fn every_answer_has_the_headers() {
     let signed_out = TestConsole::with_actors(&[("ops", &[AdminRole::Operator])]).await;
     let open = TestConsole::open().await;
     for console in [&signed_out, &open] {
-        for path in PAGES.iter().map(|page| example(page.path)).chain(["/console.css".to_owned()]) {
+        for path in PAGES
+            .iter()
+            .map(|page| example(page.path))
+            .chain(["/console.css", "/console.svg"].map(str::to_owned))
+        {
             for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
                 let answer = console.send(method.clone(), &path, &[], "").await;
                 for (name, value) in [
