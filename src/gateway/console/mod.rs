@@ -39,6 +39,7 @@ mod recipient;
 mod recipient_event;
 mod recipients;
 mod requests;
+mod return_page;
 mod route;
 mod routes;
 mod screen;

@@ -15,6 +15,7 @@ use super::Console;
 use super::form_token::FormOwner;
 use super::page_rule::{self, Access};
 use super::problem_page::PageProblem;
+use super::return_page::{self, SIGN_IN};
 use super::session::{self, SessionKey};
 use super::visitor::Visitor;
 use crate::credentials::KeyHash;
@@ -25,8 +26,6 @@ use crate::gateway::admin::request::{BoundedBody, Navigation, refuse_cross_site,
 
 /// Maximum size of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
-/// Path of the page to sign in.
-pub(super) const SIGN_IN: &str = "/sign-in";
 
 /// Lets a request through to its page, or answers it.
 pub(super) async fn screen(
@@ -38,7 +37,7 @@ pub(super) async fn screen(
     let (known, admitted) = console.admit(&mut request, &peer);
     let response = match admitted {
         Err(problem) => console.refused(problem),
-        Ok(PageAdmission::SignIn) => Redirect::to(SIGN_IN).into_response(),
+        Ok(PageAdmission::SignIn) => Redirect::to(&return_page::path_for(&request)).into_response(),
         Ok(PageAdmission::PageOfForm) => Redirect::to(page_of_form(request.uri().path())).into_response(),
         Ok(PageAdmission::Page) if request.method() == Method::POST => {
             match console.checked_form(request, &known.owner).await {

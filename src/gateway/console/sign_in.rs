@@ -12,37 +12,58 @@ use super::Console;
 use super::chrome::{Chrome, html};
 use super::form_token::FormOwner;
 use super::problem_page::PageProblem;
-use super::screen::{FormOf, SIGN_IN};
+use super::return_page::{SIGN_IN, returns_to};
+use super::screen::FormOf;
 use super::session;
 use super::visitor::Visitor;
 use crate::gateway::admin::authentication::AdminPeer;
 use crate::gateway::admin::problem::AdminProblem;
-use crate::gateway::admin::request::{NoParameters, QueryOf};
+use crate::gateway::admin::request::QueryOf;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-struct SignInPage {
+struct SignInPage<'a> {
     chrome: Chrome,
-    /// The reason why the last attempt failed.
+    /// Why there is no session: the last one has ended, or the last attempt failed.
     problem: Option<&'static str>,
+    /// The page that is shown afterwards.
+    page: &'a str,
 }
 
 /// The form to sign in.
 #[derive(Deserialize)]
 pub(super) struct SignInForm {
     token: String,
+    #[serde(default)]
+    page: String,
 }
 
-/// Shows the form to sign in. Somebody who needs no form is led to the overview.
+/// The page that somebody asked for without a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SignInQuery {
+    page: String,
+}
+
+/// Shows the form to sign in. Somebody who needs no form is led to the page.
 pub(super) async fn form(
     State(console): State<Console>,
+    Extension(peer): Extension<AdminPeer>,
     visitor: Visitor,
-    _: QueryOf<NoParameters>,
+    headers: HeaderMap,
+    QueryOf(SignInQuery { page }): QueryOf<SignInQuery>,
 ) -> Response {
+    let page = returns_to(&page);
     if visitor.actor.is_some() {
-        return Redirect::to("/").into_response();
+        return Redirect::to(page).into_response();
     }
-    html(&SignInPage { chrome: console.chrome(&visitor, "Sign in", SIGN_IN), problem: None })
+    let had_session = session::id_of(&headers, peer.is_encrypted).is_some();
+    html(&SignInPage {
+        chrome: console.chrome(&visitor, "Sign in", SIGN_IN),
+        problem: had_session
+            .then_some("Your session has ended. If you have just sent a form, nothing of it was recorded."),
+        page,
+    })
 }
 
 /// Begins a session.
@@ -51,15 +72,16 @@ pub(super) async fn sign_in(
     Extension(peer): Extension<AdminPeer>,
     visitor: Visitor,
     headers: HeaderMap,
-    FormOf(SignInForm { token }): FormOf<SignInForm>,
+    FormOf(SignInForm { token, page }): FormOf<SignInForm>,
 ) -> Result<Response, PageProblem> {
+    let page = returns_to(&page);
     if !console.admin.needs_credentials() {
-        return Ok(Redirect::to("/").into_response());
+        return Ok(Redirect::to(page).into_response());
     }
     let signed_in = console.admin.access.load().sign_in(token.trim(), &peer);
     let (token, _) = match signed_in {
         Ok(signed_in) => signed_in,
-        Err(problem) => return Ok(console.failed(&problem, &visitor)),
+        Err(problem) => return Ok(console.failed(&problem, &visitor, page)),
     };
     // A session that the browser had ends: its id may be known to somebody else.
     let now = console.memory.clock.now();
@@ -71,7 +93,7 @@ pub(super) async fn sign_in(
     let id = sessions.begin(token, now);
     drop(sessions);
     let id = id.map_err(|_| AdminProblem::malformed("the system has no random numbers"))?;
-    Ok(([(SET_COOKIE, session::cookie(&id, peer.is_encrypted))], Redirect::to("/")).into_response())
+    Ok(([(SET_COOKIE, session::cookie(&id, peer.is_encrypted))], Redirect::to(page)).into_response())
 }
 
 /// Ends a session.
@@ -88,14 +110,14 @@ pub(super) async fn sign_out(
 
 impl Console {
     /// Shows the form again. It tells no more than that the token opens nothing.
-    fn failed(&self, problem: &AdminProblem, visitor: &Visitor) -> Response {
+    fn failed(&self, problem: &AdminProblem, visitor: &Visitor, page: &str) -> Response {
         self.admin.shared.metrics.admin_refusals.with_label_values(&[problem.code()]).inc();
         let text = match problem.code() {
             "too-many-requests" => "Too many attempts. Wait for a minute.",
             _ => "No one is registered under this token.",
         };
-        let page = SignInPage { chrome: self.chrome(visitor, "Sign in", SIGN_IN), problem: Some(text) };
-        let mut response = html(&page);
+        let chrome = self.chrome(visitor, "Sign in", SIGN_IN);
+        let mut response = html(&SignInPage { chrome, problem: Some(text), page });
         *response.status_mut() = problem.status();
         let wait = problem.clone().into_response().headers().get(RETRY_AFTER).cloned();
         response.headers_mut().extend(wait.map(|wait| (RETRY_AFTER, wait)));

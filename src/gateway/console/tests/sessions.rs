@@ -39,6 +39,34 @@ async fn a_token_opens_a_session_until_it_is_ended() {
 }
 
 #[tokio::test]
+async fn after_signing_in_the_page_is_shown_that_was_asked_for() {
+    let console = console().await;
+    let asked = "/console/decisions?recipient=a%20b";
+    let sign_in = console.get(asked).await.location().to_owned();
+    assert_eq!(sign_in, "/sign-in?page=%2Fconsole%2Fdecisions%3Frecipient%3Da%2520b");
+    let page = console.get(&sign_in).await;
+    assert!(page.body.contains(&format!("name=\"page\" value=\"{asked}\"")), "{}", page.body);
+    let form = format!("form-token={}&page=%2Fconsole%2Fdecisions", page.form_token());
+    let answer = console.post("/sign-in", &format!("{form}&token=pga_other")).await;
+    assert!(answer.body.contains("name=\"page\" value=\"/console/decisions\""), "{}", answer.body);
+    let answer = console.post("/sign-in", &format!("{form}&token=pga_ops")).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/console/decisions"));
+    let form = form.replace("%2Fconsole%2Fdecisions", "%2F%2Fevil.example");
+    assert_eq!(console.post("/sign-in", &format!("{form}&token=pga_ops")).await.location(), "/");
+}
+
+#[tokio::test]
+async fn an_ended_session_is_named() {
+    let mut console = console().await;
+    let ended = "Your session has ended";
+    assert!(!console.get("/sign-in").await.body.contains(ended));
+    console.sign_in("ops").await;
+    console.wait(MAX_IDLE);
+    assert_eq!(console.post("/sign-out", "form-token=x").await.location(), "/sign-in");
+    assert!(console.get("/sign-in").await.body.contains(ended));
+}
+
+#[tokio::test]
 async fn a_wrong_token_opens_nothing_and_is_limited() {
     let mut console = console().await;
     let mut statuses = Vec::new();
