@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 /// Width of a chart in its own units. The template has the height.
 const WIDTH: usize = 760;
 /// Left edge of the bars; left of it stand the numbers of the axis.
-const LEFT: usize = 44;
+const LEFT: usize = 72;
 /// Lower edge of the bars; below stand the times.
 const BOTTOM: usize = 162;
 /// Distance between the parts of a bar: their colours alone do not tell them apart.

@@ -120,7 +120,11 @@ impl Console {
         let now = jiff::Timestamp::now();
         let snapshot = shared.snapshot();
         let observed = snapshot.routes.iter().filter(|route| shows_routes && route.observes(now)).count();
-        let observed = (observed > 0).then(|| StateChip::warn(format!("{observed} routes observed")));
+        let observed = match observed {
+            0 => None,
+            1 => Some(StateChip::warn("1 route observed")),
+            several => Some(StateChip::warn(format!("{several} routes observed"))),
+        };
         [ledger, log].into_iter().chain(observed).collect()
     }
 }

@@ -78,7 +78,8 @@ struct MappedFieldLine {
 #[derive(Debug, PartialEq, Eq)]
 struct LeavesTo {
     form: &'static str,
-    to: String,
+    /// Names of recipients, each with its purposes.
+    to: Vec<(Arc<str>, Vec<String>)>,
 }
 
 /// Shows a route.
@@ -233,10 +234,14 @@ fn field_line(field: &MappedField, words: &Vocabulary, forms: &[PossibleForms]) 
         if form == Form::Removed {
             continue;
         }
-        let to = format!("{recipient} for {purpose}");
-        match leaves.iter_mut().find(|known| known.form == form.name()) {
-            Some(known) => known.to = format!("{}, {to}", known.to),
-            None => leaves.push(LeavesTo { form: form.name(), to }),
+        let at = leaves.iter().position(|known| known.form == form.name()).unwrap_or(leaves.len());
+        if at == leaves.len() {
+            leaves.push(LeavesTo { form: form.name(), to: Vec::new() });
+        }
+        let Some(LeavesTo { to, .. }) = leaves.get_mut(at) else { continue };
+        match to.iter_mut().find(|(known, _)| known == recipient) {
+            Some((_, purposes)) => purposes.push(purpose.clone()),
+            None => to.push((Arc::clone(recipient), vec![purpose.clone()])),
         }
     }
     MappedFieldLine { path: field.path.clone(), categories: names.join(" + "), leaves }

@@ -107,7 +107,7 @@ async fn a_route_shows_its_mapping_and_who_can_receive_what() {
         &page.body,
         &[
             "$.items[*].name",
-            "support for direct-marketing",
+            "support <span class=\"why\">for direct-marketing</span>",
             "are removed",
             "$.items[*].age",
             "number",
