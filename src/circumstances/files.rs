@@ -68,7 +68,7 @@ pub(super) fn set_aside(folder: &Path, day: Date) {
     let aside = folder.join(format!("circumstances-{day}.unreadable"));
     match std::fs::rename(path(folder, day), &aside) {
         Ok(()) => {
-            tracing::warn!(path = %aside.display(), "the file was set aside, and the counts of its day begin again")
+            tracing::warn!(path = %aside.display(), "the file was set aside, and the counts of its day begin again");
         }
         Err(error) => tracing::warn!(path = %aside.display(), %error, "the file cannot be set aside"),
     }

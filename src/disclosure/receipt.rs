@@ -95,7 +95,7 @@ pub fn is_pruned(logs: &[QuestionedLog], decision: Ulid) -> Result<bool, ReadErr
             Err(error) => failure = Some(error),
         }
     }
-    failure.map_or(Ok(false), |error| Err(error))
+    failure.map_or(Ok(false), Err)
 }
 
 fn is_pruned_in(log: &mut LogReader, decision: Ulid) -> Result<bool, ReadError> {

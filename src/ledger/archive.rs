@@ -20,6 +20,7 @@ use super::kinds;
 use super::ledger_id::LedgerId;
 use super::policy_memory::PolicyMemory;
 use super::request::{self, OpenRequest};
+use super::store::shared::SharedStore;
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
 use super::terms::TermLookup;
 use super::{fold, secret_history, state_json};
@@ -161,7 +162,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn running_gateways(&self) -> Result<usize, StoreError> {
-        let gateways = self.store.shared().map_or(Ok(Vec::new()), |shared| shared.gateways())?;
+        let gateways = self.store.shared().map_or(Ok(Vec::new()), SharedStore::gateways)?;
         Ok(gateways.iter().filter(|gateway| gateway.live).count())
     }
 

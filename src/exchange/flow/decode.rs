@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_flushed_chunk_is_decoded_at_once() {
         let (text, rest) = (b"data: {\"n\":1}\n\n", b"data: {\"n\":2}\n\n");
-        let flushed = |mut encoder: Box<dyn FnMut(&[u8]) -> Vec<u8>>| (encoder(text), encoder(rest));
+        let flushed = |encoder: &mut dyn FnMut(&[u8]) -> Vec<u8>| (encoder(text), encoder(rest));
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
@@ -347,11 +347,11 @@ mod tests {
         let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
         macro_rules! chunks {
             ($encoder:ident) => {
-                flushed(Box::new(move |text| {
+                flushed(&mut |text| {
                     $encoder.write_all(text).unwrap();
                     $encoder.flush().unwrap();
                     std::mem::take($encoder.get_mut())
-                }))
+                })
             };
         }
         for (coding, tells, (first, second)) in [

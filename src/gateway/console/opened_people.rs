@@ -125,7 +125,7 @@ mod tests {
         let mut people = OpenedPeople::default();
         let handle = people.opened_by(0, Duration::ZERO);
         let found = people.find(&handle, &owner(1), MAX_UNUSED - MINUTE).unwrap();
-        assert!(&*found.person.id() == "ada" && found.reason.as_deref() == Some("why"));
+        assert!(found.person.id() == "ada" && found.reason.as_deref() == Some("why"));
         assert!(people.find(&handle, &owner(2), MAX_UNUSED).is_none());
         assert!(people.find(&handle, &FormOwner::Process, MAX_UNUSED).is_none());
         assert!(people.find("", &owner(1), MAX_UNUSED).is_none());

@@ -228,7 +228,7 @@ impl Console {
         let suspended = self.admin.read_ledger(move |archive| archive.suspensions(&names)).await;
         let notices = self.admin.count_notices().await;
         let known = |problem: AdminProblem| {
-            tracing::debug!(code = problem.code(), "the state of recipients is not known")
+            tracing::debug!(code = problem.code(), "the state of recipients is not known");
         };
         RecipientStates { suspended: suspended.map_err(known).ok(), notices: notices.map_err(known).ok() }
     }

@@ -63,7 +63,7 @@ async fn a_recipient_shows_its_registration_and_no_secret() {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    assert_has(&support, &["API key", &format!("sha256:{}…", &digits[..12])]);
+    assert_has(&support, &["API key", &format!("sha256:{}…", digits.get(..12).unwrap())]);
     assert!(!support.contains(&digits), "the whole hash is nobody's business");
     let old = console.get("/console/recipients/old").await.body;
     assert_has(&old, &["The configuration suspends it", "No route serves a purpose of it", "It has none"]);
