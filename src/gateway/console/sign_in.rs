@@ -26,6 +26,8 @@ struct SignInPage<'a> {
     chrome: Chrome,
     /// Why there is no session: the last one has ended, or the last attempt failed.
     problem: Option<&'static str>,
+    /// True if the last attempt failed.
+    is_refused: bool,
     /// The page that is shown afterwards.
     page: &'a str,
 }
@@ -62,6 +64,7 @@ pub(super) async fn form(
         chrome: console.chrome(&visitor, "Sign in", SIGN_IN),
         problem: had_session
             .then_some("Your session has ended. If you have just sent a form, nothing of it was recorded."),
+        is_refused: false,
         page,
     })
 }
@@ -116,8 +119,8 @@ impl Console {
             "too-many-requests" => "Too many attempts. Wait for a minute.",
             _ => "No one is registered under this token.",
         };
-        let chrome = self.chrome(visitor, "Sign in", SIGN_IN);
-        let mut response = html(&SignInPage { chrome, problem: Some(text), page });
+        let chrome = self.chrome(visitor, "Error: Sign in", SIGN_IN);
+        let mut response = html(&SignInPage { chrome, problem: Some(text), is_refused: true, page });
         *response.status_mut() = problem.status();
         let wait = problem.clone().into_response().headers().get(RETRY_AFTER).cloned();
         response.headers_mut().extend(wait.map(|wait| (RETRY_AFTER, wait)));

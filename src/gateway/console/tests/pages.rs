@@ -58,6 +58,16 @@ async fn every_page_is_whole_without_scripts_and_inline_styles() {
             assert!(!body.contains(forbidden), "{path} has {forbidden}");
         }
         assert!(answer.title().ends_with(" · purposegate"), "{path}: {}", answer.title());
+        for table in body.split("<table class=\"cards\"").skip(1) {
+            // On small screens a style shows rows as blocks, and browsers forget that they are rows.
+            let table = table.split("</table>").next().unwrap();
+            assert!(table.starts_with(" role=\"table\""), "{path}: {table}");
+            for part in ["<tr", "<td", "<th", "<tbody"] {
+                let all =
+                    table.matches(&format!("{part} ")).count() + table.matches(&format!("{part}>")).count();
+                assert_eq!(all, table.matches(&format!("{part} role=")).count(), "{path}: {table}");
+            }
+        }
         let before_heading = body.split_once("<h1>").unwrap().0;
         assert!(!before_heading.contains("<h2"), "{path} has a heading before its first");
         for place in body.split("<pre").skip(1) {

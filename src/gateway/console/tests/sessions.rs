@@ -73,6 +73,8 @@ async fn a_wrong_token_opens_nothing_and_is_limited() {
     for _ in 0..25 {
         let answer = console.sign_in("other").await;
         assert!(console.cookie.is_none() && !answer.body.contains("pga_other"), "{}", answer.body);
+        assert_eq!(answer.title(), "Error: Sign in · purposegate");
+        assert!(answer.body.contains("aria-invalid=\"true\"") && answer.body.contains("<h1>Sign in</h1>"));
         statuses.push(answer.status.as_u16());
     }
     assert_eq!((statuses[0], statuses[24]), (401, 429), "{statuses:?}");
