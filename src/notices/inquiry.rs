@@ -9,7 +9,7 @@ use super::clock::{self, CLAIM, KEPT_AFTER_END, NOT_IN_FORCE, after, next_search
 use super::events::inquired_past;
 use super::state::{self, ClosedState, EndedState, InquiryState, NoticeState, NoticeStatus, SecretDeletion};
 use super::{Channel, Inquiry, Notice, NoticeEvent, Notices, Receiver, WRITE_ATTEMPTS};
-use crate::ledger::{DueRows, Entity, EventKind, NoticeRow, Position, StoreError};
+use crate::ledger::{DueRows, Entity, EventKind, NoticeRow, PastEvent, Position, StoreError};
 
 /// Maximum number of events about a person, the latest ones, whose inquiries are looked at before the log secret is deleted.
 const MAX_RELATED: usize = 256;
@@ -66,7 +66,7 @@ impl Notices {
         let store = self.ledger.notice_store();
         for row in store.due_notices(now, DueRows::Inquiries, CANDIDATES)? {
             if serde_json::from_str::<EndedState>(&row.state).is_ok() {
-                store.remove_inquiry(row.id, &[])?;
+                store.remove_inquiry(row.id, row.version, &[])?;
                 continue;
             }
             let Some(row) = self.write(NoticeRow { due: after(now, CLAIM), ..row })? else { continue };
@@ -92,10 +92,11 @@ impl Notices {
     }
 
     /// Records who had received the data, and begins a notice to each recipient that has none. Returns the new notices. An
-    /// inquiry whose search was not complete searches again.
+    /// inquiry whose search was not complete searches again; so does one whose person cannot be found any more, until its time
+    /// is over.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], also if another gateway has continued the inquiry: then nothing was written.
     pub fn found(
         &self,
         inquiry: &mut Inquiry,
@@ -104,6 +105,7 @@ impl Notices {
         now: Timestamp,
     ) -> Result<Vec<Notice>, StoreError> {
         let known = self.ledger.notice_store().notices_of(inquiry.row.id)?;
+        let complete = is_complete && !self.is_hidden(inquiry)?;
         let mut begun = Vec::new();
         for receiver in receivers {
             if known.iter().any(|row| row.recipient.as_ref() == Some(&receiver.recipient)) {
@@ -125,14 +127,23 @@ impl Notices {
                 version: 1,
                 state: state::text(&state),
             };
-            if self.ledger.notice_store().write_notices(std::slice::from_ref(&row))? {
-                begun.push(Notice { row, state });
-            }
+            begun.push(Notice { row, state });
         }
-        inquiry.state.complete = is_complete;
+        inquiry.state.complete = complete;
         inquiry.state.searches += 1;
-        self.changed.store(true, Ordering::SeqCst);
+        let rows: Vec<NoticeRow> = begun.iter().map(|notice| notice.row.clone()).collect();
+        if !self.write_inquiry_with(inquiry, inquiry.row.due, &rows)? {
+            let doing = "recording who had received data";
+            return Err(StoreError::transient(doing, "another gateway has continued the inquiry"));
+        }
         Ok(begun)
+    }
+
+    /// True if the log secret was deleted under which disclosures before the event of an inquiry are on record.
+    fn is_hidden(&self, inquiry: &Inquiry) -> Result<bool, StoreError> {
+        let history = self.ledger.archive().history(&Entity::Subject(inquiry.person.clone()))?;
+        let after = |past: &PastEvent| past.position > Position(inquiry.state.position);
+        Ok(history.iter().any(|past| past.event.kind == EventKind::LogSecretErased && after(past)))
     }
 
     /// Determines the next step of an inquiry, and writes it.
@@ -159,8 +170,8 @@ impl Notices {
             }
         }
         if is_over {
-            self.end(inquiry, &rows, now)?;
-            return Ok(InquiryStep::Ended);
+            let is_ended = self.end(inquiry, &rows, now)?;
+            return Ok(if is_ended { InquiryStep::Ended } else { InquiryStep::Wait });
         }
         self.wait(inquiry, now)
     }
@@ -182,7 +193,7 @@ impl Notices {
         match self.last_deletion(inquiry)? {
             LastDeletion::Waits => {}
             LastDeletion::Own if state.secret == SecretDeletion::Begun => return Ok(SecretStep::Record),
-            // Who has deleted it records it.
+            // The inquiry that has deleted it records it.
             LastDeletion::Own | LastDeletion::OfOthers => return Ok(SecretStep::Nothing),
         }
         if is_late {
@@ -236,8 +247,8 @@ impl Notices {
     }
 
     /// Removes an inquiry. Acknowledged notices stay known for a while, without what they said: a recipient that has no
-    /// answer acknowledges again.
-    fn end(&self, inquiry: &Inquiry, rows: &[NoticeRow], now: Timestamp) -> Result<(), StoreError> {
+    /// answer acknowledges again. Returns false if another gateway has continued the inquiry.
+    fn end(&self, inquiry: &mut Inquiry, rows: &[NoticeRow], now: Timestamp) -> Result<bool, StoreError> {
         let mut kept = Vec::new();
         for row in rows.iter().filter(|row| row.recipient.is_some()) {
             if let Ok(state) = serde_json::from_str::<ClosedState>(&row.state)
@@ -250,7 +261,12 @@ impl Notices {
             let (due, state) = (after(now, KEPT_AFTER_END), state::text(&EndedState { ended: now }));
             kept.push(NoticeRow { due, open: true, version: 1, state, ..inquiry.row.clone() });
         }
-        self.ledger.notice_store().remove_inquiry(inquiry.row.id, &kept)?;
+        // The inquiry is written as it is, so that nobody else has continued it since `rows` were read.
+        if !self.write_inquiry(inquiry, inquiry.row.due)?
+            || !self.ledger.notice_store().remove_inquiry(inquiry.row.id, inquiry.row.version, &kept)?
+        {
+            return Ok(false);
+        }
         self.changed.store(true, Ordering::SeqCst);
         // An inquiry into an erasure may wait for this one.
         if matches!(self.last_deletion(inquiry)?, LastDeletion::Waits) {
@@ -260,7 +276,7 @@ impl Notices {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Notes that the deletion of the log secret is on record. The inquiry goes on until everybody was told.
@@ -275,11 +291,24 @@ impl Notices {
     /// Writes an inquiry. A notice that closes meanwhile makes the inquiry due, which is kept. Returns false if another
     /// gateway has continued the inquiry: then this one has to leave it.
     fn write_inquiry(&self, inquiry: &mut Inquiry, due: Timestamp) -> Result<bool, StoreError> {
+        self.write_inquiry_with(inquiry, due, &[])
+    }
+
+    /// Writes an inquiry with new notices, all or none.
+    fn write_inquiry_with(
+        &self,
+        inquiry: &mut Inquiry,
+        due: Timestamp,
+        notices: &[NoticeRow],
+    ) -> Result<bool, StoreError> {
         let mut due = due;
         for _ in 0..WRITE_ATTEMPTS {
-            let state = state::text(&inquiry.state);
-            if let Some(row) = self.write(NoticeRow { due, state, ..inquiry.row.clone() })? {
-                inquiry.row = row;
+            let (state, version) = (state::text(&inquiry.state), inquiry.row.version + 1);
+            let mut rows = notices.to_vec();
+            rows.push(NoticeRow { due, version, state, ..inquiry.row.clone() });
+            if self.ledger.notice_store().write_notices(&rows)? {
+                self.changed.store(true, Ordering::SeqCst);
+                inquiry.row = rows.pop().unwrap_or_else(|| inquiry.row.clone());
                 return Ok(true);
             }
             match self.ledger.notice_store().notice(inquiry.row.id)? {

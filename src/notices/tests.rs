@@ -330,7 +330,7 @@ async fn events_that_were_read_are_not_read_again() {
     let store = ledger.notice_store();
     let inquiries: Vec<NoticeRow> = before.iter().filter(|row| row.open).cloned().collect();
     assert_eq!(inquiries.len(), 1);
-    store.remove_inquiry(inquiries[0].id, &[]).unwrap();
+    assert!(store.remove_inquiry(inquiries[0].id, inquiries[0].version, &[]).unwrap());
     let position = before.iter().find(|row| row.id == Ulid::nil()).unwrap().clone();
     notices.write_begun(inquiries, position).unwrap();
     assert_eq!(rows(&ledger), 0);
@@ -406,6 +406,74 @@ async fn a_notice_that_closes_meanwhile_loses_no_step_of_its_inquiry() {
     let mut inquiry = claim_inquiries(&notices, later(11)).pop().unwrap();
     assert_eq!(inquiry.state.secret, SecretDeletion::Recorded, "one record of one deletion");
     assert_eq!(notices.next_step(&mut inquiry, later(11)).unwrap(), InquiryStep::Ended);
+}
+
+/// A search can take longer than its claim. What it found is not told again after another gateway has ended the inquiry, and
+/// leaves no notice behind that nothing removes.
+#[tokio::test]
+async fn a_search_that_ends_after_its_inquiry_begins_no_notice() {
+    let (ledger, notices) = fresh();
+    tell(&ledger, ERASURE, start()).await;
+    let mut slow = one_inquiry(&notices, start());
+    let mut inquiry = one_inquiry(&notices, later(1));
+    let receivers = || vec![receiver("acme", Channel::Webhook, id())];
+    assert_eq!(notices.found(&mut inquiry, receivers(), true, later(1)).unwrap().len(), 1);
+    notices.next_step(&mut inquiry, later(1)).unwrap();
+    // The other gateway has begun the notice.
+    let mut second = slow.clone();
+    assert!(notices.found(&mut second, receivers(), true, later(1)).is_err());
+    for notice in claim_notices(&notices, later(1)) {
+        let told = notices.delivered(notice, later(1)).unwrap().unwrap();
+        notices.recorded(told, later(1)).unwrap();
+    }
+    let mut inquiry = one_inquiry(&notices, later(2));
+    assert_eq!(notices.next_step(&mut inquiry, later(2)).unwrap(), InquiryStep::EraseSecret("delivered"));
+    ledger.erase_log_secret(&inquiry.person, inquiry.id(), later(2)).await.unwrap();
+    notices.secret_recorded(&mut inquiry, later(2)).unwrap();
+    assert_eq!(notices.next_step(&mut inquiry, later(2)).unwrap(), InquiryStep::Ended);
+    assert_eq!(rows(&ledger), 0);
+    assert!(notices.found(&mut slow, receivers(), true, later(2)).is_err());
+    assert_eq!(rows(&ledger), 0);
+}
+
+/// Nobody is found any more in a log under a secret that was deleted: a later search of it shows nothing.
+#[tokio::test]
+async fn a_search_is_not_complete_after_the_log_secret_was_deleted() {
+    let (ledger, notices) = fresh();
+    notices.watch(start()).unwrap();
+    tell(&ledger, ERASURE, start()).await;
+    let mut erasure = one_inquiry(&notices, start());
+    notices.found(&mut erasure, Vec::new(), false, start()).unwrap();
+    notices.next_step(&mut erasure, start()).unwrap();
+    tell(&ledger, r#"{"subject":"alice","kind":"correction","facts":{"country":"DE"}}"#, later(9)).await;
+    notices.watch(later(9)).unwrap();
+    let mut inquiries = claim_inquiries(&notices, later(10));
+    inquiries.sort_by_key(|inquiry| inquiry.state.position);
+    let [erasure, correction] = &mut inquiries[..] else { panic!("two inquiries") };
+    notices.found(correction, Vec::new(), false, later(10)).unwrap();
+    assert_eq!(notices.next_step(correction, later(10)).unwrap(), InquiryStep::Wait);
+    assert_eq!(notices.next_step(erasure, later(10)).unwrap(), InquiryStep::EraseSecret("notice-limit"));
+    ledger.erase_log_secret(&erasure.person, erasure.id(), later(10)).await.unwrap();
+    notices.secret_recorded(erasure, later(10)).unwrap();
+    // The log that was not readable is there again.
+    let is_correction = |inquiry: &Inquiry| inquiry.state.event == NoticeEvent::Correction;
+    let mut correction = claim_inquiries(&notices, later(11)).into_iter().find(is_correction).unwrap();
+    notices.found(&mut correction, Vec::new(), true, later(11)).unwrap();
+    assert!(!correction.state.complete);
+    assert_eq!(notices.next_step(&mut correction, later(11)).unwrap(), InquiryStep::Wait);
+    assert_eq!(notices.count_incomplete().unwrap(), 2);
+    // An event after the deletion is about other disclosures.
+    tell(&ledger, r#"{"subject":"alice","kind":"restriction"}"#, later(12)).await;
+    notices.watch(later(12)).unwrap();
+    let found = |inquiry: &mut Inquiry| {
+        notices.found(inquiry, Vec::new(), true, later(13)).unwrap();
+        (inquiry.state.event, inquiry.state.complete)
+    };
+    let mut states: Vec<_> = claim_inquiries(&notices, later(13)).iter_mut().map(found).collect();
+    states.sort_by_key(|(event, _)| event.name());
+    let [correction, erasure, restriction] =
+        [NoticeEvent::Correction, NoticeEvent::Erasure, NoticeEvent::Restriction];
+    assert_eq!(states, [(correction, false), (erasure, false), (restriction, true)]);
 }
 
 /// Both are late, so neither waits for the other. One of them deletes the secret.

@@ -390,11 +390,14 @@ impl NoticeStore for MemoryStore {
         Ok(is_next)
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
+    fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError> {
         let notices = &mut self.contents().notices;
+        if notices.get(&inquiry).is_none_or(|row| row.version != version) {
+            return Ok(false);
+        }
         notices.retain(|_, row| row.inquiry != inquiry);
         notices.extend(rows.iter().map(|row| (row.id, row.clone())));
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -112,9 +112,10 @@ pub trait NoticeStore: Send + Sync {
     /// and writes nothing, if somebody else wrote one of them.
     fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError>;
 
-    /// Removes an inquiry with its notices, and puts these new rows in their place. A store in a file leaves no copy of what
+    /// Removes an inquiry with its notices, and puts these new rows in their place. Returns false, and changes nothing, unless
+    /// the row of the inquiry has this version: somebody else may have begun a notice. A store in a file leaves no copy of what
     /// was removed in its journal.
-    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError>;
+    fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError>;
 }
 
 /// Returns the smallest id of the millisecond of a time.

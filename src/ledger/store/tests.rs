@@ -406,9 +406,18 @@ fn a_notice_is_written_by_one_gateway_at_a_time_and_removed_with_its_inquiry() {
         assert!(!notices.write_notices(&[absent]).unwrap());
 
         let kept = NoticeRow { open: false, state: "{}".to_owned(), ..rows[1].clone() };
-        notices.remove_inquiry(rows[0].id, std::slice::from_ref(&kept)).unwrap();
-        assert_eq!(notices.notices(None, None, 10).unwrap(), [kept, rows[3].clone()]);
-        notices.remove_inquiry(rows[0].id, &[]).unwrap();
+        let written = notices.notices(None, None, 10).unwrap();
+        let version = notices.notice(rows[0].id).unwrap().unwrap().version;
+        let kept = [rows[0].clone(), kept];
+        for other in [version - 1, version + 1] {
+            assert!(!notices.remove_inquiry(rows[0].id, other, &kept).unwrap());
+        }
+        assert_eq!(notices.notices(None, None, 10).unwrap(), written, "somebody else has continued it");
+        assert!(notices.remove_inquiry(rows[0].id, version, &kept).unwrap());
+        let [inquiry, notice] = kept;
+        assert_eq!(notices.notices(None, None, 10).unwrap(), [inquiry, notice, rows[3].clone()]);
+        assert!(notices.remove_inquiry(rows[0].id, 1, &[]).unwrap());
+        assert!(!notices.remove_inquiry(rows[0].id, 1, &[]).unwrap());
         assert_eq!(notices.notices(None, None, 10).unwrap(), rows[3..]);
         assert_eq!(notices.notice(closed.id).unwrap(), None);
     });

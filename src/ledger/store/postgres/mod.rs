@@ -320,10 +320,10 @@ impl NoticeStore for PostgresStore {
         })
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
+    fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError> {
         let removed =
             self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
-                notices::remove(client, inquiry, rows).await
+                notices::remove(client, inquiry, version, rows).await
             });
         // Also after a failure, which can follow the commit.
         self.notices_file.note_deletion();

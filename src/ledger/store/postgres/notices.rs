@@ -145,12 +145,18 @@ async fn put(transaction: &Transaction<'_>, rows: &[NoticeRow]) -> Result<bool, 
 pub(super) async fn remove(
     client: &mut Client,
     inquiry: Ulid,
+    version: u64,
     rows: &[NoticeRow],
-) -> Result<(), PostgresFailure> {
+) -> Result<bool, PostgresFailure> {
+    let (id, version) = (inquiry.to_string(), i64::try_from(version).unwrap_or(i64::MAX));
     let transaction = client.transaction().await?;
-    let query = "DELETE FROM purposegate.notices WHERE inquiry = $1";
-    transaction.execute(query, &[&inquiry.to_string()]).await?;
+    let own = "DELETE FROM purposegate.notices WHERE id = $1 AND version = $2";
+    if transaction.execute(own, &[&id, &version]).await? == 0 {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    transaction.execute("DELETE FROM purposegate.notices WHERE inquiry = $1", &[&id]).await?;
     put(&transaction, rows).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(true)
 }

@@ -927,7 +927,8 @@ fn what_an_inquiry_says_about_a_person_leaves_the_tables_of_the_server() {
     store.write_notices(&[row(10, None, 1, texts[0]), row(10, Some("acme"), 1, texts[1])]).unwrap();
     store.write_notices(&[row(10, Some("acme"), 2, texts[2])]).unwrap();
     store.write_notices(&[row(20, None, 1, "person-of-another-inquiry")]).unwrap();
-    store.remove_inquiry(Ulid::from(10_u128), &[]).unwrap();
+    assert!(!store.remove_inquiry(Ulid::from(10_u128), 2, &[]).unwrap());
+    assert!(store.remove_inquiry(Ulid::from(10_u128), 1, &[]).unwrap());
     assert!(texts.iter().all(|text| is_in_a_table(&server, text.as_bytes())));
     let (connector, exchange) = (store.connections.connector(), store.connections.limits.exchange);
     assert!(store.notices_file.is_pending());

@@ -663,12 +663,15 @@ impl NoticeStore for SqliteStore {
         self.write_notices(|writer| notices::write(writer, rows))
     }
 
-    fn remove_inquiry(&self, inquiry: Ulid, rows: &[NoticeRow]) -> Result<(), StoreError> {
+    fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError> {
         self.write_notices(|writer| {
-            notices::remove(writer, inquiry, rows)?;
-            // The journal has who had received data about whom.
-            self.has_erased_content.store(true, Ordering::SeqCst);
-            self.drop_erased_content(writer)
+            let is_removed = notices::remove(writer, inquiry, version, rows)?;
+            if is_removed {
+                // The journal has who had received data about whom.
+                self.has_erased_content.store(true, Ordering::SeqCst);
+                self.drop_erased_content(writer)?;
+            }
+            Ok(is_removed)
         })
     }
 }

@@ -141,9 +141,20 @@ fn put(transaction: &Connection, rows: &[NoticeRow]) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-pub(super) fn remove(writer: &mut Connection, inquiry: Ulid, rows: &[NoticeRow]) -> rusqlite::Result<()> {
+pub(super) fn remove(
+    writer: &mut Connection,
+    inquiry: Ulid,
+    version: u64,
+    rows: &[NoticeRow],
+) -> rusqlite::Result<bool> {
+    let (id, version) = (inquiry.to_string(), i64::try_from(version).unwrap_or(i64::MAX));
     let transaction = writer.transaction()?;
-    transaction.execute("DELETE FROM notices WHERE inquiry = ?1", [inquiry.to_string()])?;
+    let own = "DELETE FROM notices WHERE id = ?1 AND version = ?2";
+    if transaction.execute(own, params![id, version])? == 0 {
+        return Ok(false);
+    }
+    transaction.execute("DELETE FROM notices WHERE inquiry = ?1", [id])?;
     put(&transaction, rows)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }

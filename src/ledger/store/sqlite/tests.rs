@@ -419,7 +419,7 @@ fn a_removed_inquiry_leaves_nothing_in_the_files() {
         files.iter().any(|file| file.windows(told.len()).any(|bytes| bytes == told.as_bytes()))
     };
     assert!(contains());
-    store_notices.remove_inquiry(Ulid::from_parts(1, 1), &[row(2, Some("acme"), "{}")]).unwrap();
+    store_notices.remove_inquiry(Ulid::from_parts(1, 1), 1, &[row(2, Some("acme"), "{}")]).unwrap();
     assert!(!contains());
     assert_eq!(store_notices.notices(None, None, 9).unwrap().len(), 1);
 }
