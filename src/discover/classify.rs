@@ -576,3 +576,6 @@ fn by_surroundings(
 fn has_id_values(node: &SampleNode) -> bool {
     [ValueShape::Uuid, ValueShape::OpaqueId].into_iter().any(|shape| node.values.mostly(shape))
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,3 +262,78 @@ impl Siblings {
         siblings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::observe;
+
+    /// Returns what a sample is about by itself. A list counts by its elements.
+    fn about(name: &str, sample: &str) -> Option<About> {
+        let node = observe(sample.as_bytes()).unwrap();
+        let reading = Some(name).filter(|name| !name.is_empty()).map(NameReading::new);
+        own_entity(node.elements.as_deref().unwrap_or(&node), reading.as_ref())
+    }
+
+    #[test]
+    fn the_type_the_name_and_the_members_say_what_an_object_is_about() {
+        for (name, sample, expected) in [
+            ("", r#"{"object":"customer","id":"x"}"#, Some(About::Person)),
+            ("", r#"{"resourceType":"Patient"}"#, Some(About::Person)),
+            ("", r#"{"type":"product","title":"x"}"#, Some(About::Thing)),
+            ("", r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"]}"#, Some(About::Person)),
+            // An envelope says nothing.
+            ("", r#"{"object":"list","data":[]}"#, None),
+            ("customer", r#"{"x":1}"#, Some(About::Person)),
+            ("product", r#"{"x":1}"#, Some(About::Thing)),
+            ("order", r#"{"x":1}"#, Some(About::Record)),
+            ("company", r#"{"x":1}"#, Some(About::Organisation)),
+            // A family name makes a person, whatever the name is.
+            ("product", r#"{"first_name":"Ada","last_name":"Example"}"#, Some(About::Person)),
+            // A thing with a person whom it is about is a record of that person.
+            ("device", r#"{"serial":"x","customer":{"id":7}}"#, Some(About::Record)),
+            // An amount is no thing.
+            ("tax", r#"{"x":1}"#, None),
+            ("", r#"{"x":1}"#, None),
+        ] {
+            assert_eq!(about(name, sample), expected, "{name} {sample}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_refers_to_people_is_a_record() {
+        let by = |sample: &str| by_references(&observe(sample.as_bytes()).unwrap());
+        assert_eq!(by(r#"{"customer_id":7,"x":1}"#), About::Record);
+        assert_eq!(by(r#"{"contact_email":null}"#), About::Record);
+        assert_eq!(by(r#"{"x":"ada@example.org"}"#), About::Record);
+        for nobody in [r#"{"x":1}"#, r#"{"has_customer":true}"#, r#"{"product_id":7}"#] {
+            assert_eq!(by(nobody), About::Open, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_document_has_people_at_any_depth() {
+        let has = |sample: &str| has_people(&observe(sample.as_bytes()).unwrap(), None);
+        for sample in [
+            r#"{"a":[{"b":{"email":"x"}}]}"#,
+            r#"{"a":[{"b":"ada@example.org"}]}"#,
+            r#"{"data":{"user":{"x":1}}}"#,
+        ] {
+            assert!(has(sample), "{sample}");
+        }
+        for sample in [r#"{"a":[{"b":{"c":"x"}}]}"#, r#"{"product":{"sku":"x","price":7}}"#, "[]"] {
+            assert!(!has(sample), "{sample}");
+        }
+    }
+
+    #[test]
+    fn members_are_evidence_about_their_neighbours() {
+        let of = |sample: &str| Siblings::of(&observe(sample.as_bytes()).unwrap());
+        assert!(of(r#"{"total":7,"currency":"EUR"}"#).has_money);
+        assert!(of(r#"{"state":"x","city":"Bonn"}"#).has_address);
+        assert!(of(r#"{"height":7,"width":7}"#).has_width);
+        assert!(of(r#"{"brand":"visa","card_number":"x"}"#).has_card);
+        let none = of(r#"{"total":7,"state":"x","height":7,"brand":"visa"}"#);
+        assert!(!none.has_money && !none.has_address && !none.has_width && !none.has_card);
+    }
+}

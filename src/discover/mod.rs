@@ -13,7 +13,10 @@
 //! ```
 
 mod classify;
+mod effort;
 mod entity;
+#[cfg(all(test, feature = "cli"))]
+mod large_documents;
 mod name;
 #[cfg(feature = "cli")]
 pub mod openapi;
@@ -127,9 +130,11 @@ impl Samples {
     /// Proposes a mapping for all samples together.
     pub fn propose(mut self) -> Proposal {
         self.all.collapse_maps();
+        if let Some(unclassified) = &mut self.unclassified {
+            unclassified.collapse_like(&self.all);
+        }
         let (known, only, path) = (self.known, self.unclassified, self.path);
-        let route = RouteHints { known, only, path, ..RouteHints::default() };
-        Proposal { routes: proposal::propose_route(&self.all, &route) }
+        propose_tree(&self.all, &RouteHints { known, only, path, ..RouteHints::default() })
     }
 }
 
@@ -154,13 +159,19 @@ pub fn is_name_of_category(name: &str) -> bool {
 
 /// Proposes a mapping for paths at which values were seen. Paths that are no plain paths are left out.
 pub fn propose(observed: &[ObservedPath]) -> Proposal {
-    Proposal { routes: proposal::propose_route(&tree_of(observed), &RouteHints::default()) }
+    propose_tree(&tree_of(observed), &RouteHints::default())
 }
 
 /// Proposes a mapping for paths of a configured route at which values were seen.
 pub fn propose_for_route(observed: &[ObservedPath], known: &KnownRecords) -> Proposal {
     let hints = RouteHints { known: Some(known.clone()), ..RouteHints::default() };
-    Proposal { routes: proposal::propose_route(&tree_of(observed), &hints) }
+    propose_tree(&tree_of(observed), &hints)
+}
+
+fn propose_tree(root: &SampleNode, hints: &RouteHints) -> Proposal {
+    let routes = proposal::propose_route(root, hints);
+    name::forget_readings();
+    Proposal { routes }
 }
 
 fn tree_of(observed: &[ObservedPath]) -> SampleNode {

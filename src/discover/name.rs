@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use super::effort;
+
 /// The dictionary as it is written.
 const WORDS: &str = include_str!("words.toml");
 /// Words of a name that are joined to find a phrase.
@@ -217,8 +219,8 @@ pub(super) struct FoundCategory {
     end: usize,
 }
 
-/// Readings that are kept for names that occur again.
-const MAX_KEPT_READINGS: usize = 20_000;
+/// Readings that are kept for names that occur again. Each name is read several times for one proposal.
+const MAX_KEPT_READINGS: usize = 400_000;
 
 thread_local! {
     static KEPT_READINGS: RefCell<HashMap<String, NameReading>> = RefCell::default();
@@ -227,6 +229,11 @@ thread_local! {
 /// The words of a name, and what the dictionary says about them.
 #[derive(Clone)]
 pub(super) struct NameReading(Rc<ReadName>);
+
+/// Forgets the readings of a proposal that is done.
+pub(super) fn forget_readings() {
+    KEPT_READINGS.with_borrow_mut(|kept| *kept = HashMap::new());
+}
 
 impl Deref for NameReading {
     type Target = ReadName;
@@ -243,6 +250,7 @@ impl NameReading {
             if let Some(reading) = kept.get(name) {
                 return reading.clone();
             }
+            effort::count(1);
             let reading = NameReading(Rc::new(ReadName::new(name)));
             if kept.len() < MAX_KEPT_READINGS {
                 kept.insert(name.to_owned(), reading.clone());

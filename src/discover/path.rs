@@ -1,6 +1,7 @@
 //! Paths of a proposal: RFC 9535 with names, `[*]` for elements, `.*` for the values of a map, `..` for recursion.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 /// Maximum number of steps of a path that is read.
 const MAX_STEPS: usize = 256;
@@ -8,8 +9,8 @@ const MAX_STEPS: usize = 256;
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum PathStep {
-    /// The member with this name.
-    Member(Box<str>),
+    /// The member with this name. It is shared, because each leaf below it has the step in its path.
+    Member(Arc<str>),
     /// All elements of an array.
     Elements,
     /// All values of a map whose names are ids.

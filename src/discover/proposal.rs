@@ -1,12 +1,13 @@
 //! From classified leaves to routes: the record sets, their data subjects and their fields; and their output as JSON and as
 //! TOML that can be pasted into a configuration.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::KnownRecords;
+use super::effort;
 use super::entity::About;
 use super::name::{Head, NameReading};
 use super::path::{PathStep, Steps, parse, render};
@@ -80,24 +81,25 @@ pub(super) fn propose_route(root: &SampleNode, hints: &RouteHints) -> Vec<Propos
     let walk = walk(root, hints.title.as_deref());
     let configured = hints.known.as_ref().map(|known| known.records.as_slice()).unwrap_or_default();
     let known_sets: Option<Vec<Steps>> = configured.iter().map(|(path, _)| parse(path)).collect();
-    let mut sets = known_sets.filter(|sets| !sets.is_empty()).unwrap_or_else(|| record_sets(root, &walk));
+    let sets = known_sets.filter(|sets| !sets.is_empty()).unwrap_or_else(|| record_sets(root, &walk));
     let path = hints.known.as_ref().map(|known| &known.path).or(hints.path.as_ref()).cloned();
     let methods = hints.known.as_ref().map_or(&hints.methods, |known| &known.methods);
-    // The longest prefix governs a field.
-    sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    let mut index = SetIndex::default();
+    for (at, set) in sets.iter().enumerate() {
+        index.insert(set, at);
+    }
     let mut leaves: Vec<Vec<&Leaf>> = sets.iter().map(|_| Vec::new()).collect();
     let mut outside: Vec<&Leaf> = Vec::new();
     let is_wanted = |leaf: &&Leaf| hints.only.as_ref().is_none_or(|only| only.has_leaf(&leaf.steps));
     for leaf in walk.leaves.iter().filter(is_wanted) {
-        match sets.iter().position(|set| leaf.steps.starts_with(set)).and_then(|at| leaves.get_mut(at)) {
+        match index.innermost(&leaf.steps).and_then(|at| leaves.get_mut(at)) {
             Some(inside) => inside.push(leaf),
             None => outside.push(leaf),
         }
     }
-    let about = |set: &Steps| match set.as_slice() {
-        [] => walk.root,
-        steps => walk.lists.iter().find(|(list, _)| list == steps).map_or(walk.root, |(_, about)| *about),
-    };
+    let lists: HashMap<&Steps, About> = walk.lists.iter().map(|(steps, about)| (steps, *about)).collect();
+    let about =
+        |set: &Steps| if set.is_empty() { walk.root } else { lists.get(set).copied().unwrap_or(walk.root) };
     let mut routes: Vec<(Steps, ProposedRoute)> = sets
         .iter()
         .zip(&leaves)
@@ -128,6 +130,32 @@ pub(super) fn propose_route(root: &SampleNode, hints: &RouteHints) -> Vec<Propos
     routes.into_iter().map(|(_, route)| route).collect()
 }
 
+/// Record sets by their paths.
+#[derive(Default)]
+struct SetIndex<'s> {
+    set: Option<usize>,
+    below: HashMap<&'s PathStep, SetIndex<'s>>,
+}
+
+impl<'s> SetIndex<'s> {
+    fn insert(&mut self, steps: &'s [PathStep], set: usize) {
+        let node = steps.iter().fold(self, |node, step| node.below.entry(step).or_default());
+        node.set.get_or_insert(set);
+    }
+
+    /// Returns the innermost set in which a path lies: the one that governs it.
+    fn innermost(&self, steps: &[PathStep]) -> Option<usize> {
+        let (mut node, mut found) = (self, self.set);
+        for step in steps {
+            effort::count(1);
+            let Some(below) = node.below.get(step) else { break };
+            node = below;
+            found = node.set.or(found);
+        }
+        found
+    }
+}
+
 fn field(root: char, steps: &[PathStep], leaf: &Leaf) -> ProposedField {
     ProposedField {
         path: render(root, steps),
@@ -147,16 +175,17 @@ fn distinct(fields: impl Iterator<Item = ProposedField>) -> Vec<ProposedField> {
 /// People in lists inside something that is not about a person are records of their own.
 fn record_sets(root: &SampleNode, walk: &ProposalWalk) -> Vec<Steps> {
     let (main, about) = main_records(root, walk);
-    let mut sets = vec![main.clone()];
-    let is_new =
-        |sets: &[Steps], steps: &Steps| !sets.iter().any(|set| set != &main && steps.starts_with(set));
+    let mut people: Vec<&Steps> = Vec::new();
+    let mut index = SetIndex::default();
     for (steps, _) in walk.lists.iter().filter(|(_, about)| *about == About::Person) {
         let is_inside = steps.len() > main.len() && steps.starts_with(&main);
         let is_beside = !main.is_empty() && !steps.starts_with(&main) && steps.len() == 2;
-        if is_new(&sets, steps) && (is_beside || is_inside && !about.is_personal()) {
-            sets.push(steps.clone());
+        if index.innermost(steps).is_none() && (is_beside || is_inside && !about.is_personal()) {
+            index.insert(steps, people.len());
+            people.push(steps);
         }
     }
+    let mut sets: Vec<Steps> = std::iter::once(&main).chain(people).cloned().collect();
     // An envelope without fields of its own is no record.
     if sets.len() > 1 && main.is_empty() && walk.root == About::Open && !has_own_fields(root) {
         sets.remove(0);
@@ -354,4 +383,96 @@ fn route_name(route: &ProposedRoute) -> String {
 /// Returns a TOML basic string.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::Samples;
+
+    fn propose(sample: &str) -> Proposal {
+        let mut samples = Samples::default();
+        samples.add(sample.as_bytes()).unwrap();
+        samples.propose()
+    }
+
+    #[test]
+    fn records_and_their_subjects_are_found() {
+        for (sample, expected) in [
+            (r#"{"id":7,"first_name":"Ada","last_name":"Example"}"#, vec![("$", Some("@.id"))]),
+            (r#"[{"id":7,"first_name":"Ada","last_name":"E"}]"#, vec![("$[*]", Some("@.id"))]),
+            (
+                r#"{"data":[{"id":7,"first_name":"Ada","last_name":"E"}],"meta":{"page":1}}"#,
+                vec![("$.data[*]", Some("@.id"))],
+            ),
+            (r#"{"customer":{"id":7,"email":"a@b.example"}}"#, vec![("$.customer", Some("@.id"))]),
+            (
+                r#"{"orders":[{"id":7,"customer_id":8,"total":1,"currency":"EUR"}]}"#,
+                vec![("$.orders[*]", Some("@.customer_id"))],
+            ),
+            // People in something that is not about a person are records of their own.
+            (
+                r#"{"group":"x","name":"y","members":[{"id":7,"first_name":"Ada","last_name":"E"}]}"#,
+                vec![("$", None), ("$.members[*]", Some("@.id"))],
+            ),
+            (r#"{"sku":"x","price":7}"#, vec![("$", None)]),
+        ] {
+            let proposal = propose(sample);
+            let found: Vec<(&str, Option<&str>)> =
+                proposal.routes.iter().map(|route| (&*route.record, route.subject.as_deref())).collect();
+            assert_eq!(found, expected, "{sample}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_record_set_governs_a_field() {
+        let sets = ["$", "$.a[*]", "$.a[*].b[*]", "$.c"].map(|path| parse(path).unwrap());
+        let mut index = SetIndex::default();
+        sets.iter().enumerate().skip(1).for_each(|(at, set)| index.insert(set, at));
+        let innermost = |index: &SetIndex<'_>, path: &str| index.innermost(&parse(path).unwrap());
+        assert_eq!(innermost(&index, "$.x"), None);
+        index.insert(&sets[0], 0);
+        for (path, expected) in [
+            ("$.x", 0),
+            ("$.a", 0),
+            ("$.a[*].x", 1),
+            ("$.a[*].b", 1),
+            ("$.a[*].b[*].x.y", 2),
+            ("$.c", 3),
+            ("$.cc", 0),
+        ] {
+            assert_eq!(innermost(&index, path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_proposal_as_toml_can_be_read() {
+        let text =
+            propose(r#"{"items":[{"id":7,"e-mail":"a@b.example","it's":"x\ny"}],"total":1}"#).to_toml(None);
+        let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+        let route = &table["route"][0];
+        assert_eq!(route["record"].as_str(), Some("$.items[*]"));
+        assert_eq!(route["fields"]["@['e-mail']"].as_str(), Some("email"));
+        assert!(
+            route["fields"].get("@['it\\'s']").is_some() && route["fields"].get("$.total").is_some(),
+            "{text}"
+        );
+        assert!(!text.contains("a@b.example") && !text.contains("x\ny"), "{text}");
+    }
+
+    #[test]
+    fn record_sets_of_one_path_are_one_route() {
+        let route = |record: &str| ProposedRoute {
+            path: Some("/groups/{id}".to_owned()),
+            methods: vec!["GET".to_owned()],
+            record: record.to_owned(),
+            subject: None,
+            fields: Vec::new(),
+        };
+        let text = Proposal { routes: vec![route("$"), route("$.members[*]")] }.to_toml(None);
+        let table: toml::Table = text.parse().unwrap();
+        assert_eq!(table["route"].as_array().unwrap().len(), 1, "{text}");
+        assert_eq!(table["route"][0]["name"].as_str(), Some("groups-id"));
+        assert_eq!(table["route"][0]["records"].as_array().unwrap().len(), 2);
+    }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::effort;
 use super::path::PathStep;
 use super::types::{JsonType, JsonTypes};
 use super::value::{ValueShapes, is_value_like};
@@ -23,13 +24,14 @@ pub(super) struct SampleNode {
     pub(super) count: u64,
     /// Shapes of the scalars at this path.
     pub(super) values: ValueShapes,
-    members: HashMap<Box<str>, SampleNode>,
+    /// In boxes, because a table has room for several, and most objects of a deep document have one.
+    members: HashMap<Box<str>, Box<SampleNode>>,
     /// The place among the members of its parent, in the order of first occurrence.
     position: usize,
     /// The elements, if it is an array.
     pub(super) elements: Option<Box<SampleNode>>,
     /// The values, if it is a map whose names are ids; then it has no members.
-    pub(super) map: Option<Map>,
+    pub(super) map: Option<Box<Map>>,
     /// True if an empty array or object occurred.
     pub(super) has_empty: bool,
     /// Statements of a schema about this node.
@@ -37,10 +39,10 @@ pub(super) struct SampleNode {
 }
 
 /// A map whose names are ids or other values.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Map {
     pub(super) keys: ValueShapes,
-    pub(super) values: Box<SampleNode>,
+    pub(super) values: SampleNode,
 }
 
 /// Statements of a schema about a node, beside its type.
@@ -62,19 +64,20 @@ impl SampleNode {
     /// Returns the member with a name. Adds it if it is missing.
     pub(super) fn member_mut(&mut self, name: &str) -> &mut SampleNode {
         let position = self.members.len();
-        self.members.entry(name.into()).or_insert_with(|| SampleNode { position, ..SampleNode::default() })
+        let new = || Box::new(SampleNode { position, ..SampleNode::default() });
+        self.members.entry(name.into()).or_insert_with(new)
     }
 
     /// Returns the members in the order of their first occurrence.
     pub(super) fn members(&self) -> Vec<(&str, &SampleNode)> {
-        let mut members: Vec<_> = self.members.iter().map(|(name, node)| (&**name, node)).collect();
+        let mut members: Vec<_> = self.members.iter().map(|(name, node)| (&**name, &**node)).collect();
         members.sort_unstable_by_key(|(_, node)| node.position);
         members
     }
 
     /// Returns the member with a name.
     pub(super) fn member(&self, name: &str) -> Option<&SampleNode> {
-        self.members.get(name)
+        self.members.get(name).map(|member| &**member)
     }
 
     /// Returns the node below a step.
@@ -82,7 +85,7 @@ impl SampleNode {
         match step {
             PathStep::Member(name) => self.member(name),
             PathStep::Elements => self.elements.as_deref(),
-            PathStep::Values => self.map.as_ref().map(|map| &*map.values),
+            PathStep::Values => self.map.as_ref().map(|map| &map.values),
             PathStep::Descend => None,
         }
     }
@@ -92,16 +95,11 @@ impl SampleNode {
         steps.iter().try_fold(self, |node, step| node.below(step))
     }
 
-    /// True if there is a scalar or an empty container at a path. A map counts as an object, too.
+    /// True if there is a scalar or an empty container at a path.
     pub(super) fn has_leaf(&self, steps: &[PathStep]) -> bool {
         let Some((first, rest)) = steps.split_first() else { return self.has_empty || !self.is_container() };
-        let in_map = self.map.as_ref().is_some_and(|map| map.values.has_leaf(rest));
-        match first {
-            PathStep::Values => in_map || self.members.values().any(|member| member.has_leaf(rest)),
-            PathStep::Member(name) => in_map || self.member(name).is_some_and(|member| member.has_leaf(rest)),
-            PathStep::Elements => self.elements.as_deref().is_some_and(|elements| elements.has_leaf(rest)),
-            PathStep::Descend => true,
-        }
+        effort::count(1);
+        *first == PathStep::Descend || self.below(first).is_some_and(|below| below.has_leaf(rest))
     }
 
     /// Returns the node below a step. Adds it if it is missing.
@@ -109,10 +107,7 @@ impl SampleNode {
         match step {
             PathStep::Member(name) => self.member_mut(name),
             PathStep::Elements | PathStep::Descend => self.elements.get_or_insert_default(),
-            PathStep::Values => {
-                let new = || Map { keys: ValueShapes::default(), values: Box::default() };
-                &mut self.map.get_or_insert_with(new).values
-            }
+            PathStep::Values => &mut self.map.get_or_insert_default().values,
         }
     }
 
@@ -127,25 +122,43 @@ impl SampleNode {
         scalars.into_iter().any(|scalar| self.types.contains(scalar)) || self.types.is_empty()
     }
 
+    /// True if nothing was added yet.
+    fn is_new(&self) -> bool {
+        let SchemaHints { categories, format, title, is_enumeration, repeats } = &self.schema;
+        let has_hints = !categories.is_empty()
+            || format.is_some()
+            || title.is_some()
+            || *is_enumeration
+            || repeats.is_some();
+        self.count == 0
+            && self.types.is_empty()
+            && self.values.is_empty()
+            && !self.is_container()
+            && !self.has_empty
+            && !has_hints
+    }
+
     /// Merges another node of the same path.
     pub(super) fn merge(&mut self, other: SampleNode) {
+        effort::count(1);
+        if self.is_new() {
+            *self = SampleNode { position: self.position, ..other };
+            return;
+        }
         self.types = self.types.union(other.types);
         self.count += other.count;
         self.values.merge(other.values);
         self.has_empty |= other.has_empty;
-        let mut members: Vec<_> = other.members.into_iter().collect();
-        members.sort_unstable_by_key(|(_, member)| member.position);
-        for (name, member) in members {
+        for (name, member) in in_order(other.members) {
             self.member_mut(&name).merge(member);
         }
         if let Some(elements) = other.elements {
             self.elements.get_or_insert_default().merge(*elements);
         }
-        if let Some(Map { keys, values }) = other.map {
-            let map =
-                self.map.get_or_insert_with(|| Map { keys: ValueShapes::default(), values: Box::default() });
-            map.keys.merge(keys);
-            map.values.merge(*values);
+        if let Some(other) = other.map {
+            let map = self.map.get_or_insert_default();
+            map.keys.merge(other.keys);
+            map.values.merge(other.values);
         }
         let SchemaHints { categories, format, title, is_enumeration, repeats } = other.schema;
         for category in categories {
@@ -161,18 +174,42 @@ impl SampleNode {
 
     /// Turns objects whose names are values into maps, from the leaves up.
     pub(super) fn collapse_maps(&mut self) {
-        self.members.values_mut().for_each(SampleNode::collapse_maps);
+        self.members.values_mut().for_each(|member| member.collapse_maps());
         let inner = self.elements.as_deref_mut();
         inner
             .into_iter()
-            .chain(self.map.as_mut().map(|map| &mut *map.values))
+            .chain(self.map.as_mut().map(|map| &mut map.values))
             .for_each(SampleNode::collapse_maps);
-        if !self.is_map() {
-            return;
+        if self.is_map() {
+            self.become_map();
         }
-        let members = std::mem::take(&mut self.members);
-        let map =
-            self.map.get_or_insert_with(|| Map { keys: ValueShapes::default(), values: Box::default() });
+    }
+
+    /// Turns objects into maps where they are maps in another tree.
+    pub(super) fn collapse_like(&mut self, model: &SampleNode) {
+        effort::count(1);
+        if let Some(known) = &model.map
+            && self.is_container()
+        {
+            self.become_map();
+            if let Some(map) = &mut self.map {
+                map.values.collapse_like(&known.values);
+            }
+        }
+        for (name, member) in &mut self.members {
+            if let Some(known) = model.member(name) {
+                member.collapse_like(known);
+            }
+        }
+        if let (Some(elements), Some(known)) = (&mut self.elements, &model.elements) {
+            elements.collapse_like(known);
+        }
+    }
+
+    /// Merges all members into the values of a map.
+    fn become_map(&mut self) {
+        let members = in_order(std::mem::take(&mut self.members));
+        let map = self.map.get_or_insert_default();
         for (name, member) in members {
             map.keys.observe(&name);
             map.values.merge(member);
@@ -206,6 +243,13 @@ impl SampleNode {
                     && !member.types.contains(JsonType::Array)
             })
     }
+}
+
+/// Returns members in the order of their first occurrence.
+fn in_order(members: HashMap<Box<str>, Box<SampleNode>>) -> Vec<(Box<str>, SampleNode)> {
+    let mut members: Vec<_> = members.into_iter().map(|(name, member)| (name, *member)).collect();
+    members.sort_unstable_by_key(|(_, member)| member.position);
+    members
 }
 
 /// Reads one JSON text into a node.
@@ -295,5 +339,92 @@ impl<'de> Visitor<'de> for SampleReader<'_> {
         }
         self.0.has_empty |= is_empty;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::observe;
+    use crate::discover::path::parse;
+
+    fn tree(sample: &str) -> SampleNode {
+        observe(sample.as_bytes()).unwrap()
+    }
+
+    fn collapsed(sample: &str) -> SampleNode {
+        let mut node = tree(sample);
+        node.collapse_maps();
+        node
+    }
+
+    fn names(node: &SampleNode) -> Vec<&str> {
+        node.members().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn elements_are_merged_and_members_keep_the_order_of_their_first_occurrence() {
+        let root = tree(r#"[{"b":1,"a":"x"},{"c":null,"a":2},[],{}]"#);
+        let elements = root.elements.as_deref().unwrap();
+        assert_eq!((root.count, elements.count), (1, 4));
+        assert_eq!(names(elements), ["b", "a", "c"]);
+        let a = elements.member("a").unwrap();
+        assert_eq!(a.types.iter().collect::<Vec<_>>(), [JsonType::Number, JsonType::String]);
+        assert!(elements.has_empty && !root.has_empty);
+    }
+
+    #[test]
+    fn objects_become_maps_if_their_names_are_values() {
+        for (sample, is_map) in [
+            (r#"{"7731":{"a":1},"7732":{"a":2}}"#, true),
+            (r#"{"ada@example.org":true}"#, true),
+            (r#"{"2024-01-01":1,"2024-01-02":2,"2024-01-03":2,"2024-01-04":2,"total":5}"#, true),
+            (r#"{"2024-01-01":1,"2024-01-02":2,"total":5}"#, false),
+            // Objects with the same members under names that are no words.
+            (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1,"b":2}}"#, true),
+            (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1}}"#, false),
+            (r#"{"home":{"a":1,"b":2},"billing":{"a":1,"b":2},"phone":{"a":1,"b":2}}"#, false),
+            (r#"{"id":"7731"}"#, false),
+            ("{}", false),
+        ] {
+            let node = collapsed(sample);
+            assert_eq!(node.map.is_some(), is_map, "{sample}");
+            assert_eq!(node.members().is_empty(), is_map || sample == "{}", "{sample}");
+        }
+        let nested = collapsed(r#"{"1":{"2":{"a":1}},"3":{"4":{"b":2}}}"#);
+        let inner = nested.at(&parse("$.*.*").unwrap()).unwrap();
+        assert_eq!(names(inner), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_part_of_a_document_has_its_maps_where_the_document_has_them() {
+        let whole = collapsed(r#"{"x":{"7731":{"a":1,"b":2},"7732":{"a":1}},"list":[{"y":{"1":true}}]}"#);
+        // What is left has one name of the map, and would not be a map by itself.
+        let mut rest = tree(r#"{"x":{"kind":{"b":2}},"list":[{"y":{"other":true}}]}"#);
+        rest.collapse_like(&whole);
+        let has = |path: &str| rest.has_leaf(&parse(path).unwrap());
+        assert!(has("$.x.*.b") && has("$.list[*].y.*"));
+        assert!(!has("$.x.*.a") && !has("$.z") && !has("$.x"));
+    }
+
+    #[test]
+    fn merging_two_trees_is_the_same_as_reading_both() {
+        let samples = [r#"{"a":[1,{"b":"x"}],"c":{}}"#, r#"{"c":{"d":null},"a":{"e":true}}"#];
+        let mut merged = tree(samples[0]);
+        merged.merge(tree(samples[1]));
+        let mut read = tree(samples[0]);
+        let mut reader = serde_json::Deserializer::from_str(samples[1]);
+        SampleReader(&mut read).deserialize(&mut reader).unwrap();
+        for path in ["$", "$.a", "$.a[*]", "$.a[*].b", "$.a.e", "$.c", "$.c.d"] {
+            let at = |node: &SampleNode| {
+                let found = node.at(&parse(path).unwrap()).unwrap();
+                let all: Vec<String> = names(found).into_iter().map(str::to_owned).collect();
+                (found.types, found.count, found.has_empty, all)
+            };
+            assert_eq!(at(&merged), at(&read), "{path}");
+        }
+        let mut first = SampleNode::default();
+        first.merge(tree(samples[0]));
+        assert_eq!(names(&first), ["a", "c"]);
     }
 }

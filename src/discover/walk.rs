@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::classify::{Classification, NON_PERSONAL, Surroundings, classify, looks_like_id};
+use super::effort;
 use super::entity::{self, About, Siblings};
 use super::name::{NameReading, Noun, PhraseScope};
 use super::path::{PathStep, Steps};
@@ -52,8 +53,15 @@ pub(super) fn walk(root: &SampleNode, title: Option<&str>) -> ProposalWalk {
     let has_people = entity::has_people(root, title.as_ref());
     // Ids are sought in links, so the first pass only finds the ids.
     let first = Walker::run(root, title.as_ref(), has_people, &HashSet::new());
+    let ids = sought_ids(root, &first);
+    // Without ids the second pass would find the same.
+    if ids.is_empty() { first } else { Walker::run(root, title.as_ref(), has_people, &ids) }
+}
+
+/// Returns the values of the ids and user names of people that are sought in links and texts.
+fn sought_ids(root: &SampleNode, walk: &ProposalWalk) -> HashSet<String> {
     let mut ids = HashSet::new();
-    for leaf in &first.leaves {
+    for leaf in &walk.leaves {
         let is_id = leaf
             .classification
             .categories
@@ -69,15 +77,25 @@ pub(super) fn walk(root: &SampleNode, title: Option<&str>) -> ProposalWalk {
             ids.extend(values.filter(is_sought).map(str::to_owned));
         }
     }
-    Walker::run(root, title.as_ref(), has_people, &ids)
+    ids
 }
 
 struct Walker<'w> {
     ids: &'w HashSet<String>,
     steps: Steps,
     found: ProposalWalk,
-    /// Nodes at which the structure of an object above begins again, with the depth of that object.
-    repeats: Vec<(Steps, usize)>,
+    /// For each node from the root to the present one, the number of leaves that were found before it.
+    found_before: Vec<usize>,
+    repeats: Vec<Repeat>,
+}
+
+/// A node at which the structure of an object above begins again.
+struct Repeat {
+    steps: Steps,
+    /// The depth of the object above.
+    depth: usize,
+    /// The place of its first leaf. Its other leaves follow one after the other.
+    first_leaf: usize,
 }
 
 impl Walker<'_> {
@@ -88,7 +106,8 @@ impl Walker<'_> {
         ids: &HashSet<String>,
     ) -> ProposalWalk {
         let found = ProposalWalk { leaves: Vec::new(), lists: Vec::new(), root: About::Open };
-        let mut walker = Walker { ids, steps: Vec::new(), found, repeats: Vec::new() };
+        let mut walker =
+            Walker { ids, steps: Vec::new(), found, found_before: Vec::new(), repeats: Vec::new() };
         let around = Surroundings {
             about: About::Open,
             has_people,
@@ -109,14 +128,18 @@ impl Walker<'_> {
     fn repeat(&mut self) {
         let mut added: Vec<Leaf> = Vec::new();
         let limit = self.found.leaves.len().min(MAX_REPEATED);
-        for (steps, depth) in &self.repeats {
+        for Repeat { steps, depth, first_leaf } in &self.repeats {
+            let room = limit - added.len();
+            if room == 0 {
+                break;
+            }
             let above = steps.get(..*depth).unwrap_or_default();
-            let inside = self
-                .found
-                .leaves
-                .iter()
-                .filter(|leaf| leaf.steps.starts_with(above) && leaf.steps.len() > *depth);
-            for leaf in inside.take(limit.saturating_sub(added.len())) {
+            let from_there = self.found.leaves.get(*first_leaf..).unwrap_or_default().iter();
+            let inside = from_there.take_while(|leaf| {
+                effort::count(1);
+                leaf.steps.starts_with(above)
+            });
+            for leaf in inside.filter(|leaf| leaf.steps.len() > *depth).take(room) {
                 let below = leaf.steps.get(*depth..).unwrap_or_default();
                 let steps =
                     steps.iter().cloned().chain([PathStep::Descend]).chain(below.iter().cloned()).collect();
@@ -130,13 +153,18 @@ impl Walker<'_> {
         if self.steps.len() > MAX_DEPTH {
             return;
         }
+        effort::count(1);
+        self.found_before.truncate(self.steps.len());
+        self.found_before.push(self.found.leaves.len());
         let holds_values = node.has_scalars() && (!node.is_container() || !node.types.is_empty());
         let is_empty_member = node.has_empty && !self.steps.is_empty();
         if holds_values || is_empty_member || !node.schema.categories.is_empty() {
             self.leaf(node, name, around, names_person);
         }
         if let Some(levels) = node.schema.repeats {
-            self.repeats.push((self.steps.clone(), self.steps.len().saturating_sub(levels)));
+            let depth = self.steps.len().saturating_sub(levels);
+            let first_leaf = self.found_before.get(depth).copied().unwrap_or_default();
+            self.repeats.push(Repeat { steps: self.steps.clone(), depth, first_leaf });
         }
         let inside = enter(node, Some(name), around);
         let is_subject = matches!(name.ends_in_noun(), Some(Noun::Person));
@@ -373,4 +401,79 @@ fn container_category(
         }
     };
     (applies && !is_open).then_some(found.category).filter(|category| *category != NON_PERSONAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::observe;
+    use crate::discover::path::render;
+
+    fn tree(sample: &str) -> SampleNode {
+        let mut node = observe(sample.as_bytes()).unwrap();
+        node.collapse_maps();
+        node
+    }
+
+    fn paths(walk: &ProposalWalk) -> Vec<String> {
+        walk.leaves.iter().map(|leaf| render('$', &leaf.steps)).collect()
+    }
+
+    #[test]
+    fn scalars_empty_containers_and_maps_with_personal_names_are_leaves() {
+        let found =
+            walk(&tree(r#"{"a":{"b":1,"c":[]},"d":[{"e":null},[2]],"f":{"ada@example.org":{"g":1}}}"#), None);
+        assert_eq!(paths(&found), ["$.a.b", "$.a.c", "$.d[*].e", "$.d[*][*]", "$.f", "$.f.*.g"]);
+        let of_map = found.leaves.iter().find(|leaf| leaf.is_container).unwrap();
+        assert_eq!(of_map.classification.categories, ["email"]);
+        assert_eq!(found.lists.len(), 1);
+    }
+
+    #[test]
+    fn the_title_says_what_the_root_is_about() {
+        let root = tree(r#"{"x":"Qux"}"#);
+        assert_eq!(walk(&root, Some("customers")).root, About::Person);
+        assert_eq!(walk(&root, Some("products")).root, About::Thing);
+        assert_eq!(walk(&root, None).root, About::Open);
+    }
+
+    #[test]
+    fn the_fields_of_an_object_are_repeated_where_its_structure_begins_again() {
+        let mut root = tree(r#"{"before":1,"person":{"name":"Ada","boss":{},"team":{"lead":{}}},"after":2}"#);
+        let person = root.member_mut("person");
+        person.member_mut("boss").schema.repeats = Some(1);
+        person.member_mut("team").member_mut("lead").schema.repeats = Some(2);
+        let all = paths(&walk(&root, None));
+        let repeated: Vec<&str> = all.iter().filter(|path| path.contains("..")).map(String::as_str).collect();
+        let below = ["name", "boss", "team.lead"];
+        let expected: Vec<String> = ["boss", "team.lead"]
+            .iter()
+            .flat_map(|at| below.map(|path| format!("$.person.{at}..{path}")))
+            .collect();
+        assert_eq!(repeated, expected);
+    }
+
+    #[test]
+    fn repeated_fields_are_bounded() {
+        let mut root = tree(r#"{"person":{"name":"Ada","email":"ada@example.org"}}"#);
+        let person = root.member_mut("person");
+        for number in 0..3 * MAX_REPEATED {
+            person.member_mut(&format!("boss{number}")).schema.repeats = Some(1);
+            person.member_mut(&format!("boss{number}")).has_empty = true;
+        }
+        let all = paths(&walk(&root, None));
+        assert_eq!(all.iter().filter(|path| path.contains("..")).count(), MAX_REPEATED);
+    }
+
+    #[test]
+    fn a_walk_ends_at_the_greatest_depth() {
+        let mut root = SampleNode::default();
+        let mut node = &mut root;
+        for _ in 0..2 * MAX_DEPTH {
+            node.types.insert(JsonType::Object);
+            node = node.member_mut("a");
+        }
+        node.member_mut("email").types.insert(JsonType::String);
+        assert!(walk(&root, None).leaves.is_empty());
+    }
 }

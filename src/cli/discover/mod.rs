@@ -1,6 +1,6 @@
 //! `discover`: proposes a field mapping from sample bodies, from an OpenAPI document, or from what the running gateway saw.
 
-mod openapi;
+pub(super) mod openapi;
 mod samples;
 mod traffic;
 

@@ -3,21 +3,40 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::read;
 use crate::cli::error::CliError;
-use crate::discover::openapi::{MAX_DOCUMENT_BYTES, OpenApiDocument, ReadReferenced};
+use crate::discover::openapi::{
+    MAX_DOCUMENT_BYTES, OpenApiDocument, OpenApiError, ReadReferenced, read_files,
+};
 
 /// Reads a document with the files that it refers to.
 ///
 /// # Errors
 /// [`CliError::Unusable`].
-pub(in crate::cli) fn read_document(file: &Path) -> Result<OpenApiDocument, CliError> {
+pub(super) fn read_document(file: &Path) -> Result<OpenApiDocument, CliError> {
+    with_files_below(file, OpenApiDocument::read)
+}
+
+/// Reads a document and the files that it refers to, as JSON values by their paths.
+///
+/// # Errors
+/// [`CliError::Unusable`].
+pub(in crate::cli) fn read_json_files(file: &Path) -> Result<Vec<(String, Value)>, CliError> {
+    with_files_below(file, read_files)
+}
+
+fn with_files_below<T>(
+    file: &Path,
+    read_with: impl FnOnce(String, &mut dyn ReadReferenced) -> Result<T, OpenApiError>,
+) -> Result<T, CliError> {
     let unusable = |error: String| CliError::Unusable(format!("{}: {error}", file.display()));
     let text = String::from_utf8(read(file, MAX_DOCUMENT_BYTES)?)
         .map_err(|_| unusable("it is not UTF-8".to_owned()))?;
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = parent.canonicalize().map_err(|error| unusable(error.to_string()))?;
-    OpenApiDocument::read(text, &mut FilesBelow { folder }).map_err(|error| unusable(error.to_string()))
+    read_with(text, &mut FilesBelow { folder }).map_err(|error| unusable(error.to_string()))
 }
 
 /// Prints a document with the proposed categories, and a message about fields that could not get theirs.
@@ -51,6 +70,10 @@ impl ReadReferenced for FilesBelow {
         let file = self.folder.join(path).canonicalize().map_err(|error| error.to_string())?;
         if !file.starts_with(&self.folder) {
             return Err("it is not below the folder of the document".to_owned());
+        }
+        // A pipe or a device could keep the reader waiting for ever.
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err("it is no file".to_owned());
         }
         let bytes = read(&file, MAX_DOCUMENT_BYTES).map_err(|error| error.to_string())?;
         String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())

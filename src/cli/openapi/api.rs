@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::field_view::RouteFieldView;
 use super::schema::{Components, SchemaRewriter};
+use super::spec_files::SpecFiles;
 use crate::cli::error::CliError;
 use crate::config::Config;
 use crate::decision::{
@@ -66,12 +67,13 @@ impl<'c> Viewer<'c> {
     ///
     /// # Errors
     /// [`CliError::Unusable`] if the document is no OpenAPI document of version 3.0 or 3.1, or cannot be followed.
-    pub(super) fn view(&self, document: &Value) -> Result<ApiView, CliError> {
+    pub(super) fn view(&self, files: &SpecFiles) -> Result<ApiView, CliError> {
+        let document = files.first();
         let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
         if !version.starts_with("3.0.") && !version.starts_with("3.1.") {
             return Err(CliError::Unusable("this is no OpenAPI document of version 3.0 or 3.1".to_owned()));
         }
-        let mut components = Components::new(document);
+        let mut components = Components::new(files);
         let (mut paths, mut tags, mut refused) = (Map::new(), Vec::new(), None);
         let items = document.get("paths").and_then(Value::as_object);
         for (path, item) in items.into_iter().flatten() {

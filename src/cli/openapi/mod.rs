@@ -6,11 +6,12 @@
 mod api;
 mod field_view;
 mod schema;
+mod spec_files;
 #[cfg(test)]
 mod tests;
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,11 +19,12 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use self::api::{ApiView, Viewer};
+use self::spec_files::SpecFiles;
+use super::discover::openapi::read_json_files;
 use super::error::{CliError, VerbError, exit_status};
 use super::findings;
 use crate::config::{self, Config};
 use crate::decision::{AdmissionRequest, LegalReference};
-use crate::discover::openapi::{MAX_DOCUMENT_BYTES, SourceDocument};
 use crate::exchange::route::Route;
 use crate::finding::suggestion;
 use crate::policy::{Pack, versioning};
@@ -59,7 +61,7 @@ fn print(arguments: &OpenapiArgs, out: &mut dyn Write, err: &mut dyn Write) -> R
         findings::print(&found, err)?;
         return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
     };
-    let document = read(&arguments.spec)?;
+    let document = SpecFiles::new(read_json_files(&arguments.spec)?);
     let view = view(&config, &arguments.recipient, &arguments.purpose, &document, Timestamp::now())?;
     writeln!(out, "{view:#}")?;
     Ok(0)
@@ -70,7 +72,7 @@ fn view(
     config: &Config,
     recipient: &str,
     purpose: &str,
-    document: &Value,
+    document: &SpecFiles,
     now: Timestamp,
 ) -> Result<Value, CliError> {
     let known = config.recipients.iter().map(|recipient| &*recipient.name);
@@ -108,18 +110,4 @@ fn view(
 fn unknown(what: &str, name: &str, hint: Option<String>) -> CliError {
     let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     CliError::Unusable(format!("there is no {what} `{name}` in the configuration{hint}"))
-}
-
-fn read(file: &Path) -> Result<Value, CliError> {
-    let unusable = |error: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {error}", file.display()));
-    let mut text = Vec::new();
-    let opened = std::fs::File::open(file).map_err(|error| unusable(&error))?;
-    let bound = MAX_DOCUMENT_BYTES as u64 + 1;
-    opened.take(bound).read_to_end(&mut text).map_err(|error| unusable(&error))?;
-    let text = String::from_utf8(text).map_err(|_| unusable(&"it is not UTF-8"))?;
-    // A longer document is refused by its reader.
-    let document = SourceDocument::parse(text).map_err(|error| unusable(&error))?;
-    document
-        .to_json(document.root())
-        .ok_or_else(|| unusable(&"it is nested too deep, or its aliases are too many"))
 }

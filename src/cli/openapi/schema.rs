@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::field_view::{FieldView, Presence, RouteFieldView};
+use super::spec_files::SpecFiles;
 use crate::cli::error::CliError;
 use crate::scrub::{PathCursor, RemovedAs};
 use crate::vocabulary::Form;
@@ -59,7 +60,7 @@ enum Component {
 
 /// The components of the resulting document.
 pub(super) struct Components<'d> {
-    document: &'d Value,
+    files: &'d SpecFiles,
     is_version_3_0: bool,
     schemas: Map<String, Value>,
     /// The names of rewritten components, by pointer, route and path.
@@ -70,10 +71,10 @@ pub(super) struct Components<'d> {
 }
 
 impl<'d> Components<'d> {
-    pub(super) fn new(document: &'d Value) -> Components<'d> {
-        let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
+    pub(super) fn new(files: &'d SpecFiles) -> Components<'d> {
+        let version = files.first().get("openapi").and_then(Value::as_str).unwrap_or_default();
         Components {
-            document,
+            files,
             is_version_3_0: version.starts_with("3.0"),
             schemas: Map::new(),
             rewritten: HashMap::new(),
@@ -89,28 +90,16 @@ impl<'d> Components<'d> {
     /// Follows references from an object of the document, and returns the object that has none.
     ///
     /// # Errors
-    /// [`CliError::Unusable`] if a reference leads nowhere, out of the document, or in a circle.
+    /// [`CliError::Unusable`] if a reference leads nowhere or in a circle.
     pub(super) fn resolve<'v>(&self, mut value: &'v Value) -> Result<&'v Value, CliError>
     where
         'd: 'v,
     {
         for _ in 0..MAX_DEPTH {
             let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return Ok(value) };
-            value = self.target(reference)?;
+            value = self.files.target(reference)?;
         }
         Err(CliError::Unusable("a reference of the document leads to itself".to_owned()))
-    }
-
-    fn target(&self, reference: &str) -> Result<&'d Value, CliError> {
-        let pointer = reference.strip_prefix('#').ok_or_else(|| {
-            CliError::Unusable(format!(
-                "the reference `{reference}` leads out of the document: bundle the files first"
-            ))
-        })?;
-        let pointer = percent_decoded(pointer);
-        self.document
-            .pointer(&pointer)
-            .ok_or_else(|| CliError::Unusable(format!("the reference `{reference}` leads nowhere")))
     }
 
     /// Copies a schema as it is, with the components that it refers to.
@@ -151,7 +140,7 @@ impl<'d> Components<'d> {
         if let Some(name) = self.copied.get(reference) {
             return Ok(reference_to(name));
         }
-        let target = self.target(reference)?;
+        let target = self.files.target(reference)?;
         let name = self.new_name(reference);
         self.copied.insert(reference.to_owned(), name.clone());
         self.charge()?;
@@ -192,10 +181,6 @@ fn is_dropped_from_copies(name: &str) -> bool {
 
 fn reference_to(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
-}
-
-fn percent_decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Rewrites the schemas of the answers of one route.
@@ -250,7 +235,7 @@ impl SchemaRewriter<'_, '_> {
             Some((name, Component::Done(presence))) => return Ok(Some((reference_to(name), *presence))),
             None => {}
         }
-        let target = self.components.target(reference)?;
+        let target = self.components.files.target(reference)?;
         let name = self.components.new_name(reference);
         self.components.rewritten.insert(key.clone(), (name.clone(), Component::Begun));
         let rewritten = self.rewrite(target, path, 0)?;

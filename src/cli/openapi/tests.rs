@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Config, Timestamp, config, view};
+use super::{Config, SpecFiles, Timestamp, config, read_json_files, view};
 use crate::cli::error::CliError;
 use crate::cli::scrub::offline::{OfflineRequest, scrub_with};
 
@@ -48,7 +48,8 @@ impl Demonstration {
     }
 
     fn view(&self, recipient: &str, purpose: &str, document: &Value) -> Result<Value, CliError> {
-        view(&self.config, recipient, purpose, document, Timestamp::now())
+        let files = SpecFiles::new(vec![(String::new(), document.clone())]);
+        view(&self.config, recipient, purpose, &files, Timestamp::now())
     }
 
     /// Returns what `scrub` gives of a body about a person with these facts.
@@ -395,6 +396,47 @@ fn placeholders_and_version_3_0_are_described() {
         (id["anyOf"][0]["x-data-form"].as_str(), id["anyOf"][0].get("type")),
         (Some("pseudonymised"), None)
     );
+}
+
+#[test]
+fn a_document_in_several_files_gives_the_same_view_as_one() {
+    let demonstration = Demonstration::new("");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("parts")).unwrap();
+    let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
+    write(
+        "api.yaml",
+        "openapi: 3.1.0\ninfo: {title: t, version: '1'}\npaths: {/customers: {$ref: 'parts/paths.yaml#/list'}}\n",
+    );
+    write(
+        "parts/paths.yaml",
+        "list:\n  get:\n    responses:\n      '200':\n        description: d\n        content:\n          application/json:\n            schema:\n              type: object\n              properties:\n                items: {type: array, items: {$ref: '../customer.yaml'}}\n",
+    );
+    write(
+        "customer.yaml",
+        "type: object\nproperties:\n  id: {type: string}\n  email: {$ref: '#/$defs/mail'}\n  manager: {$ref: 'customer.yaml'}\n$defs: {mail: {type: string, format: email}}\n",
+    );
+    let files = SpecFiles::new(read_json_files(&folder.path().join("api.yaml")).unwrap());
+    let several = view(&demonstration.config, "desk", "customer-support", &files, Timestamp::now()).unwrap();
+    let one = json!({
+        "openapi": "3.1.0", "info": { "title": "t", "version": "1" },
+        "paths": { "/customers": { "get": { "responses": { "200": { "description": "d", "content": { "application/json": { "schema":
+            { "type": "object", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/customer.yaml" } } } }
+        } } } } } } },
+        "components": { "schemas": {
+            "customer.yaml": { "type": "object", "properties": {
+                "id": { "type": "string" }, "email": { "$ref": "#/components/schemas/mail" },
+                "manager": { "$ref": "#/components/schemas/customer.yaml" },
+            } },
+            "mail": { "type": "string", "format": "email" },
+        } },
+    });
+    let one = demonstration.view("desk", "customer-support", &one).unwrap();
+    assert_eq!(several, one, "{several:#}\n{one:#}");
+    assert!(several.to_string().contains("\"email\""), "{several:#}");
+    write("customer.yaml", "properties: {a: {$ref: '../../secret.yaml'}}");
+    let refused = read_json_files(&folder.path().join("api.yaml")).unwrap_err();
+    assert!(refused.to_string().contains("not below the folder"), "{refused}");
 }
 
 #[test]

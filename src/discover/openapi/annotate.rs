@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::schema::CATEGORY;
 use super::source::{ItemId, SourceDocument};
 use super::{OpenApiDocument, propose_route};
+use crate::discover::name::forget_readings;
 use crate::discover::path::parse;
 
 /// The categories that routes propose for one schema: `None` if they disagree.
@@ -15,16 +16,15 @@ pub(super) fn annotate(document: &OpenApiDocument) -> (String, usize) {
     let mut proposed = Proposed::new();
     let mut elsewhere = 0;
     for operation in &document.operations {
-        for route in propose_route(&operation.body, &operation.hints) {
+        let (body, origins) = document.expand(operation);
+        for route in propose_route(&body, &operation.hints) {
             for field in route.fields {
                 let full = match field.path.strip_prefix('@') {
                     Some(rest) => format!("{}{rest}", route.record),
                     None => field.path,
                 };
-                let places = parse(&full)
-                    .and_then(|steps| operation.origins.get(&steps))
-                    .map(Vec::as_slice)
-                    .unwrap_or_default();
+                let places =
+                    parse(&full).and_then(|steps| origins.get(&steps)).map(Vec::as_slice).unwrap_or_default();
                 for place in places {
                     match document.documents.item_in_first(*place) {
                         Some(item) => add(&mut proposed, item, &field.categories),
@@ -34,6 +34,7 @@ pub(super) fn annotate(document: &OpenApiDocument) -> (String, usize) {
             }
         }
     }
+    forget_readings();
     let disagreed = proposed.values().filter(|categories| categories.is_none()).count();
     (insert(source, &proposed), elsewhere + disagreed)
 }

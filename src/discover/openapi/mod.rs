@@ -7,11 +7,15 @@ mod documents;
 mod schema;
 mod source;
 
-pub use documents::{MAX_FILES, ReadReferenced, ReferenceError};
-pub use source::{ItemId, MAX_DOCUMENT_BYTES, SourceDocument, SourceError};
+pub use documents::{MAX_FILES, MAX_REFERENCED_BYTES, ReadReferenced, ReferenceError};
+pub use source::{MAX_DOCUMENT_BYTES, SourceError};
+
+use serde_json::Value;
 
 use self::documents::{DocumentSet, Place};
 use self::schema::SchemaOrigins;
+use self::source::SourceDocument;
+use super::name::forget_readings;
 use super::proposal::{RouteHints, propose_route};
 use super::tree::SampleNode;
 use super::types::Proposal;
@@ -24,6 +28,8 @@ const SHARED_NODES: usize = 300_000;
 const MIN_BODY_NODES: usize = 150;
 /// Maximum number of nodes of one body.
 const MAX_BODY_NODES: usize = 3000;
+/// Maximum number of schemas of the answers of one operation: one for each success and media type.
+const MAX_ANSWERS: usize = 16;
 
 /// The reason why an OpenAPI document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +40,9 @@ pub enum OpenApiError {
     /// A file that it refers to cannot be used.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// A document is nested too deep, or its aliases stand for too many nodes.
+    #[error("it is nested too deep, or its aliases are too many")]
+    TooLarge,
     /// It is another kind of document.
     #[error("this is no OpenAPI document of version 3.0 or 3.1: `openapi` is missing or of another version")]
     NotOpenApi,
@@ -42,14 +51,13 @@ pub enum OpenApiError {
     NoAnswers,
 }
 
-/// One operation with the structure of its answers.
+/// One operation with the schemas of its answers.
 struct Operation {
     hints: RouteHints,
-    body: SampleNode,
-    origins: SchemaOrigins,
+    schemas: Vec<Place>,
 }
 
-/// An OpenAPI document with the structure of the answers of each operation.
+/// An OpenAPI document with its operations.
 pub struct OpenApiDocument {
     documents: DocumentSet,
     operations: Vec<Operation>,
@@ -73,17 +81,17 @@ impl OpenApiDocument {
         if !["3.0", "3.1"].iter().any(|known| version.starts_with(known)) {
             return Err(OpenApiError::NotOpenApi);
         }
+        let paths = documents.member(root, "paths");
         let mut operations = Vec::new();
-        let paths = documents.member(root, "paths").map(|paths| documents.members(paths)).unwrap_or_default();
-        let mut described: Vec<(Box<str>, &str, Place)> = Vec::new();
-        for (path, item) in paths {
+        for (path, item) in paths.into_iter().flat_map(|paths| documents.members(paths)) {
             let item = followed(&documents, item);
-            let of_method = |method| Some((path.clone(), method, documents.member(item, method)?));
-            described.extend(METHODS.into_iter().filter_map(of_method));
-        }
-        let limit = (SHARED_NODES / described.len().max(1)).clamp(MIN_BODY_NODES, MAX_BODY_NODES);
-        for (path, method, operation) in described {
-            operations.extend(read_operation(&documents, &path, method, operation, limit));
+            for method in METHODS {
+                let Some(operation) = documents.member(item, method) else { continue };
+                let schemas = answer_schemas(&documents, operation);
+                if !schemas.is_empty() {
+                    operations.push(Operation { hints: hints(path, method), schemas });
+                }
+            }
         }
         if operations.is_empty() {
             return Err(OpenApiError::NoAnswers);
@@ -93,9 +101,30 @@ impl OpenApiDocument {
 
     /// Proposes the mapping of each operation.
     pub fn propose(&self) -> Proposal {
-        let routes =
-            self.operations.iter().flat_map(|operation| propose_route(&operation.body, &operation.hints));
-        Proposal { routes: routes.collect() }
+        let mut routes = Vec::new();
+        for operation in &self.operations {
+            let (body, _) = self.expand(operation);
+            routes.extend(propose_route(&body, &operation.hints));
+        }
+        forget_readings();
+        Proposal { routes }
+    }
+
+    /// Returns the structure of the answers of an operation.
+    fn expand(&self, operation: &Operation) -> (SampleNode, SchemaOrigins) {
+        let limit = (SHARED_NODES / self.operations.len().max(1)).clamp(MIN_BODY_NODES, MAX_BODY_NODES);
+        let mut body = SampleNode::default();
+        let mut origins = SchemaOrigins::new();
+        for schema in &operation.schemas {
+            let (node, places) = schema::expand(&self.documents, *schema, limit);
+            body.merge(node);
+            for (steps, places) in places {
+                let known = origins.entry(steps).or_default();
+                known.extend(places);
+                known.dedup();
+            }
+        }
+        (body, origins)
     }
 
     /// Returns the text of the document with the proposed category at the schema of each field, and the number of fields
@@ -111,49 +140,49 @@ fn followed(documents: &DocumentSet, place: Place) -> Place {
     target.unwrap_or(place)
 }
 
-fn read_operation(
-    documents: &DocumentSet,
-    path: &str,
-    method: &str,
-    operation: Place,
-    limit: usize,
-) -> Option<Operation> {
-    let responses = documents.member(operation, "responses")?;
-    let mut body = SampleNode::default();
-    let mut origins = SchemaOrigins::new();
-    let mut has_answer = false;
-    for (status, response) in documents.members(responses) {
-        if !status.starts_with('2') {
-            continue;
-        }
-        let response = followed(documents, response);
-        let content = documents
-            .member(response, "content")
-            .map(|content| documents.members(content))
-            .unwrap_or_default();
-        for (media, answer) in content {
+/// Returns the schemas of the successful answers in JSON of an operation, each once.
+fn answer_schemas(documents: &DocumentSet, operation: Place) -> Vec<Place> {
+    let responses = documents.member(operation, "responses");
+    let successes = responses
+        .into_iter()
+        .flat_map(|responses| documents.members(responses))
+        .filter(|(status, _)| status.starts_with('2'));
+    let mut schemas: Vec<Place> = Vec::new();
+    for (_, response) in successes {
+        let content = documents.member(followed(documents, response), "content");
+        for (media, answer) in content.into_iter().flat_map(|content| documents.members(content)) {
             let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let is_json = media == "application/json"
                 || media.ends_with("+json")
                 || media == "*/*"
                 || media == "application/*";
-            let Some(schema) = documents.member(answer, "schema").filter(|_| is_json) else { continue };
-            let (node, places) = schema::expand(documents, schema, limit);
-            body.merge(node);
-            for (steps, places) in places {
-                let known = origins.entry(steps).or_default();
-                known.extend(places);
-                known.dedup();
-            }
-            has_answer = true;
+            let schema = documents.member(answer, "schema").filter(|_| is_json);
+            schemas.extend(schema.filter(|schema| !schemas.contains(schema)));
         }
     }
+    schemas.truncate(MAX_ANSWERS);
+    schemas
+}
+
+fn hints(path: &str, method: &str) -> RouteHints {
     let fixed = path.split('/').rfind(|segment| !segment.is_empty() && !segment.starts_with('{'));
-    let hints = RouteHints {
+    RouteHints {
         title: fixed.map(str::to_owned),
         path: Some(path.to_owned()),
         methods: vec![method.to_ascii_uppercase()],
         ..RouteHints::default()
-    };
-    has_answer.then_some(Operation { hints, body, origins })
+    }
+}
+
+/// Reads a document and the files that it refers to, as JSON values by their paths. The path of the document itself is empty.
+/// Each reference is written as the path of a file, `#` and a pointer.
+///
+/// # Errors
+/// [`OpenApiError`].
+pub fn read_files(
+    text: String,
+    reader: &mut dyn ReadReferenced,
+) -> Result<Vec<(String, Value)>, OpenApiError> {
+    let documents = DocumentSet::load(SourceDocument::parse(text)?, reader)?;
+    documents.to_json().ok_or(OpenApiError::TooLarge)
 }

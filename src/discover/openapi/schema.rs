@@ -3,9 +3,11 @@
 //! References are followed within the set of documents. A schema that contains itself ends in a repetition, which becomes a
 //! path with `..`. The nodes of one body are bounded; they are expanded level by level, so that what is cut off lies deepest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 
 use super::documents::{DocumentSet, Place};
+use crate::discover::effort;
 use crate::discover::path::{PathStep, Steps};
 use crate::discover::tree::SampleNode;
 use crate::discover::types::JsonType;
@@ -14,13 +16,15 @@ use crate::discover::types::JsonType;
 const MAX_BODY_DEPTH: usize = 24;
 /// Maximum number of references and compositions between a schema and its content.
 const MAX_HOPS: usize = 32;
+/// Maximum number of schemas that are merged into one body, for each of its nodes: references and compositions.
+const MERGES_PER_NODE: usize = 16;
 
 /// A schema that waits to be expanded.
 struct Pending {
     schema: Place,
     steps: Steps,
     /// The schemas that were referred to on the way from the root, each with the depth at which it stands.
-    above: Vec<(Place, usize)>,
+    above: Rc<[(Place, usize)]>,
 }
 
 /// The places of the schemas from which a leaf comes, by its path.
@@ -33,15 +37,14 @@ pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (S
         root: SampleNode::default(),
         origins: SchemaOrigins::new(),
         queue: VecDeque::new(),
-        nodes: 0,
+        nodes_left: limit.saturating_sub(1),
+        merges_left: limit.saturating_mul(MERGES_PER_NODE),
+        merged: HashSet::new(),
     };
-    expansion.queue.push_back(Pending { schema, steps: Steps::new(), above: Vec::new() });
+    expansion.queue.push_back(Pending { schema, steps: Steps::new(), above: Rc::default() });
     while let Some(pending) = expansion.queue.pop_front() {
-        if expansion.nodes >= limit {
-            break;
-        }
-        expansion.nodes += 1;
         expansion.origins.entry(pending.steps.clone()).or_default().push(pending.schema);
+        expansion.merged.clear();
         expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
     }
     (expansion.root, expansion.origins)
@@ -52,19 +55,25 @@ struct Expansion<'d> {
     root: SampleNode,
     origins: SchemaOrigins,
     queue: VecDeque<Pending>,
-    nodes: usize,
+    nodes_left: usize,
+    merges_left: usize,
+    /// The schemas that were merged into the present node. Each counts once, however many ways lead to it.
+    merged: HashSet<Place>,
 }
 
 impl Expansion<'_> {
     fn node(&mut self, steps: &[PathStep]) -> &mut SampleNode {
+        effort::count(steps.len());
         steps.iter().fold(&mut self.root, |node, step| node.below_mut(step))
     }
 
     /// Adds what a schema says to the node at a path, and queues the schemas below it.
     fn merge(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)], hops: usize) {
-        if hops > MAX_HOPS {
+        if hops > MAX_HOPS || self.merges_left == 0 || !self.merged.insert(schema) {
             return;
         }
+        effort::count(1 + above.len());
+        self.merges_left -= 1;
         self.hints(schema, steps);
         if let Some(reference) = self.documents.text(schema, "$ref")
             && let Some(target) = self.documents.resolve(schema, reference)
@@ -92,41 +101,47 @@ impl Expansion<'_> {
         self.structure(schema, steps, above);
     }
 
-    /// Queues the members, the elements and the values of a schema.
+    /// Queues the members, the elements and the values of a schema, as long as nodes are left.
     fn structure(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)]) {
         if steps.len() >= MAX_BODY_DEPTH {
             return;
         }
-        let mut below: Vec<(PathStep, Place)> = Vec::new();
-        if let Some(properties) = self.documents.member(schema, "properties") {
-            let members = self.documents.members(properties);
-            below.extend(members.into_iter().map(|(name, member)| (PathStep::Member(name), member)));
+        let mut below = self.below(schema);
+        below.truncate(self.nodes_left);
+        self.nodes_left -= below.len();
+        if below.is_empty() {
+            return;
         }
-        if let Some(items) = self.documents.member(schema, "items") {
-            below.push((PathStep::Elements, items));
-        }
-        let tuple = self.documents.member(schema, "prefixItems").map(|items| self.documents.elements(items));
-        below.extend(tuple.into_iter().flatten().map(|item| (PathStep::Elements, item)));
-        if let Some(values) = self
-            .documents
-            .member(schema, "additionalProperties")
-            .filter(|values| self.documents.is_schema(*values))
-        {
-            below.push((PathStep::Values, values));
-        }
-        let patterns = self
-            .documents
-            .member(schema, "patternProperties")
-            .map(|patterns| self.documents.members(patterns));
-        below.extend(patterns.into_iter().flatten().map(|(_, values)| (PathStep::Values, values)));
-        for (step, schema) in below {
-            let kind = if step == PathStep::Elements { JsonType::Array } else { JsonType::Object };
-            let node = self.node(steps);
+        let node = self.node(steps);
+        for (step, _) in &below {
+            let kind = if *step == PathStep::Elements { JsonType::Array } else { JsonType::Object };
             node.types.insert(kind);
-            node.below_mut(&step);
-            let steps = steps.iter().cloned().chain([step]).collect();
-            self.queue.push_back(Pending { schema, steps, above: above.to_vec() });
+            node.below_mut(step);
         }
+        let above: Rc<[(Place, usize)]> = above.into();
+        self.queue.extend(below.into_iter().map(|(step, schema)| {
+            let steps = steps.iter().cloned().chain([step]).collect();
+            Pending { schema, steps, above: Rc::clone(&above) }
+        }));
+    }
+
+    /// Returns the schemas of the members, the elements and the values of a schema.
+    fn below(&self, schema: Place) -> Vec<(PathStep, Place)> {
+        let documents = self.documents;
+        let member = |name| documents.member(schema, name);
+        let mut below: Vec<(PathStep, Place)> = Vec::new();
+        if let Some(properties) = member("properties") {
+            let members = documents.members(properties);
+            below.extend(members.map(|(name, member)| (PathStep::Member(name.into()), member)));
+        }
+        below.extend(member("items").map(|items| (PathStep::Elements, items)));
+        let tuple = member("prefixItems").map(|items| documents.elements(items));
+        below.extend(tuple.into_iter().flatten().map(|item| (PathStep::Elements, item)));
+        let values = member("additionalProperties").filter(|values| documents.is_schema(*values));
+        below.extend(values.map(|values| (PathStep::Values, values)));
+        let patterns = member("patternProperties").map(|patterns| documents.members(patterns));
+        below.extend(patterns.into_iter().flatten().map(|(_, values)| (PathStep::Values, values)));
+        below
     }
 
     /// Notes types, format, examples and declared categories.

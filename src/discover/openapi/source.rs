@@ -9,16 +9,20 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::discover::effort;
+
 /// Maximum bytes of one document.
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// Maximum number of nodes of one document.
-const MAX_ITEMS: usize = 4 << 20;
+pub(super) const MAX_ITEMS: usize = 4 << 20;
 /// Maximum depth of one document.
 const MAX_DEPTH: usize = 200;
+/// Maximum number of members of a mapping that is searched one by one.
+const MAX_SEARCHED: usize = 32;
 
 /// The position of a node in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ItemId(u32);
+pub(super) struct ItemId(u32);
 
 /// The content of a node.
 #[derive(Debug)]
@@ -67,10 +71,12 @@ pub enum SourceError {
 
 /// A document with its text.
 #[derive(Debug)]
-pub struct SourceDocument {
+pub(super) struct SourceDocument {
     text: String,
     items: Vec<DocumentItem>,
     root: ItemId,
+    /// The members of large mappings by their names. References look up schemas in one of them.
+    index: HashMap<ItemId, HashMap<Box<str>, ItemId>>,
 }
 
 impl SourceDocument {
@@ -78,7 +84,7 @@ impl SourceDocument {
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn parse(text: String) -> Result<SourceDocument, SourceError> {
+    pub(super) fn parse(text: String) -> Result<SourceDocument, SourceError> {
         if text.len() > MAX_DOCUMENT_BYTES {
             return Err(SourceError::TooLarge("32 MiB"));
         }
@@ -91,16 +97,17 @@ impl SourceDocument {
             })?,
             false => YamlReader::new(&text, &mut items).read()?,
         };
-        Ok(SourceDocument { text, items, root })
+        let index = index_of(&items);
+        Ok(SourceDocument { text, items, root, index })
     }
 
     /// Returns the root.
-    pub fn root(&self) -> ItemId {
+    pub(super) fn root(&self) -> ItemId {
         self.root
     }
 
     /// Returns the text.
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 
@@ -109,7 +116,7 @@ impl SourceDocument {
     }
 
     /// Returns the members of a mapping.
-    pub fn members(&self, id: ItemId) -> &[(Box<str>, ItemId)] {
+    pub(super) fn members(&self, id: ItemId) -> &[(Box<str>, ItemId)] {
         match self.item(id).map(|item| &item.content) {
             Some(ItemContent::Mapping(members)) => members,
             _ => &[],
@@ -117,12 +124,18 @@ impl SourceDocument {
     }
 
     /// Returns a member of a mapping.
-    pub fn member(&self, id: ItemId, name: &str) -> Option<ItemId> {
-        self.members(id).iter().find(|(key, _)| **key == *name).map(|(_, value)| *value)
+    pub(super) fn member(&self, id: ItemId, name: &str) -> Option<ItemId> {
+        let members = self.members(id);
+        if members.len() > MAX_SEARCHED {
+            effort::count(1);
+            return self.index.get(&id)?.get(name).copied();
+        }
+        effort::count(members.len());
+        members.iter().find(|(key, _)| **key == *name).map(|(_, value)| *value)
     }
 
     /// Returns the elements of a sequence.
-    pub fn elements(&self, id: ItemId) -> &[ItemId] {
+    pub(super) fn elements(&self, id: ItemId) -> &[ItemId] {
         match self.item(id).map(|item| &item.content) {
             Some(ItemContent::Sequence(elements)) => elements,
             _ => &[],
@@ -130,7 +143,7 @@ impl SourceDocument {
     }
 
     /// Returns the text of a scalar, whatever its type is.
-    pub fn scalar(&self, id: ItemId) -> Option<&str> {
+    pub(super) fn scalar(&self, id: ItemId) -> Option<&str> {
         match self.item(id).map(|item| &item.content) {
             Some(ItemContent::Scalar { text, .. }) => Some(text),
             _ => None,
@@ -138,29 +151,29 @@ impl SourceDocument {
     }
 
     /// Returns the text of a string member.
-    pub fn member_text(&self, id: ItemId, name: &str) -> Option<&str> {
+    pub(super) fn member_text(&self, id: ItemId, name: &str) -> Option<&str> {
         self.scalar(self.member(id, name)?)
     }
 
     /// True if a node is a mapping.
-    pub fn is_mapping(&self, id: ItemId) -> bool {
+    pub(super) fn is_mapping(&self, id: ItemId) -> bool {
         matches!(self.item(id).map(|item| &item.content), Some(ItemContent::Mapping(_)))
     }
 
     /// Returns all mappings of the document.
-    pub fn mappings(&self) -> impl Iterator<Item = ItemId> {
+    pub(super) fn mappings(&self) -> impl Iterator<Item = ItemId> {
         let is_mapping = |item: &DocumentItem| matches!(item.content, ItemContent::Mapping(_));
         (0..).map(ItemId).zip(&self.items).filter(move |(_, item)| is_mapping(item)).map(|(id, _)| id)
     }
 
     /// Returns the place of a mapping in the text, in bytes, and true if it is written with braces.
-    pub fn mapping_start(&self, id: ItemId) -> Option<(usize, bool)> {
+    pub(super) fn mapping_start(&self, id: ItemId) -> Option<(usize, bool)> {
         let item = self.item(id).filter(|item| matches!(item.content, ItemContent::Mapping(_)))?;
         Some((item.start, item.is_flow))
     }
 
     /// Follows a JSON pointer (RFC 6901) from the root.
-    pub fn pointer(&self, pointer: &str) -> Option<ItemId> {
+    pub(super) fn pointer(&self, pointer: &str) -> Option<ItemId> {
         pointer.split('/').skip(1).try_fold(self.root, |at, token| {
             let token = percent_encoding::percent_decode_str(token)
                 .decode_utf8()
@@ -171,10 +184,9 @@ impl SourceDocument {
         })
     }
 
-    /// Returns a node as a JSON value. Bounded by [`MAX_DEPTH`]; an alias is copied, up to a number of nodes.
-    pub fn to_json(&self, id: ItemId) -> Option<Value> {
-        let mut left = MAX_ITEMS;
-        self.json(id, 0, &mut left)
+    /// Returns a node as a JSON value. Bounded by [`MAX_DEPTH`]; an alias is copied, as long as nodes are left.
+    pub(super) fn to_json(&self, id: ItemId, left: &mut usize) -> Option<Value> {
+        self.json(id, 0, left)
     }
 
     fn json(&self, id: ItemId, depth: usize, left: &mut usize) -> Option<Value> {
@@ -198,6 +210,16 @@ impl SourceDocument {
             }
         })
     }
+}
+
+/// Returns the members of large mappings by their names. Of several with one name the first counts.
+fn index_of(items: &[DocumentItem]) -> HashMap<ItemId, HashMap<Box<str>, ItemId>> {
+    let large = (0..).map(ItemId).zip(items).filter_map(|(id, item)| match &item.content {
+        ItemContent::Mapping(members) if members.len() > MAX_SEARCHED => Some((id, members)),
+        ItemContent::Mapping(_) | ItemContent::Sequence(_) | ItemContent::Scalar { .. } => None,
+    });
+    let by_name = |members: &Vec<(Box<str>, ItemId)>| members.iter().rev().cloned().collect();
+    large.map(|(id, members)| (id, by_name(members))).collect()
 }
 
 fn push(items: &mut Vec<DocumentItem>, item: DocumentItem) -> Result<ItemId, SourceError> {
@@ -431,8 +453,10 @@ mod tests {
             SourceDocument::parse("{\"a\": {\"b\": [1, \"x\", null]}, \"c\": \"1\"}".to_owned()).unwrap();
         let yaml = SourceDocument::parse("a:\n  b:\n    - 1\n    - x\n    -\nc: '1'\n".to_owned()).unwrap();
         let expected = serde_json::json!({"a": {"b": [1, "x", null]}, "c": "1"});
-        assert_eq!(json.to_json(json.root()).unwrap(), expected);
-        assert_eq!(yaml.to_json(yaml.root()).unwrap(), expected);
+        for document in [json, yaml] {
+            assert_eq!(document.to_json(document.root(), &mut 100).unwrap(), expected);
+            assert_eq!(document.to_json(document.root(), &mut 5), None, "there are six nodes");
+        }
     }
 
     #[test]
@@ -454,7 +478,8 @@ mod tests {
         }
         let document = SourceDocument::parse(text).unwrap();
         assert!(document.items.len() < 200);
-        assert_eq!(document.to_json(document.root()), None, "2^59 values are too many");
+        let mut left = MAX_ITEMS;
+        assert_eq!(document.to_json(document.root(), &mut left), None, "2^59 values are too many");
         let deep = "[".repeat(300) + &"]".repeat(300);
         assert!(SourceDocument::parse(format!("a: {deep}")).is_err());
         assert!(SourceDocument::parse("{\"a\": ".to_owned()).is_err());

@@ -1,0 +1,69 @@
+//! Leaves of small samples, and their categories.
+
+use super::*;
+use crate::discover::observe;
+use crate::discover::path::parse;
+use crate::discover::walk::walk;
+
+/// Returns the category of one leaf of a sample, with the confidence.
+fn category(sample: &str, path: &str) -> (String, f64) {
+    let mut node = observe(sample.as_bytes()).unwrap();
+    node.collapse_maps();
+    let steps = parse(path).unwrap();
+    let found = walk(&node, None).leaves.into_iter().find(|leaf| leaf.steps == steps);
+    let Classification { categories, confidence, reason } =
+        found.unwrap_or_else(|| panic!("{path}: {sample}")).classification;
+    assert!(!reason.is_empty() && confidence > 0.0 && confidence <= 1.0, "{path}: {sample}");
+    (categories.join(" "), confidence)
+}
+
+#[test]
+fn values_say_what_they_are_whatever_the_name_is() {
+    for (name, value, expected) in [
+        ("x", "ada@example.org", "email"),
+        ("x", "DE89 3704 0044 0532 0130 00", "billing"),
+        ("x", "203.0.113.7", "ip-address"),
+        ("x", "+49 170 5550188", "phone"),
+        ("x", "4111 1111 1111 1111", "payment-card-number"),
+        ("x", "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.x", "secret"),
+        // A version looks like an address.
+        ("version", "1.2.3.4", NON_PERSONAL),
+    ] {
+        let sample = format!("{{\"{name}\":\"{value}\"}}");
+        assert_eq!(category(&sample, &format!("$.{name}")).0, expected, "{sample}");
+    }
+}
+
+#[test]
+fn the_same_name_is_classified_by_the_object_around_it() {
+    for (sample, path, expected) in [
+        (r#"{"customer":{"id":7,"name":"Ada"}}"#, "$.customer.name", "name"),
+        (r#"{"customer":{"id":7},"product":{"name":"Cup"}}"#, "$.product.name", NON_PERSONAL),
+        (r#"{"customer":{"id":7}}"#, "$.customer.id", "subject-identifier"),
+        (r#"{"product":{"id":7}}"#, "$.product.id", NON_PERSONAL),
+        (r#"{"user":{"id":7,"city":"Bonn","state":"NW"}}"#, "$.user.state", "postal-address"),
+        (r#"{"order":{"id":7,"customer_id":8,"total":12.5,"currency":"EUR"}}"#, "$.order.total", "billing"),
+        (r#"{"product":{"price":12.5}}"#, "$.product.price", NON_PERSONAL),
+        (r#"{"user":{"id":7,"is_active":true}}"#, "$.user.is_active", NON_PERSONAL),
+        (r#"{"user":{"id":7,"created_at":"2024-05-02T10:00:00Z"}}"#, "$.user.created_at", NON_PERSONAL),
+        (r#"{"emails":[{"value":"x","primary":true}],"user_id":7}"#, "$.emails[*].value", "email"),
+    ] {
+        assert_eq!(category(sample, path).0, expected, "{path}: {sample}");
+    }
+}
+
+#[test]
+fn an_unsure_leaf_of_a_person_gets_a_category_of_a_person() {
+    let (unsure, confidence) = category(r#"{"user":{"id":7,"zzyzx":"Qux"}}"#, "$.user.zzyzx");
+    assert_ne!(unsure, NON_PERSONAL);
+    assert!(confidence < 0.5, "{confidence}");
+    assert_eq!(category(r#"{"zzyzx":"Qux"}"#, "$.zzyzx").0, NON_PERSONAL);
+}
+
+#[test]
+fn a_link_with_the_id_of_a_person_is_personal() {
+    let sample =
+        r#"{"user":{"id":"u7731x"},"self":"https://a.example/q/u7731x","docs":"https://a.example/help"}"#;
+    assert_eq!(category(sample, "$.self").0, "subject-identifier");
+    assert_eq!(category(sample, "$.docs").0, NON_PERSONAL);
+}
