@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixtures::KNOWN;
-use crate::gateway::{TestGateway, base, bearer, wait};
+use crate::gateway::{TestGateway, base, bearer, credential, wait};
 use crate::http;
 use crate::program::{run, run_with_input};
 use crate::upstream::{Upstream, answer};
@@ -144,4 +144,96 @@ fn a_report_names_the_disclosure_without_a_basis() {
     let categories = disclosed["categories"].as_array().unwrap();
     assert!(categories.iter().all(|one| one["basis"].is_null() && one["form"] == "clear"), "{categories:#?}");
     assert!(categories.iter().any(|one| one["category"] == "payment-card-number"), "{categories:#?}");
+}
+
+#[test]
+fn a_day_with_both_modes_verifies_and_states_no_basis_that_was_not_applied() {
+    let Observed { upstream: _upstream, gateway, logs: _logs } = start();
+    let observed = gateway.get("/customers/p-1", "support", "customer-support").decision();
+    let enforced = gateway.get("/enforced/p-1", "support", "customer-support").decision();
+    let without = http::get(gateway.address, "/customers/p-1", &[&bearer("support")]).decision();
+
+    let report = gateway.get_admin("/v1/subjects/p-1/report?reason=test").json();
+    let list = gateway.get_admin("/v1/subjects/p-1/disclosures?reason=test").json();
+    assert_eq!(report["disclosures"], list["disclosures"]);
+    let bases = |decision: &str| -> Vec<bool> {
+        let all = list["disclosures"].as_array().unwrap();
+        let one = all.iter().find(|one| one["decision"] == decision).unwrap_or_else(|| panic!("{list:#}"));
+        one["categories"].as_array().unwrap().iter().map(|one| one["basis"].is_string()).collect()
+    };
+    for decision in [&observed, &without] {
+        assert!(bases(decision).iter().all(|has_basis| !has_basis), "{list:#}");
+        assert!(bases(decision).len() > 2, "the card left, too: {list:#}");
+    }
+    assert!(bases(&enforced).iter().all(|has_basis| *has_basis) && !bases(&enforced).is_empty(), "{list:#}");
+    let accounting = gateway.get_admin("/v1/subjects/p-1/disclosures?reason=test&form=hipaa").json();
+    let counted = accounting["disclosures"].as_array().unwrap().iter();
+    assert_eq!(counted.map(|line| line["number"].as_u64().unwrap()).sum::<u64>(), 3, "{accounting:#}");
+    let page = gateway.get_admin("/v1/subjects/p-1/report?reason=test&format=html");
+    assert_eq!(page.status, 200);
+
+    let file = gateway.folder.path().join("purposegate.toml");
+    let (status, key, words) = run(["audit", "key", "--config", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{words}");
+    let folder = gateway.end();
+    let log = folder.path().join("data/audit");
+    let (status, _, words) = run(["audit", "verify", log.to_str().unwrap(), "--key", key.trim()]);
+    assert_eq!(status, 0, "{words}");
+}
+
+#[test]
+fn a_rectification_is_told_to_the_recipient_of_an_observed_disclosure() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", BODY);
+    let desk = format!(
+        "[[recipient]]\nname = \"desk\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\n\
+         credentials = [{}]\nnotify = {{ feed = true }}\n",
+        credential("desk")
+    );
+    let gateway = TestGateway::start(&format!("{}{desk}{ROUTES}", base(upstream.address)));
+    gateway.record_event("p-1", KNOWN);
+    // Without a purpose, so that enforcing would have refused the whole exchange.
+    let left = http::get(gateway.address, "/customers/p-1", &[&bearer("desk")]);
+    assert_eq!((left.status, left.text().as_str()), (200, BODY));
+    gateway.record_event("p-1", r#"{"kind": "correction", "facts": {"country": "DE"}}"#);
+    let notices = wait(|| {
+        let feed = http::get(gateway.address, "/.well-known/data-purposes/notices", &[&bearer("desk")]);
+        Some(feed.json()["notices"].clone()).filter(|notices| notices != &json!([]))
+    });
+    assert_eq!(notices.as_array().unwrap().len(), 1, "{notices:#}");
+    let notice = &notices[0];
+    assert_eq!(
+        (&notice["type"], &notice["person"]["id"]),
+        (&json!("data.correction"), &json!("p-1")),
+        "{notice:#}"
+    );
+    let told = notice["categories"].as_array().unwrap();
+    assert!(told.contains(&json!("name")) && told.contains(&json!("payment-card-number")), "{notice:#}");
+}
+
+#[test]
+fn the_page_of_purposes_says_that_a_route_is_observed() {
+    let Observed { upstream: _upstream, gateway, logs: _logs } = start();
+    let page = |recipient: &str| {
+        let page = http::get(gateway.address, "/.well-known/data-purposes", &[&bearer(recipient)]);
+        assert_eq!(page.status, 200, "{}", page.text());
+        page.json()["routes"].clone()
+    };
+    let of = |routes: &Value, name: &str| {
+        let found = routes.as_array().unwrap().iter().find(|route| route["route"] == name).cloned();
+        found.unwrap_or_else(|| panic!("{name}: {routes:#}"))
+    };
+    let routes = page("support");
+    let observed = of(&routes, "customers");
+    assert_eq!(
+        (&observed["mode"], &observed["observe_until"]),
+        (&json!("observe"), &json!("2999-01-31")),
+        "{observed:#}"
+    );
+    assert_eq!(of(&routes, "enforced")["mode"], Value::Null);
+    // Requests of anybody outside of the organisation are enforced.
+    for outside in ["police", "lapsed"] {
+        let all = page(outside);
+        assert!(all.as_array().unwrap().iter().all(|route| route["mode"].is_null()), "{outside}: {all:#}");
+    }
 }

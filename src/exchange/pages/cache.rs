@@ -18,6 +18,8 @@ pub(super) struct PageKey {
     pub(super) in_agreement: bool,
     /// The revision of each pack that is in force.
     pub(super) packs: Vec<Option<Arc<str>>>,
+    /// The number of routes that are observed now. It tells the sets apart, because the days on which they end are fixed.
+    pub(super) observed_routes: usize,
 }
 
 /// Cache of the pages of purposes. Making a page evaluates the policy for every category of every route.
@@ -50,6 +52,7 @@ mod tests {
             locked: None,
             in_agreement,
             packs: vec![None],
+            observed_routes: 0,
         };
         let made = std::cell::Cell::new(0);
         let get = |key| {

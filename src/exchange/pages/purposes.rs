@@ -18,7 +18,8 @@ use crate::decision::{
 };
 use crate::disclosure::SearchEffort;
 use crate::disclosure::receipt::ReceiptState;
-use crate::disclosure::record::CategoryDisclosure;
+use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
+use crate::exchange::observe;
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
@@ -78,32 +79,80 @@ pub(crate) fn purposes_page(
         locked,
         in_agreement: facts.agreement,
         packs: (0..snapshot.packs.len()).map(revision).collect(),
+        observed_routes: snapshot.routes.iter().filter(|route| route.observes(now)).count(),
     };
     let decisions = |route: &Route| in_force(route.pack).cloned();
     snapshot
         .purpose_pages
-        .get(key, || Bytes::from(purposes(snapshot, recipient, facts, locked, decisions).to_string()))
+        .get(key, || Bytes::from(purposes(snapshot, recipient, facts, locked, decisions, now).to_string()))
 }
 
 /// Returns the recipient's purposes and, by route and purpose, the fields that it would receive, each in the most
-/// revealing form: the state of a person can only reduce it. A locked credential receives its one purpose only.
+/// revealing form: the state of a person can only reduce it. A locked credential receives its one purpose only. A route that
+/// is observed for the recipient says so.
 fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
     facts: &Arc<RecipientFacts>,
     locked: Option<PurposeId>,
     decisions: impl Fn(&Route) -> Option<Arc<Decisions>>,
+    now: Timestamp,
 ) -> Value {
     let mut routes = Vec::new();
     let mut served: Vec<PurposeId> = Vec::new();
-    let usable = |purpose: PurposeId| locked.is_none_or(|locked| locked == purpose);
     for route in snapshot.routes.iter() {
         let Some(decisions) = decisions(route) else { continue };
-        let tree = decisions.pack().vocabulary().purposes();
+        let usable = UsablePurposes { snapshot, facts, locked, route, decisions: &decisions };
+        let (purposes, methods) = usable.entries(&mut served);
+        let is_observed = observe::mode(route, recipient, &decisions, now) == ExchangeMode::Observe;
+        if purposes.is_empty() && !is_observed {
+            continue;
+        }
+        let is_listed = |method: &&Method| is_observed || methods.contains(method);
+        let methods: Vec<&str> = route.methods.iter().filter(is_listed).map(Method::as_str).collect();
+        let mut entry = json!({
+            "route": &*route.name, "path": route.pattern, "methods": methods, "purposes": purposes,
+        });
+        if let Some(entry) = entry.as_object_mut().filter(|_| is_observed) {
+            // Everything leaves, whatever is listed: the fields are those of enforcing.
+            entry.insert("mode".to_owned(), ExchangeMode::Observe.name().into());
+            let until = route.observe_until.map(|day| day.to_string());
+            entry.insert("observe_until".to_owned(), json!(until));
+        }
+        routes.push(entry);
+    }
+    let words = snapshot.words();
+    let tree = words.purposes();
+    let leads_somewhere =
+        |registered: &PurposeId| served.iter().any(|purpose| tree.within(*purpose, *registered));
+    let registered = recipient.usable_purposes(locked, &words);
+    let registered: Vec<&str> = registered
+        .iter()
+        .filter(|purpose| leads_somewhere(purpose))
+        .map(|purpose| tree.name(*purpose))
+        .collect();
+    json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
+}
+
+/// The purposes for which a recipient can use a route.
+struct UsablePurposes<'p> {
+    snapshot: &'p Snapshot,
+    facts: &'p Arc<RecipientFacts>,
+    locked: Option<PurposeId>,
+    route: &'p Route,
+    decisions: &'p Arc<Decisions>,
+}
+
+impl<'p> UsablePurposes<'p> {
+    /// Returns an entry for each purpose, and the methods of all of them. Adds the purposes to `served`.
+    fn entries(&self, served: &mut Vec<PurposeId>) -> (Vec<Value>, Vec<&'p Method>) {
+        let UsablePurposes { snapshot, facts, locked, route, decisions } = *self;
+        let words = decisions.pack().vocabulary();
+        let tree = words.purposes();
         let mut foresight = OperationForecast::new(decisions.pack());
         let (mut purposes, mut methods) = (Vec::new(), Vec::new());
-        for purpose in tree.preorder().into_iter().filter(|purpose| usable(*purpose)) {
-            if !route.serves_purpose(decisions.pack().vocabulary(), purpose) {
+        for purpose in tree.preorder() {
+            if locked.is_some_and(|locked| locked != purpose) || !route.serves_purpose(words, purpose) {
                 continue;
             }
             let asking = |operation| AdmissionRequest {
@@ -122,7 +171,7 @@ fn purposes(
             let Some(first) = working.first() else { continue };
             let asked = asking(route.operation(first));
             let Ok(best) = decisions.best_forms(&asked) else { continue };
-            let fields = fields_of(route, decisions.pack().vocabulary(), best);
+            let fields = fields_of(route, words, best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
             let mut entry = json!({ "purpose": tree.name(purpose), "methods": names });
             match (fields, entry.as_object_mut()) {
@@ -134,25 +183,8 @@ fn purposes(
             served.push(purpose);
             purposes.push(entry);
         }
-        if !purposes.is_empty() {
-            let methods: Vec<&str> =
-                route.methods.iter().filter(|method| methods.contains(method)).map(Method::as_str).collect();
-            routes.push(json!({
-                "route": &*route.name, "path": route.pattern, "methods": methods, "purposes": purposes,
-            }));
-        }
+        (purposes, methods)
     }
-    let words = snapshot.words();
-    let tree = words.purposes();
-    let leads_somewhere =
-        |registered: &PurposeId| served.iter().any(|purpose| tree.within(*purpose, *registered));
-    let registered = recipient.usable_purposes(locked, &words);
-    let registered: Vec<&str> = registered
-        .iter()
-        .filter(|purpose| leads_somewhere(purpose))
-        .map(|purpose| tree.name(*purpose))
-        .collect();
-    json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
 }
 
 /// True if the operation may be permitted for some data subject.
