@@ -238,7 +238,7 @@ fn assemble<'d>(
     let limits = section::limits(&mut main);
     let listeners = section::listeners(&mut main, host);
     let ledger = ledger::read(&mut main);
-    let audit = section::audit(&mut main);
+    let audit = section::audit(&mut main, &ledger.url);
     let keys = section::keys(&mut main, &ledger.url);
     let drain = section::drain(&mut main);
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
@@ -250,7 +250,7 @@ fn assemble<'d>(
         recipient::read_all(&mut parts, &packs.terms(0), host);
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header, now);
     // Sections of the first file, read last: they depend on all packs and on the keys of all recipients.
-    let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
+    let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs, &audit));
     let admin = parts.first_mut().map(|main| section::admin(main, &credentials)).unwrap_or_default();
     let probes = parts.first_mut().and_then(|main| section::probes(main, &listeners, &admin));
     for mut part in parts {

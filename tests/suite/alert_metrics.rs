@@ -56,6 +56,7 @@ fn counters_used_by_alerts_start_at_zero() {
         "purposegate_unclassified_fields_total{route=\"customers\"} 0",
         "purposegate_unknown_subjects_total{route=\"customers\"} 0",
         "purposegate_ledger_store_failures_total 0",
+        "purposegate_circumstances_write_failures_total 0",
         "purposegate_ledger_history_lost 0",
     ] {
         assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");

@@ -249,6 +249,31 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[audit]\nintents = \"never\"", "`intents` cannot be `never`", "one of `changes`, `always`"),
     ("[audit]\norigin = \"gateway 1\"", "this is not the origin of a log", "without spaces"),
     ("[audit]\nindex = \"data/audit/index\"", "one is in the other", "a folder beside it"),
+    (
+        "[audit]\ncircumstances = \"data/audit/counts\"",
+        "that of the log or its index are the same, or one is in the other",
+        "a folder of its own",
+    ),
+    (
+        "[audit]\nlogs = [{ path = \"b\" }]\ncircumstances = \"b\"",
+        "that of the log of another gateway are the same",
+        "a folder of its own",
+    ),
+    (
+        "[audit]\nlogs = [{ path = \"data/audit-circumstances/b\" }]",
+        "that of the log of another gateway are the same",
+        "a folder of its own",
+    ),
+    (
+        "[audit]\ncircumstances = \"state\"\n[ledger]\nurl = \"sqlite:state/ledger.db\"",
+        "that of the ledger are the same",
+        "a folder of its own",
+    ),
+    (
+        "[access-log]\ndirectory = \"data/audit-circumstances\"",
+        "that of the access log are the same",
+        "a folder of its own",
+    ),
     ("[audit]\nnotice-limit = \"1h\"", "not between 1 and 90 days", "waits for a person"),
     ("[audit]\ncheckpoints = [{}]", "a sink has one of `log`", "an entry of `checkpoints` for each"),
     ("[audit]\ncheckpoints = [{ log = \"1m\", file = \"c\" }]", "a sink has one of `log`", "for each"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::checkpoint_sink::{CheckpointSink, checkpoint_sink, default_sinks};
 use crate::config::Part;
 use crate::config::files::existing;
+use crate::config::ledger::LedgerUrl;
 use crate::config::pack::Packs;
 use crate::disclosure::{self, Durability};
 use crate::document::{At, Document, Fields, Item};
@@ -76,7 +77,7 @@ const NOTICE_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MIN_NOTICE_LIMIT: Duration = DAY;
 const MAX_NOTICE_LIMIT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
+pub(in crate::config) fn audit(part: &mut Part<'_>, ledger: &LedgerUrl) -> AuditSection {
     let mut audit = AuditSection {
         directory: part.folder.join("data/audit"),
         durability: Durability::BeforeRelease,
@@ -108,8 +109,9 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
         Some(index) => index_folder(part, &index, &audit.directory),
         None => beside(&audit.directory, "-index"),
     };
-    audit.circumstances = match fields.item("circumstances") {
-        Some(item) => circumstances_folder(part, &item, &audit),
+    let circumstances = fields.item("circumstances");
+    audit.circumstances = match &circumstances {
+        Some(item) => circumstances_folder(part, item),
         None => Some(beside(&audit.directory, "-circumstances")),
     };
     if fields.item("checkpoints").is_some() {
@@ -129,6 +131,10 @@ pub(in crate::config) fn audit(part: &mut Part<'_>) -> AuditSection {
     for fields in fields.tables("logs", "a log of another gateway") {
         audit.logs.extend(gateway_log(part, fields, &audit));
     }
+    if let Some(what) = shares_circumstances_folder(&audit, ledger) {
+        let finding = circumstances_finding(what).hint("name a folder of its own");
+        document.find(finding, circumstances.map_or_else(|| fields.at(), |item| item.at()));
+    }
     fields.end();
     audit
 }
@@ -140,8 +146,8 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     directory.with_file_name(name)
 }
 
-/// Reads `circumstances`: a folder, or `false`. Other folders hold nothing but files of their own.
-fn circumstances_folder(part: &Part<'_>, item: &Item<'_>, audit: &AuditSection) -> Option<PathBuf> {
+/// Reads `circumstances`: a folder, or `false`.
+fn circumstances_folder(part: &Part<'_>, item: &Item<'_>) -> Option<PathBuf> {
     if !item.is_text() {
         if item.flag() == Some(true) {
             let words = "`circumstances` is a folder, or `false`";
@@ -151,14 +157,32 @@ fn circumstances_folder(part: &Part<'_>, item: &Item<'_>, audit: &AuditSection) 
         }
         return None;
     }
-    let folder = part.folder.join(item.text()?.value);
-    let is_with = |other: &Path| disclosure::overlapping([other, &folder]).is_some();
+    Some(part.folder.join(item.text()?.value))
+}
+
+/// Returns what is in the folder of counted circumstances or around it. A log's folder holds nothing but files of its own, and a
+/// folder with the ledger is kept and backed up for other reasons.
+fn shares_circumstances_folder(audit: &AuditSection, ledger: &LedgerUrl) -> Option<&'static str> {
+    let folder = audit.circumstances.as_deref()?;
+    let is_with = |other: &Path| disclosure::overlapping([other, folder]).is_some();
+    let holds_ledger = match ledger {
+        LedgerUrl::Sqlite(file) => disclosure::resolved(file).parent() == Some(&disclosure::resolved(folder)),
+        LedgerUrl::Postgres(_) => false,
+    };
     if is_with(&audit.directory) || is_with(&audit.index) {
-        let words = "the folder of counted circumstances and that of the log or its index are the same, or one is in the other";
-        let finding = Finding::error("bad-circumstances", words).label("counted circumstances");
-        part.fields.document().find(finding.hint("name a folder of its own"), item.at());
+        Some("the log or its index")
+    } else if audit.logs.iter().any(|log| is_with(&log.path)) {
+        Some("the log of another gateway")
+    } else {
+        holds_ledger.then_some("the ledger")
     }
-    Some(folder)
+}
+
+fn circumstances_finding(what: &str) -> Finding {
+    let words = format!(
+        "the folder of counted circumstances and that of {what} are the same, or one is in the other"
+    );
+    Finding::error("bad-circumstances", words).label("counted circumstances")
 }
 
 /// Reads `index`. `verify` accounts for each file in the folder of the log, and the index is none of them.
@@ -223,7 +247,11 @@ fn log_key(part: &Part<'_>, key: &At<&str>) -> Option<LogKey> {
 }
 
 /// Reads `[access-log]`. The retention must not exceed the shortest one that a pack allows (P-7c).
-pub(in crate::config) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogSection> {
+pub(in crate::config) fn access_log(
+    part: &mut Part<'_>,
+    packs: &Packs,
+    audit: &AuditSection,
+) -> Option<AccessLogSection> {
     let mut fields = part.fields.fields("access-log", "`[access-log]`")?;
     let (document, fields_at) = (fields.document(), fields.at());
     let directory = fields.needed_text("directory");
@@ -241,5 +269,11 @@ pub(in crate::config) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Optio
         let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
         document.find(finding.label("too long").hint(hint), at);
     }
-    Some(AccessLogSection { directory: part.folder.join(directory?.value), days })
+    let At { value: directory, at } = directory?;
+    let directory = part.folder.join(directory);
+    let counted = audit.circumstances.as_deref();
+    if counted.is_some_and(|folder| disclosure::overlapping([&*directory, folder]).is_some()) {
+        document.find(circumstances_finding("the access log").hint("name a folder of its own"), at);
+    }
+    Some(AccessLogSection { directory, days })
 }
