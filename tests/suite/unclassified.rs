@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::gateway::{TestGateway, start_with_routes};
+use crate::program::run;
 
 const ROUTES: &str = r#"
 [[route]]
@@ -86,4 +87,61 @@ fn paths_are_listed_with_types_and_counts_and_without_values() {
     assert_eq!((record("$.next"), record("@.phone")), (Value::Null, json!("$.items[*]")));
     assert_eq!(paths(&self::report(&gateway, "other")), BTreeMap::new());
     assert_eq!(gateway.get_admin("/v1/routes/nothing/unclassified").status, 404);
+}
+
+#[test]
+fn discover_proposes_a_mapping_for_what_the_running_gateway_saw() {
+    let (upstream, gateway) = start_with_routes(ROUTES);
+    let admin = gateway.admin.to_string();
+    let traffic = |more: &[&str]| {
+        let arguments = ["discover", "--traffic", "--admin", &admin, "--route", "customers"];
+        run([&arguments[..], more].concat())
+    };
+    let (status, nothing, _) = traffic(&["--format", "json"]);
+    assert_eq!(status, 0, "{nothing}");
+    assert!(!nothing.contains("\"path\": \"@"), "{nothing}");
+
+    let customer = |id: &str| {
+        json!({
+            "id": id, "name": "Ada-v", "email": "ada-v@example.org", "phones": ["+49-v"],
+            "orders": [{ "id": "o-v", "total": 7 }],
+        })
+    };
+    upstream.json(
+        "/customers",
+        &json!({ "items": [customer("p-1"), customer("p-2")], "next": "next-v" }).to_string(),
+    );
+    // Names of objects that were seen less often are not shown.
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/customers", "support", "customer-support").status, 200);
+    }
+    let (status, out, words) = traffic(&["--format", "json"]);
+    assert_eq!(status, 0, "{words}");
+    assert!(!out.contains("-v"), "a value: {out}");
+    let proposal: Value = serde_json::from_str(&out).unwrap();
+    let [route] = proposal["routes"].as_array().unwrap().as_slice() else { panic!("{out}") };
+    assert_eq!(
+        (&route["path"], &route["record"], &route["subject"]),
+        (&json!("/customers"), &json!("$.items[*]"), &Value::Null)
+    );
+    let category = |path: &str| {
+        let fields = route["fields"].as_array().unwrap();
+        let found = fields.iter().find(|field| field["path"] == path);
+        found.unwrap_or_else(|| panic!("{path}: {out}"))["category"].clone()
+    };
+    assert_eq!(category("@.email"), json!("email"));
+    assert_eq!(category("@.phones[*]"), json!("phone"));
+    assert_ne!(category("@.orders[*].id"), json!("non-personal"));
+    assert_eq!(category("$.next"), json!("non-personal"));
+    assert!(!out.contains("\"@.name\""), "the mapping classifies it: {out}");
+
+    // The configuration names the data subject, which the gateway does not tell.
+    let config = gateway.folder.path().join("purposegate.toml").display().to_string();
+    let (status, out, words) = traffic(&["--config", &config]);
+    assert_eq!(status, 0, "{words}");
+    assert!(out.contains("subject = \"@.id\"") && out.contains("\"@.email\" = \"email\""), "{out}");
+
+    let (status, out, words) = run(["discover", "--traffic", "--admin", &admin, "--route", "nothing"]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(words.contains("no route `nothing`"), "{words}");
 }

@@ -1,8 +1,8 @@
 //! The paths of a route that nothing in its mapping classifies, as the running gateway sees them: where they are, of
 //! which types, how often. Never a value, and no name that may be one ([`name`], [`tree`]).
 //!
-//! The scrubber counts unclassified fields and does not look at their names. So the beginning of an answer's first
-//! window is read again ([`survey_unclassified`]), if the count of the window grew and the route's rate permits it: the
+//! The scrubber counts unclassified fields and does not look at their names. So the first window of an answer, later on its
+//! beginning, is read again ([`survey_unclassified`]), if the count of the window grew and the route's rate permits it: the
 //! first answers all, then a few a second. The window still holds its input at that moment, so nothing is kept for this.
 //! An answer without unclassified fields costs a look at its counts.
 
@@ -28,6 +28,10 @@ const FIRST_SURVEYS: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 const SURVEYS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 /// Maximum bytes of an answer that are read again.
 const MAX_SURVEYED_BYTES: usize = 128 << 10;
+/// Answers of a route of which the whole first window is read again. Members that only a late record has are in it.
+const WHOLE_WINDOWS: u32 = 100;
+/// Maximum bytes of such an answer that are read again. A window is as long, and a record longer at most.
+const MAX_WHOLE_WINDOW: usize = 1 << 20;
 
 /// The unclassified paths of one route.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub struct UnclassifiedReport {
 struct Collected {
     since: Timestamp,
     records: u64,
+    /// The number of answers of which the whole first window is still to be read.
+    whole_windows_left: u32,
     /// A tree for each record set, and one for everything outside of records.
     trees: BTreeMap<Option<usize>, PathTree>,
     others: u64,
@@ -79,12 +85,12 @@ impl UnclassifiedPaths {
     /// Starts a collection.
     pub fn new(since: Timestamp) -> UnclassifiedPaths {
         let quota = Quota::per_second(SURVEYS_PER_SECOND).allow_burst(FIRST_SURVEYS);
-        let collected = Collected { since, records: 0, trees: BTreeMap::new(), others: 0 };
+        let collected = Collected::new(since);
         UnclassifiedPaths { rate: DefaultDirectRateLimiter::direct(quota), collected: Mutex::new(collected) }
     }
 
-    /// Reads the beginning of an answer in which there are unclassified fields, if the rate permits it now and no other answer
-    /// is read at this moment.
+    /// Reads the first window of an answer in which there are unclassified fields, or its beginning, if the rate permits it now
+    /// and no other answer is read at this moment.
     pub(super) fn survey<'b>(
         &self,
         plan: &Plan,
@@ -101,12 +107,13 @@ impl UnclassifiedPaths {
         if self.rate.check().is_err() {
             return;
         }
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let limit = collected.next_limit();
         let mut body = Vec::new();
         for chunk in chunks {
-            let room = MAX_SURVEYED_BYTES - body.len();
+            let room = limit - body.len();
             body.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
         }
-        let today = now.to_zoned(TimeZone::UTC).date();
         survey_unclassified(plan, framing, &body, &mut DayCollector { collected: &mut collected, today });
     }
 
@@ -125,9 +132,26 @@ impl UnclassifiedPaths {
     /// Continues the collection of the same route before a reload that did not change its mapping.
     pub(super) fn continue_from(&self, before: &UnclassifiedPaths) {
         let mut before = before.collected.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = Collected { since: before.since, records: 0, trees: BTreeMap::new(), others: 0 };
+        let fresh = Collected::new(before.since);
         let collected = std::mem::replace(&mut *before, fresh);
         *self.collected.lock().unwrap_or_else(PoisonError::into_inner) = collected;
+    }
+}
+
+impl Collected {
+    fn new(since: Timestamp) -> Collected {
+        Collected { since, records: 0, whole_windows_left: WHOLE_WINDOWS, trees: BTreeMap::new(), others: 0 }
+    }
+
+    /// Returns the maximum bytes of the next answer that are read.
+    fn next_limit(&mut self) -> usize {
+        match self.whole_windows_left.checked_sub(1) {
+            Some(left) => {
+                self.whole_windows_left = left;
+                MAX_WHOLE_WINDOW
+            }
+            None => MAX_SURVEYED_BYTES,
+        }
     }
 }
 
@@ -286,6 +310,24 @@ mod tests {
         }
         let records = paths.report().records;
         assert!((1000..1200).contains(&records), "{records}");
+    }
+
+    #[test]
+    fn the_first_windows_are_read_as_a_whole_and_the_later_ones_at_their_beginning() {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        let with_late =
+            |padding: usize| format!(r#"{{"items":[{{"name":"{}"}},{{"email":1}}]}}"#, "x".repeat(padding));
+        let late = |paths: &UnclassifiedPaths| {
+            let found = paths.report().paths;
+            found.iter().find(|path| path.path == "@.email").map_or(0, |path| path.count)
+        };
+        for _ in 0..WHOLE_WINDOWS + 5 {
+            survey(&paths, &with_late(2 * MAX_SURVEYED_BYTES), "2026-11-29T11:00:00Z");
+        }
+        assert_eq!(late(&paths), u64::from(WHOLE_WINDOWS));
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        survey(&paths, &with_late(MAX_WHOLE_WINDOW), "2026-11-29T11:00:00Z");
+        assert_eq!((late(&paths), paths.report().records), (0, 1), "the bound");
     }
 
     #[test]
