@@ -1,4 +1,5 @@
-//! Time of a decision: a memoised one, one for a new combination of facts, and the loading of a policy pack.
+//! Time of a decision: a memoised one, one for a new combination of facts, the counting of its circumstances, and the loading of
+//! a policy pack.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
@@ -8,10 +9,14 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
+use prometheus::IntCounter;
+use purposegate::circumstances::{CircumstanceCounter, CountedExchange, WindowCircumstances};
 use purposegate::config::pack::{read_pack, sources};
+use purposegate::decision::circumstance::RecordPeople;
 use purposegate::decision::{
     Addressee, AdmissionRequest, Admitted, Classes, Consent, ConsentStatus, Controller, Decisions,
-    LegalReference, Objection, RecipientFacts, RecordFacts, Relationship, Subject,
+    LegalReference, Objection, PersonFacts, RecipientFacts, RecordFacts, Relationship, Subject,
+    UnknownSubject,
 };
 use purposegate::policy::Pack;
 use purposegate::vocabulary::{CategoryId, Operation, Safeguard};
@@ -115,6 +120,47 @@ fn decisions(c: &mut Criterion) {
     }
 }
 
+/// Counting circumstances: what it adds to each record while a window is judged, and to each window when it is recorded.
+fn counting(c: &mut Criterion) {
+    let pack = Arc::new(pack());
+    let asking = asking(&pack, "employee", "customer-support");
+    let admitted = Arc::new(Decisions::new(Arc::clone(&pack)).admit(&asking, &classes(&pack)).unwrap());
+    let facts = |known: Option<&Subject>| {
+        let (controller, record) = (Controller::default(), RecordFacts::default());
+        let relationship = Relationship::default();
+        let now = Timestamp::UNIX_EPOCH;
+        admitted
+            .judge_person_with_facts(known, UnknownSubject::Withhold, &controller, &record, relationship, now)
+            .1
+    };
+    let people = [facts(Some(&subject(&pack))), facts(Some(&Subject::default())), facts(None)];
+    let fields = [1_u32; CATEGORIES.len()];
+    let count = |window: &mut WindowCircumstances, facts: &PersonFacts| {
+        let number = window.number(RecordPeople::from_iter([facts.clone()]));
+        window.begin(number);
+        window.end(black_box(&fields));
+    };
+    let mut group = c.benchmark_group("counting circumstances");
+    let mut window = WindowCircumstances::default();
+    group.bench_function("a record", |b| b.iter(|| count(&mut window, black_box(&people[1]))));
+    let folder = tempfile::tempdir().unwrap();
+    let failures = IntCounter::new("failures", "Failures.").unwrap();
+    let counter = CircumstanceCounter::start(folder.path().join("counts"), failures);
+    let (route, region): (Arc<str>, Arc<str>) = ("customers".into(), "EEA".into());
+    let exchange = CountedExchange {
+        admitted: Some(&admitted),
+        route: &route,
+        operation: Operation::Disclose,
+        exporter_region: &region,
+    };
+    let mut window = WindowCircumstances::default();
+    people.iter().for_each(|facts| count(&mut window, facts));
+    group.bench_function("a window with people in three states", |b| {
+        b.iter(|| counter.count(exchange, black_box(&window)));
+    });
+    group.finish();
+}
+
 fn loading(c: &mut Criterion) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
     let sources = sources(&folder).unwrap();
@@ -123,5 +169,5 @@ fn loading(c: &mut Criterion) {
     group.bench_function("one-partner-360", |b| b.iter(|| black_box(Pack::load(&sources).unwrap())));
 }
 
-criterion_group!(benches, decisions, loading);
+criterion_group!(benches, decisions, counting, loading);
 criterion_main!(benches);
