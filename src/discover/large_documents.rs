@@ -95,7 +95,10 @@ fn map_of_different_objects(bytes: usize) -> String {
     format!("{{{}}}", parts(bytes, entry))
 }
 
-const SAMPLES: [(&str, fn(usize) -> String); 6] = [
+/// A kind of document: its name, and what makes one of about so many bytes.
+type DocumentKind = (&'static str, fn(usize) -> String);
+
+const SAMPLES: [DocumentKind; 6] = [
     ("a list of records", records),
     ("an object with different keys", different_keys),
     ("deep objects", deep_objects),
@@ -168,7 +171,7 @@ fn many_alternatives(bytes: usize) -> String {
     specification((0..schemas).map(one).chain(all).collect(), ROOTS)
 }
 
-const SPECIFICATIONS: [(&str, fn(usize) -> String); 4] = [
+const SPECIFICATIONS: [DocumentKind; 4] = [
     ("cyclic schemas", cyclic_schemas),
     ("an operation for each second schema", an_operation_for_each_second_schema),
     ("alternatives of alternatives", alternatives),
@@ -234,7 +237,10 @@ fn large_documents_take_seconds() {
     let print = |name: &str, text: String, propose: fn(String) -> usize| {
         let (length, began) = (text.len(), Instant::now());
         let fields = propose(text);
-        eprintln!("{name}: {length} bytes, {fields} fields, {:.1} s", began.elapsed().as_secs_f64());
+        #[allow(clippy::print_stderr, reason = "the time is the result of a long run")]
+        {
+            eprintln!("{name}: {length} bytes, {fields} fields, {:.1} s", began.elapsed().as_secs_f64());
+        }
     };
     for (name, make) in SAMPLES {
         print(name, make(bytes), |text| propose_sample(&text));

@@ -15,7 +15,8 @@
 mod classify;
 mod effort;
 mod entity;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod large_documents;
 mod name;
 #[cfg(feature = "cli")]
