@@ -16,7 +16,7 @@ pub(super) fn count(steps: usize) {
 
 /// Returns the number of steps of a piece of work.
 #[cfg(all(test, feature = "cli"))]
-pub(super) fn of(work: impl FnOnce()) -> usize {
+pub(crate) fn of(work: impl FnOnce()) -> usize {
     STEPS.set(0);
     work();
     STEPS.get()

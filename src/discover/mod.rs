@@ -13,11 +13,8 @@
 //! ```
 
 mod classify;
-mod effort;
+pub(crate) mod effort;
 mod entity;
-#[cfg(test)]
-#[cfg(feature = "cli")]
-mod large_documents;
 mod name;
 #[cfg(feature = "cli")]
 pub mod openapi;

@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn a_part_of_a_document_has_its_maps_where_the_document_has_them() {
         let whole = collapsed(r#"{"x":{"7731":{"a":1,"b":2},"7732":{"a":1}},"list":[{"y":{"1":true}}]}"#);
-        // What is left has one name of the map, and would not be a map by itself.
+        // The rest has one name of the map, and would not be a map by itself.
         let mut rest = tree(r#"{"x":{"kind":{"b":2}},"list":[{"y":{"other":true}}]}"#);
         rest.collapse_like(&whole);
         let has = |path: &str| rest.has_leaf(&parse(path).unwrap());

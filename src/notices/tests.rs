@@ -408,7 +408,7 @@ async fn a_notice_that_closes_meanwhile_loses_no_step_of_its_inquiry() {
     assert_eq!(notices.next_step(&mut inquiry, later(11)).unwrap(), InquiryStep::Ended);
 }
 
-/// A search can take longer than its claim. What it found is not told again after another gateway has ended the inquiry, and
+/// A search can take longer than its claim. Its result is not told again after another gateway has ended the inquiry, and
 /// leaves no notice behind that nothing removes.
 #[tokio::test]
 async fn a_search_that_ends_after_its_inquiry_begins_no_notice() {

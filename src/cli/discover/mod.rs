@@ -1,5 +1,7 @@
 //! `discover`: proposes a field mapping from sample bodies, from an OpenAPI document, or from what the running gateway saw.
 
+#[cfg(test)]
+mod large_documents;
 pub(super) mod openapi;
 mod samples;
 mod traffic;

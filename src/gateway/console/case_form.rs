@@ -21,7 +21,7 @@ use crate::gateway::admin::event::EventQuery;
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, QueryOf};
 
-/// What the names of the boxes of categories begin with.
+/// Prefix of the names of the boxes of categories.
 const CATEGORY: &str = "category:";
 /// Members of a registration that are texts, and have the names of their fields.
 const TEXTS: [&str; 4] = ["case", "recipient", "purpose", "reference"];

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::openapi::{OpenApiDocument, ReadReferenced};
-use super::{KnownRecords, Samples, effort};
+use crate::discover::openapi::{OpenApiDocument, ReadReferenced};
+use crate::discover::{KnownRecords, Samples, effort};
 
 /// Length of the shorter documents, in bytes.
 const BYTES: usize = 120_000;
