@@ -151,7 +151,8 @@ fn every_page_works_in_a_browser() {
     let (_upstream, gateway) = busy_gateway();
     let Some(mut walk) = PageWalk::start(gateway.admin) else { return };
     walk.visit("/");
-    walk.browser.press(&format!("pga_wrong{ENTER}"));
+    walk.browser.press("pga_wrong");
+    walk.browser.press_and_load(&ENTER.to_string());
     walk.browser.tab_to("#token");
     walk.look("sign-in-refused");
     walk.browser.press("pga_ada");

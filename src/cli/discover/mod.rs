@@ -1,9 +1,9 @@
 //! `discover`: proposes a field mapping from sample bodies, from an OpenAPI document, or from what the running gateway saw.
 
-#[cfg(test)]
-mod large_documents;
 pub(super) mod openapi;
 mod samples;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::io::{self, Read, Write};

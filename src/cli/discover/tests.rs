@@ -1,0 +1,3 @@
+//! Tests of the verb that need long documents.
+
+mod large_documents;
