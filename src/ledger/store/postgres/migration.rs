@@ -89,8 +89,12 @@ async fn find(client: &Client, key_check: &[u8; 16]) -> Result<FoundSchema, Post
 async fn run_steps(client: &mut Client, key_check: &[u8; 16]) -> Result<i32, PostgresError> {
     let migrating = "migrating the schema";
     let failed = || PostgresError::while_doing::<tokio_postgres::Error>(migrating);
+    // The limits of a connection follow from the lease: too little for the steps of a machine that has just started.
     client
-        .batch_execute("BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0")
+        .batch_execute(
+            "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0;
+             SET LOCAL idle_in_transaction_session_timeout = '30s'",
+        )
         .await
         .map_err(failed())?;
     // The number is "purposeg" in ASCII. A program that waits here finds the schema that the other has made.
