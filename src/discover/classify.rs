@@ -135,7 +135,7 @@ fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> O
         name.category.filter(|found| about_people.contains(&found.category) && name.category_is_head());
     let counts = |scope| scope == PhraseScope::OfAnybody || around.about == About::Person;
     match told {
-        Some(found) if is_boolean && counts(found.scope) && around.about != About::Thing => {
+        Some(found) if counts(found.scope) && around.about != About::Thing => {
             let reason = format!("a choice or a trait of a person: \"{}\"", name.category_phrase());
             Some(Classification::of(found.category, 0.7, reason))
         }
@@ -485,7 +485,9 @@ fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opti
     {
         return Some(Classification::not(0.8, "a time of a record"));
     }
-    if node.schema.format.as_deref() == Some("date-time") && around.container.is_none() {
+    // A date of unknown meaning in an object about a person can describe that person.
+    let is_date_time = node.schema.format.as_deref() == Some("date-time");
+    if is_date_time && around.container.is_none() && !around.about.is_personal() {
         return Some(Classification::not(0.7, "a time, by the schema's format"));
     }
     let is_measure_of_person = matches!(

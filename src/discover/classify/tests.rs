@@ -67,3 +67,24 @@ fn a_link_with_the_id_of_a_person_is_personal() {
     assert_eq!(category(sample, "$.self").0, "subject-identifier");
     assert_eq!(category(sample, "$.docs").0, NON_PERSONAL);
 }
+
+#[test]
+fn a_flag_of_a_trait_has_its_category_without_a_value() {
+    for value in ["null", "true", "1", "\"yes\""] {
+        let sample = format!("{{\"customer\":{{\"has_disability\":{value}}}}}");
+        assert_eq!(category(&sample, "$.customer.has_disability").0, "health", "{sample}");
+    }
+}
+
+#[test]
+fn a_date_of_unknown_meaning_describes_the_person_around_it() {
+    let of = |object: &str, member: &str| {
+        let mut root = observe(format!("{{\"{object}\":{{\"{member}\":null}}}}").as_bytes()).unwrap();
+        root.member_mut(object).member_mut(member).schema.format = Some("date-time".into());
+        let found = walk(&root, None).leaves.into_iter().next().unwrap();
+        found.classification.categories.join(" ")
+    };
+    assert_ne!(of("patient", "zzyzx"), NON_PERSONAL);
+    assert_eq!(of("patient", "created_at"), NON_PERSONAL);
+    assert_eq!(of("product", "zzyzx"), NON_PERSONAL);
+}
