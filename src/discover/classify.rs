@@ -10,7 +10,12 @@ use super::entity::{About, Siblings};
 use super::name::{Head, NameReading, Noun, PhraseScope};
 use super::tree::SampleNode;
 use super::types::JsonType;
-use super::value::{ValueShape, is_url, shape};
+use super::value::{ValueShape, shape};
+
+mod link;
+
+use link::by_link;
+pub(super) use link::looks_like_id;
 
 /// The category of what is not about a person.
 pub(super) const NON_PERSONAL: &str = "non-personal";
@@ -307,6 +312,24 @@ fn applies_to_records(category: &str, name: &NameReading, around: &Surroundings)
     }
 }
 
+/// Things that each person has alone: the id of one leads to the person, other than that of a plan or a product.
+const OWN_THINGS: [&str; 14] = [
+    "permission",
+    "permissions",
+    "application",
+    "applications",
+    "connection",
+    "connections",
+    "license",
+    "licenses",
+    "network",
+    "machine",
+    "vehicle",
+    "vehicles",
+    "certificate",
+    "sensor",
+];
+
 /// Ids, references and links: those of people and of their records lead to a person.
 fn by_reference(
     name: &NameReading,
@@ -339,6 +362,10 @@ fn by_reference(
         Noun::Record => by_record_noun(name, node, around, is_bare && !has_id),
         Noun::Thing if around.below_person && has_id && name.has_any_word(&["line", "item"]) => {
             Some(Classification::of("subject-identifier", 0.4, "the id of a line in a record about a person"))
+        }
+        Noun::Thing if has_id && around.about.is_personal() && name.has_any_word(&OWN_THINGS) => {
+            let reason = "the id of something that one person has";
+            Some(Classification::of("subject-identifier", 0.45, reason))
         }
         Noun::Thing | Noun::Organisation if around.container.is_none() => {
             Some(Classification::not(0.8, "the id of a thing or an organisation"))
@@ -379,86 +406,6 @@ fn is_measure(node: &SampleNode) -> bool {
         && node.values.kept().any(|text| text.contains(['.', '-']))
 }
 
-/// A link: it is personal if it contains an id of a person, or leads to a person or to a record of one.
-fn by_link(
-    name: &NameReading,
-    node: &SampleNode,
-    around: &Surroundings,
-    ids: &HashSet<String>,
-) -> Option<Classification> {
-    let links: Vec<&str> = node.values.kept().filter(|text| is_url(text)).collect();
-    if links.is_empty() || !(node.values.mostly(ValueShape::Url)) {
-        let is_reference = name.is_any(&["reference", "ref"]);
-        let leads = is_reference.then(|| node.values.kept().find_map(target)).flatten();
-        return match leads {
-            Some(Noun::Person | Noun::Author) => {
-                Some(Classification::of("subject-identifier", 0.9, "a reference to a person"))
-            }
-            Some(Noun::Record) => {
-                Some(Classification::of("subject-identifier", 0.6, "a reference to a record about a person"))
-            }
-            Some(Noun::Thing | Noun::Organisation) => {
-                Some(Classification::not(0.8, "a reference to a thing or an organisation"))
-            }
-            Some(Noun::Context) | None => None,
-        };
-    }
-    if links.iter().any(|link| segments(link).any(|segment| ids.contains(segment))) {
-        return Some(Classification::of(
-            "subject-identifier",
-            0.85,
-            "a link that contains an id of a person or of a record about one",
-        ));
-    }
-    let targets: Vec<Noun> = links.iter().filter_map(|link| target(link)).collect();
-    if targets.iter().any(|noun| matches!(noun, Noun::Person | Noun::Author)) {
-        return Some(Classification::of("subject-identifier", 0.85, "a link to a person"));
-    }
-    if targets.contains(&Noun::Record) {
-        return Some(Classification::of("subject-identifier", 0.6, "a link to a record about a person"));
-    }
-    if around.container.is_some() || name.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
-    {
-        return None;
-    }
-    if !targets.is_empty() && around.about != About::Person {
-        return Some(Classification::not(0.75, "a link to a thing"));
-    }
-    let is_pure = links.iter().all(|link| segments(link).all(|segment| !looks_like_id(segment)));
-    if is_pure && around.about != About::Person {
-        return Some(Classification::not(0.6, "a link without an id"));
-    }
-    None
-}
-
-/// The parts of a link between its separators.
-fn segments(link: &str) -> impl Iterator<Item = &str> {
-    link.split(['/', '?', '&', '=', '#', ':', '@', ',', ' '])
-        .map(|part| part.split_once('.').map_or(part, |(stem, _)| stem))
-        .filter(|part| !part.is_empty())
-}
-
-/// Returns what a link or a reference leads to: the last noun that an id follows.
-fn target(link: &str) -> Option<Noun> {
-    let parts: Vec<&str> = segments(link).collect();
-    let pairs = parts.windows(2).filter_map(|pair| {
-        let [noun, id] = pair else { return None };
-        looks_like_id(id).then(|| super::name::noun_of_type(noun)).flatten()
-    });
-    // A record of a person below a thing, or the other way around: people count most.
-    let nouns: Vec<Noun> = pairs.collect();
-    nouns.iter().copied().find(|noun| matches!(noun, Noun::Person | Noun::Author)).or(nouns.last().copied())
-}
-
-/// True if a part of a link is an id and no word.
-pub(super) fn looks_like_id(segment: &str) -> bool {
-    matches!(
-        shape(segment),
-        ValueShape::Digits | ValueShape::Uuid | ValueShape::OpaqueId | ValueShape::CardNumber
-    ) || segment.bytes().any(|byte| byte.is_ascii_digit()) && segment.len() > 3
-        || segment.bytes().any(|byte| byte.is_ascii_digit()) && segment.contains('-')
-}
-
 /// Names that end in a count, a state or a time.
 fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
     if around.siblings.has_card
@@ -492,10 +439,12 @@ fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opti
     }
     let is_measure_of_person = matches!(
         around.container,
-        Some("date-of-birth" | "health" | "payment-card-summary" | "government-id")
+        Some("date-of-birth" | "health" | "payment-card-summary" | "government-id" | "profile")
     );
+    let is_word = around.about == About::Person && node.values.mostly(ValueShape::Constant);
     if name.has_head(Head::Count)
         && !is_measure_of_person
+        && !is_word
         && !node.values.mostly(ValueShape::Prose)
         && !is_text(node)
     {
@@ -549,7 +498,7 @@ fn by_surroundings(
             Classification::of("support-content", 0.45, "a text in an object about a person")
         }
         About::Person => Classification::of("profile", 0.4, "unsure: stands in an object about a person"),
-        About::Record if node.values.mostly(ValueShape::Constant) && !name.is("name") => {
+        About::Record if node.values.mostly(ValueShape::Constant) && !name.has_head(Head::Text) => {
             Classification::not(0.55, "constants, as a state has them")
         }
         About::Record if is_id => {

@@ -90,7 +90,8 @@ pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Optio
     let signature = signature(node);
     let declared = declared_type(node);
     if let Some(about) = declared.filter(|about| signature != Signature::Strong || about.is_personal()) {
-        return Some(about);
+        let is_record = about == About::Thing && has_holder(node);
+        return Some(if is_record { About::Record } else { about });
     }
     // The tax of an order is an amount, and no thing.
     let named =
@@ -104,10 +105,20 @@ pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Optio
         {
             Some(About::Person)
         }
-        Some(About::Thing) if has_subject(node) => Some(About::Record),
+        Some(About::Thing) if has_subject(node) || has_holder(node) => Some(About::Record),
+        Some(About::Thing) if name.is_some_and(|name| is_generic(name) && is_answered(node)) => {
+            Some(About::Record)
+        }
+        // A component, a medium or a service that is one value belongs to the object around it.
+        Some(About::Thing) if is_value(node) => None,
         Some(about) => Some(about),
         None if signature > Signature::None => Some(About::Person),
-        None => part(node).or_else(|| name.filter(|name| is_state(name, node)).map(|_| About::Thing)),
+        None if is_answered(node) => Some(About::Record),
+        None => {
+            part(node).or_else(|| name.filter(|name| is_state(name, node)).map(|_| About::Thing)).or_else(
+                || name.filter(|name| name.noun().is_none() && has_subject(node)).map(|_| About::Record),
+            )
+        }
     }
 }
 
@@ -186,6 +197,38 @@ fn has_subject(node: &SampleNode) -> bool {
         let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
         !is_flag && !reading.is_plural() && matches!(reading.ends_in_noun(), Some(Noun::Person))
     })
+}
+
+/// True if a thing lists people who hold it, or people in a member whose name says nothing else, as a domain lists those who
+/// registered it.
+fn has_holder(node: &SampleNode) -> bool {
+    let is_open = |name: &str| {
+        let reading = NameReading::new(name);
+        reading.noun().is_none()
+            || reading.is_any(&["holders", "registrants", "beneficiaries", "policyholders", "residents"])
+    };
+    let holds = |member: &SampleNode| signature(member) == Signature::Strong;
+    node.members()
+        .iter()
+        .any(|(name, member)| is_open(name) && holds(member.elements.as_deref().unwrap_or(member)))
+}
+
+/// True for a name of elements that tells nothing about them.
+fn is_generic(name: &NameReading) -> bool {
+    name.is_any(&["item", "items", "rows"])
+}
+
+/// True if somebody answered: the object holds answers, or it was submitted, and is no question itself.
+fn is_answered(node: &SampleNode) -> bool {
+    let has = |names: &[&str]| node.members().iter().any(|(name, _)| NameReading::new(name).is_any(names));
+    has(&["answers", "submittedat", "responseid", "submissionid", "respondentid"])
+        && !has(&["question", "questions"])
+}
+
+/// True if an object is a value with its kind: `{"kind": "surname", "value": …}`.
+fn is_value(node: &SampleNode) -> bool {
+    let is_scalar = node.member("value").is_some_and(|value| !value.is_container());
+    is_scalar && node.member("id").is_none()
 }
 
 /// True if a container holds states or counts: requirements, capabilities, errors.
@@ -295,6 +338,13 @@ mod tests {
             // An amount is no thing.
             ("tax", r#"{"x":1}"#, None),
             ("", r#"{"x":1}"#, None),
+            // A thing whose list of unknown name holds people is a record of them.
+            ("", r#"{"type":"domain","entities":[{"last_name":"Brandt"}]}"#, Some(About::Record)),
+            ("domain", r#"{"holders":[{"last_name":"Brandt"}]}"#, Some(About::Record)),
+            ("", r#"{"type":"project","members":[{"last_name":"Brandt"}]}"#, Some(About::Thing)),
+            ("item", r#"{"answers":[{"x":1}]}"#, Some(About::Record)),
+            ("item", r#"{"question":"x","answers":["y"]}"#, Some(About::Thing)),
+            ("component", r#"{"kind":"surname","value":"x"}"#, None),
         ] {
             assert_eq!(about(name, sample), expected, "{name} {sample}");
         }

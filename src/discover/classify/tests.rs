@@ -69,6 +69,48 @@ fn a_link_with_the_id_of_a_person_is_personal() {
 }
 
 #[test]
+fn what_only_one_person_has_is_personal() {
+    for (sample, path) in [
+        // A link with the name of a user, and the link of a record to itself.
+        (r#"{"product":{"by":"https://a.example/users/ines"}}"#, "$.product.by"),
+        (r#"{"user_id":7,"made":"https://a.example/@ines"}"#, "$.made"),
+        (r#"{"message":{"webLink":"https://a.example/items/7731x"}}"#, "$.message.webLink"),
+        (r#"{"owner":{"permissionId":"1122334455"}}"#, "$.owner.permissionId"),
+        (r#"{"user":{"language_code":"fi"}}"#, "$.user.language_code"),
+        // Components of a name, and an account at a service.
+        (
+            r#"{"user":{"name":{"components":[{"kind":"given","value":"Fem"}]}}}"#,
+            "$.user.name.components[*].value",
+        ),
+        (r#"{"user":{"social_media":[{"value":"@seun"}]}}"#, "$.user.social_media[*].value"),
+        (r#"{"user":{"contentMap":{"pt":"Hello from Porto"}}}"#, "$.user.contentMap.pt"),
+        (r#"{"user":{"shoe_size":42}}"#, "$.user.shoe_size"),
+        (r#"{"user":{"sleeve_size":"M"}}"#, "$.user.sleeve_size"),
+        // An answer, and the token of who gave it.
+        (r#"{"items":[{"token":"2108528f190ffad1","answers":[{"number":42}]}]}"#, "$.items[*].token"),
+        (
+            r#"{"items":[{"token":"2108528f190ffad1","answers":[{"number":42}]}]}"#,
+            "$.items[*].answers[*].number",
+        ),
+        // A thing that a person registered.
+        (
+            r#"{"type":"domain","handle":"D4711","entities":[{"vcardArray":["vcard",["fn",{},"text","Jens Brandt"]]}]}"#,
+            "$.handle",
+        ),
+    ] {
+        assert_ne!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+    for (sample, path) in [
+        (r#"{"user":{"id":7,"plan_id":"1122334455"}}"#, "$.user.plan_id"),
+        (r#"{"product":{"features":[{"name":"size","value":"M"}]}}"#, "$.product.features[*].value"),
+        (r#"{"user":{"id":7},"next":"https://a.example/users?skiptoken=abc"}"#, "$.next"),
+        (r#"{"user":{"id":7,"page_size":20}}"#, "$.user.page_size"),
+    ] {
+        assert_eq!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+}
+
+#[test]
 fn a_flag_of_a_trait_has_its_category_without_a_value() {
     for value in ["null", "true", "1", "\"yes\""] {
         let sample = format!("{{\"customer\":{{\"has_disability\":{value}}}}}");
