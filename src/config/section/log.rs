@@ -165,13 +165,15 @@ fn circumstances_folder(part: &Part<'_>, item: &Item<'_>) -> Option<PathBuf> {
 fn shares_circumstances_folder(audit: &AuditSection, ledger: &LedgerUrl) -> Option<&'static str> {
     let folder = audit.circumstances.as_deref()?;
     let is_with = |other: &Path| disclosure::overlapping([other, folder]).is_some();
+    // A log that overlaps the own one has its own finding.
+    let is_other = |log: &Path| disclosure::overlapping([&audit.directory, log]).is_none();
     let holds_ledger = match ledger {
         LedgerUrl::Sqlite(file) => disclosure::resolved(file).parent() == Some(&disclosure::resolved(folder)),
         LedgerUrl::Postgres(_) => false,
     };
     if is_with(&audit.directory) || is_with(&audit.index) {
         Some("the log or its index")
-    } else if audit.logs.iter().any(|log| is_with(&log.path)) {
+    } else if audit.logs.iter().any(|log| is_other(&log.path) && is_with(&log.path)) {
         Some("the log of another gateway")
     } else {
         holds_ledger.then_some("the ledger")
