@@ -79,10 +79,12 @@ pub(super) struct RouteHints {
 /// Proposes the record sets and fields of one route.
 pub(super) fn propose_route(root: &SampleNode, hints: &RouteHints) -> Vec<ProposedRoute> {
     let walk = walk(root, hints.title.as_deref());
+    let path = hints.known.as_ref().map(|known| &known.path).or(hints.path.as_ref()).cloned();
     let configured = hints.known.as_ref().map(|known| known.records.as_slice()).unwrap_or_default();
     let known_sets: Option<Vec<Steps>> = configured.iter().map(|(path, _)| parse(path)).collect();
-    let sets = known_sets.filter(|sets| !sets.is_empty()).unwrap_or_else(|| record_sets(root, &walk));
-    let path = hints.known.as_ref().map(|known| &known.path).or(hints.path.as_ref()).cloned();
+    let sets = known_sets
+        .filter(|sets| !sets.is_empty())
+        .unwrap_or_else(|| record_sets(root, &walk, path.as_deref()));
     let methods = hints.known.as_ref().map_or(&hints.methods, |known| &known.methods);
     let mut index = SetIndex::default();
     for (at, set) in sets.iter().enumerate() {
@@ -172,15 +174,21 @@ fn distinct(fields: impl Iterator<Item = ProposedField>) -> Vec<ProposedField> {
 }
 
 /// Finds the records of a document: the elements of a list, of the array in a pagination envelope, or the document itself.
-/// People in lists inside something that is not about a person are records of their own.
-fn record_sets(root: &SampleNode, walk: &ProposalWalk) -> Vec<Steps> {
+/// People in lists inside something that is not about one person are records of their own.
+fn record_sets(root: &SampleNode, walk: &ProposalWalk, path: Option<&str>) -> Vec<Steps> {
     let (main, about) = main_records(root, walk);
+    let has_subject = || {
+        let inside: Vec<&Leaf> = walk.leaves.iter().filter(|leaf| leaf.steps.starts_with(&main)).collect();
+        subject(&main, &inside, about).is_some() || path.and_then(path_subject).is_some()
+    };
+    // A list of people makes a record of their group, which names no single person as its subject.
+    let is_about_one = about == About::Person || about == About::Record && has_subject();
     let mut people: Vec<&Steps> = Vec::new();
     let mut index = SetIndex::default();
     for (steps, _) in walk.lists.iter().filter(|(_, about)| *about == About::Person) {
         let is_inside = steps.len() > main.len() && steps.starts_with(&main);
         let is_beside = !main.is_empty() && !steps.starts_with(&main) && steps.len() == 2;
-        if index.innermost(steps).is_none() && (is_beside || is_inside && !about.is_personal()) {
+        if index.innermost(steps).is_none() && (is_beside || is_inside && !is_about_one) {
             index.insert(steps, people.len());
             people.push(steps);
         }
@@ -380,9 +388,9 @@ fn route_name(route: &ProposedRoute) -> String {
     }
 }
 
-/// Returns a TOML basic string.
+/// Returns a TOML basic string, the only kind that can hold every text as a key. Its escapes are those of JSON, and DEL.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    Value::String(text.to_owned()).to_string().replace('\u{7f}', "\\u007f")
 }
 
 #[cfg(test)]
@@ -458,6 +466,10 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("a@b.example") && !text.contains("x\ny"), "{text}");
+        for name in ["it's \"quoted\"", "a\nb\u{7f}\u{1}", "'''", "\\"] {
+            let table: toml::Table = format!("{} = 1", quoted(name)).parse().unwrap();
+            assert!(table.contains_key(name), "{table}");
+        }
     }
 
     #[test]

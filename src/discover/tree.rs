@@ -12,8 +12,6 @@ use super::path::PathStep;
 use super::types::{JsonType, JsonTypes};
 use super::value::{ValueShapes, is_value_like};
 
-/// Share of the names of a map, in per cent, that are values.
-const VALUE_NAMES_PERCENT: usize = 80;
 /// Number of names from which on an object that only holds objects with the same members is a map.
 const MIN_UNIFORM: usize = 3;
 
@@ -30,7 +28,7 @@ pub(super) struct SampleNode {
     position: usize,
     /// The elements, if it is an array.
     pub(super) elements: Option<Box<SampleNode>>,
-    /// The values, if it is a map whose names are ids; then it has no members.
+    /// The values of the members whose names are ids. Members with other names stay.
     pub(super) map: Option<Box<Map>>,
     /// True if an empty array or object occurred.
     pub(super) has_empty: bool,
@@ -58,6 +56,8 @@ pub(super) struct SchemaHints {
     pub(super) is_enumeration: bool,
     /// The number of levels up to the object whose structure begins again here.
     pub(super) repeats: Option<usize>,
+    /// True if a schema leaves open what is in it, or if a part of it was cut off.
+    pub(super) is_open: bool,
 }
 
 impl SampleNode {
@@ -124,11 +124,12 @@ impl SampleNode {
 
     /// True if nothing was added yet.
     fn is_new(&self) -> bool {
-        let SchemaHints { categories, format, title, is_enumeration, repeats } = &self.schema;
+        let SchemaHints { categories, format, title, is_enumeration, repeats, is_open } = &self.schema;
         let has_hints = !categories.is_empty()
             || format.is_some()
             || title.is_some()
             || *is_enumeration
+            || *is_open
             || repeats.is_some();
         self.count == 0
             && self.types.is_empty()
@@ -160,7 +161,7 @@ impl SampleNode {
             map.keys.merge(other.keys);
             map.values.merge(other.values);
         }
-        let SchemaHints { categories, format, title, is_enumeration, repeats } = other.schema;
+        let SchemaHints { categories, format, title, is_enumeration, repeats, is_open } = other.schema;
         for category in categories {
             if !self.schema.categories.contains(&category) {
                 self.schema.categories.push(category);
@@ -169,6 +170,7 @@ impl SampleNode {
         self.schema.format = self.schema.format.take().or(format);
         self.schema.title = self.schema.title.take().or(title);
         self.schema.is_enumeration |= is_enumeration;
+        self.schema.is_open |= is_open;
         self.schema.repeats = self.schema.repeats.or(repeats);
     }
 
@@ -180,9 +182,31 @@ impl SampleNode {
             .into_iter()
             .chain(self.map.as_mut().map(|map| &mut map.values))
             .for_each(SampleNode::collapse_maps);
-        if self.is_map() {
-            self.become_map();
+        // A single name that is a value must not be printed, however many others there are.
+        if self.is_uniform() {
+            self.move_to_map(|_| true);
+        } else {
+            self.move_to_map(is_value_like);
         }
+    }
+
+    /// Leaves out nodes that no schema described, and marks those of which a schema leaves the content open.
+    pub(super) fn close_schema(&mut self) {
+        self.members.retain(|_, member| member.count > 0);
+        self.elements.take_if(|elements| elements.count == 0);
+        self.map.take_if(|map| map.values.count == 0);
+        let holds_more = self.types.contains(JsonType::Object) || self.types.contains(JsonType::Array);
+        let says_nothing = self.types.is_empty()
+            && self.values.is_empty()
+            && self.schema.format.is_none()
+            && !self.schema.is_enumeration;
+        self.schema.is_open |= !self.is_container() && (holds_more || says_nothing);
+        let inner = self.elements.as_deref_mut().into_iter();
+        let members = self.members.values_mut().map(|member| &mut **member);
+        inner
+            .chain(self.map.as_mut().map(|map| &mut map.values))
+            .chain(members)
+            .for_each(SampleNode::close_schema);
     }
 
     /// Turns objects into maps where they are maps in another tree.
@@ -191,7 +215,7 @@ impl SampleNode {
         if let Some(known) = &model.map
             && self.is_container()
         {
-            self.become_map();
+            self.move_to_map(|name| model.member(name).is_none());
             if let Some(map) = &mut self.map {
                 map.values.collapse_like(&known.values);
             }
@@ -206,27 +230,20 @@ impl SampleNode {
         }
     }
 
-    /// Merges all members into the values of a map.
-    fn become_map(&mut self) {
-        let members = in_order(std::mem::take(&mut self.members));
+    /// Merges the members with certain names into the values of a map.
+    fn move_to_map(&mut self, belongs: impl Fn(&str) -> bool) {
+        let moved = in_order(self.members.extract_if(|name, _| belongs(name)).collect());
+        if moved.is_empty() {
+            return;
+        }
         let map = self.map.get_or_insert_default();
-        for (name, member) in members {
+        for (name, member) in moved {
             map.keys.observe(&name);
             map.values.merge(member);
         }
     }
 
-    /// True if most names are values, or if there are several objects with the same members under names that are no words.
-    fn is_map(&self) -> bool {
-        let names = self.members.len();
-        let values = self.members.keys().filter(|name| is_value_like(name)).count();
-        if names == 0 {
-            return false;
-        }
-        values * 100 >= names * VALUE_NAMES_PERCENT || (self.map.is_some() && values > 0) || self.is_uniform()
-    }
-
-    /// True if all members are objects with the same two or more members.
+    /// True if all members are objects with the same two or more members, under names that are no words.
     fn is_uniform(&self) -> bool {
         let names = |node: &SampleNode| {
             let mut names: Vec<Box<str>> = node.members.keys().cloned().collect();
@@ -378,8 +395,6 @@ mod tests {
         for (sample, is_map) in [
             (r#"{"7731":{"a":1},"7732":{"a":2}}"#, true),
             (r#"{"ada@example.org":true}"#, true),
-            (r#"{"2024-01-01":1,"2024-01-02":2,"2024-01-03":2,"2024-01-04":2,"total":5}"#, true),
-            (r#"{"2024-01-01":1,"2024-01-02":2,"total":5}"#, false),
             // Objects with the same members under names that are no words.
             (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1,"b":2}}"#, true),
             (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1}}"#, false),
@@ -390,6 +405,14 @@ mod tests {
             let node = collapsed(sample);
             assert_eq!(node.map.is_some(), is_map, "{sample}");
             assert_eq!(node.members().is_empty(), is_map || sample == "{}", "{sample}");
+        }
+        // One name that is a value is enough, and the other members stay.
+        for sample in [
+            r#"{"2024-01-01":1,"2024-01-02":2,"2024-01-03":2,"2024-01-04":2,"total":5}"#,
+            r#"{"ada@example.org":1,"total":5}"#,
+        ] {
+            let node = collapsed(sample);
+            assert!(node.map.is_some() && names(&node) == ["total"], "{sample}");
         }
         let nested = collapsed(r#"{"1":{"2":{"a":1}},"3":{"4":{"b":2}}}"#);
         let inner = nested.at(&parse("$.*.*").unwrap()).unwrap();
@@ -405,6 +428,10 @@ mod tests {
         let has = |path: &str| rest.has_leaf(&parse(path).unwrap());
         assert!(has("$.x.*.b") && has("$.list[*].y.*"));
         assert!(!has("$.x.*.a") && !has("$.z") && !has("$.x"));
+        let whole = collapsed(r#"{"7731":1,"7732":2,"total":3}"#);
+        let mut rest = tree(r#"{"7731":1,"total":3}"#);
+        rest.collapse_like(&whole);
+        assert!(rest.map.is_some() && names(&rest) == ["total"]);
     }
 
     #[test]

@@ -20,8 +20,10 @@ const MIN_ID_CONFIDENCE: f64 = 0.6;
 
 /// Confidence of a reference whose value names a person.
 const REFERENCE_CONFIDENCE: f64 = 0.9;
-/// Maximum number of fields of one document that are repeated with `..`.
-const MAX_REPEATED: usize = 1000;
+/// Maximum number of fields of one document that are repeated: as many as it has, within these bounds.
+const REPEATED: std::ops::RangeInclusive<usize> = 150..=1000;
+/// Number of fields that are looked at for each one that can be repeated.
+const LOOKS_PER_REPEATED: usize = 4;
 
 /// A classified leaf.
 #[derive(Clone)]
@@ -124,13 +126,16 @@ impl Walker<'_> {
         walker.found
     }
 
-    /// Adds the fields of an object to each place below it where its structure begins again, with `..`.
+    /// Adds the fields of an object to each place below it where its structure begins again: personal ones with `..`, so that
+    /// they hold at every depth, others for one level, because a path with `..` would release whatever has such a name.
+    /// An object of which not all fields fit is left out.
     fn repeat(&mut self) {
         let mut added: Vec<Leaf> = Vec::new();
-        let limit = self.found.leaves.len().min(MAX_REPEATED);
+        let limit = self.found.leaves.len().clamp(*REPEATED.start(), *REPEATED.end());
+        let mut looks = limit * LOOKS_PER_REPEATED;
         for Repeat { steps, depth, first_leaf } in &self.repeats {
             let room = limit - added.len();
-            if room == 0 {
+            if room == 0 || looks == 0 {
                 break;
             }
             let above = steps.get(..*depth).unwrap_or_default();
@@ -139,10 +144,16 @@ impl Walker<'_> {
                 effort::count(1);
                 leaf.steps.starts_with(above)
             });
-            for leaf in inside.filter(|leaf| leaf.steps.len() > *depth).take(room) {
+            let fields: Vec<&Leaf> =
+                inside.filter(|leaf| leaf.steps.len() > *depth).take(room.saturating_add(1)).collect();
+            looks = looks.saturating_sub(fields.len().max(1));
+            if fields.len() > room {
+                continue;
+            }
+            for leaf in fields {
                 let below = leaf.steps.get(*depth..).unwrap_or_default();
-                let steps =
-                    steps.iter().cloned().chain([PathStep::Descend]).chain(below.iter().cloned()).collect();
+                let descend = (!leaf.classification.is_non_personal()).then_some(PathStep::Descend);
+                let steps = steps.iter().cloned().chain(descend).chain(below.iter().cloned()).collect();
                 added.push(Leaf { steps, ..leaf.clone() });
             }
         }
@@ -209,6 +220,10 @@ impl Walker<'_> {
         }
         let around = &around;
         let classification = classify(name, node, around, self.ids);
+        // A category holds for everything below, so what is not described must not be released.
+        if node.schema.is_open && classification.is_non_personal() {
+            return;
+        }
         self.push(name, classification, around, names_person, node.values.is_empty());
     }
 
@@ -232,6 +247,12 @@ impl Walker<'_> {
             is_container: false,
         };
         self.found.leaves.push(leaf);
+    }
+}
+
+impl Classification {
+    fn is_non_personal(&self) -> bool {
+        self.categories.iter().all(|category| category == NON_PERSONAL)
     }
 }
 
@@ -455,14 +476,34 @@ mod tests {
 
     #[test]
     fn repeated_fields_are_bounded() {
-        let mut root = tree(r#"{"person":{"name":"Ada","email":"ada@example.org"}}"#);
-        let person = root.member_mut("person");
-        for number in 0..3 * MAX_REPEATED {
-            person.member_mut(&format!("boss{number}")).schema.repeats = Some(1);
-            person.member_mut(&format!("boss{number}")).has_empty = true;
-        }
+        let repeated = |fields: usize| {
+            let mut root = tree(r#"{"person":{}}"#);
+            let person = root.member_mut("person");
+            for number in 0..fields {
+                person.member_mut(&format!("email{number}")).types.insert(JsonType::String);
+            }
+            for number in 0..300 {
+                let boss = person.member_mut(&format!("boss{number}"));
+                boss.schema.repeats = Some(1);
+                boss.types.insert(JsonType::Object);
+            }
+            paths(&walk(&root, None)).iter().filter(|path| path.contains("..")).count()
+        };
+        // Three fields are repeated as long as all three fit, and 1001 never.
+        assert_eq!((repeated(3), repeated(1001)), (150, 0));
+        assert_eq!(repeated(149), 149, "a second repetition would be cut");
+    }
+
+    #[test]
+    fn fields_that_are_not_personal_are_repeated_for_one_level() {
+        let mut root = tree(r#"{"product":{"sku":"x","email":"ada@example.org"}}"#);
+        let part = root.member_mut("product").member_mut("part");
+        part.schema.repeats = Some(1);
+        part.types.insert(JsonType::Object);
         let all = paths(&walk(&root, None));
-        assert_eq!(all.iter().filter(|path| path.contains("..")).count(), MAX_REPEATED);
+        assert!(all.iter().any(|path| path == "$.product.part..email"), "{all:?}");
+        assert!(all.iter().any(|path| path == "$.product.part.sku"), "{all:?}");
+        assert!(!all.iter().any(|path| path.ends_with("..sku")), "{all:?}");
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl<'d> Components<'d> {
 
     /// Reserves the name of a component: that of the original, or one with a number.
     fn new_name(&mut self, reference: &str) -> String {
-        let last = reference.rsplit('/').next().unwrap_or_default();
+        let last = reference.trim_end_matches('#').rsplit('/').next().unwrap_or_default();
         let base: String = last
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })

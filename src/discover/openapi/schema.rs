@@ -47,6 +47,7 @@ pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (S
         expansion.merged.clear();
         expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
     }
+    expansion.root.close_schema();
     (expansion.root, expansion.origins)
 }
 
@@ -69,9 +70,14 @@ impl Expansion<'_> {
 
     /// Adds what a schema says to the node at a path, and queues the schemas below it.
     fn merge(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)], hops: usize) {
-        if hops > MAX_HOPS || self.merges_left == 0 || !self.merged.insert(schema) {
+        if self.merged.contains(&schema) {
             return;
         }
+        if hops > MAX_HOPS || self.merges_left == 0 {
+            self.node(steps).schema.is_open = true;
+            return;
+        }
+        self.merged.insert(schema);
         effort::count(1 + above.len());
         self.merges_left -= 1;
         self.hints(schema, steps);
@@ -103,16 +109,16 @@ impl Expansion<'_> {
 
     /// Queues the members, the elements and the values of a schema, as long as nodes are left.
     fn structure(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)]) {
-        if steps.len() >= MAX_BODY_DEPTH {
-            return;
-        }
         let mut below = self.below(schema);
-        below.truncate(self.nodes_left);
-        self.nodes_left -= below.len();
         if below.is_empty() {
             return;
         }
+        let room = if steps.len() < MAX_BODY_DEPTH { self.nodes_left } else { 0 };
+        let is_cut = below.len() > room;
+        below.truncate(room);
+        self.nodes_left -= below.len();
         let node = self.node(steps);
+        node.schema.is_open |= is_cut;
         for (step, _) in &below {
             let kind = if *step == PathStep::Elements { JsonType::Array } else { JsonType::Object };
             node.types.insert(kind);
@@ -196,3 +202,71 @@ impl Expansion<'_> {
 
 /// The member of a schema that declares the data category of its values: a word or a list of words.
 pub(super) const CATEGORY: &str = "x-data-category";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::openapi::{OpenApiDocument, ReadReferenced};
+
+    struct RefusedFiles;
+
+    impl ReadReferenced for RefusedFiles {
+        fn read(&mut self, path: &str) -> Result<String, String> {
+            Err(path.to_owned())
+        }
+    }
+
+    /// Proposes for `GET /products`, whose answers have a schema, and returns paths with their first categories.
+    fn proposed(rest: &str, schema: &str) -> Vec<(String, String)> {
+        let text = format!(
+            "{rest}\nopenapi: 3.1.0\npaths: {{/products: {{get: {{responses: {{'200': {{content: {{application/json: \
+             {{schema: {schema}}}}}}}}}}}}}}}"
+        );
+        let proposal = OpenApiDocument::read(text, &mut RefusedFiles).unwrap().propose();
+        let fields = proposal.routes.into_iter().flat_map(|route| route.fields);
+        fields.map(|field| (field.path, field.categories.concat())).collect()
+    }
+
+    #[test]
+    fn what_a_schema_leaves_open_is_not_released() {
+        let fields = proposed(
+            "",
+            "{type: object, properties: {sku: {type: string}, extra: {}, parts: {type: [object, 'null']}, \
+             gone: {$ref: '#/nothing'}, state: {enum: [a, b]}}}",
+        );
+        let paths: Vec<&str> = fields.iter().map(|(path, _)| &**path).collect();
+        assert_eq!(paths, ["@.sku", "@.state"], "{fields:?}");
+        let personal = proposed("", "{type: object, properties: {email: {}}}");
+        assert_eq!(personal, [("@.email".to_owned(), "email".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_not_released() {
+        let many = (0..4000).map(|number| format!("p{number}: {{type: string}}"));
+        let many = many.collect::<Vec<_>>().join(", ");
+        let fields = proposed(
+            "",
+            &format!(
+                "{{properties: {{sku: {{type: string}}, lines: {{type: [object, 'null'], properties: {{{many}}}}}}}}}"
+            ),
+        );
+        assert!(fields.len() > 2000 && fields.len() < 4000);
+        assert!(fields.iter().all(|(path, _)| path != "@.lines" && path != "@.lines.p3999"));
+        let deep =
+            (0..30).fold("{type: string}".to_owned(), |inner, _| format!("{{properties: {{a: {inner}}}}}"));
+        assert_eq!(proposed("", &deep), [], "the deepest object is cut off");
+    }
+
+    #[test]
+    fn a_composition_of_the_same_schemas_takes_few_steps() {
+        let levels: String = (0..31)
+            .rev()
+            .map(|at| format!("s{at}: &s{at} {{allOf: [*s{0}, *s{0}], anyOf: [*s{0}]}}\n", at + 1))
+            .collect();
+        let rest = format!("s31: &s31 {{properties: {{email: {{type: string}}}}}}\n{levels}");
+        let mut fields = Vec::new();
+        let steps = effort::of(|| fields = proposed(&rest, "*s0"));
+        assert_eq!(fields, [("@.email".to_owned(), "email".to_owned())]);
+        assert!(steps < 20_000, "{steps}");
+    }
+}
