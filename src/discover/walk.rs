@@ -167,7 +167,9 @@ impl Walker<'_> {
         effort::count(1);
         self.found_before.truncate(self.steps.len());
         self.found_before.push(self.found.leaves.len());
-        let holds_values = node.has_scalars() && (!node.is_container() || !node.types.is_empty());
+        // Of a document of which nothing was seen nothing is proposed.
+        let is_seen = !self.steps.is_empty() || !node.types.is_empty();
+        let holds_values = is_seen && node.has_scalars() && (!node.is_container() || !node.types.is_empty());
         let is_empty_member = node.has_empty && !self.steps.is_empty();
         if holds_values || is_empty_member || !node.schema.categories.is_empty() {
             self.leaf(node, name, around, names_person);
