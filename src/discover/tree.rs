@@ -191,6 +191,7 @@ impl SampleNode {
     }
 
     /// Leaves out nodes that no schema described, and marks those of which a schema leaves the content open.
+    #[cfg(feature = "cli")]
     pub(super) fn close_schema(&mut self) {
         self.members.retain(|_, member| member.count > 0);
         self.elements.take_if(|elements| elements.count == 0);
