@@ -201,6 +201,16 @@ impl EntryWriter {
         self.storage.publish_later()
     }
 
+    /// True if a bundle is full and its publication has not begun.
+    pub(super) fn has_full_bundle(&self) -> bool {
+        self.storage.has_full_bundle()
+    }
+
+    /// Begins to publish the bundles that are full, which must be durable.
+    pub(super) fn publish_bundles_later(&mut self) -> io::Result<()> {
+        self.storage.publish_bundles_later()
+    }
+
     /// Returns the last checkpoint, if it was not returned yet.
     pub(super) fn take_published(&mut self) -> Option<PublishedCheckpoint> {
         let checkpoint = self.storage.checkpoint().filter(|checkpoint| checkpoint.size > self.published)?;
@@ -211,11 +221,6 @@ impl EntryWriter {
     /// True if a publication has begun that is not complete.
     pub(super) fn is_publishing(&self) -> bool {
         self.storage.planned() > self.published
-    }
-
-    /// Returns the number of entries whose publication has not begun.
-    pub(super) fn unplanned(&self) -> u64 {
-        self.storage.size().saturating_sub(self.storage.planned())
     }
 
     /// Returns the number of entries that no result of [`EntryWriter::publish`] covers yet.

@@ -28,9 +28,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 /// more than writing the record.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// Maximum time between a write and its publication, and number of entries at which it is not waited for.
+/// Maximum time between a write and its publication. A bundle that is full is published as soon as it is durable.
 const PUBLICATION_INTERVAL: Duration = Duration::from_secs(1);
-const PUBLICATION_ENTRIES: u64 = 256;
 
 /// Interval at which the thread of an idle log checks whether the day is over.
 const IDLE_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -52,7 +51,7 @@ pub(super) struct LogThread {
     unsynced: Option<Instant>,
     /// The last write.
     written: Instant,
-    /// The last attempt to publish.
+    /// The last attempt to publish everything.
     published: Instant,
     /// The first publication that was begun since a checkpoint was handed on.
     planned: Option<Instant>,
@@ -195,13 +194,15 @@ impl LogThread {
     /// Begins to publish what is durable, and hands on what was published. After a failure it is tried again at the next
     /// interval.
     fn publish_if_due(&mut self) -> io::Result<()> {
-        let is_time = self.writer.unpublished() > 0 && self.published.elapsed() >= PUBLICATION_INTERVAL;
-        if is_time || self.writer.unplanned() >= PUBLICATION_ENTRIES {
+        if self.writer.unpublished() > 0 && self.published.elapsed() >= PUBLICATION_INTERVAL {
             // A checkpoint that survives a power failure must not cover entries that do not.
             self.sync_if_due(self.unsynced.is_some())?;
             self.published = Instant::now();
             self.planned.get_or_insert(self.published);
             self.writer.publish_later().unwrap_or_else(|error| warn_unpublished(&error));
+        } else if self.unsynced.is_none() && self.writer.has_full_bundle() {
+            self.planned.get_or_insert_with(Instant::now);
+            self.writer.publish_bundles_later().unwrap_or_else(|error| warn_unpublished(&error));
         }
         if let Some(checkpoint) = self.writer.take_published() {
             self.hand_on(checkpoint);
@@ -219,8 +220,9 @@ impl LogThread {
     }
 
     fn hand_on(&mut self, checkpoint: PublishedCheckpoint) {
-        let planned = self.planned.take();
-        self.state.set_covered(planned.filter(|_| self.writer.unpublished() > 0));
+        // Without the open bundle, what was written since the last attempt to publish everything may not be covered.
+        let covered = self.planned.take().map(|planned| planned.min(self.published));
+        self.state.set_covered(covered.filter(|_| self.writer.unpublished() > 0));
         self.checkpoints.send_replace(Some(Arc::new(checkpoint)));
     }
 

@@ -288,8 +288,7 @@ impl Storage {
         self.sync()?;
         let mut steps = Vec::new();
         if self.planned != self.size {
-            self.publisher.plan(&self.signer, &mut steps)?;
-            self.planned = self.size;
+            self.planned = self.publisher.plan(&self.signer, &mut steps)?;
         }
         self.file_thread.add(steps)?;
         if self.journal.bytes >= self.journal_bytes
@@ -299,6 +298,24 @@ impl Storage {
             tracing::warn!(%error, "no new journal of the disclosure log could be begun; the old one is continued");
         }
         Ok(())
+    }
+
+    /// True if a bundle is full and its publication has not begun.
+    pub fn has_full_bundle(&self) -> bool {
+        self.publisher.has_full()
+    }
+
+    /// Begins to publish the full bundles, and does not wait for the files. Syncs the journal first if necessary.
+    ///
+    /// # Errors
+    /// As for [`Storage::publish_later`].
+    pub fn publish_bundles_later(&mut self) -> io::Result<()> {
+        self.sync()?;
+        let mut steps = Vec::new();
+        if self.publisher.has_full() {
+            self.planned = self.publisher.plan_bundles(&self.signer, &mut steps)?;
+        }
+        self.file_thread.add(steps)
     }
 
     /// Publishes every entry: writes bundles, tiles and the signed checkpoint. Syncs the journal first if necessary.

@@ -103,13 +103,37 @@ impl Publisher {
         }
     }
 
-    /// Plans everything up to the last entry, and the checkpoint.
-    pub(super) fn plan(&mut self, signer: &LogSigner, steps: &mut Vec<FileStep>) -> io::Result<()> {
+    /// True if a bundle is full and not planned.
+    pub(super) fn has_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Plans everything up to the last entry, and the checkpoint. Returns the checkpoint's size.
+    pub(super) fn plan(&mut self, signer: &LogSigner, steps: &mut Vec<FileStep>) -> io::Result<u64> {
         self.plan_full(steps);
         self.open.hash();
-        let needed = self.plan_partial(steps);
-        let size = self.edge.bundles() * BUNDLE + self.open.count;
-        let checkpoint = PublishedCheckpoint::sign(signer, size, self.edge.root(&self.open.hashes))
+        self.plan_checkpoint(signer, true, steps)
+    }
+
+    /// Plans the full bundles, and a checkpoint that covers no more. The files of a bundle that is not full are written to be
+    /// removed again: under load that costs more than everything else that is published. Returns the checkpoint's size.
+    pub(super) fn plan_bundles(&mut self, signer: &LogSigner, steps: &mut Vec<FileStep>) -> io::Result<u64> {
+        self.plan_full(steps);
+        self.plan_checkpoint(signer, false, steps)
+    }
+
+    /// Plans a checkpoint at the end of the open bundle or before it, and the files that are not full and that it needs.
+    fn plan_checkpoint(
+        &mut self,
+        signer: &LogSigner,
+        covers_open: bool,
+        steps: &mut Vec<FileStep>,
+    ) -> io::Result<u64> {
+        let none = Bundle::default();
+        let open = if covers_open { &self.open } else { &none };
+        let needed = self.plan_partial(open, steps);
+        let size = self.edge.bundles() * BUNDLE + open.count;
+        let checkpoint = PublishedCheckpoint::sign(signer, size, self.edge.root(&open.hashes))
             .ok_or_else(|| io::Error::other("the checkpoint cannot be signed"))?;
         steps.push(FileStep::WriteCheckpoint(checkpoint));
         for name in self.partial.difference(&needed) {
@@ -121,17 +145,17 @@ impl Publisher {
             }
         }
         self.partial = needed;
-        Ok(())
+        Ok(size)
     }
 
     /// Plans the files that are not full and returns their names.
-    fn plan_partial(&self, steps: &mut Vec<FileStep>) -> BTreeSet<String> {
-        let (number, width) = (self.edge.bundles(), self.open.count);
+    fn plan_partial(&self, open: &Bundle, steps: &mut Vec<FileStep>) -> BTreeSet<String> {
+        let (number, width) = (self.edge.bundles(), open.count);
         let mut contents: Vec<(String, &[u8])> = self.edge.partial_tiles().collect();
         if width > 0 {
-            contents.push((entries_path(number, width), &self.open.entries));
-            contents.push((details_path(number, width), &self.open.details));
-            contents.push((tile_path(0, number, width), &self.open.hashes));
+            contents.push((entries_path(number, width), &open.entries));
+            contents.push((details_path(number, width), &open.details));
+            contents.push((tile_path(0, number, width), &open.hashes));
         }
         for (name, content) in &contents {
             if !self.partial.contains(name) {

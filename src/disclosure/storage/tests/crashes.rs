@@ -126,7 +126,7 @@ fn run(folder: &Path, state: &Arc<Mutex<Countdown>>, goes_on: bool) -> u64 {
         if acknowledged {
             durable = storage.size();
         }
-        let published = acknowledged && storage.publish().is_ok();
+        let published = acknowledged && publish_bundles(&mut storage).is_ok() && storage.publish().is_ok();
         let ended = size != PRUNING || published && storage.size() == PRUNING && storage.end_day().is_ok();
         pruned |= storage.size() > PRUNING && published && storage.prune(PRUNING).is_ok();
         let ended = ended && (pruned || size <= PRUNING);

@@ -65,6 +65,12 @@ fn grow(storage: &mut Storage, size: u64) {
     storage.publish().unwrap();
 }
 
+/// Publishes the full bundles.
+fn publish_bundles(storage: &mut Storage) -> io::Result<()> {
+    storage.publish_bundles_later()?;
+    storage.file_thread.finish()
+}
+
 /// Checks the whole log: every entry, every inclusion proof and the root.
 fn check(folder: &Path, size: u64) {
     let mut reader = LogReader::open(folder).unwrap();
@@ -138,6 +144,28 @@ fn entries_are_read_from_bundles_and_from_the_journal() {
 }
 
 #[test]
+fn full_bundles_are_published_without_the_open_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut storage, _) = open(folder.path());
+    grow(&mut storage, 100);
+    storage.append(&entries(100, 255)).unwrap();
+    publish_bundles(&mut storage).unwrap();
+    assert_eq!((storage.planned(), storage.published()), (100, 100), "no bundle is full");
+    for (size, published) in [(256, 256), (300, 256), (511, 256), (1000, 768), (1024, 1024)] {
+        storage.append(&entries(storage.size(), size)).unwrap();
+        assert_eq!(storage.has_full_bundle(), size / BUNDLE * BUNDLE > storage.published());
+        publish_bundles(&mut storage).unwrap();
+        assert_eq!((storage.planned(), storage.published()), (published, published), "{size}");
+        check(folder.path(), size);
+        let open: Vec<String> =
+            files(folder.path()).into_iter().filter(|name| name.contains(".p/")).collect();
+        assert_eq!(open, [format!("tile/1/000.p/{}", published / BUNDLE)], "{size}");
+    }
+    grow(&mut storage, 1030);
+    check(folder.path(), 1030);
+}
+
+#[test]
 fn a_reader_follows_a_writer() {
     let folder = tempfile::tempdir().unwrap();
     let (mut storage, _) = open(folder.path());
@@ -146,7 +174,12 @@ fn a_reader_follows_a_writer() {
     let mut reader = LogReader::open(folder.path()).unwrap();
     let writer = std::thread::spawn(move || {
         for size in (10..6000).step_by(13) {
-            grow(&mut storage, size);
+            if size % 3 > 0 {
+                storage.append(&entries(storage.size(), size)).unwrap();
+                storage.publish_bundles_later().unwrap();
+            } else {
+                grow(&mut storage, size);
+            }
         }
         storage.close().unwrap();
     });
