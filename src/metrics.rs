@@ -1,5 +1,8 @@
 //! Declares every metric. Labels come from configured names only, never from a request.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -11,9 +14,13 @@ const DURATIONS: [f64; 14] =
 
 macro_rules! metrics {
     ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)+) => {
-        /// The process's metrics and the registry that exposes them.
+        /// The process's metrics and the registry that exposes them. A clone is another handle to the same ones.
         #[derive(Clone, Debug)]
-        pub struct Metrics {
+        pub struct Metrics(Arc<MetricSet>);
+
+        /// The members of [`Metrics`].
+        #[derive(Debug)]
+        pub struct MetricSet {
             registry: Registry,
             $(#[doc = $help] pub $field: $kind,)+
         }
@@ -37,7 +44,7 @@ macro_rules! metrics {
                     let $field = <$kind as MetricKind>::declare(concat!("purposegate_", $name), $help, &[$($label),*])?;
                     registry.register(Box::new($field.clone()))?;
                 )+
-                Ok(Metrics { registry, $($field,)+ })
+                Ok(Metrics(Arc::new(MetricSet { registry, $($field,)+ })))
             }
         }
     };
@@ -144,6 +151,14 @@ metrics! {
         "Records with data withheld because they are older than their retention period.";
     build_info: IntGaugeVec = "build_info" ["version"]
         "Always 1, with the version as label.";
+}
+
+impl Deref for Metrics {
+    type Target = MetricSet;
+
+    fn deref(&self) -> &MetricSet {
+        &self.0
+    }
 }
 
 impl Metrics {

@@ -51,7 +51,7 @@ pub(super) async fn send(
         ConnectionLease::Http1 { connection, is_new } => {
             send_http1(connection, is_new, in_flight, request).await
         }
-        ConnectionLease::Http2(stream) => send_http2(stream, in_flight, request).await,
+        ConnectionLease::Http2(stream) => Box::pin(send_http2(stream, in_flight, request)).await,
     }
 }
 

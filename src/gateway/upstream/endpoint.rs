@@ -117,7 +117,8 @@ impl Endpoint {
     }
 
     async fn open(&self) -> Result<ConnectionLease, UpstreamFault> {
-        match self.connector.connect().await? {
+        // Connecting is rare, and its future is large: every request would carry it along.
+        match Box::pin(self.connector.connect()).await? {
             OpenedConnection::Http1(connection) => {
                 self.version.store(HTTP1, Ordering::Relaxed);
                 Ok(ConnectionLease::Http1 { connection, is_new: true })
