@@ -19,13 +19,20 @@ use super::event_json::{self, EventError};
 use super::kinds;
 use super::ledger_id::LedgerId;
 use super::policy_memory::PolicyMemory;
-use super::request::{self, OpenRequest};
+use super::request::{self, AnsweredRequest, OpenRequest};
 use super::store::shared::SharedStore;
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
 use super::terms::TermLookup;
 use super::{fold, secret_history, state_json};
 use crate::keys::{Fingerprint, Fingerprints, LogSecret, LoggedPerson};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
+
+/// The member of an event's text that says that it records an answer.
+const ANSWER: &str = r#""kind":"request-answered""#;
+/// Number of positions that one search for answers covers.
+const SEARCHED_EVENTS: u64 = 50_000;
+/// Maximum number of searches for a page of answers.
+const MAX_SEARCHES: usize = 20;
 
 /// An event in a history.
 #[derive(Clone, Debug)]
@@ -317,6 +324,49 @@ impl Archive {
             Some(error) => Err(StoreError::new("reading all events", error)),
             None => Ok(request::sort_by_due(all)),
         }
+    }
+
+    /// Returns answers to requests of data subjects, those that were recorded last first: the ones before a position, or all.
+    /// Also returns the position to go on before, if there may be more: an answer can end before `limit` when much had to
+    /// be read for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn answered_requests(
+        &self,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<AnsweredRequest>, Option<Position>), StoreError> {
+        let end = Position(self.store.history_end()?.position.0.saturating_add(1));
+        let mut before = before.map_or(end, |before| before.min(end));
+        let mut found = Vec::new();
+        for _ in 0..MAX_SEARCHES {
+            let from = Position(before.0.saturating_sub(SEARCHED_EVENTS));
+            let left = limit.saturating_sub(found.len());
+            let rows = self.store.events_with(ANSWER, from, before, left)?;
+            let is_full = rows.len() >= left;
+            before = rows.last().filter(|_| is_full).map_or(from, |(_, stored)| stored.position);
+            found.extend(self.answers_at(&rows)?);
+            if is_full || before.0 <= 1 {
+                break;
+            }
+        }
+        Ok((found, Some(before).filter(|before| before.0 > 1)))
+    }
+
+    /// Returns the answers that these events record.
+    fn answers_at(&self, rows: &[(StoredEntity, StoredEvent)]) -> Result<Vec<AnsweredRequest>, StoreError> {
+        let entities: Vec<Entity> =
+            rows.iter().map(|(stored, _)| stored.entity(self.terms.namespaces())).collect();
+        let histories = self.histories(&entities.iter().collect::<Vec<_>>())?;
+        let answers =
+            entities.iter().zip(histories).zip(rows).filter_map(|((entity, history), (_, stored))| {
+                let Entity::Subject(person) = entity else { return None };
+                let past = history?.events;
+                let answer = &past.iter().find(|past| past.position == stored.position)?.event;
+                AnsweredRequest::of(person, past.iter().map(|past| &past.event), (answer, stored.position))
+            });
+        Ok(answers.collect())
     }
 
     /// Returns all registered cases as JSON, ordered by id.

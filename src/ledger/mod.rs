@@ -87,7 +87,7 @@ pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use position_mark::PositionMark;
-pub use request::{OpenRequest, TIME_TO_ANSWER};
+pub use request::{AnsweredRequest, OpenRequest, TIME_TO_ANSWER};
 pub use secret_history::PendingErasure;
 pub use sender::{EventSender, SenderError};
 pub use state_json::{controller_json, subject_json};

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::fold::in_order;
 use super::kinds::EventKind;
-use super::payload::Right;
+use super::payload::{RecordedBy, Right};
+use super::store::Position;
 use crate::vocabulary::SubjectId;
 
 /// The time within which a request must be answered.
@@ -35,7 +36,7 @@ impl std::fmt::Debug for OpenRequest {
 impl OpenRequest {
     /// Returns the time at which the answer is due.
     pub fn due(&self) -> Timestamp {
-        self.received.checked_add(TIME_TO_ANSWER).unwrap_or(Timestamp::MAX)
+        due(self.received)
     }
 
     /// True if the answer was due before `now`.
@@ -45,17 +46,106 @@ impl OpenRequest {
 
     /// Returns the request as JSON: person, right, and the times of receipt and of the answer.
     pub fn json(&self, now: Timestamp) -> Map<String, Value> {
-        let mut shown = Map::new();
-        shown.insert("subject".to_owned(), self.person.id().as_str().into());
-        if let Some(namespace) = self.person.namespace() {
-            shown.insert("namespace".to_owned(), (&**namespace).into());
-        }
-        shown.insert("right".to_owned(), self.right.name().into());
+        let mut shown = person_and_right(&self.person, self.right);
         shown.insert("received".to_owned(), self.received.to_string().into());
         shown.insert("due".to_owned(), self.due().to_string().into());
         shown.insert("overdue".to_owned(), self.is_overdue(now).into());
         shown
     }
+}
+
+/// An answer to a request, as it is on record.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AnsweredRequest {
+    /// The person who sent the request.
+    pub person: SubjectId,
+    /// The right that the person exercised.
+    pub right: Right,
+    /// The time at which the request was received. `None` if the answer is dated before every request.
+    pub received: Option<Timestamp>,
+    /// The time of the answer.
+    pub answered: Timestamp,
+    /// Position of the answer in the ledger.
+    pub position: Position,
+    /// Who recorded the answer.
+    pub recorded_by: Option<RecordedBy>,
+}
+
+impl std::fmt::Debug for AnsweredRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AnsweredRequest({})", self.position)
+    }
+}
+
+impl AnsweredRequest {
+    /// Returns the request that an event answers, given all events of the person; `None` if the event is no answer.
+    pub(super) fn of<'e>(
+        person: &SubjectId,
+        events: impl IntoIterator<Item = &'e Event>,
+        (answer, position): (&'e Event, Position),
+    ) -> Option<AnsweredRequest> {
+        let EventKind::RequestAnswered { right } = answer.kind else { return None };
+        let of_right = |event: &&Event| match &event.kind {
+            EventKind::RequestReceived { right: of } | EventKind::RequestAnswered { right: of } => {
+                *of == right
+            }
+            _ => false,
+        };
+        let mut received = None;
+        for event in in_order(events.into_iter().filter(of_right)) {
+            if std::ptr::eq(event, answer) {
+                break;
+            }
+            received = match event.kind {
+                EventKind::RequestReceived { .. } => received.or(Some(event.at)),
+                _ => None,
+            };
+        }
+        Some(AnsweredRequest {
+            person: person.clone(),
+            right,
+            received,
+            answered: answer.at,
+            position,
+            recorded_by: answer.provenance.recorded_by.clone(),
+        })
+    }
+
+    /// Returns the time by which the answer was due.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.received.map(due)
+    }
+
+    /// True if the answer came after it was due.
+    pub fn was_overdue(&self) -> bool {
+        self.due().is_some_and(|due| due < self.answered)
+    }
+
+    /// Returns the request as JSON: person, right, and the times of receipt, of the due date and of the answer.
+    pub fn json(&self) -> Map<String, Value> {
+        let mut shown = person_and_right(&self.person, self.right);
+        for (name, time) in [("received", self.received), ("due", self.due())] {
+            shown.extend(time.map(|time| (name.to_owned(), time.to_string().into())));
+        }
+        shown.insert("overdue".to_owned(), self.was_overdue().into());
+        shown.insert("answered".to_owned(), self.answered.to_string().into());
+        shown
+    }
+}
+
+/// Returns the time by which a request that was received at this time has to be answered.
+fn due(received: Timestamp) -> Timestamp {
+    received.checked_add(TIME_TO_ANSWER).unwrap_or(Timestamp::MAX)
+}
+
+fn person_and_right(person: &SubjectId, right: Right) -> Map<String, Value> {
+    let mut shown = Map::new();
+    shown.insert("subject".to_owned(), person.id().as_str().into());
+    if let Some(namespace) = person.namespace() {
+        shown.insert("namespace".to_owned(), (&**namespace).into());
+    }
+    shown.insert("right".to_owned(), right.name().into());
+    shown
 }
 
 /// Returns the requests that the events of one person leave open. A repetition does not change when the request is due.
@@ -106,12 +196,13 @@ mod tests {
     use crate::ledger::terms::fixture::Fixture;
     use crate::vocabulary::IdReader;
 
+    fn event(text: &str) -> Event {
+        let draft = event_json::parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap();
+        Event { kind: draft.kind, at: draft.at.unwrap(), provenance: draft.provenance }
+    }
+
     fn left_open(texts: &[&str]) -> Vec<(Right, String)> {
-        let event = |text: &&str| {
-            let draft = event_json::parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap();
-            Event { kind: draft.kind, at: draft.at.unwrap(), provenance: draft.provenance }
-        };
-        let events: Vec<_> = texts.iter().map(event).collect();
+        let events: Vec<_> = texts.iter().map(|text| event(text)).collect();
         let person = IdReader::default().read("ada").unwrap();
         open(&person, &events).iter().map(|open| (open.right, open.due().to_string())).collect()
     }
@@ -133,6 +224,33 @@ mod tests {
         let due_anew = (Right::Access, "2026-03-31T00:00:00Z".to_owned());
         assert_eq!(left_open(&[ACCESS, ANSWERED, anew]), [due_anew]);
         assert_eq!(left_open(&[ANSWERED]), []);
+    }
+
+    /// Returns receipt, due date and lateness of the request that the last event answers.
+    fn answered(texts: &[&str]) -> (Option<String>, bool) {
+        let events: Vec<_> = texts.iter().map(|text| event(text)).collect();
+        let person = IdReader::default().read("ada").unwrap();
+        let answer = (events.last().unwrap(), Position(7));
+        let answered = AnsweredRequest::of(&person, &events, answer).unwrap();
+        assert!(!format!("{answered:?}").contains("ada"));
+        (answered.received.map(|received| received.to_string()), answered.was_overdue())
+    }
+
+    #[test]
+    fn an_answer_is_to_the_first_request_that_was_open() {
+        let received = Some("2026-01-01T00:00:00Z".to_owned());
+        assert_eq!(answered(&[ACCESS, ERASURE, AGAIN, ANSWERED]), (received.clone(), false));
+        let late = ANSWERED.replace("2026-01-25", "2026-02-01");
+        assert_eq!(answered(&[ACCESS, &late]), (received, true));
+        let anew = ACCESS.replace("2026-01-01", "2026-02-01");
+        let again = ANSWERED.replace("2026-01-25", "2026-02-02");
+        let since = Some("2026-02-01T00:00:00Z".to_owned());
+        assert_eq!(answered(&[ACCESS, ANSWERED, &anew, &again]), (since, false));
+        let before = ANSWERED.replace("2026-01-25", "2025-12-31");
+        assert_eq!(answered(&[ACCESS, &before]), (None, false), "it is dated before the request");
+        let person = IdReader::default().read("ada").unwrap();
+        let request = event(ACCESS);
+        assert!(AnsweredRequest::of(&person, [&request], (&request, Position(1))).is_none());
     }
 
     #[test]

@@ -263,6 +263,21 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError> {
+        let contents = self.contents();
+        let range = contents.events.range(from.min(before)..before).rev().map(|(_, row)| row);
+        let found = range
+            .filter(|row| row.entity.kind == EntityKind::Subject && row.stored.event.contains(part))
+            .map(|row| (row.entity.clone(), row.stored.clone()));
+        Ok(found.take(limit).collect())
+    }
+
     fn history_end(&self) -> Result<KnownHistory, StoreError> {
         Ok(self.contents().end())
     }

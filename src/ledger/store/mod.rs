@@ -352,6 +352,16 @@ pub trait Store: Send + Sync {
     /// returns `false`. `each` may read the store.
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError>;
 
+    /// Returns the events about people whose text contains `part`, newest first: those from position `from` up to the one
+    /// before `before`. At most `limit`.
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError>;
+
     /// Checks that everything that was stored is still there, as far as this is possible at low cost. A file can be
     /// removed, replaced or restored from a backup under a running process.
     ///

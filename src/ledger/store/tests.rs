@@ -129,6 +129,44 @@ fn a_scan_groups_the_events_of_an_entity_and_stops_on_request() {
 }
 
 #[test]
+fn events_with_a_text_are_found_backwards_within_positions() {
+    for_each_store(|store| {
+        let (alice, crm, case) =
+            (subject(None, "alice"), subject(Some("crm"), "42"), Entity::Case("C-7".into()));
+        let text = |n: u64| if n % 2 == 0 { r#"{"kind":"even","n":"\u0000"}"# } else { r#"{"kind":"odd"}"# };
+        let rows: Vec<EventRow> = (1..=9)
+            .map(|n| {
+                let entity = if n == 6 {
+                    &case
+                } else if n > 4 {
+                    &crm
+                } else {
+                    &alice
+                };
+                let mut row = new_event(entity.clone(), n, None);
+                row.stored.event = text(n).to_owned();
+                row
+            })
+            .collect();
+        put(store, &rows).unwrap();
+        let found = |part: &str, from: u64, before: u64, limit: usize| {
+            let found = store.events_with(part, Position(from), Position(before), limit).unwrap();
+            found
+                .iter()
+                .map(|(entity, stored)| (entity.id.to_string(), stored.position.0))
+                .collect::<Vec<_>>()
+        };
+        let of = |id: &str, position: u64| (id.to_owned(), position);
+        let even = r#""kind":"even""#;
+        assert_eq!(found(even, 0, 100, 10), [of("42", 8), of("alice", 4), of("alice", 2)], "no case");
+        assert_eq!(found(even, 0, 100, 2), [of("42", 8), of("alice", 4)]);
+        assert_eq!(found(even, 3, 8, 10), [of("alice", 4)]);
+        assert_eq!(found(r#""kind":"odd""#, 9, 9, 10), []);
+        assert_eq!(found("'%_", 0, u64::MAX, 10), []);
+    });
+}
+
+#[test]
 fn a_batch_is_stored_whole_or_not_at_all() {
     for_each_store(|store| {
         let alice = subject(None, "alice");

@@ -43,6 +43,42 @@ async fn requests_are_open_until_they_are_answered_and_make_nobody_known() {
     assert!(ledger.archive().requests().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn answered_requests_are_listed_page_by_page_last_first() {
+    let ledger = Ledger::with_store(Arc::new(MemoryStore::new()), &keys(), Arc::new(Fixture)).unwrap();
+    let asked = |person: &str, what: &str, right: &str, at: &str| {
+        format!(r#"{{"subject":"{person}","kind":"request-{what}","right":"{right}","at":"{at}"}}"#)
+    };
+    for n in 0..5 {
+        let person = format!("p-{n}");
+        tell(&ledger, &asked(&person, "received", "access", "2026-01-01T00:00:00Z")).await.unwrap();
+        tell(&ledger, &asked(&person, "received", "erasure", "2026-01-01T00:00:00Z")).await.unwrap();
+        append(&ledger, &person, GIVE).await.unwrap().unwrap();
+        tell(&ledger, &asked(&person, "answered", "access", "2026-01-05T00:00:00Z")).await.unwrap();
+    }
+    tell(&ledger, &asked("p-0", "answered", "erasure", "2026-03-01T00:00:00Z")).await.unwrap();
+    let page = |before, limit| {
+        let (found, next) = ledger.archive().answered_requests(before, limit).unwrap();
+        let shown = |found: &AnsweredRequest| {
+            (found.person.id().to_string(), found.right.name(), found.was_overdue())
+        };
+        (found.iter().map(shown).collect::<Vec<_>>(), next)
+    };
+    let (first, next) = page(None, 2);
+    assert_eq!(first, [("p-0".to_owned(), "erasure", true), ("p-4".to_owned(), "access", false)]);
+    let (second, next) = page(next, 2);
+    assert_eq!(second.iter().map(|(id, ..)| &**id).collect::<Vec<_>>(), ["p-3", "p-2"]);
+    let (third, next) = page(next, 3);
+    assert_eq!(third.iter().map(|(id, ..)| &**id).collect::<Vec<_>>(), ["p-1", "p-0"]);
+    assert_eq!(next, None);
+    assert_eq!(page(Some(Position(1)), 2), (Vec::new(), None));
+    assert_eq!(page(Some(Position(u64::MAX)), 2).0.len(), 2);
+    assert_eq!(
+        ledger.archive().answered_requests(None, 1).unwrap().0[0].json()["answered"],
+        "2026-03-01T00:00:00Z"
+    );
+}
+
 /// Rules for the namespace `email`, or none.
 fn language(lowercase: bool) -> Arc<VocabularyTerms> {
     let rule = IdRule::new(Normalization { lowercase, ..Normalization::default() }, None).unwrap();

@@ -145,6 +145,16 @@ impl Store for Disk {
         self.store.entity_ids(kind, namespace)
     }
 
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError> {
+        self.store.events_with(part, from, before, limit)
+    }
+
     fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
         self.store.case_ids()
     }

@@ -102,6 +102,16 @@ impl Store for Line {
         self.answer()?.entity_ids(kind, namespace)
     }
 
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError> {
+        self.answer()?.events_with(part, from, before, limit)
+    }
+
     fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
         self.answer()?.case_ids()
     }

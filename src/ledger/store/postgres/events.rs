@@ -371,6 +371,27 @@ pub(super) fn scan(
     }
 }
 
+/// Returns the events about people whose text contains `part`, newest first: those from one position up to the one before
+/// another. At most `limit`.
+///
+/// # Errors
+/// [`PostgresFailure`].
+pub(super) async fn with_part(
+    client: &Client,
+    part: &str,
+    (from, before): (Position, Position),
+    limit: usize,
+) -> Result<Vec<(StoredEntity, StoredEvent)>, PostgresFailure> {
+    let query = "
+        SELECT sort, namespace, id, position, event_id, recorded, event FROM purposegate.events
+        WHERE position >= $1 AND position < $2 AND sort = 0 AND strpos(event, $3) > 0
+        ORDER BY position DESC LIMIT $4";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 4] = [&bigint(from), &bigint(before), &part, &limit];
+    let rows = client.query(&client.prepare_cached(query).await?, &parameters).await?;
+    rows.iter().map(|row| Ok((stored_entity(row, 0)?, stored_event(row, 3)?))).collect()
+}
+
 /// Returns the recipients that any event names or is about.
 ///
 /// # Errors

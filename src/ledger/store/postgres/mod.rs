@@ -213,6 +213,18 @@ impl Store for PostgresStore {
         events::scan(&self.connections, each)
     }
 
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError> {
+        self.connections.operate("searching events", self.connections.limits.read, async |client| {
+            events::with_part(client, part, (from, before), limit).await
+        })
+    }
+
     /// Checks that the database is the ledger of these keys, in a version that this program can use, and that it has the
     /// last event that its head names.
     fn check_intact(&self) -> Result<(), StoreError> {

@@ -572,6 +572,30 @@ impl Store for SqliteStore {
         scan().map_err(|source| StoreError::new("reading all events", source))
     }
 
+    fn events_with(
+        &self,
+        part: &str,
+        from: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<(StoredEntity, StoredEvent)>, StoreError> {
+        let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
+        // A connection of its own, so that histories can be read meanwhile.
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let connection = open_reader(&self.path)?;
+            // Without the sign, the query would walk the primary key, which begins with the kind of entity.
+            let mut query = connection.prepare(
+                "SELECT sort, namespace, id, position, event_id, recorded, event FROM events
+                 WHERE position >= ?1 AND position < ?2 AND +sort = 0 AND instr(event, ?3) > 0
+                 ORDER BY position DESC LIMIT ?4",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let found = |row: &Row<'_>| Ok((same_or_next(None, row)?, stored_event(row, 3)?));
+            query.query_map(params![number(from), number(before), part, limit], found)?.collect()
+        };
+        read().map_err(|source| StoreError::new("searching events", source))
+    }
+
     fn find_repeated(
         &self,
         keys: &[IdempotencyDigest],
