@@ -62,9 +62,14 @@ impl Notices {
         self.person(notice.state.namespace.as_deref(), &notice.state.subject)
     }
 
+    /// True if the notice is open for longer than the limit.
+    pub fn is_overdue(&self, notice: &Notice, now: Timestamp) -> bool {
+        clock::age(now, notice.since()) > self.limit
+    }
+
     /// True if the time is over in which a notice is sent, or waits in a feed.
     pub fn is_expired(notice: &Notice, now: Timestamp) -> bool {
-        clock::age(now, clock::time_of(notice.row.id)) >= MAX_DELIVERY
+        clock::age(now, notice.since()) >= MAX_DELIVERY
     }
 
     /// Records that the recipient has accepted the notice. Returns `None` if another gateway has continued it.
@@ -108,7 +113,7 @@ impl Notices {
         notice.row.due = match channel {
             Channel::Manual => return self.leave_to_person(notice, now),
             Channel::Webhook => now,
-            Channel::Feed => after(clock::time_of(notice.row.id), MAX_DELIVERY),
+            Channel::Feed => after(notice.since(), MAX_DELIVERY),
         };
         notice.state.channel = channel;
         notice.state.unrecorded = false;
@@ -223,8 +228,8 @@ impl Notices {
         Ok(row.map(|row| Notice { row, state }))
     }
 
-    /// Returns open notices ordered by id, those after `after`: all of them, or those that one recipient reads in its feed. Also
-    /// returns the id to continue after, if there may be more.
+    /// Returns open notices ordered by id, those after `after`: all of them, or those to one recipient. Also returns the id to
+    /// continue after, if there may be more.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -234,6 +239,29 @@ impl Notices {
         after: Option<Ulid>,
         limit: usize,
     ) -> Result<(Vec<Notice>, Option<Ulid>), StoreError> {
+        self.list_those(recipient, after, limit, |_| true)
+    }
+
+    /// Returns open notices as [`Notices::list`] does: those that a recipient reads in its feed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn feed(
+        &self,
+        recipient: &str,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<(Vec<Notice>, Option<Ulid>), StoreError> {
+        self.list_those(Some(recipient), after, limit, |notice| notice.state.channel == Channel::Feed)
+    }
+
+    fn list_those(
+        &self,
+        recipient: Option<&str>,
+        after: Option<Ulid>,
+        limit: usize,
+        is_shown: impl Fn(&Notice) -> bool,
+    ) -> Result<(Vec<Notice>, Option<Ulid>), StoreError> {
         let (mut listed, mut after) = (Vec::new(), after);
         loop {
             let rows = self.ledger.notice_store().notices(recipient, after, MAX_NOTICE_ROWS)?;
@@ -241,8 +269,7 @@ impl Notices {
             for row in rows {
                 let id = row.id;
                 let notice = Notice::read(row).filter(Notice::is_open);
-                let is_shown = |notice: &Notice| recipient.is_none() || notice.state.channel == Channel::Feed;
-                if let Some(notice) = notice.filter(is_shown) {
+                if let Some(notice) = notice.filter(&is_shown) {
                     if listed.len() == limit {
                         return Ok((listed, after));
                     }

@@ -105,6 +105,11 @@ impl Notice {
         self.row.recipient.clone().unwrap_or_else(|| Arc::from(""))
     }
 
+    /// Returns the time since which the recipient has to be told.
+    pub fn since(&self) -> Timestamp {
+        clock::time_of(self.row.id)
+    }
+
     /// True while the recipient has not been told.
     pub fn is_open(&self) -> bool {
         self.row.open && self.state.is_untold()

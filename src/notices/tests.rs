@@ -168,10 +168,10 @@ async fn the_log_secret_is_deleted_when_every_recipient_was_told() {
     notices.recorded(delivered, now).unwrap();
 
     // A recipient reads and acknowledges only its own notices.
-    let (feed, next) = notices.list(Some("beta"), None, 10).unwrap();
+    let (feed, next) = notices.feed("beta", None, 10).unwrap();
     assert!(feed.len() == 1 && next.is_none());
     assert_eq!(feed[0].state.data()["person"], serde_json::json!({ "pseudonym": "pn_x" }));
-    assert_eq!(notices.list(Some("gamma"), None, 10).unwrap().0.len(), 0, "it has no feed");
+    assert_eq!(notices.feed("gamma", None, 10).unwrap().0.len(), 0, "it has no feed");
     let beta = feed[0].id();
     assert!(notices.acknowledge("gamma", beta, now).unwrap().is_none());
     settle(&notices, notices.acknowledge("beta", beta, now).unwrap(), now);
@@ -247,7 +247,7 @@ async fn an_inquiry_that_could_not_read_a_log_is_repeated_and_tells_nobody_twice
     assert_eq!(notices.found(&mut inquiry, first, false, start()).unwrap().len(), 1);
     assert_eq!(notices.next_step(&mut inquiry, start()).unwrap(), InquiryStep::Wait);
     assert_eq!((notices.count_incomplete().unwrap(), notices.is_complete()), (1, false));
-    let notice = notices.list(Some("acme"), None, 1).unwrap().0.pop().unwrap();
+    let notice = notices.feed("acme", None, 1).unwrap().0.pop().unwrap();
     settle(&notices, notices.acknowledge("acme", notice.id(), start()).unwrap(), start());
     let mut inquiry = one_inquiry(&notices, later(1));
     assert!(!inquiry.state.complete);
@@ -356,13 +356,13 @@ async fn a_second_erasure_has_its_own_inquiry_and_the_last_one_deletes_the_secre
     assert_eq!(notices.next_step(&mut second, due).unwrap(), InquiryStep::Wait);
     // The notices of the second are acknowledged first. The secret waits for the first one.
     for recipient in ["acme", "beta"] {
-        let own = notices.list(Some(recipient), None, 10).unwrap().0;
+        let own = notices.feed(recipient, None, 10).unwrap().0;
         let of_second = own.iter().find(|notice| notice.row.inquiry == second.row.id).unwrap().id();
         settle(&notices, notices.acknowledge(recipient, of_second, due).unwrap(), due);
     }
     let mut second = claim_inquiries(&notices, due).pop().unwrap();
     assert_eq!(notices.next_step(&mut second, due).unwrap(), InquiryStep::Wait);
-    let of_first = notices.list(Some("acme"), None, 10).unwrap().0.pop().unwrap();
+    let of_first = notices.feed("acme", None, 10).unwrap().0.pop().unwrap();
     settle(&notices, notices.acknowledge("acme", of_first.id(), later(2)).unwrap(), later(2));
     let mut claimed = claim_inquiries(&notices, later(2));
     let at = claimed.iter().position(|inquiry| inquiry.row.id == of_first.row.inquiry).unwrap();
@@ -400,7 +400,7 @@ async fn a_notice_that_closes_meanwhile_loses_no_step_of_its_inquiry() {
     notices.found(&mut inquiry, vec![receiver("acme", Channel::Feed, id())], true, start()).unwrap();
     assert_eq!(notices.next_step(&mut inquiry, later(10)).unwrap(), InquiryStep::EraseSecret("notice-limit"));
     ledger.erase_log_secret(&inquiry.person, inquiry.id(), later(10)).await.unwrap();
-    let notice = notices.list(Some("acme"), None, 1).unwrap().0.pop().unwrap();
+    let notice = notices.feed("acme", None, 1).unwrap().0.pop().unwrap();
     settle(&notices, notices.acknowledge("acme", notice.id(), later(10)).unwrap(), later(10));
     notices.secret_recorded(&mut inquiry, later(10)).unwrap();
     let mut inquiry = claim_inquiries(&notices, later(11)).pop().unwrap();
@@ -511,13 +511,13 @@ async fn an_outcome_is_recorded_by_somebody_before_the_notice_is_closed() {
     let mut inquiry = one_inquiry(&notices, start());
     notices.found(&mut inquiry, vec![receiver("acme", Channel::Feed, id())], true, start()).unwrap();
     notices.next_step(&mut inquiry, start()).unwrap();
-    let notice = notices.list(Some("acme"), None, 1).unwrap().0.pop().unwrap();
+    let notice = notices.feed("acme", None, 1).unwrap().0.pop().unwrap();
     let told = notices.acknowledge("acme", notice.id(), start()).unwrap();
     assert!(matches!(told, Some(ToldNotice::Unrecorded(_))));
     // The disclosure log cannot be written, and the process ends. The recipient repeats its request.
     let again = notices.acknowledge("acme", notice.id(), start()).unwrap();
     assert!(matches!(again, Some(ToldNotice::Unrecorded(_))));
-    assert_eq!(notices.list(Some("acme"), None, 1).unwrap().0.len(), 0, "it is told");
+    assert_eq!(notices.feed("acme", None, 1).unwrap().0.len(), 0, "it is told");
     assert_eq!(claim_inquiries(&notices, seconds(start(), 30)).len(), 0, "the inquiry goes on");
     let left = claim_notices(&notices, later(1)).pop().unwrap();
     assert_eq!((left.state.unrecorded, left.state.outcome()), (true, "acknowledged"));
@@ -543,10 +543,10 @@ async fn a_notice_follows_the_channel_of_the_configuration() {
         left.map(|notice| (notice.state.outcome(), notices.recorded(notice, now).unwrap()).0)
     };
     assert_eq!(moved_to(Channel::Feed), None);
-    assert_eq!(notices.list(Some("acme"), None, 1).unwrap().0.len(), 1);
+    assert_eq!(notices.feed("acme", None, 1).unwrap().0.len(), 1);
     assert_eq!(claim_notices(&notices, later(29)).len(), 0, "it waits for the recipient");
     assert_eq!(moved_to(Channel::Manual), Some("manual"));
-    assert_eq!(notices.list(Some("acme"), None, 1).unwrap().0.len(), 0);
+    assert_eq!(notices.feed("acme", None, 1).unwrap().0.len(), 0);
     assert_eq!(moved_to(Channel::Webhook), None);
     assert_eq!(claim_notices(&notices, seconds(start(), 4)).len(), 1, "it is sent");
     // Nobody reads the feed: a person has to tell the recipient after 30 days.

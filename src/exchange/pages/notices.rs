@@ -59,7 +59,7 @@ pub(crate) async fn answer(
     match request {
         FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
         FeedRequest::Read(after) => {
-            let read = move |notices: &Notices| notices.list(Some(&name), after.flatten(), PAGE);
+            let read = move |notices: &Notices| notices.feed(&name, after.flatten(), PAGE);
             let (notices, next) = blocking(shared, recipient, read).await?;
             let listed: Vec<Value> = notices.iter().map(shown).collect();
             Ok(Bytes::from(json!({ "notices": listed, "next": next.map(|id| id.to_string()) }).to_string()))
