@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Format;
-use super::arguments::time;
+use super::admin_client::with_query;
+use super::arguments::{ReasonArgs, time};
 use super::error::{VerbError, exit_status, unusable_error};
 use super::ledger_access::LedgerAccess;
 use super::ledger_client::{EventTarget, print_answer};
@@ -40,6 +41,8 @@ pub(super) enum CaseVerb {
     },
     /// List the cases and their status
     List {
+        #[command(flatten)]
+        reason: ReasonArgs,
         /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
@@ -103,7 +106,7 @@ pub(super) fn run(
         CaseVerb::End { case, evidence } => {
             record(&case, json!({ "kind": "case-ended" }), evidence, access, out, err)
         }
-        CaseVerb::List { format } => list(access, format, now, out),
+        CaseVerb::List { reason, format } => list(&reason, access, format, now, out),
     };
     exit_status(outcome, err)
 }
@@ -161,18 +164,21 @@ fn record(
 }
 
 fn list(
+    reason: &ReasonArgs,
     access: &LedgerAccess<'_>,
     format: Format,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
+    access.check_reason(reason.text())?;
     let cases = match access {
         LedgerAccess::Local(location) => {
             location.archive()?.cases(now).map_err(|error| unusable_error(&error))?
         }
         LedgerAccess::Remote(server) => {
             let client = server.client()?;
-            client.get("/v1/cases")?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
+            let path = with_query("/v1/cases".to_owned(), &[("reason", reason.text())]);
+            client.get(&path)?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
         }
     };
     for case in cases {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Format;
+use super::admin_client::with_query;
 use super::arguments::{EventDetails, ReasonArgs, SubjectArgs};
 use super::error::{CliError, EXIT_FINDINGS, VerbError, exit_status, unusable_error};
 use super::ledger_access::LedgerAccess;
@@ -69,6 +70,8 @@ pub(super) enum SubjectVerb {
         /// Only overdue requests
         #[arg(long)]
         overdue: bool,
+        #[command(flatten)]
+        reason: ReasonArgs,
         /// The format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
@@ -153,7 +156,7 @@ pub(super) fn run(
         SubjectVerb::OptOutLink { person, base, reason } => {
             opt_out_link(&person, &base, &reason, access, out)
         }
-        SubjectVerb::Requests { overdue, format } => list(overdue, format, access, now, out),
+        SubjectVerb::Requests { overdue, reason, format } => list(overdue, &reason, format, access, now, out),
     };
     exit_status(outcome, err)
 }
@@ -207,11 +210,13 @@ fn local_opt_out_path(
 
 fn list(
     overdue: bool,
+    reason: &ReasonArgs,
     format: Format,
     access: &LedgerAccess<'_>,
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, VerbError> {
+    access.check_reason(reason.text())?;
     let open: Vec<Map<String, Value>> = match access {
         LedgerAccess::Local(location) => {
             let open = location.archive()?.requests().map_err(|error| unusable_error(&error))?;
@@ -219,7 +224,8 @@ fn list(
         }
         LedgerAccess::Remote(server) => {
             let client = server.client()?;
-            client.get("/v1/requests")?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
+            let path = with_query("/v1/requests".to_owned(), &[("reason", reason.text())]);
+            client.get(&path)?.map_or_else(|| Ok(Vec::new()), |body| client.read_json(&body))?
         }
     };
     let is_overdue = |request: &Map<String, Value>| request.get("overdue") == Some(&Value::Bool(true));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::admin_access::token_hash;
 use crate::fixtures::{CONSENT, CUSTOMER_ROUTES, NOTICE, person};
-use crate::gateway::{TestGateway, base, credential};
+use crate::gateway::{TestGateway, base, credential, wait_until};
 use crate::http;
 use crate::page_walk::PageWalk;
 use crate::upstream::Upstream;
@@ -87,6 +87,15 @@ fn busy_gateway() -> (Upstream, TestGateway) {
         gateway.get(path, recipient, purpose);
     }
     gateway.wait_for_log("legal-reference-missing");
+    post("/v1/subjects/p-1/requests", r#"{"right": "access", "at": "2026-01-01T00:00:00Z"}"#);
+    post("/v1/subjects/p-2/requests", r#"{"right": "objection"}"#);
+    for (what, at) in [("requests", "2026-01-01T00:00:00Z"), ("answers", "2026-02-02T00:00:00Z")] {
+        post(&format!("/v1/subjects/p-2/{what}"), &json!({ "right": "erasure", "at": at }).to_string());
+    }
+    post("/v1/subjects/p-1/events", r#"{"kind": "correction", "facts": {"country": "DE"}}"#);
+    let notices =
+        || http::get(gateway.admin, "/v1/notices?reason=x", &["authorization: Bearer pga_ada"]).json();
+    wait_until(|| !notices()["notices"].as_array().unwrap().is_empty());
     (upstream, gateway)
 }
 
@@ -146,6 +155,47 @@ fn suspend_recipient(walk: &mut PageWalk) {
     walk.look("confirm-suspension");
 }
 
+/// Looks at the person of a notice, and asks to close it without saying why.
+fn look_at_notice(walk: &mut PageWalk) {
+    walk.open("/console/notices");
+    walk.browser.tab_to("main table a");
+    walk.browser.press_and_load(&ENTER.to_string());
+    walk.look("notice");
+    walk.browser.tab_to("#reason");
+    walk.browser.press("to tell them");
+    walk.browser.press_and_load(&ENTER.to_string());
+    walk.look("notice-person");
+    walk.browser.tab_to("form[action$='/delivered'] button");
+    walk.browser.press_and_load(&ENTER.to_string());
+    walk.look("confirm-notice");
+    walk.browser.tab_to("#reason");
+    walk.browser.press(" ");
+    walk.browser.press_and_load(&ENTER.to_string());
+    let focused = walk.browser.evaluate("return document.activeElement.id");
+    assert_eq!(focused, "problem", "a reader begins with the problem");
+    walk.look("confirm-notice-again");
+}
+
+/// Looks at the people of a case, and asks to approve it.
+fn look_at_case(walk: &mut PageWalk) {
+    walk.open("/console/cases/C-7");
+    walk.browser.tab_to("#reason");
+    walk.browser.press("the order lies before me");
+    walk.browser.press_and_load(&ENTER.to_string());
+    walk.look("case-people");
+    walk.browser.tab_to("form[action$='/approve'] button");
+    walk.browser.press_and_load(&ENTER.to_string());
+    walk.look("confirm-approval");
+}
+
+/// Opens the person of an answered request from the list.
+fn open_answered_request(walk: &mut PageWalk) {
+    walk.visit("/console/requests?state=answered");
+    walk.browser.tab_to("main table button");
+    walk.browser.press_and_load(&ENTER.to_string());
+    assert!(walk.browser.url().contains("/console/subjects/"), "{}", walk.browser.url());
+}
+
 #[test]
 fn every_page_works_in_a_browser() {
     let (_upstream, gateway) = busy_gateway();
@@ -172,6 +222,9 @@ fn every_page_works_in_a_browser() {
     walk.look_at_file(&format!("{person}/report"));
     walk.follow(links);
     suspend_recipient(&mut walk);
+    look_at_notice(&mut walk);
+    look_at_case(&mut walk);
+    open_answered_request(&mut walk);
 
     walk.open("/");
     walk.browser.tab_to("form[action='/sign-out'] button");
@@ -224,9 +277,10 @@ fn an_empty_console_without_credentials_works_in_a_browser() {
     let upstream = Upstream::start();
     let gateway = TestGateway::start(&base(upstream.address));
     let Some(mut walk) = PageWalk::start(gateway.admin) else { return };
-    for page in ["/", "/console/decisions", "/console/routes", "/console/try", "/console/subjects"] {
-        walk.visit(page);
+    for page in ["", "decisions", "routes", "try", "subjects", "recipients", "requests", "notices", "cases"] {
+        walk.visit(&if page.is_empty() { "/".to_owned() } else { format!("/console/{page}") });
     }
+    walk.visit("/console/requests?state=answered");
     open_person(&mut walk, "somebody-whom-nobody-knows@a-long-domain-name.example.org");
     walk.look("unknown-subject");
     walk.end(false);

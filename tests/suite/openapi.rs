@@ -224,6 +224,8 @@ fn every_answer_is_as_described() {
         ("/v1/routes", "/v1/routes"),
         ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified"),
         ("/v1/requests", "/v1/requests"),
+        ("/v1/requests/answered", "/v1/requests/answered?limit=1"),
+        ("/v1/notices", "/v1/notices?recipient=support"),
         ("/v1/cases", "/v1/cases"),
         ("/v1/cases/{id}", "/v1/cases/c-1"),
         ("/v1/subjects/{id}", "/v1/subjects/p-1"),

@@ -30,7 +30,7 @@ pub(crate) fn listed_pages() -> BTreeSet<String> {
     let (_, table) = code.split_once("const PAGES: &[PageRule] = &[").unwrap();
     let (table, _) = table.split_once("\n];").unwrap();
     let first_text = |code: &str| code.split('"').nth(1).unwrap().to_owned();
-    let short = table.split("get(").skip(1).map(first_text);
+    let short = ["get(", "outline("].into_iter().flat_map(|call| table.split(call).skip(1)).map(first_text);
     let long = table.split("method: \"GET\"").skip(1).map(|rest| {
         let (_, path) = rest.split_once("path:").unwrap();
         first_text(path)

@@ -226,7 +226,10 @@ impl Browser {
             "Network.webSocketCreated" => Some(message["params"]["url"].as_str().unwrap().to_owned()),
             _ => None,
         });
-        urls.filter(|url| !["chrome:", "data:"].iter().any(|scheme| url.starts_with(scheme))).collect()
+        urls.filter(|url| {
+            !["chrome:", "chrome-untrusted:", "data:"].iter().any(|scheme| url.starts_with(scheme))
+        })
+        .collect()
     }
 
     /// Presses keys, one after another.

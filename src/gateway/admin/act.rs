@@ -2,6 +2,7 @@
 //! its reason, before the answer leaves.
 
 use axum::extract::FromRequestParts;
+use futures_util::future::try_join_all;
 use http::request::Parts;
 use ulid::Ulid;
 
@@ -10,11 +11,14 @@ use super::authentication::Actor;
 use super::problem::{AdminCode, AdminProblem};
 use super::roles::ResourceRule;
 use crate::config::AdminRole;
+use crate::disclosure::LogError;
 use crate::disclosure::record::{ActRecord, Record};
 use crate::vocabulary::SubjectId;
 
 /// Maximum length of a reason, in characters.
 const MAX_REASON: usize = 500;
+/// Maximum number of looks that one request writes at once.
+const MAX_LOOKS_AT_ONCE: usize = 64;
 
 /// The use of a resource by an actor, not yet on record.
 #[derive(Clone, Debug)]
@@ -40,8 +44,8 @@ pub(in crate::gateway) enum ActObject<'a> {
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
     Decisions,
-    /// A list of notices to recipients, which have the ids of people.
-    Notices,
+    /// A list that names people: notices to recipients, requests, cases.
+    People,
 }
 
 impl AdminApi {
@@ -55,15 +59,43 @@ impl AdminApi {
         object: ActObject<'_>,
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
+        self.shared.log.append(self.act_record(act, object, reason)?).await.map_err(unrecorded)
+    }
+
+    /// Writes the look at each of these people to the disclosure log. Call it before showing any of them.
+    ///
+    /// # Errors
+    /// As [`AdminApi::record_act`].
+    pub(in crate::gateway) async fn record_looks(
+        &self,
+        act: &PendingAct,
+        people: &[SubjectId],
+        reason: Option<&str>,
+    ) -> Result<(), AdminProblem> {
+        for some in people.chunks(MAX_LOOKS_AT_ONCE) {
+            let records = some.iter().map(|person| self.act_record(act, ActObject::Person(person), reason));
+            let records = records.collect::<Result<Vec<Record>, AdminProblem>>()?;
+            let appended = records.into_iter().map(|record| self.shared.log.append(record));
+            try_join_all(appended).await.map_err(unrecorded)?;
+        }
+        Ok(())
+    }
+
+    fn act_record(
+        &self,
+        act: &PendingAct,
+        object: ActObject<'_>,
+        reason: Option<&str>,
+    ) -> Result<Record, AdminProblem> {
         let PendingAct { actor, role, rule } = act;
         check_reason(actor, object, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
-            ActObject::Decisions | ActObject::Notices => (None, None),
+            ActObject::Decisions | ActObject::People => (None, None),
         };
-        let act = ActRecord {
+        Ok(Record::Act(ActRecord {
             act: Ulid::generate(),
             actor: actor.name().cloned(),
             role: role.map(AdminRole::name),
@@ -71,11 +103,13 @@ impl AdminApi {
             subject,
             decision,
             reason: reason.map(Into::into),
-        };
-        self.shared.log.append(Record::Act(act)).await.map_err(|error| {
-            AdminProblem::new(AdminCode::AuditUnavailable, format!("the act cannot be recorded: {error}"))
-        })
+        }))
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
+fn unrecorded(error: LogError) -> AdminProblem {
+    AdminProblem::new(AdminCode::AuditUnavailable, format!("the act cannot be recorded: {error}"))
 }
 
 /// Checks what the `reason` of the API's description demands.
@@ -88,7 +122,7 @@ pub(in crate::gateway) fn check_reason(
     reason: Option<&str>,
 ) -> Result<(), AdminProblem> {
     // A record of a decision has pseudonyms only.
-    let names_people = matches!(object, ActObject::Person(_) | ActObject::Notices);
+    let names_people = matches!(object, ActObject::Person(_) | ActObject::People);
     let is_needed = actor.name().is_some() && names_people;
     match reason {
         None if !is_needed => Ok(()),

@@ -10,13 +10,14 @@ mod access;
 pub(super) mod act;
 pub(super) mod answer_headers;
 pub(super) mod authentication;
-mod case;
+pub(super) mod case;
 mod circumstance;
 mod connection;
 pub(super) mod decision;
 pub(super) mod event;
-mod notice;
+pub(super) mod notice;
 mod openapi;
+pub(super) mod person_request;
 pub(super) mod problem;
 pub(super) mod request;
 pub(super) mod roles;
@@ -188,7 +189,7 @@ impl AdminApi {
     }
 
     /// Returns the person whom an event on record names. Its id may predate the present rules for ids.
-    pub(super) fn recorded_person(&self, id: &str, namespace: Option<&str>) -> SubjectId {
+    fn recorded_person(&self, id: &str, namespace: Option<&str>) -> SubjectId {
         self.shared.ledger.terms().namespaces().reader(namespace).read_recorded(id)
     }
 }
@@ -211,7 +212,8 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(subject::opt_out_link))
         .routes(routes!(event::request_received))
         .routes(routes!(event::request_answered))
-        .routes(routes!(subject::requests))
+        .routes(routes!(person_request::requests))
+        .routes(routes!(person_request::answered))
         .routes(routes!(notice::notices))
         .routes(routes!(notice::delivered))
         .routes(routes!(event::about_controller))

@@ -15,11 +15,11 @@ use utoipa::IntoParams;
 
 use super::AdminApi;
 use super::act::{ActObject, PendingAct};
-use super::openapi::problems::{NoticeProblems, ReadNoticesProblems};
+use super::openapi::problems::{NoticeProblems, StoredPeopleProblems};
 use super::problem::AdminProblem;
 use super::request::{NoticePath, PathText, QueryOf, ReasonQuery};
 use crate::exchange::pages::notices::record_outcome;
-use crate::ledger::StoreError;
+use crate::ledger::{NoticeCounts, StoreError};
 use crate::notices::{Notice, Notices, ToldNotice};
 
 /// Maximum number of notices on a page.
@@ -30,6 +30,9 @@ const PAGE: usize = 200;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoticesQuery {
+    /// Configured name of the recipient.
+    #[param(nullable = false)]
+    recipient: Option<String>,
     /// The `next` of the page before.
     #[param(min_length = 26, max_length = 26, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", nullable = false)]
     cursor: Option<String>,
@@ -47,17 +50,16 @@ pub(super) struct NoticesQuery {
 #[utoipa::path(
     get, path = "/v1/notices", operation_id = "listNotices", tag = "subjects",
     params(NoticesQuery),
-    responses((status = 200, description = "The notices, ordered by id.", body = ref("#/components/schemas/Notices")), ReadNoticesProblems)
+    responses((status = 200, description = "The notices, ordered by id.", body = ref("#/components/schemas/Notices")), StoredPeopleProblems)
 )]
 pub(super) async fn notices(
     State(admin): State<AdminApi>,
     act: PendingAct,
     QueryOf(query): QueryOf<NoticesQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    admin.record_act(&act, ActObject::Notices, query.reason.as_deref()).await?;
-    let after = query.cursor.as_deref().map(Ulid::from_string).transpose();
-    let after = after.map_err(|_| AdminProblem::malformed("`cursor` is not the `next` of a page"))?;
-    let (notices, next) = admin.with_notices(move |notices| notices.list(None, after, PAGE)).await?;
+    admin.record_act(&act, ActObject::People, query.reason.as_deref()).await?;
+    let after = query.cursor.as_deref().map(notice_cursor).transpose()?;
+    let (notices, next) = admin.open_notices(query.recipient, after, PAGE).await?;
     let notices: Vec<Value> = notices.iter().map(shown).collect();
     let complete = admin.shared.notices.is_complete();
     let next = next.map(|id| id.to_string());
@@ -76,22 +78,14 @@ pub(super) async fn delivered(
     PathText(id): PathText,
     QueryOf(query): QueryOf<ReasonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    let id = Ulid::from_string(&id).map_err(|_| AdminProblem::not_found())?;
-    let notice = admin.with_notices(move |notices| notices.notice(id)).await?;
-    let notice = notice.ok_or_else(AdminProblem::not_found)?;
-    let person = admin.shared.notices.person_of(&notice);
-    admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    let now = Timestamp::now();
-    let told = admin.with_notices(move |notices| notices.told_by_person(id, now)).await?;
-    match told.ok_or_else(AdminProblem::not_found)? {
-        ToldNotice::Recorded => {}
-        ToldNotice::Unrecorded(notice) => {
-            let recorded = record_outcome(&admin.shared, &notice).await;
-            recorded.map_err(|_| AdminProblem::audit_unavailable())?;
-            admin.with_notices(move |notices| notices.recorded(*notice, now)).await?;
-        }
-    }
-    Ok(Json(json!({ "id": id.to_string(), "status": "delivered" })))
+    let notice = admin.open_notice(&id).await?;
+    admin.close_notice(&act, &notice, query.reason.as_deref()).await?;
+    Ok(Json(json!({ "id": notice.id().to_string(), "status": "delivered" })))
+}
+
+/// Reads the cursor of a page of notices.
+pub(in crate::gateway) fn notice_cursor(text: &str) -> Result<Ulid, AdminProblem> {
+    Ulid::from_string(text).map_err(|_| AdminProblem::malformed("`cursor` is not the `next` of a page"))
 }
 
 fn shown(notice: &Notice) -> Value {
@@ -120,6 +114,50 @@ impl AdminApi {
     /// Counts the open notices to each recipient that has some. The numbers are about nobody.
     pub(in crate::gateway) async fn count_notices(&self) -> Result<BTreeMap<Arc<str>, u64>, AdminProblem> {
         self.with_notices(Notices::count_by_recipient).await
+    }
+
+    /// Counts the open notices, and those that are overdue.
+    pub(in crate::gateway) async fn notice_counts(
+        &self,
+        now: Timestamp,
+    ) -> Result<NoticeCounts, AdminProblem> {
+        self.with_notices(move |notices| notices.count(now)).await
+    }
+
+    /// Returns open notices, to all recipients or to one, and the id after which the list goes on. They name people.
+    pub(in crate::gateway) async fn open_notices(
+        &self,
+        recipient: Option<String>,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<(Vec<Notice>, Option<Ulid>), AdminProblem> {
+        self.with_notices(move |notices| notices.list(recipient.as_deref(), after, limit)).await
+    }
+
+    /// Returns a notice whose inquiry has not ended. It names a person.
+    pub(in crate::gateway) async fn open_notice(&self, id: &str) -> Result<Notice, AdminProblem> {
+        let id = Ulid::from_string(id).map_err(|_| AdminProblem::not_found())?;
+        let notice = self.with_notices(move |notices| notices.notice(id)).await?;
+        notice.ok_or_else(AdminProblem::not_found)
+    }
+
+    /// Closes a notice because a person has told the recipient, after the act is on record.
+    pub(in crate::gateway) async fn close_notice(
+        &self,
+        act: &PendingAct,
+        notice: &Notice,
+        reason: Option<&str>,
+    ) -> Result<(), AdminProblem> {
+        let person = self.shared.notices.person_of(notice);
+        self.record_act(act, ActObject::Person(&person), reason).await?;
+        let (id, now) = (notice.id(), Timestamp::now());
+        let told = self.with_notices(move |notices| notices.told_by_person(id, now)).await?;
+        if let ToldNotice::Unrecorded(notice) = told.ok_or_else(AdminProblem::not_found)? {
+            let recorded = record_outcome(&self.shared, &notice).await;
+            recorded.map_err(|_| AdminProblem::audit_unavailable())?;
+            self.with_notices(move |notices| notices.recorded(*notice, now)).await?;
+        }
+        Ok(())
     }
 
     async fn with_notices<T: Send + 'static>(

@@ -1,4 +1,4 @@
-//! Questions about one data subject: disclosures, the report, open requests, the link to opt out.
+//! Questions about one data subject: state, history, disclosures, the report, the link to opt out.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::AdminApi;
 use super::act::{ActObject, PendingAct};
 use super::answer_headers::SELF_CONTAINED;
 use super::openapi::PositionHeader;
-use super::openapi::problems::{LogProblems, PersonProblems, ReadProblems};
+use super::openapi::problems::{LogProblems, PersonProblems};
 use super::problem::{AdminCode, AdminProblem};
-use super::request::{NoParameters, PathText, PersonPath, PersonQuery, QueryOf};
+use super::request::{PathText, PersonPath, PersonQuery, QueryOf};
 use crate::disclosure::LogSource;
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
@@ -195,18 +195,6 @@ pub(super) async fn opt_out_link(
         "path": format!("{}{token}", opt_out::PATH),
         "list-unsubscribe-post": opt_out::ONE_CLICK,
     })))
-}
-
-/// Lists the requests of data subjects that nobody has answered yet.
-#[utoipa::path(
-    get, path = "/v1/requests", operation_id = "listRequests", tag = "subjects",
-    params(PositionHeader),
-    responses((status = 200, description = "The requests, ordered by due date.", body = ref("#/components/schemas/OpenRequests")), ReadProblems)
-)]
-pub(super) async fn requests(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
-    let now = Timestamp::now();
-    let open = admin.shared.ledger.requests();
-    Json(open.iter().map(|request| Value::Object(request.json(now))).collect())
 }
 
 impl AdminApi {

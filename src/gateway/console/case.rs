@@ -6,28 +6,33 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Console;
-use super::cases::{case_chip, people};
+use super::cases::{PATH, case_chip};
 use super::chrome::{Chrome, StateChip, html};
+use super::event_table::{HistoryOf, HistoryQuery, event_page, event_table};
 use super::filters;
+use super::filters::encode;
 use super::json_text::{short_time, text, texts};
 use super::list_page::ListPage;
 use super::opened_people::random_text;
-use super::problem_page::PageProblem;
+use super::pager::Pager;
+use super::problem_page::{FormProblem, PageProblem};
+use super::reason_form::ReasonForm;
 use super::screen::FormOf;
-use super::subject::{given, no_random, recorded_by};
+use super::subject::{given, no_random};
+use super::table::{Column, DataTable, TableCell};
 use super::visitor::Visitor;
-use crate::gateway::admin::problem::AdminProblem;
-use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
+use crate::gateway::admin::act::PendingAct;
+use crate::gateway::admin::case::RegisteredCase;
+use crate::gateway::admin::problem::{AdminCode, AdminProblem};
+use crate::gateway::admin::request::{PathText, QueryOf};
 use crate::ledger::{Approver, Case, CaseStatus, Entity, case_id};
-
-/// The resource of the API that shows a case.
-const CASE: &str = "/v1/cases/{id}";
 
 #[derive(Template)]
 #[template(path = "case.html")]
@@ -42,11 +47,13 @@ struct CasePage {
     citation: String,
     approvers: Vec<StateChip>,
     steps: CaseSteps,
-    people: usize,
-    /// The people; `None` until the look at them is on record.
-    shown: Option<ShownPeople>,
-    history: Vec<CaseEventRow>,
-    needs_reason: bool,
+    /// Why the approval could not be asked about.
+    problem: Option<String>,
+    people_count: usize,
+    people: CasePeople,
+    history: DataTable,
+    history_extent: String,
+    history_pager: Pager,
     shows_recipient: bool,
 }
 
@@ -64,51 +71,43 @@ struct CaseSteps {
     once: [String; 2],
 }
 
+/// The people of a case.
+enum CasePeople {
+    /// Not shown yet: the form that asks for the reason.
+    Asked(ReasonForm),
+    Shown(ShownPeople),
+}
+
 /// A page of the people of a case, and the reason for which they are shown.
 #[derive(Debug)]
 struct ShownPeople {
-    list: ListPage<CasePerson>,
+    table: DataTable,
+    extent: String,
     reason: String,
+    /// The pages around this one, with the words of their buttons.
+    around: Vec<(&'static str, usize)>,
 }
 
-/// A person of a case.
-#[derive(Clone, Debug)]
-struct CasePerson {
-    id: String,
-    namespace: String,
-}
-
-impl CasePerson {
-    fn of(person: &Value) -> CasePerson {
-        match person {
-            Value::String(id) => CasePerson { id: id.clone(), namespace: String::new() },
-            person => CasePerson { id: text(person, "id"), namespace: text(person, "namespace") },
-        }
-    }
-}
-
-/// An event of a case. It names nobody whom the case is about.
-#[derive(Debug)]
-struct CaseEventRow {
-    at: String,
-    words: String,
-    reason: String,
-    recorded_by: StateChip,
-}
-
-impl CaseEventRow {
-    fn of(event: &Value) -> CaseEventRow {
-        let words = match text(event, "kind").as_str() {
-            "case-registered" => "registered".to_owned(),
-            "case-approved" => format!("approved by {}", text(event, "approver")),
-            "case-ended" => "ended before its time".to_owned(),
-            other => other.to_owned(),
+impl ShownPeople {
+    fn new(list: &ListPage<usize>, people: &[Value], reason: Option<String>) -> ShownPeople {
+        let row = |person: &Value| {
+            let (id, namespace) = match person {
+                Value::String(id) => (id.clone(), String::new()),
+                person => (text(person, "id"), text(person, "namespace")),
+            };
+            vec![TableCell::text(id), TableCell::text_or(namespace, "the default")]
         };
-        CaseEventRow {
-            at: short_time(&text(event, "at")),
-            words,
-            reason: text(event, "evidence"),
-            recorded_by: recorded_by(event),
+        let columns = vec![Column::text("id"), Column::text("namespace")];
+        let [previous, next] = list.around();
+        ShownPeople {
+            table: DataTable::new(columns, people.iter().map(row).collect()),
+            extent: list.extent(),
+            reason: reason.unwrap_or_default(),
+            around: previous
+                .map(|page| ("Previous", page))
+                .into_iter()
+                .chain(next.map(|page| ("Next", page)))
+                .collect(),
         }
     }
 }
@@ -121,33 +120,48 @@ pub(super) struct PeopleForm {
     page: usize,
 }
 
+/// The parts of the page that depend on the request.
+struct CaseView {
+    people: CasePeople,
+    /// The page of the history.
+    history: usize,
+    problem: Option<FormProblem>,
+}
+
 /// Shows a case without the people.
 pub(super) async fn case(
     State(console): State<Console>,
     visitor: Visitor,
     PathText(id): PathText,
-    _: QueryOf<NoParameters>,
+    QueryOf(query): QueryOf<HistoryQuery>,
 ) -> Result<Response, PageProblem> {
     let case = console.admin.case_of(&id).await?;
-    console.case_page(&visitor, id, &case, None).await
+    let people = CasePeople::Asked(console.people_form(&visitor, &id, String::new(), None));
+    let view = CaseView { people, history: query.history, problem: None };
+    console.case_page(&visitor, id, &case, view).await
 }
 
 /// Shows a case with some of its people, after the look at each of them is on record.
 pub(super) async fn show_people(
     State(console): State<Console>,
     visitor: Visitor,
+    act: PendingAct,
     PathText(id): PathText,
     FormOf(form): FormOf<PeopleForm>,
 ) -> Result<Response, PageProblem> {
     let case = console.admin.case_of(&id).await?;
-    let list = ListPage::of(people(&case).iter(), form.page, CasePerson::of);
+    let list = ListPage::of(0..case.people_count(), form.page, |number| number);
+    let shown = list.rows.first().copied().unwrap_or(0)..list.rows.last().map_or(0, |last| last + 1);
     let reason = given(&form.reason);
-    for person in &list.rows {
-        let person = console.admin.recorded_person(&person.id, given(&person.namespace).as_deref());
-        console.record_look(&visitor, CASE, &person, reason.as_deref()).await?;
-    }
-    let shown = ShownPeople { list, reason: reason.unwrap_or_default() };
-    console.case_page(&visitor, id, &case, Some(shown)).await
+    let people = match console.admin.look_at_people(&act, &case, shown, reason.as_deref()).await {
+        Ok(people) => CasePeople::Shown(ShownPeople::new(&list, people, reason)),
+        Err(problem) => {
+            let words = FormProblem::of(problem)?.words;
+            CasePeople::Asked(console.people_form(&visitor, &id, form.reason, Some(words)))
+        }
+    };
+    let view = CaseView { people, history: 0, problem: None };
+    console.case_page(&visitor, id, &case, view).await
 }
 
 impl Console {
@@ -156,42 +170,90 @@ impl Console {
         self.admin.shared.ledger.case(id).ok_or_else(AdminProblem::not_found)
     }
 
+    fn people_form(
+        &self,
+        visitor: &Visitor,
+        id: &str,
+        reason: String,
+        problem: Option<String>,
+    ) -> ReasonForm {
+        ReasonForm {
+            action: format!("{PATH}/{}/people#people", encode(id)),
+            form_token: self.memory.form_tokens.token(&visitor.owner),
+            needs_reason: self.admin.needs_credentials(),
+            reason,
+            problem,
+            hint: "That you look at each of them, and why, is on record before they are shown.",
+            button: "Show who they are",
+        }
+    }
+
+    /// Shows a case again whose approval lacks the name of who approves.
+    pub(super) async fn approval_again(
+        &self,
+        visitor: &Visitor,
+        id: String,
+        case: &RegisteredCase,
+    ) -> Result<Response, PageProblem> {
+        let problem = AdminProblem::new(AdminCode::EventMalformed, "Enter the name of who approves.");
+        let people = CasePeople::Asked(self.people_form(visitor, &id, String::new(), None));
+        let view = CaseView { people, history: 0, problem: Some(FormProblem::of(problem)?) };
+        self.case_page(visitor, id, case, view).await
+    }
+
     async fn case_page(
         &self,
         visitor: &Visitor,
         id: String,
-        case: &Value,
-        shown: Option<ShownPeople>,
+        case: &RegisteredCase,
+        view: CaseView,
     ) -> Result<Response, PageProblem> {
         let events = self.admin.events_about(Entity::Case(case_id(&id).map_err(AdminProblem::from)?)).await?;
-        let known = self.known_case(&id)?;
-        let status = known.status(Timestamp::now());
-        let purpose = text(case, "purpose");
+        let history = event_page(HistoryOf::Case, &events, view.history);
+        let (known, now) = (self.known_case(&id)?, Timestamp::now());
+        let outline = &case.outline;
+        let purpose = text(outline, "purpose");
         let header = self.admin.shared.snapshot().purpose_header.clone();
-        let mut members = vec![
-            ("purpose", purpose.clone()),
-            ("in force until (UTC)", short_time(&text(case, "end"))),
-            ("reference", text(case, "reference")),
-            ("confidential until (UTC)", short_time(&text(case, "confidential-until"))),
-        ];
-        members.retain(|(_, value)| !value.is_empty());
-        Ok(html(&CasePage {
-            chrome: self.chrome(visitor, format!("Case {id}"), "/console/cases"),
-            state: case_chip(&known, Timestamp::now()),
-            recipient: text(case, "recipient"),
-            members,
-            categories: texts(case, "categories"),
+        let people_problem = matches!(&view.people, CasePeople::Asked(form) if form.problem.is_some());
+        let is_failed = view.problem.is_some() || people_problem;
+        let title = if is_failed { format!("Error: Case {id}") } else { format!("Case {id}") };
+        let path = format!("{PATH}/{}", encode(&id));
+        let page = CasePage {
+            chrome: self.chrome(visitor, title, PATH),
+            state: case_chip(&known, now),
+            recipient: text(outline, "recipient"),
+            members: registered_members(outline),
+            categories: texts(outline, "categories"),
             citation: format!("{header}: {purpose};case=\"{id}\""),
-            approvers: approvers(case).map(|(name, is_verified)| approver_chip(name, is_verified)).collect(),
-            steps: steps(visitor, status, case).map_err(no_random)?,
-            people: people(case).len(),
-            shown,
-            history: events.iter().rev().map(CaseEventRow::of).collect(),
-            needs_reason: self.admin.needs_credentials(),
+            approvers: approvers(outline)
+                .map(|(name, is_verified)| approver_chip(name, is_verified))
+                .collect(),
+            steps: steps(visitor, known.status(now), outline).map_err(no_random)?,
+            problem: view.problem.map(|problem| problem.words),
+            people_count: case.people_count(),
+            people: view.people,
+            history_extent: history.extent(),
+            history_pager: history
+                .pager(["Newer", "Older"], |number| format!("{path}?history={number}#history")),
+            history: event_table(HistoryOf::Case, history.rows),
             shows_recipient: visitor.may_see("/console/recipients/{name}"),
             id,
-        }))
+        };
+        let status = if is_failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        Ok((status, html(&page)).into_response())
     }
+}
+
+/// Returns the members of a registration that it has.
+fn registered_members(outline: &Value) -> Vec<(&'static str, String)> {
+    let mut members = vec![
+        ("purpose", text(outline, "purpose")),
+        ("in force until (UTC)", short_time(&text(outline, "end"))),
+        ("reference", text(outline, "reference")),
+        ("confidential until (UTC)", short_time(&text(outline, "confidential-until"))),
+    ];
+    members.retain(|(_, value)| !value.is_empty());
+    members
 }
 
 /// Returns who approved a case: the name, and if it is verified.

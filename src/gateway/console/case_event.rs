@@ -5,9 +5,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
 use super::Console;
-use super::cases::people;
-use super::chrome::html;
-use super::confirm::{ConfirmPage, fixed};
+use super::cases::PATH;
+use super::confirm::{Question, fixed};
 use super::event_form::{EnteredFields, form_key};
 use super::filters::encode;
 use super::json_text::{short_time, text, texts};
@@ -15,6 +14,7 @@ use super::problem_page::PageProblem;
 use super::screen::FormOf;
 use super::subject::given;
 use super::visitor::Visitor;
+use crate::gateway::admin::case::RegisteredCase;
 use crate::gateway::admin::event::{EventBody, EventQuery};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::PathText;
@@ -39,22 +39,21 @@ pub(super) async fn approve(
     let signed_in = visitor.actor.as_ref().and_then(|actor| actor.name()).map(ToString::to_string);
     let named = entered.get("approver").and_then(|name| given(name)).filter(|_| signed_in.is_none());
     let Some(approver) = signed_in.or_else(|| named.clone()) else {
-        return Err(AdminProblem::new(AdminCode::EventMalformed, "enter the name of who approves").into());
+        return console.approval_again(&visitor, id, &case).await;
     };
-    let page = format!("/console/cases/{}", encode(&id));
-    let action = format!("{page}/approve");
-    if !console.is_confirmed(&visitor, &action, &entered) {
-        return Ok(html(&ConfirmPage {
-            chrome: console.chrome(&visitor, "Confirm", "/console/cases"),
-            question: format!("Approve case {id}?"),
-            consequences: consequences(&known, &case, &approver),
-            about: Vec::new(),
-            fields: console.repeated(&visitor, &action, entered),
-            action,
-            button: "Approve",
-            back: page,
-            asks_reason: false,
-        }));
+    let page = format!("{PATH}/{}", encode(&id));
+    let question = Question {
+        path: PATH,
+        question: format!("Approve case {id}?"),
+        about: Vec::new(),
+        consequences: consequences(&known, &case, &approver),
+        action: format!("{page}/approve"),
+        button: "Approve",
+        back: page.clone(),
+        asks_reason: false,
+    };
+    if !console.is_confirmed(&visitor, &question.action, &entered) {
+        return Ok(console.ask(&visitor, question, entered, None));
     }
     let event = named.map_or_else(|| json!({}), |name| json!({ "approver": name }));
     let event = event_of(&visitor, &entered, &event)?;
@@ -71,28 +70,31 @@ pub(super) async fn end(
     FormOf(entered): FormOf<EnteredFields>,
 ) -> Result<Response, PageProblem> {
     console.admin.case_of(&id).await?;
-    let page = format!("/console/cases/{}", encode(&id));
-    let action = format!("{page}/end");
-    if !console.is_confirmed(&visitor, &action, &entered) {
-        return Ok(html(&ConfirmPage {
-            chrome: console.chrome(&visitor, "Confirm", "/console/cases"),
-            question: format!("End case {id}?"),
-            consequences: fixed(END),
-            about: Vec::new(),
-            fields: console.repeated(&visitor, &action, entered),
-            action,
-            button: "End the case",
-            back: page,
-            asks_reason: true,
-        }));
+    let page = format!("{PATH}/{}", encode(&id));
+    let question = Question {
+        path: PATH,
+        question: format!("End case {id}?"),
+        about: Vec::new(),
+        consequences: fixed(END),
+        action: format!("{page}/end"),
+        button: "End the case",
+        back: page.clone(),
+        asks_reason: true,
+    };
+    if !console.is_confirmed(&visitor, &question.action, &entered) {
+        return Ok(console.ask(&visitor, question, entered, None));
     }
-    let reason = entered.get("reason").and_then(|reason| given(reason));
-    let reason = reason.ok_or_else(|| {
-        AdminProblem::new(AdminCode::ReasonMissing, "say why the case ends before its time")
-    })?;
-    let event = event_of(&visitor, &entered, &json!({ "evidence": reason }))?;
-    console.admin.end_case(&id, &EventQuery::default(), event).await.map(|_| ())?;
-    Ok(Redirect::to(&page).into_response())
+    let ended = match entered.get("reason").and_then(|reason| given(reason)) {
+        None => Err(AdminProblem::new(AdminCode::ReasonMissing, "say why the case ends before its time")),
+        Some(reason) => {
+            let event = event_of(&visitor, &entered, &json!({ "evidence": reason }))?;
+            console.admin.end_case(&id, &EventQuery::default(), event).await.map(|_| ())
+        }
+    };
+    match ended {
+        Ok(()) => Ok(Redirect::to(&page).into_response()),
+        Err(problem) => console.ask_again(&visitor, question, entered, problem),
+    }
 }
 
 /// Returns the event of a form about a case. A form that is sent twice is one event.
@@ -108,9 +110,10 @@ pub(super) fn event_of(
 }
 
 /// Returns the consequences of an approval of this case.
-fn consequences(known: &Case, case: &Value, approver: &str) -> Vec<String> {
-    let (recipient, purpose) = (text(case, "recipient"), text(case, "purpose"));
-    let (count, categories) = (people(case).len(), texts(case, "categories").join(", "));
+fn consequences(known: &Case, case: &RegisteredCase, approver: &str) -> Vec<String> {
+    let outline = &case.outline;
+    let (recipient, purpose) = (text(outline, "recipient"), text(outline, "purpose"));
+    let (count, categories) = (case.people_count(), texts(outline, "categories").join(", "));
     let people = if count == 1 { "1 person".to_owned() } else { format!("{count} people") };
     let effect = match APPROVALS.saturating_sub(known.approvals()) {
         0 | 1 => "It is the second approval: the case is in force at once.",
@@ -122,7 +125,7 @@ fn consequences(known: &Case, case: &Value, approver: &str) -> Vec<String> {
         effect.to_owned(),
         format!(
             "In force, it lets {recipient} receive these data of {people} for {purpose}: {categories}. It ends on {} UTC.",
-            short_time(&text(case, "end"))
+            short_time(&text(outline, "end"))
         ),
         "An approval cannot be taken back. The case can be ended.".to_owned(),
         format!("It is on record as the approval of {approver}."),

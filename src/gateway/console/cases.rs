@@ -3,37 +3,31 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Console;
-use super::chrome::{Chrome, StateChip, html};
-use super::filters;
+use super::chrome::{StateChip, html};
+use super::filters::encode;
 use super::json_text::{short_time, text};
 use super::list_page::ListPage;
+use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::problem_page::PageProblem;
+use super::table::{Column, DataTable, TableCell};
 use super::visitor::Visitor;
+use crate::gateway::admin::case::RegisteredCase;
 use crate::gateway::admin::request::QueryOf;
 use crate::ledger::{APPROVALS, Case, CaseStatus};
 
 /// The states of the filter: names, and words for people.
-const STATES: [(&str, &str); 3] =
-    [("registered", "waits for approval"), ("in-force", "in force"), ("ended", "ended")];
-
-#[derive(Template)]
-#[template(path = "cases.html")]
-struct CasesPage {
-    chrome: Chrome,
-    filter: CaseFilter,
-    list: ListPage<CaseRow>,
-    /// True if no case was ever registered.
-    is_empty: bool,
-    may_register: bool,
-}
+const STATES: [(&str, &str); 4] =
+    [("", "all"), ("registered", "waits for approval"), ("in-force", "in force"), ("ended", "ended")];
+pub(super) const PATH: &str = "/console/cases";
+/// Stands in place of the list if no case was ever registered.
+const NO_CASE: &str = "There is none. An authority receives data under a case alone: register one with the people and \
+                       the categories that its order names, and have two people approve it.";
 
 /// The filter, as the form sends it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,35 +38,17 @@ pub(super) struct CaseFilter {
     page: usize,
 }
 
-/// A case of the list. Who it is about stands on no list.
-#[derive(Debug)]
-struct CaseRow {
-    id: String,
-    reference: String,
-    recipient: String,
-    purpose: String,
-    people: usize,
-    end: String,
-    state: StateChip,
-}
-
-impl CaseRow {
-    fn of(id: &str, known: &Case, case: &Value) -> CaseRow {
-        CaseRow {
-            id: id.to_owned(),
-            reference: text(case, "reference"),
-            recipient: text(case, "recipient"),
-            purpose: text(case, "purpose"),
-            people: people(case).len(),
-            end: short_time(&text(case, "end")),
-            state: case_chip(known, Timestamp::now()),
-        }
-    }
-}
-
-/// Returns the people of a case as its registration names them.
-pub(super) fn people(case: &Value) -> &[Value] {
-    case.get("subjects").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+fn row(id: &str, known: &Case, case: &RegisteredCase) -> Vec<TableCell> {
+    let outline = &case.outline;
+    let name = TableCell::link(format!("/console/cases/{}", encode(id)), id);
+    vec![
+        name.and_quiet_line(text(outline, "reference")),
+        TableCell::chip(case_chip(known, Timestamp::now())),
+        TableCell::text(text(outline, "recipient")),
+        TableCell::text(text(outline, "purpose")),
+        TableCell::text(case.people_count().to_string()),
+        TableCell::text(short_time(&text(outline, "end"))),
+    ]
 }
 
 /// Returns the chip of a case's state.
@@ -86,7 +62,7 @@ pub(super) fn case_chip(case: &Case, now: Timestamp) -> StateChip {
     }
 }
 
-/// Shows the list.
+/// Shows the list. Who the cases are about stands on no list.
 pub(super) async fn cases(
     State(console): State<Console>,
     visitor: Visitor,
@@ -98,16 +74,46 @@ pub(super) async fn cases(
     known.sort_by_cached_key(|(id, case)| (urgency(case, now), Arc::clone(id)));
     let list = ListPage::of(known.into_iter(), filter.page, |known| known);
     let ids = list.rows.iter().map(|(id, _)| Arc::clone(id)).collect();
-    let rows = console.admin.cases_of(ids).await?;
-    let mut rows = rows.into_iter();
-    let page = CasesPage {
-        chrome: console.chrome(&visitor, "Cases", "/console/cases"),
-        is_empty,
-        may_register: visitor.may_see("/console/new-case"),
-        list: list.map(|(id, known)| CaseRow::of(&id, &known, &rows.next().unwrap_or_default())),
-        filter,
-    };
-    Ok(html(&page))
+    let stored = console.admin.cases_of(ids).await?;
+    let rows = list.rows.iter().zip(stored);
+    let rows = rows.filter_map(|((id, known), case)| Some(row(id, known, &case?)));
+    let may_register = visitor.may_see("/console/new-case");
+    Ok(html(&ListView {
+        chrome: console.chrome(&visitor, "Cases", PATH),
+        lead: "what authorities may receive, and who has approved it",
+        filter: ListFilter {
+            action: PATH,
+            fields: vec![FilterField::choice("state", "State", &filter.state, STATES)],
+        },
+        banners: Vec::new(),
+        heading: "Cases",
+        extent: list.extent(),
+        intro: if may_register {
+            TableCell::link("/console/new-case", "Register a case")
+        } else {
+            TableCell::default()
+        },
+        table: DataTable::new(columns(), rows.collect()),
+        empty: match is_empty {
+            true => TableCell::text(NO_CASE),
+            false => TableCell::text("No case is in this state. ").and_link(PATH, "Show all"),
+        },
+        remark: "",
+        pager: list.pager(["Previous", "Next"], |page| {
+            filtered(PATH, &[("state", &filter.state), ("page", &page.to_string())])
+        }),
+    }))
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        Column::text("case"),
+        Column::text("state"),
+        Column::text("recipient"),
+        Column::text("purpose"),
+        Column::number("people"),
+        Column::time("in force until (UTC)"),
+    ]
 }
 
 /// Orders cases: those that wait for somebody, then those that end next, then those that ended last.

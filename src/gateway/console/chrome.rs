@@ -25,6 +25,7 @@ const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
         &[
             ("/console/subjects", "Subjects"),
             ("/console/requests", "Requests"),
+            ("/console/notices", "Notices"),
             ("/console/cases", "Cases"),
             ("/console/recipients", "Recipients"),
         ],

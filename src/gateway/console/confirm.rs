@@ -3,23 +3,29 @@
 //! Invariant: the answer counts for the fields that the page has shown, and for nothing else.
 
 use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 
 use super::Console;
-use super::chrome::Chrome;
+use super::chrome::{Chrome, html};
 use super::event_form::EnteredFields;
 use super::filters;
+use super::problem_page::{FormProblem, PageProblem};
 use super::visitor::Visitor;
+use crate::gateway::admin::problem::AdminProblem;
 
 /// Name of the field with the answer: it is bound to all that the page has shown.
 const CONFIRMED: &str = "confirmed";
+/// Name of the field that the page asks for.
+const REASON: &str = "reason";
 /// Fields that the page does not repeat, or asks for itself.
-const OWN_FIELDS: [&str; 3] = ["form-token", "reason", CONFIRMED];
+const OWN_FIELDS: [&str; 3] = ["form-token", REASON, CONFIRMED];
 
-/// The question, and the form that goes on.
-#[derive(Debug, Template)]
-#[template(path = "confirm.html")]
-pub(super) struct ConfirmPage {
-    pub(super) chrome: Chrome,
+/// Something that is asked before it happens.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// Path of the entry in the navigation.
+    pub(super) path: &'static str,
     pub(super) question: String,
     /// Names and values of what the question is about.
     pub(super) about: Vec<(String, String)>,
@@ -27,13 +33,25 @@ pub(super) struct ConfirmPage {
     pub(super) consequences: Vec<String>,
     /// Path that takes the form.
     pub(super) action: String,
-    /// Fields that the form repeats: those of [`Console::repeated`].
-    pub(super) fields: EnteredFields,
     pub(super) button: &'static str,
     /// The page to go back to.
     pub(super) back: String,
     /// True if the form asks for a reason.
     pub(super) asks_reason: bool,
+}
+
+/// The question, and the form that goes on.
+#[derive(Debug, Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    chrome: Chrome,
+    question: Question,
+    /// Fields that the form repeats: those of [`Console::repeated`].
+    fields: EnteredFields,
+    /// The reason as it was entered.
+    reason: String,
+    /// Why the answer could not be recorded.
+    problem: Option<FormProblem>,
 }
 
 /// Returns consequences that are always the same.
@@ -42,13 +60,43 @@ pub(super) fn fixed(consequences: &[&str]) -> Vec<String> {
 }
 
 impl Console {
-    /// Returns the fields that the page which asks repeats, with the answer to its question.
-    pub(super) fn repeated(
+    /// Shows the page that asks. `problem`: it was answered, and that could not be recorded.
+    pub(super) fn ask(
         &self,
         visitor: &Visitor,
-        action: &str,
-        mut entered: EnteredFields,
-    ) -> EnteredFields {
+        question: Question,
+        entered: EnteredFields,
+        problem: Option<FormProblem>,
+    ) -> Response {
+        let status = problem.as_ref().map_or(StatusCode::OK, |problem| problem.status);
+        let title = if problem.is_some() { "Error: Confirm" } else { "Confirm" };
+        let reason = entered.get(REASON).cloned().unwrap_or_default();
+        let page = ConfirmPage {
+            chrome: self.chrome(visitor, title, question.path),
+            fields: self.repeated(visitor, &question.action, entered),
+            question,
+            reason,
+            problem,
+        };
+        (status, html(&page)).into_response()
+    }
+
+    /// Shows the page that asks again, with what was entered, and why that could not be recorded.
+    ///
+    /// # Errors
+    /// The problem, if what was entered is not its cause.
+    pub(super) fn ask_again(
+        &self,
+        visitor: &Visitor,
+        question: Question,
+        entered: EnteredFields,
+        problem: AdminProblem,
+    ) -> Result<Response, PageProblem> {
+        Ok(self.ask(visitor, question, entered, Some(FormProblem::of(problem)?)))
+    }
+
+    /// Returns the fields that the page which asks repeats, with the answer to its question.
+    fn repeated(&self, visitor: &Visitor, action: &str, mut entered: EnteredFields) -> EnteredFields {
         entered.retain(|name, _| !OWN_FIELDS.contains(&name.as_str()));
         let answer = self.memory.form_tokens.token_for(&visitor.owner, &shown(action, &entered));
         entered.insert(CONFIRMED.to_owned(), answer);

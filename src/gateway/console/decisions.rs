@@ -1,39 +1,32 @@
 //! The list of decisions: what the log holds, newest first.
 
-use askama::Template;
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Console;
-use super::chrome::{Chrome, StateChip, html};
+use super::chrome::{StateChip, html};
 use super::event_form::offered_recipients;
-use super::filters;
+use super::filters::encode;
 use super::json_text::{number, short_time, text};
+use super::list_page::PAGE;
+use super::list_view::{FilterField, ListFilter, ListView, filtered};
+use super::pager::Pager;
 use super::problem_page::PageProblem;
+use super::table::{Column, DataTable, TableCell};
 use super::visitor::Visitor;
+use crate::exchange::Refusal;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::decision::DecisionsQuery;
 use crate::gateway::admin::request::QueryOf;
 
-/// Number of decisions of a page.
-const PAGE: usize = 50;
-
-#[derive(Template)]
-#[template(path = "decisions.html")]
-struct DecisionsPage {
-    chrome: Chrome,
-    filter: DecisionFilter,
-    /// Names to choose from; empty if the roles do not permit the list, or there are too many.
-    recipients: Vec<String>,
-    routes: Vec<String>,
-    rows: Vec<DecisionRow>,
-    /// Faults of logs that could not be read.
-    faults: Vec<String>,
-    /// The query of the next page.
-    next: Option<String>,
-}
+const PATH: &str = "/console/decisions";
+/// Stands in place of the list if the log is empty.
+const NO_DECISION: &str =
+    "The log has no decision yet. Each request of a recipient to a listener of this gateway adds one.";
 
 /// The filter, as the form sends it. A field that is left empty does not narrow the list.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -63,38 +56,50 @@ impl DecisionFilter {
         }
     }
 
+    /// Returns the path of the list after a cursor; an empty one stands for the newest.
+    fn path(&self, cursor: &str) -> String {
+        let DecisionFilter { recipient, purpose, route, outcome, case, cursor: _ } = self;
+        filtered(
+            PATH,
+            &[
+                ("recipient", recipient),
+                ("purpose", purpose),
+                ("route", route),
+                ("outcome", outcome),
+                ("case", case),
+                ("cursor", cursor),
+            ],
+        )
+    }
+
     fn is_empty(&self) -> bool {
-        let DecisionFilter { recipient, purpose, route, outcome, case, cursor } = self;
-        [recipient, purpose, route, outcome, case, cursor].into_iter().all(String::is_empty)
+        self.cursor.is_empty() && self.path("") == PATH
     }
 }
 
-/// One decision of the list.
-#[derive(Debug)]
-struct DecisionRow {
-    id: String,
-    time: String,
-    recipient: String,
-    purpose: String,
-    route: String,
-    outcome: StateChip,
-    records: u64,
-    withheld_records: u64,
+fn row(record: &Value) -> Vec<TableCell> {
+    let path = format!("{PATH}/{}", encode(&text(record, "decision")));
+    vec![
+        TableCell::link(path, short_time(&text(record, "time"))),
+        TableCell::text(text(record, "recipient")),
+        TableCell::text(text(record, "purpose")),
+        TableCell::text(text(record, "route")),
+        TableCell::chip(outcome_chip(&text(record, "outcome"))),
+        TableCell::text(number(record, "records").to_string()),
+        TableCell::text(number(record, "withheld_records").to_string()),
+    ]
 }
 
-impl DecisionRow {
-    fn of(record: &Value) -> DecisionRow {
-        DecisionRow {
-            id: text(record, "decision"),
-            time: short_time(&text(record, "time")),
-            recipient: text(record, "recipient"),
-            purpose: text(record, "purpose"),
-            route: text(record, "route"),
-            outcome: outcome_chip(&text(record, "outcome")),
-            records: number(record, "records"),
-            withheld_records: number(record, "withheld_records"),
-        }
-    }
+fn columns() -> Vec<Column> {
+    vec![
+        Column::time("time (UTC)"),
+        Column::text("recipient"),
+        Column::text("purpose"),
+        Column::text("route"),
+        Column::text("outcome"),
+        Column::number("records"),
+        Column::number("records withheld"),
+    ]
 }
 
 /// Returns the chip of an outcome.
@@ -107,6 +112,15 @@ pub(super) fn outcome_chip(outcome: &str) -> StateChip {
     }
 }
 
+/// Returns the outcomes to choose from, with their words.
+fn outcomes() -> Vec<(String, String)> {
+    let refused = Refusal::ALL.iter().map(|refusal| format!("refused:{}", refusal.code()));
+    let refused: BTreeSet<String> = refused.collect();
+    let ended = ["released", "aborted"].map(str::to_owned).into_iter().chain(refused);
+    let all = (String::new(), "all".to_owned());
+    std::iter::once(all).chain(ended.map(|outcome| (outcome.clone(), outcome_chip(&outcome).text))).collect()
+}
+
 /// Shows the list.
 pub(super) async fn decisions(
     State(console): State<Console>,
@@ -117,35 +131,38 @@ pub(super) async fn decisions(
     let answer = console.admin.list_decisions(&act, filter.clone().query()).await?;
     let snapshot = console.admin.shared.snapshot();
     let routes = snapshot.routes.iter().map(|route| route.name.to_string());
-    let next = answer.next.map(|cursor| DecisionFilter { cursor: cursor.text(), ..filter.clone() });
-    let page = DecisionsPage {
-        chrome: console.chrome(&visitor, "Decisions", "/console/decisions"),
-        recipients: offered_recipients(&console, &visitor),
-        routes: routes.filter(|_| visitor.may("GET", "/v1/routes")).collect(),
-        rows: answer.exchanges.iter().map(DecisionRow::of).collect(),
-        faults: answer.logs.into_iter().filter_map(|log| log.fault).collect(),
-        next: next.map(|filter| query_text(&filter)),
-        filter,
-    };
-    Ok(html(&page))
-}
-
-/// Returns the query of a filter. All of its texts are names of the configuration, codes and cursors.
-fn query_text(filter: &DecisionFilter) -> String {
-    let DecisionFilter { recipient, purpose, route, outcome, case, cursor } = filter;
-    let members = [
-        ("recipient", recipient),
-        ("purpose", purpose),
-        ("route", route),
-        ("outcome", outcome),
-        ("case", case),
-        ("cursor", cursor),
-    ];
-    let encoded = members
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={}", filters::encode(value)));
-    encoded.collect::<Vec<_>>().join("&")
+    let routes: Vec<String> = routes.filter(|_| visitor.may("GET", "/v1/routes")).collect();
+    let recipients = offered_recipients(&console, &visitor);
+    let faults = answer.logs.into_iter().filter_map(|log| log.fault);
+    let newest = (!filter.cursor.is_empty()).then(|| filter.path(""));
+    let older = answer.next.map(|cursor| filter.path(&cursor.text()));
+    Ok(html(&ListView {
+        chrome: console.chrome(&visitor, "Decisions", PATH),
+        lead: "what the disclosure log holds, newest first",
+        filter: ListFilter {
+            action: PATH,
+            fields: vec![
+                FilterField::name("recipient", "Recipient", &filter.recipient, &recipients),
+                FilterField::name("route", "Route", &filter.route, &routes),
+                FilterField::text("purpose", "Purpose", &filter.purpose),
+                FilterField::choice("outcome", "Outcome", &filter.outcome, outcomes()),
+                FilterField::text("case", "Case", &filter.case),
+            ],
+        },
+        banners: faults
+            .map(|fault| ("A log could not be read.", format!("The list is incomplete: {fault}")))
+            .collect(),
+        heading: "Decisions",
+        extent: String::new(),
+        intro: TableCell::default(),
+        table: DataTable::new(columns(), answer.exchanges.iter().map(row).collect()),
+        empty: match filter.is_empty() {
+            true => TableCell::text(NO_DECISION),
+            false => TableCell::text("The log has no such decision. ").and_link(PATH, "Show all"),
+        },
+        remark: "",
+        pager: Pager::onward((newest, older), ["Newest", "Older"]),
+    }))
 }
 
 #[cfg(test)]
@@ -159,7 +176,9 @@ mod tests {
             outcome: "refused:no-rule-permits".to_owned(),
             ..DecisionFilter::default()
         };
-        assert_eq!(query_text(&filter), "recipient=a%26b&outcome=refused%3Ano%2Drule%2Dpermits");
+        let path = "/console/decisions?recipient=a%26b&outcome=refused%3Ano%2Drule%2Dpermits";
+        assert_eq!(filter.path(""), path);
+        assert!(!filter.is_empty() && DecisionFilter::default().is_empty());
         let query = filter.query();
         assert_eq!((query.recipient.as_deref(), query.purpose, query.cursor), (Some("a&b"), None, None));
     }

@@ -1,5 +1,7 @@
 //! One page of a list: every list of the console has a bound, and a link to the rest.
 
+use super::pager::Pager;
+
 /// Number of rows of a page.
 pub(super) const PAGE: usize = 50;
 
@@ -11,8 +13,8 @@ pub(super) struct ListPage<R> {
     pub(super) total: usize,
     /// Number of the rows before this page.
     skipped: usize,
-    pub(super) previous: Option<usize>,
-    pub(super) next: Option<usize>,
+    previous: Option<usize>,
+    next: Option<usize>,
 }
 
 impl<R> ListPage<R> {
@@ -39,10 +41,14 @@ impl<R> ListPage<R> {
         self.skipped / PAGE
     }
 
-    /// Returns the page with other rows in place of these.
-    pub(super) fn map<S>(self, row: impl FnMut(R) -> S) -> ListPage<S> {
-        let ListPage { rows, total, skipped, previous, next } = self;
-        ListPage { rows: rows.into_iter().map(row).collect(), total, skipped, previous, next }
+    /// Returns the numbers of the pages before and after this one.
+    pub(super) fn around(&self) -> [Option<usize>; 2] {
+        [self.previous, self.next]
+    }
+
+    /// Returns the links to the pages around this one. `path` is that of a page.
+    pub(super) fn pager(&self, words: [&'static str; 2], path: impl Fn(usize) -> String) -> Pager {
+        Pager::around((self.previous.map(&path), self.next.map(&path)), words)
     }
 
     /// Says which rows of the list these are.
@@ -72,6 +78,6 @@ mod tests {
         assert_eq!((page(0, 0).number(), page(120, 1).number(), page(120, 9).number()), (0, 1, 2));
         assert_eq!(page(120, 2).extent(), "101 to 120 of 120");
         assert_eq!(page(3, 0).extent(), "3 in all");
-        assert_eq!(page(120, 1).map(|row| row + 1).rows, (51..=100).collect::<Vec<_>>());
+        assert_eq!(page(120, 1).rows, (50..100).collect::<Vec<_>>());
     }
 }

@@ -20,6 +20,7 @@ mod counted;
 mod decision;
 mod decisions;
 mod event_form;
+mod event_table;
 mod example_record;
 mod filters;
 mod form_token;
@@ -28,13 +29,18 @@ mod history;
 mod icon;
 mod json_text;
 mod list_page;
+mod list_view;
 mod matrix;
 mod next_step;
+mod notice;
+mod notices;
 mod opened_people;
 mod overview;
 mod packs;
 mod page_rule;
+mod pager;
 mod problem_page;
+mod reason_form;
 mod recipient;
 mod recipient_event;
 mod recipients;
@@ -49,6 +55,7 @@ mod state_lines;
 mod style_sheet;
 mod subject;
 mod subject_event;
+mod table;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -146,6 +153,10 @@ impl Console {
             .route("/console/recipients/{name}/events", post(recipient_event::record))
             .route("/console/try", get(try_decision::form).post(try_decision::decide))
             .route("/console/requests", get(requests::requests).post(requests::open))
+            .route("/console/notices", get(notices::notices))
+            .route("/console/notices/{id}", get(notice::notice))
+            .route("/console/notices/{id}/person", post(notice::show_person))
+            .route("/console/notices/{id}/delivered", post(notice::delivered))
             .route("/console/cases", get(cases::cases))
             .route("/console/new-case", get(case_form::form).post(case_form::register))
             .route("/console/cases/{id}", get(case::case))

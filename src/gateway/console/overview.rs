@@ -226,7 +226,7 @@ fn figure_tiles(shared: &SharedState, actor: &Actor) -> [FigureTile; 4] {
                 0 => "to recipients, not delivered yet".to_owned(),
                 overdue => format!("to recipients, not delivered yet; {overdue} overdue"),
             },
-            link: may_see(actor, "/console/recipients").then_some("/console/recipients"),
+            link: may_see(actor, "/console/notices").then_some("/console/notices"),
         },
     ]
 }

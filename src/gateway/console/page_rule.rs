@@ -25,6 +25,8 @@ enum PageAccess {
     SignedIn,
     /// Everybody who may use this resource.
     Resource(&'static str, &'static str),
+    /// Everybody who may use this resource. The page leaves out whom it is about, so that looking at it is no act.
+    Outline(&'static str, &'static str),
 }
 
 /// The access to a page, as the API has it.
@@ -34,6 +36,8 @@ pub(super) enum Access {
     OwnSession,
     SignedIn,
     Resource(&'static ResourceRule),
+    /// The use of the resource is no act.
+    Outline(&'static ResourceRule),
 }
 
 const fn get(path: &'static str, resource: &'static str) -> PageRule {
@@ -42,6 +46,15 @@ const fn get(path: &'static str, resource: &'static str) -> PageRule {
 
 const fn post(path: &'static str, resource: &'static str) -> PageRule {
     PageRule { method: "POST", path, access: PageAccess::Resource("POST", resource) }
+}
+
+const fn outline(path: &'static str, resource: &'static str) -> PageRule {
+    PageRule { method: "GET", path, access: PageAccess::Outline("GET", resource) }
+}
+
+/// A form of a page that shows this resource.
+const fn form(path: &'static str, access: PageAccess) -> PageRule {
+    PageRule { method: "POST", path, access }
 }
 
 /// All pages. [`super::Console::router`] has their handlers.
@@ -67,29 +80,21 @@ pub(super) const PAGES: &[PageRule] = &[
         path: "/console/try",
         access: PageAccess::Resource("POST", "/access/v1/evaluation"),
     },
-    get("/console/requests", "/v1/requests"),
-    PageRule {
-        method: "POST",
-        path: "/console/requests",
-        access: PageAccess::Resource("GET", "/v1/requests"),
-    },
-    get("/console/cases", "/v1/cases"),
+    outline("/console/requests", "/v1/requests"),
+    form("/console/requests", PageAccess::Outline("GET", "/v1/requests")),
+    outline("/console/notices", "/v1/notices"),
+    outline("/console/notices/{id}", "/v1/notices"),
+    form("/console/notices/{id}/person", PageAccess::Resource("GET", "/v1/notices")),
+    post("/console/notices/{id}/delivered", "/v1/notices/{id}/delivered"),
+    outline("/console/cases", "/v1/cases"),
     PageRule { method: "GET", path: "/console/new-case", access: PageAccess::Resource("POST", "/v1/cases") },
     post("/console/new-case", "/v1/cases"),
-    get("/console/cases/{id}", "/v1/cases/{id}"),
-    PageRule {
-        method: "POST",
-        path: "/console/cases/{id}/people",
-        access: PageAccess::Resource("GET", "/v1/cases/{id}"),
-    },
+    outline("/console/cases/{id}", "/v1/cases/{id}"),
+    form("/console/cases/{id}/people", PageAccess::Resource("GET", "/v1/cases/{id}")),
     post("/console/cases/{id}/approve", "/v1/cases/{id}/approve"),
     post("/console/cases/{id}/end", "/v1/cases/{id}/end"),
-    get("/console/subjects", "/v1/subjects/{id}"),
-    PageRule {
-        method: "POST",
-        path: "/console/subjects",
-        access: PageAccess::Resource("GET", "/v1/subjects/{id}"),
-    },
+    outline("/console/subjects", "/v1/subjects/{id}"),
+    form("/console/subjects", PageAccess::Outline("GET", "/v1/subjects/{id}")),
     get("/console/subjects/{handle}", "/v1/subjects/{id}"),
     get("/console/subjects/{handle}/report", "/v1/subjects/{id}/report"),
     post("/console/subjects/{handle}/events", "/v1/subjects/{id}/events"),
@@ -107,6 +112,7 @@ pub(super) fn access(method: &Method, path: &str) -> Option<Access> {
         PageAccess::OwnSession => Some(Access::OwnSession),
         PageAccess::SignedIn => Some(Access::SignedIn),
         PageAccess::Resource(method, path) => resource(method, path).map(Access::Resource),
+        PageAccess::Outline(method, path) => resource(method, path).map(Access::Outline),
     }
 }
 
@@ -135,7 +141,7 @@ pub(super) fn may_see(actor: &Actor, path: &str) -> bool {
     match access(&Method::GET, path) {
         None => false,
         Some(Access::Anyone | Access::OwnSession | Access::SignedIn) => true,
-        Some(Access::Resource(rule)) => actor.role_for(rule).is_ok(),
+        Some(Access::Resource(rule) | Access::Outline(rule)) => actor.role_for(rule).is_ok(),
     }
 }
 
@@ -147,7 +153,7 @@ impl PageRule {
 
         match access(&Method::from_bytes(self.method.as_bytes()).unwrap(), self.path).unwrap() {
             Access::Anyone | Access::OwnSession | Access::SignedIn => true,
-            Access::Resource(rule) => match rule.access {
+            Access::Resource(rule) | Access::Outline(rule) => match rule.access {
                 ResourceAccess::Anyone | ResourceAccess::SignedIn => true,
                 ResourceAccess::Roles(roles) => roles.contains(&role),
             },
@@ -167,7 +173,10 @@ mod tests {
             let found = access(&method, path);
             assert!(found.is_some(), "{method} {path}");
             assert_eq!(matches!(found, Some(Access::Resource(_))), matches!(rule, PageAccess::Resource(..)));
-            if let Some(Access::Resource(rule)) = found {
+            if let Some(Access::Outline(rule)) = found {
+                assert!(rule.is_act, "{path} leaves nothing out");
+            }
+            if let Some(Access::Resource(rule) | Access::Outline(rule)) = found {
                 assert!(matches!(rule.access, ResourceAccess::Roles(_)), "{path} shows what needs a role");
             }
         }

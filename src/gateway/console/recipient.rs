@@ -5,18 +5,20 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::Console;
 use super::chrome::{Chrome, StateChip, html};
+use super::event_table::{HistoryOf, HistoryQuery, event_page, event_table};
 use super::filters;
-use super::json_text::{short_time, text};
-use super::list_page::ListPage;
+use super::filters::encode;
 use super::opened_people::random_text;
+use super::pager::Pager;
 use super::problem_page::PageProblem;
-use super::recipients::{RecipientStates, agreement_chip, since_text, suspension_chip, today};
-use super::subject::{no_random, recorded_by};
+use super::recipients::{
+    PATH, RecipientStates, agreement_chip, notices_cell, since_text, suspension_chip, today,
+};
+use super::subject::no_random;
+use super::table::{DataTable, TableCell};
 use super::visitor::Visitor;
 use crate::exchange::Snapshot;
 use crate::exchange::route::{Notify, Recipient, WithheldReport};
@@ -37,13 +39,21 @@ struct RecipientPage {
     purposes: Vec<String>,
     agreement: AgreementView,
     suspension: SuspensionView,
-    /// Number of open notices; `None` if it is not known.
-    notices: Option<u64>,
+    /// Number of open notices.
+    notices: TableCell,
     routes: BoundedList<ServedRoute>,
     credentials: BoundedList<CredentialRow>,
     /// `None` if the ledger's store did not answer.
-    history: Option<ListPage<SuspensionRow>>,
+    history: Option<SuspensionHistory>,
     links: RecipientLinks,
+}
+
+/// A page of the suspensions and their ends.
+#[derive(Debug)]
+struct SuspensionHistory {
+    extent: String,
+    table: DataTable,
+    pager: Pager,
 }
 
 /// The first items of a list, and the number of the others.
@@ -98,40 +108,12 @@ struct CredentialRow {
     purpose: String,
 }
 
-/// A suspension, or its end.
-#[derive(Debug)]
-struct SuspensionRow {
-    at: String,
-    kind: String,
-    reason: String,
-    recorded_by: StateChip,
-}
-
-impl SuspensionRow {
-    fn of(event: &Value) -> SuspensionRow {
-        SuspensionRow {
-            at: short_time(&text(event, "at")),
-            kind: text(event, "kind"),
-            reason: text(event, "evidence"),
-            recorded_by: recorded_by(event),
-        }
-    }
-}
-
 /// The pages that the visitor may see.
 #[derive(Debug)]
 struct RecipientLinks {
     decisions: bool,
     routes: bool,
     try_decision: bool,
-    notices: bool,
-}
-
-/// The number of the page of the history.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RecipientQuery {
-    history: usize,
 }
 
 /// Shows a recipient.
@@ -139,7 +121,7 @@ pub(super) async fn recipient(
     State(console): State<Console>,
     visitor: Visitor,
     PathText(name): PathText,
-    QueryOf(query): QueryOf<RecipientQuery>,
+    QueryOf(query): QueryOf<HistoryQuery>,
 ) -> Result<Response, PageProblem> {
     let snapshot = console.admin.shared.snapshot();
     let found = snapshot.recipients.iter().enumerate().find(|(_, recipient)| *recipient.name == *name);
@@ -153,15 +135,27 @@ pub(super) async fn recipient(
         purposes: purpose_names(recipient, &words),
         agreement: agreement(recipient),
         suspension: console.suspension(&visitor, recipient, &states).map_err(no_random)?,
-        notices: states.open_notices(&recipient.name),
+        notices: notices_cell(
+            &recipient.name,
+            states.open_notices(&recipient.name),
+            visitor.may_see("/console/notices"),
+        ),
         routes: BoundedList::of(served_routes(&snapshot, recipient, &words)),
         credentials: BoundedList::of(credentials(&snapshot, position, &words)),
-        history: events.map(|events| ListPage::of(events.iter().rev(), query.history, SuspensionRow::of)),
+        history: events.map(|events| {
+            let page = event_page(HistoryOf::Recipient, &events, query.history);
+            let path = format!("{PATH}/{}", encode(&name));
+            let at = |number| format!("{path}?history={number}#history");
+            SuspensionHistory {
+                extent: page.extent(),
+                pager: page.pager(["Newer", "Older"], at),
+                table: event_table(HistoryOf::Recipient, page.rows),
+            }
+        }),
         links: RecipientLinks {
             decisions: visitor.may_see("/console/decisions"),
             routes: visitor.may_see("/console/routes/{name}"),
             try_decision: visitor.may_see("/console/try"),
-            notices: visitor.may("GET", "/v1/notices"),
         },
         name,
     };

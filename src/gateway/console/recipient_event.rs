@@ -5,11 +5,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::json;
 
 use super::Console;
-use super::chrome::html;
-use super::confirm::{ConfirmPage, fixed};
+use super::confirm::{Question, fixed};
 use super::event_form::EnteredFields;
 use super::filters::encode;
 use super::problem_page::PageProblem;
+use super::recipients::PATH;
 use super::screen::FormOf;
 use super::subject::given;
 use super::visitor::Visitor;
@@ -61,25 +61,29 @@ pub(super) async fn record(
     let kind = entered.get("kind").map(String::as_str).unwrap_or_default();
     let change = CHANGES.iter().find(|change| change.kind == kind);
     let change = change.ok_or_else(|| AdminProblem::malformed("the form is for another kind of event"))?;
-    let page = format!("/console/recipients/{}", encode(&name));
-    let action = format!("{page}/events");
-    if !console.is_confirmed(&visitor, &action, &entered) {
-        return Ok(html(&ConfirmPage {
-            chrome: console.chrome(&visitor, "Confirm", "/console/recipients"),
-            question: format!("{} {name}?", change.question),
-            consequences: fixed(change.consequences),
-            about: Vec::new(),
-            fields: console.repeated(&visitor, &action, entered),
-            action,
-            button: change.button,
-            back: page,
-            asks_reason: true,
-        }));
+    let page = format!("{PATH}/{}", encode(&name));
+    let question = Question {
+        path: PATH,
+        question: format!("{} {name}?", change.question),
+        about: Vec::new(),
+        consequences: fixed(change.consequences),
+        action: format!("{page}/events"),
+        button: change.button,
+        back: page.clone(),
+        asks_reason: true,
+    };
+    if !console.is_confirmed(&visitor, &question.action, &entered) {
+        return Ok(console.ask(&visitor, question, entered, None));
     }
-    let reason = entered.get("reason").and_then(|reason| given(reason)).ok_or_else(|| {
-        AdminProblem::new(AdminCode::ReasonMissing, format!("say why `{kind}` is recorded"))
-    })?;
-    let event = json!({ "kind": kind, "evidence": reason });
-    console.record_form(&visitor, &entered, &event, &Entity::Recipient(recipient)).await?;
-    Ok(Redirect::to(&format!("{page}#suspension")).into_response())
+    let recorded = match entered.get("reason").and_then(|reason| given(reason)) {
+        None => Err(AdminProblem::new(AdminCode::ReasonMissing, format!("say why `{kind}` is recorded"))),
+        Some(reason) => {
+            let event = json!({ "kind": kind, "evidence": reason });
+            console.record_form(&visitor, &entered, &event, &Entity::Recipient(recipient)).await
+        }
+    };
+    match recorded {
+        Ok(()) => Ok(Redirect::to(&format!("{page}#suspension")).into_response()),
+        Err(problem) => console.ask_again(&visitor, question, entered, problem),
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
@@ -12,11 +11,13 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::Console;
-use super::chrome::{Chrome, StateChip, html};
-use super::filters;
+use super::chrome::{StateChip, html};
+use super::filters::encode;
 use super::json_text::short_time;
 use super::list_page::ListPage;
+use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::problem_page::PageProblem;
+use super::table::{Column, DataTable, TableCell};
 use super::visitor::Visitor;
 use crate::exchange::SharedState;
 use crate::exchange::route::{Agreement, Recipient};
@@ -32,19 +33,10 @@ const MAX_PURPOSES: usize = 5;
 /// The choices of the filter's `state`.
 const SUSPENDED: &str = "suspended";
 const AGREEMENT: &str = "agreement";
-
-#[derive(Template)]
-#[template(path = "recipients.html")]
-struct RecipientsPage {
-    chrome: Chrome,
-    filter: RecipientFilter,
-    kinds: Vec<String>,
-    list: ListPage<RecipientRow>,
-    /// True if no recipient is configured at all.
-    is_empty: bool,
-    /// True if the ledger's store did not answer.
-    is_partial: bool,
-}
+const STATES: [(&str, &str); 3] =
+    [("", "all"), (SUSPENDED, "suspended"), (AGREEMENT, "agreement ended, or ends within 30 days")];
+pub(super) const PATH: &str = "/console/recipients";
+const NOT_KNOWN: &str = "Since when recipients are suspended, or how many notices are open, is not known.";
 
 /// The filter, as the form sends it. A field that is left empty does not narrow the list.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -78,25 +70,6 @@ impl RecipientFilter {
     }
 }
 
-/// A recipient of the list.
-#[derive(Debug)]
-struct RecipientRow {
-    name: String,
-    legal_name: String,
-    kind: String,
-    country: String,
-    /// The first purposes, and the number of the others.
-    purposes: Vec<String>,
-    more_purposes: usize,
-    /// `None`: there is no agreement.
-    agreement: Option<StateChip>,
-    state: StateChip,
-    /// Time since which it is suspended; empty if it is not, or nobody knows.
-    since: String,
-    /// Number of open notices; `None` if it is not known.
-    notices: Option<u64>,
-}
-
 /// The state of recipients in the ledger, as far as its store answers.
 #[derive(Debug, Default)]
 pub(super) struct RecipientStates {
@@ -120,29 +93,58 @@ impl RecipientStates {
     }
 }
 
-impl RecipientRow {
-    fn of(
-        recipient: &Recipient,
-        words: &Vocabulary,
-        shared: &SharedState,
-        states: &RecipientStates,
-        today: Date,
-    ) -> RecipientRow {
-        let facts = &recipient.in_agreement;
-        let purposes = facts.purposes.iter().map(|purpose| words.purposes().name(*purpose).to_owned());
-        RecipientRow {
-            name: recipient.name.to_string(),
-            legal_name: recipient.contact.legal_name.as_deref().unwrap_or_default().to_owned(),
-            kind: words.kinds().name(facts.kind).to_owned(),
-            country: facts.country.as_deref().unwrap_or_default().to_owned(),
-            purposes: purposes.take(MAX_PURPOSES).collect(),
-            more_purposes: facts.purposes.len().saturating_sub(MAX_PURPOSES),
-            agreement: agreement_chip(recipient.agreement.as_ref(), today),
-            state: suspension_chip(shared, recipient),
-            since: since_text(states.since(&recipient.name)),
-            notices: states.open_notices(&recipient.name),
+/// Returns the row of a recipient.
+fn row(
+    recipient: &Recipient,
+    words: &Vocabulary,
+    shared: &SharedState,
+    states: &RecipientStates,
+    leads_to_notices: bool,
+) -> Vec<TableCell> {
+    let facts = &recipient.in_agreement;
+    let purposes = facts.purposes.iter().map(|purpose| words.purposes().name(*purpose).to_owned());
+    let purposes = match facts.purposes.len() {
+        0 => TableCell::quiet("none"),
+        count if count > MAX_PURPOSES => TableCell::lines(purposes.take(MAX_PURPOSES))
+            .and_quiet_line(format!("and {} more", count - MAX_PURPOSES)),
+        _ => TableCell::lines(purposes),
+    };
+    let agreement = agreement_chip(recipient.agreement.as_ref(), today());
+    let since = since_text(states.since(&recipient.name));
+    let since = if since.is_empty() { since } else { format!("since {since} UTC") };
+    vec![
+        TableCell::link(format!("{PATH}/{}", encode(&recipient.name)), &*recipient.name)
+            .and_quiet_line(recipient.contact.legal_name.as_deref().unwrap_or_default()),
+        TableCell::text(words.kinds().name(facts.kind)),
+        TableCell::text_or(facts.country.as_deref().unwrap_or_default(), "not stated"),
+        purposes,
+        agreement.map_or_else(|| TableCell::quiet("none"), TableCell::chip),
+        TableCell::chip(suspension_chip(shared, recipient)).and_quiet_line(since),
+        notices_cell(&recipient.name, states.open_notices(&recipient.name), leads_to_notices),
+    ]
+}
+
+/// Returns the number of open notices to a recipient; it leads to them, if there are any.
+pub(super) fn notices_cell(recipient: &str, open: Option<u64>, leads_to_them: bool) -> TableCell {
+    match open {
+        None => TableCell::quiet("not known"),
+        Some(count) => {
+            let path = filtered("/console/notices", &[("recipient", recipient)]);
+            TableCell::link_if(Some(path).filter(|_| leads_to_them && count > 0), count.to_string())
         }
     }
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        Column::text("recipient"),
+        Column::text("kind"),
+        Column::text("country"),
+        Column::text("purposes"),
+        Column::text("agreement"),
+        Column::text("state"),
+        Column::number("open notices"),
+    ]
 }
 
 /// Shows the list.
@@ -162,15 +164,42 @@ pub(super) async fn recipients(
     let list = ListPage::of(kept.into_iter(), filter.page, Arc::clone);
     let names = list.rows.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
     let states = console.recipient_states(names).await;
-    let page = RecipientsPage {
-        chrome: console.chrome(&visitor, "Recipients", "/console/recipients"),
-        kinds: kinds(&snapshot.recipients, &words),
-        is_empty: snapshot.recipients.is_empty(),
-        is_partial: states.is_partial(),
-        list: list.map(|recipient| RecipientRow::of(&recipient, &words, shared, &states, today)),
-        filter,
-    };
-    Ok(html(&page))
+    let may_see_notices = visitor.may_see("/console/notices");
+    let rows = list.rows.iter().map(|recipient| row(recipient, &words, shared, &states, may_see_notices));
+    let table = DataTable::new(columns(), rows.collect());
+    Ok(html(&ListView {
+        chrome: console.chrome(&visitor, "Recipients", PATH),
+        lead: "who is registered, on which agreement, and who is suspended",
+        filter: ListFilter {
+            action: PATH,
+            fields: vec![
+                FilterField::text("name", "Part of the name", &filter.name),
+                FilterField::name("kind", "Kind", &filter.kind, &kinds(&snapshot.recipients, &words)),
+                FilterField::choice("state", "State", &filter.state, STATES),
+            ],
+        },
+        banners: states
+            .is_partial()
+            .then_some(("The ledger's store does not answer.", NOT_KNOWN.to_owned()))
+            .into_iter()
+            .collect(),
+        heading: "Recipients",
+        extent: list.extent(),
+        intro: TableCell::default(),
+        table,
+        empty: match snapshot.recipients.is_empty() {
+            true => TableCell::text("No recipient is registered: every request is refused. Each ")
+                .and_code("[[recipient]]")
+                .and_text(" of the configuration is one."),
+            false => TableCell::text("No recipient is like that. ").and_link(PATH, "Show all"),
+        },
+        remark: "",
+        pager: list.pager(["Previous", "Next"], |page| {
+            let page = page.to_string();
+            let (name, kind, state) = (&filter.name, &filter.kind, &filter.state);
+            filtered(PATH, &[("name", name), ("kind", kind), ("state", state), ("page", &page)])
+        }),
+    }))
 }
 
 /// Returns the present day (UTC).

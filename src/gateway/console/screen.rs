@@ -186,10 +186,10 @@ fn attach(
             allowed => Err(AdminProblem::method_not_allowed(allowed)),
         };
     };
-    if let (Access::Resource(rule), Some(actor)) = (access, visitor.actor.clone()) {
+    if let (Access::Resource(rule) | Access::Outline(rule), Some(actor)) = (access, visitor.actor.clone()) {
         let role = actor.role_for(rule)?;
-        // As for the API: without the rule's word a page cannot record an act, and shows nothing.
-        if rule.is_act {
+        // As for the API: without the rule's word a page cannot record an act, and names nobody.
+        if rule.is_act && matches!(access, Access::Resource(_)) {
             request.extensions_mut().insert(PendingAct { actor, role, rule });
         }
     }

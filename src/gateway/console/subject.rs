@@ -8,25 +8,28 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::header::CONTENT_DISPOSITION;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Console;
-use super::chrome::{Chrome, StateChip, html};
+use super::chrome::{Chrome, html};
 use super::event_form::{EnteredFields, EventGroup, event_groups};
+use super::event_table::{HistoryOf, event_page, event_table};
 use super::filters;
-use super::json_text::{short_time, text};
+use super::filters::encode;
+use super::json_text::short_time;
 use super::list_page::ListPage;
 use super::opened_people::OpenedPerson;
 use super::page_rule::resource;
+use super::pager::Pager;
 use super::problem_page::{FormProblem, PageProblem};
 use super::screen::FormOf;
 use super::state_lines::{StateLine, state_lines};
+use super::table::{Column, DataTable, TableCell};
 use super::visitor::Visitor;
 use crate::gateway::admin::act::{ActObject, PendingAct, check_reason};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::ledger::Entity;
-use crate::report::{self, ReportedDisclosure};
+use crate::report::{self, DisclosureList, ReportedDisclosure};
 use crate::vocabulary::SubjectId;
 
 /// Resources of the API that the pages show.
@@ -34,9 +37,6 @@ pub(super) const STATE: &str = "/v1/subjects/{id}";
 const EVENTS: &str = "/v1/subjects/{id}/events";
 const DISCLOSURES: &str = "/v1/subjects/{id}/disclosures";
 const REPORT: &str = "/v1/subjects/{id}/report";
-/// Members of an event that the page shows in columns of their own, or not at all.
-const OWN_COLUMNS: [&str; 8] =
-    ["kind", "at", "event", "position", "recorded-by", "channel", "notice", "evidence"];
 
 #[derive(Template)]
 #[template(path = "subjects.html")]
@@ -67,102 +67,72 @@ struct SubjectPage {
     namespace: String,
     reason: String,
     is_known: bool,
-    state: Vec<StateLine>,
-    history: ListPage<HistoryRow>,
+    state: DataTable,
+    history_total: usize,
+    history: DataTable,
+    history_pager: Pager,
     /// `None` without the role for it.
     disclosures: Option<Disclosed>,
     groups: Vec<EventGroup>,
     /// Why the form that was sent is not recorded.
     problem: Option<String>,
-    shows_report: bool,
-    shows_decisions: bool,
 }
 
-impl SubjectPage {
-    /// Returns the number of the page of disclosures. A link of one list keeps the page of the other.
-    fn disclosures_page(&self) -> usize {
-        self.disclosures.as_ref().map_or(0, |disclosed| disclosed.rows.number())
-    }
-}
-
-/// Disclosures about the person.
+/// A page of the disclosures about the person.
 struct Disclosed {
     is_complete: bool,
-    rows: ListPage<DisclosureRow>,
+    total: usize,
+    table: DataTable,
+    pager: Pager,
 }
 
-/// An event of the history.
-struct HistoryRow {
-    at: String,
-    kind: String,
-    /// Names and values of the members that only such events have.
-    particulars: Vec<(String, String)>,
-    /// Channel, notice and evidence.
-    provenance: String,
-    recorded_by: StateChip,
+/// Returns the row of a disclosure. `leads_to_decision`: its time is a link to the decision.
+fn disclosure_row(reported: &ReportedDisclosure, leads_to_decision: bool) -> Vec<TableCell> {
+    let exchange = &reported.disclosed;
+    let decision = format!("/console/decisions/{}", encode(&exchange.decision));
+    let kind = reported.recipient_kind.as_ref().map(|kind| kind.title.clone()).unwrap_or_default();
+    let case = exchange.case.as_ref().map(|case| format!("case {case}")).unwrap_or_default();
+    let people = match exchange.people {
+        0 | 1 => String::new(),
+        several => format!("the categories of {several} people that left together"),
+    };
+    let left = exchange.categories.iter().fold(TableCell::default(), |cell, category| {
+        let basis = category.basis.clone().unwrap_or_else(|| "no basis".to_owned());
+        cell.and_left((category.category.clone(), category.form.clone(), basis))
+    });
+    vec![
+        TableCell::link_if(
+            Some(decision).filter(|_| leads_to_decision),
+            short_time(&exchange.time.to_string()),
+        ),
+        TableCell::text(&*reported.recipient_name).and_quiet_line(kind),
+        TableCell::text(&*reported.purpose_title).and_quiet_line(case),
+        left.and_quiet_line(people),
+    ]
 }
 
-impl HistoryRow {
-    fn of(event: &Value) -> HistoryRow {
-        let members = event.as_object().into_iter().flatten();
-        let own = members.filter(|(name, _)| !OWN_COLUMNS.contains(&name.as_str()));
-        let provenance = ["channel", "notice", "evidence"].map(|name| (name, text(event, name)));
-        let provenance = provenance.iter().filter(|(_, value)| !value.is_empty());
-        HistoryRow {
-            at: short_time(&text(event, "at")),
-            kind: text(event, "kind"),
-            particulars: own.map(|(name, _)| (name.clone(), text(event, name))).collect(),
-            provenance: provenance
-                .map(|(name, value)| format!("{name}: {value}"))
-                .collect::<Vec<_>>()
-                .join("; "),
-            recorded_by: recorded_by(event),
-        }
-    }
+fn disclosure_columns() -> Vec<Column> {
+    vec![
+        Column::time("time (UTC)"),
+        Column::text("recipient"),
+        Column::text("purpose"),
+        Column::text("what left"),
+    ]
 }
 
-/// Returns who recorded an event.
-pub(super) fn recorded_by(event: &Value) -> StateChip {
-    match event.get("recorded-by") {
-        Some(by) if by.get("verified").and_then(Value::as_bool) == Some(true) => {
-            StateChip::good(text(by, "name"))
-        }
-        Some(by) => StateChip::warn(format!("{}, unverified", text(by, "name"))),
-        None => StateChip::warn("nobody signed in"),
-    }
-}
-
-/// A disclosure about the person.
-struct DisclosureRow {
-    time: String,
-    recipient: String,
-    kind: String,
-    purpose: String,
-    /// Categories with form and basis.
-    categories: Vec<(String, String, String)>,
-    people: usize,
-    decision: String,
-    case: String,
-}
-
-impl DisclosureRow {
-    fn of(reported: &ReportedDisclosure) -> DisclosureRow {
-        let exchange = &reported.disclosed;
-        let categories = exchange.categories.iter().map(|category| {
-            let basis = category.basis.clone().unwrap_or_else(|| "no basis".to_owned());
-            (category.category.clone(), category.form.clone(), basis)
-        });
-        DisclosureRow {
-            time: short_time(&exchange.time.to_string()),
-            recipient: reported.recipient_name.clone(),
-            kind: reported.recipient_kind.as_ref().map(|kind| kind.title.clone()).unwrap_or_default(),
-            purpose: reported.purpose_title.clone(),
-            categories: categories.collect(),
-            people: exchange.people,
-            decision: exchange.decision.clone(),
-            case: exchange.case.clone().unwrap_or_default(),
-        }
-    }
+/// Returns the table of the state in force.
+fn state_table(lines: Vec<StateLine>) -> DataTable {
+    let row = |line: StateLine| {
+        vec![
+            TableCell::text(line.term),
+            TableCell::chip(line.state),
+            TableCell::text(line.words),
+            TableCell::quiet(if line.why.is_empty() { "see the history".to_owned() } else { line.why }),
+        ]
+    };
+    let columns =
+        vec![Column::text("what"), Column::text("state"), Column::text("means"), Column::text("from (UTC)")];
+    DataTable::new(columns, lines.into_iter().map(row).collect())
 }
 
 /// Numbers of the pages of both lists.
@@ -289,24 +259,44 @@ impl Console {
             groups.iter_mut().filter(|group| group.has(kind)).for_each(|group| group.fill(entered, problem));
         }
         let title = if failed.is_some() { "Error: Subject" } else { "Subject" };
+        let history = event_page(HistoryOf::Person, &events, query.history);
+        let disclosed = disclosures.map(|list| Console::disclosed(visitor, &list, query.disclosures));
+        let number = disclosed.as_ref().map_or(0, |(_, page)| page.number());
+        // A link of one list keeps the page of the other.
+        let at = |history: usize, disclosures: usize, list: &str| {
+            format!("/console/subjects/{handle}?history={history}&disclosures={disclosures}#{list}")
+        };
+        let report = visitor.may("GET", REPORT).then(|| format!("/console/subjects/{handle}/report"));
+        let history_number = history.number();
         Ok(SubjectPage {
             chrome: self.chrome(visitor, title, "/console/subjects"),
             id: person.id().to_string(),
             namespace: person.namespace().map(ToString::to_string).unwrap_or_default(),
             reason: opened.reason.unwrap_or_default(),
             is_known: state.is_some(),
-            state: state.map(|state| state_lines(&state, &events)).unwrap_or_default(),
-            history: ListPage::of(events.iter().rev(), query.history, HistoryRow::of),
-            disclosures: disclosures.map(|list| Disclosed {
-                is_complete: list.complete,
-                rows: ListPage::of(list.disclosures.iter().rev(), query.disclosures, DisclosureRow::of),
+            state: state_table(state.map(|state| state_lines(&state, &events)).unwrap_or_default()),
+            history_total: history.total,
+            history_pager: history.pager(["Newer", "Older"], |page| at(page, number, "history")),
+            history: event_table(HistoryOf::Person, history.rows),
+            disclosures: disclosed.map(|(is_complete, page)| Disclosed {
+                is_complete,
+                total: page.total,
+                pager: page
+                    .pager(["Newer", "Older"], |page| at(history_number, page, "disclosures"))
+                    .and(report, "Save the report that the person receives (GDPR Art. 15)"),
+                table: DataTable::new(disclosure_columns(), page.rows),
             }),
             groups,
-            shows_report: visitor.may("GET", REPORT),
-            shows_decisions: visitor.may_see("/console/decisions/{id}"),
             problem: failed.map(|(_, problem)| problem.words),
             handle,
         })
+    }
+
+    /// Returns a page of the disclosures, newest first, and if the logs had all of them.
+    fn disclosed(visitor: &Visitor, list: &DisclosureList, page: usize) -> (bool, ListPage<Vec<TableCell>>) {
+        let leads_to_decisions = visitor.may_see("/console/decisions/{id}");
+        let row = |reported| disclosure_row(reported, leads_to_decisions);
+        (list.complete, ListPage::of(list.disclosures.iter().rev(), page, row))
     }
 
     /// Shows a person with a form that could not be recorded, as it was sent.

@@ -5,8 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 use super::Console;
-use super::chrome::html;
-use super::confirm::{ConfirmPage, fixed};
+use super::confirm::{Question, fixed};
 use super::event_form::{EnteredFields, entered_event, form_key};
 use super::json_text::text;
 use super::problem_page::PageProblem;
@@ -121,16 +120,16 @@ impl Console {
             (words.to_owned(), text(event, name))
         });
         let about = std::iter::once(("person".to_owned(), person.id().to_string()));
-        html(&ConfirmPage {
-            chrome: self.chrome(visitor, "Confirm", "/console/subjects"),
+        let question = Question {
+            path: "/console/subjects",
             question: "Record the erasure of this person?".to_owned(),
             about: about.chain(namespace).chain(members).collect(),
             consequences: fixed(CONSEQUENCES),
-            fields: self.repeated(visitor, &action, entered),
             action,
             button: "Record the erasure",
             back: format!("/console/subjects/{handle}"),
             asks_reason: false,
-        })
+        };
+        self.ask(visitor, question, entered, None)
     }
 }

@@ -4,6 +4,7 @@ mod cases;
 mod certificates;
 mod contents;
 mod forms;
+mod notices;
 mod pages;
 mod people;
 mod recipients;

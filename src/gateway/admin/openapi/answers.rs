@@ -194,6 +194,39 @@ fn subjects() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
+        (
+            "AnsweredRequests",
+            object(
+                "A page of answered requests.",
+                vec![
+                    ("requests", list(&reference("AnsweredRequest"))),
+                    (
+                        "next",
+                        json!({ "type": ["string", "null"], "description": "The `cursor` of the next page." }),
+                    ),
+                ],
+            ),
+        ),
+        (
+            "AnsweredRequest",
+            object(
+                "A request of a person that was answered.",
+                vec![
+                    ("subject", text("Id of the person.")),
+                    ("namespace?", reference("Namespace")),
+                    ("right", reference("Right")),
+                    (
+                        "received?",
+                        time(
+                            "Time at which the request was received; absent if the answer is dated before it.",
+                        ),
+                    ),
+                    ("due?", time("Time at which the answer was due.")),
+                    ("overdue", flag("True if the answer came after it was due.")),
+                    ("answered", time("Time of the answer.")),
+                ],
+            ),
+        ),
     ]
 }
 

@@ -51,12 +51,12 @@ problems! {
     ReadProblems: LedgerStale;
     /// Problems of operations that read about one route.
     RouteProblems: NotFound, LedgerStale;
-    /// Problems of operations that read notices.
-    ReadNoticesProblems: LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
+    /// Problems of operations that list people who are in memory.
+    ListedPeopleProblems: LedgerStale, ReasonMissing, AuditUnavailable;
+    /// Problems of operations that list notices, requests or cases from the ledger's store.
+    StoredPeopleProblems: LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
     /// Problems of operations that close a notice.
     NoticeProblems: NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
-    /// Problems of operations that read the ledger.
-    LedgerProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable;
     /// Problems of operations that show what is on record about a person.
     PersonProblems: EventMalformed, NotFound, LedgerStale, LedgerUnavailable, ReasonMissing, AuditUnavailable;
     /// Problems of operations that read ledger and disclosure log.

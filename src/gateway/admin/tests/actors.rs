@@ -214,6 +214,78 @@ async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
 }
 
 #[tokio::test]
+async fn who_reads_cases_or_requests_gives_a_reason_that_is_recorded_first() {
+    let roles: &[AdminRole] = &[AdminRole::Cases, AdminRole::Privacy];
+    let admin = TestAdmin::start_with(&section(&[("kim", roles)])).await;
+    let kim = bearer("kim");
+    let case = r#"{"case": "C-1", "recipient": "support", "purpose": "direct-marketing", "subjects": ["p-1", {"id": "p-2", "namespace": "default"}],
+        "categories": ["name"], "end": "2099-01-01T00:00:00Z", "reference": "r"}"#;
+    assert_eq!(admin.json("POST /v1/cases", &kim, case).await.0, 200);
+    for (what, answer) in [("requests", r#"{"right": "access"}"#), ("answers", r#"{"right": "access"}"#)] {
+        let (status, body) = admin.json(&format!("POST /v1/subjects/p-1/{what}"), &kim, answer).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    assert_eq!(admin.json("POST /v1/subjects/p-2/requests", &kim, r#"{"right": "erasure"}"#).await.0, 200);
+    let resources = ["/v1/cases", "/v1/cases/C-1", "/v1/requests", "/v1/requests/answered"];
+    for path in resources {
+        let (status, problem) = admin.json(&format!("GET {path}"), &kim, "").await;
+        assert_eq!((status, code(&problem)), (400, "reason-missing"), "{path}");
+        assert!(!problem.to_string().contains("p-1"), "{problem}");
+    }
+    assert!(admin.acts().is_empty());
+    for path in resources {
+        let (status, body) = admin.send(&format!("GET {path}?reason=audit"), &kim, "").await;
+        assert!(status == 200 && body.contains("\"p-"), "{path}: {body}");
+    }
+    let acts = admin.acts();
+    let told: Vec<_> = acts.iter().map(|act| (&*act.resource, act.subject.is_some())).collect();
+    let expected = [
+        ("/v1/cases", false),
+        ("/v1/cases/{id}", true),
+        ("/v1/cases/{id}", true),
+        ("/v1/requests", false),
+        ("/v1/requests/answered", false),
+    ];
+    assert_eq!(told, expected);
+    assert!(
+        acts.iter().all(|act| act.reason.as_deref() == Some("audit")) && acts[1].subject != acts[2].subject
+    );
+    admin.state.shared.log.assume_failed();
+    for path in resources {
+        let (status, body) = admin.send(&format!("GET {path}?reason=audit"), &kim, "").await;
+        assert!(status == 503 && !body.contains("\"p-"), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn answered_requests_are_pages() {
+    let admin = TestAdmin::start().await;
+    for right in ["access", "erasure", "objection"] {
+        for what in ["requests", "answers"] {
+            let body = format!(r#"{{"right": "{right}"}}"#);
+            let (status, _) = admin.json(&format!("POST /v1/subjects/p-1/{what}"), "", &body).await;
+            assert_eq!(status, 200);
+        }
+    }
+    let page = async |query: &str| {
+        let (status, page) = admin.json(&format!("GET /v1/requests/answered{query}"), "", "").await;
+        assert_eq!(status, 200, "{page}");
+        let rights = page["requests"].as_array().unwrap().iter().map(|request| request["right"].clone());
+        (rights.collect::<Vec<_>>(), page["next"].as_str().map(str::to_owned))
+    };
+    let (first, next) = page("?limit=2").await;
+    assert_eq!(first, ["objection", "erasure"]);
+    let (second, next) = page(&format!("?limit=2&cursor={}", next.unwrap())).await;
+    assert_eq!((second, next), (vec![json!("access")], None));
+    for query in
+        ["?limit=0", "?limit=501", "?cursor=", "?cursor=-1", "?cursor=99999999999999999999", "?state=open"]
+    {
+        let (status, problem) = admin.json(&format!("GET /v1/requests/answered{query}"), "", "").await;
+        assert_eq!((status, code(&problem)), (400, "request-malformed"), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_another_site_uses_no_resource() {
     let admin = TestAdmin::start().await;
     let link = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n";
@@ -279,7 +351,7 @@ async fn a_case_is_approved_by_two_actors_that_are_signed_in() {
     assert_eq!(admin.json(approve, &ada, r#"{"approver": "Ada Adler"}"#).await.0, 200);
     assert_eq!(admin.json(approve, &ada, "").await.0, 409, "the same person again");
     assert_eq!(admin.json(approve, &ben, "").await.0, 200);
-    let (_, shown) = admin.json("GET /v1/cases/C-1", &ben, "").await;
+    let (_, shown) = admin.json("GET /v1/cases/C-1?reason=x", &ben, "").await;
     assert_eq!(shown["state"], "in-force");
     let names = json!([{ "name": "Ada Adler", "verified": true }, { "name": "ben", "verified": true }]);
     assert_eq!(shown["approvers"], names);

@@ -75,6 +75,7 @@ async fn two_people_approve_a_case_and_one_of_them_cannot_do_so_twice() {
     assert_has(&console.form(&end, "once=e").await.body, &["End case 2026/017?", "The end is final"]);
     let without = console.confirm(&end, "once=e", "&reason=").await;
     assert_eq!(without.status, StatusCode::BAD_REQUEST);
+    assert_has(&without.body, &["End case 2026/017?", "Give a reason. It is recorded."]);
     console.confirm(&end, "once=e", "&reason=order+lifted").await;
     assert_eq!(console.state_of_case(), "ended");
     assert_has(&console.get(PAGE).await.body, &["ended before its time", "order lifted"]);
@@ -108,6 +109,11 @@ async fn who_a_case_is_about_is_shown_after_the_look_is_on_record() {
     let missing = console.form(&people, "reason=&page=0").await;
     assert_eq!(missing.status, StatusCode::BAD_REQUEST);
     assert!(console.admin.acts().is_empty() && !missing.body.contains("p-1"), "{}", missing.body);
+    assert_has(&missing.body, &["Case 2026/017", "Give a reason. It is recorded.", "<title>Error: "]);
+    let long = "x".repeat(501);
+    let refused = console.form(&people, &format!("reason={long}&page=0")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_has(&refused.body, &[&format!("value=\"{long}\""), "aria-invalid=\"true\""]);
     let shown = console.form(&people, "reason=order+lies+before+me").await;
     assert_has(&shown.body, &["p-1", "p-2", "Shown for: order lies before me"]);
     assert!(!shown.title().contains("p-1"));
@@ -172,6 +178,7 @@ async fn without_credentials_the_approver_is_named() {
     let approve = format!("{PAGE}/approve");
     let nobody = console.form(&approve, "once=a&approver=").await;
     assert_eq!(nobody.status, StatusCode::BAD_REQUEST);
+    assert_has(&nobody.body, &["Case 2026/017", "Enter the name of who approves.", "href=\"#approver\""]);
     let question = console.form(&approve, "once=a&approver=Ada+Adler").await.body;
     assert_has(&question, &["name=\"approver\" value=\"Ada Adler\"", "the approval of Ada Adler"]);
     for (once, approver, state) in

@@ -48,10 +48,22 @@ async fn a_decision_is_listed_and_explained_and_each_look_is_on_record() {
     console.exchange("no-such-purpose").await;
     console.sign_in("ada").await;
     let list = console.get("/console/decisions").await;
-    assert_has(&list.body, &["support", "direct-marketing", "people", "refused: purpose-unknown"]);
+    assert_has(
+        &list.body,
+        &[
+            "support",
+            "direct-marketing",
+            "people",
+            "<span class=\"chip bad\">refused: purpose-unknown</span>",
+        ],
+    );
     let only =
         console.get("/console/decisions?recipient=support&outcome=released&purpose=&route=&case=").await;
-    assert!(!only.body.contains("refused: "), "{}", only.body);
+    assert!(!only.body.contains("chip bad\">refused"), "{}", only.body);
+    assert_has(
+        &only.body,
+        &["<option value=\"released\" selected>", "<option value=\"aborted\">ended early"],
+    );
     let (_, rest) = only.body.split_once("href=\"/console/decisions/").unwrap();
     let id = rest.split_once('"').unwrap().0;
     let page = console.get(&format!("/console/decisions/{id}")).await;

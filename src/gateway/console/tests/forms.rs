@@ -48,7 +48,8 @@ async fn a_link_of_another_site_leads_to_pages_that_record_nothing() {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{site} {path}");
             assert!(answer.body.contains("request-foreign"), "{}", answer.body);
         }
-        for path in ["/", "/console/routes", "/console/try?recipient=support"] {
+        let outlines = ["/console/requests", "/console/notices", "/console/cases", "/console/subjects"];
+        for path in ["/", "/console/routes", "/console/try?recipient=support"].into_iter().chain(outlines) {
             assert_eq!(ask(path, site, "navigate", "document").await.status, StatusCode::OK, "{path}");
             for (mode, dest) in [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
                 assert_eq!(ask(path, site, mode, dest).await.status, StatusCode::FORBIDDEN, "{path} {dest}");

@@ -82,7 +82,20 @@ async fn a_recipient_is_suspended_and_resumed_with_a_reason_after_a_question() {
     console.form(EVENTS, "once=abc&kind=suspended&confirmed=yes&reason=x").await;
     let without = console.confirm(EVENTS, "once=abc&kind=suspended", "&reason=+").await;
     assert_eq!(without.status, StatusCode::BAD_REQUEST);
-    assert_has(&without.body, &["reason-missing"]);
+    let again = [
+        "Suspend acme?",
+        "Nothing was recorded.",
+        "Give a reason. It is recorded.",
+        "value=\"abc\"",
+        "<title>Error: ",
+    ];
+    assert_has(&without.body, &again);
+    let long = format!("&reason={}", "x".repeat(4097));
+    let refused = console.confirm(EVENTS, "once=abc&kind=suspended", &long).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
+    assert_has(&refused.body, &["Suspend acme?", &"x".repeat(4097), "aria-invalid=\"true\""]);
+    // The page that asks again can be answered as the first one.
+    assert_eq!(refused.hidden("confirmed"), question.hidden("confirmed"));
     assert!(!is_suspended(), "nothing happened");
     for _ in 0..2 {
         let recorded = console.confirm(EVENTS, "once=abc&kind=suspended", "&reason=breach+%3Cb%3E4711").await;

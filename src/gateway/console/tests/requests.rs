@@ -5,8 +5,16 @@ use crate::ledger::{Batch, Freshness, LineResult};
 
 impl TestConsole {
     async fn ask(&self, person: &str, right: &str, at: &str) {
+        self.record_request("received", person, right, at).await;
+    }
+
+    async fn answer(&self, person: &str, right: &str, at: &str) {
+        self.record_request("answered", person, right, at).await;
+    }
+
+    async fn record_request(&self, what: &str, person: &str, right: &str, at: &str) {
         let line =
-            format!(r#"{{"subject":"{person}","kind":"request-received","right":"{right}","at":"{at}"}}"#);
+            format!(r#"{{"subject":"{person}","kind":"request-{what}","right":"{right}","at":"{at}"}}"#);
         let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
         let now = jiff::Timestamp::now();
         self.admin.state.shared.ledger.import(line.as_bytes(), Batch::default(), now, accepted).await;
@@ -39,7 +47,7 @@ async fn a_request_leads_to_its_person_and_the_look_is_on_record() {
     assert!(!list.body.contains("p-1") && !list.body.contains("person-two"), "{}", list.body);
     assert!(console.admin.acts().is_empty(), "nobody was looked at");
     let overdue = console.get("/console/requests?state=overdue").await;
-    assert_has(&overdue.body, &["1 in all", "Show all that are open"]);
+    assert_has(&overdue.body, &["1 in all", "Show all that are open", "<option value=\"overdue\" selected>"]);
     let token = list.hidden("request");
     assert_eq!(overdue.hidden("request"), token, "the same request");
     let opened = console.form("/console/requests", &format!("request={token}")).await;
@@ -59,9 +67,9 @@ async fn a_request_leads_to_its_person_and_the_look_is_on_record() {
         assert_eq!(console.form("/console/requests", &gone).await.status, StatusCode::NOT_FOUND, "{gone}");
     }
     let rest = console.get("/console/requests").await.body;
-    assert_has(&rest, &["1 open, 0 of them overdue", "since it started: 1."]);
+    assert_has(&rest, &["1 open, 0 of them overdue", "href=\"/console/requests?state=answered\""]);
     let overview = console.get("/").await.body;
-    assert_has(&overview, &["<a href=\"/console/requests\">1</a>"]);
+    assert_has(&overview, &["<a href=\"/console/requests\" aria-label=\"Requests of people: 1\">1</a>"]);
 }
 
 #[tokio::test]
@@ -76,4 +84,62 @@ async fn a_long_list_of_requests_has_pages() {
     assert_has(&last, &["51 to 60 of 60"]);
     console.admin.state.shared.ledger.assume_freshness(Freshness::Unknown);
     assert_has(&console.get("/console/requests").await.body, &["The ledger is not current."]);
+}
+
+#[tokio::test]
+async fn answered_requests_are_read_from_the_store_and_lead_to_their_people() {
+    let console = officer().await;
+    let none = console.get("/console/requests?state=answered").await.body;
+    assert_has(&none, &["No answer is on record here.", "href=\"/console/requests\""]);
+    for n in 0..60 {
+        let person = format!("person-{n:03}");
+        console.ask(&person, "access", "2026-01-01T00:00:00Z").await;
+        let at = if n == 59 { "2026-03-01T00:00:00Z" } else { "2026-01-20T00:00:00Z" };
+        console.answer(&person, "access", at).await;
+    }
+    let first = console.get("/console/requests?state=answered").await;
+    assert_has(
+        &first.body,
+        &[
+            "Answered requests",
+            "29 days late",
+            "in time",
+            "2026-03-01 00:00:00",
+            "nobody signed in",
+            "rel=\"next\">Older",
+        ],
+    );
+    assert_eq!(first.body.matches("<th role=\"rowheader\"").count(), 50);
+    assert!(!first.body.contains("person-0"), "{}", first.body);
+    let (_, rest) = first.body.split_once("cursor=").unwrap();
+    let cursor = rest.split_once('"').unwrap().0;
+    let second = console.get(&format!("/console/requests?state=answered&cursor={cursor}")).await;
+    assert_eq!(second.body.matches("<th role=\"rowheader\"").count(), 10);
+    assert_has(&second.body, &["href=\"/console/requests?state=answered\">Newest</a>"]);
+    assert!(!second.body.contains("rel=\"next\""), "{}", second.body);
+    assert_eq!(
+        console.get("/console/requests?state=answered&cursor=x").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert!(console.admin.acts().is_empty(), "nobody was looked at");
+
+    let (token, answer) = (first.hidden("request"), first.hidden("answer"));
+    let opened = console.form("/console/requests", &format!("request={token}&answer={answer}")).await;
+    let page = console.get(opened.location()).await;
+    let reason = "request of the person: access, answered 2026-03-01 00:00:00 UTC";
+    assert_has(&page.body, &["Subject person-059", reason]);
+    assert!(console.admin.acts().iter().all(|act| act.reason.as_deref() == Some(reason)));
+    let other = second.hidden("answer");
+    for forged in [
+        format!("request={token}&answer={other}"),
+        format!("request={token}"),
+        format!("request={token}&answer=1"),
+        format!("request={token}&answer=18446744073709551615"),
+    ] {
+        assert_eq!(
+            console.form("/console/requests", &forged).await.status,
+            StatusCode::NOT_FOUND,
+            "{forged}"
+        );
+    }
 }
