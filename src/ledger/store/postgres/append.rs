@@ -16,6 +16,7 @@ use super::connection::{Connections, Deadline};
 use super::error::PostgresFailure;
 use super::events::{HEAD_COLUMNS, LedgerHead, follow, namespace};
 use super::rows::{bigint, sort, to_column};
+use super::table_file::LOG_SECRETS;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{
     Appended, Continuation, EventRow, KnownHistory, LedgerTail, MAX_MISSED, SecretChanges, Sequencing,
@@ -227,6 +228,7 @@ async fn erase_secrets(client: &Client, erased: &[&StoredEntity]) -> Result<(), 
     let namespaces: Vec<_> = erased.iter().map(|entity| namespace(entity.namespace.as_deref())).collect();
     let ids: Vec<_> = erased.iter().map(|entity| to_column(&entity.id)).collect();
     client.execute(&client.prepare_cached(ERASE).await?, &[&namespaces, &ids]).await?;
+    client.batch_execute(&LOG_SECRETS.marking()).await?;
     Ok(())
 }
 

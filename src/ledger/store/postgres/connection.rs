@@ -128,6 +128,11 @@ impl Connections {
         &self.connector
     }
 
+    /// Returns the pool, for a task beside the operations.
+    pub(super) fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
     /// Runs a task beside the operations, until the store is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);

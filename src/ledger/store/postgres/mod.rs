@@ -46,8 +46,8 @@ use crate::ledger::store::shared::{
 };
 use crate::ledger::store::{
     Appended, Continuation, DueRows, IdempotencyDigest, KnownHistory, LossOfEvents, NoticeCounts, NoticeRow,
-    NoticeStore, Position, RequestDigest, SchemaChange, SecretChanges, Sequencing, Store, StoreError,
-    StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    NoticeStore, Position, RequestDigest, SchemaChange, Sequencing, Store, StoreError, StoredEntity,
+    StoredEvent, StoredHistory, StoredSecret,
 };
 
 /// The shortest lease term that the time limits allow.
@@ -129,17 +129,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn append(&self, known: &KnownHistory, sequence: &mut Sequencing<'_>) -> Result<Appended, StoreError> {
-        let mut deletes_secrets = false;
-        let appended = append::append(&self.connections, self.hold(), known, &mut |tail| {
-            let rows = sequence(tail)?;
-            deletes_secrets |= !SecretChanges::of(&rows).erased.is_empty();
-            Ok(rows)
-        });
-        // Also after a failure, which can follow the commit.
-        if deletes_secrets {
-            self.secrets_file.note_deletion();
-        }
-        appended
+        append::append(&self.connections, self.hold(), known, sequence)
     }
 
     fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
@@ -333,13 +323,9 @@ impl NoticeStore for PostgresStore {
     }
 
     fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError> {
-        let removed =
-            self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
-                notices::remove(client, inquiry, version, rows).await
-            });
-        // Also after a failure, which can follow the commit.
-        self.notices_file.note_deletion();
-        removed
+        self.connections.operate(RECORDING_NOTICES, self.connections.limits.batch, async |client| {
+            notices::remove(client, inquiry, version, rows).await
+        })
     }
 }
 

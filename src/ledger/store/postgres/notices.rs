@@ -11,6 +11,7 @@ use ulid::Ulid;
 
 use super::error::PostgresFailure;
 use super::rows::{event_id, from_column, to_column};
+use super::table_file::NOTICES;
 use crate::ledger::store::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
 
 const COLUMNS: &str = "SELECT id, inquiry, recipient, due, is_open, version, state FROM purposegate.notices";
@@ -156,6 +157,7 @@ pub(super) async fn remove(
         return Ok(false);
     }
     transaction.execute("DELETE FROM purposegate.notices WHERE inquiry = $1", &[&id]).await?;
+    transaction.batch_execute(&NOTICES.marking()).await?;
     put(&transaction, rows).await?;
     transaction.commit().await?;
     Ok(true)

@@ -5,16 +5,24 @@
 //! are left, and removes the old one. Nobody can use the table meanwhile, so the server cancels it when it takes longer than a
 //! writer may keep others out.
 //!
-//! Invariant: a failure keeps nothing from being appended; it is reported, and the file is written again later.
+//! A deletion leaves a mark in the database, in its own transaction: the gateway that has deleted may stop before the file is
+//! written, and any gateway that runs finds the mark. Invariants: the mark goes only after a new file was written; a failure
+//! keeps nothing from being appended, is reported, and the file is written again later.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::Client;
+
 use super::connection::{Connections, Deadline, ServerConnector};
 use super::error::PostgresFailure;
 
-/// Time that has to pass after a deletion: transactions that began before it keep the row alive.
+/// Time that has to pass after a deletion was seen: transactions that began before it keep the row alive.
 const SETTLING: Duration = Duration::from_secs(60);
+
+/// Time between two looks at the mark.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Minimum time between two attempts.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -22,39 +30,81 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Minimum time between two warnings.
 const WARNING_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns the file of a table, and true if the role may write a new one.
-const EXAMINE: &str = "
-    SELECT pg_relation_filenode(c.oid)::bigint, pg_has_role(c.relowner, 'USAGE')
-    FROM pg_class c WHERE c.oid = to_regclass($1)";
+/// A table from which rows about people are deleted.
+#[derive(Debug)]
+pub(super) struct MarkedTable {
+    /// The name of the table.
+    name: &'static str,
+    /// The column of `purposegate.ledger` with the mark: the transaction of the last deletion, and the file of the table then.
+    mark: &'static str,
+}
 
 /// The table of the log secrets.
-pub(super) const LOG_SECRETS: &str = "purposegate.log_secrets";
+pub(super) const LOG_SECRETS: MarkedTable =
+    MarkedTable { name: "purposegate.log_secrets", mark: "log_secrets_deleted" };
 
 /// The table of inquiries and notices.
-pub(super) const NOTICES: &str = "purposegate.notices";
+pub(super) const NOTICES: MarkedTable = MarkedTable { name: "purposegate.notices", mark: "notices_deleted" };
+
+impl MarkedTable {
+    /// Returns the statement that leaves the mark, for the transaction of a deletion.
+    pub(super) fn marking(&self) -> String {
+        let MarkedTable { name, mark } = self;
+        format!(
+            "UPDATE purposegate.ledger SET {mark} =
+                 ARRAY[pg_current_xact_id()::text::bigint, pg_relation_filenode('{name}')::bigint]"
+        )
+    }
+
+    /// Returns the statement that reads the mark, the present file of the table, and true if the role may write a new one.
+    fn looking(&self) -> String {
+        let MarkedTable { name, mark } = self;
+        format!(
+            "SELECT l.{mark}, pg_relation_filenode(c.oid)::bigint, pg_has_role(c.relowner, 'USAGE')
+             FROM purposegate.ledger l, pg_class c WHERE c.oid = to_regclass('{name}')"
+        )
+    }
+
+    /// Returns the statement that removes the mark of a deletion. The mark of a later one stays: its rows may have been kept for
+    /// transactions that were open, and moved to the present file.
+    fn unmarking(&self) -> String {
+        let MarkedTable { name, mark } = self;
+        format!(
+            "UPDATE purposegate.ledger SET {mark} = CASE WHEN {mark}[1] <> $1
+                 THEN ARRAY[{mark}[1], pg_relation_filenode('{name}')::bigint] END
+             WHERE {mark} IS NOT NULL"
+        )
+    }
+}
+
+/// A deletion whose rows may be in the file of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MarkedDeletion {
+    /// The transaction.
+    pub(super) transaction: i64,
+    /// True if the table still has the file that it had then.
+    is_in_file: bool,
+    /// True if the role may write a new file.
+    is_owner: bool,
+}
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rewriting {
-    /// A new file was written, by this process or by somebody else since the file was seen.
+    /// A new file was written, by this process or by somebody else since the deletion.
     Done,
-    /// The table belongs to another role. This is its file.
-    NotOwner(i64),
+    /// The table belongs to another role.
+    NotOwner,
+    /// Another gateway writes the file.
+    Elsewhere,
 }
 
-/// The deletions whose rows may still be in the file.
-#[derive(Clone, Copy, Debug)]
-struct PendingDeletions {
-    first: Instant,
-    last: Instant,
-    /// The file in which they are, if it was seen.
-    file: Option<i64>,
-}
-
-/// Deletions and attempts so far.
+/// The deletion that was seen, and the looks and attempts so far.
 #[derive(Debug, Default)]
 struct RewritingState {
-    pending: Option<PendingDeletions>,
+    looked: Option<Instant>,
+    /// The last deletion that was seen, and when it was seen first.
+    seen: Option<(i64, Instant)>,
     attempted: Option<Instant>,
     warned: Option<Instant>,
 }
@@ -64,32 +114,29 @@ fn has_passed(since: Instant, now: Instant, time: Duration) -> bool {
 }
 
 impl RewritingState {
-    fn note_deletion(&mut self, now: Instant) {
-        let pending = self.pending.get_or_insert(PendingDeletions { first: now, last: now, file: None });
-        pending.last = now;
+    /// True if it is time for a look, which begins now.
+    fn begin_look(&mut self, now: Instant) -> bool {
+        let is_due = self.looked.is_none_or(|looked| has_passed(looked, now, LOOK_INTERVAL));
+        if is_due {
+            self.looked = Some(now);
+        }
+        is_due
     }
 
-    /// Returns the pending deletions if it is time for an attempt, which begins now.
-    fn begin_attempt(&mut self, now: Instant) -> Option<PendingDeletions> {
-        let pending = self.pending.filter(|pending| has_passed(pending.first, now, SETTLING))?;
-        if self.attempted.is_some_and(|attempted| !has_passed(attempted, now, INTERVAL)) {
-            return None;
+    /// Notes the deletion that a look has found. True if it is time for an attempt, which begins now.
+    fn begin_attempt(&mut self, found: Option<i64>, now: Instant, settling: Duration) -> bool {
+        let Some(found) = found else {
+            self.seen = None;
+            return false;
+        };
+        let since = self.seen.filter(|(seen, _)| *seen == found).map_or(now, |(_, since)| since);
+        self.seen = Some((found, since));
+        let is_due = has_passed(since, now, settling)
+            && self.attempted.is_none_or(|attempted| has_passed(attempted, now, INTERVAL));
+        if is_due {
+            self.attempted = Some(now);
         }
-        self.attempted = Some(now);
-        Some(pending)
-    }
-
-    /// Notes how the attempt ended that began at `began`.
-    fn end_attempt(&mut self, began: Instant, outcome: Rewriting) {
-        let Some(pending) = &mut self.pending else { return };
-        match outcome {
-            Rewriting::NotOwner(file) => pending.file = Some(file),
-            // The rows of later deletions were perhaps kept for transactions that were open.
-            Rewriting::Done if !has_passed(pending.last, began, SETTLING) => {
-                *pending = PendingDeletions { first: pending.last, file: None, ..*pending };
-            }
-            Rewriting::Done => self.pending = None,
-        }
+        is_due
     }
 
     /// True if a warning is to be written, which counts as written.
@@ -102,48 +149,46 @@ impl RewritingState {
     }
 }
 
-/// The file of a table, as far as this process has deleted rows.
+/// The file of a table from which rows about people are deleted.
 #[derive(Debug)]
 pub(super) struct TableFile {
-    table: &'static str,
+    table: MarkedTable,
+    settling: Duration,
     state: Mutex<RewritingState>,
 }
 
 impl TableFile {
-    pub(super) fn new(table: &'static str) -> TableFile {
-        TableFile { table, state: Mutex::default() }
+    pub(super) fn new(table: MarkedTable) -> TableFile {
+        TableFile { table, settling: SETTLING, state: Mutex::default() }
+    }
+
+    /// Does the same as [`TableFile::new`], and waits for no transactions after a deletion.
+    #[cfg(test)]
+    pub(super) fn without_settling(table: MarkedTable) -> TableFile {
+        TableFile { settling: Duration::ZERO, ..TableFile::new(table) }
     }
 
     fn lock(&self) -> MutexGuard<'_, RewritingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if deleted rows may be in the file.
-    #[cfg(test)]
-    pub(super) fn is_pending(&self) -> bool {
-        self.lock().pending.is_some()
-    }
-
-    /// Notes that rows were deleted, or perhaps were.
-    pub(super) fn note_deletion(&self) {
-        self.lock().note_deletion(Instant::now());
-    }
-
-    /// Begins to write the file again if deleted rows may be in it and it is time. Does not wait. The server cancels it
-    /// after `limit`.
+    /// Looks at the mark if it is time, and writes the file again if deleted rows may be in it. Does not wait. The server
+    /// cancels it after `limit`.
     pub(super) fn rewrite_if_due(self: &Arc<Self>, connections: &Connections, limit: Duration) {
-        let began = Instant::now();
-        let Some(pending) = self.lock().begin_attempt(began) else { return };
-        let (this, connector) = (Arc::clone(self), connections.connector().clone());
+        if !self.lock().begin_look(Instant::now()) {
+            return;
+        }
+        let (this, connector, pool) = (Arc::clone(self), connections.connector().clone(), connections.pool());
         let exchange = connections.limits.exchange;
         connections.spawn(async move {
-            match rewrite(&connector, exchange, this.table, pending.file, limit).await {
-                Ok(outcome) => {
-                    this.lock().end_attempt(began, outcome);
-                    if matches!(outcome, Rewriting::NotOwner(_)) {
-                        this.warn("the table belongs to another role");
-                    }
-                }
+            // A server that does not answer is reported by those who wait for it.
+            let Ok(found) = look_from_pool(&pool, exchange, &this.table).await else { return };
+            let transaction = found.map(|found| found.transaction);
+            let is_due = this.lock().begin_attempt(transaction, Instant::now(), this.settling);
+            let Some(transaction) = transaction.filter(|_| is_due) else { return };
+            match rewrite(&connector, exchange, &this.table, transaction, limit).await {
+                Ok(Rewriting::Done | Rewriting::Elsewhere) => {}
+                Ok(Rewriting::NotOwner) => this.warn("the table belongs to another role"),
                 Err(failure) => this.warn(&failure.to_string()),
             }
         });
@@ -153,41 +198,81 @@ impl TableFile {
         if self.lock().begin_warning(Instant::now()) {
             tracing::warn!(
                 why,
-                table = self.table,
+                table = self.table.name,
                 "rows about people that were deleted are still in a file of PostgreSQL: run `VACUUM FULL` on the table as its owner"
             );
         }
     }
 }
 
-/// Writes a new file for the table, unless the table has another file than `seen`. `exchange` is the time limit of a question and
-/// its answer.
+async fn look_from_pool(
+    pool: &Pool,
+    exchange: Duration,
+    table: &MarkedTable,
+) -> Result<Option<MarkedDeletion>, PostgresFailure> {
+    let deadline = Deadline::after(exchange);
+    let taken = deadline
+        .bound(async { pool.get().await.map_err(|error| PostgresFailure::Connection(error.to_string())) });
+    let client = taken.await?;
+    let found = deadline.bound(look(&client, table)).await;
+    if found.is_err() {
+        drop(Object::take(client));
+    }
+    found
+}
+
+/// Returns the deletion whose mark the database has.
+///
+/// # Errors
+/// [`PostgresFailure`].
+pub(super) async fn look(
+    client: &Client,
+    table: &MarkedTable,
+) -> Result<Option<MarkedDeletion>, PostgresFailure> {
+    let row = client.query_one(&table.looking(), &[]).await?;
+    let (mark, file): (Option<Vec<i64>>, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let is_owner = row.try_get(2)?;
+    match mark.as_deref() {
+        None => Ok(None),
+        Some(&[transaction, then]) => {
+            Ok(Some(MarkedDeletion { transaction, is_in_file: then == file, is_owner }))
+        }
+        Some(_) => Err(PostgresFailure::Damaged("the mark of a deletion does not read")),
+    }
+}
+
+/// Writes a new file for the table, unless it got one since the marked deletion, and removes the mark of the deletion
+/// `transaction`. `exchange` is the time limit of a question and its answer.
 ///
 /// # Errors
 /// [`PostgresFailure`]; also if the table cannot be locked and written within `limit`.
 pub(super) async fn rewrite(
     connector: &ServerConnector,
     exchange: Duration,
-    table: &str,
-    seen: Option<i64>,
+    table: &MarkedTable,
+    transaction: i64,
     limit: Duration,
 ) -> Result<Rewriting, PostgresFailure> {
     let deadline = Deadline::after(exchange + exchange + limit);
     let rewriting = async {
-        // A connection of its own: the limit of its statements is another one.
+        // A connection of its own: the limit of its statements is another one, and its lock ends with it.
         let (client, _connection) = connector.session().await?;
-        let row = client.query_one(EXAMINE, &[&table]).await?;
-        let (file, is_owner): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
-        if seen.is_some_and(|seen| seen != file) {
-            return Ok(Rewriting::Done);
+        let locking = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+        if !client.query_one(locking, &[&table.name]).await?.try_get::<_, bool>(0)? {
+            return Ok(Rewriting::Elsewhere);
         }
-        // The server would answer with a warning.
-        if !is_owner {
-            return Ok(Rewriting::NotOwner(file));
+        let Some(found) = look(&client, table).await? else { return Ok(Rewriting::Done) };
+        if found.is_in_file {
+            // The server would answer with a warning.
+            if !found.is_owner {
+                return Ok(Rewriting::NotOwner);
+            }
+            let limit = limit.as_millis().max(1);
+            client.batch_execute(&format!("SET statement_timeout = {limit}")).await?;
+            // Not in one message with another statement: it cannot run in a transaction.
+            client.batch_execute(&format!("VACUUM (FULL) {}", table.name)).await?;
         }
-        client.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis().max(1))).await?;
-        // Not in one message with another statement: it cannot run in a transaction.
-        client.batch_execute(&format!("VACUUM (FULL) {table}")).await?;
+        client.execute(&table.unmarking(), &[&transaction]).await?;
         Ok(Rewriting::Done)
     };
     deadline.bound(rewriting).await
@@ -202,21 +287,17 @@ mod tests {
         let mut state = RewritingState::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(state.begin_attempt(at(0)).is_none(), "nothing was deleted");
-        state.note_deletion(at(0));
-        assert!(state.begin_attempt(at(59)).is_none());
-        assert!(state.begin_attempt(at(60)).is_some());
-        assert!(state.begin_attempt(at(70)).is_none(), "the attempt has failed, and the next one waits");
-        state.note_deletion(at(650));
-        assert!(state.begin_attempt(at(660)).is_some());
-        state.end_attempt(at(660), Rewriting::Done);
-        assert!(state.begin_attempt(at(1259)).is_none());
-        assert!(state.begin_attempt(at(1260)).is_some(), "for the second deletion");
-        state.end_attempt(at(1260), Rewriting::NotOwner(7));
-        let again = state.begin_attempt(at(1900)).unwrap();
-        assert_eq!(again.file, Some(7), "the owner may write another one");
-        state.end_attempt(at(1900), Rewriting::Done);
-        assert!(state.begin_attempt(at(9999)).is_none());
+        let looks = [0, 1, 59, 60, 61, 119, 120].map(|seconds| state.begin_look(at(seconds)));
+        assert_eq!(looks, [true, false, false, true, false, false, true], "at the start, and once a minute");
+        let mut attempt = |found, seconds| state.begin_attempt(found, at(seconds), SETTLING);
+        assert!(!attempt(None, 0), "nothing was deleted");
+        assert!(!attempt(Some(7), 0) && !attempt(Some(7), 59));
+        assert!(attempt(Some(7), 60));
+        assert!(!attempt(Some(7), 120), "the attempt has failed, and the next one waits");
+        assert!(!attempt(Some(8), 650), "another deletion");
+        assert!(attempt(Some(8), 710));
+        assert!(!attempt(None, 720) && !attempt(Some(9), 1300) && !attempt(Some(9), 1309));
+        assert!(attempt(Some(9), 1360));
         let warnings = [0, 1, 86_399, 86_400, 90_000].map(|seconds| state.begin_warning(at(seconds)));
         assert_eq!(warnings, [true, false, false, true, false], "one a day");
     }

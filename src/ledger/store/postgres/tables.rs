@@ -7,7 +7,7 @@
 /// Each version says from which version of the schema a program may be to use it (`ledger_head.compatible_from`). A
 /// version that only adds tables, or columns with a default, leaves that number as it is, so that gateways of the earlier
 /// program go on while others are being upgraded. A program checks the number whenever it reads or writes the head.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// The number of partitions of `events`.
 pub(super) const PARTITIONS: usize = 16;
@@ -28,6 +28,7 @@ pub(super) const STEPS: &[SchemaStep] = &[
     // A program of the first version would append events without making log secrets, and cannot read their deletion.
     SchemaStep { version: 2, compatible_from: 2, statements: SECOND },
     SchemaStep { version: 3, compatible_from: 2, statements: THIRD },
+    SchemaStep { version: 4, compatible_from: 2, statements: FOURTH },
 ];
 
 /// Creates the tables of the first version. The collation "C" orders ids by their bytes, as SQLite does, and does not
@@ -146,6 +147,18 @@ ALTER TABLE purposegate.ledger ADD COLUMN IF NOT EXISTS
     id bytea NOT NULL DEFAULT decode(replace(gen_random_uuid()::text, '-', ''), 'hex');
 ";
 
+/// Adds the marks of deletions whose rows may still be in the files of their tables: the transaction, and the file then. Of
+/// earlier deletions nothing is known, so both tables of a ledger with events are marked.
+const FOURTH: &str = "
+ALTER TABLE purposegate.ledger
+    ADD COLUMN IF NOT EXISTS log_secrets_deleted bigint[],
+    ADD COLUMN IF NOT EXISTS notices_deleted bigint[];
+UPDATE purposegate.ledger SET
+    log_secrets_deleted = ARRAY[0, pg_relation_filenode('purposegate.log_secrets')::bigint],
+    notices_deleted = ARRAY[0, pg_relation_filenode('purposegate.notices')::bigint]
+WHERE EXISTS (SELECT FROM purposegate.events);
+";
+
 /// A table as the catalogue has to describe it.
 pub(super) struct TableShape {
     /// Name of the table.
@@ -168,6 +181,8 @@ pub(super) const TABLES: &[TableShape] = &[
             ("key_check", "bytea", true),
             ("version", "integer", true),
             ("id", "bytea", true),
+            ("log_secrets_deleted", "bigint[]", false),
+            ("notices_deleted", "bigint[]", false),
         ],
         unique: &["one"],
     },

@@ -1,5 +1,7 @@
 //! Tests of the PostgreSQL store beyond the contract of [`Store`]: several writers, leases, failures, refusals.
 
+mod deleted_rows;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::rig::PostgresServer;
-use super::table_file::{self, Rewriting};
 use super::tables::VERSION;
 use super::*;
 use crate::keys::LogSecret;
@@ -820,122 +821,4 @@ fn no_message_repeats_what_the_server_says() {
     let mut options = options(server, &database);
     options.server.password("s3cret");
     assert!(!format!("{options:?}").contains("s3cret"));
-}
-
-/// True if one of the server's table files holds these bytes.
-fn is_in_a_table(server: &PostgresServer, bytes: &[u8]) -> bool {
-    server.psql("postgres", "CHECKPOINT");
-    let mut folders = vec![server.data().join("base")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() {
-                folders.push(entry);
-            } else if memchr::memmem::find(&std::fs::read(entry).unwrap_or_default(), bytes).is_some() {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-#[test]
-fn a_deleted_log_secret_leaves_the_tables_of_the_server() {
-    let Some(server) = PostgresServer::start(&["autovacuum=off"]) else { return };
-    let database = server.create_database("");
-    let store = open_patiently(&server, &database);
-    let person = |number: u64| subject(None, &format!("person-{number}"));
-    let secret = |number: u64| {
-        let hash = blake3::hash(&number.to_le_bytes());
-        LogSecret::from_bytes(*hash.as_bytes().first_chunk().unwrap())
-    };
-    let row = |number: u64, position: u64, log_secret| EventRow {
-        log_secret,
-        ..new_event(person(number), position, None)
-    };
-    let rows: Vec<EventRow> = (1..=100)
-        .map(|number| {
-            let made = StoredSecret { secret: secret(number), since: Position(number) };
-            row(number, number, SecretChange::Make(made))
-        })
-        .collect();
-    put(&store, &rows).unwrap();
-    let deleted = [7, 99, 100];
-    let erase = |(number, position)| {
-        row(number, position, SecretChange::Erase(vec![StoredEntity::of(&person(number))]))
-    };
-    put(&store, &deleted.into_iter().zip(101..).map(erase).collect::<Vec<_>>()).unwrap();
-    server.psql(&database, "VACUUM purposegate.log_secrets");
-    assert!(is_in_a_table(&server, secret(100).bytes()), "VACUUM does not overwrite it");
-
-    let long = Duration::from_secs(20);
-    let rewrite = |store: &PostgresStore, seen, limit| {
-        let (connector, exchange) = (store.connections.connector(), store.connections.limits.exchange);
-        let table = table_file::LOG_SECRETS;
-        store.connections.wait(table_file::rewrite(connector, exchange, table, seen, limit))
-    };
-    // While somebody reads the table, the file is not written again, and others wait no longer than the limit.
-    let reading = store.connections.wait(async {
-        let (client, _connection) = store.connections.connector().session().await.unwrap();
-        client.batch_execute("BEGIN; SELECT FROM purposegate.log_secrets").await.unwrap();
-        client
-    });
-    let refused = rewrite(&store, None, Duration::from_millis(200));
-    assert!(matches!(refused, Err(PostgresFailure::Refused(_))), "{refused:?}");
-    drop(reading);
-    assert_eq!(rewrite(&store, None, long).unwrap(), Rewriting::Done);
-    let remaining: Vec<u64> =
-        (1..=100).filter(|number| is_in_a_table(&server, secret(*number).bytes())).collect();
-    assert_eq!(remaining, (1..=100).filter(|number| !deleted.contains(number)).collect::<Vec<_>>());
-    let people = [person(1), person(7)].map(|person| StoredEntity::of(&person));
-    let read = store.log_secrets(&people).unwrap();
-    assert_eq!(
-        read.iter().map(|stored| stored.map(|stored| stored.secret)).collect::<Vec<_>>(),
-        [Some(secret(1)), None]
-    );
-
-    server.psql(
-        &database,
-        "CREATE ROLE gateway LOGIN; GRANT USAGE ON SCHEMA purposegate TO gateway;
-         GRANT ALL ON ALL TABLES IN SCHEMA purposegate TO gateway",
-    );
-    let mut of_gateway = options(&server, &database);
-    of_gateway.server.user("gateway");
-    let store = PostgresStore::open(of_gateway, &CHECK, false).unwrap();
-    let Ok(Rewriting::NotOwner(file)) = rewrite(&store, None, long) else { panic!("it is not the owner") };
-    assert_eq!(rewrite(&store, Some(file), long).unwrap(), Rewriting::NotOwner(file));
-    server.psql(&database, "VACUUM FULL purposegate.log_secrets");
-    assert_eq!(rewrite(&store, Some(file), long).unwrap(), Rewriting::Done, "the owner has done it");
-    assert_eq!(store.connections.warnings(), 0, "a warning would make a commit look doubtful");
-}
-
-/// The states of inquiries and notices name the person, also in the rows that later versions have replaced.
-#[test]
-fn what_an_inquiry_says_about_a_person_leaves_the_tables_of_the_server() {
-    let Some(server) = PostgresServer::start(&["autovacuum=off"]) else { return };
-    let database = server.create_database("");
-    let store = open_patiently(&server, &database);
-    let row = |inquiry: u128, recipient: Option<&str>, version, state: &str| NoticeRow {
-        id: Ulid::from(inquiry + u128::from(recipient.is_some())),
-        inquiry: Ulid::from(inquiry),
-        recipient: recipient.map(Arc::from),
-        due: Timestamp::UNIX_EPOCH,
-        open: true,
-        version,
-        state: state.to_owned(),
-    };
-    let texts = ["person-of-the-inquiry", "person-of-the-notice", "person-of-its-next-version"];
-    store.write_notices(&[row(10, None, 1, texts[0]), row(10, Some("acme"), 1, texts[1])]).unwrap();
-    store.write_notices(&[row(10, Some("acme"), 2, texts[2])]).unwrap();
-    store.write_notices(&[row(20, None, 1, "person-of-another-inquiry")]).unwrap();
-    assert!(!store.remove_inquiry(Ulid::from(10_u128), 2, &[]).unwrap());
-    assert!(store.remove_inquiry(Ulid::from(10_u128), 1, &[]).unwrap());
-    assert!(texts.iter().all(|text| is_in_a_table(&server, text.as_bytes())));
-    let (connector, exchange) = (store.connections.connector(), store.connections.limits.exchange);
-    assert!(store.notices_file.is_pending());
-    let long = Duration::from_secs(20);
-    let rewriting = table_file::rewrite(connector, exchange, table_file::NOTICES, None, long);
-    assert_eq!(store.connections.wait(rewriting).unwrap(), Rewriting::Done);
-    assert!(!texts.iter().any(|text| is_in_a_table(&server, text.as_bytes())));
-    assert!(is_in_a_table(&server, b"person-of-another-inquiry"));
-    assert_eq!(store.notice(Ulid::from(20_u128)).unwrap().unwrap().state, "person-of-another-inquiry");
 }
