@@ -25,7 +25,7 @@ mod writer;
 pub use detail_deletion::{DetailDeletionError, delete_details};
 #[cfg(test)]
 pub(crate) use former::tests::old_log::OldLog;
-pub use former::{Checkpoint, FormerVerification, log_bytes, log_id, verify_former};
+pub use former::{Checkpoint, FormerVerification, TagKey, UNCHECKED_TAGS, log_bytes, log_id, verify_former};
 #[cfg(test)]
 pub(crate) use log::tests::disk::Disk;
 pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
@@ -33,7 +33,8 @@ pub use origin::{is_origin, is_verifier_key};
 pub use read::{
     AccountedCategory, AccountedExchange, ActFilter, EndOfLog, ExchangeFilter, LogPlace, LogSelection,
     LogSource, RecordedAct, RepeatedDecision, SearchEffort, accounting, acts, decision, export,
-    find_decision, fold, in_use, is_running, last_position, merge, overlapping, repeated_decisions, resolved,
+    find_decision, fold, has_former, in_use, is_running, last_position, merge, overlapping,
+    repeated_decisions, resolved,
 };
 pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

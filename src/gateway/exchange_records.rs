@@ -103,7 +103,7 @@ where
 pub(super) async fn records(shared: &SharedState) -> Vec<Value> {
     shared.log.flush().await;
     let mut records = Vec::new();
-    disclosure::export(shared.log.folder(), None, |line| {
+    disclosure::export(shared.log.source().place(), None, |line| {
         let record: Value = serde_json::from_slice(line).unwrap();
         if record.get("decision").is_some() {
             records.push(record);

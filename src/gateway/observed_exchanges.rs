@@ -19,7 +19,7 @@ use tower::{Layer, ServiceExt};
 
 use super::exchange_records::{Chunks, json_answer, read, records, resume, streamed, whole};
 use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
-use crate::disclosure::{self, Disk, Durability, ExchangeFilter};
+use crate::disclosure::{self, Disk, Durability, ExchangeFilter, LogPlace};
 use crate::exchange::{BodyTreatment, ExchangeClock, ExchangeStart, GrantedExchange, Refusal};
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
@@ -461,7 +461,7 @@ async fn an_operation_has_an_intent_first_and_is_let_through() {
         let response = Ask { method, path, ..ASK }
             .send_to(&state, move |_| {
                 let mut kinds = Vec::new();
-                disclosure::export(&folder, None, |line| {
+                disclosure::export(LogPlace::unindexed(&folder), None, |line| {
                     let record: Value = serde_json::from_slice(line).unwrap();
                     kinds.extend(record.get("decision").is_some().then_some(record));
                     Ok(())

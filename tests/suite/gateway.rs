@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use purposegate::config;
+use purposegate::disclosure::LogPlace;
 use purposegate::gateway::{Gateway, Stop};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -251,7 +252,8 @@ impl TestGateway {
 /// Returns each record of the disclosure log of the gateway in a folder as JSON, one a line.
 pub(crate) fn log_in(folder: &Path) -> String {
     let mut lines = Vec::new();
-    purposegate::disclosure::export(&folder.join("data/audit"), None, |line| {
+    let folder = folder.join("data/audit");
+    purposegate::disclosure::export(LogPlace::unindexed(&folder), None, |line| {
         lines.extend_from_slice(line);
         lines.push(b'\n');
         Ok(())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use purposegate::credentials::development;
-use purposegate::disclosure::{self, ActFilter};
+use purposegate::disclosure::{self, ActFilter, LogPlace};
 use ring::hmac;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ fn whoever_reads_or_closes_notices_is_on_record() {
     let acts = |resource: &str| {
         let mut found = Vec::new();
         let folder = gateway.folder.path().join("data/audit");
-        disclosure::acts(&folder, &ActFilter::default(), |act| {
+        disclosure::acts(LogPlace::unindexed(&folder), &ActFilter::default(), |act| {
             found.extend(Some(act.clone()).filter(|act| *act.resource == *resource));
             Ok(())
         })

@@ -21,7 +21,9 @@ use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::{AuditSection, Config, GatewayLog, LedgerUrl, LogKey};
 use crate::disclosure::verify::VerifierKey;
-use crate::disclosure::{self, ExchangeFilter, LogSelection, LogSource, ReadError, storage};
+use crate::disclosure::{
+    self, ExchangeFilter, LogPlace, LogSelection, LogSource, ReadError, TagKey, UNCHECKED_TAGS, storage,
+};
 use crate::finding::Finding;
 use crate::keys::{Keys, LoggedPerson, SubjectPseudonyms};
 use crate::ledger;
@@ -156,6 +158,16 @@ pub(super) struct AuditedLog {
 }
 
 impl AuditedLog {
+    /// Returns the folders of the log and of its index, and the key of the tags in an old log.
+    fn place(&self) -> LogPlace<'_> {
+        LogPlace { folder: &self.folder, index: self.index.as_deref(), tags: self.tags() }
+    }
+
+    /// Returns the key of the tags in an old log. `None` without a configuration.
+    fn tags(&self) -> Option<TagKey> {
+        self.keys.as_ref().map(TagKey::of)
+    }
+
     /// Returns the key that verifies the checkpoints of the log if this is its origin.
     fn verifier_of(&self, origin: &str) -> Option<VerifierKey> {
         if let Some(verifier) = &self.verifier {
@@ -262,15 +274,18 @@ pub(super) fn run(
                         folder: log.folder.clone(),
                         filter: ExchangeFilter { subject, ..filter.clone() },
                         running: disclosure::is_running(&log.folder),
+                        tags: log.tags(),
                     }),
                     Err(why) => return unusable(&why, err),
                 }
             }
-            match decision {
-                _ if *acts => show::acts(&shown, *format, out, err),
-                Some(id) => show::decision(logs, id, *format, out, err),
-                None => show::exchanges(&shown, configured, *format, out, err),
-            }
+            let status = match decision {
+                _ if *acts => show::acts(&shown, *format, out, err)?,
+                Some(id) => show::decision(logs, id, *format, out, err)?,
+                None => show::exchanges(&shown, configured, *format, out, err)?,
+            };
+            remark_unchecked(logs, err)?;
+            Ok(status)
         }
         // These verbs need no keys, see [`processing`], [`index`] and [`circumstances`].
         AuditVerb::Processing { .. } | AuditVerb::Index { .. } | AuditVerb::Circumstances { .. } => Ok(0),
@@ -354,6 +369,17 @@ fn missing_logs(config: &Config) -> Option<Finding> {
     is_shared.then(|| Finding::warning("other-logs-missing", text).hint(hint))
 }
 
+/// Remarks on old logs whose tags were not checked, for want of their keys.
+fn remark_unchecked(logs: &[AuditedLog], err: &mut dyn Write) -> io::Result<()> {
+    for log in logs.iter().filter(|log| log.keys.is_none()) {
+        // A folder that cannot be read was reported.
+        if disclosure::has_former(&log.folder).unwrap_or(false) {
+            writeln!(err, "note: {}: the old log: {UNCHECKED_TAGS}", log.folder.display())?;
+        }
+    }
+    Ok(())
+}
+
 /// Prints the records of one log after the other: each log begins with a record that has its id.
 fn export(
     logs: &[AuditedLog],
@@ -363,12 +389,14 @@ fn export(
 ) -> io::Result<u8> {
     let mut out = BufWriter::new(out);
     let exported = logs.iter().try_for_each(|log| {
-        disclosure::export(&log.folder, since, |line| {
+        disclosure::export(log.place(), since, |line| {
             out.write_all(line)?;
             out.write_all(b"\n")
         })
     });
-    finish(exported, out, err)
+    let status = finish(exported, out, err)?;
+    remark_unchecked(logs, err)?;
+    Ok(status)
 }
 
 fn finish(

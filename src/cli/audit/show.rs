@@ -62,9 +62,10 @@ pub(super) fn acts(
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let (mut out, mut is_empty) = (BufWriter::new(out), true);
-    for LogSelection { folder, filter, running: _ } in logs {
+    for LogSelection { folder, filter, running: _, tags } in logs {
         let filter = ActFilter { since: filter.since, subject: filter.subject.clone() };
-        let read = disclosure::acts(folder, &filter, |act| {
+        let place = LogPlace { tags: *tags, ..LogPlace::unindexed(folder) };
+        let read = disclosure::acts(place, &filter, |act| {
             is_empty = false;
             match format {
                 Format::Json => writeln!(out, "{}", serde_json::to_string(act)?),
@@ -83,7 +84,7 @@ pub(super) fn acts(
 
 /// Renders an act in one line. The reason is escaped: it must not begin a line of its own.
 fn act_text(act: &RecordedAct) -> String {
-    let RecordedAct { act: id, time, actor, role, resource, subject, of_decision, reason, gateway: _ } = act;
+    let RecordedAct { act: id, time, actor, role, resource, subject, of_decision, reason, .. } = act;
     let actor = actor.as_deref().unwrap_or("nobody signed in");
     let role = role.as_deref().unwrap_or("-");
     let object = subject.as_deref().or(of_decision.as_deref()).unwrap_or("-");
@@ -106,12 +107,11 @@ pub(super) fn decision(
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let (mut out, mut holders) = (BufWriter::new(out), Vec::new());
-    for AuditedLog { folder, index, .. } in logs {
-        let place = LogPlace { folder, index: index.as_deref() };
-        match disclosure::decision(place, id, disclosure::is_running(folder)) {
+    for log in logs {
+        match disclosure::decision(log.place(), id, disclosure::is_running(&log.folder)) {
             Ok(None) => {}
             Ok(Some(exchange)) => {
-                holders.push(folder.clone());
+                holders.push(log.folder.clone());
                 print(&exchange, logs.len(), format, &mut out)?;
             }
             Err(error) => return finish(Err(error), out, err),

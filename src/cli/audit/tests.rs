@@ -203,7 +203,21 @@ async fn an_old_log_is_verified_with_the_log_that_continues_it() {
     let key = audit("key", &logs, Some(&keys)).1;
     let (status, _, words) = audit(&format!("verify --key {key}"), &logs, None);
     assert_eq!(status, 0);
-    assert!(words.contains("note: former: without the key file"), "{words}");
+    assert!(words.contains("note: former: without the key file the tags are not checked"), "{words}");
+    for (verb, lines) in [("show", 4), ("show --format json", 4), ("export", 5)] {
+        let (status, out, words) = audit(verb, &logs, Some(&keys));
+        assert!(status == 0 && words.is_empty(), "{words}");
+        let (status, unchecked, words) = audit(verb, &logs, None);
+        assert!(status == 0 && unchecked.lines().count() >= lines, "{unchecked}");
+        assert_eq!(unchecked != out, verb.contains("json"), "{unchecked}");
+        assert_eq!(
+            unchecked.matches(r#""tags_checked":false"#).count(),
+            if verb.contains("json") { 3 } else { 0 }
+        );
+        assert!(words.starts_with("note: ") && words.contains("the tags are not checked"), "{words}");
+        let (status, _, words) = audit(verb, &logs, Some(&Keys::random().unwrap()));
+        assert!(status == 2 && words.contains("former/00000000000000000000.jsonl"), "{words}");
+    }
 
     let segment = |folder: &Path| folder.join("former/00000000000000000000.jsonl");
     let text = std::fs::read_to_string(segment(&logs)).unwrap();

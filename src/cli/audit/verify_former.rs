@@ -5,8 +5,7 @@ use std::io;
 use super::AuditedLog;
 use crate::cli::findings::counted;
 use crate::cli::progress::{Progress, WorkUnit};
-use crate::disclosure::{self, Checkpoint, FormerVerification};
-use crate::keys::Keys;
+use crate::disclosure::{self, Checkpoint, FormerVerification, TagKey};
 
 /// The result of the verification of one log.
 pub(super) struct VerifiedLog {
@@ -77,10 +76,9 @@ pub(super) fn verify(
 ) -> io::Result<VerifiedLog> {
     let has_earlier = earlier.is_some();
     let since = earlier.and_then(|earlier| earlier.of(log, logs));
-    let tags = log.keys.as_ref().map(Keys::log_tags);
+    let tags = log.keys.as_ref().map(TagKey::of);
     let bar = Progress::begin(WorkUnit::Bytes, Some(disclosure::log_bytes(&log.folder)?));
-    let report =
-        disclosure::verify_former(&log.folder, tags.as_ref(), since.as_ref(), &mut |read| bar.set(read))?;
+    let report = disclosure::verify_former(&log.folder, tags, since.as_ref(), &mut |read| bar.set(read))?;
     drop(bar);
     let FormerVerification { findings, mut remarks, segments, records, checkpoint } = report;
     if has_earlier && since.is_none() {

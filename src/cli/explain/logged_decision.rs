@@ -16,6 +16,7 @@ use super::CURRENT_LEDGER;
 use super::explanation::{PolicyVersion, ReleaseExplanation};
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use super::request::pack_in_force;
+use crate::assembly::logs;
 use crate::cli::admin_client::{AdminServer, with_query};
 use crate::cli::error::{CliError, unusable_error};
 use crate::cli::findings::counted;
@@ -28,6 +29,7 @@ use crate::decision::{
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
 use crate::disclosure::{self, LogPlace, SearchEffort};
 use crate::exchange::route::{Recipient, Route};
+use crate::keys::Keys;
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, EEA, Form, Operation, PurposeId};
 
@@ -129,9 +131,17 @@ fn read_record(
     if running && let Ok(Some(record)) = fetch_record(id, &location.admin, reason) {
         return Ok(Some(record));
     }
-    let place = |folder| LogPlace { folder, index: Some(&config.audit.index) };
-    let others = config.audit.logs.iter().map(|log| place(&*log.path));
-    disclosure::find_decision(place(location.log), running, others, id, SearchEffort::Exhaustive)
+    // Without the keys, the logs can be read, and the tags of old ones are not checked.
+    let keyed = Keys::open(location.keys)
+        .and_then(|keys| logs::of_all_gateways(location.log, &config.audit.logs, &keys))
+        .unwrap_or_default();
+    let tags = |number: usize| keyed.get(number).and_then(|log| log.place().tags);
+    let folders = [location.log].into_iter().chain(config.audit.logs.iter().map(|log| &*log.path));
+    let index = Some(&*config.audit.index);
+    let mut places =
+        folders.enumerate().map(|(number, folder)| LogPlace { folder, index, tags: tags(number) });
+    let Some(own) = places.next() else { return Ok(None) };
+    disclosure::find_decision(own, running, places, id, SearchEffort::Exhaustive)
         .map_err(|error| unusable_error(&error))
 }
 

@@ -23,6 +23,33 @@ pub(super) use takeover::{FormerSegments, end_of_former, move_aside};
 pub use verify::{FormerVerification, log_bytes, log_id, verify_former};
 pub(super) use verify::{MovedLog, verify_moved};
 
+use crate::keys::Keys;
+
+/// The remark about an old log that was read without the key of its tags.
+pub const UNCHECKED_TAGS: &str =
+    "without the key file the tags are not checked, and a log that was rewritten as a whole is not detected";
+
+/// The key of the tags in an old log: only its holder can have written a line.
+#[derive(Clone, Copy)]
+pub struct TagKey([u8; 32]);
+
+impl TagKey {
+    /// Returns the key that a log has which was written with a key file.
+    pub fn of(keys: &Keys) -> TagKey {
+        TagKey(keys.log_tags())
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TagKey")
+    }
+}
+
 /// An error that keeps a log from being opened. The messages name files and record numbers.
 #[derive(Debug, thiserror::Error)]
 pub enum FormerLogError {

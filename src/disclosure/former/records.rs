@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::TagKey;
 use super::chain::{Chain, SealedLine};
 use super::segment::{self, LineReader, Segment, SegmentHeader, SegmentLine};
 use crate::disclosure::storage::ReadError;
@@ -138,7 +139,7 @@ pub(in crate::disclosure) struct RecordReader {
 
 /// Checks that each line continues the one before it, and that the holder of the log's key has written it.
 struct LineCheck {
-    tags: Option<[u8; 32]>,
+    tags: Option<TagKey>,
     /// The number of the next record and the chain before it; `None` before the first one.
     expected: Option<(u64, Chain)>,
 }
@@ -155,13 +156,13 @@ impl LineCheck {
         let continues =
             expected.is_some_and(|(number, before)| sealed.number == number && sealed.follows(before));
         self.expected = Some((sealed.number.saturating_add(1), sealed.chain));
-        continues && self.tags.is_none_or(|tags| sealed.is_tagged(&tags))
+        continues && self.tags.is_none_or(|tags| sealed.is_tagged(tags.bytes()))
     }
 }
 
 impl RecordReader {
     /// Reads segments, with the key of the log's tags if it is known.
-    pub(in crate::disclosure) fn new(segments: Vec<Segment>, tags: Option<[u8; 32]>) -> RecordReader {
+    pub(in crate::disclosure) fn new(segments: Vec<Segment>, tags: Option<TagKey>) -> RecordReader {
         let check = LineCheck { tags, expected: None };
         RecordReader { segments: segments.into_iter(), open: None, check }
     }

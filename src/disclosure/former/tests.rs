@@ -47,12 +47,12 @@ fn written(folder: &Path, keys: &Keys) -> Checkpoint {
     log.stop(time)
 }
 
-fn verified(folder: &Path, tags: Option<&[u8; 32]>, since: Option<&Checkpoint>) -> FormerVerification {
+fn verified(folder: &Path, tags: Option<TagKey>, since: Option<&Checkpoint>) -> FormerVerification {
     verify_former(folder, tags, since, &mut |_| ()).unwrap()
 }
 
 fn check(folder: &Path, keys: &Keys, since: Option<&Checkpoint>) -> FormerVerification {
-    verified(folder, Some(&keys.log_tags()), since)
+    verified(folder, Some(TagKey::of(keys)), since)
 }
 
 fn only_file(folder: &Path) -> PathBuf {

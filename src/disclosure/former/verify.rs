@@ -14,6 +14,7 @@ use super::chain::{Chain, SealedLine};
 use super::checkpoint::Checkpoint;
 use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
+use super::{TagKey, UNCHECKED_TAGS};
 
 /// Maximum number of findings; more would not help.
 const MAX_FINDINGS: usize = 100;
@@ -50,7 +51,7 @@ pub fn log_bytes(folder: &Path) -> io::Result<u64> {
 /// If the folder or a file cannot be read.
 pub fn verify_former(
     folder: &Path,
-    tags: Option<&[u8; 32]>,
+    tags: Option<TagKey>,
     since: Option<&Checkpoint>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<FormerVerification> {
@@ -65,7 +66,7 @@ pub fn verify_former(
 /// If the folder or a file cannot be read.
 pub(in crate::disclosure) fn verify_moved(
     folder: &Path,
-    tags: Option<&[u8; 32]>,
+    tags: Option<TagKey>,
     moved: MovedLog<'_>,
 ) -> io::Result<FormerVerification> {
     let head = head::read_file(&folder.join(MOVED_HEAD));
@@ -75,7 +76,7 @@ pub(in crate::disclosure) fn verify_moved(
 
 fn verify_against(
     folder: &Path,
-    tags: Option<&[u8; 32]>,
+    tags: Option<TagKey>,
     known: &[(Option<&Checkpoint>, &'static str)],
     moved: Option<MovedLog<'_>>,
     progress: &mut dyn FnMut(u64),
@@ -136,7 +137,7 @@ struct KnownState<'c> {
 }
 
 struct LogVerifier<'c> {
-    tags: Option<&'c [u8; 32]>,
+    tags: Option<TagKey>,
     moved: Option<MovedLog<'c>>,
     known: Vec<KnownState<'c>>,
     running: bool,
@@ -248,7 +249,7 @@ impl LogVerifier<'_> {
                 sealed.number
             ));
         }
-        if self.tags.is_some_and(|key| !sealed.is_tagged(key)) {
+        if self.tags.is_some_and(|key| !sealed.is_tagged(key.bytes())) {
             self.add_finding(format!("{name}: record {}: was not written with this key", sealed.number));
         }
         self.stopped = matches!(internal, InternalRecord::Stop);
@@ -372,9 +373,7 @@ impl LogVerifier<'_> {
         }
         self.compare_end();
         if self.tags.is_none() {
-            self.report
-                .remarks
-                .push("without the key file a log that was rewritten as a whole is not detected".to_owned());
+            self.report.remarks.push(UNCHECKED_TAGS.to_owned());
         }
         if self.running {
             self.report.remarks.push("a gateway is writing this log".to_owned());

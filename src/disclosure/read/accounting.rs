@@ -98,7 +98,7 @@ pub fn accounting(log: &LogSource, person: &[LoggedPerson]) -> Result<Vec<Accoun
         return Ok(accounts.finish());
     }
     let mut accounts = Accounts::new(log, person);
-    for record in ExchangeRecords::open(log.folder(), None, Some(log.keys().log_tags()))? {
+    for record in ExchangeRecords::open(log.folder(), None, log.place().tags)? {
         accounts.add(record?);
     }
     Ok(accounts.finish())
@@ -115,7 +115,7 @@ fn indexed_accounts<'a>(
     let Some(index) = LogIndex::open_fitting(folder, decoded.reader())? else { return Ok(None) };
     let mut accounts = Accounts::new(log, person);
     let segments = former_records::segments(log.folder(), None)?;
-    for record in FormerRecords::new(segments, Some(log.keys().log_tags())) {
+    for record in FormerRecords::new(segments, log.place().tags) {
         accounts.add(record?);
     }
     accounts.end_open();

@@ -3,7 +3,6 @@
 //! An act is one record of its own kind. It is no disclosure: exchanges, accounts of disclosures and reports leave it out.
 
 use std::io;
-use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
-use super::source::pseudonyms_on;
+use super::source::{LogPlace, pseudonyms_on};
 use crate::disclosure::entry::EntryKind;
 use crate::disclosure::record::time_of;
 use crate::disclosure::storage::ReadError;
@@ -39,6 +38,9 @@ pub struct RecordedAct {
     pub reason: Option<String>,
     /// Name of the gateway that wrote the record.
     pub gateway: Option<String>,
+    /// `Some(false)` if it is in an old log that was read without the key of its tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags_checked: Option<bool>,
 }
 
 /// Selects acts. Each member that is present narrows the selection.
@@ -62,18 +64,18 @@ impl ActFilter {
     }
 }
 
-/// Passes the acts in a log's folder to `emit`, oldest first.
+/// Passes the acts in a log to `emit`, oldest first.
 ///
 /// # Errors
 /// [`ReadError`]. Acts that were emitted before the error remain valid.
 pub fn acts(
-    folder: &Path,
+    LogPlace { folder, index: _, tags }: LogPlace<'_>,
     filter: &ActFilter,
     mut emit: impl FnMut(&RecordedAct) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut former = FormerRecords::new(former_records::segments(folder, filter.since)?, None);
+    let mut former = FormerRecords::new(former_records::segments(folder, filter.since)?, tags);
     while let Some(act) = former.next_of_kind::<RecordedAct>("act") {
-        let act = act?;
+        let act = RecordedAct { tags_checked: tags.is_none().then_some(false), ..act? };
         let day = act.time.to_zoned(TimeZone::UTC).date().to_string();
         if filter.matches(&act, &day) {
             emit(&act).map_err(ReadError::Output)?;
@@ -115,6 +117,7 @@ fn recorded_act(
         of_decision: detail.of_decision.map(|decision| decision.to_string()),
         reason: detail.reason.map(str::to_owned),
         gateway: Some(log.gateway(&place, head.base)?.to_string()),
+        tags_checked: None,
     };
     Ok(Some((act, place.day.name)))
 }

@@ -258,6 +258,7 @@ impl DecodedLog {
             },
             gateway: Some(self.gateway(place, head.base)?),
             mode: detail.mode,
+            has_unchecked_tags: false,
         }))
     }
 }

@@ -11,6 +11,7 @@ use super::decoded_log::{self, DecodedLog};
 use super::former_records::{self, FormerRecords};
 use super::model::{LoggedExchangeRecord, LoggedRecord};
 use crate::disclosure::entry::EntryKind;
+use crate::disclosure::former::TagKey;
 use crate::disclosure::storage::ReadError;
 
 /// Time by which a clock may have gone back between the arrival of a request and its first record.
@@ -44,7 +45,7 @@ impl ExchangeRecords {
     pub(super) fn open(
         folder: &Path,
         since: Option<Timestamp>,
-        tags: Option<[u8; 32]>,
+        tags: Option<TagKey>,
     ) -> Result<ExchangeRecords, ReadError> {
         let former = FormerRecords::new(former_records::segments(folder, since)?, tags);
         let mut records = ExchangeRecords { former, log: None, next: 0, end: 0, corrections: HashMap::new() };

@@ -1,7 +1,6 @@
 //! Prints every entry as a JSON object, with names in the place of numbers.
 
 use std::io;
-use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::model::{LoggedRuling, LoggedWouldRelease};
+use super::source::LogPlace;
 use crate::disclosure::entry::{DecodedDetail, DecodedHead, EntryKind, NameTable};
 use crate::disclosure::record::ExchangeMode;
 use crate::disclosure::storage::ReadError;
@@ -23,11 +23,11 @@ use crate::vocabulary::Operation;
 /// # Errors
 /// [`ReadError`].
 pub fn export(
-    folder: &Path,
+    LogPlace { folder, index: _, tags }: LogPlace<'_>,
     since: Option<Timestamp>,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut former = FormerRecords::new(former_records::segments(folder, since)?, None);
+    let mut former = FormerRecords::new(former_records::segments(folder, since)?, tags);
     while let Some(line) = former.next_line() {
         write(&line?).map_err(ReadError::Output)?;
     }

@@ -17,6 +17,7 @@ use super::model::{
 };
 use super::source::{LogPlace, pseudonyms_on};
 use crate::disclosure::entry::EntryKind;
+use crate::disclosure::former::TagKey;
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::record::{ExchangeMode, time_of};
@@ -79,7 +80,7 @@ pub(super) fn sought_decision(
     running: bool,
     effort: SearchEffort,
 ) -> Result<Option<Value>, ReadError> {
-    let LogPlace { folder, index } = place;
+    let LogPlace { folder, index, tags } = place;
     let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
     let (mut found, mut began) = (None, None);
     if let Some(mut log) = decoded_log::open(folder)? {
@@ -89,7 +90,7 @@ pub(super) fn sought_decision(
         }
     }
     if found.is_none() && began.is_none_or(|began| earliest_record(time_of(id)) <= began) {
-        found = decision_in_former(folder, id)?;
+        found = decision_in_former(folder, id, tags)?;
     }
     if !running && let Some(exchange) = &mut found {
         exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
@@ -180,7 +181,11 @@ fn indexed_decision(
 }
 
 /// Collects the records of one exchange in an old log.
-fn decision_in_former(folder: &Path, id: Ulid) -> Result<Option<FoldedExchange>, ReadError> {
+fn decision_in_former(
+    folder: &Path,
+    id: Ulid,
+    tags: Option<TagKey>,
+) -> Result<Option<FoldedExchange>, ReadError> {
     let mut found = None;
     let segments = former_records::segments(folder, Some(time_of(id)))?;
     // The first record is in that day's segment or the next one.
@@ -188,7 +193,7 @@ fn decision_in_former(folder: &Path, id: Ulid) -> Result<Option<FoldedExchange>,
         if found.is_none() && read > 1 {
             break;
         }
-        for record in FormerRecords::new(vec![segment], None) {
+        for record in FormerRecords::new(vec![segment], tags) {
             match (record?, &mut found) {
                 (LoggedRecord::Exchange(record), found) if record.decision == id => {
                     FoldedExchange::collect(found, *record);
@@ -353,6 +358,7 @@ impl FoldedExchange {
             factors,
             gateway,
             mode,
+            has_unchecked_tags,
         } = head;
         // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
         // of `categories` state the same by category.
@@ -395,16 +401,24 @@ impl FoldedExchange {
             "gateway": gateway.as_deref(),
             "mode": mode.name(),
         });
-        add_rare_members(&mut folded, stale, mode, would_refuse);
+        add_rare_members(&mut folded, [stale, has_unchecked_tags], mode, would_refuse);
         folded
     }
 }
 
 /// Adds the members that few exchanges have.
-fn add_rare_members(folded: &mut Value, stale: bool, mode: ExchangeMode, would_refuse: Option<String>) {
+fn add_rare_members(
+    folded: &mut Value,
+    [stale, has_unchecked_tags]: [bool; 2],
+    mode: ExchangeMode,
+    would_refuse: Option<String>,
+) {
     let Some(folded) = folded.as_object_mut() else { return };
     if stale {
         folded.insert("stale".to_owned(), true.into());
+    }
+    if has_unchecked_tags {
+        folded.insert("tags_checked".to_owned(), false.into());
     }
     if mode == ExchangeMode::Observe {
         let would = would_refuse.map(|code| json!({ "refused": code }));

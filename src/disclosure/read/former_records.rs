@@ -11,6 +11,7 @@ use serde_json::Value;
 use ulid::Ulid;
 
 use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling};
+use crate::disclosure::former::TagKey;
 use crate::disclosure::former::records::{
     CategoryRecord, FormerRecord, IntentRecord, RecordReader, WindowRecord, segments_since,
 };
@@ -39,15 +40,24 @@ pub(in crate::disclosure) fn segments(
     Ok(moved.into_iter().chain(remaining).collect())
 }
 
+/// True if an old log belongs to a folder.
+///
+/// # Errors
+/// [`ReadError`], also if the folder does not exist.
+pub fn has_former(folder: &Path) -> Result<bool, ReadError> {
+    Ok(!segments(folder, None)?.is_empty())
+}
+
 /// Reads the records of an old log.
 pub(super) struct FormerRecords {
     reader: RecordReader,
+    has_tags: bool,
 }
 
 impl FormerRecords {
     /// Reads segments, with the key of the log's tags if it is known.
-    pub(super) fn new(segments: Vec<Segment>, tags: Option<[u8; 32]>) -> FormerRecords {
-        FormerRecords { reader: RecordReader::new(segments, tags) }
+    pub(super) fn new(segments: Vec<Segment>, tags: Option<TagKey>) -> FormerRecords {
+        FormerRecords { reader: RecordReader::new(segments, tags), has_tags: tags.is_some() }
     }
 
     /// Reads the next record of a kind.
@@ -86,8 +96,13 @@ impl Iterator for FormerRecords {
                 FormerRecord::Other => continue,
             };
             // Every record of an exchange has a ULID.
-            let record = record.ok_or_else(|| ReadError::Damaged(PathBuf::from(FORMER)));
-            return Some(record.map(|record| LoggedRecord::Exchange(Box::new(record))));
+            let Some(mut record) = record else {
+                return Some(Err(ReadError::Damaged(PathBuf::from(FORMER))));
+            };
+            if let Some(head) = &mut record.head {
+                head.has_unchecked_tags = !self.has_tags;
+            }
+            return Some(Ok(LoggedRecord::Exchange(Box::new(record))));
         }
     }
 }
@@ -133,6 +148,7 @@ fn begun(intent: IntentRecord, end: Option<String>) -> Option<LoggedExchangeReco
         factors: factors.into_iter().map(|(name, given)| (name.into(), verdict(given))).collect(),
         gateway: gateway.map(Into::into),
         mode: ExchangeMode::Enforce,
+        has_unchecked_tags: false,
     };
     let decision = Ulid::from_string(&decision).ok()?;
     Some(LoggedExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })

@@ -18,7 +18,7 @@ use super::fold::{ExchangeFilter, FilterState, FoldedExchange, SearchEffort, sou
 use super::former_records;
 use super::model::{LoggedExchangeRecord, LoggedRecord};
 use super::source::LogPlace;
-use crate::disclosure::former::segment;
+use crate::disclosure::former::{TagKey, segment};
 use crate::disclosure::storage::{self, ReadError};
 
 /// Number of decisions that are remembered to find one that another log has, too. Copies of a record have the same time,
@@ -37,6 +37,8 @@ pub struct LogSelection {
     pub filter: ExchangeFilter,
     /// True if a gateway writes the log.
     pub running: bool,
+    /// The key of the tags that an old log in the folder has. Without it they are not checked.
+    pub tags: Option<TagKey>,
 }
 
 /// A decision that two logs have on record. A decision is made by one gateway, so one of the logs, or a part of it, is a
@@ -56,7 +58,8 @@ impl fmt::Display for RepeatedDecision {
     }
 }
 
-/// Folds the exchanges in a log's folder and passes each to `emit`, in the order in which they ended.
+/// Folds the exchanges in a log's folder and passes each to `emit`, in the order in which they ended. The tags of an old log
+/// are not checked.
 ///
 /// An exchange without an outcome gets the outcome `aborted` if the process that began it has died. If the log is
 /// `running`, its outcome is `null`, since it may still end.
@@ -69,7 +72,8 @@ pub fn fold(
     running: bool,
     emit: impl FnMut(Value) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    merge(&[LogSelection { folder: folder.to_owned(), filter: filter.clone(), running }], emit).map(drop)
+    let (folder, filter) = (folder.to_owned(), filter.clone());
+    merge(&[LogSelection { folder, filter, running, tags: None }], emit).map(drop)
 }
 
 /// Does the same as [`fold`] for several logs. Exchanges of different logs are ordered by the time at which they ended;
@@ -189,9 +193,9 @@ struct ExchangeReader<'f> {
 
 impl<'f> ExchangeReader<'f> {
     fn open(log: &'f LogSelection) -> Result<ExchangeReader<'f>, ReadError> {
-        let LogSelection { folder, filter, running } = log;
+        let LogSelection { folder, filter, running, tags } = log;
         Ok(ExchangeReader {
-            records: ExchangeRecords::open(folder, filter.since, None)?,
+            records: ExchangeRecords::open(folder, filter.since, *tags)?,
             filter: FilterState::new(filter),
             running: *running,
             open: BTreeMap::new(),

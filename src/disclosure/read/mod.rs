@@ -26,6 +26,7 @@ pub use accounting::{AccountedCategory, AccountedExchange, accounting};
 pub use act::{ActFilter, RecordedAct, acts};
 pub use export::export;
 pub use fold::{ExchangeFilter, SearchEffort, decision};
+pub use former_records::has_former;
 pub use last_position::last_position;
 pub use log_end::EndOfLog;
 pub use merge::{

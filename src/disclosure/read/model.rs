@@ -55,6 +55,8 @@ pub(in crate::disclosure) struct LoggedHead {
     /// Absent in logs of version 0.1.0.
     pub(in crate::disclosure) gateway: Option<Arc<str>>,
     pub(in crate::disclosure) mode: ExchangeMode,
+    /// True in an old log that is read without the key of its tags.
+    pub(in crate::disclosure) has_unchecked_tags: bool,
 }
 
 /// The factors of a decision with the names of their verdicts.

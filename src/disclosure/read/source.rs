@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::decoded_log;
 use super::former_records;
+use crate::disclosure::former::TagKey;
 use crate::disclosure::former::segment::has_tag_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms};
@@ -19,12 +20,14 @@ pub struct LogPlace<'p> {
     pub folder: &'p Path,
     /// The folder of the index.
     pub index: Option<&'p Path>,
+    /// The key of the tags that an old log in the folder has. Without it they are not checked.
+    pub tags: Option<TagKey>,
 }
 
 impl<'p> LogPlace<'p> {
-    /// Returns the place of a log without an index.
+    /// Returns the place of a log without an index, whose keys are not known.
     pub fn unindexed(folder: &'p Path) -> LogPlace<'p> {
-        LogPlace { folder, index: None }
+        LogPlace { folder, index: None, tags: None }
     }
 }
 
@@ -64,9 +67,9 @@ impl LogSource {
         LogSource { index: Some(folder.to_owned()), ..self }
     }
 
-    /// Returns the folders of the log and of its index.
+    /// Returns the folders of the log and of its index, and the key of the tags in an old log.
     pub fn place(&self) -> LogPlace<'_> {
-        LogPlace { folder: &self.folder, index: self.index() }
+        LogPlace { folder: &self.folder, index: self.index(), tags: Some(TagKey::of(&self.keys)) }
     }
 
     /// Returns the folder of the index, if there may be one.
@@ -112,9 +115,9 @@ impl LogSource {
                 return Err(ReadError::OtherKeys(self.folder.clone()));
             }
         }
-        let tags = self.keys.log_tags();
+        let tags = TagKey::of(&self.keys);
         for segment in segments {
-            match has_tag_of(&segment, &tags) {
+            match has_tag_of(&segment, tags.bytes()) {
                 Ok(Some(true) | None) => {}
                 Ok(Some(false)) => return Err(ReadError::OtherKeys(segment.path)),
                 Err(source) => return Err(ReadError::Io { path: segment.path, source }),

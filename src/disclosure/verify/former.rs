@@ -5,8 +5,7 @@ use std::io;
 use super::inventory::FORMER;
 use super::pass::Pass;
 use crate::disclosure::entry::FormerLogEnd;
-use crate::disclosure::former::{Checkpoint, MovedLog, verify_moved};
-use crate::keys::Keys;
+use crate::disclosure::former::{Checkpoint, MovedLog, TagKey, verify_moved};
 
 impl Pass<'_> {
     /// Checks the old log, if there is one.
@@ -43,9 +42,9 @@ impl Pass<'_> {
             }
             return Ok(());
         };
-        let tags = self.known.keys.map(Keys::log_tags);
+        let tags = self.known.keys.map(TagKey::of);
         let moved = MovedLog { end: end.as_ref(), first, is_running: self.is_running };
-        let report = verify_moved(&folder, tags.as_ref(), moved)?;
+        let report = verify_moved(&folder, tags, moved)?;
         self.report.find_all(report.findings.into_iter().map(|finding| format!("{FORMER}: {finding}")));
         self.report.remarks.extend(report.remarks.into_iter().map(|remark| format!("{FORMER}: {remark}")));
         match (&end, &report.checkpoint) {

@@ -46,7 +46,7 @@ fn an_old_log_is_moved_aside_and_its_end_is_on_record() {
         assert!(!folder.outer.path().join("audit.head").exists());
     }
     let former = folder.path.join("former");
-    let former = former::verify_former(&former, Some(&keys.log_tags()), Some(&end), &mut |_| ());
+    let former = former::verify_former(&former, Some(former::TagKey::of(&keys)), Some(&end), &mut |_| ());
     assert_eq!(former.unwrap().checkpoint, Some(end));
 }
 

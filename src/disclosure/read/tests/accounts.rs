@@ -152,7 +152,7 @@ fn acts_are_found_by_person_and_time() {
     }
     let found = |filter: ActFilter| {
         let mut found: Vec<RecordedAct> = Vec::new();
-        acts(log.path(), &filter, |act| {
+        acts(LogPlace::unindexed(log.path()), &filter, |act| {
             found.push(act.clone());
             Ok(())
         })

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
+use crate::disclosure::former::TagKey;
 use crate::disclosure::former::tests::old_log::OldLog;
 use crate::disclosure::questions::{Answer, AnswerCursor, LogQuestion, MAX_ANSWER, QuestionedLog, answer};
 use crate::disclosure::read::{
-    ActFilter, ExchangeFilter, LogPlace, LogSource, SearchEffort, accounting, acts, decision, export,
-    find_decision, fold, is_running, last_position,
+    ActFilter, ExchangeFilter, LogPlace, LogSelection, LogSource, SearchEffort, accounting, acts, decision,
+    export, find_decision, fold, is_running, last_position, merge,
 };
 use crate::disclosure::record::*;
 use crate::disclosure::storage::ReadError;
@@ -88,7 +89,7 @@ fn check_old(folder: &Path, keys: &Keys, person: LoggedPerson) {
     assert_eq!(account[0].decision, CLOSED);
     let mut found = 0;
     let filter = ActFilter { since: None, subject: Some((vec![known], keys.subject_pseudonyms())) };
-    acts(folder, &filter, |_| {
+    acts(LogPlace::unindexed(folder), &filter, |_| {
         found += 1;
         Ok(())
     })
@@ -127,7 +128,7 @@ fn an_old_log_is_read_before_the_new_entries() {
     let found: Vec<&str> = account.iter().map(|one| &*one.decision).collect();
     assert_eq!(found, [CLOSED, &new.to_string()]);
     let mut kinds = Vec::new();
-    export(log.path(), None, |line| {
+    export(LogPlace::unindexed(log.path()), None, |line| {
         let one: Value = serde_json::from_slice(line).unwrap();
         kinds.push(one["kind"].as_str().unwrap().to_owned());
         Ok(())
@@ -206,6 +207,7 @@ fn an_old_log_that_was_changed_or_forged_is_an_error() {
     OldLog::resume(&former, &forger).close(OPEN, time("21T00:00:03"), "refused:no-rule-permits");
     fold_all().unwrap();
     assert!(matches!(account(), Err(ReadError::Damaged(_))));
+    check_readers_of_tags(&log, &forger);
     // A segment that is missing between two others.
     let log = FolderLog::new();
     let former = log.path().join("former");
@@ -218,4 +220,41 @@ fn an_old_log_that_was_changed_or_forged_is_an_error() {
     std::fs::remove_file(&segments[1]).unwrap();
     let folded = fold(log.path(), &ExchangeFilter::default(), true, |_| Ok(()));
     assert!(matches!(folded, Err(ReadError::Damaged(path)) if path == segments[2]));
+}
+
+/// Every reader refuses what was written with another key, if it has the key of the log, and else says what it did not check.
+fn check_readers_of_tags(log: &FolderLog, forger: &Keys) {
+    let with = |tags| LogPlace { tags, ..LogPlace::unindexed(log.path()) };
+    let read = |tags| {
+        let selection = LogSelection {
+            folder: log.path().to_owned(),
+            filter: ExchangeFilter::default(),
+            running: true,
+            tags,
+        };
+        let (mut exchanges, mut seen) = (Vec::new(), Vec::new());
+        let outcomes = [
+            merge(&[selection], |one| {
+                exchanges.push(one);
+                Ok(())
+            })
+            .map(drop),
+            export(with(tags), None, |_| Ok(())),
+            acts(with(tags), &ActFilter::default(), |act| {
+                seen.push(act.tags_checked);
+                Ok(())
+            }),
+            decision(with(tags), OPEN, true).map(|found| exchanges.extend(found)),
+        ];
+        (outcomes.map(|outcome| outcome.is_ok()), exchanges, seen)
+    };
+    for key in [&log.keys, forger] {
+        assert_eq!(read(Some(TagKey::of(key))).0, [false; 4]);
+    }
+    let (outcomes, exchanges, seen) = read(None);
+    assert_eq!((outcomes, seen), ([true; 4], vec![Some(false)]));
+    let unchecked = exchanges.iter().filter(|one| one["tags_checked"] == false);
+    let mut unchecked: Vec<_> = unchecked.map(|one| one["decision"].as_str().unwrap()).collect();
+    unchecked.sort_unstable();
+    assert_eq!(unchecked, [CLOSED, OPEN, OPEN, REFUSED]);
 }

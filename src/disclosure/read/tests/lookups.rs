@@ -75,7 +75,7 @@ fn a_late_correction_is_found() {
     }
     let check = |log: &FolderLog, expected: &str, people: usize| {
         for index in [None, Some(index.path())] {
-            let place = LogPlace { folder: log.path(), index };
+            let place = LogPlace { folder: log.path(), index, tags: None };
             let found = find_decision(place, true, [], &decision.to_string(), EXHAUSTIVE).unwrap().unwrap();
             let subjects = found["subjects"].as_array().unwrap().len();
             assert_eq!((&found["outcome"], subjects), (&Value::from(expected), people));
@@ -102,7 +102,7 @@ fn a_bounded_search_ends() {
     let index = tempfile::tempdir().unwrap();
     let written: Vec<Ulid> = (0..600).map(|_| refuse(&mut log)).collect();
     let find = |log: &FolderLog, index, id: Ulid, max| {
-        let place = LogPlace { folder: log.path(), index };
+        let place = LogPlace { folder: log.path(), index, tags: None };
         find_decision(place, true, [], &id.to_string(), SearchEffort::Bounded(max))
     };
     let unknown = Ulid::from_parts(written[100].timestamp_ms(), 7);
@@ -183,7 +183,7 @@ fn each_entry_is_exported_once_with_names() {
     let refused = refuse(&mut log);
     let exported = |since| {
         let mut all: Vec<Value> = Vec::new();
-        export(log.path(), since, |line| {
+        export(LogPlace::unindexed(log.path()), since, |line| {
             all.push(serde_json::from_slice(line).unwrap());
             Ok(())
         })
@@ -241,6 +241,7 @@ fn several_logs_are_read_in_the_order_of_time() {
             folder: log.path().to_owned(),
             filter: ExchangeFilter::default(),
             running: true,
+            tags: None,
         })
         .collect();
     let mut read = Vec::new();

@@ -30,7 +30,7 @@ fn code(problem: &Value) -> &str {
 impl TestAdmin {
     pub(in crate::gateway) fn acts(&self) -> Vec<RecordedAct> {
         let mut acts = Vec::new();
-        disclosure::acts(self.state.shared.log.folder(), &ActFilter::default(), |act| {
+        disclosure::acts(self.state.shared.log.source().place(), &ActFilter::default(), |act| {
             acts.push(act.clone());
             Ok(())
         })
