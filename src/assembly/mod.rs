@@ -5,13 +5,15 @@
 //! no gateway. The module binds no socket, handles no signal and watches no file.
 //!
 //! Invariants: the state is returned only after the ledger's history was compared with its last known position
-//! ([`history`]) and the notice of changes accepted the policies ([`notice`]); a reload that fails changes nothing.
+//! ([`history`]), the disclosure log with what others know of it ([`own_log`]), and the notice of changes accepted the
+//! policies ([`notice`]); a reload that fails changes nothing.
 
 pub mod gateways;
 pub mod history;
 pub mod ledger_store;
 pub mod logs;
 pub mod notice;
+pub mod own_log;
 #[cfg(feature = "postgres")]
 pub mod postgres_options;
 #[cfg(feature = "gateway")]
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use self::own_log::RegisteredLogs;
 use crate::access_log::AccessLog;
 use crate::config::{AccessLogSection, AuditSection, CheckpointSink, Config, LimitsSection};
 use crate::disclosure::{Log, LogSettings};
@@ -52,6 +55,9 @@ pub enum AssemblyError {
     /// The ledger lacks events that were acknowledged.
     #[error(transparent)]
     History(#[from] history::HistoryTruncated),
+    /// The disclosure log of the gateway, or its end, is missing.
+    #[error(transparent)]
+    OwnLog(Box<own_log::LogMissing>),
     /// The store of the ledger cannot be used.
     #[error("the ledger cannot be used: {0}")]
     Unusable(#[from] crate::ledger::StoreError),
@@ -125,6 +131,11 @@ fn assemble_over(
     ledger: Arc<Ledger>,
 ) -> Result<Arc<SharedState>, AssemblyError> {
     history::compare(ledger.position(), history::last_known_position(&config)?)?;
+    let registered = RegisteredLogs::of_archive(ledger.archive())?;
+    if let Some(missing) = own_log::missing(&config, keys, &registered, Timestamp::now())?.into_iter().next()
+    {
+        return Err(AssemblyError::OwnLog(Box::new(missing)));
+    }
     join(&ledger, &config)?;
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
@@ -135,6 +146,7 @@ fn assemble_over(
     let (intents, notice_limit) = (config.audit.intents, config.audit.notice_limit);
     let circumstances = config.audit.circumstances.clone();
     let log = Log::open(log_settings(&config, ledger.archive().ledger_id()?), keys)?.with_index(index);
+    own_log::state(&config, ledger.notice_store(), Timestamp::now())?;
     let access_log = match &config.access_log {
         None => AccessLog::default(),
         Some(AccessLogSection { directory, days }) => {

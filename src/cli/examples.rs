@@ -115,6 +115,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "ledger copy",
         &["purposegate ledger copy sqlite:data/ledger.db postgres://ledger@db.internal/purposegate"],
     ),
+    (
+        "audit accept-loss",
+        &["purposegate audit accept-loss --reason 'the disk of gateway-1 failed on 3 March'"],
+    ),
     ("ledger accept-history", &["purposegate ledger accept-history --config purposegate.toml"]),
     (
         "subject disclosures",

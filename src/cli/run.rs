@@ -241,6 +241,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
         }
         AuditVerb::Index { at, index } => return run_index(at, index.as_deref()),
         AuditVerb::Circumstances { config, since } => return run_circumstances(config, *since),
+        AuditVerb::AcceptLoss { config, reason } => return run_accept_loss(config, reason),
         AuditVerb::Verify { .. }
         | AuditVerb::Key { .. }
         | AuditVerb::Show { .. }
@@ -308,6 +309,13 @@ fn run_circumstances(file: &Path, since: Option<Date>) -> ExitCode {
     let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(audit::circumstances::print(config.audit.circumstances.as_deref(), since, &mut out, &mut err))
+}
+
+/// Accepts the loss of the disclosure log of a configuration.
+fn run_accept_loss(file: &Path, reason: &str) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::accept_loss::accept(&config, reason, Timestamp::now(), &mut out, &mut err))
 }
 
 /// Builds the indexes of the given logs, or of those of the configuration.

@@ -17,7 +17,7 @@ use super::pages::opt_out_state::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
 use crate::circumstances::CircumstanceCounter;
-use crate::disclosure::questions::{self, Answer, AnswerCursor, LogQuestion, QuestionedLog};
+use crate::disclosure::questions::{self, Answer, AnswerCursor, LogExtent, LogQuestion, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError, SearchEffort};
 use crate::ledger::Ledger;
@@ -256,8 +256,17 @@ impl SharedState {
         limit: usize,
     ) -> Result<Answer, ReadError> {
         self.log.flush().await;
-        let logs = self.questioned_logs();
-        self.read_logs(move || questions::answer(&question, &logs, &cursor, limit)).await
+        let (logs, ledger) = (self.questioned_logs(), Arc::clone(&self.ledger));
+        self.read_logs(move || {
+            let mut answer = questions::answer(&question, &logs, &cursor, limit)?;
+            let missing = match ledger.archive().logs_on_record() {
+                Ok(known) => LogExtent::of_missing(&known, &answer.logs, question.since, Timestamp::now()),
+                Err(error) => vec![LogExtent::unreadable(&error)],
+            };
+            answer.logs.extend(missing);
+            Ok(answer)
+        })
+        .await
     }
 
     /// Proves that a decision is on record.

@@ -310,8 +310,15 @@ impl Gateway {
         drop(index);
         // A closed log does not respond.
         watchdog.abort();
-        let closed = Arc::clone(&shared.log);
-        let _ = tokio::task::spawn_blocking(move || closed.close()).await;
+        let closed = Arc::clone(&shared);
+        let close = move || {
+            closed.log.close();
+            notices::state_size(&closed)
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(close).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the ledger does not know the last entries of the disclosure log");
+        }
         // A successor waits for the ledger, and not for a sink that does not answer.
         drop(shared);
         sinks.finish(LAST_DELIVERY_TIME).await;

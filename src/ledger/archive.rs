@@ -18,6 +18,7 @@ use super::event::{Event, EventDraft};
 use super::event_json::{self, EventError};
 use super::kinds;
 use super::ledger_id::LedgerId;
+use super::log_register::{self, LogOnRecord};
 use super::policy_memory::PolicyMemory;
 use super::request::{self, AnsweredRequest, OpenRequest};
 use super::store::shared::SharedStore;
@@ -162,6 +163,22 @@ impl Archive {
     /// [`StoreError`] if the store cannot be read.
     pub fn ledger_id(&self) -> Result<Option<LedgerId>, StoreError> {
         self.store.id()
+    }
+
+    /// Returns the disclosure logs that the ledger knows; none for a file of an earlier version, which is only read.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn logs_on_record(&self) -> Result<Vec<LogOnRecord>, StoreError> {
+        match self.store.id()? {
+            Some(_) => log_register::logs_on_record(self.store.notice_store()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// True if several gateways can use the ledger.
+    pub fn is_shared(&self) -> bool {
+        self.store.shared().is_some()
     }
 
     /// Returns the number of gateways that share the ledger and run; 0 for an embedded ledger.

@@ -36,6 +36,7 @@ mod known_recipients;
 mod lease;
 mod ledger_id;
 mod loading;
+mod log_register;
 mod log_secret;
 mod membership;
 #[cfg(feature = "sqlite")]
@@ -83,6 +84,7 @@ pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
 pub use lease::Freshness;
 pub use ledger_id::LedgerId;
+pub use log_register::{LogOnRecord, logs_on_record, missing_logs, record_log};
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
@@ -97,8 +99,9 @@ pub use store::postgres::{PostgresError, PostgresFailure, PostgresOptions, Postg
 pub use store::sqlite::{FileError, LostFile, SqliteStore};
 pub use store::{
     Appended, Continuation, DueRows, EventRow, IdempotencyDigest, KnownHistory, LedgerTail, LossOfEvents,
-    MAX_MISSED, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange,
-    SecretChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
+    MAX_MISSED, MAX_NOTICE_ROWS, NEVER, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest,
+    SchemaChange, SecretChange, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory,
+    StoredSecret, rewrite_row,
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 

@@ -38,7 +38,7 @@ const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
 const MAX_DOUBLINGS: u32 = 12;
 
 /// The time of what waits for a person.
-pub(super) const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
+pub(super) use crate::ledger::NEVER;
 
 fn wait(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use super::Notices;
 use super::clock::{self, SETTLED};
 use super::state::{self, InquiryState};
-use super::{Notices, WRITE_ATTEMPTS};
-use crate::ledger::{NoticeRow, StoreError};
+use crate::ledger::{StoreError, rewrite_row};
 
 /// The row with the position that searches ask for.
 const ASKED_POSITION: Ulid = Ulid(1);
@@ -150,17 +150,6 @@ impl Notices {
         id: Ulid,
         change: impl Fn(Option<&str>) -> Option<String>,
     ) -> Result<(), StoreError> {
-        let store = self.ledger.notice_store();
-        for _ in 0..WRITE_ATTEMPTS {
-            let row = store.notice(id)?;
-            let Some(state) = change(row.as_ref().map(|row| &*row.state)) else { return Ok(()) };
-            let version = row.map_or(0, |row| row.version) + 1;
-            let due = clock::NEVER;
-            let row = NoticeRow { id, inquiry: id, recipient: None, due, open: false, version, state };
-            if store.write_notices(&[row])? {
-                return Ok(());
-            }
-        }
-        Err(StoreError::transient("stating how far a log is complete", "other gateways write the same row"))
+        rewrite_row(self.ledger.notice_store(), id, "stating how far a log is complete", change)
     }
 }

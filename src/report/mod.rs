@@ -98,7 +98,7 @@ pub struct SubjectReport {
 /// The disclosures about a person, and the logs that have them.
 #[derive(Clone, Debug, Serialize)]
 pub struct DisclosureList {
-    /// False if a log could not be read, or is that of a gateway with another ledger: disclosures may be missing.
+    /// False if a log could not be read, is lost, or is that of a gateway with another ledger: disclosures may be missing.
     pub complete: bool,
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
@@ -238,7 +238,8 @@ fn event_for_person(event: &ledger::Event, terms: &dyn ledger::TermLookup) -> Ma
 }
 
 /// Returns what was disclosed about the person, except under cases that are still confidential. A log that cannot be read, or
-/// that names people by the secrets of another ledger, makes the list incomplete, and so does a gateway whose log is not listed.
+/// that names people by the secrets of another ledger, makes the list incomplete, and so does a gateway whose log is not listed,
+/// or a log on record that is lost.
 ///
 /// # Errors
 /// [`ReportError`] if the ledger or every log cannot be read.
@@ -264,7 +265,11 @@ pub fn disclosures(
             }
         }
     }
-    logs.extend(LogExtent::of_unlisted(sources.archive.running_gateways()?, sources.logs.len()));
+    let missing = LogExtent::of_missing(&sources.archive.logs_on_record()?, &logs, None, now);
+    // Those that the ledger names are known.
+    let known = sources.logs.len() + missing.len();
+    logs.extend(missing);
+    logs.extend(LogExtent::of_unlisted(sources.archive.running_gateways()?, known));
     let complete = logs.iter().all(|log| log.fault.is_none());
     if let Some(error) = failure.filter(|_| !is_read) {
         return Err(error.into());
@@ -410,6 +415,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    use jiff::civil::Date;
     use smallvec::{SmallVec, smallvec};
     use ulid::Ulid;
 
@@ -421,7 +427,7 @@ mod tests {
     use crate::keys::Keys;
     use crate::ledger::store::memory::MemoryStore;
     use crate::ledger::store::shared::{GatewayDescription, SharedStore as _};
-    use crate::ledger::{Position, VocabularyTerms};
+    use crate::ledger::{LogOnRecord, Position, Store as _, VocabularyTerms};
     use crate::vocabulary::{Basis, Form, Namespaces, Operation};
 
     fn exchange(person: LoggedPerson) -> Record {
@@ -535,5 +541,28 @@ mod tests {
         assert!(list.logs[1].fault.as_ref().unwrap().starts_with("2 gateways share the ledger"));
         store.leave(Ulid::from(2_u128)).unwrap();
         assert!(listed().complete);
+        let on_record = |lost: Option<Timestamp>| {
+            let record = LogOnRecord {
+                origin: "gateway-2/x".to_owned(),
+                gateway: "gateway-2".to_owned(),
+                folder: "/data/audit".to_owned(),
+                size: 7,
+                since: Date::constant(1970, 1, 1),
+                until: Timestamp::UNIX_EPOCH,
+                retention: 60,
+                lost,
+            };
+            ledger::record_log(store.notice_store(), "gateway-2/x", |_| Some(record.clone())).unwrap();
+            let list = listed();
+            assert_eq!((list.complete, list.logs.len()), (false, 2));
+            list.logs[1].fault.clone().unwrap()
+        };
+        assert!(on_record(None).contains("`gateway-2/x` of gateway `gateway-2`, 7 entries from 1970-01-01"));
+        join(2);
+        assert!(on_record(None).ends_with("list it in `[audit] logs`"), "named once");
+        assert!(on_record(Some(Timestamp::UNIX_EPOCH)).contains("is lost"));
+        store.leave(Ulid::from(2_u128)).unwrap();
+        let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(61);
+        assert!(disclosures(&person, &sources, later).unwrap().complete, "it would have been deleted by now");
     }
 }

@@ -151,6 +151,10 @@ fn a_database_restored_from_an_older_backup_is_noticed_at_the_start_and_while_ga
     assert!(run_in(&two, &["serve"]).2.contains("accept-history"), "the mark knows the position");
     let (status, out, err) = run_in(&two, &["ledger", "accept-history"]);
     assert!(status == 0 && out.contains("are lost; the ledger continues at"), "{out}{err}");
+    let (status, _, err) = run_in(&two, &["serve"]);
+    assert!(status == 2 && err.contains("knows the disclosure log `gateway-2/"), "{err}");
+    let (status, out, err) = run_in(&two, &["audit", "accept-loss", "--reason", "removed"]);
+    assert!(status == 0 && out.contains("accepted: the log gateway-2/"), "{out}{err}");
     let gateway = TestGateway::start_in(two, &ledger.config("gateway-2"));
     wait_until(|| is_marketed(&gateway, "p-2"));
     everywhere_after_settling(server, &ledger, &gateway);

@@ -45,6 +45,7 @@ mod listener_limits;
 mod log_privacy;
 mod log_questions;
 mod log_verification;
+mod lost_log;
 mod notices;
 mod observe_findings;
 mod observed_routes;

@@ -1,6 +1,7 @@
 //! `audit`: verifies, shows and exports disclosure logs, also while gateways write them. The logs of several gateways are
 //! read together.
 
+pub(super) mod accept_loss;
 pub(super) mod circumstances;
 pub(super) mod index;
 pub(super) mod processing;
@@ -122,6 +123,18 @@ pub(super) enum AuditVerb {
         #[arg(long, value_name = "DATE")]
         since: Option<Date>,
     },
+    /// Accept that the gateway's own log, or its end, is lost, and go on without it
+    ///
+    /// `serve` refuses to start if the ledger, the index or a kept checkpoint knows a log that is not there. The acceptance is on
+    /// record in the log that begins, and reports say from then on what they lack. Stop the gateway first.
+    AcceptLoss {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
+        config: PathBuf,
+        /// Why the log is lost, for those who read the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Print every record as it is in the log, one a line
     Export {
         #[command(flatten)]
@@ -230,7 +243,10 @@ impl AuditVerb {
             | AuditVerb::Key { at }
             | AuditVerb::Show { at, .. }
             | AuditVerb::Export { at, .. } => Some(at),
-            AuditVerb::Processing { .. } | AuditVerb::Index { .. } | AuditVerb::Circumstances { .. } => None,
+            AuditVerb::Processing { .. }
+            | AuditVerb::Index { .. }
+            | AuditVerb::Circumstances { .. }
+            | AuditVerb::AcceptLoss { .. } => None,
         }
     }
 }
@@ -287,8 +303,11 @@ pub(super) fn run(
             remark_unchecked(logs, err)?;
             Ok(status)
         }
-        // These verbs need no keys, see [`processing`], [`index`] and [`circumstances`].
-        AuditVerb::Processing { .. } | AuditVerb::Index { .. } | AuditVerb::Circumstances { .. } => Ok(0),
+        // These verbs read no logs here, see [`processing`], [`index`], [`circumstances`] and [`accept_loss`].
+        AuditVerb::Processing { .. }
+        | AuditVerb::Index { .. }
+        | AuditVerb::Circumstances { .. }
+        | AuditVerb::AcceptLoss { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(logs, *since, out, err),
     }
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::unusable;
+use crate::assembly::ledger_store;
 use crate::cli::Format;
 use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::config::Config;
@@ -17,6 +19,8 @@ use crate::disclosure::ReadError;
 use crate::disclosure::observation::observe;
 use crate::disclosure::questions::LogExtent;
 use crate::disclosure::storage::LogReader;
+use crate::keys::Keys;
+use crate::ledger::{Archive, LogOnRecord};
 use crate::policy::{Activity, Pack, versioning};
 use crate::report::processing::{
     self, DeclaredProcessing, EnumeratedPeople, GrownExchanges, ObservedDays, ObservedPeriod,
@@ -90,6 +94,15 @@ pub(in crate::cli) fn compare(
             }
         }
     }
+    match logs_on_record(config) {
+        Ok(known) => {
+            let begins = period.first_needed().to_zoned(TimeZone::UTC).ok().map(|begin| begin.timestamp());
+            logs.extend(LogExtent::of_missing(&known, &logs, begins, now));
+        }
+        Err(why) => {
+            status = unusable(&why, err)?;
+        }
+    }
     let exporter_region = &config.exporter_region;
     let declared = DeclaredProcessing { packs: &packs, recipients: &recipients, exporter_region };
     let comparison = processing::compare(&declared, &days, period, logs);
@@ -98,6 +111,17 @@ pub(in crate::cli) fn compare(
         Format::Text => print_comparison(&comparison, out)?,
     }
     Ok(status)
+}
+
+/// Returns the logs that the ledger knows; none before it was created.
+fn logs_on_record(config: &Config) -> Result<Vec<LogOnRecord>, String> {
+    if config.ledger.url.is_file_to_create() {
+        return Ok(Vec::new());
+    }
+    let keys = Keys::open(&config.keys.path).map_err(|error| with_causes(&error))?;
+    let store = ledger_store::open_read_only(&config.ledger, &keys).map_err(|error| with_causes(&error))?;
+    let archive = Archive::new(store, config.language()).map_err(|error| with_causes(&error))?;
+    archive.logs_on_record().map_err(|error| with_causes(&error))
 }
 
 /// Observes the days of one log that a comparison needs.

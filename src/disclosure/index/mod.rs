@@ -22,6 +22,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::civil::Date;
+
 pub use extend::Indexer;
 pub use follower::{IndexFollower, PeopleReport, build};
 pub use reader::LogIndex;
@@ -126,6 +128,23 @@ impl FacetFilter {
             && is(route, &facets.route)
             && is(outcome, &facets.outcome)
     }
+}
+
+/// Returns the extents of the logs whose indexes are in a folder, each with the last day that it has. An index that cannot be
+/// read is left out: it can be built again.
+pub fn indexed_logs(folder: &Path) -> Vec<(IndexedState, Option<Date>)> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let indexes =
+        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "db"));
+    indexes.filter_map(|path| reader::extent(&path).ok().flatten()).collect()
+}
+
+/// Removes the index of a log that is lost: nobody would remove the pseudonyms of its days.
+///
+/// # Errors
+/// [`IndexError`], also if another process writes it.
+pub fn remove_index(folder: &Path, origin: &str) -> Result<(), IndexError> {
+    writer::remove_locked(&file(folder, origin))
 }
 
 /// Returns the path of a log's index in the folder of indexes. Several logs can share the folder.

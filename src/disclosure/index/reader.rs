@@ -288,6 +288,20 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// Returns the extent of the log whose index is in this file, and its last day; `None` for an empty index or one of another
+/// version.
+pub(super) fn extent(path: &Path) -> rusqlite::Result<Option<(IndexedState, Option<Date>)>> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    if version(&connection)? != schema::VERSION {
+        return Ok(None);
+    }
+    let Some(state) = state(&connection)? else { return Ok(None) };
+    let days: Option<i64> = connection.query_row("SELECT max(day) FROM run", [], |row| row.get(0))?;
+    let day = days.and_then(|days| Date::constant(1970, 1, 1).checked_add(days.days()).ok());
+    Ok(Some((state, day)))
+}
+
 /// Returns the extent of the indexed log; `None` for an empty index.
 pub(super) fn state(connection: &Connection) -> rusqlite::Result<Option<IndexedState>> {
     let state = |row: &Row<'_>| {

@@ -491,6 +491,12 @@ fn is_unusable(error: &rusqlite::Error) -> bool {
         || matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
+/// Removes an index, unless another process writes it.
+pub(super) fn remove_locked(path: &Path) -> Result<(), IndexError> {
+    let _lock = lock(path)?;
+    remove(path)
+}
+
 fn remove(path: &Path) -> Result<(), IndexError> {
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();

@@ -10,7 +10,7 @@ use crate::disclosure::entry::decode_head;
 use crate::disclosure::read::former_records;
 use crate::disclosure::storage::{self, LogReader, ReadError};
 use crate::disclosure::terms::TermCache;
-use crate::ledger::LedgerId;
+use crate::ledger::{LedgerId, LogOnRecord, missing_logs};
 
 /// Time by which a clock may have gone back when a gateway was upgraded.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
@@ -112,6 +112,41 @@ impl LogExtent {
              list those of all gateways in `[audit] logs`"
         );
         (gateways > listed).then_some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) })
+    }
+
+    /// Returns an extent for each log that the ledger has on record and that may hold something beyond the logs which were read:
+    /// it is lost, or not listed. With `since`, those that end before are left out. After a log that could not be read, it is not
+    /// known which others are not listed.
+    pub fn of_missing(
+        on_record: &[LogOnRecord],
+        read: &[LogExtent],
+        since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Vec<LogExtent> {
+        let has_unread = read.iter().any(|log| log.origin.is_none() && log.fault.is_some());
+        let ends: Vec<(&str, u64)> =
+            read.iter().filter_map(|log| Some((log.origin.as_deref()?, log.size))).collect();
+        let missing = missing_logs(on_record, &ends, now).into_iter();
+        let missing = missing.filter(|log| since.is_none_or(|since| since <= log.until));
+        let missing = missing.filter(|log| log.lost.is_some() || !has_unread);
+        missing.map(|log| LogExtent::of_lost(log, &ends)).collect()
+    }
+
+    fn of_lost(log: &LogOnRecord, ends: &[(&str, u64)]) -> LogExtent {
+        let LogOnRecord { origin, gateway, size, since, until, lost, .. } = log;
+        let held = ends.iter().filter(|(read, _)| read == origin).map(|(_, size)| *size).max();
+        let held = held.unwrap_or(0);
+        let which = format!(
+            "the disclosure log `{origin}` of gateway `{gateway}`, {size} entries from {since} to {until},"
+        );
+        let fault = match lost {
+            None => format!("{which} was not read: list it in `[audit] logs`"),
+            Some(accepted) if held == 0 => format!("{which} is lost, which was accepted on {accepted}"),
+            Some(accepted) => {
+                format!("{which} is lost from entry {held} on, which was accepted on {accepted}")
+            }
+        };
+        LogExtent { origin: Some(origin.clone()), size: held, since: None, fault: Some(fault) }
     }
 
     /// Returns the extent of a log that could not be read.

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::own_log::OwnLog;
+pub(super) use self::own_log::state_size;
 use crate::exchange::{SharedState, Snapshot};
 use crate::ledger::{AppendError, StoreError};
 use crate::log_limit::LogLimit;
@@ -100,7 +101,12 @@ impl Watch {
     async fn run(&mut self) {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            for outcome in [self.look().await, self.own.state(&self.shared).await] {
+            let outcomes = [
+                self.look().await,
+                self.own.state(&self.shared).await,
+                self.own.state_size(&self.shared).await,
+            ];
+            for outcome in outcomes {
                 if let Err(error) = outcome {
                     error.report();
                 }

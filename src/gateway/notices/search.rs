@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::delivery;
 use super::naming::{self, LoggedExchange};
 use crate::disclosure::{self, EndOfLog, LogSource, ReadError};
 use crate::exchange::SharedState;
-use crate::ledger::StoreError;
+use crate::ledger::{self, StoreError};
 use crate::log_limit::LogLimit;
 use crate::notices::{Inquiry, InquiryState, Naming, Receiver, SearchedLog};
 
@@ -16,10 +19,12 @@ struct ReadLog {
     exchanges: Vec<LoggedExchange>,
     /// True if the log has everything that left before the event was in force.
     is_complete: bool,
+    /// The origin and the size of the log.
+    end: Option<(String, u64)>,
 }
 
 /// Returns the recipients that had received something before the event, and true if the logs of all gateways were read and
-/// have everything that left before it. Blocks.
+/// have everything that left before it. After the loss of a log that is never known. Blocks.
 ///
 /// # Errors
 /// [`StoreError`] if the ledger cannot be read.
@@ -32,12 +37,13 @@ pub(super) fn receivers(
     let gateways = shared.ledger.other_gateways()?;
     let running = gateways.iter().filter(|gateway| gateway.live).count();
     let mut is_complete = running <= shared.other_logs.len();
-    let mut disclosed = Vec::new();
+    let (mut disclosed, mut ends) = (Vec::new(), Vec::new());
     for (number, log) in std::iter::once(shared.log.source()).chain(&shared.other_logs).enumerate() {
         match read(shared, log, inquiry, number == 0)? {
             Ok(read) => {
                 disclosed.extend(read.exchanges);
                 is_complete &= read.is_complete;
+                ends.extend(read.end);
             }
             Err(error) => {
                 is_complete = false;
@@ -52,8 +58,18 @@ pub(super) fn receivers(
             }
         }
     }
+    is_complete &= !is_any_lost(shared, inquiry, &ends)?;
     disclosed.retain(|logged| is_before(&inquiry.state, logged));
     Ok((group(shared, inquiry, disclosed), is_complete))
+}
+
+/// True if a log that began before the event is lost, or its end.
+fn is_any_lost(shared: &SharedState, inquiry: &Inquiry, ends: &[(String, u64)]) -> Result<bool, StoreError> {
+    let on_record = shared.ledger.archive().logs_on_record()?;
+    let ends: Vec<_> = ends.iter().map(|(origin, size)| (origin.as_str(), *size)).collect();
+    let day = inquiry.state.recorded.to_zoned(TimeZone::UTC).date();
+    let missing = ledger::missing_logs(&on_record, &ends, Timestamp::now());
+    Ok(missing.iter().any(|log| log.lost.is_some() && log.since <= day))
 }
 
 /// True unless the recipient received it in spite of the event.
@@ -72,17 +88,20 @@ fn read(
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
     };
-    let (mut is_complete, mut naming) = (is_own, Naming::default());
+    let (mut is_complete, mut naming, mut read_to) = (is_own, Naming::default(), None);
     if let Some(EndOfLog { origin, size, last, is_stopped }) = end {
         let searched = SearchedLog { origin, size, last, is_stopped };
         is_complete |= shared.notices.has_everything(&inquiry.state, &searched)?;
         naming = shared.notices.log_statement(&searched.origin)?.unwrap_or_default().naming;
+        read_to = Some((searched.origin, size));
     }
     let persons = shared.ledger.archive().logged_persons(&inquiry.person, log.fingerprints())?;
     let naming = Arc::new(naming);
     let logged = |exchange| LoggedExchange { exchange, naming: Arc::clone(&naming) };
-    Ok(disclosure::accounting(log, &persons)
-        .map(|exchanges| ReadLog { exchanges: exchanges.into_iter().map(logged).collect(), is_complete }))
+    Ok(disclosure::accounting(log, &persons).map(|exchanges| {
+        let exchanges = exchanges.into_iter().map(logged).collect();
+        ReadLog { exchanges, is_complete, end: read_to }
+    }))
 }
 
 /// Puts the exchanges of each recipient together.

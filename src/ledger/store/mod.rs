@@ -24,7 +24,7 @@ use smol_str::SmolStr;
 use ulid::Ulid;
 
 pub(super) use notice::first_id;
-pub use notice::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, NoticeStore};
+pub use notice::{DueRows, MAX_NOTICE_ROWS, NEVER, NoticeCounts, NoticeRow, NoticeStore, rewrite_row};
 
 use super::entity::{Entity, EntityKind};
 use super::ledger_id::LedgerId;

@@ -118,6 +118,34 @@ pub trait NoticeStore: Send + Sync {
     fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError>;
 }
 
+/// The time of a row that waits for nobody.
+pub const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
+/// Number of attempts to write a row that another gateway writes at the same time.
+const WRITE_ATTEMPTS: usize = 3;
+
+/// Writes a row that no recipient and no inquiry has: a statement of a gateway. `change` returns its new state, if that changes.
+///
+/// # Errors
+/// [`StoreError`], also if other gateways write the row all the time.
+pub fn rewrite_row(
+    store: &dyn NoticeStore,
+    id: Ulid,
+    doing: &'static str,
+    change: impl Fn(Option<&str>) -> Option<String>,
+) -> Result<(), StoreError> {
+    for _ in 0..WRITE_ATTEMPTS {
+        let row = store.notice(id)?;
+        let Some(state) = change(row.as_ref().map(|row| &*row.state)) else { return Ok(()) };
+        let version = row.map_or(0, |row| row.version) + 1;
+        let row = NoticeRow { id, inquiry: id, recipient: None, due: NEVER, open: false, version, state };
+        if store.write_notices(&[row])? {
+            return Ok(());
+        }
+    }
+    Err(StoreError::transient(doing, "other gateways write the same row"))
+}
+
 /// Returns the smallest id of the millisecond of a time.
 pub(in crate::ledger) fn first_id(time: Timestamp) -> Ulid {
     Ulid::from_parts(u64::try_from(time.as_millisecond()).unwrap_or(0), 0)
