@@ -592,6 +592,28 @@ fn references_stay_below_the_folder_of_the_document() {
 }
 
 #[test]
+fn a_document_refers_to_itself_by_its_name_and_not_by_what_is_in_its_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = "openapi: 3.0.0\npaths:\n  /p:\n    get:\n      responses:\n        '200':\n          description: p\n          \
+                    content:\n            application/json:\n              example: {$ref: 'https://example.org/x'}\n              \
+                    schema: {$ref: 'api.yaml#/components/schemas/P'}\ncomponents:\n  schemas:\n    P:\n      type: object\n      \
+                    example: {$ref: missing.yaml}\n      properties:\n        email: {type: string}\n        \
+                    boss: {$ref: './api.yaml#/components/schemas/P'}\n";
+    std::fs::write(folder.path().join("api.yaml"), document).unwrap();
+    std::os::unix::fs::symlink("api.yaml", folder.path().join("latest.yaml")).unwrap();
+    for name in ["api.yaml", "latest.yaml"] {
+        let file = folder.path().join(name).display().to_string();
+        let (status, out, words) = run(["discover", "--openapi", &file, "--format", "json"]);
+        assert_eq!((status, words.as_str()), (0, ""), "{name}");
+        assert!(out.contains("\"@.email\"") && out.contains("\"@.boss..email\""), "{name}: {out}");
+        // A schema of another file would get no annotation.
+        let (status, annotated, words) = run(["discover", "--openapi", &file, "--annotate"]);
+        assert_eq!((status, words.as_str()), (0, ""), "{name}");
+        assert!(annotated.contains("x-data-category: email"), "{name}: {annotated}");
+    }
+}
+
+#[test]
 fn documents_that_are_no_openapi_are_reported() {
     for (document, expected) in [
         ("swagger: '2.0'\n", "no OpenAPI document"),

@@ -36,7 +36,9 @@ fn with_files_below<T>(
         .map_err(|_| unusable("it is not UTF-8".to_owned()))?;
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = parent.canonicalize().map_err(|error| unusable(error.to_string()))?;
-    read_with(text, &mut FilesBelow { folder }).map_err(|error| unusable(error.to_string()))
+    // Standard input has no path.
+    let document = file.canonicalize().ok();
+    read_with(text, &mut FilesBelow { folder, document }).map_err(|error| unusable(error.to_string()))
 }
 
 /// Prints a document with the proposed categories, and a message about fields that could not get theirs.
@@ -63,14 +65,32 @@ pub(super) fn annotate(
 struct FilesBelow {
     /// Without links.
     folder: PathBuf,
+    /// The path of the document itself, without links. The document can refer to itself by its name.
+    document: Option<PathBuf>,
+}
+
+impl FilesBelow {
+    /// Returns the path of a file without links.
+    fn find(&self, path: &str) -> Result<PathBuf, String> {
+        if path.is_empty() {
+            return self.document.clone().ok_or_else(|| "the document has no path".to_owned());
+        }
+        let file = self.folder.join(path).canonicalize().map_err(|error| error.to_string())?;
+        if !file.starts_with(&self.folder) && Some(&file) != self.document.as_ref() {
+            return Err("it is not below the folder of the document".to_owned());
+        }
+        Ok(file)
+    }
 }
 
 impl ReadReferenced for FilesBelow {
+    fn real_path(&mut self, path: &str) -> Result<String, String> {
+        let file = self.find(path)?;
+        file.into_os_string().into_string().map_err(|_| "its path is not UTF-8".to_owned())
+    }
+
     fn read(&mut self, path: &str) -> Result<String, String> {
-        let file = self.folder.join(path).canonicalize().map_err(|error| error.to_string())?;
-        if !file.starts_with(&self.folder) {
-            return Err("it is not below the folder of the document".to_owned());
-        }
+        let file = self.find(path)?;
         // A pipe or a device could keep the reader waiting for ever.
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err("it is no file".to_owned());

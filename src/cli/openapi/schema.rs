@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::field_view::{FieldView, Presence, RouteFieldView};
 use super::spec_files::SpecFiles;
 use crate::cli::error::CliError;
+use crate::discover::openapi::{holds_names, is_data_keyword};
 use crate::scrub::{PathCursor, RemovedAs};
 use crate::vocabulary::Form;
 
@@ -116,9 +117,9 @@ impl<'d> Components<'d> {
                 for (name, value) in members.iter().filter(|(name, _)| !is_dropped_from_copies(name)) {
                     let value = match value {
                         // The keys of these are names of members, not keywords.
-                        Value::Object(named)
-                            if matches!(&**name, "properties" | "patternProperties" | "$defs") =>
-                        {
+                        // In data `$ref` is a member like any other.
+                        data if is_data_keyword(name) => data.clone(),
+                        Value::Object(named) if holds_names(name) => {
                             let named = named.iter().map(|(name, one)| Ok((name.clone(), self.copy(one)?)));
                             Value::Object(named.collect::<Result<_, CliError>>()?)
                         }

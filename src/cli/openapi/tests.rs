@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::schema::Components;
 use super::{Config, SpecFiles, Timestamp, config, read_json_files, view};
 use crate::cli::error::CliError;
 use crate::cli::scrub::offline::{OfflineRequest, scrub_with};
@@ -463,4 +464,15 @@ fn an_api_of_which_nothing_is_served_is_refused() {
         let error = demonstration.view(recipient, purpose, &document()).unwrap_err();
         assert!(matches!(error, CliError::Unusable(_)), "{error:?}");
     }
+}
+
+#[test]
+fn a_reference_in_data_is_copied_as_data() {
+    let files = SpecFiles::new(vec![(String::new(), json!({ "openapi": "3.1.0" }))]);
+    let schema = json!({
+        "default": { "$ref": "#/nothing" },
+        "enum": [{ "$ref": "x.yaml" }],
+        "properties": { "default": { "type": "string" }, "enum": { "type": "integer" } },
+    });
+    assert_eq!(Components::new(&files).copy(&schema).unwrap(), schema);
 }

@@ -1,21 +1,44 @@
 //! An OpenAPI document with the files that it refers to.
 //!
 //! The module reads no file: the caller's [`ReadReferenced`] does, and decides which files may be read. Nothing is fetched.
+//! Only what a reference leads to is looked at for further references, and `$ref` in data is none ([`super::references`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::OpenApiError;
+use super::references::Position;
 use super::source::{ItemId, MAX_ITEMS, SourceDocument};
 use crate::discover::effort;
 
 /// Maximum number of files that one document refers to.
 pub const MAX_FILES: usize = 256;
-/// Maximum bytes of these files together.
-pub const MAX_REFERENCED_BYTES: usize = 64 << 20;
+/// Maximum bytes of a document and of these files together.
+pub const MAX_TOTAL_BYTES: usize = 64 << 20;
+
+/// The bounds of a document and the files that it refers to, together.
+#[derive(Clone, Copy)]
+struct SharedBounds {
+    /// Files beside the document itself.
+    files: usize,
+    bytes: usize,
+    items: usize,
+}
+
+const BOUNDS: SharedBounds = SharedBounds { files: MAX_FILES, bytes: MAX_TOTAL_BYTES, items: MAX_ITEMS };
 
 /// Reads a file that a document refers to.
 pub trait ReadReferenced {
+    /// Returns the path of a file without links, so that a file is read once, whatever paths lead to it. The empty path is that
+    /// of the document itself, which can have none.
+    ///
+    /// # Errors
+    /// The reason why the file is not read, for the person at the terminal.
+    fn real_path(&mut self, path: &str) -> Result<String, String> {
+        Ok(path.to_owned())
+    }
+
     /// Returns the text of a file, by its path relative to the first document's folder.
     ///
     /// # Errors
@@ -44,63 +67,79 @@ pub struct ReferenceError {
 #[derive(Debug)]
 pub(super) struct DocumentSet {
     files: Vec<(String, SourceDocument)>,
-    /// The place of each file.
+    /// The place of each file, by all paths that lead to it.
     places: HashMap<String, usize>,
+    /// The mappings whose `$ref` is a reference.
+    references: HashSet<Place>,
 }
 
 impl DocumentSet {
-    /// Reads all files that a document refers to, directly or through others.
-    pub(super) fn load(
-        document: SourceDocument,
+    /// Reads a document and all files that it refers to, directly or through others.
+    pub(super) fn load(text: String, reader: &mut dyn ReadReferenced) -> Result<DocumentSet, OpenApiError> {
+        DocumentSet::load_within(BOUNDS, text, reader)
+    }
+
+    fn load_within(
+        bounds: SharedBounds,
+        text: String,
         reader: &mut dyn ReadReferenced,
-    ) -> Result<DocumentSet, ReferenceError> {
+    ) -> Result<DocumentSet, OpenApiError> {
+        let (bytes, document) = (text.len(), SourceDocument::parse(text, bounds.items)?);
         let first = String::new();
-        let mut set =
-            DocumentSet { places: HashMap::from([(first.clone(), 0)]), files: vec![(first, document)] };
-        let mut total = 0;
-        let mut next = 0;
-        while let Some((path, document)) = set.files.get(next) {
-            let mut wanted: BTreeSet<String> = BTreeSet::new();
-            for reference in references(document) {
-                effort::count(1);
-                let file = file_of(path, reference).map_err(|why| refused(file_part(reference), why))?;
-                if !set.places.contains_key(&file) {
-                    wanted.insert(file);
-                }
-            }
-            for file in wanted {
-                if set.files.len() > MAX_FILES {
-                    return Err(refused(
-                        &file,
-                        format!("the document refers to more than {MAX_FILES} files"),
-                    ));
-                }
-                let text = reader.read(&file).map_err(|why| refused(&file, why))?;
-                total += text.len();
-                if total > MAX_REFERENCED_BYTES {
-                    let why = "the files that the document refers to have more than 64 MiB together";
-                    return Err(refused(&file, why));
-                }
-                let document =
-                    SourceDocument::parse(text).map_err(|error| refused(&file, error.to_string()))?;
-                set.places.insert(file.clone(), set.files.len());
-                set.files.push((file, document));
-            }
-            next += 1;
+        let root = Place { file: 0, item: document.root() };
+        let mut loader = DocumentLoader {
+            left: SharedBounds {
+                files: bounds.files,
+                bytes: bounds.bytes.saturating_sub(bytes),
+                items: bounds.items.saturating_sub(document.len()),
+            },
+            seen: vec![vec![0; document.len()]],
+            pending: vec![(root, Position::Keywords)],
+            real_paths: HashMap::new(),
+            set: DocumentSet {
+                places: HashMap::from([(first.clone(), 0)]),
+                files: vec![(first, document)],
+                references: HashSet::new(),
+            },
+            reader,
+        };
+        // A document from standard input has no path.
+        if let Ok(real) = loader.reader.real_path("") {
+            loader.real_paths.insert(real, 0);
         }
-        Ok(set)
+        while let Some((place, position)) = loader.pending.pop() {
+            loader.look_at(place, position)?;
+        }
+        Ok(loader.set)
     }
 
     /// Returns the content of each file with its path; that of the first document is empty. References begin with the path of
     /// the file that they name. `None` if a file is nested too deep, or if the aliases are too many.
     pub(super) fn to_json(&self) -> Option<Vec<(String, Value)>> {
         let mut left = MAX_ITEMS;
-        let content = |(path, document): &(String, SourceDocument)| {
-            let mut content = document.to_json(document.root(), &mut left)?;
-            qualify(&mut content, path);
+        let content = |(file, (path, document)): (usize, &(String, SourceDocument))| {
+            let full = |item: ItemId, reference: &str| self.full_reference(Place { file, item }, reference);
+            let content = document.to_json(document.root(), &mut left, &full)?;
             Some((path.clone(), content))
         };
-        self.files.iter().map(content).collect()
+        self.files.iter().enumerate().map(content).collect()
+    }
+
+    /// Returns a reference with the path of its file. `None` if the `$ref` of a mapping is data.
+    fn full_reference(&self, place: Place, reference: &str) -> Option<String> {
+        if !self.references.contains(&place) {
+            return None;
+        }
+        let (file, pointer) = self.target(place, reference)?;
+        let (path, _) = self.files.get(file)?;
+        Some(format!("{path}#{pointer}"))
+    }
+
+    /// Returns the file and the pointer that a reference in the file of `from` names.
+    fn target<'r>(&self, from: Place, reference: &'r str) -> Option<(usize, &'r str)> {
+        let (path, _) = self.files.get(from.file)?;
+        let file = *self.places.get(&file_of(path, reference).ok()?)?;
+        Some((file, reference.split_once('#').map_or("", |(_, pointer)| pointer)))
     }
 
     fn document(&self, place: Place) -> Option<&SourceDocument> {
@@ -152,33 +191,77 @@ impl DocumentSet {
 
     /// Returns the node that a reference in the file of `from` names.
     pub(super) fn resolve(&self, from: Place, reference: &str) -> Option<Place> {
-        let (path, _) = self.files.get(from.file)?;
-        let file = *self.places.get(&file_of(path, reference).ok()?)?;
-        let pointer = reference.split_once('#').map_or("", |(_, pointer)| pointer);
+        let (file, pointer) = self.target(from, reference)?;
         let (_, document) = self.files.get(file)?;
         Some(Place { file, item: document.pointer(pointer)? })
     }
 }
 
-/// Returns the texts of all references of a document.
-fn references(document: &SourceDocument) -> impl Iterator<Item = &str> {
-    document.mappings().filter_map(|id| document.member_text(id, "$ref"))
+/// Reads the files that references lead to.
+struct DocumentLoader<'r> {
+    set: DocumentSet,
+    /// The places of files by their paths without links.
+    real_paths: HashMap<String, usize>,
+    reader: &'r mut dyn ReadReferenced,
+    left: SharedBounds,
+    /// The positions in which the nodes of each file were looked at, one bit for each.
+    seen: Vec<Vec<u8>>,
+    pending: Vec<(Place, Position)>,
 }
 
-/// Writes the path of the file before each reference. Nesting is bounded by that of the document.
-fn qualify(content: &mut Value, path: &str) {
-    match content {
-        Value::Object(members) => {
-            if let Some(Value::String(reference)) = members.get_mut("$ref")
-                && let Ok(file) = file_of(path, reference)
-            {
-                let pointer = reference.split_once('#').map_or("", |(_, pointer)| pointer);
-                *reference = format!("{file}#{pointer}");
-            }
-            members.values_mut().for_each(|member| qualify(member, path));
+impl DocumentLoader<'_> {
+    /// Looks for references in a node, and queues the nodes below it and those that they lead to.
+    fn look_at(&mut self, place: Place, position: Position) -> Result<(), ReferenceError> {
+        effort::count(1);
+        let seen = self.seen.get_mut(place.file).and_then(|items| items.get_mut(place.item.index()));
+        let bit = 1 << position as u8;
+        if seen.as_ref().is_none_or(|seen| **seen & bit != 0) {
+            return Ok(());
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| qualify(element, path)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        seen.into_iter().for_each(|seen| *seen |= bit);
+        let Some((path, document)) = self.set.files.get(place.file) else { return Ok(()) };
+        let members = document.members(place.item).iter();
+        let below = members.filter_map(|(name, item)| Some((*item, position.below(name)?)));
+        let elements = document.elements(place.item).iter().map(|item| (*item, Position::Keywords));
+        let inside = below.chain(elements).map(|(item, position)| (Place { item, ..place }, position));
+        self.pending.extend(inside);
+        let Some(reference) = document.member_text(place.item, "$ref") else { return Ok(()) };
+        let reference = reference.to_owned();
+        let path = file_of(path, &reference).map_err(|why| refused(file_part(&reference), why))?;
+        self.set.references.insert(place);
+        self.open(path)?;
+        let target = self.set.resolve(place, &reference);
+        self.pending.extend(target.map(|target| (target, position)));
+        Ok(())
+    }
+
+    /// Reads a file, if it was not read yet.
+    fn open(&mut self, path: String) -> Result<(), ReferenceError> {
+        if self.set.places.contains_key(&path) {
+            return Ok(());
+        }
+        let real = self.reader.real_path(&path).map_err(|why| refused(&path, why))?;
+        if let Some(&file) = self.real_paths.get(&real) {
+            self.set.places.insert(path, file);
+            return Ok(());
+        }
+        let files = self.left.files.checked_sub(1);
+        self.left.files = files
+            .ok_or_else(|| refused(&path, format!("the document refers to more than {MAX_FILES} files")))?;
+        let text = self.reader.read(&path).map_err(|why| refused(&path, why))?;
+        let bytes = self.left.bytes.checked_sub(text.len());
+        self.left.bytes = bytes.ok_or_else(|| {
+            refused(&path, "the document and the files that it refers to have more than 64 MiB together")
+        })?;
+        let document = SourceDocument::parse(text, self.left.items)
+            .map_err(|error| refused(&path, error.to_string()))?;
+        self.left.items = self.left.items.saturating_sub(document.len());
+        let file = self.set.files.len();
+        self.seen.push(vec![0; document.len()]);
+        self.real_paths.insert(real, file);
+        self.set.places.insert(path.clone(), file);
+        self.set.files.push((path, document));
+        Ok(())
     }
 }
 
@@ -267,8 +350,8 @@ mod tests {
         }
     }
 
-    fn load(text: &str, files: &mut Files) -> Result<DocumentSet, ReferenceError> {
-        DocumentSet::load(SourceDocument::parse(text.to_owned()).unwrap(), files)
+    fn load(text: &str, files: &mut dyn ReadReferenced) -> Result<DocumentSet, OpenApiError> {
+        DocumentSet::load(text.to_owned(), files)
     }
 
     #[test]
@@ -277,22 +360,93 @@ mod tests {
         let set = load("x: {$ref: a}\ny: {$ref: './b#/a'}", &mut files).unwrap();
         assert_eq!((files.1, set.files.len()), (2, 3));
         let content = set.to_json().unwrap();
-        let of = |file: usize, at: &str| content[file].1.pointer(at).unwrap().as_str().unwrap();
-        assert_eq!((of(0, "/x/$ref"), of(0, "/y/$ref")), ("a#", "b#/a"));
-        assert_eq!((of(1, "/a/$ref"), of(2, "/a/$ref")), ("b#", "a#/a"));
+        let of = |file: &str, at: &str| {
+            let (_, content) = content.iter().find(|(path, _)| path == file).unwrap();
+            content.pointer(at).unwrap().as_str().unwrap()
+        };
+        assert_eq!((of("", "/x/$ref"), of("", "/y/$ref")), ("a#", "b#/a"));
+        assert_eq!((of("a", "/a/$ref"), of("b", "/a/$ref")), ("b#", "a#/a"));
     }
 
     #[test]
-    fn the_number_and_the_size_of_files_are_bounded() {
-        let mut many = Files(|path| format!("$ref: '{path}x'"), 0);
-        let error = load("$ref: x", &mut many).unwrap_err();
-        assert_eq!(
-            (many.1, error.message.as_str()),
-            (MAX_FILES, "the document refers to more than 256 files")
+    fn a_reference_in_data_is_data() {
+        let mut files = Files(|_| "type: string".to_owned(), 0);
+        let text = "components:\n  examples: {e: {value: {$ref: 'https://example.org/a'}}}\n  schemas:\n    s:\n      \
+                    example: {$ref: /etc/passwd}\n      examples: [{$ref: gone.yaml}]\n      default: {$ref: '../up.yaml'}\n      \
+                    enum: [{$ref: '#/nothing'}]\n      x-note: {$ref: 'urn:x'}\n      \
+                    properties: {example: {$ref: a.yaml}, default: {items: {$ref: b.yaml}}}\n";
+        let set = load(text, &mut files).unwrap();
+        assert_eq!(files.1, 2, "names of members are no keywords");
+        let (_, content) = &set.to_json().unwrap()[0];
+        let at = |pointer: &str| content.pointer(pointer).unwrap().as_str().unwrap();
+        assert_eq!(at("/components/schemas/s/enum/0/$ref"), "#/nothing");
+        assert_eq!(at("/components/schemas/s/example/$ref"), "/etc/passwd");
+        assert_eq!(at("/components/schemas/s/properties/example/$ref"), "a.yaml#");
+        // In a file of schemas, `example` is the name of one, if a reference says so.
+        let mut files = Files(
+            |path| if path == "a" { "example: {items: {$ref: b}}" } else { "type: string" }.to_owned(),
+            0,
         );
-        let mut large = Files(|path| format!("$ref: '{path}x'\na: '{}'", "y".repeat(20 << 20)), 0);
-        let error = load("$ref: x", &mut large).unwrap_err();
-        assert!(error.message.contains("more than 64 MiB"), "{error}");
-        assert_eq!(large.1, 4);
+        load("x: {$ref: 'a#/example'}", &mut files).unwrap();
+        assert_eq!(files.1, 2);
+    }
+
+    /// A document `api.yaml` with a link to it and a link to another file.
+    struct LinkedFiles(usize);
+
+    impl ReadReferenced for LinkedFiles {
+        fn real_path(&mut self, path: &str) -> Result<String, String> {
+            Ok(match path {
+                "" | "api.yaml" | "link.yaml" => "/f/api.yaml".to_owned(),
+                "other-link.yaml" => "/f/other.yaml".to_owned(),
+                path => format!("/f/{path}"),
+            })
+        }
+
+        fn read(&mut self, _: &str) -> Result<String, String> {
+            self.0 += 1;
+            Ok("a: {$ref: './api.yaml#/s'}".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_file_is_one_document_by_whatever_path() {
+        let mut files = LinkedFiles(0);
+        let text = "s: {type: string}\nx: {$ref: 'api.yaml#/s'}\ny: {$ref: 'link.yaml#/s'}\n\
+                    z: [{$ref: 'other.yaml#/a'}, {$ref: 'other-link.yaml#/a'}]";
+        let set = load(text, &mut files).unwrap();
+        assert_eq!((files.0, set.files.len()), (1, 2));
+        let root = set.root().unwrap();
+        let at = |name: &str| set.member(root, name).unwrap();
+        for name in ["x", "y"] {
+            let reference = set.text(at(name), "$ref").unwrap();
+            assert_eq!(set.resolve(at(name), reference), Some(at("s")), "{name}");
+        }
+        assert_eq!(set.to_json().unwrap()[0].1["y"]["$ref"], "#/s");
+    }
+
+    #[test]
+    fn the_number_the_size_and_the_nodes_of_files_are_bounded_together() {
+        let mut many = Files(|path| format!("$ref: '{path}x'"), 0);
+        let error = load("$ref: x", &mut many).unwrap_err().to_string();
+        assert_eq!(many.1, MAX_FILES);
+        assert!(error.contains("refers to more than 256 files"), "{error}");
+        let within =
+            |bounds, text: &str, files: &mut Files| DocumentSet::load_within(bounds, text.to_owned(), files);
+        let page = |path: &str| format!("{{\"$ref\":\"{path}x\",\"a\":[{}1]}}", "1,".repeat(400));
+        let bytes = SharedBounds { bytes: 3 * page("").len() + 100, ..BOUNDS };
+        let mut pages = Files(|path| format!("{{\"$ref\":\"{path}x\",\"a\":[{}1]}}", "1,".repeat(400)), 0);
+        let error = within(bytes, &page(""), &mut pages).unwrap_err().to_string();
+        assert!(
+            error.contains("xxx: the document") && error.contains("more than 64 MiB together"),
+            "{error}"
+        );
+        assert_eq!(pages.1, 3, "the document itself counts");
+        let items = SharedBounds { items: 3 * 404, ..BOUNDS };
+        pages.1 = 0;
+        let error = within(items, &page(""), &mut pages).unwrap_err().to_string();
+        assert!(error.contains("more than 4 million nodes together"), "{error}");
+        assert_eq!(pages.1, 3);
+        assert!(within(items, &page(""), &mut Files(|_| "{}".to_owned(), 0)).is_ok());
     }
 }

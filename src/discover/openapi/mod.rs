@@ -4,17 +4,18 @@
 
 mod annotate;
 mod documents;
+mod references;
 mod schema;
 mod source;
 
-pub use documents::{MAX_FILES, MAX_REFERENCED_BYTES, ReadReferenced, ReferenceError};
+pub use documents::{MAX_FILES, MAX_TOTAL_BYTES, ReadReferenced, ReferenceError};
+pub use references::{holds_names, is_data_keyword};
 pub use source::{MAX_DOCUMENT_BYTES, SourceError};
 
 use serde_json::Value;
 
 use self::documents::{DocumentSet, Place};
 use self::schema::SchemaOrigins;
-use self::source::SourceDocument;
 use super::name::forget_readings;
 use super::proposal::{RouteHints, propose_route};
 use super::tree::SampleNode;
@@ -75,7 +76,7 @@ impl OpenApiDocument {
     /// # Errors
     /// [`OpenApiError`].
     pub fn read(text: String, reader: &mut dyn ReadReferenced) -> Result<OpenApiDocument, OpenApiError> {
-        let documents = DocumentSet::load(SourceDocument::parse(text)?, reader)?;
+        let documents = DocumentSet::load(text, reader)?;
         let root = documents.root().ok_or(OpenApiError::NotOpenApi)?;
         let version = documents.text(root, "openapi").unwrap_or_default();
         if !["3.0", "3.1"].iter().any(|known| version.starts_with(known)) {
@@ -183,6 +184,6 @@ pub fn read_files(
     text: String,
     reader: &mut dyn ReadReferenced,
 ) -> Result<Vec<(String, Value)>, OpenApiError> {
-    let documents = DocumentSet::load(SourceDocument::parse(text)?, reader)?;
+    let documents = DocumentSet::load(text, reader)?;
     documents.to_json().ok_or(OpenApiError::TooLarge)
 }

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,7 +12,7 @@ use crate::discover::effort;
 
 /// Maximum bytes of one document.
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
-/// Maximum number of nodes of one document.
+/// Maximum number of nodes of a document and of the files that it refers to, together.
 pub(super) const MAX_ITEMS: usize = 4 << 20;
 /// Maximum depth of one document.
 const MAX_DEPTH: usize = 200;
@@ -23,6 +22,13 @@ const MAX_SEARCHED: usize = 32;
 /// The position of a node in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ItemId(u32);
+
+impl ItemId {
+    /// Returns the position as an index.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The content of a node.
 #[derive(Debug)]
@@ -49,9 +55,12 @@ struct DocumentItem {
 /// The reason why a document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// The document is too long, too deep, or has too many nodes.
+    /// The document is too long or too deep.
     #[error("the document has more than {0}")]
     TooLarge(&'static str),
+    /// The document has too many nodes, those of the files that were read before included.
+    #[error("the document and the files that it refers to have more than 4 million nodes together")]
+    TooManyNodes,
     /// The text is neither JSON nor YAML.
     #[error("the document is not {format}: line {line}, column {column}: {message}")]
     Syntax {
@@ -80,23 +89,24 @@ pub(super) struct SourceDocument {
 }
 
 impl SourceDocument {
-    /// Reads a document. Text that begins with a brace is JSON, everything else is YAML.
+    /// Reads a document of at most `max_items` nodes. Text that begins with a brace is JSON, everything else is YAML.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub(super) fn parse(text: String) -> Result<SourceDocument, SourceError> {
+    pub(super) fn parse(text: String, max_items: usize) -> Result<SourceDocument, SourceError> {
         if text.len() > MAX_DOCUMENT_BYTES {
             return Err(SourceError::TooLarge("32 MiB"));
         }
-        let mut items = Vec::new();
+        let mut items = ItemList { items: Vec::new(), limit: max_items };
         let root = match text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']).starts_with('{') {
-            true => JsonReader { text: &text, items: &mut items }.read().or_else(|error| {
+            true => JsonReader { text: &text, at: 0, items: &mut items }.read().or_else(|error| {
                 // YAML has a flow style with braces, too.
-                items.clear();
+                items.items.clear();
                 YamlReader::new(&text, &mut items).read().map_err(|_| error)
             })?,
             false => YamlReader::new(&text, &mut items).read()?,
         };
+        let items = items.items;
         let index = index_of(&items);
         Ok(SourceDocument { text, items, root, index })
     }
@@ -106,13 +116,18 @@ impl SourceDocument {
         self.root
     }
 
+    /// Returns the number of nodes.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Returns the text.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
     fn item(&self, id: ItemId) -> Option<&DocumentItem> {
-        self.items.get(id.0 as usize)
+        self.items.get(id.index())
     }
 
     /// Returns the members of a mapping.
@@ -160,12 +175,6 @@ impl SourceDocument {
         matches!(self.item(id).map(|item| &item.content), Some(ItemContent::Mapping(_)))
     }
 
-    /// Returns all mappings of the document.
-    pub(super) fn mappings(&self) -> impl Iterator<Item = ItemId> {
-        let is_mapping = |item: &DocumentItem| matches!(item.content, ItemContent::Mapping(_));
-        (0..).map(ItemId).zip(&self.items).filter(move |(_, item)| is_mapping(item)).map(|(id, _)| id)
-    }
-
     /// Returns the place of a mapping in the text, in bytes, and true if it is written with braces.
     pub(super) fn mapping_start(&self, id: ItemId) -> Option<(usize, bool)> {
         let item = self.item(id).filter(|item| matches!(item.content, ItemContent::Mapping(_)))?;
@@ -184,12 +193,13 @@ impl SourceDocument {
         })
     }
 
-    /// Returns a node as a JSON value. Bounded by [`MAX_DEPTH`]; an alias is copied, as long as nodes are left.
-    pub(super) fn to_json(&self, id: ItemId, left: &mut usize) -> Option<Value> {
-        self.json(id, 0, left)
+    /// Returns a node as a JSON value. Bounded by [`MAX_DEPTH`]; an alias is copied, as long as nodes are left. `full` returns
+    /// the text that replaces the `$ref` of a mapping.
+    pub(super) fn to_json(&self, id: ItemId, left: &mut usize, full: &FullReference<'_>) -> Option<Value> {
+        self.json(id, 0, left, full)
     }
 
-    fn json(&self, id: ItemId, depth: usize, left: &mut usize) -> Option<Value> {
+    fn json(&self, id: ItemId, depth: usize, left: &mut usize, full: &FullReference<'_>) -> Option<Value> {
         *left = left.checked_sub(1)?;
         if depth > MAX_DEPTH {
             return None;
@@ -200,17 +210,24 @@ impl SourceDocument {
                 serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_string()))
             }
             ItemContent::Sequence(elements) => {
-                elements.iter().map(|&element| self.json(element, depth + 1, left)).collect::<Option<_>>()?
+                let element = |&element: &ItemId| self.json(element, depth + 1, left, full);
+                elements.iter().map(element).collect::<Option<_>>()?
             }
             ItemContent::Mapping(members) => {
                 let member = |(name, value): &(Box<str>, ItemId)| {
-                    Some((name.to_string(), self.json(*value, depth + 1, left)?))
+                    let reference = self.scalar(*value).filter(|_| **name == *"$ref");
+                    let replaced = reference.and_then(|reference| full(id, reference));
+                    let value = self.json(*value, depth + 1, left, full)?;
+                    Some((name.to_string(), replaced.map_or(value, Value::String)))
                 };
                 Value::Object(members.iter().map(member).collect::<Option<_>>()?)
             }
         })
     }
 }
+
+/// Returns the text that replaces the `$ref` of a mapping, if it is a reference.
+type FullReference<'f> = dyn Fn(ItemId, &str) -> Option<String> + 'f;
 
 /// Returns the members of large mappings by their names. Of several with one name the first counts.
 fn index_of(items: &[DocumentItem]) -> HashMap<ItemId, HashMap<Box<str>, ItemId>> {
@@ -222,79 +239,123 @@ fn index_of(items: &[DocumentItem]) -> HashMap<ItemId, HashMap<Box<str>, ItemId>
     large.map(|(id, members)| (id, by_name(members))).collect()
 }
 
-fn push(items: &mut Vec<DocumentItem>, item: DocumentItem) -> Result<ItemId, SourceError> {
-    if items.len() >= MAX_ITEMS {
-        return Err(SourceError::TooLarge("4 million nodes"));
-    }
-    let id = ItemId(u32::try_from(items.len()).unwrap_or(u32::MAX));
-    items.push(item);
-    Ok(id)
+/// The nodes of a document that is being read.
+struct ItemList {
+    items: Vec<DocumentItem>,
+    limit: usize,
 }
 
-/// Reads JSON. The places of values follow from where their text lies in the document.
+impl ItemList {
+    fn push(&mut self, item: DocumentItem) -> Result<ItemId, SourceError> {
+        if self.items.len() >= self.limit {
+            return Err(SourceError::TooManyNodes);
+        }
+        let id = ItemId(u32::try_from(self.items.len()).unwrap_or(u32::MAX));
+        self.items.push(item);
+        Ok(id)
+    }
+}
+
+/// Reads JSON in one pass, after the parser has found that it is JSON. The parser does not tell the places of values.
 struct JsonReader<'t, 'i> {
     text: &'t str,
-    items: &'i mut Vec<DocumentItem>,
-}
-
-/// The members of one object, unread.
-struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for RawMembers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = RawMembers<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMembers<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(RawMembers(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
+    /// The place of the next byte.
+    at: usize,
+    items: &'i mut ItemList,
 }
 
 impl JsonReader<'_, '_> {
     fn read(mut self) -> Result<ItemId, SourceError> {
         let text = self.text.trim_start_matches('\u{feff}');
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| json_error(&error))?;
-        self.value(raw.get(), 0)
+        let _: &RawValue = serde_json::from_str(text).map_err(|error| json_error(&error))?;
+        self.at = self.text.len() - text.len();
+        self.value(0)
     }
 
-    fn value(&mut self, raw: &str, depth: usize) -> Result<ItemId, SourceError> {
+    /// Returns the next byte that is no blank.
+    fn next(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Passes the next byte that is no blank, if it is this one.
+    fn passes(&mut self, byte: u8) -> bool {
+        let is_next = self.next() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn value(&mut self, depth: usize) -> Result<ItemId, SourceError> {
         if depth > MAX_DEPTH {
             return Err(SourceError::TooLarge("200 levels"));
         }
-        let raw = raw.trim();
-        let start = (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let content = match raw.as_bytes().first() {
-            Some(b'{') => {
-                let RawMembers(members) = serde_json::from_str(raw).map_err(|error| json_error(&error))?;
-                let member =
-                    |(name, raw): (String, &RawValue)| Ok((name.into(), self.value(raw.get(), depth + 1)?));
-                ItemContent::Mapping(members.into_iter().map(member).collect::<Result<_, _>>()?)
+        let first = self.next();
+        let start = self.at;
+        let content = match first {
+            Some(b'{') => self.members(depth)?,
+            Some(b'[') => self.elements(depth)?,
+            Some(b'"') => ItemContent::Scalar { text: self.string()?, is_text: true },
+            _ => {
+                let rest = self.text.get(start..).unwrap_or_default();
+                let length = rest.find([',', ']', '}', ' ', '\n', '\r', '\t']).unwrap_or(rest.len());
+                self.at += length;
+                ItemContent::Scalar { text: rest.get(..length).unwrap_or_default().into(), is_text: false }
             }
-            Some(b'[') => {
-                let elements: Vec<&RawValue> =
-                    serde_json::from_str(raw).map_err(|error| json_error(&error))?;
-                let element = |raw: &RawValue| self.value(raw.get(), depth + 1);
-                ItemContent::Sequence(elements.into_iter().map(element).collect::<Result<_, _>>()?)
-            }
-            Some(b'"') => {
-                let text: String = serde_json::from_str(raw).map_err(|error| json_error(&error))?;
-                ItemContent::Scalar { text: text.into(), is_text: true }
-            }
-            _ => ItemContent::Scalar { text: raw.into(), is_text: false },
         };
-        push(self.items, DocumentItem { content, start, is_flow: true })
+        self.items.push(DocumentItem { content, start, is_flow: true })
+    }
+
+    fn members(&mut self, depth: usize) -> Result<ItemContent, SourceError> {
+        let mut members = Vec::new();
+        self.at += 1;
+        while self.next() == Some(b'"') {
+            let name = self.string()?;
+            self.passes(b':');
+            members.push((name, self.value(depth + 1)?));
+            self.passes(b',');
+        }
+        self.passes(b'}');
+        Ok(ItemContent::Mapping(members))
+    }
+
+    fn elements(&mut self, depth: usize) -> Result<ItemContent, SourceError> {
+        let mut elements = Vec::new();
+        self.at += 1;
+        while self.next().is_some_and(|byte| byte != b']') {
+            elements.push(self.value(depth + 1)?);
+            self.passes(b',');
+        }
+        self.passes(b']');
+        Ok(ItemContent::Sequence(elements))
+    }
+
+    /// Reads the string that begins at the next byte.
+    fn string(&mut self) -> Result<Box<str>, SourceError> {
+        let start = self.at;
+        self.at = self.text.len();
+        let mut bytes = self.text.as_bytes().iter().enumerate().skip(start + 1);
+        let mut has_escapes = false;
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'"' => {
+                    self.at = at + 1;
+                    break;
+                }
+                b'\\' => {
+                    has_escapes = true;
+                    bytes.next();
+                }
+                _ => {}
+            }
+        }
+        let quoted = self.text.get(start..self.at).unwrap_or_default();
+        if has_escapes {
+            return serde_json::from_str::<String>(quoted)
+                .map(String::into_boxed_str)
+                .map_err(|error| json_error(&error));
+        }
+        Ok(quoted.trim_matches('"').into())
     }
 }
 
@@ -308,7 +369,7 @@ fn json_error(error: &serde_json::Error) -> SourceError {
 /// Reads YAML.
 struct YamlReader<'t, 'i> {
     text: &'t str,
-    items: &'i mut Vec<DocumentItem>,
+    items: &'i mut ItemList,
     anchors: HashMap<usize, ItemId>,
     /// Places of characters in bytes, if the text is not ASCII.
     offsets: Vec<u32>,
@@ -346,7 +407,7 @@ impl OpenSource {
 }
 
 impl<'t, 'i> YamlReader<'t, 'i> {
-    fn new(text: &'t str, items: &'i mut Vec<DocumentItem>) -> Self {
+    fn new(text: &'t str, items: &'i mut ItemList) -> Self {
         let offsets = match text.is_ascii() {
             true => Vec::new(),
             false => text.char_indices().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect(),
@@ -401,7 +462,7 @@ impl<'t, 'i> YamlReader<'t, 'i> {
                 Event::MappingEnd | Event::SequenceEnd => {
                     let Some(done) = open.pop() else { continue };
                     let OpenSource { content, key: _, anchor, start: at, is_flow } = done;
-                    (push(self.items, DocumentItem { content, start: at.unwrap_or(start), is_flow })?, anchor)
+                    (self.items.push(DocumentItem { content, start: at.unwrap_or(start), is_flow })?, anchor)
                 }
                 Event::Alias(anchor) => match self.anchors.get(&anchor) {
                     Some(&named) => (named, 0),
@@ -432,14 +493,8 @@ impl<'t, 'i> YamlReader<'t, 'i> {
         let is_literal = style == ScalarStyle::Plain
             && (is_null || matches!(text, "true" | "false") || text.parse::<f64>().is_ok());
         let text = if is_literal && is_null { "null" } else { text };
-        push(
-            self.items,
-            DocumentItem {
-                content: ItemContent::Scalar { text: text.into(), is_text: !is_literal },
-                start,
-                is_flow: false,
-            },
-        )
+        let content = ItemContent::Scalar { text: text.into(), is_text: !is_literal };
+        self.items.push(DocumentItem { content, start, is_flow: false })
     }
 }
 
@@ -447,26 +502,45 @@ impl<'t, 'i> YamlReader<'t, 'i> {
 mod tests {
     use super::*;
 
+    fn parse(text: String) -> Result<SourceDocument, SourceError> {
+        SourceDocument::parse(text, MAX_ITEMS)
+    }
+
     #[test]
     fn json_and_yaml_give_the_same_tree() {
-        let json =
-            SourceDocument::parse("{\"a\": {\"b\": [1, \"x\", null]}, \"c\": \"1\"}".to_owned()).unwrap();
-        let yaml = SourceDocument::parse("a:\n  b:\n    - 1\n    - x\n    -\nc: '1'\n".to_owned()).unwrap();
+        let json = parse("{\"a\": {\"b\": [1, \"x\", null]}, \"c\": \"1\"}".to_owned()).unwrap();
+        let yaml = parse("a:\n  b:\n    - 1\n    - x\n    -\nc: '1'\n".to_owned()).unwrap();
         let expected = serde_json::json!({"a": {"b": [1, "x", null]}, "c": "1"});
         for document in [json, yaml] {
-            assert_eq!(document.to_json(document.root(), &mut 100).unwrap(), expected);
-            assert_eq!(document.to_json(document.root(), &mut 5), None, "there are six nodes");
+            assert_eq!(document.to_json(document.root(), &mut 100, &|_, _| None).unwrap(), expected);
+            assert_eq!(document.to_json(document.root(), &mut 5, &|_, _| None), None, "there are six nodes");
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_the_parser_reads_it() {
+        let text = "\u{feff}\r\n { \"\" : \"\", \"a\\\"b\\\\\":[ ],\"c\":{ },\t\"d\":[ -1.5e3 ,true,\n[[null]],\"\\u00e9\\n]}\"] , \
+                    \"e\":{\"f\": \"[,:{\" } } ";
+        let expected: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap();
+        let document = parse(text.to_owned()).unwrap();
+        assert_eq!(document.to_json(document.root(), &mut 100, &|_, _| None).unwrap(), expected);
+        for wrong in ["{\"a\":1,}", "{\"a\" 1}", "{\"a\":[1 2]}", "{\"a\":\"\u{1}\"}", "{\"a\":01}"] {
+            assert!(
+                JsonReader { text: wrong, at: 0, items: &mut ItemList { items: Vec::new(), limit: 9 } }
+                    .read()
+                    .is_err()
+            );
         }
     }
 
     #[test]
     fn mappings_know_their_places() {
         let text = "ä:\n  b: 1\nf: {x: 1}\n";
-        let document = SourceDocument::parse(text.to_owned()).unwrap();
+        let document = parse(text.to_owned()).unwrap();
         let at = |pointer: &str| document.mapping_start(document.pointer(pointer).unwrap()).unwrap();
         assert_eq!(at("/ä"), (text.find("b:").unwrap(), false));
         assert_eq!(at("/f"), (text.find('{').unwrap(), true));
-        let json = SourceDocument::parse("{\"a\": {\"b\": 1}}".to_owned()).unwrap();
+        let json = parse("{\"a\": {\"b\": 1}}".to_owned()).unwrap();
         assert_eq!(json.mapping_start(json.pointer("/a").unwrap()), Some((6, true)));
     }
 
@@ -476,14 +550,18 @@ mod tests {
         for level in 1..60 {
             text += &format!("a{level}: &a{level} [*a{}, *a{}]\n", level - 1, level - 1);
         }
-        let document = SourceDocument::parse(text).unwrap();
+        let document = parse(text).unwrap();
         assert!(document.items.len() < 200);
         let mut left = MAX_ITEMS;
-        assert_eq!(document.to_json(document.root(), &mut left), None, "2^59 values are too many");
+        assert_eq!(
+            document.to_json(document.root(), &mut left, &|_, _| None),
+            None,
+            "2^59 values are too many"
+        );
         let deep = "[".repeat(300) + &"]".repeat(300);
-        assert!(SourceDocument::parse(format!("a: {deep}")).is_err());
-        assert!(SourceDocument::parse("{\"a\": ".to_owned()).is_err());
-        assert!(SourceDocument::parse(String::new()).is_err());
-        assert!(SourceDocument::parse("a: *nothing".to_owned()).is_err());
+        assert!(parse(format!("a: {deep}")).is_err());
+        assert!(parse("{\"a\": ".to_owned()).is_err());
+        assert!(parse(String::new()).is_err());
+        assert!(parse("a: *nothing".to_owned()).is_err());
     }
 }
