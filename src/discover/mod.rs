@@ -155,6 +155,16 @@ pub fn is_name_of_category(name: &str) -> bool {
     name::is_of_category(name)
 }
 
+/// True if the name of a member consists of words that names of members often have, and is nobody's name.
+pub fn is_ordinary_name(name: &str) -> bool {
+    name::is_ordinary(name)
+}
+
+/// True if the name of a member is a value: an e-mail address, a telephone number, an IBAN, a UUID, digits, another id.
+pub fn is_value(name: &str) -> bool {
+    value::is_value_like(name)
+}
+
 /// Proposes a mapping for paths at which values were seen. Paths that are no plain paths are left out.
 pub fn propose(observed: &[ObservedPath]) -> Proposal {
     propose_tree(&tree_of(observed), &RouteHints::default())

@@ -1,7 +1,7 @@
 //! Reads names of members: splits them into words in any style, and finds the phrases of the dictionary in them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -116,6 +116,16 @@ struct DictionaryEntry {
 
 /// Phrases without blanks, and what they mean.
 struct NameDictionary(HashMap<String, DictionaryEntry>);
+
+/// Words that are ordinary as names of members and mean nothing for a category.
+static ORDINARY: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let table = WORDS.parse::<toml::Table>().unwrap_or_default();
+    let words = table.get("words").and_then(|words| words.get("ordinary")).and_then(toml::Value::as_array);
+    words.into_iter().flatten().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
+});
+
+/// Words of the dictionary that are given names as well.
+const GIVEN_NAMES: [&str; 6] = ["iris", "sid", "rut", "nir", "lang", "page"];
 
 static DICTIONARY: LazyLock<NameDictionary> = LazyLock::new(|| NameDictionary::read(WORDS));
 
@@ -459,7 +469,8 @@ impl ReadName {
 
 /// True if the dictionary knows a word of a name.
 pub(super) fn is_known(name: &str) -> bool {
-    windows(&words(name)).next().is_some()
+    let words = words(name);
+    words.iter().any(|word| ORDINARY.contains(word)) || windows(&words).next().is_some()
 }
 
 /// True if a name says of which category its value is, in phrases of the dictionary alone.
@@ -467,7 +478,25 @@ pub(super) fn is_of_category(name: &str) -> bool {
     let words = words(name);
     let found: Vec<_> = windows(&words).collect();
     let is_covered = |at: usize| found.iter().any(|(start, end, _)| (*start..*end).contains(&at));
-    (0..words.len()).all(is_covered) && found.iter().any(|(_, _, entry)| entry.category.is_some())
+    (0..words.len()).all(is_covered)
+        && found.iter().any(|(_, _, entry)| entry.category.is_some())
+        && !is_given_name(&words)
+}
+
+/// True if the dictionary knows all words of a name. Digits count as known.
+pub(super) fn is_ordinary(name: &str) -> bool {
+    let words = words(name);
+    let found: Vec<_> = windows(&words).collect();
+    let is_covered = |(at, word): (usize, &String)| {
+        is_digits(word)
+            || ORDINARY.contains(word)
+            || found.iter().any(|(start, end, _)| (*start..*end).contains(&at))
+    };
+    !words.is_empty() && words.iter().enumerate().all(is_covered) && !is_given_name(&words)
+}
+
+fn is_given_name(words: &[String]) -> bool {
+    matches!(words, [one] if GIVEN_NAMES.contains(&one.as_str()))
 }
 
 /// Returns the noun of a word such as `Patient` or `checkout.session`, the value of a member that names a type.
@@ -578,6 +607,13 @@ mod tests {
         assert!(NameReading::new("phone_number").category_is_head());
         assert_eq!(NameReading::new("order_id").noun().map(|(noun, _)| noun), Some(Noun::Record));
         assert!(is_of_category("email") && is_of_category("customerPhone") && is_of_category("geburtsdatum"));
+        for ordinary in ["billing", "shippingAddress", "line1", "sha256", "@type", "openingHours", "monday"] {
+            assert!(is_ordinary(ordinary), "{ordinary}");
+        }
+        for name in ["alice", "jdoe2", "AdaLovelace", "iris", "alice_email", "@ada", ""] {
+            assert!(!is_ordinary(name), "{name}");
+        }
+        assert!(!is_of_category("iris"), "a given name");
         assert!(!is_of_category("alice") && !is_of_category("alice_email") && !is_of_category("count"));
         assert_eq!(noun_of_type("urn:ietf:params:scim:schemas:core:2.0:User"), Some(Noun::Person));
     }

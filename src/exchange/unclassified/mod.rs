@@ -268,6 +268,70 @@ mod tests {
         assert_eq!(lines(&paths), [format!("@.balances.* number 12 {days}")]);
     }
 
+    /// Returns the paths after the same record was asked for again and again.
+    fn paths_of(record: &str) -> Vec<String> {
+        let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
+        for _ in 0..6 {
+            survey(&paths, &format!(r#"{{"items":[{record}]}}"#), "2026-11-29T11:00:00Z");
+        }
+        paths.report().paths.into_iter().map(|path| path.path).collect()
+    }
+
+    #[test]
+    fn the_names_of_a_map_that_does_not_vary_are_not_shown() {
+        for (record, expected) in [
+            // From people to objects, with optional members, empty ones and null.
+            (
+                r#"{"by":{"alice":{"role":"x","since":1},"bob":{"role":"y"}},"n":1}"#,
+                "@.by.*.role @.by.*.since @.n",
+            ),
+            (r#"{"by":{"alice":{"role":"x"},"bob":{},"max":null},"n":1}"#, "@.by.* @.by.*.* @.n"),
+            (r#"{"by":{"alice":5,"bob":null,"iris":7},"n":true}"#, "@.by.* @.n"),
+            (r#"{"by":{"alice":[1],"bob":[2,3]},"n":1}"#, "@.by.*[*] @.n"),
+            (
+                r#"{"by":{"alice":{"bob":{"x":1},"carol":{"x":1}},"dan":{"erin":{"x":1},"fay":{"x":2}}},"n":1}"#,
+                "@.by.*.*.* @.n",
+            ),
+            (r#"{"alice":{"role":"x"},"bob":{"role":"y"}}"#, "@.*.*"),
+            // One name is an ordinary word; handles among different members.
+            (
+                r#"{"by":{"alice":{"role":1,"x":"y"},"carol":{"role":2,"x":"y"},"home":{"role":3,"x":"y"}},"n":1}"#,
+                "@.by.*.role @.by.*.x @.n",
+            ),
+            (
+                r#"{"by":{"alice93":1,"@bob":"x","count":2,"label":"y"},"n":1}"#,
+                "@.by.* @.by.count @.by.label @.n",
+            ),
+        ] {
+            assert_eq!(paths_of(record).join(" "), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn names_of_ordinary_structures_are_shown() {
+        for (record, expected) in [
+            (r#"{"billing":{"city":"x"},"shipping":{"city":"y"}}"#, "@.billing.city @.shipping.city"),
+            (
+                r#"{"hours":{"monday":{"from":"x","to":1},"friday":{"from":"x","to":1}},"n":1}"#,
+                "@.hours.friday.from @.hours.friday.to @.hours.monday.from @.hours.monday.to @.n",
+            ),
+            // Different members, whatever the names are.
+            (
+                r#"{"motor":{"hubraum":1,"takt":"x"},"achse":{"last":2,"rad":"y"}}"#,
+                "@.achse.last @.achse.rad @.motor.hubraum @.motor.takt",
+            ),
+            (r#"{"farbe":"rot","lack":"matt"}"#, "@.farbe @.lack"),
+            // The ordinary names among others.
+            (
+                r#"{"billing":{"x":1,"y":"z"},"shipping":{"x":1,"y":"z"},"lager":{"x":1,"y":"z"}}"#,
+                "@.*.x @.*.y @.billing.x @.billing.y @.shipping.x @.shipping.y",
+            ),
+            (r#"{"home":{"email":"x","city":"y"},"n":1}"#, "@.home.city @.home.email @.n"),
+        ] {
+            assert_eq!(paths_of(record).join(" "), expected, "{record}");
+        }
+    }
+
     #[test]
     fn an_exchange_does_not_wait_for_a_survey_or_a_report() {
         let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
@@ -280,19 +344,19 @@ mod tests {
     #[test]
     fn the_number_of_paths_is_bounded_and_the_rest_is_counted() {
         let paths = UnclassifiedPaths::new(at("2026-11-29T10:00:00Z"));
-        // 30 objects with 60 members of three letters each, which are no maps and no values.
-        let name = |number: usize| {
+        // Objects with members of three letters each, of which neighbours have different ones: no maps and no values.
+        let name = |kind: usize, number: usize| {
             let letter = |digit: usize| char::from(b'a' + u8::try_from(digit % 20).unwrap());
-            format!("{}{}x", letter(number), letter(number / 20))
+            format!("{}{}{}x", letter(number), letter(number / 20), ["q", "z"][kind])
         };
-        let members = |values: [&str; 2], count| {
-            let member = |at: usize| format!("\"{}\":{}", name(at), values[at % 2]);
+        let members = |kind: usize, values: [&str; 2], count| {
+            let member = |at: usize| format!("\"{}\":{}", name(kind, at), values[at % 2]);
             let members: Vec<String> = (0..count).map(member).collect();
             format!("{{{}}}", members.join(","))
         };
-        let inner = members(["1", "true"], 30);
-        let middle = members([inner.as_str(); 2], 10);
-        let outer = members([middle.as_str(); 2], 8);
+        let inner = [0, 1].map(|kind| members(kind, ["1", "true"], 30));
+        let middle = [0, 1].map(|kind| members(kind, inner.each_ref().map(String::as_str), 10));
+        let outer = members(0, middle.each_ref().map(String::as_str), 8);
         let body = format!("{{\"items\":[{outer}]}}");
         for _ in 0..4 {
             survey(&paths, &body, "2026-11-29T11:00:00Z");

@@ -3,6 +3,8 @@
 //! A name that may be a value is never shown: when in doubt, it is a value. The check sees one name. That a name is one of
 //! many ([`super::tree`]) shows values that look like names.
 
+use crate::discover::{is_ordinary_name, is_value};
+
 /// Maximum bytes of a name.
 const MAX_NAME: usize = 64;
 /// Maximum digits of a name: `sha256` and `line1` are names, `2026` and `c1042` are not.
@@ -18,12 +20,16 @@ const MAX_HUMPS_OF_TEN: usize = 3;
 
 /// True if a name looks like a value: an id, a number, a date, an address, a text.
 pub(super) fn looks_like_a_value(name: &str) -> bool {
-    if name.is_empty() || name.len() > MAX_NAME || !has_shape_of_a_name(name) {
+    if name.is_empty() || name.len() > MAX_NAME || !has_shape_of_a_name(name) || is_value(name) {
         return true;
     }
     let digits = name.chars().filter(|c| c.is_numeric()).count();
     let letters = name.chars().filter(|c| c.is_alphabetic()).count();
     if letters == 0 || digits > MAX_DIGITS || (digits > 0 && letters < MIN_LETTERS_BESIDE_DIGITS) {
+        return true;
+    }
+    // `alice93` and `@alice` are written as `line1` and `@type` are.
+    if (digits > 0 || name.starts_with('@')) && !is_ordinary_name(name) {
         return true;
     }
     let is_hex = name.len() >= MIN_HEX && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -69,6 +75,9 @@ mod tests {
             "prénom",
             "Straße",
             "sha256",
+            "oauth2Token",
+            "ipv4",
+            "@context",
             "IBAN",
             "preferredContactMethodForBilling",
             "allow_promotion_codes_and_discounts",
@@ -108,6 +117,12 @@ mod tests {
             "#17",
             "a\u{0}b",
             "💡",
+            "DE89370400440532013000",
+            "abcd::ef",
+            "alice93",
+            "jdoe2",
+            "@alice",
+            "@alice_lovelace",
             "x".repeat(65).as_str(),
         ] {
             assert!(looks_like_a_value(value), "{value}");

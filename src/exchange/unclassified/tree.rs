@@ -1,9 +1,9 @@
 //! The unclassified paths of one record set, as a tree of names.
 //!
 //! An object whose names vary is a map, and its names may be ids or names of people. So a name is shown only if at least half
-//! of the objects have it, of which a few were seen, and if not all members are of one type below the record; a name that
-//! [`crate::discover`] knows as that of a category is shown at once. All others become one step, `*`. Many members that are all
-//! objects or arrays are a map at once.
+//! of the objects have it, of which a few were seen; a name that [`crate::discover`] knows as that of a category is shown at
+//! once. In an object whose members are alike, which a map is as well, only names of ordinary words are shown
+//! ([`PathNode::likeness`]). All others become one step, `*`. Many members that are all objects or arrays are a map at once.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use jiff::civil::Date;
 
 use super::UnclassifiedPath;
 use super::name::looks_like_a_value;
-use crate::discover::is_name_of_category;
+use crate::discover::{is_name_of_category, is_ordinary_name};
 use crate::scrub::{UnclassifiedType, UnclassifiedValue};
 
 /// Maximum paths of a route.
@@ -235,8 +235,9 @@ impl PathNode {
         }
         let mut unnamed = PathNode::default();
         self.unnamed.iter().for_each(|child| unnamed.merge(child));
+        let likeness = self.likeness(depth);
         for (name, child) in &self.names {
-            if self.shows(name, child, depth) {
+            if self.shows(name, child, likeness) {
                 child.list(format!("{path}{}", step(name)), depth + 1, list);
             } else {
                 unnamed.merge(child);
@@ -248,21 +249,72 @@ impl PathNode {
     }
 
     /// True if the name of this child is shown.
-    fn shows(&self, name: &str, child: &PathNode, depth: usize) -> bool {
+    fn shows(&self, name: &str, child: &PathNode, likeness: Likeness) -> bool {
         let is_common = |child: &PathNode| child.occurrences * 2 >= self.occurrences;
         let is_small = self.names.len() <= MAX_SIBLINGS;
         let common = || self.names.values().filter(|child| is_common(child)).count();
         let is_same_object = self.occurrences >= MIN_OBJECTS && (is_small || common() * 2 > self.names.len());
-        let is_fixed = is_same_object && is_common(child) && (depth == 0 || !self.is_uniform());
-        is_fixed || (is_small && is_name_of_category(name))
+        let is_fixed = is_same_object && is_common(child);
+        let is_of_category = is_small && is_name_of_category(name);
+        if likeness == Likeness::None {
+            return is_fixed || is_of_category;
+        }
+        // Somebody can have the name of an ordinary word.
+        self.is_mostly_ordinary()
+            && (is_of_category || (likeness == Likeness::Containers && is_fixed && is_ordinary_name(name)))
     }
 
-    /// True if all named members are scalars of one type.
-    fn is_uniform(&self) -> bool {
-        let types = |child: &PathNode| child.values.map_or(0, |values| values.types);
-        let all = self.names.values().fold(0, |all, child| all | types(child));
-        all.count_ones() == 1 && self.names.values().all(|child| child.values.is_some())
+    /// Compares the named members with each other.
+    fn likeness(&self, depth: usize) -> Likeness {
+        const SCALARS: [UnclassifiedType; 3] =
+            [UnclassifiedType::String, UnclassifiedType::Number, UnclassifiedType::Boolean];
+        let types = self.names.values().fold(0, |all, child| all | child.types());
+        if types.count_ones() > 1 {
+            return Likeness::None;
+        }
+        if types == 0 || SCALARS.iter().any(|scalar| types == bit(*scalar)) {
+            // The members of a record itself are often texts alone.
+            return if depth == 0 { Likeness::None } else { Likeness::Scalars };
+        }
+        let is_alike = types == bit(UnclassifiedType::Array) || self.has_similar_objects(depth);
+        if self.names.len() > 1 && is_alike { Likeness::Containers } else { Likeness::None }
     }
+
+    /// Returns the types of the values at the path but null, one bit for each. Values below it make it an object or an array.
+    fn types(&self) -> u8 {
+        let own = self.values.map_or(0, |values| values.types) & !bit(UnclassifiedType::Null);
+        let is_object = self.unnamed.is_some() || !self.names.is_empty();
+        let object = if is_object { bit(UnclassifiedType::Object) } else { 0 };
+        let array = if self.elements.is_some() { bit(UnclassifiedType::Array) } else { 0 };
+        own | object | array
+    }
+
+    /// True if at least half of the members of each object are those of the object that has most. Maps are similar to all.
+    fn has_similar_objects(&self, depth: usize) -> bool {
+        let is_map =
+            |child: &PathNode| !child.is_mostly_ordinary() && child.likeness(depth + 1) != Likeness::None;
+        let objects: Vec<&PathNode> = self.names.values().filter(|child| !is_map(child)).collect();
+        let Some(largest) = objects.iter().max_by_key(|child| child.names.len()) else { return true };
+        let is_shared = |name: &&Box<str>| largest.names.contains_key(*name);
+        let shared = |child: &PathNode| child.names.keys().filter(is_shared).count();
+        objects.iter().all(|child| shared(child) * 2 >= child.names.len())
+    }
+
+    /// True if at least half of the names are ordinary words.
+    fn is_mostly_ordinary(&self) -> bool {
+        let ordinary = self.names.keys().filter(|name| is_ordinary_name(name)).count();
+        ordinary * 2 >= self.names.len()
+    }
+}
+
+/// Likeness of the named members of an object, as the members of a map have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Likeness {
+    None,
+    /// All are scalars of one type.
+    Scalars,
+    /// All are arrays, or objects with mostly the same members.
+    Containers,
 }
 
 /// Returns a child, which is added if there is none, unless the tree has too many nodes.
