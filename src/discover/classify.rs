@@ -1,7 +1,8 @@
 //! From the evidence about one leaf to its categories, a confidence and a reason.
 //!
 //! Order: the document's own word, the shape of the values, the name, the object around it. A leaf that stays unsure in an object
-//! about a person takes a personal category with a confidence below 0.5. A reason quotes words of the dictionary and
+//! about a person takes a personal category with a confidence below 0.5; beside people, and if it looks like a state, it takes
+//! `non-personal` with such a confidence. A reason quotes words of the dictionary and
 //! never a value.
 
 use std::collections::HashSet;
@@ -62,10 +63,28 @@ pub(super) fn classify(
     around: &Surroundings,
     ids: &HashSet<String>,
 ) -> Classification {
-    if !node.schema.categories.is_empty() {
-        let reason = "the document declares it (x-data-category)".to_owned();
-        return Classification { categories: node.schema.categories.clone(), confidence: 1.0, reason };
+    let declared = &node.schema.categories;
+    if declared.is_empty() {
+        return by_evidence(name, node, around, ids);
     }
+    if !node.schema.is_declared_in_part {
+        let reason = "the document declares it (x-data-category)".to_owned();
+        return Classification { categories: declared.clone(), confidence: 1.0, reason };
+    }
+    let Classification { categories, confidence, reason } = by_evidence(name, node, around, ids);
+    let more = categories.into_iter().filter(|category| !declared.contains(category));
+    let categories = declared.iter().cloned().chain(more).collect();
+    let reason = format!("the document declares it (x-data-category) for some alternatives only; {reason}");
+    Classification { categories, confidence, reason }
+}
+
+/// Classifies one leaf by what its values, its name and its surroundings say.
+fn by_evidence(
+    name: &NameReading,
+    node: &SampleNode,
+    around: &Surroundings,
+    ids: &HashSet<String>,
+) -> Classification {
     by_value(name, node, around)
         .or_else(|| by_boolean(name, node, around))
         .or_else(|| by_amount(name, node, around))
@@ -499,7 +518,7 @@ fn by_surroundings(
         }
         About::Person => Classification::of("profile", 0.4, "unsure: stands in an object about a person"),
         About::Record if node.values.mostly(ValueShape::Constant) && !name.has_head(Head::Text) => {
-            Classification::not(0.55, "constants, as a state has them")
+            Classification::not(0.45, "unsure: constants, as a state has them, in a record about a person")
         }
         About::Record if is_id => {
             Classification::of("subject-identifier", 0.45, "an id or a link in a record about a person")
@@ -513,9 +532,10 @@ fn by_surroundings(
         {
             Classification::of("profile", 0.3, "unsure: the document is about people")
         }
-        About::Open if around.has_people => {
-            Classification::not(0.5, "nothing says that it is about a person")
-        }
+        About::Open if around.has_people => Classification::not(
+            0.45,
+            "unsure: nothing says that it is about a person, and the document is about people",
+        ),
         About::Open => Classification::not(0.6, "nothing in the document is about a person"),
         About::Thing | About::Organisation => {
             Classification::not(0.7, "a property of a thing or an organisation")

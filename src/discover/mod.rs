@@ -2,7 +2,8 @@
 //! each.
 //!
 //! Pure: texts and paths come in, a [`Proposal`] goes out. It reads no file and keeps no value: reasons and errors quote none.
-//! Invariant: a leaf that stays unsure in a document about people gets a category of a person with a confidence below 0.5.
+//! Invariant: a leaf that stays unsure in a document about people has a confidence below 0.5. Its category is that of a person,
+//! unless nothing ties it to one.
 //!
 //! ```text
 //!  samples (JSON)  ──> tree ──┐
@@ -18,7 +19,7 @@ mod entity;
 mod name;
 #[cfg(feature = "cli")]
 pub mod openapi;
-mod path;
+pub(crate) mod path;
 mod proposal;
 mod subject;
 mod tree;

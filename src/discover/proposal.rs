@@ -306,7 +306,7 @@ impl Proposal {
     /// Without the name of an upstream, the routes have a placeholder.
     pub fn to_toml(&self, upstream: Option<&str>) -> String {
         let mut text = String::from(
-            "# Proposed by `purposegate discover`. Read every line before you use it: below 0.5 it is a guess on the strict side.\n",
+            "# Proposed by `purposegate discover`. Read every line before you use it: below 0.5 it is a guess.\n",
         );
         let mut rest = self.routes.as_slice();
         while let Some(first) = rest.first() {

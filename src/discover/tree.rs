@@ -48,6 +48,8 @@ pub(super) struct Map {
 pub(super) struct SchemaHints {
     /// Categories that the document declares (`x-data-category`).
     pub(super) categories: Vec<String>,
+    /// True if they are declared for some of the alternatives only: the other values are something else, or not known.
+    pub(super) is_declared_in_part: bool,
     /// `format`.
     pub(super) format: Option<Box<str>>,
     /// The name of the schema, or another word that says what the node is about.
@@ -124,8 +126,10 @@ impl SampleNode {
 
     /// True if nothing was added yet.
     fn is_new(&self) -> bool {
-        let SchemaHints { categories, format, title, is_enumeration, repeats, is_open } = &self.schema;
+        let SchemaHints { categories, is_declared_in_part, format, title, is_enumeration, repeats, is_open } =
+            &self.schema;
         let has_hints = !categories.is_empty()
+            || *is_declared_in_part
             || format.is_some()
             || title.is_some()
             || *is_enumeration
@@ -146,6 +150,10 @@ impl SampleNode {
             *self = SampleNode { position: self.position, ..other };
             return;
         }
+        // Two answers, of which one declares nothing.
+        let is_declared = |node: &SampleNode| !node.schema.categories.is_empty();
+        let is_mixed = self.count > 0 && other.count > 0 && is_declared(self) != is_declared(&other);
+        self.schema.is_declared_in_part |= other.schema.is_declared_in_part || is_mixed;
         self.types = self.types.union(other.types);
         self.count += other.count;
         self.values.merge(other.values);
@@ -161,7 +169,15 @@ impl SampleNode {
             map.keys.merge(other.keys);
             map.values.merge(other.values);
         }
-        let SchemaHints { categories, format, title, is_enumeration, repeats, is_open } = other.schema;
+        let SchemaHints {
+            categories,
+            is_declared_in_part: _,
+            format,
+            title,
+            is_enumeration,
+            repeats,
+            is_open,
+        } = other.schema;
         for category in categories {
             if !self.schema.categories.contains(&category) {
                 self.schema.categories.push(category);

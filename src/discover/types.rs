@@ -134,7 +134,7 @@ pub struct ProposedField {
     pub path: String,
     /// The categories of the vocabulary. All of them apply.
     pub categories: Vec<String>,
-    /// The confidence, from 0 to 1. Below 0.5 the category is a guess on the strict side.
+    /// The confidence, from 0 to 1. Below 0.5 the category is a guess.
     pub confidence: f64,
     /// The reason. It quotes no value.
     pub reason: String,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::read;
 use crate::cli::error::CliError;
 use crate::discover::openapi::{
-    MAX_DOCUMENT_BYTES, OpenApiDocument, OpenApiError, ReadReferenced, read_files,
+    AnnotatedDocument, MAX_DOCUMENT_BYTES, OpenApiDocument, OpenApiError, ReadReferenced, read_files,
 };
 
 /// Reads a document with the files that it refers to.
@@ -50,12 +50,18 @@ pub(super) fn annotate(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<()> {
-    let (text, skipped) = document.annotate();
+    let AnnotatedDocument { text, disputed, unsure } = document.annotate();
     out.write_all(text.as_bytes())?;
-    if skipped > 0 {
+    if unsure > 0 {
         writeln!(
             err,
-            "purposegate: {skipped} schemas have no `x-data-category`: operations disagree about them, or they are in another file"
+            "purposegate: {unsure} schemas have no `x-data-category`: it would be a guess, and written down it would count as certain"
+        )?;
+    }
+    if disputed > 0 {
+        writeln!(
+            err,
+            "purposegate: {disputed} schemas have no `x-data-category`: operations disagree about them, or they are in another file"
         )?;
     }
     Ok(())

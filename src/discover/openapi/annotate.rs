@@ -1,6 +1,6 @@
 //! Writes proposed categories into an OpenAPI document as `x-data-category`. The rest of the text stays as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::schema::CATEGORY;
 use super::source::{ItemId, SourceDocument};
@@ -11,9 +11,24 @@ use crate::discover::path::parse;
 /// The categories that routes propose for one schema: `None` if they disagree.
 type Proposed = BTreeMap<ItemId, Option<Vec<String>>>;
 
-pub(super) fn annotate(document: &OpenApiDocument) -> (String, usize) {
-    let Some(source) = document.documents.first() else { return (String::new(), 0) };
+/// Confidence below which a category is a guess. Written down it would count as declared.
+const MIN_CONFIDENCE: f64 = 0.5;
+
+/// A document with proposed categories.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnnotatedDocument {
+    /// The text of the document.
+    pub text: String,
+    /// Number of schemas without a category, because operations disagree about them or they are in another file.
+    pub disputed: usize,
+    /// Number of schemas without a category, because it would be a guess.
+    pub unsure: usize,
+}
+
+pub(super) fn annotate(document: &OpenApiDocument) -> AnnotatedDocument {
+    let Some(source) = document.documents.first() else { return AnnotatedDocument::default() };
     let mut proposed = Proposed::new();
+    let mut unsure = BTreeSet::new();
     let mut elsewhere = 0;
     for operation in &document.operations {
         let (body, origins) = document.expand(operation);
@@ -27,6 +42,9 @@ pub(super) fn annotate(document: &OpenApiDocument) -> (String, usize) {
                     parse(&full).and_then(|steps| origins.get(&steps)).map(Vec::as_slice).unwrap_or_default();
                 for place in places {
                     match document.documents.item_in_first(*place) {
+                        Some(item) if field.confidence < MIN_CONFIDENCE => {
+                            unsure.insert(item);
+                        }
                         Some(item) => add(&mut proposed, item, &field.categories),
                         None => elsewhere += 1,
                     }
@@ -35,8 +53,11 @@ pub(super) fn annotate(document: &OpenApiDocument) -> (String, usize) {
         }
     }
     forget_readings();
+    // Of a schema that one operation leaves unsure, the others do not decide.
+    proposed.retain(|item, _| !unsure.contains(item));
     let disagreed = proposed.values().filter(|categories| categories.is_none()).count();
-    (insert(source, &proposed), elsewhere + disagreed)
+    let text = insert(source, &proposed);
+    AnnotatedDocument { text, disputed: elsewhere + disagreed, unsure: unsure.len() }
 }
 
 fn add(proposed: &mut Proposed, item: ItemId, categories: &[String]) {

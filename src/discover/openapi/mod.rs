@@ -8,6 +8,7 @@ mod references;
 mod schema;
 mod source;
 
+pub use annotate::AnnotatedDocument;
 pub use documents::{MAX_FILES, MAX_TOTAL_BYTES, ReadReferenced, ReferenceError};
 pub use references::{holds_names, is_data_keyword};
 pub use source::{MAX_DOCUMENT_BYTES, SourceError};
@@ -128,9 +129,8 @@ impl OpenApiDocument {
         (body, origins)
     }
 
-    /// Returns the text of the document with the proposed category at the schema of each field, and the number of fields
-    /// that have no place of their own: routes disagree about them, or they are in another file.
-    pub fn annotate(&self) -> (String, usize) {
+    /// Returns the document with the proposed category at the schema of each field.
+    pub fn annotate(&self) -> AnnotatedDocument {
         annotate::annotate(self)
     }
 }

@@ -3,7 +3,7 @@
 //! References are followed within the set of documents. A schema that contains itself ends in a repetition, which becomes a
 //! path with `..`. The nodes of one body are bounded; they are expanded level by level, so that what is cut off lies deepest.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::documents::{DocumentSet, Place};
@@ -25,6 +25,8 @@ struct Pending {
     steps: Steps,
     /// The schemas that were referred to on the way from the root, each with the depth at which it stands.
     above: Rc<[(Place, usize)]>,
+    /// True if it is below an alternative.
+    in_alternative: bool,
 }
 
 /// The places of the schemas from which a leaf comes, by its path.
@@ -39,13 +41,30 @@ pub(super) fn expand(documents: &DocumentSet, schema: Place, limit: usize) -> (S
         queue: VecDeque::new(),
         nodes_left: limit.saturating_sub(1),
         merges_left: limit.saturating_mul(MERGES_PER_NODE),
-        merged: HashSet::new(),
+        merged: HashMap::new(),
+        declared: HashMap::new(),
+        in_alternative: false,
     };
-    expansion.queue.push_back(Pending { schema, steps: Steps::new(), above: Rc::default() });
+    expansion.queue.push_back(Pending {
+        schema,
+        steps: Steps::new(),
+        above: Rc::default(),
+        in_alternative: false,
+    });
     while let Some(pending) = expansion.queue.pop_front() {
         expansion.origins.entry(pending.steps.clone()).or_default().push(pending.schema);
         expansion.merged.clear();
-        expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
+        expansion.in_alternative = pending.in_alternative;
+        let declares = expansion.merge(pending.schema, &pending.steps, &pending.above, 0);
+        let of_path = expansion.declared.entry(pending.steps).or_default();
+        of_path.always |= declares && !pending.in_alternative;
+        of_path.in_alternative |= declares && pending.in_alternative;
+        of_path.missing |= !declares && pending.in_alternative;
+    }
+    for (steps, of_path) in std::mem::take(&mut expansion.declared) {
+        if of_path.in_alternative && of_path.missing && !of_path.always {
+            expansion.node(&steps).schema.is_declared_in_part = true;
+        }
     }
     expansion.root.close_schema();
     (expansion.root, expansion.origins)
@@ -58,8 +77,23 @@ struct Expansion<'d> {
     queue: VecDeque<Pending>,
     nodes_left: usize,
     merges_left: usize,
-    /// The schemas that were merged into the present node. Each counts once, however many ways lead to it.
-    merged: HashSet<Place>,
+    declared: HashMap<Steps, Declarations>,
+    /// True while schemas of an alternative (`oneOf`, `anyOf`) are merged.
+    in_alternative: bool,
+    /// The schemas that were merged into the present node, and if they declare a category. Each counts once, however many ways
+    /// lead to it.
+    merged: HashMap<Place, bool>,
+}
+
+/// The declarations of categories for the values at one path.
+#[derive(Clone, Copy, Default)]
+struct Declarations {
+    /// True if a schema that holds in any case declares one.
+    always: bool,
+    /// True if a schema of an alternative declares one.
+    in_alternative: bool,
+    /// True if a schema of an alternative declares none.
+    missing: bool,
 }
 
 impl Expansion<'_> {
@@ -68,19 +102,20 @@ impl Expansion<'_> {
         steps.iter().fold(&mut self.root, |node, step| node.below_mut(step))
     }
 
-    /// Adds what a schema says to the node at a path, and queues the schemas below it.
-    fn merge(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)], hops: usize) {
-        if self.merged.contains(&schema) {
-            return;
+    /// Adds what a schema says to the node at a path, and queues the schemas below it. Returns true if it declares a category for
+    /// each of its values.
+    fn merge(&mut self, schema: Place, steps: &Steps, above: &[(Place, usize)], hops: usize) -> bool {
+        if let Some(declares) = self.merged.get(&schema) {
+            return *declares;
         }
         if hops > MAX_HOPS || self.merges_left == 0 {
             self.node(steps).schema.is_open = true;
-            return;
+            return false;
         }
-        self.merged.insert(schema);
+        self.merged.insert(schema, false);
         effort::count(1 + above.len());
         self.merges_left -= 1;
-        self.hints(schema, steps);
+        let mut declares = self.hints(schema, steps);
         if let Some(reference) = self.documents.text(schema, "$ref")
             && let Some(target) = self.documents.resolve(schema, reference)
         {
@@ -91,20 +126,55 @@ impl Expansion<'_> {
                     node.schema.repeats.get_or_insert(steps.len() - depth);
                     node.types.insert(JsonType::Object);
                 }
-                return;
+                return declares;
             }
             let title = reference.rsplit(['/', '#']).next().unwrap_or_default().to_owned();
             self.node(steps).schema.title.get_or_insert(title.into());
             let inside: Vec<_> = above.iter().copied().chain([(target, steps.len())]).collect();
-            self.merge(target, steps, &inside, hops + 1);
+            declares |= self.merge(target, steps, &inside, hops + 1);
         }
-        for keyword in ["allOf", "oneOf", "anyOf"] {
-            let parts = self.documents.member(schema, keyword);
-            for part in parts.map(|parts| self.documents.elements(parts)).unwrap_or_default() {
-                self.merge(part, steps, above, hops + 1);
-            }
+        for part in self.parts(schema, "allOf") {
+            declares |= self.merge(part, steps, above, hops + 1);
+        }
+        for keyword in ["oneOf", "anyOf"] {
+            declares |= self.merge_alternatives(self.parts(schema, keyword), steps, above, hops, declares);
         }
         self.structure(schema, steps, above);
+        self.merged.insert(schema, declares);
+        declares
+    }
+
+    fn parts(&self, schema: Place, keyword: &str) -> Vec<Place> {
+        let parts = self.documents.member(schema, keyword);
+        parts.map(|parts| self.documents.elements(parts)).unwrap_or_default()
+    }
+
+    /// Unites alternatives. Returns true if each of them declares a category. Unless the schema around them does
+    /// (`is_declared`), what one of them declares is no word about the others.
+    fn merge_alternatives(
+        &mut self,
+        parts: Vec<Place>,
+        steps: &Steps,
+        above: &[(Place, usize)],
+        hops: usize,
+        is_declared: bool,
+    ) -> bool {
+        // `null` has no category.
+        let is_null = |part: &Place| self.documents.text(*part, "type") == Some("null");
+        let (null, parts): (Vec<Place>, Vec<Place>) = parts.into_iter().partition(is_null);
+        let outside = self.in_alternative;
+        self.in_alternative |= parts.len() > 1;
+        let mut merge = |part: Place| self.merge(part, steps, above, hops + 1);
+        for part in null {
+            merge(part);
+        }
+        let declaring: Vec<bool> = parts.into_iter().map(merge).collect();
+        self.in_alternative = outside;
+        let (any, all) = (declaring.contains(&true), !declaring.contains(&false));
+        if any && !all && !is_declared {
+            self.node(steps).schema.is_declared_in_part = true;
+        }
+        any && all
     }
 
     /// Queues the members, the elements and the values of a schema, as long as nodes are left.
@@ -125,9 +195,10 @@ impl Expansion<'_> {
             node.below_mut(step);
         }
         let above: Rc<[(Place, usize)]> = above.into();
+        let in_alternative = self.in_alternative;
         self.queue.extend(below.into_iter().map(|(step, schema)| {
             let steps = steps.iter().cloned().chain([step]).collect();
-            Pending { schema, steps, above: Rc::clone(&above) }
+            Pending { schema, steps, above: Rc::clone(&above), in_alternative }
         }));
     }
 
@@ -150,8 +221,8 @@ impl Expansion<'_> {
         below
     }
 
-    /// Notes types, format, examples and declared categories.
-    fn hints(&mut self, schema: Place, steps: &[PathStep]) {
+    /// Notes types, format, examples and declared categories. Returns true if the schema declares a category.
+    fn hints(&mut self, schema: Place, steps: &[PathStep]) -> bool {
         let documents = self.documents;
         let node = self.node(steps);
         node.count += 1;
@@ -182,21 +253,19 @@ impl Expansion<'_> {
             .chain(examples)
             .filter_map(|value| documents.scalar(value))
             .for_each(|value| node.values.observe(value));
-        if let Some(declared) = documents.member(schema, CATEGORY) {
-            let names = match documents.scalar(declared) {
-                Some(name) => vec![name],
-                None => documents
-                    .elements(declared)
-                    .into_iter()
-                    .filter_map(|name| documents.scalar(name))
-                    .collect(),
-            };
-            for name in names {
-                if !node.schema.categories.iter().any(|known| known == name) {
-                    node.schema.categories.push(name.to_owned());
-                }
+        let Some(declared) = documents.member(schema, CATEGORY) else { return false };
+        let names: Vec<&str> = match documents.scalar(declared) {
+            Some(name) => vec![name],
+            None => {
+                documents.elements(declared).into_iter().filter_map(|name| documents.scalar(name)).collect()
+            }
+        };
+        for name in &names {
+            if !node.schema.categories.iter().any(|known| known == name) {
+                node.schema.categories.push((*name).to_owned());
             }
         }
+        !names.is_empty()
     }
 }
 
@@ -238,6 +307,34 @@ mod tests {
         assert_eq!(paths, ["@.sku", "@.state"], "{fields:?}");
         let personal = proposed("", "{type: object, properties: {email: {}}}");
         assert_eq!(personal, [("@.email".to_owned(), "email".to_owned())]);
+    }
+
+    #[test]
+    fn a_declaration_of_one_alternative_is_no_word_about_the_others() {
+        let declared = "{type: string, x-data-category: non-personal}";
+        let address = "{type: string, format: email}";
+        let both = "non-personalemail";
+        for (contact, expected) in [
+            (format!("{{oneOf: [{declared}, {address}]}}"), both),
+            (format!("{{anyOf: [{address}, {{allOf: [{declared}]}}]}}"), both),
+            (format!("{{allOf: [{{oneOf: [{declared}, {address}]}}]}}"), both),
+            (format!("{{oneOf: [{declared}, {{type: 'null'}}]}}"), "non-personal"),
+            (format!("{{oneOf: [{declared}, {declared}]}}"), "non-personal"),
+            (format!("{{allOf: [{declared}, {address}]}}"), "non-personal"),
+            (format!("{{x-data-category: name, oneOf: [{{type: string}}, {address}]}}"), "name"),
+        ] {
+            let fields = proposed("", &format!("{{properties: {{contact: {contact}}}}}"));
+            assert_eq!(fields, [("@.contact".to_owned(), expected.to_owned())], "{contact}");
+        }
+        // The alternatives are the objects around it.
+        let of = |contact: &str| format!("{{properties: {{contact: {contact}}}}}");
+        for (schema, expected) in [
+            (format!("{{oneOf: [{}, {}]}}", of(declared), of(address)), both),
+            (format!("{{allOf: [{}, {{oneOf: [{}, {{}}]}}]}}", of(declared), of(address)), "non-personal"),
+            (format!("{{allOf: [{}, {}]}}", of(declared), of(address)), "non-personal"),
+        ] {
+            assert_eq!(proposed("", &schema), [("@.contact".to_owned(), expected.to_owned())], "{schema}");
+        }
     }
 
     #[test]
