@@ -106,7 +106,7 @@ pub struct ProcessingComparison {
     pub enumeration: Vec<EnumeratedPeople>,
 }
 
-/// Requests of a recipient that were refused with one code.
+/// Requests of a recipient that were refused with one code, or would have been if their routes were enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedRequests {
     /// The recipient's configured name.
@@ -115,6 +115,8 @@ pub struct RefusedRequests {
     pub code: String,
     /// The number of requests.
     pub requests: u64,
+    /// The number of these that were answered all the same, because their routes are observed.
+    pub observed: u64,
     /// Purposes that the requests declared.
     pub declared: BTreeSet<String>,
 }
@@ -231,7 +233,9 @@ fn unused_purposes(declared: &DeclaredProcessing<'_>, observed: &SummedExchanges
 fn beyond_registration(observed: &SummedExchanges) -> Vec<RefusedRequests> {
     let mut refused: BTreeMap<(String, String), RefusedRequests> = BTreeMap::new();
     for ((recipient, _), exchanges) in observed.iter().filter(|((recipient, _), _)| !recipient.is_empty()) {
-        for (code, requests) in &exchanges.refused {
+        let refused_requests = exchanges.refused.iter().map(|(code, requests)| (code, *requests, 0));
+        let observed = exchanges.would_refuse.iter().map(|(code, requests)| (code, *requests, *requests));
+        for (code, requests, observed) in refused_requests.chain(observed) {
             if !BEYOND_REGISTRATION.contains(&&**code) {
                 continue;
             }
@@ -240,9 +244,11 @@ fn beyond_registration(observed: &SummedExchanges) -> Vec<RefusedRequests> {
                 recipient: recipient.to_string(),
                 code: code.clone(),
                 requests: 0,
+                observed: 0,
                 declared: BTreeSet::new(),
             });
             line.requests += requests;
+            line.observed += observed;
             line.declared.extend(exchanges.declared.iter().cloned());
         }
     }
@@ -417,6 +423,9 @@ mod tests {
                 refused: [("purpose-not-permitted", 2), ("overloaded", 9)]
                     .map(|(code, n)| (code.to_owned(), n))
                     .into(),
+                would_refuse: [("purpose-not-permitted", 3), ("purpose-missing", 7)]
+                    .map(|(code, n)| (code.to_owned(), n))
+                    .into(),
                 declared: ["data-sale".to_owned()].into(),
                 ..ObservedExchanges::default()
             };
@@ -426,7 +435,8 @@ mod tests {
         let expected = RefusedRequests {
             recipient: "support".to_owned(),
             code: "purpose-not-permitted".to_owned(),
-            requests: 4,
+            requests: 10,
+            observed: 6,
             declared: ["data-sale".to_owned()].into(),
         };
         assert_eq!(found.beyond_registration, [expected]);

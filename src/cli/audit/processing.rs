@@ -149,9 +149,13 @@ fn print_comparison(comparison: &ProcessingComparison, out: &mut dyn Write) -> i
     writeln!(out, "{from} to {to}{partly}")?;
     section("purposes that nobody used", unused_purposes, out, String::clone)?;
     section("requests beyond the registration", beyond_registration, out, |line| {
-        let RefusedRequests { recipient, code, requests, declared } = line;
+        let RefusedRequests { recipient, code, requests, observed, declared } = line;
         let declared = declared.iter().cloned().collect::<Vec<_>>().join(", ");
-        format!("{recipient:24}  {code:28}  {requests:>8}  {declared}")
+        let answered = match observed {
+            0 => String::new(),
+            _ => format!("  ({observed} answered, as their routes are observed)"),
+        };
+        format!("{recipient:24}  {code:28}  {requests:>8}  {declared}{answered}")
     })?;
     section("categories granted and never taken", untaken_categories, out, |line| {
         let UntakenCategories { recipient, purpose, categories } = line;

@@ -34,7 +34,9 @@ pub struct ObservedExchanges {
     pub exchanges: u64,
     /// The number of refusals by problem code.
     pub refused: BTreeMap<String, u64>,
-    /// The purposes that refused requests declared.
+    /// The number of exchanges in observe mode that enforcing would have refused at once, by problem code.
+    pub would_refuse: BTreeMap<String, u64>,
+    /// The purposes that requests declared which were refused, or would have been.
     pub declared: BTreeSet<String>,
     /// The number of fields that left, by category.
     pub categories: BTreeMap<String, u64>,
@@ -43,9 +45,13 @@ pub struct ObservedExchanges {
 impl ObservedExchanges {
     /// Adds the exchanges of another day or log.
     pub fn add(&mut self, other: &ObservedExchanges) {
-        let ObservedExchanges { exchanges, refused, declared, categories } = other;
+        let ObservedExchanges { exchanges, refused, would_refuse, declared, categories } = other;
         self.exchanges += exchanges;
-        for (sum, more) in [(&mut self.refused, refused), (&mut self.categories, categories)] {
+        for (sum, more) in [
+            (&mut self.refused, refused),
+            (&mut self.would_refuse, would_refuse),
+            (&mut self.categories, categories),
+        ] {
             for (name, count) in more {
                 *sum.entry(name.clone()).or_default() += count;
             }
@@ -154,13 +160,19 @@ impl Observer {
                 None => drop(exchanges.categories.insert(ruling.category.to_string(), fields)),
             }
         }
-        if let Some(code) = refusal {
-            *exchanges.refused.entry(code.to_string()).or_default() += 1;
-            if exchanges.declared.len() < MAX_DECLARED {
-                exchanges.declared.extend(detail.declared.map(str::to_owned));
-            }
-        } else if head.begins_exchange(0) {
-            exchanges.exchanges += 1;
+        let begins = head.begins_exchange(0);
+        // Of a refusal that comes later, a part of the answer would have left.
+        let would_refuse = detail.would.filter(|_| begins && refusal.is_none());
+        if refusal.is_some() || would_refuse.is_some() {
+            let room = MAX_DECLARED.saturating_sub(exchanges.declared.len());
+            exchanges.declared.extend(detail.declared.map(str::to_owned).into_iter().take(room));
+        }
+        if let Some(code) = would_refuse {
+            *exchanges.would_refuse.entry(code.to_owned()).or_default() += 1;
+        }
+        match refusal {
+            Some(code) => *exchanges.refused.entry(code.to_string()).or_default() += 1,
+            None => exchanges.exchanges += u64::from(begins),
         }
         Ok(())
     }
@@ -222,7 +234,9 @@ mod tests {
 
     use super::*;
     use crate::disclosure::questions::tests::WrittenLog;
-    use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeReference, Outcome, Record};
+    use crate::disclosure::record::{
+        CategoryDisclosure, Disclosure, ExchangeMode, ExchangeReference, Outcome, Record,
+    };
     use crate::vocabulary::Basis;
 
     fn category(name: &str, form: Form, fields: u64) -> CategoryDisclosure {
@@ -255,6 +269,24 @@ mod tests {
         let mut refused = log.head("acme", 4);
         (refused.purpose, refused.declared) = ("".into(), Some("data-sale".into()));
         log.write(&Record::Refusal(Arc::new(refused), "purpose-not-permitted"));
+        // Two observed ones that enforcing would refuse, one of them too late.
+        for (number, at_once) in [(8, true), (9, false)] {
+            let mut head = log.head("watched", number);
+            head.mode = ExchangeMode::Observe;
+            (head.purpose, head.declared) = ("".into(), Some("data-sale".into()));
+            let decision = head.decision;
+            let exchange = ExchangeReference::First(Arc::new(head));
+            let would_refuse = at_once.then_some("purpose-not-permitted");
+            log.write(&Record::Window {
+                exchange,
+                disclosure: Disclosure { would_refuse, ..Disclosure::default() },
+            });
+            let exchange = ExchangeReference::Later(decision);
+            let disclosure =
+                Disclosure { would_refuse: Some("purpose-not-permitted"), ..Disclosure::default() };
+            log.write(&Record::Window { exchange, disclosure });
+            log.write(&Record::Close { decision, outcome: Outcome::Released });
+        }
         // A streaming answer, and a correction that discloses more.
         let streaming = log.head("globex", 5);
         let decision = streaming.decision;
@@ -286,6 +318,10 @@ mod tests {
         let refused = of("acme", "");
         assert_eq!((refused.exchanges, refused.refused["purpose-not-permitted"]), (0, 1));
         assert_eq!(refused.declared.into_iter().collect::<Vec<_>>(), ["data-sale"]);
+        let watched = of("watched", "");
+        assert_eq!((watched.exchanges, watched.refused.len()), (2, 0));
+        assert_eq!(watched.would_refuse, BTreeMap::from([("purpose-not-permitted".to_owned(), 1)]));
+        assert_eq!(watched.declared.into_iter().collect::<Vec<_>>(), ["data-sale"]);
         let both = observe(&mut reader, date(2026, 11, 1), date(2026, 12, 1)).unwrap();
         assert_eq!(both[&date(2026, 11, 29)].people["acme"].count(), 1);
     }
