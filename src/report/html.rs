@@ -12,6 +12,7 @@ use super::{
     TitledTerm,
 };
 use crate::disclosure::AccountedCategory;
+use crate::disclosure::record::CategoryDisclosure;
 
 const STYLE: &str = "
 :root { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
@@ -219,16 +220,20 @@ fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
 
 /// Lists the disclosed categories, grouped by form and legal basis.
 fn disclosed_categories(categories: &BTreeSet<AccountedCategory>) -> String {
-    let mut together: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
+    let mut together: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
     for AccountedCategory { category, form, basis } in categories {
-        together.entry((form, basis.as_deref())).or_default().push(in_words(category));
+        let basis = match basis {
+            Some(basis) => format!("legal basis: {}", in_words(basis)),
+            None if category == CategoryDisclosure::UNCLASSIFIED => {
+                "no legal basis on record: we had not classified these data".to_owned()
+            }
+            // The exchange was observed.
+            None => "no legal basis on record: our rules were not applied to this yet".to_owned(),
+        };
+        together.entry((form, basis)).or_default().push(in_words(category));
     }
     let each = together.into_iter().map(|((form, basis), names)| {
         let form = (form != "clear").then(|| in_words(form));
-        let basis = match basis {
-            Some(basis) => format!("legal basis: {}", in_words(basis)),
-            None => "no legal basis on record: we had not classified these data".to_owned(),
-        };
         let how = form.into_iter().chain([basis]).collect::<Vec<_>>().join("; ");
         format!("{}<br><span class=\"small\">{}</span>", escaped(&names.join(", ")), escaped(&how))
     });

@@ -304,6 +304,9 @@ fn read_log(
 /// Kinds of events after which a recipient may hold data that are wrong or should not exist.
 const CHANGES: [&str; 2] = ["correction", "erasure"];
 
+/// The title in place of a purpose, of an observed exchange that has none.
+const NO_PURPOSE: &str = "no purpose that we know was stated";
+
 fn described(
     disclosed: AccountedExchange,
     sources: &ReportSources<'_>,
@@ -315,7 +318,10 @@ fn described(
     };
     let legal_name = recipient.and_then(|known| known.legal_name.as_deref());
     ReportedDisclosure {
-        purpose_title: find_in_packs(sources.packs, title).unwrap_or_else(|| disclosed.purpose.clone()),
+        purpose_title: match disclosed.purpose.as_str() {
+            "" => NO_PURPOSE.to_owned(),
+            name => find_in_packs(sources.packs, title).unwrap_or_else(|| name.to_owned()),
+        },
         recipient_name: legal_name.unwrap_or(&disclosed.recipient).to_owned(),
         recipient_address: recipient.and_then(|known| known.address.as_deref()).map(str::to_owned),
         recipient_kind: recipient.and_then(|known| {

@@ -144,6 +144,14 @@ fn a_report_names_the_disclosure_without_a_basis() {
     let categories = disclosed["categories"].as_array().unwrap();
     assert!(categories.iter().all(|one| one["basis"].is_null() && one["form"] == "clear"), "{categories:#?}");
     assert!(categories.iter().any(|one| one["category"] == "payment-card-number"), "{categories:#?}");
+    let page = gateway.get_admin("/v1/subjects/p-1/report?reason=test&format=html").text();
+    for words in [
+        "name, payment card number, subject identifier<br><span class=\"small\">no legal basis on record: our rules were not applied",
+        "unclassified<br><span class=\"small\">no legal basis on record: we had not classified these data",
+        "<td>no purpose that we know was stated</td>",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }
 
 #[test]
