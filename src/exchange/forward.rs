@@ -12,7 +12,6 @@ use super::ledger_policy::{self, LedgerPolicy, PermitSource, RouteTerms};
 use super::{AdmittedExchange, GrantedExchange, ListenerContext, Refusal, Rejection, request_head};
 use crate::decision::{Admitted, UnknownSubject};
 use crate::disclosure::record::ExchangeMode;
-use crate::ledger::Freshness;
 use crate::scrub::PathIdentities;
 use crate::vocabulary::Operation;
 
@@ -83,20 +82,16 @@ impl GrantedExchange {
     /// # Errors
     /// The [`Rejection`]: the upstream is not called.
     pub fn authorize_call(&self) -> Result<(), Rejection> {
-        if !self.is_operation() {
-            return Ok(());
-        }
-        let Some(operation) = &self.grant.operation else {
-            // Enforcing would refuse the observed operation, so its people are not judged.
-            return Ok(self.grant.may_reach_upstream()?);
-        };
-        match self.grant.judge_operation(operation) {
-            Err(refusal) if self.grant.notes(refusal) => Ok(self.grant.may_reach_upstream()?),
+        // An observed operation that enforcing would refuse has none: its people are not judged.
+        let operation = self.grant.operation.as_ref().filter(|_| self.is_operation());
+        match operation.map_or(Ok(()), |operation| self.grant.judge_operation(operation)) {
+            Err(refusal) if self.grant.notes(refusal) => {}
             Err(Refusal::SubjectWithheld) if !self.grant.route().hide_existence => {
-                Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT))
+                return Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT));
             }
-            judged => judged.map_err(Rejection::from),
+            judged => judged?,
         }
+        Ok(self.grant.may_reach_upstream()?)
     }
 
     /// Counts a call of the upstream by the status of its response; `None` if there was no response.
@@ -115,16 +110,15 @@ impl GrantedExchange {
 }
 
 impl Grant {
-    /// Checks what stops an observed operation all the same.
+    /// Checks that what the exchange was admitted on still holds. The request can take long to arrive: an agreement, the
+    /// policy or the observation of the route can end meanwhile.
     fn may_reach_upstream(&self) -> Result<(), Refusal> {
-        let ledger = &self.context.shared.ledger;
-        if !ledger.healthy() {
-            return Err(Refusal::LedgerUnavailable);
+        if self.is_observed() {
+            return self.may_leave(false);
         }
-        if ledger.is_suspended(self.recipient()) {
-            return Err(Refusal::RecipientSuspended);
-        }
-        if ledger.freshness() == Freshness::Unknown { Err(Refusal::LedgerStale) } else { Ok(()) }
+        let changes = self.route().operation(&self.context.method) != Operation::Disclose;
+        // An answer is judged before it leaves.
+        if changes { self.check_terms() } else { Ok(()) }
     }
 
     fn judge_operation(&self, operation: &Admitted) -> Result<(), Refusal> {

@@ -310,6 +310,18 @@ impl Grant {
         left.ok_or_else(|| self.may_leave(endless).err().unwrap_or(Refusal::LedgerStale))
     }
 
+    /// Lets the head of a response leave, unless nothing may leave at this moment. Of an observed response, and on a route that is
+    /// not personal, the head holds whatever the upstream wrote, so it leaves as a part of the body does.
+    ///
+    /// # Errors
+    /// The [`Refusal`] for which it does not leave.
+    pub(super) async fn hand_out_head(&self, endless: bool) -> Result<(), Refusal> {
+        if self.route().scrubbing.is_some() && !self.is_observed() {
+            return self.may_leave(endless);
+        }
+        self.hand_out_as_it_came(endless, || ()).await
+    }
+
     /// Checks that something may leave at this moment: the ledger works and is current enough, the recipient is not suspended, and its
     /// agreement, its credential and the policy still hold. A reload ends a response that may have no end (`endless`).
     ///
@@ -327,10 +339,27 @@ impl Grant {
         if endless && !Arc::ptr_eq(snapshot, &shared.snapshot()) {
             return Err(Refusal::Overloaded);
         }
-        match self.ends {
-            Some((end, refusal)) if end <= shared.clock.now() => Err(refusal),
-            _ => Ok(()),
+        self.check_terms()
+    }
+
+    /// Checks that the terms still hold on which the exchange was admitted: the agreement, the credential and the policy, or
+    /// the observation of the route.
+    ///
+    /// # Errors
+    /// The [`Refusal`] from the end of the first of them.
+    pub(super) fn check_terms(&self) -> Result<(), Refusal> {
+        let ExchangeContext { shared, snapshot, .. } = &self.context;
+        let now = shared.clock.now();
+        if let Some((_, refusal)) = self.ends.filter(|(end, _)| *end <= now) {
+            return Err(refusal);
         }
+        if !self.is_observed() {
+            return Ok(());
+        }
+        let present = shared.snapshot();
+        let is_same = Arc::ptr_eq(snapshot, &present);
+        let is_observed = is_same || observe::still_observes(&present, self.route(), self.recipient(), now);
+        if is_observed { Ok(()) } else { Err(Refusal::Overloaded) }
     }
 
     /// True if something about a subject was withheld that a rule could have released.

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::route::{Recipient, Route};
+use super::snapshot::Snapshot;
 use super::{Refusal, Rejection};
 use crate::decision::{Decisions, Reason};
 use crate::disclosure::record::ExchangeMode;
@@ -22,6 +23,17 @@ pub(super) fn mode(
 ) -> ExchangeMode {
     let is_own = || decisions.pack().vocabulary().is_own_organisation(recipient.in_agreement.kind);
     if route.observes(now) && is_own() { ExchangeMode::Observe } else { ExchangeMode::Enforce }
+}
+
+/// True if a request of the recipient on this route, which an earlier snapshot observed, would still be observed by the
+/// present one. A route that was replaced by another, or a recipient that is gone, is not.
+pub(super) fn still_observes(present: &Snapshot, route: &Route, recipient: &str, now: Timestamp) -> bool {
+    let route = present.routes.named(&route.name).filter(|present| present.pattern == route.pattern);
+    let recipient = present.recipients.iter().find(|present| *present.name == *recipient);
+    route.zip(recipient).is_some_and(|(route, recipient)| {
+        let decisions = present.packs.get(route.pack).and_then(|versions| versions.in_force(now));
+        decisions.is_some_and(|decisions| mode(route, recipient, decisions, now) == ExchangeMode::Observe)
+    })
 }
 
 /// True if an observed exchange goes on although enforcing would refuse it for this reason.

@@ -95,7 +95,7 @@ impl GrantedExchange {
     /// # Errors
     /// The [`Rejection`] to pass to [`GrantedExchange::refuse`].
     pub async fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
-        self.grant.knowledge()?;
+        self.grant.may_leave(false)?;
         match &self.grant.route().scrubbing {
             Some(scrubbing) if self.grant.is_observed() => {
                 self.respond_observed(upstream, length, scrubbing).await.map_err(Rejection::from)
@@ -255,6 +255,7 @@ impl GrantedExchange {
     /// The [`Refusal`] for which it does not leave.
     pub async fn release_empty(&self) -> Result<(), Refusal> {
         self.grant.record_unread(false).await?;
+        self.grant.hand_out_head(false).await?;
         Transfer::new(Arc::clone(&self.grant), None).close();
         Ok(())
     }

@@ -124,6 +124,21 @@ impl Transfer {
         Err(if self.sent == 0 { Refusal::UpstreamTimeout } else { Refusal::RequestTimeout })
     }
 
+    /// Lets the head of the response leave, unless nothing may leave at this moment.
+    ///
+    /// # Errors
+    /// The [`Refusal`] for which it does not leave.
+    pub async fn hand_out_head(&self) -> Result<(), Refusal> {
+        self.check_duration()?;
+        self.grant.hand_out_head(self.endless).await
+    }
+
+    /// Ends the exchange before anything of the response has left. The driver then answers with
+    /// [`GrantedExchange::refuse`](super::GrantedExchange::refuse).
+    pub fn refuse(&self, refusal: Refusal) {
+        self.grant.end_refused(refusal);
+    }
+
     /// Hands out a part of a body that passes unread, unless nothing may leave at this moment.
     ///
     /// # Errors

@@ -1,18 +1,17 @@
 //! Exchanges on observed routes: what leaves, what is on record, and what is refused all the same.
 
+mod ending;
 mod hostile;
 mod leaving;
 
 use std::convert::Infallible;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower::{Layer, ServiceExt};
@@ -20,7 +19,7 @@ use tower::{Layer, ServiceExt};
 use super::exchange_records::{Chunks, json_answer, read, records, resume, streamed, whole};
 use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
 use crate::disclosure::{self, Disk, Durability, ExchangeFilter, LogPlace};
-use crate::exchange::{BodyTreatment, ExchangeClock, ExchangeStart, GrantedExchange, Refusal};
+use crate::exchange::{BodyTreatment, ExchangeStart, GrantedExchange, Refusal};
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
 use crate::layer::response_body::ResponseBody;
@@ -77,7 +76,18 @@ observe-until = 2999-01-31
 [[route]]
 name = "until-2027"
 upstream = "crm"
+methods = ["GET", "POST"]
 path = "/until-2027"
+schema = "person"
+purposes = ["order-fulfilment", "security", "legal"]
+mode = "observe"
+observe-until = 2027-01-31
+
+[[route]]
+name = "list-until-2027"
+upstream = "crm"
+path = "/list-until-2027"
+record = "$[*]"
 schema = "person"
 purposes = ["order-fulfilment", "security", "legal"]
 mode = "observe"
@@ -629,38 +639,6 @@ async fn events_leave_one_by_one_as_they_came() {
         flow.end_early();
         flow.transfer().close();
     }
-}
-
-/// The time of exchanges in the test below, in seconds since 1970.
-static NOW: AtomicI64 = AtomicI64::new(0);
-
-#[tokio::test]
-async fn a_route_is_enforced_from_the_end_of_its_day_without_a_restart() {
-    let mut state = observed().await;
-    let at = |time: &str| NOW.store(time.parse::<Timestamp>().unwrap().as_second(), Ordering::SeqCst);
-    let clock = ExchangeClock::new(|| Timestamp::from_second(NOW.load(Ordering::SeqCst)).unwrap());
-    Arc::get_mut(&mut state.shared).expect("nobody else has it").clock = clock;
-    let ask = Ask { path: "/until-2027", ..ASK };
-    at("2027-01-31T23:59:59Z");
-    let (_, left, record) = exchange(&state, ask, json_answer(whole(UNKNOWN))).await;
-    assert_eq!((&*left, &record["mode"]), (UNKNOWN.as_bytes(), &json!("observe")));
-    let lines = vec![format!("{UNKNOWN}\n").repeat(20_000); 6];
-    let answer = Response::builder().header("content-type", "application/x-ndjson");
-    let mut under_way = ask.send(&state, answer.body(streamed(lines, false)).unwrap()).await.into_body();
-    under_way.frame().await.unwrap().unwrap();
-
-    at("2027-02-01T00:00:00Z");
-    let cut = under_way.frame().await.unwrap().unwrap_err();
-    assert_eq!(cut.refusal, Refusal::Overloaded, "an answer under way is not observed any longer either");
-    let response = ask.send(&state, json_answer(whole(UNKNOWN))).await;
-    let applied = applied(&response);
-    assert!(!applied.contains("observed"), "{applied}");
-    let left: Value = serde_json::from_slice(&read(response).await.unwrap()).unwrap();
-    assert_eq!(left, json!({ "id": "p-2" }));
-    let record = record_of(&state, &applied).await;
-    assert_eq!((&record["mode"], record.get("would")), (&json!("enforce"), None));
-    let refused = Ask { purpose: None, ..ask }.send(&state, json_answer(whole(BODY))).await;
-    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

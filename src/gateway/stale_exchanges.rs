@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt};
 
-use crate::assembly::assemble;
+use crate::assembly::{self, assemble};
 use crate::config;
 use crate::disclosure::{self, Disk, Durability, Log, LogSettings};
 use crate::exchange::concurrency::ConcurrencyLimit;
@@ -203,6 +203,14 @@ impl StaleState {
         let log = Log::open_on(disk, settings, &Keys::open(&data.join("keys")).unwrap());
         Arc::get_mut(&mut state.shared).expect("nobody else has it").log = Arc::new(log);
         state
+    }
+
+    /// Changes the configuration, and reloads it.
+    pub(super) fn reload(&self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("purposegate.toml");
+        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
+        let (config, findings) = config::load(&file);
+        assembly::apply(&self.shared, config.unwrap_or_else(|| panic!("{findings:#?}")));
     }
 
     pub(super) async fn tell(&self, line: &str) -> Position {

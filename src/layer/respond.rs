@@ -53,7 +53,14 @@ where
             }
             scrubbed
         }
-        BodyTreatment::PassThrough(transfer) => ResponseBody::passing(body, transfer),
+        BodyTreatment::PassThrough(transfer) => {
+            if let Err(refusal) = transfer.hand_out_head().await {
+                transfer.refuse(refusal);
+                drain(pin!(body)).await;
+                return Err(refusal.into());
+            }
+            ResponseBody::passing(body, transfer)
+        }
     };
     Ok(head.map(|()| body))
 }

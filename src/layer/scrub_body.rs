@@ -28,34 +28,29 @@ where
     U: Body<Data = Bytes> + Send + 'static,
 {
     let mut pump = Pump { upstream: Box::pin(upstream), flow, has_handed_out: false };
-    if let Err(error) = pump.fill().await {
-        // A body that broke or stalled is not waited for again.
-        let gave_up = matches!(
-            error.fault,
-            Some(UpstreamFault::Broken | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout)
-        );
-        if !gave_up && !pump.flow.is_finished() {
-            drain(pump.upstream.as_mut()).await;
-        }
-        pump.flow.refuse(error);
-        return Err(error);
-    }
-    if pump.flow.is_whole() {
-        let bytes = match pump.next().await {
-            Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) => {
-                pump.flow.refuse(error);
-                return Err(error);
+    let first = match pump.begin().await {
+        Ok(first) => first,
+        Err(error) => {
+            // A body that broke or stalled is not waited for again.
+            let gave_up = matches!(
+                error.fault,
+                Some(UpstreamFault::Broken | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout)
+            );
+            if !gave_up && !pump.flow.is_finished() {
+                drain(pump.upstream.as_mut()).await;
             }
-        };
-        pump.flow.transfer().close();
-        return Ok(if is_head_request { ResponseBody::empty() } else { ResponseBody::whole(bytes) });
+            pump.flow.refuse(error);
+            return Err(error);
+        }
+    };
+    match first {
+        None if !is_head_request => Ok(pump.into_body()),
+        whole => {
+            pump.flow.transfer().close();
+            let left = whole.filter(|_| !is_head_request);
+            Ok(left.map_or_else(ResponseBody::empty, ResponseBody::whole))
+        }
     }
-    if is_head_request {
-        pump.flow.transfer().close();
-        return Ok(ResponseBody::empty());
-    }
-    Ok(pump.into_body())
 }
 
 /// Bytes or the lack of them, as an upstream's body yields them.
@@ -81,6 +76,18 @@ impl<U> Pump<U>
 where
     U: Body<Data = Bytes>,
 {
+    /// Fills the first window. Returns the body if it is whole: it leaves with its head. `None`: the head leaves now, and the
+    /// body follows.
+    async fn begin(&mut self) -> Result<Option<Bytes>, ResponseError> {
+        self.fill().await?;
+        let is_whole = self.flow.is_whole();
+        let whole = if is_whole { self.next().await? } else { None };
+        if whole.is_none() {
+            self.flow.transfer().hand_out_head().await?;
+        }
+        Ok(whole.or_else(|| is_whole.then(Bytes::new)))
+    }
+
     /// Reads and scrubs until the window is full, its time is over or the body ends; then records the window.
     async fn fill(&mut self) -> Result<(), ResponseError> {
         let (mut time, mut deadline, mut unyielded) = (None, None, 0);
