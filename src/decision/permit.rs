@@ -81,6 +81,20 @@ pub struct ClassRelease {
     pub clauses: Arc<[Arc<str>]>,
 }
 
+impl ClassRelease {
+    /// Withholds a class for this reason, without a rule that decided.
+    pub fn withheld(reason: Reason) -> ClassRelease {
+        ClassRelease {
+            form: Form::Removed,
+            basis: None,
+            bases: BasisSet::default(),
+            reason: Some(reason),
+            rules: Arc::default(),
+            clauses: Arc::default(),
+        }
+    }
+}
+
 /// The outcome of a decision: what one record may disclose, by class of fields.
 ///
 /// Its constructors are private to `decision`: code that discloses receives a permit and cannot create one.
@@ -98,15 +112,7 @@ impl Permit {
     /// Creates the permit of a request that is refused: it releases no field of these classes, for this reason.
     pub fn withholding(classes: &Classes, reason: Reason) -> Permit {
         let withheld = |class: &Vec<CategoryId>| {
-            let reason = if class.is_empty() { Reason::Unclassified } else { reason };
-            ClassRelease {
-                form: Form::Removed,
-                basis: None,
-                bases: BasisSet::default(),
-                reason: Some(reason),
-                rules: Arc::default(),
-                clauses: Arc::default(),
-            }
+            ClassRelease::withheld(if class.is_empty() { Reason::Unclassified } else { reason })
         };
         Permit::new(classes.sets.iter().map(withheld).collect())
     }
@@ -168,14 +174,7 @@ impl Permit {
         }
         let limited = |release: &ClassRelease| match is_kept(release) {
             true => release.clone(),
-            false => ClassRelease {
-                form: Form::Removed,
-                basis: None,
-                bases: BasisSet::default(),
-                reason: Some(Reason::Stale),
-                rules: Arc::default(),
-                clauses: Arc::default(),
-            },
+            false => ClassRelease::withheld(Reason::Stale),
         };
         Permit::new(self.releases().iter().map(limited).collect())
     }

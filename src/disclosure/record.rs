@@ -200,7 +200,8 @@ pub struct CategoryDisclosure {
 pub struct WouldRelease {
     /// The form; [`Form::Removed`] if the fields would have been withheld.
     pub form: Form,
-    /// The legal basis. It tells data about nobody from personal data, and was not applied.
+    /// The legal basis. It was not applied. Data about nobody have the basis `not-personal`, also if they would have been
+    /// withheld: it tells them from personal data.
     pub basis: Option<Basis>,
     /// Reason for which the fields would have been withheld.
     pub reason: Option<Reason>,

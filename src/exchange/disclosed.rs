@@ -7,18 +7,20 @@ use std::sync::Arc;
 use super::grant::Grant;
 use super::observe;
 use super::window::{People, ReleaseCount, WindowSummary};
-use crate::decision::{ClassRelease, Classes, Permit, Reason};
+use crate::decision::{ClassRelease, Reason};
 use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeMode, WouldRelease};
 use crate::keys::LoggedPerson;
 use crate::scrub::PathIds;
-use crate::vocabulary::Form;
+use crate::vocabulary::{Basis, Form, Term};
 
 impl Grant {
     /// Returns the disclosures of a window as the log records them.
     pub(super) fn disclosure(&self, window: &WindowSummary) -> Disclosure {
         let ledger = &self.context.shared.ledger;
         let (mut released, withheld) = window.people();
-        if window.unread {
+        // The head leaves with the first window.
+        let unread = self.takes_unread_head() || window.unread;
+        if unread {
             let is_known = |person: &LoggedPerson| {
                 released.iter().any(|one: &LoggedPerson| one.fingerprint == person.fingerprint)
             };
@@ -34,7 +36,7 @@ impl Grant {
             withheld_records: window.withheld_records,
             subjects: logged(released),
             withheld_subjects: logged(withheld),
-            categories: self.categories(window),
+            categories: self.categories(window, unread),
             would_refuse: self.would_refuse(),
         }
     }
@@ -74,6 +76,7 @@ impl Grant {
             }
         }
         self.for_each_release(window, |category, release, fields| {
+            let category = category.map(|category| category.name);
             if let (true, Some(reason)) = (self.is_observed(), release.reason) {
                 let category = category.map_or(CategoryDisclosure::UNCLASSIFIED, |category| category);
                 let labels = [route, category, observe::reason(reason)];
@@ -90,11 +93,11 @@ impl Grant {
         });
     }
 
-    /// Returns the categories of a window as the log records them.
-    fn categories(&self, window: &WindowSummary) -> Vec<CategoryDisclosure> {
+    /// Returns the categories of a window as the log records them. `unread` is true if something in it was not read.
+    fn categories(&self, window: &WindowSummary, unread: bool) -> Vec<CategoryDisclosure> {
         let mut left: Vec<CategoryDisclosure> = Vec::with_capacity(window.released.len());
         self.for_each_release(window, |category, release, fields| {
-            let one = recorded(category.cloned(), release, fields, self.mode());
+            let one = recorded(category, release, fields, self.mode());
             let same = |known: &&mut CategoryDisclosure| {
                 known.category == one.category
                     && (known.form, known.basis, known.reason) == (one.form, one.basis, one.reason)
@@ -105,44 +108,63 @@ impl Grant {
                 None => left.push(one),
             }
         });
-        if window.unread {
-            let unreadable = Permit::withholding(&Classes::new(vec![Vec::new()], false), Reason::Unreadable);
-            left.extend(unreadable.releases().iter().map(|release| {
-                let release = ClassRelease { reason: Some(Reason::Unreadable), ..release.clone() };
-                recorded(None, &release, 0, self.mode())
-            }));
+        if unread {
+            left.push(recorded(None, &ClassRelease::withheld(Reason::Unreadable), 0, self.mode()));
         }
         left
     }
 
-    /// Visits each category of each class with each release that occurred. The category is `None` for unclassified fields.
+    /// Visits each category of each class with each release that occurred. The category is `None` for unclassified fields. If
+    /// enforcing would have refused the exchange by now, it would release none of them.
     fn for_each_release<'s>(
         &'s self,
         window: &WindowSummary,
-        mut visit: impl FnMut(Option<&'s Arc<str>>, &ClassRelease, u64),
+        mut visit: impl FnMut(Option<RecordedCategory<'s>>, &ClassRelease, u64),
     ) {
         let Some(scrubbing) = &self.route().scrubbing else { return };
-        let names = self.routing.decisions.pack().vocabulary().categories();
+        let words = self.routing.decisions.pack().vocabulary();
+        let refused = self.noted().map(observe::reason_of_fields);
         for ReleaseCount { class, release, fields } in &window.released {
             let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
+            let withheld = refused.filter(|_| release.form != Form::Removed).map(|reason| {
+                ClassRelease::withheld(if categories.is_empty() { Reason::Unclassified } else { reason })
+            });
+            let release = withheld.as_ref().unwrap_or(release);
             if categories.is_empty() {
                 visit(None, release, *fields);
             }
             for category in categories {
-                visit(names.term(*category).map(|term| &term.id), release, *fields);
+                let term = words.categories().term(*category);
+                let of = |term: &'s Term| RecordedCategory {
+                    name: &term.id,
+                    has_owner: words.has_owner(*category),
+                };
+                visit(term.map(of), release, *fields);
             }
         }
     }
 }
 
+/// A category as it is recorded.
+#[derive(Clone, Copy)]
+struct RecordedCategory<'v> {
+    name: &'v Arc<str>,
+    /// True if its data are about somebody.
+    has_owner: bool,
+}
+
 /// Returns a category as the log records it. Of an observed exchange everything left in clear, and no basis was applied.
 fn recorded(
-    category: Option<Arc<str>>,
+    category: Option<RecordedCategory<'_>>,
     release: &ClassRelease,
     fields: u64,
     mode: ExchangeMode,
 ) -> CategoryDisclosure {
     let ClassRelease { form, basis, bases: _, reason, rules, clauses } = release.clone();
+    // Where enforcing would have released nothing, it states no basis, and the data are about nobody all the same.
+    let is_about_nobody = category.is_some_and(|category| !category.has_owner);
+    let would_basis = basis.or_else(|| is_about_nobody.then_some(Basis::NotPersonal));
+    let category = category.map(|category| Arc::clone(category.name));
     match mode {
         ExchangeMode::Enforce => {
             CategoryDisclosure { category, form, basis, reason, rules, clauses, fields, would: None }
@@ -155,7 +177,7 @@ fn recorded(
             rules: Arc::default(),
             clauses: Arc::default(),
             fields,
-            would: Some(WouldRelease { form, basis, reason, rules, clauses }),
+            would: Some(WouldRelease { form, basis: would_basis, reason, rules, clauses }),
         },
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Grant {
     recipient_fingerprint: Fingerprint,
     /// The releases that go on while the ledger is stale.
     pub(super) while_stale: WhileStale,
+    /// True while the head of an observed response holds something that the log does not say yet.
+    has_unread_head: AtomicBool,
     /// True once the log says of the response that some of it leaves while the ledger is stale.
     is_recorded_as_stale: AtomicBool,
 }
@@ -113,6 +115,7 @@ impl Grant {
             _permit: permit,
             ends,
             while_stale: admission.while_stale,
+            has_unread_head: AtomicBool::new(false),
             is_recorded_as_stale: AtomicBool::new(admission.knowledge != Knowledge::Current),
             recipient_fingerprint: context.shared.ledger.fingerprints().recipient(&requester.recipient.name),
             context,
@@ -152,9 +155,29 @@ impl Grant {
         }
     }
 
+    /// The first reason for which enforcing would refuse the observed exchange.
+    pub(super) fn noted(&self) -> Option<Refusal> {
+        self.noted.get().copied()
+    }
+
     /// The code on record with which enforcing would refuse the exchange.
     pub(super) fn would_refuse(&self) -> Option<&'static str> {
-        self.noted.get().map(|refusal| logged_refusal(self.route(), *refusal).code())
+        self.noted().map(|refusal| logged_refusal(self.route(), refusal).code())
+    }
+
+    /// Says that the head of the observed response holds something that is not read.
+    pub(super) fn note_unread_head(&self) {
+        self.has_unread_head.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the head of the observed response holds something that the log does not say yet.
+    pub(super) fn has_unread_head(&self) -> bool {
+        self.has_unread_head.load(Ordering::Relaxed)
+    }
+
+    /// Does the same; the log says it from now on.
+    pub(super) fn takes_unread_head(&self) -> bool {
+        self.has_unread_head.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn route(&self) -> &Route {

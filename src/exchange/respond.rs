@@ -138,8 +138,7 @@ impl GrantedExchange {
             }
             return self.pass_unread(upstream, length, unread.is_some()).await;
         };
-        let mut head = response::unread_head(&upstream.headers);
-        head.insert(VIA, request_head::via(upstream.version));
+        let head = self.head_as_it_came(upstream);
         let transfer = Transfer::new(Arc::clone(&self.grant), Some(framed.framing));
         let body = BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
@@ -147,8 +146,7 @@ impl GrantedExchange {
 
     /// Lets the head of an observed response without content leave. A body that comes all the same is not read, so it stays.
     fn respond_empty(&self, upstream: &Parts) -> ResponseHead {
-        let mut head = response::unread_head(&upstream.headers);
-        head.insert(VIA, request_head::via(upstream.version));
+        let head = self.head_as_it_came(upstream);
         ResponseHead { head: self.finish_head(upstream.status, head), body: BodyTreatment::Empty }
     }
 
@@ -210,8 +208,7 @@ impl GrantedExchange {
         length: Option<u64>,
         has_content: bool,
     ) -> Result<ResponseHead, ResponseError> {
-        let mut head = response::unread_head(&upstream.headers);
-        head.insert(VIA, request_head::via(upstream.version));
+        let mut head = self.head_as_it_came(upstream);
         // The length is that of the body as it is read, and not the upstream's own field.
         if let Some(length) = length.filter(|length| *length > 0) {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -223,6 +220,21 @@ impl GrantedExchange {
         let transfer = Transfer::new(Arc::clone(&self.grant), framing);
         let body = BodyTreatment::PassThrough(Box::new(transfer));
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
+    }
+
+    /// Builds the head of a response that leaves as it came: an observed one, or one of a route that is not personal. If an observed
+    /// head can tell about a person, the next record says that it was not read.
+    fn head_as_it_came(&self, upstream: &Parts) -> HeaderMap {
+        let is_personal = self.grant.route().scrubbing.is_some();
+        let mut head = match is_personal {
+            true => response::observed_head(&upstream.headers),
+            false => response::unread_head(&upstream.headers),
+        };
+        if is_personal && response::can_tell(&head) {
+            self.grant.note_unread_head();
+        }
+        head.insert(VIA, request_head::via(upstream.version));
+        head
     }
 
     /// Adds the fields of every response: purpose and decision, the controller's contact, and the origin that may read

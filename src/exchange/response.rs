@@ -5,7 +5,7 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, RETRY_AFTER, SERVER, TRANSFER_ENCODING, VIA, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, EXPIRES, PRAGMA, RETRY_AFTER, SERVER, TRANSFER_ENCODING, VIA, X_CONTENT_TYPE_OPTIONS,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -121,6 +121,67 @@ pub fn unread_head(upstream: &HeaderMap) -> HeaderMap {
     };
     let fields = upstream.iter().filter(|(name, _)| stays(name));
     fields.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Builds the head of an observed response: that of a response that passes unread, except that no cache keeps it. A copy would
+/// be handed out without a record, and after the end of the observation.
+pub fn observed_head(upstream: &HeaderMap) -> HeaderMap {
+    const OF_CACHES: [HeaderName; 4] = [
+        EXPIRES,
+        PRAGMA,
+        HeaderName::from_static("surrogate-control"),
+        HeaderName::from_static("x-accel-expires"),
+    ];
+    let mut head = unread_head(upstream);
+    // Targeted fields (RFC 9213), such as `CDN-Cache-Control`, take precedence over `Cache-Control`.
+    let is_of_caches =
+        |name: &HeaderName| name.as_str().ends_with("cache-control") || OF_CACHES.contains(name);
+    let names: Vec<HeaderName> = head.keys().filter(|name| is_of_caches(name)).cloned().collect();
+    for name in names {
+        head.remove(name);
+    }
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head
+}
+
+/// True if a head has a field that can tell about a person: any but those that describe the message, its transfer, its
+/// caching or the page that may use it.
+pub fn can_tell(head: &HeaderMap) -> bool {
+    const OF_THE_MESSAGE: [&str; 26] = [
+        "accept-ranges",
+        "age",
+        "allow",
+        "alt-svc",
+        "cache-control",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "etag",
+        "last-modified",
+        "permissions-policy",
+        "referrer-policy",
+        "retry-after",
+        "strict-transport-security",
+        "traceparent",
+        "tracestate",
+        "vary",
+        "via",
+        "x-content-type-options",
+        "x-correlation-id",
+        "x-frame-options",
+        "x-request-id",
+        "x-xss-protection",
+    ];
+    let is_of_the_message = |name: &str| {
+        OF_THE_MESSAGE.contains(&name)
+            || name.starts_with("access-control-")
+            || name.starts_with("cross-origin-")
+            || name.contains("ratelimit")
+    };
+    head.keys().any(|name| !is_of_the_message(name.as_str()))
 }
 
 /// True if the gateway writes the field itself.

@@ -3,6 +3,7 @@
 mod ending;
 mod hostile;
 mod leaving;
+mod on_record;
 
 use std::convert::Infallible;
 use std::io::Write as _;

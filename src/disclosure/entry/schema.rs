@@ -212,7 +212,7 @@ numbered!(
         Parts = 31 "parts",
         /// The form that enforcing would have given the fields of a ruling.
         WouldForm = 32 "would-form",
-        /// The legal basis that enforcing would have stated.
+        /// The legal basis that enforcing would have stated; `not-personal` for data about nobody in any case.
         WouldBasis = 33 "would-basis",
         /// The reason for which enforcing would have withheld the fields.
         WouldReason = 34 "would-reason",

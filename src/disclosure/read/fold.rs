@@ -16,11 +16,12 @@ use super::model::{
     LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling, LoggedWouldRelease,
 };
 use super::source::{LogPlace, pseudonyms_on};
+use crate::decision::Reason;
 use crate::disclosure::entry::EntryKind;
 use crate::disclosure::former::TagKey;
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
-use crate::disclosure::record::{ExchangeMode, time_of};
+use crate::disclosure::record::{CategoryDisclosure, ExchangeMode, time_of};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
@@ -376,7 +377,10 @@ impl FoldedExchange {
             people.map(|person| Value::from(person.to_string())).collect::<Vec<_>>()
         };
         let withheld = names(&mut subjects.iter().filter(|subject| !released_subjects.contains(*subject)));
+        // Enforcing withholds the whole answer for these, also if it was found out late.
+        let refuses_all = matches!(would_refuse.as_deref(), Some("subject-withheld" | "not-found"));
         let categories = categories.into_iter().map(|(name, entries)| {
+            let entries = if refuses_all { FoldedCategory::refused(entries) } else { entries };
             (name.to_string(), entries.into_iter().map(FoldedCategory::into_json).collect())
         });
         let mut folded = json!({
@@ -456,6 +460,30 @@ impl FoldedCategory {
         };
         let alike = *form == other.form && *basis == other.basis && *reason == other.reason;
         alike && would_alike && (**form != *removed || *rules == other.rules)
+    }
+
+    /// Returns the entries of a category of which enforcing would have released nothing, because it would have refused the
+    /// exchange.
+    fn refused(entries: Vec<FoldedCategory>) -> Vec<FoldedCategory> {
+        let mut all: Vec<FoldedCategory> = Vec::with_capacity(entries.len());
+        for FoldedCategory { mut ruling, fields } in entries {
+            if let Some(would) = ruling.would.as_mut().filter(|would| *would.form != *Form::Removed.name()) {
+                let is_unclassified = *ruling.category == *CategoryDisclosure::UNCLASSIFIED;
+                let reason = if is_unclassified { Reason::Unclassified } else { Reason::NoRule };
+                *would = LoggedWouldRelease {
+                    form: Form::Removed.name().into(),
+                    basis: would.basis.clone(),
+                    reason: Some(reason.name().into()),
+                    rules: Vec::new(),
+                    clauses: Vec::new(),
+                };
+            }
+            match all.iter_mut().find(|known| known.is_mergeable(&ruling)) {
+                Some(known) => known.merge(&ruling, fields),
+                None => all.push(FoldedCategory { ruling, fields }),
+            }
+        }
+        all
     }
 
     fn merge(&mut self, other: &LoggedRuling, fields: u64) {

@@ -58,7 +58,8 @@ impl BodyFlow {
         let is_whole = self.finished || grant.context.method == Method::HEAD;
         let is_held = self.parts.iter().skip(self.recorded).all(WindowPart::is_held);
         // The first record is needed in any case, because the head leaves.
-        if !is_held || window.records > 0 || judges_ahead || grant.is_unrecorded() {
+        let is_needed = grant.is_unrecorded() || grant.has_unread_head();
+        if !is_held || window.records > 0 || judges_ahead || is_needed {
             grant.record(window, if is_whole { Extent::Whole } else { Extent::Part }).await?;
         }
         if is_first_window && window.has_unclassified() {

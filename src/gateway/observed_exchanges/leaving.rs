@@ -118,10 +118,10 @@ async fn an_answer_that_has_no_content_leaves_without_the_body_that_it_has_all_t
     let state = observed().await;
     for status in [204, 205] {
         let answer = Response::builder().status(status).header("content-type", "application/json");
-        let answer = answer.header("x-origin", "kept").body(whole(UNKNOWN)).unwrap();
+        let answer = answer.header("x-request-id", "kept").body(whole(UNKNOWN)).unwrap();
         let response = ASK.send(&state, answer).await;
         assert_eq!(response.status().as_u16(), status);
-        assert_eq!(response.headers()["x-origin"], "kept", "{status}");
+        assert_eq!(response.headers()["x-request-id"], "kept", "{status}");
         let applied = applied(&response);
         assert_eq!(read(response).await.unwrap(), "", "{status}");
         let record = record_of(&state, &applied).await;
