@@ -16,6 +16,12 @@ use crate::retention;
 /// Days for which counts are kept, the current one included.
 const DAYS: i32 = 30;
 
+/// End of the name of a file of counts.
+const COUNTS: &str = ".json";
+
+/// End of the name of a file that was set aside.
+const SET_ASIDE: &str = ".unreadable";
+
 /// Maximum size of the file of a day.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -39,7 +45,7 @@ pub(super) struct CountedCircumstance {
 /// # Errors
 /// The system's error if the folder cannot be read.
 pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
-    match kept(folder) {
+    match kept(folder, &[COUNTS]) {
         Ok(kept) => Ok(kept.into_iter().map(|(day, _)| day).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
@@ -65,7 +71,7 @@ pub(super) fn read(folder: &Path, day: Date) -> io::Result<Option<DayFile>> {
 
 /// Renames the file of a day, so that it is not replaced. A file that was set aside on the same day before is.
 pub(super) fn set_aside(folder: &Path, day: Date) {
-    let aside = folder.join(format!("circumstances-{day}.unreadable"));
+    let aside = folder.join(format!("circumstances-{day}{SET_ASIDE}"));
     match std::fs::rename(path(folder, day), &aside) {
         Ok(()) => {
             tracing::warn!(path = %aside.display(), "the file was set aside, and the counts of its day begin again");
@@ -103,9 +109,10 @@ pub(super) fn write(folder: &Path, day: Date, counts: &DayFile) -> io::Result<()
     std::fs::rename(&beside, &path)
 }
 
-/// Removes the files of days past their retention. Time counts only as far as the files show that it passed.
+/// Removes the files of days past their retention, also those that were set aside. Time counts only as far as the files show
+/// that it passed.
 pub(super) fn prune(folder: &Path, today: Date) -> io::Result<()> {
-    let days = kept(folder)?;
+    let days = kept(folder, &[COUNTS, SET_ASIDE])?;
     let midnight = |day: Date| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(io::Error::other);
     let begun: Vec<Timestamp> = days.iter().map(|(day, _)| midnight(*day)).collect::<io::Result<_>>()?;
     let kept = SignedDuration::from_hours(24) * DAYS;
@@ -114,22 +121,22 @@ pub(super) fn prune(folder: &Path, today: Date) -> io::Result<()> {
 }
 
 fn path(folder: &Path, day: Date) -> PathBuf {
-    folder.join(format!("circumstances-{day}.json"))
+    folder.join(format!("circumstances-{day}{COUNTS}"))
 }
 
-/// Returns the files of all days, oldest first.
-fn kept(folder: &Path) -> io::Result<Vec<(Date, PathBuf)>> {
+/// Returns the files of all days with one of these endings, oldest first.
+fn kept(folder: &Path, endings: &[&str]) -> io::Result<Vec<(Date, PathBuf)>> {
     let mut days = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        days.extend(day_of(&path).map(|day| (day, path)));
+        days.extend(endings.iter().find_map(|ending| day_of(&path, ending)).map(|day| (day, path)));
     }
     days.sort();
     Ok(days)
 }
 
-/// Returns the day of a file of counts, or `None` for any other file, which is never removed.
-fn day_of(path: &Path) -> Option<Date> {
+/// Returns the day of a file with this ending, or `None` for any other file, which is never removed.
+fn day_of(path: &Path, ending: &str) -> Option<Date> {
     let name = path.file_name()?.to_str()?;
-    name.strip_prefix("circumstances-")?.strip_suffix(".json")?.parse().ok()
+    name.strip_prefix("circumstances-")?.strip_suffix(ending)?.parse().ok()
 }

@@ -303,13 +303,16 @@ fn old_and_foreign_files() {
     std::fs::write(folder.path().join("notes.json"), "mine").unwrap();
     std::fs::write(folder.path().join("circumstances-2026-11-29.json"), "{").unwrap();
     let counts = counts(folder.path());
+    let aside = folder.path().join("circumstances-2026-11-29.unreadable");
     for day in 0..40 {
         counts.write(DAY.checked_add(jiff::Span::new().days(day)).unwrap());
+        if day == 29 {
+            assert_eq!(std::fs::read_to_string(&aside).unwrap(), "{", "it is not replaced");
+        }
     }
+    assert!(!aside.exists(), "it is kept as long as the counts are");
     let kept = days(folder.path()).unwrap();
     assert_eq!((kept.len(), kept[0]), (30, date(2026, 12, 9)));
     assert!(folder.path().join("notes.json").exists());
-    let aside = folder.path().join("circumstances-2026-11-29.unreadable");
-    assert_eq!(std::fs::read_to_string(aside).unwrap(), "{", "it is not replaced");
     assert_eq!(days(&folder.path().join("none")).unwrap(), []);
 }

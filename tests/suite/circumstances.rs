@@ -139,6 +139,62 @@ fn counts_are_kept_and_replayed() {
 }
 
 #[test]
+fn mappings_are_compared_by_what_their_paths_select() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen.ndjson");
+    let line = json!({
+        "day": "2026-11-28", "route": "customers", "recipient": "support", "kind": "employee",
+        "purpose": "customer-support", "operation": "disclose", "pack": "1 Partner 360 Security: Global Privacy Policy", "subject": {},
+        "request": {}, "recipient_facts": { "purposes": ["customer-support"], "country": "DE" },
+        "categories": ["email", "name", "non-personal"], "records": 30,
+    });
+    std::fs::write(&seen, line.to_string()).unwrap();
+    let write = |name: &str, fields: &str| {
+        let config = format!(
+            "{}[[route]]\nname = \"customers\"\nupstream = \"crm\"\npath = \"/customers\"\nrecord = \"$.items[*]\"\n\
+             subject = \"@.id\"\n[route.fields]\n\"@.id\" = \"non-personal\"\n{fields}\n",
+            base("127.0.0.1:9".parse().unwrap())
+        );
+        let file = folder.path().join(name);
+        std::fs::write(&file, config).unwrap();
+        file
+    };
+    let mapping = |old: &str, new: &str| {
+        let (old, new) = (write("old.toml", old), write("new.toml", new));
+        let (status, out, err) =
+            diff(&["--mapping", text(&old), text(&new), "--decisions", text(&seen), "--format", "json"]);
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+        let fields = report["mapping"].as_array().unwrap().iter();
+        let fields = fields.map(|field| {
+            let member = |name: &str| field[name].as_str().unwrap().to_owned();
+            format!("{} {} -> {}", member("path"), member("old"), member("new"))
+        });
+        (status, fields.collect::<Vec<_>>(), report)
+    };
+    let (_, fields, _) =
+        mapping("\"@.*\" = \"non-personal\"", "\"@.*\" = \"non-personal\"\n\"@.email\" = \"email\"");
+    assert_eq!(fields, ["$.items[*].email non-personal -> email+non-personal"], "matches at one node add up");
+    let (_, fields, report) = mapping("\"@.email\" = \"email\"", "\"@['email']\" = \"email\"");
+    assert_eq!((fields, report.get("uncompared")), (vec![], None), "another spelling");
+    let (_, fields, _) =
+        mapping("\"@.contact\" = \"email\"", "\"@.contact\" = \"email\"\n\"@.contact.*\" = \"name\"");
+    assert_eq!(
+        fields,
+        ["$.items[*].contact.* email -> name"],
+        "the nearest ancestor counts without an own match"
+    );
+    let (status, fields, report) = mapping("\"@.email\" = \"email\"", "\"@..email\" = \"email\"");
+    assert_eq!((status, fields), (1, vec![]));
+    assert_eq!(report["uncompared"], json!({ "customers": ["$.items[*]..email"] }));
+    let (_, fields, report) =
+        mapping("\"@..email\" = \"email\"", "\"@..email\" = \"email\"\n\"@.email\" = \"name\"");
+    assert_eq!(
+        (fields, report.get("uncompared")),
+        (vec!["$.items[*].email email -> email+name".to_owned()], None)
+    );
+}
+
+#[test]
 fn counting_can_be_turned_off_and_a_bad_file_is_refused() {
     let upstream = Upstream::start();
     upstream.json("/customers", &list());

@@ -1,6 +1,6 @@
 //! `policy diff`: what two versions of a pack decide differently, over all facts or on what a gateway counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use crate::config::{self, Config};
 use crate::decision::circumstance::UNCLASSIFIED;
 use crate::decision::circumstance::line::CircumstanceLine;
 use crate::decision::replay::{RemappedField, RemappedRoute, ReplayReport, replay_mapping, replay_policies};
+use crate::discover::path::{self, PathStep, Steps};
 use crate::exchange::route::{MappedField, Route, Scrubbing};
 use crate::finding::Finding;
 use crate::policy::diff::Difference;
 use crate::policy::{Pack, versioning};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// Maximum size of a file of counted circumstances: those of 30 days with as many as a gateway tells apart.
 const MAX_DECISIONS_BYTES: u64 = 512 << 20;
@@ -55,7 +56,7 @@ pub(super) fn diff(args: &DiffArgs, out: &mut dyn Write, err: &mut dyn Write) ->
         }
         (Some(decisions), mapping) => {
             let replayed = replayed(args, decisions, mapping);
-            show(replayed, ReplayReport::is_empty, ReplayReport::to_text, args.format, out, err)
+            show(replayed, ReplayReport::shows_no_change, ReplayReport::to_text, args.format, out, err)
         }
     }
 }
@@ -170,55 +171,88 @@ fn remapped(
         old: old_categories.to_owned(),
         new: new_categories.to_owned(),
     };
+    let unchanged =
+        |fields, packs| RemappedRoute { fields, uncompared: Vec::new(), packs, releases_unclassified: false };
     let (before, after) = match (&old.scrubbing, &new.scrubbing) {
         (Some(before), Some(after)) => (before, after),
-        (None, None) => return RemappedRoute { fields: Vec::new(), packs, releases_unclassified: false },
+        (None, None) => return unchanged(Vec::new(), packs),
         (before, _) => {
             let words = if before.is_some() {
                 ["classified", "passes unread"]
             } else {
                 ["passes unread", "classified"]
             };
-            let fields = vec![field("$", words[0], words[1])];
-            return RemappedRoute { fields, packs: None, releases_unclassified: false };
+            return unchanged(vec![field("$", words[0], words[1])], None);
         }
     };
-    let (by_old, by_new) = (categories(before, old_words), categories(after, new_words));
+    let mut uncompared = unfollowed(before, after, [old_words, new_words]);
     let mut fields = Vec::new();
-    for path in by_old.keys().chain(by_new.keys().filter(|path| !by_old.contains_key(*path))) {
-        let (was, is) = (classification(path, &by_old), classification(path, &by_new));
-        if was != is {
-            fields.push(field(path, was, is));
+    for (steps, path) in followed_paths(before, after) {
+        let (was, is) = (classification(before, old_words, &steps), classification(after, new_words, &steps));
+        match (was.as_slice(), is.as_slice()) {
+            _ if was == is => {}
+            ([was], [is]) => fields.push(field(path, was, is)),
+            // A condition or a position decides.
+            _ => uncompared.push(path.to_owned()),
         }
     }
     let releases_unclassified = after.plan.releases_unclassified();
     if before.plan.releases_unclassified() != releases_unclassified {
         fields.push(field("every other field", UNCLASSIFIED, UNCLASSIFIED));
     }
-    RemappedRoute { fields, packs, releases_unclassified }
+    RemappedRoute { fields, uncompared, packs, releases_unclassified }
 }
 
-/// Returns the categories of each mapped path, joined by `+`.
-fn categories<'s>(scrubbing: &'s Scrubbing, words: &Vocabulary) -> BTreeMap<&'s str, String> {
-    let tree = words.categories();
-    let mut sets: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for MappedField { path, categories, without_subject: _ } in &scrubbing.fields {
-        sets.entry(path).or_default().extend(categories.iter().map(|category| tree.name(*category)));
+/// Returns the steps of a path that can be followed without an answer: names, elements and wildcards.
+fn followed(path: &str) -> Option<Steps> {
+    path::parse(path).filter(|steps| !steps.contains(&PathStep::Descend))
+}
+
+/// Returns the paths of two mappings that can be followed, each in its first spelling.
+fn followed_paths<'s>(before: &'s Scrubbing, after: &'s Scrubbing) -> BTreeMap<Steps, &'s str> {
+    let mut paths = BTreeMap::new();
+    for MappedField { path, .. } in before.fields.iter().chain(&after.fields) {
+        if let Some(steps) = followed(path) {
+            paths.entry(steps).or_insert(path.as_str());
+        }
     }
-    let joined = sets.into_iter().map(|(path, mut names)| {
-        names.sort_unstable();
-        names.dedup();
-        (path, names.join("+"))
-    });
-    joined.collect()
+    paths
 }
 
-/// Returns the categories of a path: its own, or those of its nearest mapped ancestor.
-fn classification<'m>(path: &str, mapped: &'m BTreeMap<&str, String>) -> &'m str {
-    let is_ancestor = |ancestor: &str| {
-        path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// Returns the paths with `..` or a condition that the mappings do not share, with the same categories. The fields that they select
+/// beside those at paths that can be followed depend on the answer.
+fn unfollowed(before: &Scrubbing, after: &Scrubbing, words: [&Vocabulary; 2]) -> Vec<String> {
+    let of = |scrubbing: &Scrubbing, words: &Vocabulary| -> BTreeSet<(String, String)> {
+        let paths = scrubbing.fields.iter().filter(|field| followed(&field.path).is_none());
+        paths.map(|field| (field.path.clone(), joined(&field.categories, words))).collect()
     };
-    let ancestors = mapped.iter().filter(|(ancestor, _)| is_ancestor(ancestor));
-    let nearest = ancestors.max_by_key(|(ancestor, _)| ancestor.len());
-    nearest.map_or(UNCLASSIFIED, |(_, categories)| categories)
+    let [old_words, new_words] = words;
+    let (old, new) = (of(before, old_words), of(after, new_words));
+    let differing: BTreeSet<String> = old.symmetric_difference(&new).map(|(path, _)| path.clone()).collect();
+    differing.into_iter().collect()
+}
+
+/// Returns the categories that a field at a path can have by a mapping, those of several paths that select it together.
+fn classification(scrubbing: &Scrubbing, words: &Vocabulary, steps: &[PathStep]) -> Vec<String> {
+    let plan = &scrubbing.plan;
+    let at = steps.iter().fold(plan.document_path(), |path, step| match step {
+        PathStep::Member(name) => plan.member_path(&path, name),
+        // Only a wildcard selects the member with this name.
+        PathStep::Values | PathStep::Descend => plan.member_path(&path, "\u{0}"),
+        PathStep::Elements => plan.element_path(&path),
+    });
+    let classes = at.nodes().filter_map(|node| plan.classes().get(usize::from(node.class.0)));
+    let sets: BTreeSet<String> = classes.map(|class| joined(&class.categories, words)).collect();
+    sets.into_iter().collect()
+}
+
+/// Returns the names of categories, joined by `+`.
+fn joined(categories: &[CategoryId], words: &Vocabulary) -> String {
+    if categories.is_empty() {
+        return UNCLASSIFIED.to_owned();
+    }
+    let mut names: Vec<&str> = categories.iter().map(|category| words.categories().name(*category)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join("+")
 }

@@ -1,5 +1,6 @@
 //! States the facts of a decision with the keys of a scenario.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,6 +12,10 @@ use crate::decision::decision_key::{DecisionKey, PersonFacts};
 use crate::policy::{AccountFact, ConsentFact, Fact, FactSet, ObjectionFact, Pack, retention_period};
 use crate::vocabulary::region::is_in_eea;
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, Safeguard};
+
+/// Facts that each description states, whatever rules compare: they are known of the recipient and the route.
+const ALWAYS_STATED: [Fact; 6] =
+    [Fact::Safeguard, Fact::Backup, Fact::LegalReference, Fact::Form, Fact::Operation, Fact::WithServiceData];
 
 /// Text that is no country, for a place that is not known.
 const NO_COUNTRY: &str = "unknown";
@@ -53,8 +58,20 @@ impl Admitted {
             recipient_facts: recipient_keys(&self.pack, &self.request.recipient),
             categories: self.category_names(classes),
             releases_unclassified: self.slice.route_classes.release_unclassified,
+            compares: Some(self.compared_facts()),
         };
         self.reads_as(&circumstance, people).then_some(circumstance)
+    }
+
+    /// Returns the names of the facts that the rules compare, except those that each description states. A relation has the
+    /// name of its own after `relation:`.
+    pub(in crate::decision) fn compared_facts(&self) -> BTreeSet<String> {
+        let relations = self.pack.vocabulary().relations();
+        let name = |fact: Fact| match fact {
+            Fact::Relation(relation) => format!("{}:{}", fact.name(), relations.name(relation)),
+            _ => fact.name().to_owned(),
+        };
+        self.slice.mask().difference(ALWAYS_STATED.into_iter().collect()).facts().map(name).collect()
     }
 
     /// Returns the names of classes, sorted.

@@ -9,6 +9,8 @@ mod describe;
 pub mod line;
 mod read;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
@@ -83,6 +85,10 @@ pub struct SeenCircumstance {
     /// True if the route releases fields that nothing classifies.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases_unclassified: bool,
+    /// The facts about people that the rules compared which were in force, by name. The circumstances state no others: a fact
+    /// that is not listed can have been anything. `None` if a gateway of an earlier version counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compares: Option<BTreeSet<String>>,
 }
 
 /// One more person of a record.

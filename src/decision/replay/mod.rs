@@ -6,7 +6,7 @@
 mod report;
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -17,15 +17,11 @@ use super::circumstance::line::{CircumstanceLine, LineOf};
 use super::circumstance::{ReadCircumstance, SeenCircumstance, UNCLASSIFIED};
 use super::classes::Classes;
 use super::permit::{ClassRelease, Reason};
-use crate::policy::{Fact, FactSet, Facts, Pack};
+use crate::policy::{Facts, Pack};
 use crate::vocabulary::{CategoryId, Form};
 
 /// Maximum number of sets of categories that are kept for reuse. A full cache is cleared.
 const MAX_CLASSES_KEPT: usize = 1024;
-
-/// Facts that each description states, whatever rules compare: they are known of the recipient and the route.
-const ALWAYS_STATED: [Fact; 6] =
-    [Fact::Safeguard, Fact::Backup, Fact::LegalReference, Fact::Form, Fact::Operation, Fact::WithServiceData];
 
 /// Decides on counted circumstances by one version of a pack.
 #[derive(Debug)]
@@ -53,8 +49,8 @@ pub struct FieldOutcome {
 struct RecordOutcome {
     /// One for each field, in the order of the question.
     fields: Vec<FieldOutcome>,
-    /// The facts about the record that the rules compare.
-    compared: FactSet,
+    /// The names of the facts about people that the rules compare.
+    compared: BTreeSet<String>,
 }
 
 /// A field whose categories differ between two mappings.
@@ -75,6 +71,8 @@ pub struct RemappedField {
 pub struct RemappedRoute {
     /// The fields whose categories differ.
     pub fields: Vec<RemappedField>,
+    /// Paths of one of the mappings of which it is not known what they select, or what the other mapping says about it.
+    pub uncompared: Vec<String>,
     /// The packs of the route, as positions in the lists of [`replay_mapping`]. `None` if one mapping passes the answers
     /// unread, or no pack is in force.
     pub packs: Option<[usize; 2]>,
@@ -113,7 +111,7 @@ impl PolicyReplay {
             }
             Err(denial) => RecordOutcome {
                 fields: vec![FieldOutcome::refused(denial.code()); fields.len()],
-                compared: FactSet::EMPTY,
+                compared: BTreeSet::new(),
             },
         })
     }
@@ -140,13 +138,6 @@ impl PolicyReplay {
         let tree = self.decisions.pack().vocabulary().categories();
         let find = |name: &str| tree.find(name).ok_or_else(|| format!("unknown category `{name}`"));
         field.split('+').map(find).collect()
-    }
-}
-
-impl Admitted {
-    /// Returns the facts that the rules compare.
-    fn compared_facts(&self) -> FactSet {
-        self.slice.mask()
     }
 }
 
@@ -216,6 +207,11 @@ pub fn replay_mapping(
     let [mut old, mut new] = packs.map(start);
     let mut report = ReplayReport {
         mapping: Some(routes.values().flat_map(|route| route.fields.iter().cloned()).collect()),
+        uncompared: routes
+            .iter()
+            .map(|(name, route)| (name.clone(), route.uncompared.clone()))
+            .filter(|(_, paths)| !paths.is_empty())
+            .collect(),
         ..ReplayReport::default()
     };
     for (seen, records) in distinct(lines, &mut report) {
@@ -277,12 +273,18 @@ fn add(count: &mut u64, records: u64) {
     *count = count.saturating_add(records);
 }
 
-/// Returns the names of the facts that a version compares and that no description of the other states.
-fn unstated(before: FactSet, after: FactSet) -> impl Iterator<Item = &'static str> {
-    let stated = before.union(ALWAYS_STATED.into_iter().collect());
-    let mut names: Vec<&'static str> = after.difference(stated).facts().map(Fact::name).collect();
-    names.dedup();
-    names.into_iter()
+/// Returns the names of the facts that one of the versions compares and that the circumstances do not state. Those of an earlier
+/// version of the gateway do not say which they state; then the old version counts as the one that was in force.
+fn unstated(
+    seen: &SeenCircumstance,
+    before: BTreeSet<String>,
+    after: BTreeSet<String>,
+) -> impl Iterator<Item = String> {
+    let (stated, compared) = match &seen.compares {
+        Some(stated) => (stated.clone(), before.into_iter().chain(after).collect()),
+        None => (before, after),
+    };
+    compared.into_iter().filter(move |name| !stated.contains(name))
 }
 
 #[cfg(test)]

@@ -28,8 +28,11 @@ pub struct ReplayReport {
     pub rare: BTreeMap<String, u64>,
     /// Records on which one of the versions cannot decide.
     pub unevaluated: Vec<UnevaluatedRecords>,
-    /// Facts that the new version compares and the gateway did not count, with the records for which they count as absent.
-    pub unrecorded_facts: BTreeMap<&'static str, u64>,
+    /// Facts that a version compares and the gateway did not count, with the records for which they count as absent.
+    pub unrecorded_facts: BTreeMap<String, u64>,
+    /// Paths of the mappings that were not compared, by route.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub uncompared: BTreeMap<String, Vec<String>>,
     #[serde(skip)]
     pub(super) counting: CountedReplay,
 }
@@ -104,9 +107,13 @@ struct CountedChange {
 }
 
 impl ReplayReport {
-    /// True if nothing changes.
-    pub fn is_empty(&self) -> bool {
-        self.changed == 0 && self.mapping.as_ref().is_none_or(Vec::is_empty)
+    /// True if the replay shows that nothing changes: something could be compared, nothing of it differs, and nothing is missing
+    /// that could differ. The records of `other` and `rare` are always missing.
+    pub fn shows_no_change(&self) -> bool {
+        let differs = self.changed > 0 || self.mapping.as_ref().is_some_and(|fields| !fields.is_empty());
+        let is_complete =
+            self.unevaluated.is_empty() && self.unrecorded_facts.is_empty() && self.uncompared.is_empty();
+        self.records > 0 && is_complete && !differs
     }
 
     pub(super) fn add_day(&mut self, day: Date) {
@@ -137,7 +144,7 @@ impl ReplayReport {
             (Err(reason), _) => return self.add_unevaluated(&format!("old: {reason}"), records),
             (_, Err(reason)) => return self.add_unevaluated(&format!("new: {reason}"), records),
         };
-        for name in unstated(before.compared, after.compared) {
+        for name in unstated(seen, before.compared, after.compared) {
             add(self.unrecorded_facts.entry(name).or_default(), records);
         }
         self.add_unchanged(seen, records);

@@ -42,7 +42,7 @@ fn a_new_prohibition_changes_the_records_that_it_reaches() {
         ]
     };
     let report = replay_policies(one_partner(), one_partner_and(NO_EMAIL), lines());
-    assert!(!report.is_empty());
+    assert!(!report.shows_no_change());
     assert_eq!((report.days, report.records, report.changed), (2, 101, 41));
     let [group] = report.groups.as_slice() else { panic!("{report:?}") };
     assert_eq!(
@@ -76,7 +76,8 @@ fn a_new_prohibition_changes_the_records_that_it_reaches() {
     let back = replay_policies(one_partner_and(NO_EMAIL), one_partner(), lines());
     assert!(back.groups[0].changes[0].more && back.changed == 41);
     let none = replay_policies(one_partner(), one_partner(), lines());
-    assert!(none.is_empty() && none.groups.is_empty() && none.records == 101);
+    assert!(none.groups.is_empty() && none.records == 101 && none.changed == 0);
+    assert!(!none.shows_no_change(), "some records could not be evaluated");
     let one = ReplayReport { days: 1, records: 1, rare: [("customers".to_owned(), 1)].into(), ..none };
     let lines: Vec<String> = one.to_text().lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "0 of 1 record change, in 1 day");
@@ -96,7 +97,48 @@ fn a_refused_request_and_facts_that_were_not_recorded_are_named() {
 
     let lapsed = line(|line| line["recipient_facts"]["suspended"] = json!(true));
     let report = replay_policies(one_partner(), one_partner_saying("contact = ", "contact = "), [lapsed]);
-    assert!(report.is_empty() && report.records == 30);
+    assert!(report.shows_no_change() && report.records == 30);
+}
+
+#[test]
+fn facts_that_the_rules_in_force_did_not_compare_are_named_whatever_old_compares() {
+    let rule = r#"@id("open-only") @clause("G-3b")
+        forbid (principal in Kind::"employee", action == Action::"customer-support", resource in Category::"email")
+        when { context.account != "open" };"#;
+    let both = [one_partner_and(rule), one_partner_and(rule)];
+    let counted_by = |pack: Arc<Pack>| {
+        let mut replay = PolicyReplay::new(pack);
+        let seen = match line(|_| {}).of {
+            LineOf::Seen(seen) => *seen,
+            other => panic!("{other:?}"),
+        };
+        let compared = replay.decide(&seen, &seen.categories, false).unwrap().compared;
+        line(|line| line["compares"] = json!(compared))
+    };
+    let replay = |line| {
+        let [old, new] = both.clone();
+        replay_policies(old, new, [line])
+    };
+    let report = replay(counted_by(one_partner()));
+    assert_eq!(report.unrecorded_facts.get("account"), Some(&30), "{report:?}");
+    assert!(!report.shows_no_change() && report.changed == 0, "{report:?}");
+    let [old, _] = both.clone();
+    let report = replay(counted_by(old));
+    assert!(report.unrecorded_facts.is_empty() && report.shows_no_change(), "{report:?}");
+}
+
+#[test]
+fn a_replay_that_evaluates_nothing_does_not_show_that_nothing_changes() {
+    let unknown = || line(|line| line["purpose"] = json!("no-such-purpose"));
+    let another = || line(|line| line["pack"] = json!("another"));
+    for lines in
+        [vec![], vec![unknown()], vec![another()], vec![line(|_| {}), another()], vec![merged("rare", 3)]]
+    {
+        let report = replay_policies(one_partner(), one_partner(), lines);
+        assert!(!report.shows_no_change() && report.changed == 0, "{report:?}");
+    }
+    let report = replay_policies(one_partner(), one_partner(), [line(|_| {}), merged("rare", 3)]);
+    assert!(report.shows_no_change());
 }
 
 #[test]
@@ -113,6 +155,7 @@ fn a_mapping_changes_the_fields_whose_categories_differ() {
             field("$.email", "email", "password"),
             field("$.plan", "billing", "password"),
         ],
+        uncompared: Vec::new(),
         packs,
         releases_unclassified: false,
     };
@@ -155,7 +198,7 @@ fn fields_are_one_change_only_if_they_are_of_the_same_records() {
     for (fields, records) in [(&["email"][..], 30), (&["name"], 30), (&["city", "phone"], 30)] {
         let outcome = |field: FieldOutcome| RecordOutcome {
             fields: vec![field; fields.len()],
-            compared: FactSet::EMPTY,
+            compared: BTreeSet::new(),
         };
         let names: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
         let (before, after) = (outcome(released.clone()), outcome(FieldOutcome::refused("x")));

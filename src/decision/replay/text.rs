@@ -19,7 +19,8 @@ impl ReplayReport {
         if self.mapping.is_some() {
             let _ = writeln!(text, "only fields whose categories differ are compared");
         }
-        let ReplayReport { days, records, changed, other, rare, unevaluated, unrecorded_facts, .. } = self;
+        let ReplayReport { days, records, changed, other, rare, unevaluated, .. } = self;
+        let ReplayReport { unrecorded_facts, uncompared, .. } = self;
         let unit = if *days == 1 { "day" } else { "days" };
         let _ = writeln!(text, "{changed} of {} change, in {days} {unit}", counted(*records));
         routes("not told apart", other, &mut text);
@@ -31,10 +32,15 @@ impl ReplayReport {
             let fact = fact.replace('_', " ");
             let _ = writeln!(
                 text,
-                "not recorded: the new version compares `{fact}`, which {} {} not state: taken as absent",
+                "not recorded: a version compares `{fact}`, which {} {} not state: taken as absent",
                 counted(*records),
                 if *records == 1 { "does" } else { "do" }
             );
+        }
+        for (route, path) in
+            uncompared.iter().flat_map(|(route, paths)| paths.iter().map(move |path| (route, path)))
+        {
+            let _ = writeln!(text, "not compared: {path} of {route}: what it selects depends on the answer");
         }
         text
     }

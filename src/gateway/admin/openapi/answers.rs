@@ -447,6 +447,10 @@ fn circumstances() -> Vec<(&'static str, Value)> {
                 texts("Categories of the fields; those of a field with several are joined by `+`."),
             ),
             ("releases_unclassified?", json!({ "const": true })),
+            (
+                "compares?",
+                texts("Facts about people that the rules in force compared: no others are stated."),
+            ),
             ("records", count("Number of records.")),
         ],
     );
