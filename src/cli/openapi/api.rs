@@ -20,7 +20,7 @@ use crate::policy::Pack;
 use crate::vocabulary::{CategoryId, Form, Operation};
 
 /// Methods of operations in a document.
-const METHODS: [(&str, Method); 6] = [
+pub(super) const METHODS: [(&str, Method); 6] = [
     ("get", Method::GET),
     ("head", Method::HEAD),
     ("post", Method::POST),
@@ -363,7 +363,7 @@ fn server_paths(of: &Value) -> Vec<String> {
 }
 
 /// Returns a path of the template, to be routed.
-fn sample_path(template: &str) -> String {
+pub(super) fn sample_path(template: &str) -> String {
     let mut sample = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {

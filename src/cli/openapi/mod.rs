@@ -10,15 +10,17 @@ mod spec_files;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use self::api::{ApiView, Viewer};
+use self::api::{ApiView, METHODS, Viewer, sample_path};
 use self::spec_files::SpecFiles;
 use super::discover::openapi::read_json_files;
 use super::error::{CliError, VerbError, exit_status};
@@ -62,9 +64,34 @@ fn print(arguments: &OpenapiArgs, out: &mut dyn Write, err: &mut dyn Write) -> R
         return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
     };
     let document = SpecFiles::new(read_json_files(&arguments.spec)?);
-    let view = view(&config, &arguments.recipient, &arguments.purpose, &document, Timestamp::now())?;
+    let now = Timestamp::now();
+    let view = view(&config, &arguments.recipient, &arguments.purpose, &document, now)?;
     writeln!(out, "{view:#}")?;
+    for (route, until) in observed_routes(&config, &arguments.recipient, &view, now) {
+        writeln!(
+            err,
+            "purposegate: the route `{route}` is observed until {until}: the gateway lets its answers leave as they come; this is \
+             what enforcing would release"
+        )?;
+    }
     Ok(0)
+}
+
+/// Returns the routes of a view whose answers are observed for the recipient, each with the last day.
+fn observed_routes(config: &Config, recipient: &str, view: &Value, now: Timestamp) -> BTreeMap<String, Date> {
+    let mut observed = BTreeMap::new();
+    let recipient = config.recipients.iter().find(|known| *known.name == *recipient);
+    if !recipient.is_some_and(|known| config.vocabulary.is_own_organisation(known.in_agreement.kind)) {
+        return observed;
+    }
+    for (path, item) in view.get("paths").and_then(Value::as_object).into_iter().flatten() {
+        for (_, method) in METHODS.iter().filter(|(name, _)| item.get(*name).is_some()) {
+            let Ok(matched) = config.routes.find(&sample_path(path), method) else { continue };
+            let until = matched.route.observe_until.filter(|_| matched.route.observes(now));
+            observed.extend(until.map(|until| (matched.route.name.to_string(), until)));
+        }
+    }
+    observed
 }
 
 /// Returns the API of a document as a recipient sees it for a purpose.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::schema::Components;
-use super::{Config, SpecFiles, Timestamp, config, read_json_files, view};
+use super::{Config, SpecFiles, Timestamp, config, observed_routes, read_json_files, view};
 use crate::cli::error::CliError;
 use crate::cli::scrub::offline::{OfflineRequest, scrub_with};
 
@@ -475,4 +475,27 @@ fn a_reference_in_data_is_copied_as_data() {
         "properties": { "default": { "type": "string" }, "enum": { "type": "integer" } },
     });
     assert_eq!(Components::new(&files).copy(&schema).unwrap(), schema);
+}
+
+#[test]
+fn observed_routes_are_named_for_whom_they_are_observed() {
+    let route = |name: &str, mode: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nupstream = \"company\"\npath = \"/{name}/{{id}}\"\nsubject = \"@.id\"\n\
+             purposes = [\"customer-support\"]\n{mode}fields = {{ \"@.id\" = \"subject-identifier\" }}\n"
+        )
+    };
+    let mode = "mode = \"observe\"\nobserve-until = 2999-01-31\n";
+    let demonstration = Demonstration::new(&[route("watched", mode), route("enforced", "")].concat());
+    let answer = json!({ "content": { "application/json": { "schema": { "type": "object", "properties": { "id": text(None) } } } } });
+    let item = json!({ "get": { "responses": { "200": answer } } });
+    let document =
+        json!({ "openapi": "3.1.0", "paths": { "/watched/{key}": item.clone(), "/enforced/{key}": item } });
+    let view = demonstration.view("desk", "customer-support", &document).unwrap();
+    let observed = |recipient: &str| {
+        let found = observed_routes(&demonstration.config, recipient, &view, Timestamp::now());
+        found.into_iter().map(|(route, until)| format!("{route} {until}")).collect::<Vec<_>>()
+    };
+    assert_eq!(observed("desk"), ["watched 2999-01-31"]);
+    assert_eq!(observed("resale"), [""; 0]);
 }
