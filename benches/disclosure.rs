@@ -189,6 +189,7 @@ impl Template {
                 .collect(),
             mode: ExchangeMode::Enforce,
             would_refuse: None,
+            trace: None,
         };
         let names = [
             "name",

@@ -17,6 +17,7 @@ use ulid::Ulid;
 
 use crate::log_limit::LogLimit;
 use crate::retention;
+use crate::traces::TraceId;
 
 /// A finished exchange.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,9 @@ pub struct AccessLogLine<'a> {
     /// The decision's id.
     #[serde(serialize_with = "display")]
     pub decision: Ulid,
+    /// The id of the trace, if exchanges are traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
     /// The recipient's configured name.
     pub recipient: &'a str,
     /// The accepted purpose.
@@ -34,10 +38,16 @@ pub struct AccessLogLine<'a> {
     pub route: &'a str,
     /// `enforce` or `observe`.
     pub mode: &'a str,
+    /// The method; `_OTHER` for one that HTTP does not define.
+    pub method: &'a str,
+    /// The status of the response.
+    pub status: u16,
     /// `released`, `aborted`, or the code of a refusal.
     pub outcome: &'a str,
     /// Duration of the exchange in milliseconds.
     pub milliseconds: u64,
+    /// The same in microseconds.
+    pub microseconds: u64,
     /// Size in bytes of the body that was released.
     pub bytes: u64,
 }
@@ -164,12 +174,16 @@ mod tests {
         AccessLogLine {
             time: time.parse().unwrap(),
             decision: DECISION.parse().unwrap(),
+            trace: None,
             recipient: "acme",
             purpose: "billing",
             route: "customers",
             mode: "enforce",
+            method: "GET",
+            status: 200,
             outcome: "released",
             milliseconds: 3,
+            microseconds: 3141,
             bytes: 42,
         }
     }

@@ -61,7 +61,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
-//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit   circumstances
+//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit   circumstances   traces
 //! pure      scrub -> decision -> policy -> vocabulary   discover
 //! ```
 
@@ -85,6 +85,7 @@ pub mod log_limit;
 pub mod metrics;
 pub mod notices;
 pub mod report;
+pub mod traces;
 
 pub mod exchange;
 pub mod layer;

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -119,6 +121,8 @@ metrics! {
         "Failed writes of counted circumstances; a stop loses the counts since the last one that succeeded.";
     audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]
         "Checkpoints of the disclosure log that a sink did not take, by kind: log, file, webhook, witness.";
+    traced_exchanges: IntCounterVec = "traced_exchanges_total" ["outcome"]
+        "Traced exchanges by outcome: exported; queue-full or export-failed if their spans were dropped.";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
@@ -191,6 +195,16 @@ impl Metrics {
         for route in routes {
             of_routes.into_iter().for_each(|counter| drop(counter.with_label_values(&[route])));
         }
+    }
+
+    /// Adds the metrics of the process, where the system has them: memory, open files, processor time, time of the start.
+    ///
+    /// # Errors
+    /// If they were added before.
+    pub fn observe_process(&self) -> Result<(), prometheus::Error> {
+        #[cfg(target_os = "linux")]
+        self.registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(())
     }
 
     /// Returns all metrics in Prometheus' text format.

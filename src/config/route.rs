@@ -183,6 +183,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         Some(Route {
             name,
             upstream: Arc::clone(&upstream.name),
+            upstream_server: upstream.only_server(),
             upstream_is_backup: upstream.backup,
             recipient_header: upstream.recipient_header.clone(),
             upstream_idle_timeout: upstream.idle_timeout,

@@ -14,6 +14,7 @@ use ulid::Ulid;
 use crate::decision::Reason;
 use crate::keys::LoggedPerson;
 use crate::ledger::Position;
+use crate::traces::TraceId;
 use crate::vocabulary::{Basis, Form, Operation};
 
 /// A record, as it is handed to the log.
@@ -121,6 +122,8 @@ pub struct ExchangeHead {
     pub mode: ExchangeMode,
     /// The problem code with which enforcing would have refused an observed exchange.
     pub would_refuse: Option<&'static str>,
+    /// The id of the gateway's trace, if exchanges are traced.
+    pub trace: Option<TraceId>,
 }
 
 /// The verdict of one factor on an exchange.

@@ -56,5 +56,6 @@ pub(super) fn exchange_head(
         factors: factors.0,
         mode: observe::mode(route, &requester.recipient, decisions, context.now),
         would_refuse: None,
+        trace: context.trace_id(),
     }
 }

@@ -54,6 +54,9 @@ impl AdmittedExchange {
             let recipient = HeaderValue::from_str(&self.requester.recipient.name).ok();
             head.headers_mut().extend(recipient.map(|recipient| (name.clone(), recipient)));
         }
+        if let Some(trace) = &self.context.trace {
+            trace.propagate(head.headers_mut());
+        }
         head
     }
 }
@@ -94,6 +97,14 @@ impl GrantedExchange {
         Ok(self.grant.may_reach_upstream()?)
     }
 
+    /// Notes that the call of the upstream begins.
+    pub fn call_begins(&self) {
+        if let Some(trace) = &self.grant.context.trace {
+            let route = self.grant.route();
+            trace.call_begins(&route.upstream, route.upstream_server.as_ref());
+        }
+    }
+
     /// Counts a call of the upstream by the status of its response; `None` if there was no response.
     pub fn count_call(&self, status: Option<StatusCode>) {
         let class = match status.map(|status| status.as_u16() / 100) {
@@ -106,6 +117,9 @@ impl GrantedExchange {
         };
         let requests = &self.grant.context.shared.metrics.upstream_requests;
         requests.with_label_values(&[&**self.upstream(), class]).inc();
+        if let Some(trace) = &self.grant.context.trace {
+            trace.call_ends(status.map(|status| status.as_u16()));
+        }
     }
 }
 

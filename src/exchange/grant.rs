@@ -4,11 +4,12 @@
 //! the exchange on the log. Invariant: bytes leave only right after [`Grant::may_leave`] and, on a personal route,
 //! [`Grant::hand_out`] permit this.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::concurrency::ConcurrencyPermit;
@@ -21,7 +22,8 @@ use super::shared::IntentPolicy;
 use super::stale::{Knowledge, WhileStale};
 use super::window::WindowSummary;
 use super::{
-    AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing, observe,
+    AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing, ended,
+    observe,
 };
 use crate::circumstances::CountedExchange;
 use crate::decision::{Admitted, ClassId, Classes, Permit, Reason};
@@ -74,6 +76,8 @@ pub(crate) struct Grant {
     pub(super) report: WithheldReport,
     /// The records of the exchange on the log.
     record: ExchangeRecord,
+    /// The status of the response, once its head is made.
+    status: AtomicU16,
     /// Counts the exchange as under way.
     _permit: ConcurrencyPermit<Arc<str>>,
     /// The end of the agreement, the policy version or the credential, and the refusal from then on.
@@ -112,6 +116,7 @@ impl Grant {
             case: admission.case,
             report,
             record: ExchangeRecord::new(Arc::clone(&context.shared), Arc::clone(&requester.recipient), head),
+            status: AtomicU16::default(),
             _permit: permit,
             ends,
             while_stale: admission.while_stale,
@@ -125,6 +130,10 @@ impl Grant {
         };
         if let Some(refusal) = noted {
             grant.note(refusal);
+        }
+        if let Some(trace) = &grant.context.trace {
+            let (route, purpose) = (grant.route(), &grant.purpose_name);
+            trace.name(|| ended::names(Some(grant.recipient()), Some(purpose), Some(route), grant.mode()));
         }
         grant
     }
@@ -178,6 +187,17 @@ impl Grant {
     /// Does the same; the log says it from now on.
     pub(super) fn takes_unread_head(&self) -> bool {
         self.has_unread_head.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes the status of the response.
+    pub(super) fn set_status(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// The status of the response. Before its head is made, that of a response that does not come.
+    pub(super) fn status(&self) -> StatusCode {
+        let status = StatusCode::from_u16(self.status.load(Ordering::Relaxed));
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     pub(super) fn route(&self) -> &Route {
@@ -467,6 +487,9 @@ impl Grant {
         let began = Instant::now();
         let appended = appended.await;
         self.context.shared.metrics.audit_append.observe(began.elapsed().as_secs_f64());
+        if let Some(trace) = &self.context.trace {
+            trace.logged(began);
+        }
         appended.map_err(|_| Refusal::AuditUnavailable)
     }
 

@@ -24,6 +24,7 @@ pub mod cors;
 mod cross_origin;
 mod declare;
 mod disclosed;
+mod ended;
 mod exchange_head;
 pub mod flow;
 mod forward;
@@ -83,6 +84,7 @@ use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
 use crate::decision::Decisions;
 use crate::disclosure::record::ExchangeMode;
 use crate::keys::random;
+use crate::traces::{ExchangeTrace, TraceId, TracedRequest};
 use crate::vocabulary::PurposeId;
 
 pub use forward::RequestBodyLimits;
@@ -124,13 +126,23 @@ impl Debug for ExchangeStart {
 /// Begins an exchange with the head of a request. `has_body` is true if content follows the head.
 pub async fn begin(shared: &Arc<SharedState>, parts: &Parts, has_body: bool) -> ExchangeStart {
     let received = ReceivedExchange::new(Arc::clone(shared), parts);
-    if cross_origin::is_preflight(parts) {
-        return ExchangeStart::Answered(received.answer_preflight(parts, has_body));
+    let trace = received.context.trace.clone();
+    let start = if cross_origin::is_preflight(parts) {
+        ExchangeStart::Answered(received.answer_preflight(parts, has_body))
+    } else {
+        match received.proceed(parts, has_body).await {
+            Ok(start) => start,
+            Err(refused) => ExchangeStart::Answered(refused.into_response()),
+        }
+    };
+    if let Some(trace) = trace {
+        match &start {
+            // A page of the gateway: a refusal has ended the trace already.
+            ExchangeStart::Answered(response) => trace.end(Some(response.status().as_u16()), "answered"),
+            ExchangeStart::Forward(..) => trace.decided(),
+        }
     }
-    match received.proceed(parts, has_body).await {
-        Ok(start) => start,
-        Err(refused) => ExchangeStart::Answered(refused.into_response()),
-    }
+    start
 }
 
 /// Values that are constant for an exchange from its beginning.
@@ -146,6 +158,8 @@ pub(crate) struct ExchangeContext {
     method: Method,
     /// Present if the route lists the origins whose pages may send requests.
     cross_origin: Option<CrossOrigin>,
+    /// `None` unless exchanges are traced.
+    trace: Option<Arc<ExchangeTrace>>,
 }
 
 /// Prints the id of the decision alone.
@@ -161,6 +175,22 @@ impl ExchangeContext {
     /// The day of the exchange, UTC.
     fn today(&self) -> Date {
         self.now.to_zoned(TimeZone::UTC).date()
+    }
+
+    /// Returns the id of the trace, if exchanges are traced.
+    fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.id())
+    }
+
+    /// Continues the caller's trace if the recipient belongs to the controller's own organisation: only its systems decide
+    /// which of the gateway's traces are recorded, and see what belongs together.
+    fn continue_trace(&self, recipient: &Recipient) {
+        let Some(trace) = &self.trace else { return };
+        let pack = self.snapshot.packs.first().and_then(|versions| versions.in_force(self.now));
+        let kind = recipient.in_agreement.kind;
+        if pack.is_some_and(|decisions| decisions.pack().vocabulary().is_own_organisation(kind)) {
+            trace.continue_caller();
+        }
     }
 
     /// Takes a permit for one more exchange of a recipient.
@@ -267,14 +297,21 @@ struct AdmittedExchange {
 impl ReceivedExchange {
     fn new(shared: Arc<SharedState>, parts: &Parts) -> ReceivedExchange {
         let snapshot = shared.snapshot();
-        let now = shared.clock.now();
+        let (now, began) = (shared.clock.now(), Instant::now());
+        let trace = shared.tracer().and_then(|tracer| {
+            let scheme = parts.extensions.get::<Peer>().map(Peer::scheme);
+            let method = ended::method_name(&parts.method);
+            let request = TracedRequest { method, scheme, version: parts.version };
+            ExchangeTrace::begin(tracer, &parts.headers, request, began, now)
+        });
         let context = ExchangeContext {
             listener: shared.listener(&parts.extensions),
             cross_origin: CrossOrigin::of(&snapshot.routes, parts),
             decision: decision_id(now),
-            began: Instant::now(),
+            began,
             now,
             method: parts.method.clone(),
+            trace,
             shared,
             snapshot,
         };
@@ -344,6 +381,7 @@ impl ScreenedExchange {
             Ok(requester) => requester,
             Err(refusal) => return Err(RefusedExchange::new(context, refusal)),
         };
+        context.continue_trace(&requester.recipient);
         let identified = IdentifiedExchange { context, requester };
         let recipient = &identified.requester.recipient;
         if let Some(seconds) = seconds_until_permitted(recipient) {

@@ -23,6 +23,11 @@ impl Peer {
     pub fn connected(address: IpAddr, encrypted: bool) -> Peer {
         Peer { address, proxy: None, encrypted }
     }
+
+    /// The scheme of the client's connection: `http` or `https`.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.encrypted { "https" } else { "http" }
+    }
 }
 
 /// Omits the addresses, which may be personal data.

@@ -3,20 +3,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use jiff::Timestamp;
-
+use super::ended::EndedExchange;
 use super::exchange_head::{Factors, exchange_head};
 use super::purpose::Declaration;
 use super::route::Route;
 use super::{ExchangeContext, Refusal, Rejection, Requester, observe};
-use crate::access_log::AccessLogLine;
 use crate::decision::Decisions;
 use crate::disclosure::record::ExchangeMode;
 use crate::finding::suggestion;
 use crate::vocabulary::PurposeId;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 /// The response header with the contact for data that a customer entrusted (P-3b).
 pub(super) const CONTROLLER: HeaderName = HeaderName::from_static("data-purpose-controller");
@@ -77,7 +75,7 @@ impl RefusedExchange {
             failures.with_label_values(&[&*route.upstream, refusal.code()]).inc();
         }
         if let Some(fault) = self.rejection.fault {
-            route.warn(fault, self.context.decision);
+            route.warn(fault, self.context.decision, self.context.trace_id());
         }
     }
 
@@ -169,30 +167,24 @@ impl RefusedExchange {
     }
 
     fn count(&self, refusal: Refusal) {
-        let ExchangeContext { shared, decision, began, .. } = &self.context;
-        let metrics = &shared.metrics;
-        let recipient = self.requester.as_ref().map_or("", |requester| &*requester.recipient.name);
-        metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
-        let route = self.route.as_ref().map_or("", |route| &*route.name);
+        let recipient = self.requester.as_ref().map(|requester| &requester.recipient.name);
+        let label = recipient.map_or("", |name| &**name);
+        self.context.shared.metrics.refusals.with_label_values(&[refusal.code(), label]).inc();
         let purpose = self.decisions.as_ref().zip(self.purpose);
         let purpose =
-            purpose.map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
-        metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
-        metrics.request_duration.with_label_values(&[route]).observe(began.elapsed().as_secs_f64());
-        shared.access_log.write(&AccessLogLine {
-            time: Timestamp::now(),
-            decision: *decision,
+            purpose.map(|(decisions, purpose)| decisions.pack().vocabulary().purposes().shared_name(purpose));
+        let ended = EndedExchange {
+            context: &self.context,
             recipient,
-            purpose,
-            route,
-            mode: self.mode().name(),
+            purpose: purpose.as_ref(),
+            route: self.route.as_deref(),
+            mode: self.mode(),
+            status: refusal.status(),
             outcome: refusal.code(),
-            milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            counted_as: "refused",
             bytes: 0,
-        });
-        // The level is debug, because anybody can cause a refusal. `refusals_total` and the access log count refusals
-        // for operators.
-        tracing::debug!(%decision, route, recipient, purpose, code = refusal.code(), "refused");
+        };
+        ended.report();
     }
 
     /// Returns the mode of the exchange; before its recipient and its route are known, it is enforced.

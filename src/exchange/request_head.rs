@@ -210,7 +210,7 @@ fn add_forwarded(parts: &Parts, head: &mut HeaderMap) {
         add(FORWARDED_HOST, authority, format!("host=\"{authority}\""));
     }
     if let Some(peer) = peer {
-        let scheme = if peer.encrypted { "https" } else { "http" };
+        let scheme = peer.scheme();
         add(FORWARDED_PROTO, scheme, format!("proto={scheme}"));
     }
     head.extend(HeaderValue::try_from(elements.join(";")).ok().map(|value| (FORWARDED, value)));

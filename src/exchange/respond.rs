@@ -133,7 +133,8 @@ impl GrantedExchange {
             if let Some(error) = unread {
                 self.grant.notes(error.refusal);
                 if let Some(fault) = error.fault {
-                    self.grant.route().warn_observed(fault, self.grant.context.decision);
+                    let context = &self.grant.context;
+                    self.grant.route().warn_observed(fault, context.decision, context.trace_id());
                 }
             }
             return self.pass_unread(upstream, length, unread.is_some()).await;
@@ -240,6 +241,7 @@ impl GrantedExchange {
     /// Adds the fields of every response: purpose and decision, the controller's contact, and the origin that may read
     /// it.
     fn finish_head(&self, status: StatusCode, mut head: HeaderMap) -> Response<()> {
+        self.grant.set_status(status);
         let Grant { context, purpose_name, .. } = &*self.grant;
         // `customer-support;decision="01J…"`.
         let mut buffer = [0; ulid::ULID_LEN];

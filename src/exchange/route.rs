@@ -25,6 +25,7 @@ use crate::exchange::unclassified::UnclassifiedPaths;
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
+use crate::traces::TraceId;
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
 /// The treatment of a response with withheld fields.
@@ -116,6 +117,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// The name of the upstream.
     pub upstream: Arc<str>,
+    /// Host and port of the upstream, if it has one address.
+    pub upstream_server: Option<(Arc<str>, u16)>,
     /// True if the upstream is a backup.
     pub upstream_is_backup: bool,
     /// Header field that tells the upstream the recipient's name.
@@ -218,7 +221,7 @@ impl Route {
     }
 
     /// Logs the reason why a response of the upstream does not leave, within the route's limit of log lines.
-    pub(crate) fn warn(&self, fault: UpstreamFault, decision: Ulid) {
+    pub(crate) fn warn(&self, fault: UpstreamFault, decision: Ulid, trace: Option<TraceId>) {
         let Some(count) = self.fault_log.admit() else { return };
         tracing::warn!(
             route = %self.name,
@@ -226,19 +229,21 @@ impl Route {
             code = fault.refusal().code(),
             cause = %fault,
             %decision,
+            trace = trace.map(tracing::field::display),
             unsaid = count - 1,
             "an answer of the upstream does not leave"
         );
     }
 
     /// Logs the reason why an observed response cannot be judged, within the route's limit of log lines.
-    pub(crate) fn warn_observed(&self, fault: UpstreamFault, decision: Ulid) {
+    pub(crate) fn warn_observed(&self, fault: UpstreamFault, decision: Ulid, trace: Option<TraceId>) {
         let Some(count) = self.fault_log.admit() else { return };
         tracing::warn!(
             route = %self.name,
             upstream = %self.upstream,
             cause = %fault,
             %decision,
+            trace = trace.map(tracing::field::display),
             unsaid = count - 1,
             "an answer of the upstream cannot be read, and leaves because the route is observed"
         );

@@ -1,7 +1,7 @@
 //! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::scrub::Pseudonyms;
+use crate::traces::Tracer;
 
 /// Time for which notices delay the deletion of log secrets, unless the configuration says otherwise.
 const DEFAULT_NOTICE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -137,6 +138,8 @@ pub struct SharedState {
     pub opt_out: OptOut,
     /// The rate of preflights, which need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
+    /// Set if exchanges are traced.
+    tracer: OnceLock<Arc<Tracer>>,
     /// True once responses without an end have to end.
     draining: watch::Sender<bool>,
     /// The context of requests that came through no listener of the gateway.
@@ -179,6 +182,7 @@ impl SharedState {
             access_log,
             opt_out,
             preflights,
+            tracer: OnceLock::new(),
             draining: watch::Sender::new(false),
             default_listener: Arc::default(),
         }
@@ -221,6 +225,16 @@ impl SharedState {
     pub fn with_memory(self, max: usize, max_each: usize) -> SharedState {
         let memory = MemoryBudget::new(max, max_each, self.metrics.held_bytes.clone());
         SharedState { memory, ..self }
+    }
+
+    /// Traces the exchanges that begin from now on. Has no effect if exchanges are traced already.
+    pub fn trace(&self, tracer: Arc<Tracer>) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    /// Returns the tracer, if exchanges are traced.
+    pub(super) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.get()
     }
 
     /// Returns the exchange of a decision from the disclosure log, or else from those of other gateways: behind a load

@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use jiff::Timestamp;
 use prometheus::IntCounter;
 
 use super::Refusal;
+use super::ended::EndedExchange;
 use super::grant::Grant;
 use super::pages::purposes::WithheldCounts;
 use super::route::WithheldReport;
 use super::upstream_fault::{ResponseError, UpstreamFault};
 use super::window::WindowSummary;
-use crate::access_log::AccessLogLine;
 use crate::disclosure::record::Outcome;
 use crate::log_limit::LogLimit;
 use crate::scrub::Framing;
@@ -202,7 +201,10 @@ impl Transfer {
         static CUT: LogLimit = LogLimit::new();
         let route = self.grant.route();
         match error.fault {
-            Some(fault) => route.warn(fault, self.grant.context.decision),
+            Some(fault) => {
+                let context = &self.grant.context;
+                route.warn(fault, context.decision, context.trace_id());
+            }
             None => {
                 if let Some(count) = CUT.admit() {
                     tracing::warn!(route = %route.name, code = error.refusal.code(), count, "answer cut");
@@ -218,26 +220,20 @@ impl Transfer {
         if !grant.end(closing) {
             return false;
         }
-        let (context, recipient, purpose) = (&grant.context, &**grant.recipient(), &*grant.purpose_name);
-        let route = &*grant.route().name;
-        context.shared.access_log.write(&AccessLogLine {
-            time: Timestamp::now(),
-            decision: context.decision,
-            recipient,
-            purpose,
-            route,
-            mode: grant.mode().name(),
+        let ended = EndedExchange {
+            context: &grant.context,
+            recipient: Some(grant.recipient()),
+            purpose: Some(&grant.purpose_name),
+            route: Some(grant.route()),
+            mode: grant.mode(),
+            status: grant.status(),
             outcome,
-            milliseconds: u64::try_from(context.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            counted_as: outcome,
             bytes: self.sent,
-        });
-        let metrics = &context.shared.metrics;
-        metrics.requests.with_label_values(&[route, recipient, purpose, outcome]).inc();
-        let total = context.began.elapsed();
-        metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
-        let overhead = total.saturating_sub(self.waited);
-        metrics.overhead.with_label_values(&[route]).observe(overhead.as_secs_f64());
-        tracing::debug!(route, recipient, purpose, outcome, "exchange");
+        };
+        let overhead = ended.report().saturating_sub(self.waited);
+        let of_route = grant.context.shared.metrics.overhead.with_label_values(&[&*grant.route().name]);
+        of_route.observe(overhead.as_secs_f64());
         true
     }
 }

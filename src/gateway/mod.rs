@@ -40,6 +40,7 @@ mod stage;
 #[cfg(test)]
 mod stale_exchanges;
 mod status;
+mod trace_export;
 mod transport;
 mod upstream;
 
@@ -68,6 +69,8 @@ pub use self::service_manager::ServiceManager;
 pub use self::stage::Stop;
 use self::stage::{Stage, advance, reached};
 use self::status::ProcessStatus;
+use self::trace_export::{FLUSH_TIME, TraceExport, TraceSettings};
+pub use self::trace_export::{TraceSettingsError, VARIABLES as TRACE_VARIABLES};
 use self::transport::{TransportFailures, TransportSetup};
 pub use self::upstream::UpstreamError;
 use self::upstream::Upstreams;
@@ -115,6 +118,9 @@ pub enum StartError {
     /// The system has no random numbers for the keys of the console.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+    /// The environment asks for traces in a way that is not supported.
+    #[error(transparent)]
+    Traces(#[from] TraceSettingsError),
     /// A file of an upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -145,6 +151,8 @@ pub struct Gateway {
     sinks: CheckpointSinks,
     /// Tells recipients of erasures, corrections and restrictions.
     notices: NoticeTask,
+    /// Sends traces. `None` if exchanges are not traced.
+    traces: Option<TraceExport>,
 }
 
 impl Gateway {
@@ -177,12 +185,15 @@ impl Gateway {
         let (upstream_sections, admin_section) = (config.upstreams.clone(), config.admin.clone());
         let issuers = config.issuers.clone();
         let audit = config.audit.clone();
+        let traces = TraceSettings::read(|name| std::env::var(name).ok(), &config.name)?;
         manager.status("opening ledger and log");
         let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
         let shared = manager.during_start(assembled).await.map_err(StartError::Panicked)??;
         if has_predecessor {
             wait_until_current(&shared).await;
         }
+        shared.metrics.observe_process().map_err(AssemblyError::from)?;
+        let traces = traces.map(|settings| TraceExport::start(settings, &shared)).transpose()?;
         let index = follow_logs(&audit, &shared);
         let notices = NoticeTask::start(Arc::clone(&shared)).await;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
@@ -223,6 +234,7 @@ impl Gateway {
             index,
             sinks,
             notices,
+            traces,
         })
     }
 
@@ -268,6 +280,7 @@ impl Gateway {
             index,
             sinks,
             notices,
+            traces,
         } = self;
         let shared = Arc::clone(&reloader.shared);
         let mut serving = JoinSet::new();
@@ -282,7 +295,7 @@ impl Gateway {
         tokio::spawn(manager.tell_readiness(status.clone(), stage.subscribe()));
         let watchdog = tokio::spawn(manager.reset_watchdog(status));
         serve_until_announced(reloader, reload, stage.subscribe(), manager).await;
-        let closing = ADMIN_CLOSE_TIME * 2 + LAST_DELIVERY_TIME;
+        let closing = ADMIN_CLOSE_TIME * 2 + LAST_DELIVERY_TIME + FLUSH_TIME;
         let longest = drain.notice.saturating_add(drain.exchanges).saturating_add(closing);
         manager.stopping("drain notice: not ready, still serving", longest);
         give_notice(&stage, drain.notice).await;
@@ -322,6 +335,9 @@ impl Gateway {
         // A successor waits for the ledger, and not for a sink that does not answer.
         drop(shared);
         sinks.finish(LAST_DELIVERY_TIME).await;
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
         tracing::info!("stopped");
     }
 

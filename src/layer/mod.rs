@@ -137,6 +137,7 @@ where
             if granted.is_operation() {
                 request.extensions_mut().insert(confirmation);
             }
+            granted.call_begins();
             let mut responding = pin!(ready.call(request));
             loop {
                 tokio::select! {

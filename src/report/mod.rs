@@ -452,6 +452,7 @@ mod tests {
             factors: SmallVec::new(),
             mode: ExchangeMode::Enforce,
             would_refuse: None,
+            trace: None,
         };
         let category = CategoryDisclosure {
             category: Some("email".into()),

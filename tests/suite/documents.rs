@@ -8,12 +8,13 @@ use clap::Parser;
 use purposegate::cli::Arguments;
 use purposegate::exchange::Refusal;
 use purposegate::finding;
+use purposegate::gateway::TRACE_VARIABLES;
 use purposegate::ledger::EVENT_REFERENCE;
 use purposegate::metrics::Metrics;
 
 use crate::source;
 
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -28,6 +29,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/observe.md",
     "docs/operations.md",
     "docs/policy-packs.md",
+    "docs/telemetry.md",
     "docs/tutorial.md",
 ];
 
@@ -371,6 +373,12 @@ fn every_environment_variable_is_documented() {
             }
         }
     }
+    let telemetry = read("docs/telemetry.md");
+    let rows: String = telemetry.lines().filter(|line| line.starts_with("| `OTEL_")).collect();
+    for name in TRACE_VARIABLES {
+        assert!(rows.contains(&format!("`{name}`")), "{name}");
+    }
+    assert_eq!(rows.matches("`OTEL_").count(), TRACE_VARIABLES.len(), "{rows}");
 }
 
 /// Runs the tests of the alert rules with promtool.

@@ -87,6 +87,7 @@ mod tls_server;
 mod tls_upstream;
 mod token_issuer;
 mod token_recipients;
+mod traces;
 mod tutorial;
 mod unclassified;
 mod upstream;

@@ -89,7 +89,7 @@ impl ServeProcess {
         assert!(sent.success());
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let metrics = http::get(self.admin, "/metrics", &[]).text();
         let line = metrics.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
@@ -587,4 +587,23 @@ fn the_log_names_the_cause_of_an_unreadable_answer() {
     assert!(log.contains("\"upstream\":\"nowhere\"") && log.contains("\"route\":\"dark\""), "{log}");
     assert!(!log.contains("canary") && !log.contains("9431"), "{log}");
     assert!(log.matches("does not leave").count() <= 11, "so many of a route, and one of the other: {log}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_has_metrics_of_its_own() {
+    let upstream = Upstream::start();
+    let process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
+    for name in [
+        "process_resident_memory_bytes ",
+        "process_virtual_memory_bytes ",
+        "process_open_fds ",
+        "process_max_fds ",
+        "process_threads ",
+        "process_start_time_seconds ",
+    ] {
+        assert!(process.metric(name) > 0.0, "{name}");
+    }
+    let metrics = http::get(process.admin, "/metrics", &[]).text();
+    assert!(metrics.contains("# TYPE process_cpu_seconds_total counter"), "{metrics}");
 }

@@ -324,6 +324,12 @@ fn the_access_log_has_no_personal_values() {
         (&lines[1]["outcome"], &lines[1]["recipient"]),
         (&json!("purpose-unknown"), &json!("support"))
     );
+    for (line, status) in lines.iter().zip([200, 400]) {
+        assert_eq!((&line["method"], &line["status"]), (&json!("GET"), &json!(status)));
+        let (milliseconds, microseconds) = (line["milliseconds"].as_u64(), line["microseconds"].as_u64());
+        assert_eq!(milliseconds, microseconds.map(|microseconds| microseconds / 1000));
+        assert!(microseconds > Some(0), "{line}");
+    }
     for value in ["p-1", "Name", "customers/", "127.0.0.1", "pgk_"] {
         assert!(!text.contains(value), "{value}: {text}");
     }

@@ -63,6 +63,7 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
         factors: SmallVec::new(),
         mode: ExchangeMode::Enforce,
         would_refuse: None,
+        trace: None,
     };
     let alice = IdReader::default().read("alice").unwrap();
     let disclosure = Disclosure {

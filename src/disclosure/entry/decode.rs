@@ -325,7 +325,7 @@ pub struct DecodedDetail<'e> {
     pub mode: ExchangeMode,
     /// The problem code with which enforcing would have refused an observed exchange.
     pub would: Option<&'e str>,
-    /// The id of the trace; reserved.
+    /// The id of the trace, if exchanges are traced.
     pub trace: Option<[u8; 16]>,
     /// The category of a ruling.
     pub category: Option<&'e str>,

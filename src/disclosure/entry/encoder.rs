@@ -542,5 +542,8 @@ fn exchange_detail(
     let would = disclosure.and_then(|given| given.would_refuse);
     let would = would.or(head.and_then(|(_, head)| head.would_refuse));
     detail.detail_text(DetailKey::Would, would, MAX_DECLARED);
+    if let Some(trace) = head.and_then(|(_, head)| head.trace) {
+        detail.bytes(DetailKey::Trace.number(), &trace.bytes());
+    }
     detail
 }

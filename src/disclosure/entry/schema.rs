@@ -172,7 +172,7 @@ numbered!(
         Mode = 11 "mode",
         /// The problem code with which enforcing would have refused an observed exchange.
         Would = 12 "would",
-        /// Reserved: the id of the trace.
+        /// The id of the trace, if exchanges are traced.
         Trace = 13 "trace",
         /// The category of a ruling; absent for fields that nothing classifies.
         Category = 14 "category",

@@ -75,6 +75,7 @@ fn head(n: u64) -> Arc<ExchangeHead> {
         factors: smallvec![("recipient-known", Verdict::Permits)],
         mode: ExchangeMode::Enforce,
         would_refuse: None,
+        trace: None,
     })
 }
 

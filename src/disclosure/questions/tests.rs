@@ -173,6 +173,7 @@ impl WrittenLog {
             factors: [].into_iter().collect(),
             mode: ExchangeMode::Enforce,
             would_refuse: None,
+            trace: None,
         }
     }
 

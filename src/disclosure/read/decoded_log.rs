@@ -13,6 +13,7 @@ use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
 use crate::disclosure::terms::{EntryPlace, TermCache};
 use crate::keys::Pseudonym;
+use crate::traces::TraceId;
 
 /// Maximum number of entries that one record can consist of.
 const MAX_PARTS: u64 = 1 << 20;
@@ -259,6 +260,7 @@ impl DecodedLog {
             gateway: Some(self.gateway(place, head.base)?),
             mode: detail.mode,
             has_unchecked_tags: false,
+            trace: detail.trace.map(TraceId::of_bytes),
         }))
     }
 }

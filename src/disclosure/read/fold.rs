@@ -24,6 +24,7 @@ use crate::disclosure::index::LogIndex;
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode, time_of};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
+use crate::traces::TraceId;
 use crate::vocabulary::Form;
 
 /// Time after its beginning in which the first record of an exchange is sought.
@@ -360,6 +361,7 @@ impl FoldedExchange {
             gateway,
             mode,
             has_unchecked_tags,
+            trace,
         } = head;
         // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
         // of `categories` state the same by category.
@@ -405,7 +407,7 @@ impl FoldedExchange {
             "gateway": gateway.as_deref(),
             "mode": mode.name(),
         });
-        add_rare_members(&mut folded, [stale, has_unchecked_tags], mode, would_refuse);
+        add_rare_members(&mut folded, [stale, has_unchecked_tags], mode, would_refuse, trace);
         folded
     }
 }
@@ -416,6 +418,7 @@ fn add_rare_members(
     [stale, has_unchecked_tags]: [bool; 2],
     mode: ExchangeMode,
     would_refuse: Option<String>,
+    trace: Option<TraceId>,
 ) {
     let Some(folded) = folded.as_object_mut() else { return };
     if stale {
@@ -423,6 +426,9 @@ fn add_rare_members(
     }
     if has_unchecked_tags {
         folded.insert("tags_checked".to_owned(), false.into());
+    }
+    if let Some(trace) = trace {
+        folded.insert("trace".to_owned(), trace.to_string().into());
     }
     if mode == ExchangeMode::Observe {
         let would = would_refuse.map(|code| json!({ "refused": code }));

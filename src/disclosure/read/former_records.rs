@@ -149,6 +149,7 @@ fn begun(intent: IntentRecord, end: Option<String>) -> Option<LoggedExchangeReco
         gateway: gateway.map(Into::into),
         mode: ExchangeMode::Enforce,
         has_unchecked_tags: false,
+        trace: None,
     };
     let decision = Ulid::from_string(&decision).ok()?;
     Some(LoggedExchangeRecord { head: Some(head), position, stale, end, ..empty(decision, time) })

@@ -9,6 +9,7 @@ use ulid::Ulid;
 use crate::disclosure::entry::DecodedDetail;
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
 use crate::keys::Pseudonym;
+use crate::traces::TraceId;
 use crate::vocabulary::Basis;
 
 /// A record of a log.
@@ -57,6 +58,8 @@ pub(in crate::disclosure) struct LoggedHead {
     pub(in crate::disclosure) mode: ExchangeMode,
     /// True in an old log that is read without the key of its tags.
     pub(in crate::disclosure) has_unchecked_tags: bool,
+    /// The id of the trace, if exchanges were traced.
+    pub(in crate::disclosure) trace: Option<TraceId>,
 }
 
 /// The factors of a decision with the names of their verdicts.

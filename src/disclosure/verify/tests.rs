@@ -95,6 +95,7 @@ impl Writer {
             factors: [("registration", Verdict::Permits)].into_iter().collect(),
             mode: ExchangeMode::Enforce,
             would_refuse: None,
+            trace: None,
         })
     }
 

@@ -138,7 +138,7 @@ impl BodyFlow {
         }
         let Some(fault) = fault else { return Ok(()) };
         grant.notes(fault.refusal());
-        grant.route().warn_observed(fault, grant.context.decision);
+        grant.route().warn_observed(fault, grant.context.decision, grant.context.trace_id());
         if let Some(observed) = &mut self.observed {
             observed.is_unreadable = true;
         }

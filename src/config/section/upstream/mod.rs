@@ -54,6 +54,14 @@ pub struct UpstreamSection {
 }
 
 impl UpstreamSection {
+    /// Returns host and port, if there is one address.
+    pub(in crate::config) fn only_server(&self) -> Option<(Arc<str>, u16)> {
+        match &*self.origins {
+            [only] => Some((only.host().into(), only.port())),
+            _ => None,
+        }
+    }
+
     /// Returns the files whose content is part of this section.
     pub(in crate::config) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let of_tls = self.tls.iter().flat_map(|tls| {

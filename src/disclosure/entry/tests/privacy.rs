@@ -29,8 +29,8 @@ proptest! {
         other in any_head(&Keys::random().unwrap()),
         disclosures in [any_disclosure(&Keys::random().unwrap()), any_disclosure(&Keys::random().unwrap())],
     ) {
-        let ExchangeHead { actor, declared, case, position, stale, factors, .. } = other;
-        let other = ExchangeHead { actor, declared, case, position, stale, factors, ..one.clone() };
+        let ExchangeHead { actor, declared, case, position, stale, factors, trace, .. } = other;
+        let other = ExchangeHead { actor, declared, case, position, stale, factors, trace, ..one.clone() };
         let [of_one, of_other] = disclosures;
         let mut log = MemoryLog::new(&Keys::random().unwrap());
         for (head, disclosure) in [(&one, &of_one), (&other, &of_other)] {

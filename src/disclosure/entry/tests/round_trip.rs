@@ -43,6 +43,7 @@ impl Expectation<'_> {
         assert_eq!(detail.declared, given.declared.as_deref().map(recorded));
         assert_eq!(detail.case, given.case.as_deref().map(recorded));
         assert_eq!(detail.mode, given.mode);
+        assert_eq!(detail.trace, given.trace.map(|trace| trace.bytes()));
         assert_eq!(detail.actor, given.actor.map(|actor| actor.pseudonym(&self.epoch)));
         let (_, factors) = decode(&self.log.entries[(head.base + detail.factors.unwrap()) as usize]);
         let expected: Vec<_> =

@@ -12,6 +12,7 @@ use crate::disclosure::entry::*;
 use crate::disclosure::record::*;
 use crate::keys::{Fingerprint, Keys, LogSecret, LoggedPerson};
 use crate::ledger::Position;
+use crate::traces::TraceId;
 use crate::vocabulary::{Basis, Form, Operation};
 
 pub(in crate::disclosure) const DAY: &str = "2026-11-29";
@@ -48,6 +49,7 @@ pub(in crate::disclosure) fn head(decision: Ulid) -> ExchangeHead {
         factors: [("registration", Verdict::Permits), ("route", Verdict::Permits)].into_iter().collect(),
         mode: ExchangeMode::Enforce,
         would_refuse: None,
+        trace: None,
     }
 }
 
@@ -234,7 +236,7 @@ pub(in crate::disclosure) fn any_head(keys: &Keys) -> impl Strategy<Value = Exch
         0..4,
     );
     let mode = prop::sample::select(vec![ExchangeMode::Enforce, ExchangeMode::Observe]);
-    let decided = (mode, would_refuse());
+    let decided = (mode, would_refuse(), prop::option::of(any::<u128>()));
     let who = (prop::option::of(0..9_u64), any::<u64>());
     (any_ulid(), names, texts, operation, factors, any::<bool>(), who, decided).prop_map(
         move |(decision, names, texts, operation, factors, stale, (actor, position), decided)| ExchangeHead {
@@ -255,6 +257,7 @@ pub(in crate::disclosure) fn any_head(keys: &Keys) -> impl Strategy<Value = Exch
                 .collect(),
             mode: decided.0,
             would_refuse: decided.1,
+            trace: decided.2.map(TraceId::of_bits),
         },
     )
 }

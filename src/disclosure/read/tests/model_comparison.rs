@@ -137,6 +137,9 @@ impl ModelExchange {
         if stale {
             expected["stale"] = true.into();
         }
+        if let Some(trace) = head.trace {
+            expected["trace"] = trace.to_string().into();
+        }
         expected
     }
 }

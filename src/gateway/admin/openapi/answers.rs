@@ -731,6 +731,7 @@ fn decision() -> Value {
             ),
             ("mode", mode("The mode in which the exchange was decided.")),
             ("would?", would()),
+            ("trace?", text("Id of the gateway's trace, if exchanges were traced.")),
             (
                 "stale?",
                 json!({ "const": true, "description": "Something was released while the ledger was stale." }),
