@@ -121,6 +121,14 @@ metrics! {
         "Failed writes of counted circumstances; a stop loses the counts since the last one that succeeded.";
     audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]
         "Checkpoints of the disclosure log that a sink did not take, by kind: log, file, webhook, witness.";
+    push_lag: Gauge = "push_lag_seconds" []
+        "Time since the end of the oldest exchange on record that was not pushed yet; 0 if all were.";
+    push_records: IntCounter = "push_records_total" []
+        "Exchanges on record that were pushed.";
+    push_failures: IntCounter = "push_failures_total" []
+        "Attempts to push exchanges on record that failed; they are repeated.";
+    push_deleted_entries: IntCounter = "push_deleted_entries_total" []
+        "Entries of the disclosure log that were deleted before they were pushed.";
     traced_exchanges: IntCounterVec = "traced_exchanges_total" ["outcome"]
         "Traced exchanges by outcome: exported; queue-full or export-failed if their spans were dropped.";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]

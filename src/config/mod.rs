@@ -42,8 +42,8 @@ pub use ledger::{LedgerSection, LedgerUrl};
 pub use section::{
     AccessLogSection, AdminActor, AdminActors, AdminRole, AdminSection, AuditSection, CheckpointSink,
     DrainSection, GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits,
-    ListenerSection, ListenerTls, LogKey, ProbesSection, SinkServer, UpstreamHeaders, UpstreamOrigin,
-    UpstreamSection, UpstreamTls,
+    ListenerSection, ListenerTls, LogKey, ProbesSection, PushSection, SinkServer, UpstreamHeaders,
+    UpstreamOrigin, UpstreamSection, UpstreamTls,
 };
 pub use status_endpoint::{StatusEndpoint, status_endpoint};
 pub use tls::crl::RevocationList;

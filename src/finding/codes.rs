@@ -42,6 +42,7 @@ pub const ERRORS: &[&str] = &[
     "bad-path-pattern",
     "bad-period",
     "bad-purpose-header",
+    "bad-push",
     "bad-rate",
     "bad-region",
     "bad-request-header",

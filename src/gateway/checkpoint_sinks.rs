@@ -205,7 +205,7 @@ fn tell(checkpoint: &PublishedCheckpoint) {
 }
 
 /// Replaces a file: it has the earlier checkpoint or the later one, also after a power failure.
-fn replace(path: &Path, note: &str) -> std::io::Result<()> {
+pub(super) fn replace(path: &Path, note: &str) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let beside = path.with_file_name(name);

@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod rated_stream;
 #[cfg(test)]
 mod recipient_lookups;
+mod record_push;
 mod reload;
 mod service_manager;
 mod stage;
@@ -64,6 +65,7 @@ use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
 use self::notices::NoticeTask;
 use self::probes::ProbesListener;
+use self::record_push::RecordPush;
 use self::reload::{CertificateSender, ListenerCertificates, Reloader, RestartOnly, export_certificate_ends};
 pub use self::service_manager::ServiceManager;
 pub use self::stage::Stop;
@@ -151,6 +153,8 @@ pub struct Gateway {
     sinks: CheckpointSinks,
     /// Tells recipients of erasures, corrections and restrictions.
     notices: NoticeTask,
+    /// Sends exchanges on record to a server, if one is configured.
+    push: Option<RecordPush>,
     /// Sends traces. `None` if exchanges are not traced.
     traces: Option<TraceExport>,
 }
@@ -198,6 +202,7 @@ impl Gateway {
         let notices = NoticeTask::start(Arc::clone(&shared)).await;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         let sinks = CheckpointSinks::start(audit.checkpoints, &shared.log, &shared.metrics);
+        let push = audit.push.map(|section| RecordPush::start(section, &shared));
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
@@ -234,6 +239,7 @@ impl Gateway {
             index,
             sinks,
             notices,
+            push,
             traces,
         })
     }
@@ -280,6 +286,7 @@ impl Gateway {
             index,
             sinks,
             notices,
+            push,
             traces,
         } = self;
         let shared = Arc::clone(&reloader.shared);
@@ -319,6 +326,7 @@ impl Gateway {
         let counted = Arc::clone(&shared);
         let _ = tokio::task::spawn_blocking(move || counted.circumstances.write()).await;
         drop(notices);
+        drop(push);
         // It ends after the batch that it is about to index.
         drop(index);
         // A closed log does not respond.

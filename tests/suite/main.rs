@@ -67,6 +67,7 @@ mod process;
 mod processing_record;
 mod program;
 mod proxies;
+mod record_push;
 mod refusals;
 mod releases;
 mod remote_administration;

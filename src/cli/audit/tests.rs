@@ -399,6 +399,7 @@ fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
         circumstances: None,
         index: at("own-index"),
         checkpoints: Vec::new(),
+        push: None,
         notice_limit: Duration::from_secs(1),
         logs: vec![
             GatewayLog { path: at("b"), key: None },

@@ -242,10 +242,25 @@ const AUDIT: KeyTable = table(
         key("index", Text),
         key("circumstances", OneOf(&[Text, Flag])),
         key("checkpoints", Tables(&CHECKPOINT_SINK)),
+        key("push", Table(&RECORD_PUSH)),
         key("notice-limit", Duration),
         key("logs", Tables(&OTHER_LOG)),
     ],
 );
+
+const RECORD_PUSH: KeyTable = KeyTable {
+    of: "push",
+    ..table(
+        "record-push",
+        "`[audit]`",
+        &[
+            key("url", Text),
+            key("authorization", OneOf(&[Text, Table(&HEADER_SOURCE)])),
+            key("ca", Text),
+            key("subjects", Flag),
+        ],
+    )
+};
 
 const CHECKPOINT_SINK: KeyTable = KeyTable {
     name: "checkpoint-sink",

@@ -111,7 +111,9 @@ pub(super) fn checkpoint_sink(
             }
             Some(CheckpointSink::File(path))
         }
-        (None, None, Some(url), None) => Some(CheckpointSink::Webhook(server(part, &url, ca.as_ref())?)),
+        (None, None, Some(url), None) => {
+            Some(CheckpointSink::Webhook(server(part, &url, ca.as_ref(), &SINK)?))
+        }
         (None, None, None, Some(url)) => {
             let Some(key) = key else {
                 return find("a witness needs `key`", url.at, "`key` is its verifier key, `name+id+base64`");
@@ -120,7 +122,7 @@ pub(super) fn checkpoint_sink(
                 let hint = "it has the form `name+id+base64`, with an Ed25519 key for cosignatures";
                 return find("this is not the verifier key of a witness", key.at, hint);
             };
-            Some(CheckpointSink::Witness { server: server(part, &url, ca.as_ref())?, key: read })
+            Some(CheckpointSink::Witness { server: server(part, &url, ca.as_ref(), &SINK)?, key: read })
         }
         (None, None, None, None) | (_, _, _, _) => find(
             "a sink has one of `log`, `file`, `webhook` and `witness`",
@@ -130,9 +132,31 @@ pub(super) fn checkpoint_sink(
     }
 }
 
-fn server(part: &Part<'_>, url: &At<&str>, ca: Option<&At<&str>>) -> Option<SinkServer> {
+/// The words of findings about a server that is not usable.
+pub(super) struct ServerRole {
+    /// Code of the finding.
+    pub(super) code: &'static str,
+    /// The reason why it needs TLS.
+    pub(super) without_tls: &'static str,
+    pub(super) label: &'static str,
+}
+
+/// The words of findings about a sink.
+const SINK: ServerRole = ServerRole {
+    code: "bad-checkpoint-sink",
+    without_tls: "checkpoints that are sent without TLS can be replaced on the way",
+    label: "not the address of a sink",
+};
+
+/// Reads URL and authorities of a server.
+pub(super) fn server(
+    part: &Part<'_>,
+    url: &At<&str>,
+    ca: Option<&At<&str>>,
+    role: &ServerRole,
+) -> Option<SinkServer> {
     let document = part.fields.document();
-    let parsed = sink_url(document, url)?;
+    let parsed = server_url(document, url, role)?;
     let ca = match ca {
         Some(ca) => Some(existing(part, ca, "`ca` is a PEM file with the authorities of the server")?),
         None => None,
@@ -140,7 +164,7 @@ fn server(part: &Part<'_>, url: &At<&str>, ca: Option<&At<&str>>) -> Option<Sink
     let files = ClientTlsFiles { ca: ca.clone(), identity: None };
     let tls = parsed.is_tls().then(|| client(&files)).transpose();
     let unusable = |error: TlsError| {
-        let words = format!("TLS to the sink cannot be set up: {error}");
+        let words = format!("TLS to the server cannot be set up: {error}");
         let finding = match error.denied {
             true => Finding::warning("unreadable-tls", words),
             false => Finding::error("bad-tls", words),
@@ -150,17 +174,14 @@ fn server(part: &Part<'_>, url: &At<&str>, ca: Option<&At<&str>>) -> Option<Sink
     Some(SinkServer { url: parsed, tls: tls.map_err(unusable).ok()?, ca })
 }
 
-/// Reads the URL of a sink. Without TLS somebody on the way could keep checkpoints back.
-fn sink_url(document: &Document<'_>, url: &At<&str>) -> Option<HttpUrl> {
+/// Reads the URL of a server, which needs TLS unless it is on this machine.
+fn server_url(document: &Document<'_>, url: &At<&str>, role: &ServerRole) -> Option<HttpUrl> {
+    let ServerRole { code, without_tls, label } = *role;
     let parsed = url.value.parse::<HttpUrl>().map_err(|error| error.to_string());
     let usable = parsed.and_then(|parsed| match parsed.is_tls() || parsed.is_loopback() {
         true => Ok(parsed),
-        false => Err("checkpoints that are sent without TLS can be replaced on the way".to_owned()),
+        false => Err(without_tls.to_owned()),
     });
-    let finding = |why: String| {
-        Finding::error("bad-checkpoint-sink", why)
-            .label("not the address of a sink")
-            .hint("write `https://…`")
-    };
+    let finding = |why: String| Finding::error(code, why).label(label).hint("write `https://…`");
     usable.map_err(|why| document.find(finding(why), url.at.clone())).ok()
 }

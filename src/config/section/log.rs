@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checkpoint_sink::{CheckpointSink, checkpoint_sink, default_sinks};
+use super::record_push::{PushSection, record_push};
 use crate::config::Part;
 use crate::config::files::existing;
 use crate::config::ledger::LedgerUrl;
@@ -32,6 +33,8 @@ pub struct AuditSection {
     pub circumstances: Option<PathBuf>,
     /// Where checkpoints go.
     pub checkpoints: Vec<CheckpointSink>,
+    /// The server that gets exchanges on record. `None`: they are not sent.
+    pub push: Option<PushSection>,
     /// Time after which a notice that was not delivered is given up.
     pub notice_limit: Duration,
     /// The logs of other gateways, for reports.
@@ -87,6 +90,7 @@ pub(in crate::config) fn audit(part: &mut Part<'_>, ledger: &LedgerUrl) -> Audit
         index: PathBuf::new(),
         circumstances: None,
         checkpoints: default_sinks(),
+        push: None,
         notice_limit: NOTICE_LIMIT,
         logs: Vec::new(),
     };
@@ -118,6 +122,9 @@ pub(in crate::config) fn audit(part: &mut Part<'_>, ledger: &LedgerUrl) -> Audit
         let tables = fields.tables("checkpoints", "a sink of checkpoints");
         let sinks = tables.into_iter().filter_map(|table| checkpoint_sink(part, table, &audit.directory));
         audit.checkpoints = sinks.collect();
+    }
+    if let Some(push) = fields.fields("push", "`[audit.push]`") {
+        audit.push = record_push(part, push, beside(&audit.directory, "-push"));
     }
     if let Some(limit) = fields.item("notice-limit") {
         audit.notice_limit = limit.duration().unwrap_or(NOTICE_LIMIT);

@@ -9,6 +9,7 @@ mod listener;
 mod listener_limits;
 mod log;
 mod probes;
+mod record_push;
 mod upstream;
 
 use std::collections::HashSet;
@@ -33,6 +34,7 @@ pub use self::log::{AccessLogSection, AuditSection, GatewayLog, LogKey};
 pub(super) use self::log::{access_log, audit};
 pub use self::probes::ProbesSection;
 pub(super) use self::probes::probes;
+pub use self::record_push::PushSection;
 pub(super) use self::upstream::{ConfiguredUpstreams, upstreams};
 pub use self::upstream::{HealthCheckSection, UpstreamHeaders, UpstreamOrigin, UpstreamSection, UpstreamTls};
 use super::{PURPOSE_HEADER, Part};

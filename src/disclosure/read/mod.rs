@@ -10,6 +10,7 @@
 mod accounting;
 mod act;
 pub(in crate::disclosure) mod decoded_log;
+pub mod ended;
 mod exchange_records;
 mod export;
 pub(in crate::disclosure) mod fold;

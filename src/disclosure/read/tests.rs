@@ -2,6 +2,7 @@
 
 mod accounts;
 mod documented_reader;
+mod ended;
 mod folder_log;
 mod former_log;
 mod lookups;

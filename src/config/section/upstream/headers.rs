@@ -32,7 +32,7 @@ pub struct UpstreamHeaders {
 }
 
 /// The reason why there is no value.
-enum ValueError {
+pub(in crate::config::section) enum ValueError {
     /// A finding tells it already.
     Reported,
     /// A reason that quotes nothing of the value.
@@ -87,7 +87,11 @@ fn field_name(fields: &Fields<'_>, name: &At<&str>, purpose_header: &HeaderName)
 }
 
 /// Reads the value of one field, and notes the file that it is from.
-fn value(part: &Part<'_>, item: &Item<'_>, files: &mut Vec<PathBuf>) -> Result<HeaderValue, ValueError> {
+pub(in crate::config::section) fn value(
+    part: &Part<'_>,
+    item: &Item<'_>,
+    files: &mut Vec<PathBuf>,
+) -> Result<HeaderValue, ValueError> {
     if !item.is_table() {
         return header_value(item.text().ok_or(ValueError::Reported)?.value.as_bytes());
     }

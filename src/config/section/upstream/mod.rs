@@ -13,6 +13,7 @@ use http::HeaderName;
 
 use self::headers::RecipientNames;
 pub use self::headers::UpstreamHeaders;
+pub(super) use self::headers::{ValueError, value as header_value_of};
 pub use self::health::HealthCheckSection;
 pub use self::tls::UpstreamTls;
 pub use self::urls::UpstreamOrigin;

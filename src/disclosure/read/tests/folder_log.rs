@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use ulid::Ulid;
 
 use crate::disclosure::entry::tests::samples::{at, day};
-use crate::disclosure::entry::{BUNDLE, DayStart, Encoder, Entry, ProcessStart};
+use crate::disclosure::entry::{BUNDLE, DayStart, Encoder, Entry, ProcessStart, PruningRecord};
 use crate::disclosure::read::{ExchangeFilter, LogSource, fold};
 use crate::disclosure::record::Record;
 use crate::disclosure::storage::{Storage, StorageSettings};
@@ -124,6 +124,17 @@ impl FolderLog {
         let (offset, time, mut entries) = (self.offset(), self.time(), Vec::new());
         self.encoder.encode(record, time, offset, &mut entries);
         self.append(&entries);
+    }
+
+    /// Deletes everything before the present day.
+    pub(super) fn prune(&mut self) {
+        let below = self.storage().day_start();
+        let (time, mut entries) = (self.time(), Vec::new());
+        let record = PruningRecord { below, ..PruningRecord::default() };
+        self.encoder.pruning(record, time, &mut entries);
+        self.append(&entries);
+        self.publish();
+        self.storage().prune(below).unwrap();
     }
 
     pub(super) fn publish(&mut self) {

@@ -1,0 +1,178 @@
+//! Following a log: each exchange is handed on once it has ended, over restarts, and in bounds.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use ulid::Ulid;
+
+use super::folder_log::FolderLog;
+use crate::disclosure::entry::tests::samples::*;
+use crate::disclosure::read::ended::{
+    BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace, MAX_FOLLOWED_PEOPLE,
+};
+use crate::disclosure::read::{LogPlace, decision};
+use crate::disclosure::record::*;
+
+const BOUNDS: BatchBounds = BatchBounds { exchanges: 100, bytes: 1 << 20, entries: 100_000 };
+
+fn follower(log: &FolderLog, place: FollowedPlace, with_people: bool) -> ExchangeFollower {
+    ExchangeFollower::new(log.source(), place, with_people)
+}
+
+fn read(follower: &mut ExchangeFollower, log: &mut FolderLog) -> Vec<Value> {
+    log.publish();
+    lines(&follower.read(BOUNDS).unwrap())
+}
+
+fn lines(batch: &EndedBatch) -> Vec<Value> {
+    batch.lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn outcomes(exchanges: &[Value]) -> Vec<(String, String)> {
+    let text = |exchange: &Value, member: &str| exchange[member].as_str().unwrap().to_owned();
+    exchanges.iter().map(|exchange| (text(exchange, "decision"), text(exchange, "outcome"))).collect()
+}
+
+fn refuse(log: &mut FolderLog) -> Ulid {
+    log.now += 1_000;
+    let decision = log.id();
+    log.push(&Record::Refusal(Arc::new(head(decision)), "no-rule-permits"));
+    decision
+}
+
+/// Begins an exchange whose first window discloses something about these people.
+fn begin(log: &mut FolderLog, people: std::ops::Range<u64>) -> Ulid {
+    let decision = log.id();
+    let people = people.map(|number| person(&log.keys, number)).collect::<Vec<_>>();
+    let disclosure = disclosure(people, &["email"]);
+    log.push(&Record::Window { exchange: ExchangeReference::First(Arc::new(head(decision))), disclosure });
+    decision
+}
+
+fn close(log: &mut FolderLog, decision: Ulid) {
+    log.push(&Record::Close { decision, outcome: Outcome::Released });
+}
+
+#[test]
+fn an_exchange_is_handed_on_once_it_has_ended() {
+    let mut log = FolderLog::new();
+    let mut follower = follower(&log, FollowedPlace::default(), true);
+    let refused = refuse(&mut log);
+    let windowed = begin(&mut log, 0..3);
+    assert_eq!(
+        outcomes(&read(&mut follower, &mut log)),
+        [(refused.to_string(), "refused:no-rule-permits".to_owned())]
+    );
+    assert_eq!(read(&mut follower, &mut log), Vec::<Value>::new());
+    close(&mut log, windowed);
+    let exchanges = read(&mut follower, &mut log);
+    assert_eq!(outcomes(&exchanges), [(windowed.to_string(), "released".to_owned())]);
+    let whole = decision(LogPlace::unindexed(log.path()), &windowed.to_string(), true).unwrap().unwrap();
+    assert_eq!(exchanges, [whole]);
+    assert_eq!(follower.place().under_way, [""; 0]);
+}
+
+#[test]
+fn a_correction_hands_the_exchange_on_again() {
+    let mut log = FolderLog::new();
+    let mut follower = follower(&log, FollowedPlace::default(), false);
+    let decision = log.id();
+    log.push(&Record::Exchange(Arc::new(head(decision)), disclosure([person(&log.keys, 1)], &["email"])));
+    assert_eq!(outcomes(&read(&mut follower, &mut log)), [(decision.to_string(), "released".to_owned())]);
+    log.push(&Record::Correction { decision, outcome: Outcome::Aborted, disclosure: None });
+    assert_eq!(outcomes(&read(&mut follower, &mut log)), [(decision.to_string(), "aborted".to_owned())]);
+}
+
+#[test]
+fn nothing_is_missed_over_a_restart() {
+    let mut log = FolderLog::new();
+    let mut first = follower(&log, FollowedPlace::default(), false);
+    let closed = begin(&mut log, 0..2);
+    let killed = begin(&mut log, 0..2);
+    refuse(&mut log);
+    assert_eq!(read(&mut first, &mut log).len(), 1);
+    let text = serde_json::to_string(&first.place()).unwrap();
+    let place: FollowedPlace = serde_json::from_str(&text).unwrap();
+    assert_eq!(place.under_way.len(), 2);
+
+    close(&mut log, closed);
+    log.start();
+    let mut second = follower(&log, place, false);
+    let exchanges = read(&mut second, &mut log);
+    let expected = [(closed.to_string(), "released".to_owned()), (killed.to_string(), "aborted".to_owned())];
+    assert_eq!(outcomes(&exchanges), expected);
+    for exchange in &exchanges {
+        let whole = exchange["decision"].as_str().unwrap();
+        let mut whole = decision(LogPlace::unindexed(log.path()), whole, true).unwrap().unwrap();
+        for member in ["actor", "subjects", "withheld_subjects"] {
+            whole.as_object_mut().unwrap().remove(member).unwrap();
+        }
+        assert_eq!(*exchange, whole, "without people, and the same else");
+    }
+}
+
+#[test]
+fn a_batch_has_bounds_and_goes_on() {
+    let mut log = FolderLog::new();
+    let mut follower = follower(&log, FollowedPlace::default(), false);
+    let all: Vec<String> = (0..50).map(|_| refuse(&mut log).to_string()).collect();
+    log.publish();
+    for bounds in [
+        BatchBounds { exchanges: 7, ..BOUNDS },
+        BatchBounds { bytes: 1, ..BOUNDS },
+        BatchBounds { entries: 3, ..BOUNDS },
+    ] {
+        let mut follower = ExchangeFollower::new(log.source(), FollowedPlace::default(), false);
+        let (mut found, mut more) = (Vec::new(), true);
+        while more {
+            let batch = follower.read(bounds).unwrap();
+            assert!(batch.lines.len() <= 7);
+            found.extend(outcomes(&lines(&batch)).into_iter().map(|(decision, _)| decision));
+            more = batch.more;
+        }
+        assert_eq!(found, all);
+    }
+    assert_eq!(follower.read(BOUNDS).unwrap().lines.len(), 50);
+}
+
+#[test]
+fn entries_that_were_deleted_are_counted_and_reading_goes_on() {
+    let mut log = FolderLog::new();
+    let mut follower = follower(&log, FollowedPlace::default(), false);
+    refuse(&mut log);
+    assert_eq!(read(&mut follower, &mut log).len(), 1);
+    let behind = FollowedPlace { next: 0, ..follower.place() };
+    refuse(&mut log);
+    log.next_day();
+    let kept = refuse(&mut log);
+    log.prune();
+    let mut follower = ExchangeFollower::new(log.source(), behind, false);
+    let batch = follower.read(BOUNDS).unwrap();
+    assert!(batch.deleted > 1, "{}", batch.deleted);
+    assert_eq!(outcomes(&lines(&batch))[0].0, kept.to_string());
+}
+
+#[test]
+fn another_log_is_read_from_its_beginning() {
+    let mut log = FolderLog::new();
+    let refused = refuse(&mut log);
+    let place =
+        FollowedPlace { origin: "another".to_owned(), next: 1_000, under_way: vec![refused.to_string()] };
+    let mut follower = follower(&log, place, false);
+    assert_eq!(outcomes(&read(&mut follower, &mut log))[0].0, refused.to_string());
+    assert_eq!(follower.place().under_way, [""; 0]);
+}
+
+#[test]
+fn an_exchange_about_too_many_people_names_none() {
+    let mut log = FolderLog::new();
+    let mut follower = follower(&log, FollowedPlace::default(), true);
+    let many = begin(&mut log, 0..MAX_FOLLOWED_PEOPLE as u64 + 1);
+    close(&mut log, many);
+    let few = begin(&mut log, 0..2);
+    close(&mut log, few);
+    let exchanges = read(&mut follower, &mut log);
+    assert_eq!((&exchanges[0]["subjects"], &exchanges[0]["subjects_omitted"]), (&Value::Null, &true.into()));
+    assert_eq!(exchanges[0]["factors"]["subjects"], "permits");
+    assert_eq!(exchanges[1]["subjects"].as_array().unwrap().len(), 2);
+}

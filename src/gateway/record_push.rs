@@ -1,0 +1,236 @@
+//! Sends each exchange on record to a server, once it has ended: lines of JSON in a `POST`.
+//!
+//! It follows the log and replaces nothing of it. Invariants: an exchange never waits for the server; the server gets each
+//! exchange at least once, in the order in which they ended, also after an outage and over restarts, because the place in the log
+//! is stored only after the server has accepted what comes before it; nothing is dropped, but what the log deletes before it
+//! is sent. No error quotes a body, a header field or a URL.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use jiff::Timestamp;
+use tokio::task::{JoinError, JoinHandle};
+
+use super::checkpoint_sinks::replace;
+use super::http_client::{HttpClient, HttpError, HttpLimits, retry_after};
+use crate::config::{PushSection, SinkServer};
+use crate::disclosure::read::ended::{BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace};
+use crate::disclosure::{LogSource, ReadError};
+use crate::exchange::SharedState;
+use crate::log_limit::LogLimit;
+use crate::metrics::Metrics;
+
+/// Bounds of one request. The body of the answer is not used.
+const LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(20), max_body: 64 << 10 };
+
+/// Bounds of a batch. The last exchange of a batch can exceed the bytes.
+const BOUNDS: BatchBounds = BatchBounds { exchanges: 500, bytes: 1 << 20, entries: 10_000 };
+
+/// Time between two looks at the log.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time to the second attempt to send a batch. It doubles with each further one, up to [`MAX_RETRY`].
+const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// Maximum time for which the server can ask to be left alone.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Period in which one warning is written.
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
+
+/// Maximum size of the file with the place, in bytes: that of a place with some ten thousand exchanges under way.
+const MAX_PLACE_BYTES: u64 = 1 << 20;
+
+/// The task. It ends when this is dropped; the next start goes on where it was.
+#[derive(Debug)]
+pub(super) struct RecordPush {
+    task: JoinHandle<()>,
+}
+
+impl Drop for RecordPush {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reason for which a batch is not sent, or not accepted.
+#[derive(Debug, thiserror::Error)]
+enum PushError {
+    #[error("the log cannot be read: {0}")]
+    Read(#[from] ReadError),
+    #[error("reading was interrupted: {0}")]
+    Interrupted(#[from] JoinError),
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("the server answers {0}")]
+    Status(StatusCode, Option<Duration>),
+}
+
+impl RecordPush {
+    /// Starts to send the exchanges of this gateway's log from the stored place on. Needs a runtime.
+    pub(super) fn start(section: PushSection, shared: &SharedState) -> RecordPush {
+        let PushSection { server: SinkServer { url, tls, ca: _ }, authorization, subjects, place } = section;
+        let log = shared.log.source().clone();
+        let push = Push {
+            client: HttpClient::with_tls(url, tls, LIMITS),
+            authorization,
+            follower: Some(ExchangeFollower::new(log.clone(), stored_place(&place), subjects)),
+            log,
+            subjects,
+            place,
+            metrics: shared.metrics.clone(),
+            last_read: Timestamp::now(),
+        };
+        RecordPush { task: tokio::spawn(push.run()) }
+    }
+}
+
+/// Reads the stored place; without one that can be used, everything that the log has is sent.
+fn stored_place(path: &Path) -> FollowedPlace {
+    let read = || -> std::io::Result<FollowedPlace> {
+        if std::fs::metadata(path)?.len() > MAX_PLACE_BYTES {
+            return Err(std::io::Error::other("it is too large"));
+        }
+        serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::other)
+    };
+    match read() {
+        Ok(place) => place,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => FollowedPlace::default(),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "the place up to which records were pushed cannot be read: all that the log has are sent");
+            FollowedPlace::default()
+        }
+    }
+}
+
+struct Push {
+    client: HttpClient,
+    authorization: Option<HeaderValue>,
+    /// `None` while it reads, and after a read that panicked.
+    follower: Option<ExchangeFollower>,
+    log: LogSource,
+    subjects: bool,
+    place: PathBuf,
+    metrics: Metrics,
+    /// The time of the last look at the log.
+    last_read: Timestamp,
+}
+
+impl Push {
+    async fn run(mut self) {
+        loop {
+            match self.read().await {
+                Ok(batch) => {
+                    self.last_read = Timestamp::now();
+                    let more = batch.more;
+                    self.deliver(batch).await;
+                    if more {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.push_failures.inc();
+                    self.set_lag(Some(self.last_read));
+                    report(&error);
+                }
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Reads the next batch.
+    async fn read(&mut self) -> Result<EndedBatch, PushError> {
+        let mut follower = match self.follower.take() {
+            Some(follower) => follower,
+            None => ExchangeFollower::new(self.log.clone(), stored_place(&self.place), self.subjects),
+        };
+        let (follower, batch) = tokio::task::spawn_blocking(move || {
+            let batch = follower.read(BOUNDS);
+            (follower, batch)
+        })
+        .await?;
+        // After a failed read, the next one begins at the stored place.
+        let batch = batch?;
+        self.follower = Some(follower);
+        Ok(batch)
+    }
+
+    /// Sends a batch until the server accepts it, and stores the place after it.
+    async fn deliver(&mut self, batch: EndedBatch) {
+        let EndedBatch { lines, oldest, deleted, more: _ } = batch;
+        if deleted > 0 {
+            self.metrics.push_deleted_entries.inc_by(deleted);
+            tracing::warn!(deleted, "entries of the disclosure log were deleted before they were pushed");
+        }
+        if lines.is_empty() {
+            self.set_lag(None);
+            return;
+        }
+        let mut body = lines.join("\n");
+        body.push('\n');
+        let body = Bytes::from(body);
+        let mut retry = RETRY;
+        while let Err(error) = self.send(body.clone()).await {
+            self.metrics.push_failures.inc();
+            self.set_lag(oldest);
+            report(&error);
+            let asked = if let PushError::Status(_, asked) = &error { *asked } else { None };
+            tokio::time::sleep(asked.map_or(retry, |asked| asked.clamp(retry, MAX_RETRY_AFTER))).await;
+            retry = (retry * 2).min(MAX_RETRY);
+        }
+        self.metrics.push_records.inc_by(lines.len() as u64);
+        self.set_lag(None);
+        self.store_place().await;
+    }
+
+    async fn send(&self, body: Bytes) -> Result<(), PushError> {
+        let mut request = Request::post(self.client.url().target())
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header(USER_AGENT, concat!("purposegate/", env!("CARGO_PKG_VERSION")))
+            .body(body)
+            .map_err(|error| HttpError::Broken(error.to_string()))?;
+        let authorization = self.authorization.iter().map(|value| (AUTHORIZATION, value.clone()));
+        request.headers_mut().extend(authorization);
+        let answer = self.client.send(request).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(PushError::Status(status, retry_after(answer.headers()))),
+        }
+    }
+
+    /// Stores the place after the exchanges that the server has.
+    async fn store_place(&self) {
+        let Some(place) = self.follower.as_ref().map(ExchangeFollower::place) else { return };
+        let path = self.place.clone();
+        let write = move || {
+            let text = serde_json::to_string(&place).map_err(std::io::Error::other)?;
+            replace(&path, &text)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            static FAILURES: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
+            if let Some(count) = FAILURES.admit() {
+                let path = self.place.display();
+                tracing::warn!(count, %path, %error, "the place up to which records were pushed cannot be stored: after a restart they are sent again");
+            }
+        }
+    }
+
+    /// Exports the time since something that was not pushed yet; `None` if everything was.
+    fn set_lag(&self, oldest: Option<Timestamp>) {
+        let lag = oldest.map_or(0.0, |oldest| Timestamp::now().duration_since(oldest).as_secs_f64());
+        self.metrics.push_lag.set(lag.max(0.0));
+    }
+}
+
+fn report(error: &PushError) {
+    static FAILURES: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
+    if let Some(count) = FAILURES.admit() {
+        tracing::warn!(count, %error, "records of the disclosure log are not pushed; they are sent again");
+    }
+}

@@ -1,0 +1,168 @@
+//! `[audit.push]`: exchanges on record reach a server at least once, over outages and restarts, without people.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
+use crate::gateway::{TestGateway, base, wait, wait_until};
+use crate::upstream::Upstream;
+
+/// A server that gets records.
+struct RecordServer {
+    address: SocketAddr,
+    /// The status of the next answers, and what follows the status line.
+    answer: Arc<Mutex<(u16, &'static str)>>,
+    /// Each request with the status that it got.
+    requests: Arc<Mutex<Vec<(u16, String)>>>,
+}
+
+impl RecordServer {
+    fn start() -> RecordServer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new((204, "")));
+        let requests: Arc<Mutex<Vec<(u16, String)>>> = Arc::default();
+        let (present, kept) = (Arc::clone(&answer), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let Some(request) = read_request(&stream) else { continue };
+                let (status, fields) = *present.lock().unwrap();
+                kept.lock().unwrap().push((status, request));
+                let _ = write!(stream, "HTTP/1.1 {status} X\r\n{fields}content-length: 0\r\n\r\n");
+            }
+        });
+        RecordServer { address, answer, requests }
+    }
+
+    fn answers(&self, status: u16, fields: &'static str) {
+        *self.answer.lock().unwrap() = (status, fields);
+    }
+
+    fn requests(&self) -> Vec<(u16, String)> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The records that were accepted.
+    fn accepted(&self) -> Vec<Value> {
+        let accepted = self.requests().into_iter().filter(|(status, _)| *status == 204);
+        let bodies = accepted.map(|(_, request)| request.split_once("\r\n\r\n").unwrap().1.to_owned());
+        let lines =
+            |body: String| body.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>();
+        bodies.flat_map(lines).collect()
+    }
+
+    /// Waits until the exchanges of these decisions were accepted.
+    fn wait_for(&self, decisions: &[String]) -> Vec<Value> {
+        wait(|| {
+            let accepted = self.accepted();
+            let has =
+                |decision: &String| accepted.iter().any(|record| record["decision"] == decision.as_str());
+            decisions.iter().all(has).then_some(accepted)
+        })
+    }
+
+    fn section(&self, more: &str) -> String {
+        format!("[audit.push]\nurl = \"http://{}/records?x=1\"\n{more}\n", self.address)
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<String> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
+    }
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length?];
+    reader.read_exact(&mut body).ok()?;
+    Some(head + &String::from_utf8(body).ok()?)
+}
+
+fn config(upstream: &Upstream, server: &RecordServer, more: &str) -> String {
+    upstream.json("/customers/p-1", &person("p-1"));
+    format!("{}{CUSTOMER_ROUTES}{}", base(upstream.address), server.section(more))
+}
+
+/// Makes one exchange. Returns its decision.
+fn ask(gateway: &TestGateway) -> String {
+    let answer = gateway.get("/customers/p-1", "support", "customer-support");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.decision()
+}
+
+#[test]
+fn an_exchange_is_pushed_as_it_is_on_record_without_people() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    let gateway = TestGateway::start(&config(&upstream, &server, "authorization = \"Bearer s3cret\""));
+    gateway.record_event("p-1", NOTICE);
+    let decision = ask(&gateway);
+    let record = server.wait_for(std::slice::from_ref(&decision)).remove(0);
+    let mut logged = gateway.get_admin(&format!("/v1/decisions/{decision}")).json();
+    assert_eq!(logged["subjects"].as_array().unwrap().len(), 1);
+    for member in ["subjects", "withheld_subjects", "actor"] {
+        logged.as_object_mut().unwrap().remove(member).unwrap();
+    }
+    assert_eq!(record, logged);
+    let (_, request) = server.requests().remove(0);
+    assert!(request.starts_with("POST /records?x=1 HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("content-type: application/x-ndjson\r\n"), "{request}");
+    assert!(request.contains("authorization: Bearer s3cret\r\n"), "{request}");
+    let metrics = gateway.metrics();
+    assert!(metrics.contains("purposegate_push_lag_seconds 0\n"), "{metrics}");
+}
+
+#[test]
+fn people_are_pushed_only_where_that_is_asked_for() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    let gateway = TestGateway::start(&config(&upstream, &server, "subjects = true"));
+    gateway.record_event("p-1", NOTICE);
+    let decision = ask(&gateway);
+    let record = server.wait_for(std::slice::from_ref(&decision)).remove(0);
+    assert_eq!(record, gateway.get_admin(&format!("/v1/decisions/{decision}")).json());
+    assert_eq!(record["subjects"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn nothing_is_lost_in_an_outage_and_over_a_restart() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    let config = config(&upstream, &server, "");
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("p-1", NOTICE);
+    let mut decisions = vec![ask(&gateway)];
+    server.wait_for(&decisions);
+
+    server.answers(503, "");
+    decisions.extend((0..5).map(|_| ask(&gateway)));
+    wait_until(|| server.requests().iter().filter(|(status, _)| *status == 503).count() >= 2);
+    wait_until(|| !gateway.metrics().contains("purposegate_push_lag_seconds 0\n"));
+    assert!(gateway.metrics().contains("purposegate_push_records_total 1\n"));
+    let folder = gateway.end();
+
+    server.answers(204, "");
+    let gateway = TestGateway::start_in(folder, &config);
+    decisions.push(ask(&gateway));
+    let accepted = server.wait_for(&decisions);
+    let first = accepted.iter().filter(|record| record["decision"] == decisions[0].as_str()).count();
+    assert_eq!(first, 1, "what was accepted is not sent again");
+    let of_gateway: Vec<&str> = accepted.iter().map(|record| record["decision"].as_str().unwrap()).collect();
+    assert_eq!(of_gateway, decisions, "in the order of their ends");
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_left_alone() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    server.answers(429, "retry-after: 3\r\n");
+    let gateway = TestGateway::start(&config(&upstream, &server, ""));
+    gateway.record_event("p-1", NOTICE);
+    let decision = ask(&gateway);
+    wait_until(|| !server.requests().is_empty());
+    let refused = std::time::Instant::now();
+    server.answers(204, "");
+    server.wait_for(&[decision]);
+    assert!(refused.elapsed().as_secs() >= 2, "{:?}", refused.elapsed());
+    assert!(gateway.metrics().contains("purposegate_push_failures_total 1\n"));
+}
