@@ -24,14 +24,15 @@ use super::visitor::Visitor;
 use crate::gateway::admin::act::{ActObject, PendingAct};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
-use crate::notices::{Notice, PersonName};
+use crate::notices::{Notice, NoticeEvent, PersonName};
 
 /// The consequences of closing a notice.
 const CLOSE: &[&str] = &[
     "The notice is closed: the gateway does not send it, and does not remind you of it, any more. This cannot be undone.",
     "Your name and the reason are on record, and in the disclosure log that the recipient was told.",
-    "When each recipient was told of an erasure, nobody can find the person's disclosures in the log any more.",
 ];
+/// The consequence of the last notice about an erasure.
+const LAST: &str = "When each recipient was told of the erasure, nobody can find the person's disclosures in the log any more.";
 
 #[derive(Template)]
 #[template(path = "notice.html")]
@@ -117,11 +118,15 @@ pub(super) async fn delivered(
 ) -> Result<Response, PageProblem> {
     let notice = console.admin.open_notice(&id).await?;
     let page = format!("{PATH}/{}", encode(&id));
+    let mut consequences = fixed(CLOSE);
+    if notice.state.event == NoticeEvent::Erasure {
+        consequences.push(LAST.to_owned());
+    }
     let question = Question {
         path: PATH,
         question: format!("Have you told {}?", notice.recipient()),
         about: vec![("event".to_owned(), notice.state.event.name().to_owned())],
-        consequences: fixed(CLOSE),
+        consequences,
         action: format!("{page}/delivered"),
         button: "Close the notice",
         back: page,
