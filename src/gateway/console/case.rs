@@ -26,7 +26,7 @@ use super::problem_page::{FormProblem, PageProblem};
 use super::reason_form::ReasonForm;
 use super::screen::FormOf;
 use super::subject::{given, no_random};
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::act::PendingAct;
 use crate::gateway::admin::case::RegisteredCase;
@@ -97,7 +97,7 @@ impl ShownPeople {
             };
             vec![TableCell::text(id), TableCell::text_or(namespace, "the default")]
         };
-        let columns = vec![Column::text("id"), Column::text("namespace")];
+        let columns = vec![TableColumn::text("id"), TableColumn::text("namespace")];
         let [previous, next] = list.around();
         ShownPeople {
             table: DataTable::new(columns, people.iter().map(row).collect()),

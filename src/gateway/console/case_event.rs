@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Console;
 use super::cases::PATH;
-use super::confirm::{Question, fixed};
+use super::confirm::{ConfirmQuestion, fixed};
 use super::event_form::{EnteredFields, form_key};
 use super::filters::encode;
 use super::json_text::{short_time, text, texts};
@@ -42,7 +42,7 @@ pub(super) async fn approve(
         return console.approval_again(&visitor, id, &case).await;
     };
     let page = format!("{PATH}/{}", encode(&id));
-    let question = Question {
+    let question = ConfirmQuestion {
         path: PATH,
         question: format!("Approve case {id}?"),
         about: Vec::new(),
@@ -71,7 +71,7 @@ pub(super) async fn end(
 ) -> Result<Response, PageProblem> {
     console.admin.case_of(&id).await?;
     let page = format!("{PATH}/{}", encode(&id));
-    let question = Question {
+    let question = ConfirmQuestion {
         path: PATH,
         question: format!("End case {id}?"),
         about: Vec::new(),

@@ -15,7 +15,7 @@ use super::json_text::{short_time, text};
 use super::list_page::ListPage;
 use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::problem_page::PageProblem;
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::case::RegisteredCase;
 use crate::gateway::admin::request::QueryOf;
@@ -105,14 +105,14 @@ pub(super) async fn cases(
     }))
 }
 
-fn columns() -> Vec<Column> {
+fn columns() -> Vec<TableColumn> {
     vec![
-        Column::text("case"),
-        Column::text("state"),
-        Column::text("recipient"),
-        Column::text("purpose"),
-        Column::number("people"),
-        Column::time("in force until (UTC)"),
+        TableColumn::text("case"),
+        TableColumn::text("state"),
+        TableColumn::text("recipient"),
+        TableColumn::text("purpose"),
+        TableColumn::number("people"),
+        TableColumn::time("in force until (UTC)"),
     ]
 }
 

@@ -23,7 +23,7 @@ const OWN_FIELDS: [&str; 3] = ["form-token", REASON, CONFIRMED];
 
 /// Something that is asked before it happens.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct ConfirmQuestion {
     /// Path of the entry in the navigation.
     pub(super) path: &'static str,
     pub(super) question: String,
@@ -45,7 +45,7 @@ pub(super) struct Question {
 #[template(path = "confirm.html")]
 struct ConfirmPage {
     chrome: Chrome,
-    question: Question,
+    question: ConfirmQuestion,
     /// Fields that the form repeats: those of [`Console::repeated`].
     fields: EnteredFields,
     /// The reason as it was entered.
@@ -64,7 +64,7 @@ impl Console {
     pub(super) fn ask(
         &self,
         visitor: &Visitor,
-        question: Question,
+        question: ConfirmQuestion,
         entered: EnteredFields,
         problem: Option<FormProblem>,
     ) -> Response {
@@ -88,7 +88,7 @@ impl Console {
     pub(super) fn ask_again(
         &self,
         visitor: &Visitor,
-        question: Question,
+        question: ConfirmQuestion,
         entered: EnteredFields,
         problem: AdminProblem,
     ) -> Result<Response, PageProblem> {

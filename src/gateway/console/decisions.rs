@@ -16,7 +16,7 @@ use super::list_page::PAGE;
 use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::pager::Pager;
 use super::problem_page::PageProblem;
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::exchange::Refusal;
 use crate::gateway::admin::act::PendingAct;
@@ -90,15 +90,15 @@ fn row(record: &Value) -> Vec<TableCell> {
     ]
 }
 
-fn columns() -> Vec<Column> {
+fn columns() -> Vec<TableColumn> {
     vec![
-        Column::time("time (UTC)"),
-        Column::text("recipient"),
-        Column::text("purpose"),
-        Column::text("route"),
-        Column::text("outcome"),
-        Column::number("records"),
-        Column::number("records withheld"),
+        TableColumn::time("time (UTC)"),
+        TableColumn::text("recipient"),
+        TableColumn::text("purpose"),
+        TableColumn::text("route"),
+        TableColumn::text("outcome"),
+        TableColumn::number("records"),
+        TableColumn::number("records withheld"),
     ]
 }
 

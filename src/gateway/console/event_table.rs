@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::chrome::StateChip;
 use super::json_text::{short_time, text};
 use super::list_page::ListPage;
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 
 /// Members of an event that the table shows in columns of their own, or not at all.
 const OWN_COLUMNS: [&str; 8] =
@@ -38,17 +38,17 @@ pub(super) fn event_page(of: HistoryOf, events: &[Value], page: usize) -> ListPa
 pub(super) fn event_table(of: HistoryOf, rows: Vec<Vec<TableCell>>) -> DataTable {
     let columns = match of {
         HistoryOf::Person => vec![
-            Column::time("counts from (UTC)"),
-            Column::text("event"),
-            Column::text("about"),
-            Column::text("came by"),
-            Column::text("recorded by"),
+            TableColumn::time("counts from (UTC)"),
+            TableColumn::text("event"),
+            TableColumn::text("about"),
+            TableColumn::text("came by"),
+            TableColumn::text("recorded by"),
         ],
         HistoryOf::Case | HistoryOf::Recipient => vec![
-            Column::time("counts from (UTC)"),
-            Column::text("event"),
-            Column::text("reason"),
-            Column::text("recorded by"),
+            TableColumn::time("counts from (UTC)"),
+            TableColumn::text("event"),
+            TableColumn::text("reason"),
+            TableColumn::text("recorded by"),
         ],
     };
     DataTable::new(columns, rows)

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Console;
 use super::chrome::{Chrome, StateChip, html};
-use super::confirm::{Question, fixed};
+use super::confirm::{ConfirmQuestion, fixed};
 use super::event_form::EnteredFields;
 use super::filters;
 use super::filters::encode;
@@ -122,7 +122,7 @@ pub(super) async fn delivered(
     if notice.state.event == NoticeEvent::Erasure {
         consequences.push(LAST.to_owned());
     }
-    let question = Question {
+    let question = ConfirmQuestion {
         path: PATH,
         question: format!("Have you told {}?", notice.recipient()),
         about: vec![("event".to_owned(), notice.state.event.name().to_owned())],

@@ -17,7 +17,7 @@ use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::pager::Pager;
 use super::problem_page::PageProblem;
 use super::requests::days;
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::notice::notice_cursor;
 use crate::gateway::admin::request::QueryOf;
@@ -95,14 +95,14 @@ pub(super) async fn notices(
 const NONE: &str = "No notice is open. When data of a person are erased, corrected or restricted, there is one for each \
                     recipient that had received something about the person.";
 
-fn columns() -> Vec<Column> {
+fn columns() -> Vec<TableColumn> {
     vec![
-        Column::text("about (UTC)"),
-        Column::text("recipient"),
-        Column::time("open since (UTC)"),
-        Column::text("state"),
-        Column::text("delivery"),
-        Column::text("categories"),
+        TableColumn::text("about (UTC)"),
+        TableColumn::text("recipient"),
+        TableColumn::time("open since (UTC)"),
+        TableColumn::text("state"),
+        TableColumn::text("delivery"),
+        TableColumn::text("categories"),
     ]
 }
 

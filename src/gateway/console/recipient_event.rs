@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::json;
 
 use super::Console;
-use super::confirm::{Question, fixed};
+use super::confirm::{ConfirmQuestion, fixed};
 use super::event_form::EnteredFields;
 use super::filters::encode;
 use super::problem_page::PageProblem;
@@ -62,7 +62,7 @@ pub(super) async fn record(
     let change = CHANGES.iter().find(|change| change.kind == kind);
     let change = change.ok_or_else(|| AdminProblem::malformed("the form is for another kind of event"))?;
     let page = format!("{PATH}/{}", encode(&name));
-    let question = Question {
+    let question = ConfirmQuestion {
         path: PATH,
         question: format!("{} {name}?", change.question),
         about: Vec::new(),

@@ -17,7 +17,7 @@ use super::json_text::short_time;
 use super::list_page::ListPage;
 use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::problem_page::PageProblem;
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::exchange::SharedState;
 use crate::exchange::route::{Agreement, Recipient};
@@ -135,15 +135,15 @@ pub(super) fn notices_cell(recipient: &str, open: Option<u64>, leads_to_them: bo
     }
 }
 
-fn columns() -> Vec<Column> {
+fn columns() -> Vec<TableColumn> {
     vec![
-        Column::text("recipient"),
-        Column::text("kind"),
-        Column::text("country"),
-        Column::text("purposes"),
-        Column::text("agreement"),
-        Column::text("state"),
-        Column::number("open notices"),
+        TableColumn::text("recipient"),
+        TableColumn::text("kind"),
+        TableColumn::text("country"),
+        TableColumn::text("purposes"),
+        TableColumn::text("agreement"),
+        TableColumn::text("state"),
+        TableColumn::number("open notices"),
     ]
 }
 

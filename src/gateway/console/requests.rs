@@ -16,7 +16,7 @@ use super::list_view::{FilterField, ListFilter, ListView, filtered};
 use super::pager::Pager;
 use super::problem_page::PageProblem;
 use super::screen::FormOf;
-use super::table::{Column, DataTable, RowForm, TableCell};
+use super::table::{DataTable, RowForm, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::person_request::answer_cursor;
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
@@ -114,12 +114,12 @@ impl Console {
             row.into_iter().chain(may_open.then_some(form)).collect::<Vec<TableCell>>()
         });
         let columns = [
-            Column::text("request"),
-            Column::text("state"),
-            Column::time("received (UTC)"),
-            Column::time("due (UTC)"),
+            TableColumn::text("request"),
+            TableColumn::text("state"),
+            TableColumn::time("received (UTC)"),
+            TableColumn::time("due (UTC)"),
         ];
-        let columns = columns.into_iter().chain(may_open.then(|| Column::text("answer")));
+        let columns = columns.into_iter().chain(may_open.then(|| TableColumn::text("answer")));
         ListView {
             heading: "Open requests",
             extent: format!("due first: {}", list.extent()),
@@ -166,13 +166,13 @@ impl Console {
             row.into_iter().chain(may_open.then_some(form)).collect::<Vec<TableCell>>()
         };
         let columns = [
-            Column::text("request"),
-            Column::text("state"),
-            Column::time("received (UTC)"),
-            Column::time("answered (UTC)"),
-            Column::text("recorded by"),
+            TableColumn::text("request"),
+            TableColumn::text("state"),
+            TableColumn::time("received (UTC)"),
+            TableColumn::time("answered (UTC)"),
+            TableColumn::text("recorded by"),
         ];
-        let columns = columns.into_iter().chain(may_open.then(|| Column::text("person")));
+        let columns = columns.into_iter().chain(may_open.then(|| TableColumn::text("person")));
         let path = |cursor: &str| filtered(PATH, &[("state", ANSWERED), ("cursor", cursor)]);
         Ok(ListView {
             heading: "Answered requests",

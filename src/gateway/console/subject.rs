@@ -23,7 +23,7 @@ use super::pager::Pager;
 use super::problem_page::{FormProblem, PageProblem};
 use super::screen::FormOf;
 use super::state_lines::{StateLine, state_lines};
-use super::table::{Column, DataTable, TableCell};
+use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::act::{ActObject, PendingAct, check_reason};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
@@ -111,12 +111,12 @@ fn disclosure_row(reported: &ReportedDisclosure, leads_to_decision: bool) -> Vec
     ]
 }
 
-fn disclosure_columns() -> Vec<Column> {
+fn disclosure_columns() -> Vec<TableColumn> {
     vec![
-        Column::time("time (UTC)"),
-        Column::text("recipient"),
-        Column::text("purpose"),
-        Column::text("what left"),
+        TableColumn::time("time (UTC)"),
+        TableColumn::text("recipient"),
+        TableColumn::text("purpose"),
+        TableColumn::text("what left"),
     ]
 }
 
@@ -130,8 +130,12 @@ fn state_table(lines: Vec<StateLine>) -> DataTable {
             TableCell::quiet(if line.why.is_empty() { "see the history".to_owned() } else { line.why }),
         ]
     };
-    let columns =
-        vec![Column::text("what"), Column::text("state"), Column::text("means"), Column::text("from (UTC)")];
+    let columns = vec![
+        TableColumn::text("what"),
+        TableColumn::text("state"),
+        TableColumn::text("means"),
+        TableColumn::text("from (UTC)"),
+    ];
     DataTable::new(columns, lines.into_iter().map(row).collect())
 }
 

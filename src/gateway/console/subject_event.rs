@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 use super::Console;
-use super::confirm::{Question, fixed};
+use super::confirm::{ConfirmQuestion, fixed};
 use super::event_form::{EnteredFields, entered_event, form_key};
 use super::json_text::text;
 use super::problem_page::PageProblem;
@@ -120,7 +120,7 @@ impl Console {
             (words.to_owned(), text(event, name))
         });
         let about = std::iter::once(("person".to_owned(), person.id().to_string()));
-        let question = Question {
+        let question = ConfirmQuestion {
             path: "/console/subjects",
             question: "Record the erasure of this person?".to_owned(),
             about: about.chain(namespace).chain(members).collect(),

@@ -9,7 +9,7 @@ use super::chrome::StateChip;
 #[derive(Debug, Template)]
 #[template(path = "table.html")]
 pub(super) struct DataTable {
-    columns: Vec<Column>,
+    columns: Vec<TableColumn>,
     /// Rows with as many cells as there are columns. The first cell is the row's heading.
     rows: Vec<Vec<TableCell>>,
 }
@@ -17,7 +17,7 @@ pub(super) struct DataTable {
 impl HtmlSafe for DataTable {}
 
 impl DataTable {
-    pub(super) fn new(columns: Vec<Column>, rows: Vec<Vec<TableCell>>) -> DataTable {
+    pub(super) fn new(columns: Vec<TableColumn>, rows: Vec<Vec<TableCell>>) -> DataTable {
         DataTable { columns, rows }
     }
 
@@ -26,31 +26,31 @@ impl DataTable {
     }
 
     /// Returns the cells of a row, each with its column.
-    fn cells<'t>(&'t self, row: &'t [TableCell]) -> impl Iterator<Item = (&'t Column, &'t TableCell)> {
+    fn cells<'t>(&'t self, row: &'t [TableCell]) -> impl Iterator<Item = (&'t TableColumn, &'t TableCell)> {
         self.columns.iter().zip(row)
     }
 }
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
+pub(super) struct TableColumn {
     name: &'static str,
     /// The class of its cells: `n` for numbers, `t` for times, or empty.
     class: &'static str,
 }
 
-impl Column {
-    pub(super) fn text(name: &'static str) -> Column {
-        Column { name, class: "" }
+impl TableColumn {
+    pub(super) fn text(name: &'static str) -> TableColumn {
+        TableColumn { name, class: "" }
     }
 
-    pub(super) fn number(name: &'static str) -> Column {
-        Column { name, class: "n" }
+    pub(super) fn number(name: &'static str) -> TableColumn {
+        TableColumn { name, class: "n" }
     }
 
     /// A column of times or days. Its name says in which zone they are.
-    pub(super) fn time(name: &'static str) -> Column {
-        Column { name, class: "t" }
+    pub(super) fn time(name: &'static str) -> TableColumn {
+        TableColumn { name, class: "t" }
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_cell_has_the_name_of_its_column_and_is_text() {
-        let columns = vec![Column::text("recipient"), Column::number("people")];
+        let columns = vec![TableColumn::text("recipient"), TableColumn::number("people")];
         let name = TableCell::link("/x?a=1&b=2", "<b>").and_quiet_line("").and_quiet_line("'");
         let table = DataTable::new(columns, vec![vec![name, TableCell::text("7")]]);
         let html = table.to_string();
