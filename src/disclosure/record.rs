@@ -239,6 +239,9 @@ pub struct ActRecord {
 }
 
 /// One attempt to tell a recipient that data which it received were erased, corrected or restricted.
+///
+/// It names no person: the ledger keeps the time of an erasure for good, the record follows it closely, and a pseudonym would lead
+/// from both to what was disclosed about the person. As long as the inquiry is open, the notice's id leads to the person.
 #[derive(Clone, Debug)]
 pub struct NoticeRecord {
     /// The notice's id.
@@ -251,8 +254,6 @@ pub struct NoticeRecord {
     pub channel: &'static str,
     /// The outcome: `delivered`, `acknowledged`, `manual` or `expired`.
     pub outcome: &'static str,
-    /// The person, as long as its log secret exists.
-    pub subject: Option<LoggedPerson>,
 }
 
 /// Returns the time that an id contains.

@@ -10,6 +10,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use smallvec::SmallVec;
+use ulid::Ulid;
 
 use crate::vocabulary::{ActorId, SubjectId};
 
@@ -192,6 +193,13 @@ impl SubjectPseudonyms {
     #[must_use]
     pub fn epoch(&self, epoch: &str) -> EpochPseudonyms {
         EpochPseudonyms { key: *blake3::keyed_hash(&self.key, epoch.as_bytes()).as_bytes() }
+    }
+
+    /// Returns the function for one act. Each act has pseudonyms of its own: an act about a person often comes just before an event
+    /// about the same person, whose time the ledger keeps, and must not lead from there to other entries of the day.
+    #[must_use]
+    pub fn act(&self, act: Ulid) -> EpochPseudonyms {
+        self.epoch(&format!("act {act}"))
     }
 }
 

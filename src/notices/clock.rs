@@ -25,8 +25,8 @@ pub(super) const SETTLED: Duration = Duration::from_secs(60);
 /// Time after which an inquiry looks at its notices again. The end of a notice makes it look at once.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
-/// Time for which an acknowledgement is answered again after everybody was told.
-pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time for which an acknowledgement is answered again after everybody was told, from the beginning of that day on.
+pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// Time to the first repetition of an attempt or a search; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
@@ -63,6 +63,12 @@ pub(super) fn after(now: Timestamp, time: Duration) -> Timestamp {
 /// Returns the time before `now`.
 pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {
     now.checked_sub(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns the beginning of the day (UTC) of a time.
+pub(super) fn day_of(time: Timestamp) -> Timestamp {
+    let second = time.as_second();
+    Timestamp::from_second(second - second.rem_euclid(24 * 3600)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Returns the time that an id contains.

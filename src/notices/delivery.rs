@@ -62,9 +62,9 @@ impl Notices {
         self.person(notice.state.namespace.as_deref(), &notice.state.subject)
     }
 
-    /// True if the notice is open for longer than the limit.
+    /// True if the notice is open for longer than the limit, by days as [`Notices::count`] has it.
     pub fn is_overdue(&self, notice: &Notice, now: Timestamp) -> bool {
-        clock::age(now, notice.since()) > self.limit
+        clock::day_of(notice.since()) < clock::day_of(clock::before(now, self.limit))
     }
 
     /// True if the time is over in which a notice is sent, or waits in a feed.

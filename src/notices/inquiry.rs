@@ -9,6 +9,7 @@ use super::clock::{self, CLAIM, KEPT_AFTER_END, NOT_IN_FORCE, after, next_search
 use super::events::inquired_past;
 use super::state::{self, ClosedState, EndedState, InquiryState, NoticeState, NoticeStatus, SecretDeletion};
 use super::{Channel, Inquiry, Notice, NoticeEvent, Notices, Receiver, WRITE_ATTEMPTS};
+use crate::keys::random;
 use crate::ledger::{DueRows, Entity, EventKind, NoticeRow, PastEvent, Position, StoreError};
 
 /// Maximum number of events about a person, the latest ones, whose inquiries are looked at before the log secret is deleted.
@@ -247,19 +248,32 @@ impl Notices {
     }
 
     /// Removes an inquiry. Acknowledged notices stay known for a while, without what they said: a recipient that has no
-    /// answer acknowledges again. Returns false if another gateway has continued the inquiry.
+    /// answer acknowledges again. The id of the inquiry follows from that of the event, so what stays has another one, which is
+    /// random, and times to the day. Returns false if another gateway has continued the inquiry.
     fn end(&self, inquiry: &mut Inquiry, rows: &[NoticeRow], now: Timestamp) -> Result<bool, StoreError> {
-        let mut kept = Vec::new();
+        let random = random::bits().map_err(|error| StoreError::transient("ending an inquiry", error))?;
+        // The first 48 bits of an id are a time; that of an inquiry is not 0.
+        let (id, mut kept) = (Ulid::from_parts(1, random), Vec::new());
         for row in rows.iter().filter(|row| row.recipient.is_some()) {
             if let Ok(state) = serde_json::from_str::<ClosedState>(&row.state)
                 && state.status == NoticeStatus::Acknowledged
             {
-                kept.push(NoticeRow { open: false, version: 1, state: state::text(&state), ..row.clone() });
+                let state = state::text(&state);
+                kept.push(NoticeRow { inquiry: id, open: false, version: 1, state, ..row.clone() });
             }
         }
         if !kept.is_empty() {
-            let (due, state) = (after(now, KEPT_AFTER_END), state::text(&EndedState { ended: now }));
-            kept.push(NoticeRow { due, open: true, version: 1, state, ..inquiry.row.clone() });
+            let ended = clock::day_of(now);
+            let (due, state) = (after(ended, KEPT_AFTER_END), state::text(&EndedState { ended }));
+            kept.push(NoticeRow {
+                id,
+                inquiry: id,
+                due,
+                open: true,
+                version: 1,
+                state,
+                ..inquiry.row.clone()
+            });
         }
         // The inquiry is written as it is, so that nobody else has continued it since `rows` were read.
         if !self.write_inquiry(inquiry, inquiry.row.due)?

@@ -107,7 +107,7 @@ impl Notice {
 
     /// Returns the time since which the recipient has to be told.
     pub fn since(&self) -> Timestamp {
-        clock::time_of(self.row.id)
+        self.state.begun.unwrap_or_else(|| clock::time_of(self.row.id))
     }
 
     /// True while the recipient has not been told.
@@ -160,12 +160,13 @@ impl Notices {
         self.changed.swap(false, Ordering::SeqCst)
     }
 
-    /// Counts the open notices, and those that are open for longer than the limit.
+    /// Counts the open notices, and those that are open for longer than the limit. The ids have the days on which notices
+    /// began, so one counts from the end of its day on.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn count(&self, now: Timestamp) -> Result<NoticeCounts, StoreError> {
-        self.ledger.notice_store().count_notices(clock::before(now, self.limit))
+        self.ledger.notice_store().count_notices(clock::day_of(clock::before(now, self.limit)))
     }
 
     /// Counts the open notices to each recipient that has some.

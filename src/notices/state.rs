@@ -182,12 +182,13 @@ impl InquiryState {
     }
 
     /// Returns the id of the notice to a recipient. Whichever gateway begins the notice, there is one. Without the salt, the
-    /// id of a notice with a pseudonym would confirm a guess of the person's id.
+    /// id of a notice with a pseudonym would confirm a guess of the person's id. Of the time, the id has the day only: the
+    /// disclosure log keeps the id, and the ledger the time of the event.
     pub(super) fn notice_id(&self, recipient: &str) -> Ulid {
         let text = format!("{} {recipient}", self.salt);
         let hash = blake3::derive_key("purposegate 2026 v1 notice", text.as_bytes());
         let random = hash.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-        Ulid::from_parts(u64::try_from(self.begun.as_millisecond()).unwrap_or(0), random)
+        Ulid::from_parts(u64::try_from(clock::day_of(self.begun).as_millisecond()).unwrap_or(0), random)
     }
 }
 
@@ -219,6 +220,9 @@ pub struct NoticeState {
     pub attempts: u32,
     /// True while the disclosure log lacks the present outcome.
     pub unrecorded: bool,
+    /// The time at which the notice began; `None` in states of earlier versions, whose ids have it.
+    #[serde(default)]
+    pub begun: Option<Timestamp>,
 }
 
 /// The members of a notice's state that are kept after the end of its inquiry.
@@ -230,6 +234,7 @@ pub(super) struct ClosedState {
 /// The state of an inquiry that has ended, whose acknowledged notices are still known.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct EndedState {
+    /// The day.
     pub(super) ended: Timestamp,
 }
 
@@ -242,7 +247,7 @@ impl std::fmt::Debug for NoticeState {
 impl NoticeState {
     /// A recipient that does not know the person by a name that can be told is told by a person.
     pub(super) fn new(inquiry: &InquiryState, receiver: Receiver) -> NoticeState {
-        let InquiryState { event, namespace, subject, at, .. } = inquiry.clone();
+        let InquiryState { event, namespace, subject, at, begun, .. } = inquiry.clone();
         let Receiver { recipient: _, categories, first, last, name, channel } = receiver;
         let channel = if name.is_some() { channel } else { Channel::Manual };
         NoticeState {
@@ -259,6 +264,7 @@ impl NoticeState {
             attempts: 0,
             // That somebody waits for a person is on record; a notice that is about to be sent is not.
             unrecorded: channel == Channel::Manual,
+            begun: Some(begun),
         }
     }
 

@@ -195,6 +195,18 @@ async fn the_log_secret_is_deleted_when_every_recipient_was_told() {
     // A recipient that got no answer acknowledges again. Nothing about the person is kept for that.
     assert!(matches!(notices.acknowledge("beta", beta, later(1)).unwrap(), Some(ToldNotice::Recorded)));
     let kept = ledger.notice_store().notices(None, None, MAX_NOTICE_ROWS).unwrap();
+    // The id of the inquiry follows from that of the event, and the times of the events are known.
+    assert_eq!(ledger.notice_store().notices_of(inquiry.id()).unwrap(), []);
+    let midnight = clock::day_of(now);
+    for row in kept.iter().filter(|row| row.id.timestamp_ms() > 0) {
+        assert!(
+            row.due == clock::NEVER || row.due == clock::after(midnight, clock::KEPT_AFTER_END),
+            "{row:?}"
+        );
+        let made = clock::time_of(row.id);
+        assert!(made == midnight || made == Timestamp::from_millisecond(1).unwrap(), "{made}");
+        assert!(!row.state.contains("T12:"), "{}", row.state);
+    }
     assert!(!kept.iter().any(|row| row.state.contains("alice") || row.state.contains("pn_x")), "{kept:?}");
     assert_eq!((rows(&ledger), notices.count(now).unwrap().open), (2, 0));
     assert_eq!(claim_inquiries(&notices, later(8)).len(), 0);

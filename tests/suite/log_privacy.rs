@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use jiff::Timestamp;
+use purposegate::disclosure::{self, LogPlace};
 use purposegate::keys::{Keys, LoggedPerson};
 use purposegate::ledger::{EntityKind, SqliteStore, Store, StoredEntity};
-use serde_json::json;
+use serde_json::{Value, json};
+use ulid::Ulid;
 
 use crate::fixtures::{KNOWN, person, start_customer_gateway};
 use crate::gateway::{TestGateway, wait_until};
@@ -117,6 +120,86 @@ fn erased_people_are_not_recovered_from_the_log() {
     }
     let log = crate::gateway::log_in(folder.path());
     assert!(log.contains("released"), "the records stay");
+}
+
+/// Time in seconds between an event of the ledger and an entry of the log that was written because of it.
+const CLOSE: f64 = 3.0;
+
+/// Returns the times of the events about a person that the ledger keeps.
+fn event_times(data: &Path, id: &str) -> Vec<Timestamp> {
+    let ledger = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    let mut select = ledger.prepare("SELECT recorded FROM events WHERE id = ?1").unwrap();
+    let times = select.query_map([id], |row| row.get::<_, String>(0)).unwrap();
+    times.map(|time| time.unwrap().parse().unwrap()).collect()
+}
+
+/// The entries of the log, as everybody can read them.
+fn exported(data: &Path) -> Vec<Value> {
+    let mut entries = Vec::new();
+    let folder = data.join("audit");
+    disclosure::export(LogPlace::unindexed(&folder), None, |line| {
+        entries.push(serde_json::from_slice(line).unwrap());
+        Ok(())
+    })
+    .unwrap();
+    entries
+}
+
+/// Joins the events of the ledger with the entries that follow from what was done about a person: those of notices and acts, by
+/// their times and by those in their ids. Returns the number of entries that are close to an event, and the disclosures of
+/// the pseudonyms in them.
+fn joined(data: &Path, id: &str) -> (usize, Vec<Value>) {
+    let (times, entries) = (event_times(data, id), exported(data));
+    let is_close =
+        |time: Timestamp| times.iter().any(|event| time.duration_since(*event).abs().as_secs_f64() < CLOSE);
+    let made = |id: &Value| {
+        let millisecond = Ulid::from_string(id.as_str()?).ok()?.timestamp_ms();
+        Timestamp::from_millisecond(i64::try_from(millisecond).ok()?).ok()
+    };
+    let follows = |entry: &&Value| {
+        let written = entry["time"].as_str().and_then(|time| time.parse().ok());
+        let times = [written, made(&entry["act"]), made(&entry["notice"])];
+        ["act", "notice"].contains(&entry["kind"].as_str().unwrap())
+            && times.into_iter().flatten().any(is_close)
+    };
+    let close: Vec<&Value> = entries.iter().filter(follows).collect();
+    let names: Vec<&Value> = close.iter().filter_map(|entry| entry.get("subject")).collect();
+    let has_name = |entry: &&Value| {
+        entry["subjects"].as_array().is_some_and(|people| people.iter().any(|person| names.contains(&person)))
+    };
+    let disclosed = entries.iter().filter(|entry| entry["kind"] == "exchange").filter(has_name);
+    (close.len(), disclosed.cloned().collect())
+}
+
+#[test]
+fn the_times_of_the_ledger_lead_to_no_disclosure() {
+    let (upstream, gateway) = start_customer_gateway();
+    let ids = ["p-0", "p-1", "p-2"];
+    for id in ids {
+        gateway.record_event(id, KNOWN);
+        upstream.json(&format!("/customers/{id}"), &person(id));
+        assert_eq!(gateway.get(&format!("/customers/{id}"), "support", "customer-support").status, 200);
+    }
+    for id in ids {
+        // Whoever erases a person looks at what is on record before.
+        assert_eq!(gateway.get_admin(&format!("/v1/subjects/{id}/disclosures")).status, 200);
+        gateway.record_event(id, r#"{"kind": "erasure"}"#);
+    }
+    wait_until(|| gateway.get_admin("/v1/notices").json()["notices"].as_array().unwrap().len() == 3);
+    assert_eq!(tell_recipients(&gateway), 3);
+    let data = gateway.folder.path().join("data");
+    wait_until(|| secrets(&data, &set(0..3)).is_empty());
+    let folder = gateway.end();
+    let data = folder.path().join("data");
+    for id in ids {
+        let (close, disclosed) = joined(&data, id);
+        assert!(close >= 2, "an act and a notice are close to the events about {id}: {close}");
+        assert_eq!(disclosed, [] as [Value; 0], "{id}");
+    }
+    for entry in exported(&data).iter().filter(|entry| entry["kind"] == "notice") {
+        let made = Ulid::from_string(entry["notice"].as_str().unwrap()).unwrap().timestamp_ms();
+        assert_eq!(made % (24 * 3600 * 1000), 0, "the id of a notice has the day only");
+    }
 }
 
 /// Returns the log secrets that the ledger has of some people.

@@ -347,7 +347,7 @@ pub struct DecodedDetail<'e> {
     pub role: Option<&'e str>,
     /// The resource of an act.
     pub resource: Option<&'e str>,
-    /// The person whom an act or a notice is about.
+    /// The person whom an act is about; in entries of earlier versions also that of a notice.
     pub subject: Option<Pseudonym>,
     /// The decision that an act is about.
     pub of_decision: Option<Ulid>,

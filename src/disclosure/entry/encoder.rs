@@ -252,9 +252,10 @@ impl Encoder {
     pub fn encode(&mut self, record: &Record, now: Timestamp, offset: u64, out: &mut Vec<Entry>) {
         self.dictionary.limit();
         let time = self.advance(now);
-        let Encoder { epoch, base, dictionary, first_of_day, heads, .. } = self;
+        let Encoder { pseudonyms, epoch, base, dictionary, first_of_day, heads, .. } = self;
         let terms = Terms { dictionary, next: offset - *base, time, out };
-        RecordEncoder { epoch, base: *base, time, terms, first_of_day: *first_of_day, heads }.encode(record);
+        let (base, first_of_day) = (*base, *first_of_day);
+        RecordEncoder { pseudonyms, epoch, base, time, terms, first_of_day, heads }.encode(record);
     }
 
     /// Forgets the dictionary: numbers now count from the entry at `base`.
@@ -350,6 +351,7 @@ fn defining_entry(kind: EntryKind, time: u64, detail: Vec<u8>) -> Entry {
 
 /// Encodes one record.
 struct RecordEncoder<'e> {
+    pseudonyms: &'e SubjectPseudonyms,
     epoch: &'e EpochPseudonyms,
     base: u64,
     time: u64,
@@ -480,7 +482,7 @@ impl RecordEncoder<'_> {
         detail.detail_text(DetailKey::Administrator, actor.as_deref(), MAX_TEXT);
         detail.detail_text(DetailKey::Role, *role, MAX_TEXT);
         detail.detail_text(DetailKey::Resource, Some(resource), MAX_TEXT);
-        detail.person(DetailKey::Subject, subject.as_ref(), self.epoch);
+        detail.person(DetailKey::Subject, subject.as_ref(), &self.pseudonyms.act(*id));
         if let Some(decision) = decision {
             detail.bytes(DetailKey::OfDecision.number(), &decision.to_bytes());
         }
@@ -488,10 +490,9 @@ impl RecordEncoder<'_> {
     }
 
     fn notice(&mut self, record: &NoticeRecord) {
-        let NoticeRecord { notice, recipient, event, channel, outcome, subject } = record;
+        let NoticeRecord { notice, recipient, event, channel, outcome } = record;
         let recipient = self.terms.name(NameTable::Recipient, recipient);
         let mut detail = begin_detail();
-        detail.person(DetailKey::Subject, subject.as_ref(), self.epoch);
         detail.detail_text(DetailKey::Event, Some(event), MAX_TEXT);
         detail.detail_text(DetailKey::Channel, Some(channel), MAX_TEXT);
         detail.detail_text(DetailKey::Result, Some(outcome), MAX_TEXT);

@@ -194,7 +194,7 @@ numbered!(
         Role = 22 "role",
         /// The resource of an act.
         Resource = 23 "resource",
-        /// The pseudonym of the person whom an act or a notice is about.
+        /// The pseudonym of the person whom an act is about, or in entries of earlier versions a notice.
         Subject = 24 "subject",
         /// The decision that an act is about.
         OfDecision = 25 "of-decision",

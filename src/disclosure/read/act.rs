@@ -7,11 +7,12 @@ use std::io;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
-use super::source::{LogPlace, pseudonyms_on};
+use super::source::{LogPlace, pseudonyms_in};
 use crate::disclosure::entry::EntryKind;
 use crate::disclosure::record::time_of;
 use crate::disclosure::storage::ReadError;
@@ -30,7 +31,7 @@ pub struct RecordedAct {
     pub role: Option<String>,
     /// The resource, as a template without ids.
     pub resource: String,
-    /// The person's pseudonym of that day.
+    /// The person's pseudonym in this act; in acts of earlier versions, that of the day.
     pub subject: Option<String>,
     /// The decision that the resource is about.
     pub of_decision: Option<String>,
@@ -60,7 +61,11 @@ impl ActFilter {
         }
         let Some((person, pseudonyms)) = &self.subject else { return true };
         let Some(subject) = &act.subject else { return false };
-        pseudonyms_on(day, person, pseudonyms).iter().any(|name| name.to_string() == *subject)
+        let of_act = Ulid::from_string(&act.act).map(|id| pseudonyms.act(id));
+        // Earlier versions named the person as in the other entries of the day.
+        let epochs = of_act.into_iter().chain([pseudonyms.epoch(day)]);
+        let mut names = epochs.flat_map(|epoch| pseudonyms_in(&epoch, person));
+        names.any(|name| name.to_string() == *subject)
     }
 }
 

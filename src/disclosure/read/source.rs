@@ -11,7 +11,9 @@ use super::former_records;
 use crate::disclosure::former::TagKey;
 use crate::disclosure::former::segment::has_tag_of;
 use crate::disclosure::storage::ReadError;
-use crate::keys::{Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms};
+use crate::keys::{
+    EpochPseudonyms, Fingerprints, Keys, LoggedPerson, Pseudonym, SignatureState, SubjectPseudonyms,
+};
 
 /// The folders of a log and of its index, if there may be one.
 #[derive(Clone, Copy, Debug)]
@@ -134,9 +136,13 @@ pub(super) fn pseudonyms_on(
     people: &[LoggedPerson],
     pseudonyms: &SubjectPseudonyms,
 ) -> Vec<Pseudonym> {
-    let day = pseudonyms.epoch(day);
+    pseudonyms_in(&pseudonyms.epoch(day), people)
+}
+
+/// Returns every pseudonym that people have in an epoch.
+pub(super) fn pseudonyms_in(epoch: &EpochPseudonyms, people: &[LoggedPerson]) -> Vec<Pseudonym> {
     let names = people.iter().flat_map(|person| {
-        [person.pseudonym(&day), LoggedPerson::unknown(person.fingerprint).pseudonym(&day)]
+        [person.pseudonym(epoch), LoggedPerson::unknown(person.fingerprint).pseudonym(epoch)]
     });
     let mut names: Vec<Pseudonym> = names.collect();
     names.sort_unstable();

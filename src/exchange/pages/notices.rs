@@ -111,14 +111,12 @@ async fn blocking<T: Send + 'static>(
 /// # Errors
 /// [`LogError`] if the log does not have the record: it is written later.
 pub(crate) async fn record_outcome(shared: &SharedState, notice: &Notice) -> Result<(), LogError> {
-    let (subject, _) = shared.ledger.person(&shared.notices.person_of(notice));
     let record = NoticeRecord {
         notice: notice.id(),
         recipient: notice.recipient(),
         event: notice.state.event.name(),
         channel: notice.state.channel.name(),
         outcome: notice.state.outcome(),
-        subject: Some(subject),
     };
     shared.log.append(Record::Notice(record)).await
 }

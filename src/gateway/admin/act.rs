@@ -44,7 +44,8 @@ pub(in crate::gateway) enum ActObject<'a> {
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
     Decisions,
-    /// A list that names people: notices to recipients, requests, cases.
+    /// A list that names people: notices to recipients, requests, cases. Also one notice: its record names nobody, and neither
+    /// does this act.
     People,
 }
 

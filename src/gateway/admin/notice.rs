@@ -148,8 +148,7 @@ impl AdminApi {
         notice: &Notice,
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
-        let person = self.shared.notices.person_of(notice);
-        self.record_act(act, ActObject::Person(&person), reason).await?;
+        self.record_act(act, ActObject::People, reason).await?;
         let (id, now) = (notice.id(), Timestamp::now());
         let told = self.with_notices(move |notices| notices.told_by_person(id, now)).await?;
         if let ToldNotice::Unrecorded(notice) = told.ok_or_else(AdminProblem::not_found)? {

@@ -289,7 +289,6 @@ fn any_act(keys: &Keys) -> impl Strategy<Value = ActRecord> + use<> {
 
 /// A record of any kind.
 pub(in crate::disclosure) fn any_record(keys: &Keys) -> impl Strategy<Value = Record> + use<> {
-    let subjects = keys.clone();
     prop_oneof![
         any_head(keys).prop_map(|head| Record::Intent(head.into())),
         (any_head(keys), any_disclosure(keys)).prop_map(|(head, given)| Record::Exchange(head.into(), given)),
@@ -308,14 +307,13 @@ pub(in crate::disclosure) fn any_record(keys: &Keys) -> impl Strategy<Value = Re
         any_head(keys).prop_map(|head| Record::Refusal(head.into(), "purpose-not-permitted")),
         any_act(keys).prop_map(Record::Act),
         any::<u64>().prop_map(|secrets| Record::SecretErasure { secrets, reason: "delivered" }),
-        (any_ulid(), "[a-d]", prop::option::of(0..9_u64)).prop_map(move |(notice, recipient, subject)| {
+        (any_ulid(), "[a-d]").prop_map(|(notice, recipient)| {
             Record::Notice(NoticeRecord {
                 notice,
                 recipient: recipient.into(),
                 event: "erasure",
                 channel: "webhook",
                 outcome: "delivered",
-                subject: subject.map(|number| person(&subjects, number)),
             })
         }),
     ]

@@ -175,7 +175,6 @@ fn each_entry_is_exported_once_with_names() {
         event: "erasure",
         channel: "webhook",
         outcome: "delivered",
-        subject: Some(ada),
     };
     log.push(&Record::Notice(notice));
     log.resume();

@@ -27,6 +27,7 @@ fn waiting(channel: Channel, name: Option<PersonName>) -> NoticeState {
         status: NoticeStatus::Waiting,
         attempts: 0,
         unrecorded: false,
+        begun: None,
     }
 }
 
