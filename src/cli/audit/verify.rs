@@ -1,5 +1,6 @@
 //! `audit verify`: verifies each log, and that no record is in two of them.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -8,7 +9,9 @@ use super::{AuditedLog, unusable};
 use crate::cli::error::with_causes;
 use crate::cli::findings::counted;
 use crate::cli::progress::{Progress, WorkUnit};
-use crate::disclosure::verify::{self as verification, KnownLog, SignedCheckpoint, VerifierKey};
+use crate::disclosure::verify::{
+    self as verification, KnownLog, SignedCheckpoint, VerificationReport, VerifierKey,
+};
 use crate::disclosure::{self, storage};
 
 /// The checkpoints of earlier runs. Each is compared with the log to which it belongs.
@@ -98,13 +101,26 @@ fn verify_log(
     if has_earlier && since.is_none() {
         report.remarks.push("the file of checkpoints has none of this log".to_owned());
     }
+    let extent = extent(&report);
     Ok(VerifiedLog {
         findings: report.findings,
         remarks: report.remarks,
-        extent: counted(usize::try_from(report.entries).unwrap_or(usize::MAX), "record"),
+        extent,
         identity: report.origin,
         checkpoint: report.checkpoint,
     })
+}
+
+/// Says how many entries were read, and what the result does not vouch for.
+fn extent(report: &VerificationReport) -> String {
+    let mut words = counted(usize::try_from(report.entries).unwrap_or(usize::MAX), "record");
+    if report.unsigned > 0 {
+        let _ = write!(words, ", {} unsigned", report.unsigned);
+    }
+    if report.partial {
+        words.push_str(", partly checked because a gateway writes the log");
+    }
+    words
 }
 
 /// The logs that were verified so far.

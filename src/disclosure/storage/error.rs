@@ -65,6 +65,21 @@ pub enum OpenLogError {
         /// The number of entries that a checkpoint covers.
         covered: u64,
     },
+    /// A journal has whole entries behind one that does not read.
+    #[error(
+        "entry {entry} of the journal {file} is damaged: whole entries follow it, among them entry {later}, so it is no interrupted write. Keep a copy of the folder. Restore the file, or give up entry {entry} and what follows: `truncate -s {bytes} {file}`",
+        file = .file.display()
+    )]
+    DamagedJournal {
+        /// The journal.
+        file: PathBuf,
+        /// The first entry that does not read.
+        entry: u64,
+        /// An entry behind it.
+        later: u64,
+        /// The length of the journal before the damage.
+        bytes: u64,
+    },
     /// A checkpoint is signed with another key.
     #[error("the disclosure log was written with other keys ({file}): restore its key file", file = .0.display())]
     OtherKeys(PathBuf),

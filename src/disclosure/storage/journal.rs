@@ -37,6 +37,16 @@ const TAG: usize = blake3::OUT_LEN;
 const CHECKSUM: usize = 8;
 const MAX_CONTENT: usize = 2 * (MAX_ENTRY + 2);
 
+/// Maximum number of bytes behind the last entry that are searched for a whole frame.
+const MAX_SEARCHED: u64 = 64 << 20;
+
+/// Number of entries that may be missing without a trace before a frame that is found.
+const MAX_MISSING: u64 = 4096;
+
+/// Maximum number of bytes over which checksums are computed in a search. What an interrupted write leaves looks like a frame
+/// nowhere, so only a file that was made to keep the search busy comes near.
+const MAX_HASHED: usize = 256 << 20;
+
 /// Returns the header of a journal that begins after these full bundles.
 pub(crate) fn header(edge: &RightEdge, tags: &JournalTags) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
@@ -206,6 +216,42 @@ impl JournalReader {
         Ok(true)
     }
 
+    /// Searches the bytes from the place at which the reading ended up to `length`, in the journal at a path, for a whole frame, and
+    /// returns the index of its entry. An interrupted write leaves none behind it: if there is one, the bytes before it were
+    /// damaged.
+    pub(crate) fn frame_behind(&self, path: &Path, length: u64) -> io::Result<Option<u64>> {
+        let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.take(length.saturating_sub(self.offset).min(MAX_SEARCHED)).read_to_end(&mut bytes)?;
+        let shortest = 8 + self.tag_length + CHECKSUM;
+        let mut hashed = 0;
+        for at in 0..bytes.len() {
+            let Some((tagged, stored)) = self.frame_at(bytes.get(at..).unwrap_or_default()) else { continue };
+            let latest = self.index.saturating_add((at / shortest) as u64).saturating_add(MAX_MISSING);
+            for index in self.index..=latest {
+                hashed += tagged.len();
+                if hashed > MAX_HASHED || checksum(index, tagged) == *stored {
+                    return Ok(Some(index));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the content with its tag, and the checksum, of the frame with which these bytes may begin.
+    fn frame_at<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8; CHECKSUM])> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        if length > MAX_CONTENT {
+            return None;
+        }
+        let (tagged, rest) = rest.split_at_checked(length + self.tag_length)?;
+        let mut content = tagged.get(..length)?;
+        take_framed(&mut content)?;
+        take_framed(&mut content)?;
+        content.is_empty().then_some((tagged, rest.first_chunk()?))
+    }
+
     fn advance(&mut self, length: usize) {
         self.index += 1;
         self.offset += (length + self.tag_length + CHECKSUM + 4) as u64;
@@ -283,7 +329,7 @@ fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 
 /// Returns a journal of the format without tags.
 #[cfg(test)]
-pub(super) fn untagged_journal(edge: &RightEdge, entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
+pub(crate) fn untagged_journal(edge: &RightEdge, entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
     let mut journal = MAGIC_UNTAGGED.to_vec();
     push_edge(&mut journal, edge);
     push_checksum(&mut journal);
@@ -373,6 +419,37 @@ mod tests {
                 }
                 assert!(read < 2, "{place}");
             }
+        }
+    }
+
+    #[test]
+    fn whole_frames_are_found_behind_damage_and_not_behind_an_interrupted_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let behind = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            let (mut reader, _) = JournalReader::open(&path).unwrap().unwrap();
+            while reader.next().unwrap().is_some() {}
+            reader.frame_behind(&path, content.len() as u64).unwrap()
+        };
+        type Make = fn(&RightEdge, u8) -> Vec<u8>;
+        for make in [journal as Make, untagged as Make] {
+            let (two, three, whole) = (make(&edge(), 2).len(), make(&edge(), 3).len(), make(&edge(), 5));
+            for cut in two..=whole.len() {
+                assert_eq!(behind(&whole[..cut]), None, "{cut}");
+                assert_eq!(behind(&[&whole[..cut], &[0; 5000]].concat()), None, "{cut}");
+            }
+            for at in two..three {
+                let mut changed = whole.clone();
+                changed[at] ^= 0x10;
+                assert_eq!(behind(&changed), Some(771), "{at}");
+            }
+            // Bytes that are missing, and some that are too many.
+            assert_eq!(behind(&[&whole[..two], &whole[three..]].concat()), Some(771));
+            assert_eq!(behind(&[&whole[..two], &whole[three - 7..]].concat()), Some(771));
+            assert_eq!(behind(&[&whole[..two], b"abc", &whole[two..]].concat()), Some(770));
+            // The frame of another place is none of this one.
+            assert_eq!(behind(&[&whole[..], &whole[two..three]].concat()), None);
         }
     }
 

@@ -447,5 +447,22 @@ fn read_to_end(journal: &mut JournalReader, path: &Path) -> Result<Vec<Entry>, R
     while let Some(entry) = journal.next().map_err(ReadError::io(path))? {
         entries.push(entry);
     }
+    check_end(journal, path)?;
     Ok(entries)
+}
+
+/// Checks that nothing follows the last entry but a write that was interrupted, or one that is under way.
+fn check_end(journal: &JournalReader, path: &Path) -> Result<(), ReadError> {
+    let length = path.metadata().map_err(ReadError::io(path))?.len();
+    if length <= journal.offset()
+        || journal.frame_behind(path, length).map_err(ReadError::io(path))?.is_none()
+    {
+        return Ok(());
+    }
+    // The write may have been under way when the frame was read.
+    let again = JournalReader::open_at(path, journal.index(), journal.offset());
+    match again.and_then(|mut journal| journal.next()).map_err(ReadError::io(path))? {
+        Some(_) => Ok(()),
+        None => Err(ReadError::Damaged(path.to_owned())),
+    }
 }

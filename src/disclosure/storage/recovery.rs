@@ -1,8 +1,8 @@
 //! Finds where a log ends when a process opens it, and prepares what has to be published again.
 //!
-//! Repairs only what a crash leaves: an incomplete end of the last journal is cut off, and files that are not full are
-//! written again. Invariants: a log that contradicts itself or a checkpoint is not continued, since entries that are appended
-//! to it prove nothing; nothing of a journal is published that was not written with the log's key.
+//! Repairs only what a crash leaves: an incomplete end of the last journal is cut off, unless whole entries follow it, and
+//! files that are not full are written again. Invariants: a log that contradicts itself or a checkpoint is not continued, since
+//! entries that are appended to it prove nothing; nothing of a journal is published that was not written with the log's key.
 //!
 //! A journal of the format without tags is continued if a signed checkpoint covers it to its end, as it does after a clean
 //! stop; it is then written again with tags.
@@ -307,6 +307,13 @@ impl Replay {
         let (bytes, has_tags) = (journals.reader.offset(), journals.reader.has_tags());
         let length = std::fs::metadata(&journals.path).map_err(io_error(&journals.path, "read"))?.len();
         let torn_bytes = length.saturating_sub(bytes);
+        if torn_bytes > 0 {
+            let later = journals.reader.frame_behind(&journals.path, length);
+            if let Some(later) = later.map_err(io_error(&journals.path, "read"))? {
+                let (file, entry) = (journals.path, tree.size());
+                return Err(OpenLogError::DamagedJournal { file, entry, later, bytes });
+            }
+        }
         Ok(Replay { edge, size: tree.size(), last, bytes, torn_bytes, has_tags, pruned_below: pruned })
     }
 }

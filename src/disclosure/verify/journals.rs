@@ -62,8 +62,7 @@ impl Pass<'_> {
                 self.report.find(format!("{name}: its header states other hashes than the tiles"));
             }
             self.read_journal(&name, (&mut reader, length), tags, &mut repeated)?;
-            let torn = length.saturating_sub(reader.offset());
-            self.check_journal_end(&name, reader.index(), torn, firsts.get(at + 1).copied());
+            self.check_journal_end(&name, &reader, length, firsts.get(at + 1).copied())?;
         }
         Ok(())
     }
@@ -84,12 +83,18 @@ impl Pass<'_> {
         tags: Option<&JournalTags>,
         repeated: &mut Repeated,
     ) -> io::Result<()> {
-        let (mut disagrees, mut is_foreign) = (false, false);
+        let (mut disagrees, mut is_foreign, has_tags) = (false, false, reader.has_tags());
         while reader.offset() < length {
             let index = reader.index();
             let Some(entry) = reader.next()? else { return Ok(()) };
-            if !is_foreign && tags.is_some_and(|tags| reader.tag_state(tags) == TagState::Wrong) {
+            let tag = tags.map(|tags| reader.tag_state(tags));
+            if !is_foreign && tag == Some(TagState::Wrong) {
                 self.report.find(format!("{name}: entry {index} was not written with the log's keys"));
+                is_foreign = true;
+            } else if !is_foreign && !has_tags && index >= self.published {
+                self.report.find(format!(
+                    "{name}: is that of an earlier version, and no checkpoint covers its entries from {index} on: a clean stop signs all of them, and a start refuses them"
+                ));
                 is_foreign = true;
             }
             let hashes = || (record_hash(&entry.leaf), Sha256::digest(&entry.detail).into());
@@ -104,6 +109,7 @@ impl Pass<'_> {
                     repeated.tail.push(hashes);
                 }
                 self.continue_with(&entry, hashes);
+                self.unsigned.add(tag == Some(TagState::Valid), self.rules.time());
                 true
             };
             if !is_right && !disagrees {
@@ -146,22 +152,45 @@ impl Pass<'_> {
         }
     }
 
-    /// Checks that a journal ends where it must, with `torn` bytes after its last entry. `next` is the first entry of the
-    /// journal after it.
-    fn check_journal_end(&mut self, name: &str, end: u64, torn: u64, next: Option<u64>) {
-        if self.is_running {
-            return;
-        }
+    /// Checks that a journal of `length` bytes ends where it must. `next` is the first entry of the journal after it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn check_journal_end(
+        &mut self,
+        name: &str,
+        reader: &JournalReader,
+        length: u64,
+        next: Option<u64>,
+    ) -> io::Result<()> {
+        let (end, torn) = (reader.index(), length.saturating_sub(reader.offset()));
         let must_reach = next.unwrap_or(self.published);
-        if end < must_reach {
-            self.report
-                .find(format!("{name}: ends or is damaged at entry {end}; it must reach entry {must_reach}"));
+        let behind = if torn > 0 { self.frame_behind(name, reader, length)? } else { None };
+        if let Some(later) = behind {
+            self.report.find(format!(
+                "{name}: entry {end} is damaged: whole entries follow it, among them entry {later}, so it is no interrupted write"
+            ));
+        } else if end < must_reach {
+            let finding =
+                format!("{name}: ends or is damaged at entry {end}; it must reach entry {must_reach}");
+            self.report.find_unless(self.is_running, finding);
         } else if torn > 0 && (next.is_some() || self.rules.is_stopped()) {
-            self.report.find(format!("{name}: {torn} bytes follow entry {}", end.saturating_sub(1)));
-        } else if torn > 0 {
+            let finding = format!("{name}: {torn} bytes follow entry {}", end.saturating_sub(1));
+            self.report.find_unless(self.is_running, finding);
+        } else if torn > 0 && !self.is_running {
             self.report.remark(format!(
                 "{name}: ends with {torn} bytes of an unfinished write, which the next start of the gateway cuts off"
             ));
+        }
+        Ok(())
+    }
+
+    /// Returns the index of a whole entry behind the end of what could be read. A process that writes the log may have removed
+    /// the journal meanwhile.
+    fn frame_behind(&self, name: &str, reader: &JournalReader, length: u64) -> io::Result<Option<u64>> {
+        match reader.frame_behind(&self.folder.join(name), length) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::note::{SignedCheckpoint, VerifierKey};
 use super::report::{KnownLog, VerificationReport};
 use super::rules::EntryRules;
 use super::snapshot::{LogSnapshot, ReadJournal};
+use super::unsigned::UnsignedEntries;
 use crate::disclosure::storage::layout::{DURABLE_TEMPORARY, MAX_NOTE_BYTES, TEMPORARY};
 use crate::disclosure::storage::tree::RightEdge;
 
@@ -49,6 +50,8 @@ pub(super) struct Pass<'k> {
     pub(super) published: u64,
     pub(super) journals: Vec<ReadJournal>,
     pub(super) is_running: bool,
+    /// The entries that no checkpoint covers.
+    pub(super) unsigned: UnsignedEntries,
     /// The checkpoints that were not compared yet, by their sizes.
     heads: BTreeMap<u64, Vec<KnownRoot>>,
     /// The size of the last checkpoint that agrees with the tree.
@@ -84,6 +87,7 @@ impl<'k> Pass<'k> {
             firsts: journals.iter().map(|journal| journal.first).collect(),
             journals,
             is_running,
+            unsigned: UnsignedEntries::default(),
             heads: BTreeMap::new(),
             agreed: 0,
             disagreeing: 0,
@@ -99,16 +103,14 @@ impl<'k> Pass<'k> {
     pub(super) fn check_names(&mut self) {
         for path in std::mem::take(&mut self.inventory.unknown) {
             let is_temporary = path == TEMPORARY || path == DURABLE_TEMPORARY;
-            if is_temporary && self.is_running {
-                continue;
-            }
             let hint = match is_temporary {
                 true => {
                     ": it is left over from a write that was interrupted; start the gateway, or remove it"
                 }
                 false => "",
             };
-            self.report.find(format!("{path}: not part of the log{hint}"));
+            let finding = format!("{path}: not part of the log{hint}");
+            self.report.find_unless(is_temporary && self.is_running, finding);
         }
         match &self.origin {
             Ok(origin) => {
@@ -362,9 +364,9 @@ impl<'k> Pass<'k> {
         for (size, heads) in beyond {
             for KnownRoot { name, .. } in heads {
                 // A day can end while the log is read.
-                if !(self.is_running && name.starts_with("checkpoints/")) {
-                    self.report.find(format!("{name}: has {size} entries; the log ends after {end}"));
-                }
+                let is_excused = self.is_running && name.starts_with("checkpoints/");
+                let finding = format!("{name}: has {size} entries; the log ends after {end}");
+                self.report.find_unless(is_excused, finding);
             }
         }
         let has_tree =
@@ -372,13 +374,8 @@ impl<'k> Pass<'k> {
         if self.checkpoint.is_none() && (has_tree || self.rules.is_stopped()) {
             self.report.find("checkpoint: is missing".to_owned());
         }
-        match end.saturating_sub(self.published) {
-            0 => {}
-            1 => self.report.remark("1 entry is not covered by a checkpoint yet: nothing has signed it"),
-            uncovered => self.report.remark(format!(
-                "{uncovered} entries are not covered by a checkpoint yet: nothing has signed them"
-            )),
-        }
+        let unsigned = std::mem::take(&mut self.unsigned);
+        unsigned.judge(end.saturating_sub(self.published), &mut self.report);
         if self.is_running {
             self.report.remark("a gateway is writing this log");
         } else if end > self.begin && !self.rules.is_stopped() {
@@ -435,23 +432,20 @@ impl<'k> Pass<'k> {
         } else if begin > 0 {
             self.report.remark(format!("entries 0 to {} are past their retention and deleted", begin - 1));
         }
-        if below.last().is_some_and(|last| *last > begin) && !self.is_running {
-            self.report
-                .find("expired entries are not all deleted: start the gateway, which finishes it".to_owned());
+        if below.last().is_some_and(|last| *last > begin) {
+            let finding = "expired entries are not all deleted: start the gateway, which finishes it";
+            self.report.find_unless(self.is_running, finding.to_owned());
         }
     }
 
     /// Judges tiles and bundles that the tree of the checkpoint does not have.
     fn check_surplus(&mut self) {
-        // The process replaces them at any moment.
-        if self.is_running {
-            return;
-        }
         for file in std::mem::take(&mut self.inventory.surplus) {
-            self.report.find(format!(
+            let finding = format!(
                 "{}: does not belong to the checkpoint; start the gateway, or remove it",
                 file.path()
-            ));
+            );
+            self.report.find_unless(self.is_running, finding);
         }
     }
 }

@@ -31,6 +31,12 @@ pub struct VerificationReport {
     pub origin: Option<String>,
     /// Number of entries that were read.
     pub entries: u64,
+    /// Number of those that no checkpoint covers.
+    pub unsigned: u64,
+    /// True if a process writes the log, and has excused by that what would be a finding otherwise.
+    pub partial: bool,
+    /// What would be a finding if no process wrote the log.
+    pub(super) excused: Vec<String>,
     /// The latest checkpoint, a signed note, if its signature was verified.
     pub checkpoint: Option<String>,
 }
@@ -46,6 +52,24 @@ impl VerificationReport {
     /// Adds findings, unless there are too many.
     pub(super) fn find_all(&mut self, findings: impl IntoIterator<Item = String>) {
         findings.into_iter().for_each(|finding| self.find(finding));
+    }
+
+    /// Adds a finding, unless a process writes the log, which may change that at any moment.
+    pub(super) fn find_unless(&mut self, is_running: bool, finding: String) {
+        if !is_running {
+            self.find(finding);
+        } else if self.excused.len() < MAX_FINDINGS {
+            self.excused.push(finding);
+        }
+    }
+
+    /// Notes that a process which writes the log explains what was excused.
+    pub(super) fn excuse(&mut self) {
+        self.partial = true;
+        self.excused.clear();
+        self.remark(
+            "files that the gateway replaces meanwhile were not all checked: verify a copy, or a stopped log",
+        );
     }
 
     /// Adds a remark.

@@ -3,6 +3,9 @@
 //! Entries are fed in order. Memory grows with the number of names that are defined since the last start or day: eight bytes
 //! for each.
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
 use super::deletions::DetailDeletions;
 use super::report::VerificationReport;
 use crate::disclosure::entry::{
@@ -99,6 +102,12 @@ impl EntryRules {
     /// Returns the index of the next entry.
     pub(super) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Returns the time of the last entry, if the day is known.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        let midnight = self.date?.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        midnight.checked_add(SignedDuration::from_millis(i64::try_from(self.time).ok()?)).ok()
     }
 
     /// True if the process that wrote the log has stopped, and nothing follows.
@@ -360,12 +369,9 @@ impl EntryRules {
     pub(super) fn finish(&mut self, is_running: bool, report: &mut VerificationReport) {
         let Some(open) = self.parts.take() else { return };
         let (missing, of) = (open.next, open.of);
-        let parts = format!("part {missing} of {of} of the last disclosure is not written");
-        if is_running {
-            report.remark(parts);
-        } else {
-            report.find(format!("entry {}: {parts}", self.next));
-        }
+        let entry = self.next;
+        let finding = format!("entry {entry}: part {missing} of {of} of the last disclosure is not written");
+        report.find_unless(is_running, finding);
     }
 }
 
@@ -416,7 +422,7 @@ mod tests {
     #[test]
     fn circumstances_are_repeated_on_a_later_day_only() {
         let keys = crate::keys::Keys::random().unwrap();
-        let (day, now) = (jiff::civil::date(2026, 11, 29), jiff::Timestamp::UNIX_EPOCH);
+        let (day, now) = (jiff::civil::date(2026, 11, 29), Timestamp::UNIX_EPOCH);
         // The second pair is not where the days begin.
         for (firsts, findings) in [([0, 256], 0), ([1000, 2000], 1)] {
             let (mut encoder, mut entries) = (Encoder::new(keys.subject_pseudonyms()), Vec::new());

@@ -2,8 +2,9 @@
 
 mod edits;
 mod faults;
+mod tails;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use crate::disclosure::entry::{BUNDLE, DayStart, Encoder, Entry, ProcessStart, P
 use crate::disclosure::record::{
     CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, ExchangeReference, Outcome, Record, Verdict,
 };
+use crate::disclosure::storage::journal::{JournalReader, untagged_journal};
 use crate::disclosure::storage::{Storage, StorageSettings};
 use crate::keys::{Keys, LoggedPerson};
 use crate::ledger::Position;
@@ -170,6 +172,23 @@ impl Writer {
 /// Returns the key that verifies the logs of these keys.
 fn verifier(keys: &Keys) -> VerifierKey {
     keys.log_signing_key(ORIGIN).unwrap().verifier_key().parse().unwrap()
+}
+
+/// Returns the path of the last journal.
+fn last_journal(folder: &Path) -> PathBuf {
+    let journals = std::fs::read_dir(folder.join("journal")).unwrap();
+    journals.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+/// Writes the last journal in the format without tags, with these further entries. Returns the number of entries before them.
+fn remove_tags(folder: &Path, further: &[Entry]) -> u64 {
+    let path = last_journal(folder);
+    let (mut reader, edge) = JournalReader::open(&path).unwrap().unwrap();
+    let mut entries: Vec<Entry> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+    let before = reader.index();
+    entries.extend(further.iter().cloned());
+    std::fs::write(path, untagged_journal(&edge, entries)).unwrap();
+    before
 }
 
 fn check(folder: &Path, key: &VerifierKey) -> VerificationReport {

@@ -261,6 +261,38 @@ fn the_torn_end_of_a_journal_is_cut_off() {
 }
 
 #[test]
+fn a_damaged_entry_before_whole_ones_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut storage, _) = open(folder.path());
+    grow(&mut storage, 300);
+    storage.append(&entries(300, 310)).unwrap();
+    storage.sync().unwrap();
+    drop(storage);
+    let path = folder.path().join(journal_path(0));
+    let (mut reader, _) = JournalReader::open(&path).unwrap().unwrap();
+    while reader.index() < 303 {
+        reader.next().unwrap();
+    }
+    let before = reader.offset();
+    let mut changed = std::fs::read(&path).unwrap();
+    changed[usize::try_from(before).unwrap() + 9] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+    let error = Storage::open(settings(folder.path())).map(drop).unwrap_err();
+    assert!(
+        matches!(&error, OpenLogError::DamagedJournal { file, entry: 303, later: 304, bytes } if *file == path && *bytes == before),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), changed, "nothing was changed");
+    let read = LogReader::open(folder.path()).map(drop);
+    assert!(matches!(&read, Err(ReadError::Damaged(file)) if *file == path), "{read:?}");
+    // What the error says.
+    assert!(error.to_string().ends_with(&format!("`truncate -s {before} {}`", path.display())));
+    File::options().write(true).open(&path).unwrap().set_len(before).unwrap();
+    drop(open(folder.path()));
+    check(folder.path(), 303);
+}
+
+#[test]
 fn files_that_a_power_failure_may_lose_are_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");

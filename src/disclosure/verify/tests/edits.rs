@@ -1,11 +1,14 @@
-//! Random edits of every file of a cleanly stopped log are found.
+//! Random edits of every file of a cleanly stopped log are found, also of one with a journal of the format without tags, and of
+//! one that somebody has locked. Of a log whose process died, an edit is found or leaves a beginning of what was written.
 //!
 //! `PURPOSEGATE_TAMPERING` is the number of edits, 10,000 without it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use super::*;
+use crate::disclosure::storage::LogReader;
 
 /// Number of edits in the short form.
 const EDITS: u64 = 10_000;
@@ -34,11 +37,30 @@ impl Random {
     }
 }
 
+/// The state of a log that is edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SampleState {
+    /// It was stopped cleanly.
+    Stopped,
+    /// It was stopped cleanly by a version whose journal has no tags.
+    StoppedUntagged,
+    /// It was stopped cleanly, and somebody holds the lock of a process that writes it.
+    Locked,
+    /// Its process died with entries that no checkpoint covers.
+    Died,
+}
+
 /// A log to edit.
 struct Sample {
+    state: SampleState,
     folder: tempfile::TempDir,
     outside: tempfile::TempDir,
+    keys: Keys,
     key: VerifierKey,
+    lock: Option<File>,
+    /// The entries that are left.
+    entries: Vec<(u64, Entry)>,
+    published: u64,
     /// The content of each file.
     files: BTreeMap<String, Vec<u8>>,
     /// Contents that a file had earlier.
@@ -64,7 +86,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 impl Sample {
-    fn written(days: &[usize]) -> Sample {
+    fn written(days: &[usize], state: SampleState) -> Sample {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let mut earlier = Vec::new();
         let mut keep = |folder: &Path| earlier.extend(contents(folder));
@@ -87,16 +109,57 @@ impl Sample {
         if days.len() > 2 {
             writer.prune(BUNDLE);
         }
-        writer.stop();
+        match state {
+            SampleState::Died => {
+                writer.storage.publish().unwrap();
+                (0..3).for_each(|_| writer.exchange());
+                writer.storage.sync().unwrap();
+                drop(writer);
+            }
+            _ => writer.stop(),
+        }
+        if state == SampleState::StoppedUntagged {
+            remove_tags(folder.path(), &[]);
+        }
         let files = contents(folder.path());
         earlier.retain(|(path, content)| files.get(path).is_some_and(|now| now != content));
         let outside = tempfile::tempdir().unwrap();
         let key = verifier(&keys);
-        Sample { folder, outside, key, files, earlier, forger: Keys::random().unwrap() }
+        let mut reader = LogReader::open(folder.path()).unwrap();
+        let entries = reader.entries(0).map(Result::unwrap).collect();
+        let (published, forger) = (reader.published(), Keys::random().unwrap());
+        let lock = None;
+        let mut sample =
+            Sample { state, folder, outside, keys, key, lock, entries, published, files, earlier, forger };
+        sample.lock();
+        sample
     }
 
+    /// Locks the log as a process does that writes it.
+    fn lock(&mut self) {
+        if self.state == SampleState::Locked {
+            let origin = File::open(self.folder.path().join("origin")).unwrap();
+            origin.lock().unwrap();
+            self.lock = Some(origin);
+        }
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let known = KnownLog { key: Some(&self.key), keys: Some(&self.keys), ..KnownLog::default() };
+        verify_waiting(Duration::ZERO, self.folder.path(), known, &mut |_| ()).unwrap().findings
+    }
+
+    /// True if an edit is found. Without the key file, the end that no checkpoint covers can be any other one.
     fn is_found(&self) -> bool {
-        !check(self.folder.path(), &self.key).findings.is_empty()
+        if !self.findings().is_empty() {
+            return true;
+        }
+        if self.state != SampleState::Died {
+            return false;
+        }
+        let mut reader = LogReader::open(self.folder.path()).unwrap();
+        let left: Vec<(u64, Entry)> = reader.entries(0).map(Result::unwrap).collect();
+        reader.size() >= self.published && self.entries.starts_with(&left)
     }
 
     fn write(&self, path: &str, content: &[u8]) {
@@ -106,7 +169,7 @@ impl Sample {
     }
 
     /// Gives each of these files its content again.
-    fn restore(&self, touched: &[String]) {
+    fn restore(&mut self, touched: &[String]) {
         for path in touched {
             let at = self.folder.path().join(path);
             if at.symlink_metadata().is_ok() {
@@ -121,6 +184,9 @@ impl Sample {
             if let Some(content) = self.files.get(path) {
                 self.write(path, content);
             }
+        }
+        if touched.iter().any(|path| path == "origin") {
+            self.lock();
         }
     }
 
@@ -270,26 +336,37 @@ fn edited(content: &[u8], random: &mut Random) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn every_edit_of_a_stopped_log_is_found() {
+fn every_edit_of_a_log_is_found() {
+    use SampleState::{Died, Locked, Stopped, StoppedUntagged};
     let edits: u64 = std::env::var("PURPOSEGATE_TAMPERING").map_or(EDITS, |edits| edits.parse().unwrap());
-    let samples = [&[2][..], &[5, 3], &[3, 2, 4]];
+    let samples = [
+        (&[2][..], Stopped),
+        (&[5, 3][..], Stopped),
+        (&[3, 2, 4][..], Stopped),
+        (&[3, 4][..], StoppedUntagged),
+        (&[4, 3][..], Locked),
+        (&[4, 3][..], Died),
+    ];
     std::thread::scope(|scope| {
-        for days in samples {
-            scope.spawn(move || edit_one_log(days, edits.div_ceil(samples.len() as u64)));
+        for (days, state) in samples {
+            scope.spawn(move || edit_one_log(days, state, edits.div_ceil(samples.len() as u64)));
         }
     });
 }
 
-fn edit_one_log(days: &[usize], edits: u64) {
-    let sample = Sample::written(days);
-    assert_eq!(check(sample.folder.path(), &sample.key).findings, [] as [String; 0]);
+fn edit_one_log(days: &[usize], state: SampleState, edits: u64) {
+    let mut sample = Sample::written(days, state);
+    assert_eq!(sample.findings(), [] as [String; 0], "{state:?}");
     let seed = u64::from_le_bytes(*Keys::random().unwrap().pseudonym_check().first_chunk().unwrap()) | 1;
     let mut random = Random(seed);
     for number in 0..edits {
         let (what, touched) = sample.edit(&mut random);
-        assert!(sample.is_found(), "edit {number} with seed {seed}: {what} of {touched:?} is not found");
+        assert!(
+            sample.is_found(),
+            "edit {number} of {days:?}, {state:?}, with seed {seed}: {what} of {touched:?} is not found"
+        );
         sample.restore(&touched);
     }
     assert_eq!(contents(sample.folder.path()), sample.files, "each edit was undone");
-    assert_eq!(check(sample.folder.path(), &sample.key).findings, [] as [String; 0]);
+    assert_eq!(sample.findings(), [] as [String; 0]);
 }
