@@ -31,10 +31,10 @@ pub(crate) use log::tests::disk::Disk;
 pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
-    AccountedCategory, AccountedExchange, ActFilter, EndOfLog, ExchangeFilter, LogPlace, LogSelection,
-    LogSource, RecordedAct, RepeatedDecision, SearchEffort, accounting, acts, decision, export,
-    find_decision, fold, has_former, in_use, is_running, last_position, merge, overlapping,
-    repeated_decisions, resolved,
+    Account, AccountedCategory, AccountedExchange, ActFilter, DeletedDetails, EndOfLog, ExchangeFilter,
+    LogPlace, LogSelection, LogSource, RecordedAct, RepeatedDecision, SearchEffort, StatedReason, account,
+    accounting, acts, decision, export, find_decision, fold, has_former, in_use, is_running, last_position,
+    merge, overlapping, repeated_decisions, resolved,
 };
 pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

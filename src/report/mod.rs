@@ -20,7 +20,7 @@ pub use html::html;
 
 use crate::decision::RecipientFacts;
 use crate::disclosure::questions::LogExtent;
-use crate::disclosure::{self, AccountedExchange, LogSource, ReadError};
+use crate::disclosure::{self, Account, AccountedExchange, LogSource, ReadError};
 use crate::keys::LoggedPerson;
 use crate::ledger::{self, Archive, Entity, LedgerId, StoreError};
 use crate::policy::Pack;
@@ -98,7 +98,8 @@ pub struct SubjectReport {
 /// The disclosures about a person, and the logs that have them.
 #[derive(Clone, Debug, Serialize)]
 pub struct DisclosureList {
-    /// False if a log could not be read, is lost, or is that of a gateway with another ledger: disclosures may be missing.
+    /// False if a log could not be read, is lost, is that of a gateway with another ledger, or lacks details that were deleted:
+    /// disclosures may be missing.
     pub complete: bool,
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
@@ -298,7 +299,8 @@ fn read_log(
 ) -> Result<(Vec<AccountedExchange>, LogExtent), ReadError> {
     // Taken first: a log that grows meanwhile is read at least as far.
     let extent = LogExtent::of_people(log.folder(), ledger)?;
-    Ok((disclosure::accounting(log, person)?, extent))
+    let Account { exchanges, deleted } = disclosure::account(log, person)?;
+    Ok((exchanges, extent.without_details(&deleted)))
 }
 
 /// Kinds of events after which a recipient may hold data that are wrong or should not exist.

@@ -89,11 +89,15 @@ impl Indexer {
     fn add(&mut self, log: &mut LogReader, index: u64, entry: &Entry) -> Result<(), IndexError> {
         let damaged = |log: &LogReader| ReadError::Damaged(log.folder().to_owned());
         let head = decode_head(&entry.leaf).map_err(|_| damaged(log))?;
+        if entry.detail.is_empty() && head.kind.has_personal_detail() {
+            self.writer.add_without_detail(index)?;
+        }
         match head.kind {
             EntryKind::Day => {
                 return self.writer.begin_day(head.day().ok_or_else(|| damaged(log))?, index);
             }
             EntryKind::Start => return self.writer.abort_open(),
+            EntryKind::DetailDeletion => return self.writer.add_deletion(index),
             EntryKind::Name => {
                 self.terms.keep_defined(index, &head);
                 return Ok(());
@@ -105,27 +109,25 @@ impl Indexer {
             | EntryKind::SecretErasure
             | EntryKind::Pruning
             | EntryKind::Resume
-            | EntryKind::DetailDeletion => return Ok(()),
+            // Nobody asks for these by person or case.
+            | EntryKind::Act
+            | EntryKind::Notice => return Ok(()),
             EntryKind::Exchange
             | EntryKind::Refusal
             | EntryKind::Intent
             | EntryKind::Window
             | EntryKind::Close
-            | EntryKind::Correction
-            | EntryKind::Act
-            | EntryKind::Notice => {}
+            | EntryKind::Correction => {}
         }
         let detail = decode_detail(head.kind, &entry.detail).map_err(|_| damaged(log))?.unwrap_or_default();
-        let mut people: Vec<Pseudonym> = detail
+        let people: Vec<Pseudonym> = detail
             .subjects
             .iter()
             .chain(detail.withheld_subjects)
             .map(|bytes| Pseudonym::from_bytes(*bytes))
             .collect();
-        people.extend(detail.subject);
-        let is_exchange = !matches!(head.kind, EntryKind::Act | EntryKind::Notice);
         let place = self.place(log, index, &head, detail.part())?;
-        let decision = head.id.filter(|_| is_exchange);
+        let decision = head.id.ok_or_else(|| damaged(log))?;
         self.writer.add(IndexedEntry { entry: index, decision, place, case: detail.case, people: &people })
     }
 

@@ -19,6 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,6 +88,15 @@ pub struct IndexedState {
     pub root: [u8; 32],
     /// The first entry that was not pruned.
     pub first: u64,
+}
+
+/// The deletions of details in an indexed log.
+#[derive(Debug)]
+pub(in crate::disclosure) struct IndexedDeletions {
+    /// The entries that state one, in ascending order.
+    pub(in crate::disclosure) statements: Vec<u64>,
+    /// The entries whose detail was gone when they were indexed, in ascending order.
+    pub(in crate::disclosure) missing: Vec<Range<u64>>,
 }
 
 /// The names by which exchanges are found, and the outcome.

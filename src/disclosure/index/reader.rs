@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use ulid::Ulid;
 
 use super::schema::{self, BUNDLE, from_sql, to_sql};
-use super::{FacetFilter, Facets, IndexError, IndexedState};
+use super::{FacetFilter, Facets, IndexError, IndexedDeletions, IndexedState};
 use crate::disclosure::storage::layout::kept_checkpoint_path;
 use crate::disclosure::storage::{LogReader, ReadError};
 use crate::keys::Pseudonym;
@@ -146,8 +146,8 @@ impl LogIndex {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Returns the first entries of the exchanges and acts that may concern a person, newest first. `names` returns the
-    /// person's pseudonyms on a day.
+    /// Returns the first entries of the exchanges that may concern a person, newest first. `names` returns the person's
+    /// pseudonyms on a day.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -162,6 +162,26 @@ impl LogIndex {
             }
         };
         self.postings(terms)
+    }
+
+    /// Returns the deletions of details, as far as the index reaches. Details that were deleted after their entries were indexed
+    /// are among them only if an entry states it.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(in crate::disclosure) fn deletions(&self) -> Result<IndexedDeletions, IndexError> {
+        let read = || -> rusqlite::Result<IndexedDeletions> {
+            let stated = "SELECT entry FROM detail_deletion ORDER BY entry";
+            let mut select = self.connection.prepare_cached(stated)?;
+            let entry = |row: &Row<'_>| row.get(0).map(from_sql);
+            let statements = select.query_map([], entry)?.collect::<rusqlite::Result<_>>()?;
+            let missing = "SELECT first, below FROM without_detail ORDER BY first";
+            let mut select = self.connection.prepare_cached(missing)?;
+            let range = |row: &Row<'_>| Ok(from_sql(row.get(0)?)..from_sql(row.get(1)?));
+            let missing = select.query_map([], range)?.collect::<rusqlite::Result<_>>()?;
+            Ok(IndexedDeletions { statements, missing })
+        };
+        read().map_err(|error| self.failed(error))
     }
 
     /// Returns the first entries of the exchanges that may cite a case, newest first.

@@ -11,7 +11,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in SQLite's `user_version`. An index of another version is built again.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// Number of postings after which a run ends.
 pub(super) const RUN_POSTINGS: u64 = 1 << 20;
@@ -64,6 +64,13 @@ CREATE TABLE facet_entry (
     offsets BLOB NOT NULL,
     PRIMARY KEY (facet, bundle)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE detail_deletion (
+    entry INTEGER PRIMARY KEY -- states that details were deleted
+) STRICT;
+CREATE TABLE without_detail (
+    first INTEGER PRIMARY KEY, -- the first of consecutive entries without a detail
+    below INTEGER NOT NULL
+) STRICT;
 CREATE TABLE open_exchange (
     decision BLOB PRIMARY KEY,
     entry INTEGER NOT NULL,

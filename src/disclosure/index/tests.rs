@@ -33,7 +33,7 @@ fn decision(entry: u64) -> Ulid {
 fn exchange(writer: &mut IndexWriter, entry: u64, recipient: &str, person: u64) {
     let place = ExchangePlace::Begins { facets: facets(recipient, "released"), open: false };
     let people = [pseudonym(person)];
-    let added = IndexedEntry { entry, decision: Some(decision(entry)), place, case: None, people: &people };
+    let added = IndexedEntry { entry, decision: decision(entry), place, case: None, people: &people };
     writer.add(added).unwrap();
 }
 
@@ -76,7 +76,7 @@ fn exchanges_are_found_by_person_decision_case_and_names() {
     }
     let place = ExchangePlace::Begins { facets: facets("acme", ""), open: true };
     let cited = Some("C-1");
-    let open = IndexedEntry { entry: 2000, decision: Some(decision(2000)), place, case: cited, people: &[] };
+    let open = IndexedEntry { entry: 2000, decision: decision(2000), place, case: cited, people: &[] };
     writer.add(open).unwrap();
     writer.commit(&state(2001)).unwrap();
     assert!(matches!(IndexWriter::open(&file(indexed.folder.path(), "g/1")), Err(IndexError::InUse(_))));
@@ -113,7 +113,7 @@ fn exchanges_are_found_by_person_decision_case_and_names() {
     let people = [pseudonym(5)];
     let window = IndexedEntry {
         entry: 2001,
-        decision: Some(decision(2000)),
+        decision: decision(2000),
         place: ExchangePlace::Continues,
         case: None,
         people: &people,
@@ -121,10 +121,10 @@ fn exchanges_are_found_by_person_decision_case_and_names() {
     writer.add(window).unwrap();
     let place = ExchangePlace::Ends("aborted".into());
     let end = |entry, decision, place| IndexedEntry { entry, decision, place, case: None, people: &[] };
-    writer.add(end(2002, Some(decision(2000)), place)).unwrap();
+    writer.add(end(2002, decision(2000), place)).unwrap();
     // An exchange that was recorded as released is corrected.
     let place = ExchangePlace::Ends("aborted".into());
-    writer.add(end(2003, Some(decision(512)), place)).unwrap();
+    writer.add(end(2003, decision(512), place)).unwrap();
     writer.commit(&state(2004)).unwrap();
     assert_eq!(of(None, Some("aborted")), [2000, 512]);
     assert_eq!(indexed.reader().decision(decision(2000)).unwrap(), [2000, 2001, 2002]);
@@ -138,7 +138,7 @@ fn an_exchange_is_open_until_a_process_has_died_also_for_a_writer_that_opened_th
     writer.begin().unwrap();
     writer.begin_day(date(2026, 11, 29), 0).unwrap();
     let place = ExchangePlace::Begins { facets: facets("acme", ""), open: true };
-    let open = IndexedEntry { entry: 5, decision: Some(decision(5)), place, case: None, people: &[] };
+    let open = IndexedEntry { entry: 5, decision: decision(5), place, case: None, people: &[] };
     writer.add(open).unwrap();
     writer.commit(&state(6)).unwrap();
     // A transaction that does not end has no effect.
@@ -173,7 +173,7 @@ fn pruned_days_leave_the_index() {
             // Ids of this day.
             let id = Ulid::from_parts(MIDNIGHT - 86_400_000 * (2 - number), u128::from(entry));
             writer
-                .add(IndexedEntry { entry, decision: Some(id), place, case: Some("C"), people: &people })
+                .add(IndexedEntry { entry, decision: id, place, case: Some("C"), people: &people })
                 .unwrap();
         }
     }
@@ -221,15 +221,15 @@ fn a_run_ends_when_it_is_full() {
     writer.begin().unwrap();
     writer.begin_day(date(2026, 11, 29), 0).unwrap();
     let people: Vec<Pseudonym> = (0..=RUN_POSTINGS).map(pseudonym).collect();
-    let act = |entry, people| IndexedEntry {
+    let part = |entry, people| IndexedEntry {
         entry,
-        decision: None,
+        decision: decision(entry),
         place: ExchangePlace::Continues,
         case: None,
         people,
     };
-    writer.add(act(3, &people)).unwrap();
-    writer.add(act(4, &people[..1])).unwrap();
+    writer.add(part(3, &people)).unwrap();
+    writer.add(part(4, &people[..1])).unwrap();
     writer.commit(&state(5)).unwrap();
     let reader = indexed.reader();
     assert_eq!(reader.person(|day| vec![pseudonym(u64::from(day != date(2026, 11, 29)))]).unwrap(), [4, 3]);

@@ -26,8 +26,8 @@ const FIRST_DAY: Date = Date::constant(1970, 1, 1);
 pub(super) struct IndexedEntry<'e> {
     /// The index of the entry.
     pub(super) entry: u64,
-    /// The decision of the exchange; `None` for an act.
-    pub(super) decision: Option<Ulid>,
+    /// The decision of the exchange.
+    pub(super) decision: Ulid,
     /// The entry's place in its exchange.
     pub(super) place: ExchangePlace,
     /// The case that the request cites.
@@ -189,6 +189,34 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Adds an entry that states the deletion of details.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(super) fn add_deletion(&mut self, entry: u64) -> Result<(), IndexError> {
+        let insert = "INSERT OR IGNORE INTO detail_deletion (entry) VALUES (?1)";
+        let inserted = self.connection.execute(insert, [to_sql(entry)]);
+        inserted.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Adds an entry whose detail is gone.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(super) fn add_without_detail(&mut self, entry: u64) -> Result<(), IndexError> {
+        let add = || -> rusqlite::Result<()> {
+            let (entry, next) = (to_sql(entry), to_sql(entry.saturating_add(1)));
+            let extend = "UPDATE without_detail SET below = ?2 \
+                          WHERE first = (SELECT max(first) FROM without_detail) AND below = ?1";
+            if self.connection.prepare_cached(extend)?.execute([entry, next])? == 0 {
+                let insert = "INSERT OR IGNORE INTO without_detail (first, below) VALUES (?1, ?2)";
+                self.connection.prepare_cached(insert)?.execute([entry, next])?;
+            }
+            Ok(())
+        };
+        add().map_err(|error| self.failed(error))
+    }
+
     /// Adds one entry.
     ///
     /// # Errors
@@ -199,11 +227,7 @@ impl IndexWriter {
 
     fn add_rows(&mut self, added: IndexedEntry<'_>) -> rusqlite::Result<()> {
         let IndexedEntry { entry, decision, place, case, people } = added;
-        let heads = match decision {
-            Some(decision) => self.add_to_exchange(entry, decision, place)?,
-            None => smallvec![entry],
-        };
-        for head in heads {
+        for head in self.add_to_exchange(entry, decision, place)? {
             if let Some(case) = case {
                 self.add_posting(schema::case_term(case), head)?;
             }
@@ -438,6 +462,8 @@ impl IndexWriter {
             delete.execute([facet, bundle])?;
         }
         drop(delete);
+        self.connection.execute("DELETE FROM detail_deletion WHERE entry < ?1", [first])?;
+        self.connection.execute("DELETE FROM without_detail WHERE below <= ?1", [first])?;
         self.connection.execute("UPDATE log SET first = ?1", [first])?;
         self.connection.execute_batch("COMMIT")?;
         self.connection.execute_batch("PRAGMA incremental_vacuum")?;

@@ -11,6 +11,7 @@ use super::{AnswerCursor, LogExtent, LogQuestion};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
+use crate::disclosure::read::deleted_details::{DeletedDetails, Deletions};
 use crate::disclosure::read::fold::{FoldedExchange, SearchEffort};
 use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
@@ -97,6 +98,15 @@ pub(super) fn answer_within(
                 extent.fault = Some(error.to_string());
             }
             failure = Some(error);
+        }
+    }
+    for (log, place) in &mut opened {
+        let extent = answer.logs.get_mut(*place);
+        let deleted = log.deleted_details(question);
+        match (extent, deleted) {
+            (Some(extent), Ok(deleted)) => *extent = extent.clone().without_details(&deleted),
+            (Some(extent), Err(error)) => extent.fault = Some(error.to_string()),
+            (None, _) => {}
         }
     }
     let AnswerProgress { mut next, mut has_more, is_read, has_moved } = progress;
@@ -201,6 +211,8 @@ struct OpenedLog {
     #[cfg(feature = "sqlite")]
     index: Option<LogIndex>,
     running: bool,
+    /// The deletions of details that the index has, and the number of entries that it has.
+    indexed: Option<(Deletions, u64)>,
 }
 
 impl OpenedLog {
@@ -212,13 +224,39 @@ impl OpenedLog {
             Some(folder) => LogIndex::open_fitting(folder, &reader)?,
             None => None,
         };
+        #[cfg(not(feature = "sqlite"))]
+        let indexed = None;
+        #[cfg(feature = "sqlite")]
+        let indexed = index.as_ref().and_then(|index| Some((Deletions::indexed(index)?, index.state().size)));
         let opened = OpenedLog {
             log: DecodedLog::new(reader),
             #[cfg(feature = "sqlite")]
             index,
             running: log.running,
+            indexed,
         };
         Ok((opened, extent))
+    }
+
+    /// Returns the deletions of details that concern an answer, after it was read: of a question for a case all of them, because
+    /// the case is in the details; of another one those of the exchanges that were read.
+    fn deleted_details(&mut self, question: &LogQuestion) -> Result<Vec<DeletedDetails>, ReadError> {
+        let (read, indexed) = (self.log.take_without_detail(), self.indexed.take());
+        if read.is_empty() && question.case.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut deletions = Deletions::default();
+        // Without an index, the statements of the log are not known.
+        if let Some((known, size)) = indexed {
+            deletions = known;
+            let end = self.log.reader().size().min(size.saturating_add(MAX_READ));
+            deletions.read(&mut self.log, size..end)?;
+        }
+        if question.case.is_none() {
+            deletions.missing.clear();
+        }
+        read.iter().for_each(|entry| deletions.add(*entry));
+        deletions.describe(&mut self.log, question.case.is_none().then_some(&read))
     }
 }
 

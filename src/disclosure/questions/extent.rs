@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::disclosure::DeletedDetails;
 use crate::disclosure::entry::decode_head;
 use crate::disclosure::read::former_records;
 use crate::disclosure::storage::{self, LogReader, ReadError};
@@ -14,6 +15,9 @@ use crate::ledger::{LedgerId, LogOnRecord, missing_logs};
 
 /// Time by which a clock may have gone back when a gateway was upgraded.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
+
+/// Maximum number of deletions of details that an extent names.
+const MAX_DELETIONS: usize = 16;
 
 /// The extent of a log that was read for an answer or a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,7 +28,8 @@ pub struct LogExtent {
     pub size: u64,
     /// The first day that it holds; `None` if it is empty, could not be read, or is of an earlier version.
     pub since: Option<Date>,
-    /// Why it was not read, or why people may not be found in it. Names files and nothing in them.
+    /// Why it was not read, or why people may not be found in it: names files, and the days and reasons for which details were
+    /// deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -147,6 +152,19 @@ impl LogExtent {
             }
         };
         LogExtent { origin: Some(origin.clone()), size: held, since: None, fault: Some(fault) }
+    }
+
+    /// Adds that details were deleted: what they said is missing.
+    #[must_use]
+    pub fn without_details(self, deleted: &[DeletedDetails]) -> LogExtent {
+        let (named, more) = (deleted.iter().take(MAX_DELETIONS), deleted.len().saturating_sub(MAX_DELETIONS));
+        let mut faults: Vec<String> = self.fault.into_iter().collect();
+        faults.extend(named.map(ToString::to_string));
+        if more > 0 {
+            faults.push(format!("{more} further deletions of details"));
+        }
+        let fault = (!faults.is_empty()).then(|| faults.join("; "));
+        LogExtent { fault, ..self }
     }
 
     /// Returns the extent of a log that could not be read.

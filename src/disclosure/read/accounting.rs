@@ -13,8 +13,8 @@ use jiff::civil::Date;
 use serde::Serialize;
 use ulid::Ulid;
 
-#[cfg(feature = "sqlite")]
 use super::decoded_log;
+use super::deleted_details::{DeletedDetails, Deletions};
 use super::exchange_records::ExchangeRecords;
 use super::fold::day_of;
 #[cfg(feature = "sqlite")]
@@ -85,34 +85,60 @@ struct OpenExchange {
     position: Option<u64>,
 }
 
-/// Returns everything that was disclosed about a person, oldest first. A person whose id has several spellings is given by
-/// each, with fingerprints made with [`LogSource::fingerprints`]; each is sought by its log secret, if it has one, and by its
-/// fingerprint.
+/// What was disclosed about a person.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// The exchanges, oldest first.
+    pub exchanges: Vec<AccountedExchange>,
+    /// The details of the log that were deleted: what they disclosed about the person is missing.
+    pub deleted: Vec<DeletedDetails>,
+}
+
+/// Returns everything that was disclosed about a person, oldest first, as far as its details were not deleted ([`account`]).
+///
+/// # Errors
+/// The same as of [`account`].
+pub fn accounting(log: &LogSource, person: &[LoggedPerson]) -> Result<Vec<AccountedExchange>, ReadError> {
+    account(log, person).map(|account| account.exchanges)
+}
+
+/// Returns everything that was disclosed about a person, and which details were deleted. A person whose id has several
+/// spellings is given by each, with fingerprints made with [`LogSource::fingerprints`]; each is sought by its log secret, if it
+/// has one, and by its fingerprint.
 ///
 /// # Errors
 /// [`ReadError`] if a file cannot be read, or if the person cannot be found in the log ([`LogSource::check`]).
-pub fn accounting(log: &LogSource, person: &[LoggedPerson]) -> Result<Vec<AccountedExchange>, ReadError> {
+pub fn account(log: &LogSource, person: &[LoggedPerson]) -> Result<Account, ReadError> {
     log.check()?;
     #[cfg(feature = "sqlite")]
-    if let Some(accounts) = indexed_accounts(log, person)? {
-        return Ok(accounts.finish());
+    if let Some(account) = indexed_account(log, person)? {
+        return Ok(account);
     }
+    let deleted = match decoded_log::open(log.folder())? {
+        Some(mut decoded) => {
+            let deletions = Deletions::of(
+                &mut decoded,
+                #[cfg(feature = "sqlite")]
+                None,
+            )?;
+            deletions.describe(&mut decoded, None)?
+        }
+        None => Vec::new(),
+    };
     let mut accounts = Accounts::new(log, person);
     for record in ExchangeRecords::open(log.folder(), None, log.place().tags)? {
         accounts.add(record?);
     }
-    Ok(accounts.finish())
+    Ok(Account { exchanges: accounts.finish(), deleted })
 }
 
 /// Accounts with the index, which finds the exchanges about the person; `None` if there is none that fits the log.
 #[cfg(feature = "sqlite")]
-fn indexed_accounts<'a>(
-    log: &'a LogSource,
-    person: &'a [LoggedPerson],
-) -> Result<Option<Accounts<'a>>, ReadError> {
+fn indexed_account(log: &LogSource, person: &[LoggedPerson]) -> Result<Option<Account>, ReadError> {
     let Some(folder) = log.index() else { return Ok(None) };
     let Some(mut decoded) = decoded_log::open(log.folder())? else { return Ok(None) };
     let Some(index) = LogIndex::open_fitting(folder, decoded.reader())? else { return Ok(None) };
+    let mut deletions = Deletions::of(&mut decoded, Some(&index))?;
     let mut accounts = Accounts::new(log, person);
     let segments = former_records::segments(log.folder(), None)?;
     for record in FormerRecords::new(segments, log.place().tags) {
@@ -132,9 +158,14 @@ fn indexed_accounts<'a>(
                 }
                 accounts.end_open();
             }
-            CandidateStep::Paused(_) | CandidateStep::End => return Ok(Some(accounts)),
+            CandidateStep::Paused(_) | CandidateStep::End => break,
         }
     }
+    drop(search);
+    // The details may have been removed after the entries were indexed.
+    decoded.take_without_detail().into_iter().for_each(|entry| deletions.add(entry));
+    let deleted = deletions.describe(&mut decoded, None)?;
+    Ok(Some(Account { exchanges: accounts.finish(), deleted }))
 }
 
 /// The disclosures about a person, as far as records have been read.

@@ -1,5 +1,6 @@
 //! Reads entries of a new log, with names in the place of numbers, and puts the parts of a record together.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,11 +23,13 @@ const MAX_PARTS: u64 = 1 << 20;
 pub(in crate::disclosure) struct DecodedLog {
     reader: LogReader,
     terms: TermCache,
+    /// The entries that were read and whose detail is gone.
+    without_detail: BTreeSet<u64>,
 }
 
 impl DecodedLog {
     pub(in crate::disclosure) fn new(reader: LogReader) -> DecodedLog {
-        DecodedLog { reader, terms: TermCache::default() }
+        DecodedLog { reader, terms: TermCache::default(), without_detail: BTreeSet::new() }
     }
 
     pub(in crate::disclosure) fn reader(&self) -> &LogReader {
@@ -35,6 +38,11 @@ impl DecodedLog {
 
     pub(in crate::disclosure) fn reader_mut(&mut self) -> &mut LogReader {
         &mut self.reader
+    }
+
+    /// Returns the entries of exchanges that were read and whose detail is gone.
+    pub(in crate::disclosure) fn take_without_detail(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.without_detail)
     }
 
     pub(in crate::disclosure) fn into_reader(self) -> LogReader {
@@ -167,6 +175,10 @@ impl DecodedLog {
         if !is_of_exchange {
             return Ok(None);
         }
+        let has_no_detail = entry.detail.is_empty() && head.kind.has_personal_detail();
+        if has_no_detail {
+            self.without_detail.insert(index);
+        }
         let detail = self.detail(head.kind, entry)?;
         if detail.part() > 1 || (head.kind == EntryKind::Exchange && !head.has_circumstances()) {
             return Ok(None);
@@ -203,6 +215,7 @@ impl DecodedLog {
             end: self.outcome(&place, &head)?,
             corrects: head.kind == EntryKind::Correction,
             would_refuse: detail.would.map(str::to_owned),
+            has_no_detail,
             day: Some(place.day.name),
         };
         Ok(Some((record, next)))

@@ -238,6 +238,8 @@ pub(in crate::disclosure) struct FoldedExchange {
     categories: BTreeMap<Arc<str>, Vec<FoldedCategory>>,
     /// The first problem code with which enforcing would have refused.
     would_refuse: Option<String>,
+    /// True if a detail was deleted.
+    has_no_detail: bool,
 }
 
 /// One entry of an exchange's `categories`.
@@ -263,6 +265,7 @@ impl FoldedExchange {
             days: Vec::new(),
             categories: BTreeMap::new(),
             would_refuse: None,
+            has_no_detail: false,
         }
     }
 
@@ -292,7 +295,9 @@ impl FoldedExchange {
             end,
             corrects: _,
             would_refuse,
+            has_no_detail,
         } = record;
+        self.has_no_detail |= has_no_detail;
         self.would_refuse = self.would_refuse.take().or(would_refuse);
         self.stale |= stale;
         self.position = self.position.max(position);
@@ -346,6 +351,7 @@ impl FoldedExchange {
             days: _,
             categories,
             would_refuse,
+            has_no_detail,
         } = self;
         let LoggedHead {
             time,
@@ -408,6 +414,10 @@ impl FoldedExchange {
             "mode": mode.name(),
         });
         add_rare_members(&mut folded, [stale, has_unchecked_tags], mode, would_refuse, trace);
+        if has_no_detail && let Some(folded) = folded.as_object_mut() {
+            // People, numbers and categories are missing, and not none.
+            folded.insert("detail".to_owned(), "deleted".into());
+        }
         folded
     }
 }

@@ -215,5 +215,6 @@ fn empty(decision: Ulid, time: Timestamp) -> LoggedExchangeRecord {
         end: None,
         corrects: false,
         would_refuse: None,
+        has_no_detail: false,
     }
 }

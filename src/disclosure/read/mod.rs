@@ -10,6 +10,7 @@
 mod accounting;
 mod act;
 pub(in crate::disclosure) mod decoded_log;
+pub(in crate::disclosure) mod deleted_details;
 pub mod ended;
 mod exchange_records;
 mod export;
@@ -23,8 +24,9 @@ pub(in crate::disclosure) mod source;
 #[cfg(test)]
 mod tests;
 
-pub use accounting::{AccountedCategory, AccountedExchange, accounting};
+pub use accounting::{Account, AccountedCategory, AccountedExchange, account, accounting};
 pub use act::{ActFilter, RecordedAct, acts};
+pub use deleted_details::{DeletedDetails, StatedReason};
 pub use export::export;
 pub use fold::{ExchangeFilter, SearchEffort, decision};
 pub use former_records::has_former;

@@ -38,6 +38,8 @@ pub(in crate::disclosure) struct LoggedExchangeRecord {
     pub(in crate::disclosure) corrects: bool,
     /// The problem code with which enforcing would have refused an observed exchange.
     pub(in crate::disclosure) would_refuse: Option<String>,
+    /// True if its detail was deleted.
+    pub(in crate::disclosure) has_no_detail: bool,
 }
 
 /// The circumstances of an exchange.

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::delivery;
 use super::naming::{self, LoggedExchange};
-use crate::disclosure::{self, EndOfLog, LogSource, ReadError};
+use crate::disclosure::{self, Account, DeletedDetails, EndOfLog, LogSource, ReadError};
 use crate::exchange::SharedState;
 use crate::ledger::{self, StoreError};
 use crate::log_limit::LogLimit;
@@ -98,10 +98,27 @@ fn read(
     let persons = shared.ledger.archive().logged_persons(&inquiry.person, log.fingerprints())?;
     let naming = Arc::new(naming);
     let logged = |exchange| LoggedExchange { exchange, naming: Arc::clone(&naming) };
-    Ok(disclosure::accounting(log, &persons).map(|exchanges| {
+    Ok(disclosure::account(log, &persons).map(|Account { exchanges, deleted }| {
+        // What the controller has deleted, and said so, is no reason to search again.
+        is_complete &= deleted.iter().all(|deleted| deleted.stated.is_some());
+        warn_about(&deleted);
         let exchanges = exchanges.into_iter().map(logged).collect();
         ReadLog { exchanges, is_complete, end: read_to }
     }))
+}
+
+/// Warns that recipients are not told of what deleted details said.
+fn warn_about(deleted: &[DeletedDetails]) {
+    static DELETED: LogLimit = LogLimit::new();
+    for deleted in deleted {
+        if let Some(count) = DELETED.admit() {
+            tracing::warn!(
+                count,
+                %deleted,
+                "details of a disclosure log were deleted: recipients of data that were erased or corrected may not be found"
+            );
+        }
+    }
 }
 
 /// Puts the exchanges of each recipient together.

@@ -736,6 +736,10 @@ fn decision() -> Value {
                 "stale?",
                 json!({ "const": true, "description": "Something was released while the ledger was stale." }),
             ),
+            (
+                "detail?",
+                json!({ "const": "deleted", "description": "Details were deleted: people, numbers and categories are missing, and not none." }),
+            ),
         ],
     )
 }
