@@ -117,6 +117,8 @@ metrics! {
         "People about whom a recipient received something since midnight (UTC).";
     audit_checkpoint_age: Gauge = "audit_checkpoint_age_seconds" []
         "Time for which the disclosure log has had records that its last checkpoint does not cover; 0 if it covers all.";
+    audit_day_ahead: Gauge = "audit_day_ahead_seconds" []
+        "Time by which the beginning of the disclosure log's day is after the clock, because a clock was ahead when it began; 0 if it is not.";
     circumstances_write_failures: IntCounter = "circumstances_write_failures_total" []
         "Failed writes of counted circumstances; a stop loses the counts since the last one that succeeded.";
     audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]

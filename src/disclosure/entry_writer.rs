@@ -8,6 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -49,6 +50,8 @@ pub(super) struct EntryWriter {
     former: FormerSegments,
     /// Size of the last checkpoint that was handed on.
     published: u64,
+    /// The start of the last day, in milliseconds since 1970.
+    last_day: Arc<AtomicI64>,
 }
 
 impl EntryWriter {
@@ -66,11 +69,13 @@ impl EntryWriter {
         let signer = keys.log_signing_key(&origin).map_err(|_| OpenLogError::BadOrigin(origin))?;
         let settings = StorageSettings { folder: folder.clone(), signer, outside: known_checkpoints };
         let (storage, recovered) = Storage::open_with(settings, files)?;
-        let (days, last_time) = read_days(&folder, keys.pseudonym_check())?;
+        let (days, last) = read_days(&folder, keys.pseudonym_check())?;
         // The end of the old log is checked once: afterwards `audit verify` examines it.
         let former = if has_start(&folder)? { None } else { end_of_former(&folder, keys)? };
+        let has_day = recovered.day_start < recovered.size;
         let mut writer = EntryWriter {
-            is_day_open: recovered.day_start < recovered.size,
+            // Its padding may be written without its checkpoint, if the process died in between.
+            is_day_open: has_day && last.kind != EntryKind::Padding,
             kept_checkpoints: recovered.kept_checkpoints,
             storage,
             encoder: Encoder::new(keys.subject_pseudonyms()),
@@ -81,9 +86,10 @@ impl EntryWriter {
             days,
             former: FormerSegments::list(&folder)?,
             published: 0,
+            last_day: Arc::default(),
         };
-        if let Some((first, last)) = writer.days.back().filter(|_| writer.is_day_open) {
-            writer.encoder.continue_day(*last, *first, last_time);
+        if let Some((first, day)) = writer.days.back().filter(|_| has_day) {
+            writer.encoder.continue_day(*day, *first, last.time);
         }
         writer.begin(recovered.unclean, recovered.torn_bytes, former, now).map_err(
             |failure| match failure {
@@ -103,8 +109,12 @@ impl EntryWriter {
         now: Timestamp,
     ) -> Result<(), WriteFailure> {
         self.change_day_if_due(now)?;
-        if self.days.back().is_some_and(|(_, day)| midnight(*day) > now) {
-            tracing::warn!("the clock is behind the disclosure log: records are added to its last day");
+        self.note_last_day();
+        if let Some((_, day)) = self.days.back().filter(|(_, day)| midnight(*day) > now) {
+            tracing::warn!(
+                %day,
+                "the clock is behind the disclosure log: records are added to its last day until that day is over"
+            );
         }
         let (offset, mut entries) = (self.offset(), Vec::new());
         let version = env!("CARGO_PKG_VERSION");
@@ -112,6 +122,16 @@ impl EntryWriter {
         self.encoder.start(offset, &start, now, &mut entries);
         self.append_durably(&entries)?;
         self.remove_expired(now)
+    }
+
+    /// Returns the start of the last day, in milliseconds since 1970. It changes when a day begins.
+    pub(super) fn last_day(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.last_day)
+    }
+
+    fn note_last_day(&self) {
+        let start = self.days.back().map_or(0, |(_, day)| midnight(*day).as_millisecond());
+        self.last_day.store(start, Ordering::Relaxed);
     }
 
     /// Appends records: all of them or none. Begins a day if it is time, also without records.
@@ -294,6 +314,7 @@ impl EntryWriter {
         self.append_durably(&entries)?;
         self.days.push_back((first, day));
         self.is_day_open = true;
+        self.note_last_day();
         if let Some((_, last)) = last {
             warn_about_clock(midnight(last), now, self.retention);
             return self.remove_expired(now);
@@ -368,8 +389,19 @@ fn origin_of(folder: &Path, configured: Option<String>, gateway: &str) -> Result
     Ok(format!("{gateway}/{digits:032x}"))
 }
 
-/// Returns the first entries and the dates of a log's days, and the time of its last entry.
-fn read_days(folder: &Path, pseudonym_key: [u8; 16]) -> Result<(VecDeque<(u64, Date)>, u64), OpenLogError> {
+/// The last entry of a log.
+#[derive(Clone, Copy)]
+struct LastEntry {
+    kind: EntryKind,
+    /// Milliseconds since the start of its day.
+    time: u64,
+}
+
+/// Returns the first entries and the dates of a log's days, and its last entry.
+fn read_days(
+    folder: &Path,
+    pseudonym_key: [u8; 16],
+) -> Result<(VecDeque<(u64, Date)>, LastEntry), OpenLogError> {
     let damaged = || OpenLogError::Inconsistent {
         file: folder.to_owned(),
         problem: "the first entry of a day is not that of a day",
@@ -386,8 +418,9 @@ fn read_days(folder: &Path, pseudonym_key: [u8; 16]) -> Result<(VecDeque<(u64, D
         days.push_back((first, head.day().ok_or_else(damaged)?));
     }
     let last = reader.size().checked_sub(1).map(|last| reader.entry(last)).transpose()?.flatten();
-    let time = last.and_then(|entry| Some(decode_head(&entry.leaf).ok()?.time));
-    Ok((days, time.unwrap_or(0)))
+    let head = last.as_ref().and_then(|entry| decode_head(&entry.leaf).ok());
+    let last = head.map(|head| LastEntry { kind: head.kind, time: head.time });
+    Ok((days, last.unwrap_or(LastEntry { kind: EntryKind::Day, time: 0 })))
 }
 
 /// True if a process has recorded its start. A first start that failed leaves a log that has the first entries of days, and

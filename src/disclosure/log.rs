@@ -12,6 +12,7 @@
 pub(crate) mod tests;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub struct Log {
     state: Arc<LogState>,
     durability: Durability,
     checkpoints: watch::Receiver<Option<Arc<PublishedCheckpoint>>>,
+    /// The start of the log's day, in milliseconds since 1970.
+    last_day: Arc<AtomicI64>,
     /// `None` once the log is closed.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -110,13 +113,13 @@ impl Log {
         let (source, durability) = (LogSource::new(&settings.folder, keys), settings.durability);
         let (publish, checkpoints) = watch::channel(None);
         let writer = EntryWriter::open(settings, keys, files, clock())?;
-        let state = Arc::new(LogState::default());
+        let (state, last_day) = (Arc::new(LogState::default()), writer.last_day());
         let writer = LogThread::new(writer, clock, publish, Arc::clone(&state));
         let thread = std::thread::Builder::new()
             .name("disclosure-log".to_owned())
             .spawn(|| writer.run())
             .map_err(OpenLogError::Thread)?;
-        Ok(Log { source, state, durability, checkpoints, thread: Mutex::new(Some(thread)) })
+        Ok(Log { source, state, durability, checkpoints, last_day, thread: Mutex::new(Some(thread)) })
     }
 
     /// Sets the folder of the index with which the log's questions are answered.
@@ -204,6 +207,13 @@ impl Log {
     /// Returns the time for which the log has had entries that no published checkpoint covers.
     pub fn uncovered_for(&self) -> Duration {
         self.state.uncovered_for()
+    }
+
+    /// Returns the time by which the beginning of the log's day is after `now`; zero if it is not. A clock that was ahead once has
+    /// begun such a day: all records are added to it until the clock has passed it.
+    pub fn day_ahead(&self, now: Timestamp) -> Duration {
+        let ahead = self.last_day.load(Ordering::Relaxed).saturating_sub(now.as_millisecond());
+        Duration::from_millis(u64::try_from(ahead).unwrap_or(0))
     }
 
     /// True if records can be written. False while a failure that loses nothing lasts, and for good after a failure

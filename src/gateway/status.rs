@@ -80,6 +80,7 @@ impl ProcessStatus {
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
         metrics.audit_checkpoint_age.set(self.shared.log.uncovered_for().as_secs_f64());
+        metrics.audit_day_ahead.set(self.shared.log.day_ahead(Timestamp::now()).as_secs_f64());
         metrics.expose()
     }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::disclosure::detail_deletion::{DetailDeletionError, delete_details_at};
-use crate::disclosure::entry::decode_detail;
+use crate::disclosure::entry::{Encoder, decode_detail};
 use crate::disclosure::questions::{AnswerCursor, LogExtent, LogQuestion, QuestionedLog, answer};
+use crate::disclosure::storage::layout::{push_framed, take_framed};
+use crate::disclosure::storage::{Storage, StorageSettings};
 use crate::disclosure::verify::{KnownLog, verify};
-use crate::disclosure::{LogSource, accounting};
+use crate::disclosure::{LogSource, account, accounting};
 use crate::ledger::LedgerId;
 
 /// Declares a clock of its own for a test: `at` sets it.
@@ -85,6 +87,60 @@ async fn a_log_without_the_checkpoint_of_a_day_is_not_continued() {
     drop(open_at(settings(&folder), &keys, clock));
 }
 
+/// The process died after it had written the end of a day, and the clock was set back until the next start.
+#[tokio::test]
+async fn a_day_whose_padding_is_written_is_over() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at(0);
+    let log = open_at(settings(&folder), &keys, clock);
+    log.append(exchange(&keys, 1)).await.unwrap();
+    drop(log);
+    let origin = LogReader::open(&folder.path).unwrap().origin().to_owned();
+    let signer = keys.log_signing_key(&origin).unwrap();
+    for padding in [5, 200] {
+        let copy = Folder {
+            path: folder.outer.path().join(format!("copy-{padding}")),
+            outer: tempfile::tempdir().unwrap(),
+        };
+        copy_folder(&folder.path, &copy.path);
+        let storage = StorageSettings {
+            folder: copy.path.clone(),
+            signer: keys.log_signing_key(&origin).unwrap(),
+            outside: Vec::new(),
+        };
+        let (mut storage, found) = Storage::open(storage).unwrap();
+        let mut encoder = Encoder::new(keys.subject_pseudonyms());
+        let last = 12 * 3600 * 1000;
+        encoder.continue_day("2026-01-01".parse().unwrap(), 0, last);
+        let mut entries = Vec::new();
+        // A part of it, or all of it.
+        encoder.padding(if padding == 5 { 5 } else { 256 - found.size }, &mut entries);
+        storage.append(&entries).unwrap();
+        storage.sync().unwrap();
+        drop(storage);
+        let log = open_at(settings(&copy), &keys, clock);
+        log.append(exchange(&keys, 2)).await.unwrap();
+        drop(log);
+        assert_eq!(dates(&copy.path), ["2026-01-01", "2026-01-02"]);
+        let key = signer.verifier_key().parse().unwrap();
+        let known = KnownLog { key: Some(&key), keys: Some(&keys), ..KnownLog::default() };
+        assert_eq!(verify(&copy.path, known, &mut |_| ()).unwrap().findings, [] as [String; 0]);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn each_day_states_the_ledger() {
     test_clock!(at, clock);
@@ -151,6 +207,106 @@ async fn details_of_days_that_are_over_can_be_deleted() {
     // A log with deleted details is continued.
     let log = open_at(settings(&folder), &keys, clock);
     log.append(exchange(&keys, 99)).await.unwrap();
+}
+
+/// Removes a detail of the first bundle without a statement.
+fn remove_detail(folder: &Path, entry: usize) {
+    let path = folder.join("detail/000");
+    let bytes = std::fs::read(&path).unwrap();
+    let (mut rest, mut kept) = (bytes.as_slice(), Vec::new());
+    for at in 0..256 {
+        let detail = take_framed(&mut rest).unwrap();
+        push_framed(&mut kept, if at == entry { &[] } else { detail });
+    }
+    std::fs::write(path, kept).unwrap();
+}
+
+#[tokio::test]
+async fn answers_say_which_details_were_deleted() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    for day in 0..3 {
+        at(day);
+        let log = open_at(settings(&folder), &keys, clock);
+        for number in 0..2 {
+            log.append(exchange(&keys, 10 * u64::try_from(day).unwrap() + number)).await.unwrap();
+        }
+    }
+    let [before, after] = ["before", "after"].map(|name| folder.outer.path().join(name));
+    let index = |into: &Path| {
+        crate::disclosure::index::build(into, &folder.path, |_, _| ()).unwrap();
+    };
+    index(&before);
+    let days = "2026-01-02".parse().unwrap()..="2026-01-02".parse().unwrap();
+    assert_eq!(delete_details_at(settings(&folder), &keys, &days, "order 7", clock()).unwrap(), 2);
+    index(&after);
+    let stated = "2 details of 2026-01-02 deleted on 2026-01-03 (order 7)";
+    for index in [None, Some(&before), Some(&after)] {
+        let source = LogSource::new(&folder.path, &keys);
+        let source = index.map_or(source.clone(), |index| source.with_index(index));
+        let found = account(&source, &[person(&keys, "alice")]).unwrap();
+        assert_eq!(found.exchanges.len(), 4, "{index:?}");
+        let deleted: Vec<String> = found.deleted.iter().map(ToString::to_string).collect();
+        assert_eq!(deleted, [stated], "{index:?}");
+        let logs = [QuestionedLog { folder: folder.path.clone(), index: index.cloned(), running: false }];
+        let asked = |question: &LogQuestion| answer(question, &logs, &AnswerCursor::default(), 100).unwrap();
+        let all = asked(&LogQuestion::default());
+        let without: Vec<bool> = all.exchanges.iter().map(|one| one["detail"] == "deleted").collect();
+        assert_eq!(without, [false, false, true, true, false, false], "{index:?}");
+        let fault = all.logs[0].fault.clone().unwrap();
+        assert!(fault.contains("of 2026-01-02 deleted"), "{index:?}: {fault}");
+        assert_eq!(fault == stated, index.is_some(), "{fault}");
+        let since = Some("2026-01-03T00:00:00Z".parse().unwrap());
+        assert_eq!(asked(&LogQuestion { since, ..LogQuestion::default() }).logs[0].fault, None);
+        // Its case would be in the details.
+        let case = Some("2026-017".to_owned());
+        assert!(asked(&LogQuestion { case, ..LogQuestion::default() }).logs[0].fault.is_some(), "{index:?}");
+    }
+    // Somebody has removed one of the first day, and nobody has stated it.
+    let mut reader = LogReader::open(&folder.path).unwrap();
+    let first = reader
+        .entries(0)
+        .map(Result::unwrap)
+        .find(|(_, entry)| decode_head(&entry.leaf).unwrap().kind == EntryKind::Exchange);
+    remove_detail(&folder.path, usize::try_from(first.unwrap().0).unwrap());
+    for index in [None, Some(&before), Some(&after)] {
+        let source = LogSource::new(&folder.path, &keys);
+        let source = index.map_or(source.clone(), |index| source.with_index(index));
+        let found = account(&source, &[person(&keys, "alice")]).unwrap();
+        let deleted: Vec<String> = found.deleted.iter().map(ToString::to_string).collect();
+        assert_eq!((found.exchanges.len(), &*deleted[0]), (3, stated), "{index:?}");
+        assert!(deleted[1].starts_with("1 detail of 2026-01-01 deleted: "), "{index:?}: {deleted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_log_begins_beside_one_whose_day_is_ahead_of_the_clock() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at(27_000);
+    let log = open_at(settings(&folder), &keys, clock);
+    log.append(exchange(&keys, 1)).await.unwrap();
+    assert_eq!(log.day_ahead(clock()), Duration::ZERO);
+    // The clock is right again. The day goes on.
+    at(0);
+    log.append(exchange(&keys, 2)).await.unwrap();
+    assert!(log.day_ahead(clock()) > Duration::from_secs(26_999 * 24 * 3600));
+    drop(log);
+    let log = open_at(settings(&folder), &keys, clock);
+    assert!(log.day_ahead(clock()) > Duration::from_secs(26_999 * 24 * 3600));
+    drop(log);
+    assert_eq!(dates(&folder.path).len(), 1);
+    // The way out that the documentation names: the folder is moved, and read from there.
+    let moved = folder.outer.path().join("audit-until-2026-01-01");
+    std::fs::rename(&folder.path, &moved).unwrap();
+    let log = open_at(settings(&folder), &keys, clock);
+    log.append(exchange(&keys, 3)).await.unwrap();
+    assert_eq!(log.day_ahead(clock()), Duration::ZERO);
+    drop(log);
+    assert_eq!(dates(&folder.path), ["2026-01-01"]);
+    let found = [&moved, &folder.path]
+        .map(|folder| accounting(&LogSource::new(folder, &keys), &[person(&keys, "alice")]).unwrap().len());
+    assert_eq!(found, [2, 1]);
 }
 
 #[tokio::test]
