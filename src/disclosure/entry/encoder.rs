@@ -17,7 +17,7 @@ use super::dictionary::Dictionary;
 use super::leaf::{NumberedHead, NumberedOutcome, bare_entry, begin_leaf};
 use super::members::{MAX_DECLARED, MAX_TEXT, begin_detail, factors_detail, mode_number, ruling_detail};
 use super::parts::{DisclosurePart, split};
-use super::recorded_heads::RecordedHeads;
+use super::recorded_heads::{LATE, RecordedHeads};
 use super::schema::{DetailKey, EntryKind, HeadKey, NameTable};
 use crate::disclosure::record::{
     ActRecord, Disclosure, ExchangeHead, ExchangeReference, NoticeRecord, Outcome, Record,
@@ -156,6 +156,7 @@ impl Encoder {
     /// Begins a day with its first entry.
     pub fn begin_day(&mut self, day: Date, members: &DayStart<'_>, out: &mut Vec<Entry>) {
         let DayStart { first, gateway, checkpoints, pseudonym_key, ledger } = members;
+        self.heads.forget_whole(self.first_of_day);
         self.continue_day(day, *first, 0);
         self.gateway = (*gateway).to_owned();
         out.push(bare_entry(EntryKind::Day, self.time, |leaf| {
@@ -385,7 +386,10 @@ impl RecordEncoder<'_> {
                 let (kind, decision) = of_head(EntryKind::Exchange, head);
                 let outcome = Some(Outcome::Released);
                 let leaf = ExchangeLeaf { kind, decision, head: Some(head), continues: None, outcome };
-                self.exchange(&leaf, Some(disclosure));
+                let entry = self.exchange(&leaf, Some(disclosure));
+                if self.time >= LATE {
+                    self.heads.note_whole(Arc::clone(head), entry);
+                }
             }
             Record::Refusal(head, code) => {
                 let (kind, decision) = of_head(EntryKind::Refusal, head);
@@ -400,9 +404,10 @@ impl RecordEncoder<'_> {
                 self.heads.end(decision);
             }
             Record::Correction { decision, outcome, disclosure } => {
+                let disclosure = disclosure.as_ref().filter(|given| !self.disclosed_later(*decision, given));
                 let (kind, decision, outcome) = (EntryKind::Correction, *decision, Some(*outcome));
                 let leaf = ExchangeLeaf { kind, decision, head: None, continues: None, outcome };
-                self.exchange(&leaf, disclosure.as_ref());
+                self.exchange(&leaf, disclosure);
             }
             Record::Act(act) => self.act(act),
             Record::SecretErasure { secrets, reason } => {
@@ -430,6 +435,19 @@ impl RecordEncoder<'_> {
         if let Some(head) = head {
             self.heads.note(head, entry);
         }
+    }
+
+    /// Appends a window with what was disclosed beyond an exchange that an earlier day has as a whole: only a window can have the
+    /// circumstances again. Returns false, and appends nothing, if the exchange is not known to be such a one.
+    fn disclosed_later(&mut self, decision: Ulid, disclosure: &Disclosure) -> bool {
+        let Some((head, entry)) = self.heads.of_earlier_day(decision, self.first_of_day) else {
+            return false;
+        };
+        let (kind, continues) = (EntryKind::Window, Some(entry));
+        let leaf = ExchangeLeaf { kind, decision, head: Some(&head), continues, outcome: None };
+        let entry = self.exchange(&leaf, Some(disclosure));
+        self.heads.note_whole(head, entry);
+        true
     }
 
     /// Appends an entry of these members.

@@ -1,7 +1,8 @@
 //! The exchanges of the process that have not ended, each with the entry that has its circumstances.
 //!
-//! The first window of a later day has the circumstances again: the retention of the first day would otherwise take recipient,
-//! purpose and route from all later windows.
+//! The first disclosure of a later day has the circumstances again: the retention of the first day would otherwise take recipient,
+//! purpose and route from all later ones. The end of an exchange that is on record as a whole is not known, so of these only the
+//! last ones of a day are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,13 @@ use crate::disclosure::record::ExchangeHead;
 
 /// Maximum number of exchanges. Beyond it the oldest are forgotten: their later windows have no circumstances.
 const MAX_OPEN: usize = 1 << 16;
+
+/// Maximum number of exchanges that are on record as a whole. Beyond it the oldest are forgotten: a correction of a later day then
+/// has no circumstances.
+const MAX_WHOLE: usize = 1 << 13;
+
+/// Time of a day in milliseconds from which exchanges that are on record as a whole are kept: two hours before its end.
+pub(super) const LATE: u64 = 22 * 60 * 60 * 1000;
 
 /// The circumstances of an exchange that has not ended.
 struct RecordedHead {
@@ -26,6 +34,8 @@ struct RecordedHead {
 #[derive(Default)]
 pub(super) struct RecordedHeads {
     open: BTreeMap<Ulid, RecordedHead>,
+    /// Exchanges that are on record as a whole.
+    whole: BTreeMap<Ulid, RecordedHead>,
     /// Exchanges whose end may not be written.
     ended: Vec<Ulid>,
 }
@@ -33,11 +43,17 @@ pub(super) struct RecordedHeads {
 impl RecordedHeads {
     /// Notes that an entry has the circumstances of an exchange.
     pub(super) fn note(&mut self, head: Arc<ExchangeHead>, entry: u64) {
-        let (decision, before) = (head.decision, self.open.get(&head.decision).map(|known| known.entry));
-        if before.is_none() && self.open.len() >= MAX_OPEN {
-            self.open.pop_first();
-        }
-        self.open.insert(decision, RecordedHead { head, entry, before });
+        note(&mut self.open, MAX_OPEN, head, entry);
+    }
+
+    /// Notes that an entry has the circumstances of an exchange that is on record as a whole.
+    pub(super) fn note_whole(&mut self, head: Arc<ExchangeHead>, entry: u64) {
+        note(&mut self.whole, MAX_WHOLE, head, entry);
+    }
+
+    /// Forgets exchanges that are on record as a whole by entries before this one.
+    pub(super) fn forget_whole(&mut self, before: u64) {
+        self.whole.retain(|_, known| known.entry >= before);
     }
 
     /// Returns the circumstances of an exchange, and the last entry that has them, if that is an entry of an earlier day than
@@ -47,7 +63,8 @@ impl RecordedHeads {
         decision: Ulid,
         first_of_day: u64,
     ) -> Option<(Arc<ExchangeHead>, u64)> {
-        let known = self.open.get(&decision).filter(|known| known.entry < first_of_day)?;
+        let known = self.open.get(&decision).or_else(|| self.whole.get(&decision));
+        let known = known.filter(|known| known.entry < first_of_day)?;
         Some((Arc::clone(&known.head), known.entry))
     }
 
@@ -66,17 +83,28 @@ impl RecordedHeads {
     /// Forgets the entries that were not written: those from this one on.
     pub(super) fn roll_back(&mut self, size: u64) {
         self.ended.clear();
-        self.open.retain(|_, known| {
-            if known.entry < size {
-                return true;
-            }
-            let before = known.before.take();
-            known.entry = before.unwrap_or(known.entry);
-            before.is_some()
-        });
+        for known in [&mut self.open, &mut self.whole] {
+            known.retain(|_, known| {
+                if known.entry < size {
+                    return true;
+                }
+                let before = known.before.take();
+                known.entry = before.unwrap_or(known.entry);
+                before.is_some()
+            });
+        }
     }
 
     pub(super) fn clear(&mut self) {
         *self = RecordedHeads::default();
     }
+}
+
+/// Notes that an entry has the circumstances of an exchange, among at most `max` others.
+fn note(noted: &mut BTreeMap<Ulid, RecordedHead>, max: usize, head: Arc<ExchangeHead>, entry: u64) {
+    let (decision, before) = (head.decision, noted.get(&head.decision).map(|known| known.entry));
+    if before.is_none() && noted.len() >= max {
+        noted.pop_first();
+    }
+    noted.insert(decision, RecordedHead { head, entry, before });
 }

@@ -352,6 +352,40 @@ fn time_is_clamped_to_the_day() {
     log.push(&Record::SecretErasure { secrets: 1, reason: "delivered" }, jiff::Timestamp::MAX);
 }
 
+/// What is disclosed on a later day beyond an exchange that is on record as a whole has its circumstances again.
+#[test]
+fn a_correction_of_a_later_day_has_the_circumstances_of_its_exchange() {
+    const LATE: i64 = 86_399_000;
+    for (time, continues) in [(LATE, true), (LATE - 2 * 3_600_000, false)] {
+        let mut log = MemoryLog::new(&keys());
+        let given = head(Ulid::generate());
+        let decision = given.decision;
+        let first = log.push(&Record::Exchange(given.into(), Disclosure::default()), at(time));
+        log.encoder.written();
+        let members =
+            DayStart { first: 512, gateway: "g", checkpoints: 1, pseudonym_key: [1; 16], ledger: None };
+        log.encoder.begin_day(day().tomorrow().unwrap(), &members, &mut Vec::new());
+        let now = at(86_400_001);
+        let correct = |log: &mut MemoryLog, offset, disclosure| {
+            let mut out = Vec::new();
+            let record = Record::Correction { decision, outcome: Outcome::Released, disclosure };
+            log.encoder.encode(&record, now, offset, &mut out);
+            let heads = out.iter().map(|entry| decode(entry).0).filter(|head| head.id.is_some());
+            heads.map(|head| (head.kind, head.has_circumstances(), head.continues)).collect::<Vec<_>>()
+        };
+        let correction = (EntryKind::Correction, false, None);
+        assert_eq!(correct(&mut log, 1, None), [correction]);
+        let window = (EntryKind::Window, true, Some(first as u64));
+        let expected = if continues { vec![window, correction] } else { vec![correction] };
+        assert_eq!(correct(&mut log, 2, Some(Disclosure::default())), expected);
+        assert_eq!(correct(&mut log, 40, Some(Disclosure::default())), [correction], "it has them now");
+        // That write fails.
+        log.encoder.roll_back(513);
+        log.encoder.resume(1, now, now, &mut Vec::new());
+        assert_eq!(correct(&mut log, 2, Some(Disclosure::default())), expected);
+    }
+}
+
 /// A window of a later day has the circumstances again, also if the write of the first such window fails.
 #[test]
 fn the_first_window_of_a_later_day_has_the_circumstances_of_its_exchange() {
