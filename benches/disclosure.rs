@@ -66,7 +66,7 @@ fn main() {
             syncs.extend(synced_appends(&folder.path().join(format!("raw-{number}")), turn / 4));
             let began = Instant::now();
             appends.extend(runtime.block_on(appended(&log, &keys, appenders, turn)));
-            runtime.block_on(log.flush());
+            runtime.block_on(log.flush()).unwrap();
             took += began.elapsed();
         }
         let records = appends.len();

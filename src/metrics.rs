@@ -111,6 +111,8 @@ metrics! {
         "Time from the receipt of a request with `wait=everywhere` until its events were in force in every gateway, or the wait was given up.";
     audit_records: IntCounter = "audit_records_total" []
         "Records appended to the disclosure log.";
+    audit_refusals_dropped: IntCounter = "audit_refusals_dropped_total" []
+        "Refusals of which the disclosure log states only the number: they arrived faster than they could be written.";
     audit_append: Histogram = "audit_append_seconds" []
         "Time to append a record to the disclosure log, until it is as durable as configured.";
     recipient_people: IntGaugeVec = "recipient_people" ["recipient"]

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
@@ -169,18 +169,19 @@ impl Log {
         self.push_detached(record, Room::default());
     }
 
-    /// Records a refusal, without waiting. If refusals arrive faster than they can be written, the surplus is dropped with
-    /// a warning.
+    /// Records a refusal, without waiting. If refusals arrive faster than they can be written, the surplus is dropped, and its
+    /// number is recorded.
     pub fn refuse(&self, head: Arc<ExchangeHead>, code: &'static str) {
         let record = Record::Refusal(head, code);
         match self.state.queue.room_for_refusal(&record) {
             Some(room) => self.push_detached(record, room),
             None => {
                 static UNRECORDED: LogLimit = LogLimit::new();
+                self.state.count_dropped_refusal();
                 if let Some(count) = UNRECORDED.admit() {
                     tracing::warn!(
                         count,
-                        "refusals arrive faster than the disclosure log can write them: they are not recorded"
+                        "refusals arrive faster than the disclosure log can write them: only their number is recorded"
                     );
                 }
             }
@@ -188,14 +189,16 @@ impl Log {
     }
 
     /// Waits until every record that was queued before this call is durable, and readable in the folder.
-    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+    ///
+    /// # Errors
+    /// [`LogError`] if the log cannot be written: records of what has left may wait in memory, or be lost.
+    pub fn flush(&self) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         let (acknowledge, done) = oneshot::channel();
         let waiting = QueuedRecord { acknowledge: Some(acknowledge), ..QueuedRecord::default() };
         let queued = self.state.queue.push(waiting);
         async move {
-            if queued.is_ok() {
-                let _ = done.await;
-            }
+            queued?;
+            done.await.unwrap_or(Err(LogError))
         }
     }
 
@@ -238,6 +241,11 @@ impl Log {
         self.state.written()
     }
 
+    /// Returns the number of refusals of which the log has no record but their number, since it was opened.
+    pub fn refusals_dropped(&self) -> u64 {
+        self.state.dropped_refusals()
+    }
+
     /// Returns the folder of the log.
     pub fn folder(&self) -> &Path {
         self.source.folder()
@@ -251,6 +259,12 @@ impl Log {
     /// Makes queued records durable, publishes them and releases the folder's lock before it returns. The log refuses every
     /// later record. Nobody publishes another checkpoint: [`Log::checkpoints`] has the last one.
     pub fn close(&self) {
+        self.close_by(Instant::now());
+    }
+
+    /// Does the same as [`Log::close`]. If the disk is full, records that were accepted are tried again until this time.
+    pub fn close_by(&self, until: Instant) {
+        self.state.set_stop_by(until);
         self.state.queue.stop();
         let thread = self.lock_thread().take();
         if let Some(thread) = thread {

@@ -16,8 +16,14 @@ pub(super) struct LogState {
     paused: AtomicBool,
     /// Number of records written since the log was opened.
     written: AtomicU64,
+    /// Number of refusals that were dropped since the log was opened.
+    dropped: AtomicU64,
+    /// Number of those that the log does not state yet.
+    unstated: AtomicU64,
     /// Time of the first write that no published checkpoint covers.
     uncovered: Mutex<Option<Instant>>,
+    /// The time until which a log that is being closed tries to write. `None` before it is closed.
+    stop_by: Mutex<Option<Instant>>,
 }
 
 impl LogState {
@@ -28,6 +34,33 @@ impl LogState {
     /// Returns the number of records written since the log was opened.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal that is not recorded.
+    pub(super) fn count_dropped_refusal(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.unstated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of refusals that were dropped since the log was opened.
+    pub(super) fn dropped_refusals(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Takes the number of dropped refusals that the log does not state yet.
+    pub(super) fn take_unstated(&self) -> u64 {
+        self.unstated.swap(0, Ordering::Relaxed)
+    }
+
+    /// Sets the time until which a log that is being closed tries to write.
+    pub(super) fn set_stop_by(&self, until: Instant) {
+        *self.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Returns the time for which a log that is being closed still tries to write.
+    pub(super) fn time_to_stop(&self) -> Duration {
+        let until = *self.stop_by.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Returns the time for which the log has had entries that no published checkpoint covers.

@@ -211,6 +211,7 @@ fn size_in_kib(record: &Record) -> u32 {
         | Record::Refusal(..)
         | Record::Act(_)
         | Record::SecretErasure { .. }
+        | Record::DroppedRefusals { .. }
         | Record::Notice(_) => None,
     };
     let bytes = size_of::<QueuedRecord>() + disclosure.map_or(0, size_of_disclosure);

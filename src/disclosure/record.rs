@@ -58,6 +58,11 @@ pub enum Record {
         /// The reason: every notice was delivered, or `notice-limit` is over.
         reason: &'static str,
     },
+    /// Refusals that are not recorded, because they arrived faster than they could be written.
+    DroppedRefusals {
+        /// The number of refusals, which is not 0.
+        refusals: u64,
+    },
     /// A recipient was told of an erasure, a correction or a restriction (GDPR Art. 19), or could not be told.
     Notice(NoticeRecord),
 }

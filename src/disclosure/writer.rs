@@ -117,6 +117,7 @@ impl LogThread {
         loop {
             let (wait, wake) = self.next_wait();
             let mut stop = state.queue.take(&mut records, wait, wake);
+            add_dropped(&state, &mut records);
             let is_idle = records.is_empty() && self.unsynced.is_none();
             match self.write(&records, is_idle) {
                 Ok(()) => {}
@@ -240,10 +241,9 @@ impl LogThread {
         // The number of kept records is bounded by the sizes of the queue and of the queue of refusals, and by one
         // closing record for each open exchange.
         refuse_awaited(&state, records);
-        let (mut wait, mut arrived) = (RETRY_WAIT, Vec::new());
+        let (mut wait, mut arrived, mut stop) = (RETRY_WAIT, Vec::new(), false);
         loop {
             let until = Instant::now() + wait;
-            let mut stop = false;
             while !stop && !until.saturating_duration_since(Instant::now()).is_zero() {
                 let rest = until.saturating_duration_since(Instant::now());
                 stop = state.queue.take(&mut arrived, rest, Wake::AwaitedRecord);
@@ -258,6 +258,10 @@ impl LogThread {
                     return Ok(stop);
                 }
                 Err(WriteFailure::RolledBack(_)) if !stop => wait = (wait * 2).min(MAX_RETRY_WAIT),
+                // Nothing arrives any more. What has left before the stop must not go without its record.
+                Err(WriteFailure::RolledBack(_)) if !state.time_to_stop().is_zero() => {
+                    std::thread::sleep(RETRY_WAIT.min(state.time_to_stop()));
+                }
                 Err(WriteFailure::RolledBack(error) | WriteFailure::Permanent(error)) => {
                     return Err((error, std::mem::take(records)));
                 }
@@ -293,6 +297,15 @@ fn warn_unpublished(error: &io::Error) {
 
 fn queued(records: &[QueuedRecord]) -> impl Iterator<Item = &Record> + Clone {
     records.iter().filter_map(|record| record.record.as_ref())
+}
+
+/// Adds a record of the number of refusals that were dropped, if there are some.
+fn add_dropped(state: &LogState, records: &mut Vec<QueuedRecord>) {
+    let refusals = state.take_unstated();
+    if refusals > 0 {
+        let record = Some(Record::DroppedRefusals { refusals });
+        records.push(QueuedRecord { record, ..QueuedRecord::default() });
+    }
 }
 
 /// Refuses the records that somebody waits for, and keeps the others.

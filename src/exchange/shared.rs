@@ -248,14 +248,26 @@ impl SharedState {
         effort: SearchEffort,
     ) -> Result<Option<Value>, ReadError> {
         // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
-        self.log.flush().await;
+        let flushed = self.flush_log().await;
         let folder = self.log.folder().to_owned();
         let (own, others) = (self.log.source().clone(), self.other_logs.clone());
         let look = move || {
             disclosure::find_decision(own.place(), true, others.iter().map(LogSource::place), &id, effort)
         };
         let interrupted = |error| ReadError::Io { path: folder, source: std::io::Error::other(error) };
-        tokio::task::spawn_blocking(look).await.map_err(interrupted)?
+        match tokio::task::spawn_blocking(look).await.map_err(interrupted)?? {
+            Some(found) => Ok(Some(found)),
+            // A record of it may wait.
+            None => flushed.map(|()| None),
+        }
+    }
+
+    /// Makes what was recorded readable.
+    ///
+    /// # Errors
+    /// [`ReadError::Unwritten`] if records of what has left may wait in memory.
+    pub(crate) async fn flush_log(&self) -> Result<(), ReadError> {
+        self.log.flush().await.map_err(|_| ReadError::Unwritten(self.log.folder().to_owned()))
     }
 
     /// Answers a question to the disclosure logs of this gateway and of others.
@@ -269,9 +281,9 @@ impl SharedState {
         cursor: AnswerCursor,
         limit: usize,
     ) -> Result<Answer, ReadError> {
-        self.log.flush().await;
+        let flushed = self.flush_log().await;
         let (logs, ledger) = (self.questioned_logs(), Arc::clone(&self.ledger));
-        self.read_logs(move || {
+        let answered = self.read_logs(move || {
             let mut answer = questions::answer(&question, &logs, &cursor, limit)?;
             let missing = match ledger.archive().logs_on_record() {
                 Ok(known) => LogExtent::of_missing(&known, &answer.logs, question.since, Timestamp::now()),
@@ -279,8 +291,12 @@ impl SharedState {
             };
             answer.logs.extend(missing);
             Ok(answer)
-        })
-        .await
+        });
+        let mut answer = answered.await?;
+        if let (Err(error), Some(own)) = (flushed, answer.logs.first_mut()) {
+            own.fault.get_or_insert(error.to_string());
+        }
+        Ok(answer)
     }
 
     /// Proves that a decision is on record.
@@ -292,9 +308,12 @@ impl SharedState {
         decision: Ulid,
         effort: SearchEffort,
     ) -> Result<ReceiptState, ReadError> {
-        self.log.flush().await;
+        let flushed = self.flush_log().await;
         let logs = self.questioned_logs();
-        self.read_logs(move || receipt::find(&logs, decision, effort)).await
+        match self.read_logs(move || receipt::find(&logs, decision, effort)).await? {
+            ReceiptState::Unknown => flushed.map(|()| ReceiptState::Unknown),
+            found => Ok(found),
+        }
     }
 
     /// True if a log has deleted the day of a decision.

@@ -383,7 +383,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
         let evaluations = categories.into_iter().zip(answers).collect();
         asked.insert(decision, EvaluatedExchange { question, operation, evaluations, refusal });
     }
-    shared.log.flush().await;
+    shared.log.flush().await.unwrap();
     let (mut compared, mut permitted, mut differences) = (0, 0, Vec::new());
     let (mut carried_out, mut refused) = (0, 0);
     let compare = |record: Value| {

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 
 use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
-use crate::disclosure::{self, Disk, Durability};
+use crate::disclosure::questions::{AnswerCursor, LogQuestion};
+use crate::disclosure::record::{Outcome, Record};
+use crate::disclosure::{self, Disk, Durability, ReadError, SearchEffort};
 use crate::exchange::{ExchangeStart, GrantedExchange, Refusal, SharedState};
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
@@ -101,7 +103,7 @@ where
 
 /// Returns the records of all exchanges, in the order of the log.
 pub(super) async fn records(shared: &SharedState) -> Vec<Value> {
-    shared.log.flush().await;
+    shared.log.flush().await.unwrap();
     let mut records = Vec::new();
     disclosure::export(shared.log.source().place(), None, |line| {
         let record: Value = serde_json::from_slice(line).unwrap();
@@ -470,6 +472,31 @@ async fn a_disk_that_is_full_lets_nothing_leave_that_is_not_on_record() {
     resume(&state, &disk).await;
     let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
     assert_eq!(response.status(), StatusCode::OK, "it goes on by itself");
+}
+
+/// Records that wait in memory may be about what has left.
+#[tokio::test]
+async fn answers_from_a_log_that_cannot_be_written_do_not_count_as_complete() {
+    let disk = Arc::new(Disk::default());
+    let state = StaleState::on(&disk, Durability::Batched).await;
+    let (shared, unknown) = (&state.shared, ulid::Ulid::generate());
+    let fault = async || {
+        let (question, cursor) = (LogQuestion::default(), AnswerCursor::default());
+        shared.ask_logs(question, cursor, 10).await.unwrap().logs[0].fault.clone()
+    };
+    let look_up = async || shared.logged_decision(unknown.to_string(), SearchEffort::Exhaustive).await;
+    let prove = async || shared.receipt(unknown, SearchEffort::Exhaustive).await;
+    assert!(fault().await.is_none() && look_up().await.unwrap().is_none() && prove().await.is_ok());
+    disk.set_full(true);
+    shared.log.append_detached(Record::Close { decision: ulid::Ulid::generate(), outcome: Outcome::Aborted });
+    while shared.log.healthy() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(fault().await.unwrap().contains("cannot be written"));
+    assert!(matches!(look_up().await, Err(ReadError::Unwritten(_))));
+    assert!(matches!(prove().await, Err(ReadError::Unwritten(_))));
+    resume(&state, &disk).await;
+    assert_eq!(fault().await, None);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -309,6 +309,8 @@ impl Gateway {
         tracing::info!("draining");
         manager.status("draining: exchanges under way end");
         shared.begin_drain();
+        let began = Instant::now();
+        let drain_end = began.checked_add(drain.exchanges).unwrap_or(began);
         let drained =
             tokio::time::timeout(drain.exchanges, async { while serving.join_next().await.is_some() {} })
                 .await;
@@ -322,7 +324,7 @@ impl Gateway {
             tracing::warn!("requests to the admin API are cut");
         }
         drop(probes_serving);
-        shared.log.flush().await;
+        let _ = shared.log.flush().await;
         let counted = Arc::clone(&shared);
         let _ = tokio::task::spawn_blocking(move || counted.circumstances.write()).await;
         drop(notices);
@@ -333,7 +335,7 @@ impl Gateway {
         watchdog.abort();
         let closed = Arc::clone(&shared);
         let close = move || {
-            closed.log.close();
+            closed.log.close_by(drain_end);
             notices::state_size(&closed)
         };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(close).await {

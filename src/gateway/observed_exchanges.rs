@@ -169,7 +169,7 @@ fn applied(response: &Response<ResponseBody>) -> String {
 
 /// Returns the folded record of the exchange whose answer has this header.
 async fn record_of(state: &StaleState, applied: &str) -> Value {
-    state.shared.log.flush().await;
+    state.shared.log.flush().await.unwrap();
     let id = applied.split('"').nth(1).unwrap();
     let mut found = None;
     // Not by the time in the id: the clock of exchanges may be set.
@@ -651,5 +651,5 @@ async fn a_failing_upstream_refuses_or_cuts_as_always() {
     let answer = Response::builder().header("content-type", "application/x-ndjson");
     let answer = answer.body(streamed(vec![format!("{BODY}\n").repeat(8000); 3], true)).unwrap();
     assert_eq!(read(ASK.send(&state, answer).await).await, Err(Refusal::UpstreamUnreadable));
-    tokio::time::timeout(Duration::from_secs(5), state.shared.log.flush()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), state.shared.log.flush()).await.unwrap().unwrap();
 }

@@ -260,7 +260,7 @@ impl StaleState {
     }
 
     async fn record(&self, decision: &str) -> Value {
-        self.shared.log.flush().await;
+        self.shared.log.flush().await.unwrap();
         disclosure::decision(self.shared.log.source().place(), decision, true).unwrap().unwrap_or(Value::Null)
     }
 

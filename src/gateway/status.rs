@@ -45,7 +45,8 @@ impl ProcessStatus {
 
     /// True if the threads of ledger and log run, and the log's thread does what it is asked to. Waits for it.
     pub(super) async fn responds(&self) -> bool {
-        self.shared.log.flush().await;
+        // A log that cannot be written answers, too.
+        let _ = self.shared.log.flush().await;
         self.is_alive()
     }
 
@@ -79,6 +80,8 @@ impl ProcessStatus {
         self.set_ledger_figures();
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
+        metrics.audit_refusals_dropped.reset();
+        metrics.audit_refusals_dropped.inc_by(self.shared.log.refusals_dropped());
         metrics.audit_checkpoint_age.set(self.shared.log.uncovered_for().as_secs_f64());
         metrics.audit_day_ahead.set(self.shared.log.day_ahead(Timestamp::now()).as_secs_f64());
         metrics.expose()

@@ -59,5 +59,5 @@ async fn an_axum_application_answers_each_recipient_with_what_the_policy_permits
     let expected =
         json!({ "id": "42", "name": "Ada Example", "email": "ada@example.org", "status": "active" });
     assert_eq!(known, (StatusCode::OK, expected));
-    state.log.flush().await;
+    state.log.flush().await.unwrap();
 }

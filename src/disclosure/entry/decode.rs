@@ -74,6 +74,8 @@ pub struct DecodedHead<'e> {
     pub details: u64,
     /// The last entry of an earlier day with the circumstances of the exchange, if this one has them again.
     pub continues: Option<u64>,
+    /// The number of refusals that have no entry.
+    pub refusals: u64,
 }
 
 /// The outcome in a head.
@@ -158,6 +160,7 @@ impl DecodedHead<'_> {
             from: None,
             details: 0,
             continues: None,
+            refusals: 0,
         }
     }
 }
@@ -250,6 +253,7 @@ impl<'e> DecodedHead<'e> {
             HeadKey::Details => self.details = count(reader)?,
             HeadKey::FormerFirst => self.former_first = Some(count(reader)?),
             HeadKey::Continues => self.continues = Some(reader.unsigned()?),
+            HeadKey::Refusals => self.refusals = count(reader)?,
         }
         Ok(())
     }

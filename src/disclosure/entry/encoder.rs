@@ -416,6 +416,11 @@ impl RecordEncoder<'_> {
                 detail.unsigned(DetailKey::Secrets.number(), *secrets);
                 self.push(EntryKind::SecretErasure, detail, |_| {});
             }
+            Record::DroppedRefusals { refusals } => {
+                self.terms.out.push(bare_entry(EntryKind::DroppedRefusals, self.time, |leaf| {
+                    leaf.head_count(HeadKey::Refusals, *refusals);
+                }));
+            }
             Record::Notice(notice) => self.notice(notice),
         }
     }

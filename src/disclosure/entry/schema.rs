@@ -70,6 +70,8 @@ numbered!(
         Resume = 17 "resume",
         /// Details are about to be deleted. The leaves stay.
         DetailDeletion = 18 "detail-deletion",
+        /// Refusals that have no entry of their own: they arrived faster than they could be written.
+        DroppedRefusals = 19 "dropped-refusals",
     }
 );
 
@@ -140,6 +142,8 @@ numbered!(
         FormerFirst = 32 "former-first",
         /// The last entry of an earlier day with the circumstances of the exchange, which this one has again.
         Continues = 33 "continues",
+        /// The number of refusals that have no entry.
+        Refusals = 34 "refusals",
     }
 );
 
@@ -339,7 +343,8 @@ impl EntryKind {
             | EntryKind::SecretErasure
             | EntryKind::Pruning
             | EntryKind::Resume
-            | EntryKind::DetailDeletion => false,
+            | EntryKind::DetailDeletion
+            | EntryKind::DroppedRefusals => false,
         }
     }
 
@@ -400,6 +405,7 @@ impl EntryKind {
             EntryKind::DetailDeletion => {
                 schema([heads(&[H::Below, H::From, H::Details]), 0], [details(&[D::Reason]), 0])
             }
+            EntryKind::DroppedRefusals => schema([heads(&[H::Refusals]), 0], [0, 0]),
         }
     }
 }

@@ -109,6 +109,7 @@ impl Indexer {
             | EntryKind::SecretErasure
             | EntryKind::Pruning
             | EntryKind::Resume
+            | EntryKind::DroppedRefusals
             // Nobody asks for these by person or case.
             | EntryKind::Act
             | EntryKind::Notice => return Ok(()),

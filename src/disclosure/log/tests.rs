@@ -176,7 +176,7 @@ async fn a_log_holds_what_was_recorded_between_start_and_stop() {
     log.append(later_window(&keys, 2)).await.unwrap();
     log.append_detached(close(2, Outcome::Released));
     log.refuse(head(3), "no-rule-permits");
-    log.flush().await;
+    log.flush().await.unwrap();
     assert_eq!(decisions(&folder.path), [id(1), id(2), id(2), id(3)], "readable once it is flushed");
     assert_eq!((log.records_written(), log.healthy(), log.is_running()), (4, true, true));
     drop(log);
@@ -224,7 +224,7 @@ async fn what_is_written_is_published_soon_and_at_the_end() {
     for n in 0..256 {
         log.append_detached(close(n, Outcome::Released));
     }
-    log.flush().await;
+    log.flush().await.unwrap();
     tokio::time::timeout(Duration::from_millis(900), checkpoints.changed()).await.unwrap().unwrap();
     drop(log);
     let reader = LogReader::open(&folder.path).unwrap();

@@ -120,7 +120,8 @@ impl Observer {
             | EntryKind::Notice
             | EntryKind::Pruning
             | EntryKind::Resume
-            | EntryKind::DetailDeletion => {}
+            | EntryKind::DetailDeletion
+            | EntryKind::DroppedRefusals => {}
         }
         Ok(())
     }

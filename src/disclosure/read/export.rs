@@ -139,6 +139,7 @@ fn add_log_members(head: &DecodedHead<'_>, members: &mut Map<String, Value>) {
     put_count(members, "former_segments", head.former_segments);
     put_some(members, "former_first", head.former_first);
     put_some(members, "continues", head.continues);
+    put_count(members, "refusals", head.refusals);
 }
 
 fn hex(bytes: &[u8]) -> String {

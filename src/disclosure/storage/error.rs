@@ -121,7 +121,8 @@ impl From<ReadError> for OpenLogError {
             ReadError::Damaged(file)
             | ReadError::OtherKeys(file)
             | ReadError::Empty(file)
-            | ReadError::NotIndexed(file) => {
+            | ReadError::NotIndexed(file)
+            | ReadError::Unwritten(file) => {
                 OpenLogError::Inconsistent { file, problem: "the file is missing or damaged" }
             }
         }
@@ -151,6 +152,9 @@ pub enum ReadError {
     /// The log has so many entries without an index that a bounded search ended before the last one.
     #[error("{path} has too many entries without an index: build it with `purposegate audit index`", path = .0.display())]
     NotIndexed(PathBuf),
+    /// The log of a gateway that runs cannot be written, so records of what has left may wait in memory.
+    #[error("the disclosure log {path} cannot be written: records may wait that are not readable yet", path = .0.display())]
+    Unwritten(PathBuf),
     /// The caller's output failed.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),

@@ -396,7 +396,8 @@ fn is_numbered(kind: EntryKind) -> bool {
         | EntryKind::SecretErasure
         | EntryKind::Pruning
         | EntryKind::Resume
-        | EntryKind::DetailDeletion => false,
+        | EntryKind::DetailDeletion
+        | EntryKind::DroppedRefusals => false,
     }
 }
 

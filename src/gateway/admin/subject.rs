@@ -234,7 +234,7 @@ impl AdminApi {
         read: impl FnOnce(&ReportSources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
         // Records of past disclosures may still wait to be written.
-        self.shared.log.flush().await;
+        self.shared.flush_log().await.map_err(|error| AdminProblem::log_unreadable(&error))?;
         let shared = Arc::clone(&self.shared);
         let work = move || {
             let SharedState { ledger, log, other_logs, .. } = &*shared;

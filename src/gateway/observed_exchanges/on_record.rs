@@ -15,7 +15,7 @@ async fn data_about_nobody_are_not_accounted_whatever_enforcing_would_have_done(
     let account = async |expected: &[&[&str]]| {
         let (person, _) = state.shared.ledger.person(&IdReader::default().read("p-1").unwrap());
         let person = state.shared.ledger.logged_person(person);
-        state.shared.log.flush().await;
+        state.shared.log.flush().await.unwrap();
         let accounted = disclosure::accounting(state.shared.log.source(), &[person]).unwrap();
         let names: Vec<Vec<&str>> = accounted
             .iter()

@@ -145,6 +145,9 @@ impl Expectation<'_> {
                 assert_eq!((head.kind, head.id), (EntryKind::SecretErasure, None));
                 assert_eq!((detail.secrets, detail.reason), (*secrets, Some(*reason)));
             }
+            Record::DroppedRefusals { refusals } => {
+                assert_eq!((head.kind, head.refusals), (EntryKind::DroppedRefusals, *refusals));
+            }
             Record::Notice(given) => {
                 assert_eq!((head.kind, head.id), (EntryKind::Notice, Some(given.notice)));
                 assert_eq!(self.log.name(&head, head.recipient), *given.recipient);

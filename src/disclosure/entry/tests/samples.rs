@@ -307,6 +307,7 @@ pub(in crate::disclosure) fn any_record(keys: &Keys) -> impl Strategy<Value = Re
         any_head(keys).prop_map(|head| Record::Refusal(head.into(), "purpose-not-permitted")),
         any_act(keys).prop_map(Record::Act),
         any::<u64>().prop_map(|secrets| Record::SecretErasure { secrets, reason: "delivered" }),
+        (1..=u64::MAX).prop_map(|refusals| Record::DroppedRefusals { refusals }),
         (any_ulid(), "[a-d]").prop_map(|(notice, recipient)| {
             Record::Notice(NoticeRecord {
                 notice,

@@ -72,7 +72,7 @@ async fn a_log_without_the_checkpoint_of_a_day_is_not_continued() {
         for n in 0..300 {
             log.append_detached(close(n, Outcome::Released));
         }
-        log.flush().await;
+        log.flush().await.unwrap();
     }
     let kept = LogReader::open(&folder.path).unwrap().days()[1..].to_vec();
     assert_eq!(kept, [512, 1024]);
@@ -438,7 +438,7 @@ async fn a_stream_over_midnight_keeps_its_recipient_when_its_first_day_is_remove
     for day in 4..=13 {
         at(day);
         log.append(exchange(&keys, 100 + u64::try_from(day).unwrap())).await.unwrap();
-        log.flush().await;
+        log.flush().await.unwrap();
         begins.push(LogReader::open(&folder.path).unwrap().begin());
         check_stream(&folder, &keys, None);
         #[cfg(feature = "sqlite")]

@@ -175,13 +175,13 @@ async fn after_a_write_that_cannot_be_rolled_back_every_record_fails() {
         let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, &folder, &keys, durability);
         log.append(exchange(&keys, 1)).await.unwrap();
-        log.flush().await;
+        log.flush().await.unwrap();
         set(&disk, |state| (state.full, state.stuck) = (true, true));
         let first = log.append(exchange(&keys, 2)).await;
         if durability == Durability::BeforeRelease {
             assert_eq!(first, Err(LogError));
         }
-        log.flush().await;
+        assert_eq!(log.flush().await, Err(LogError));
         assert!(!log.healthy());
         set(&disk, |state| (state.full, state.stuck) = (false, false));
         assert_eq!(log.append(exchange(&keys, 3)).await, Err(LogError), "even if there is space again");
@@ -204,13 +204,13 @@ async fn a_full_disk_pauses_the_log_until_there_is_space_again() {
         let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, &folder, &keys, durability);
         log.append(exchange(&keys, 1)).await.unwrap();
-        log.flush().await;
+        log.flush().await.unwrap();
         set(&disk, |state| state.full = true);
         // Its names are lost with it.
         let mut other = ExchangeHead::clone(&head(2));
         other.recipient = "other".into();
         let left = log.append(Record::Exchange(Arc::new(other.clone()), disclosure(&keys, "carol"))).await;
-        log.flush().await;
+        assert_eq!(log.flush().await, Err(LogError));
         assert!(!log.healthy());
         assert_eq!(log.append(exchange(&keys, 3)).await, Err(LogError));
         log.append_detached(close(1, Outcome::Aborted));
@@ -239,6 +239,49 @@ async fn a_log_that_cannot_be_written_can_be_closed() {
     assert!(unpolled.await.is_err());
     drop(open(&folder, &keys));
     assert_eq!(decisions(&folder.path), []);
+}
+
+#[tokio::test]
+async fn records_that_were_accepted_are_written_while_a_stop_has_time() {
+    for (time, expected) in [(Duration::from_secs(60), vec![id(1)]), (Duration::ZERO, vec![])] {
+        let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let log = over(&disk, &folder, &keys, Durability::Batched);
+        let accepted = log.prepare(exchange(&keys, 1), Durability::Batched).await.unwrap();
+        set(&disk, |state| state.full = true);
+        assert!(accepted.append().await.is_ok());
+        let closing = std::thread::spawn(move || log.close_by(Instant::now() + time));
+        // More than one attempt fails.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!(closing.is_finished(), expected.is_empty());
+        set(&disk, |state| state.full = false);
+        closing.join().unwrap();
+        assert_eq!(decisions(&folder.path), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_refusals_that_found_no_room_is_on_record() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, &folder, &keys, Durability::BeforeRelease);
+    set(&disk, |state| state.held = true);
+    let waiting = tokio::spawn(log.append(exchange(&keys, 1)));
+    // The queue of refusals has 8 MiB, and a refusal takes 1 KiB of it.
+    for n in 0..9_000 {
+        log.refuse(head(n), "purpose-not-permitted");
+    }
+    set(&disk, |state| state.held = false);
+    waiting.await.unwrap().unwrap();
+    until(|| log.records_written() > 8_000).await;
+    log.flush().await.unwrap();
+    let dropped = log.refusals_dropped();
+    assert!(dropped >= 700, "{dropped}");
+    drop(log);
+    let (mut refusals, mut stated) = (0, 0);
+    each_head(&folder.path, |_, head| {
+        refusals += u64::from(head.kind == EntryKind::Refusal);
+        stated += head.refusals;
+    });
+    assert_eq!((refusals + stated, stated), (9_000, dropped));
 }
 
 #[tokio::test]
@@ -304,13 +347,14 @@ async fn a_record_that_is_kept_while_the_log_is_paused_counts_as_accepted() {
     let dropped = log.prepare(exchange(&keys, 2), Durability::Batched).await.unwrap();
     set(&disk, |state| state.full = true);
     log.append_detached(close(3, Outcome::Aborted));
-    log.flush().await;
-    assert!(!log.healthy());
+    until(|| !log.healthy()).await;
     accepted.append().await.unwrap();
     drop(dropped);
     assert!(log.prepare(exchange(&keys, 4), Durability::Batched).await.is_err());
+    assert_eq!(log.flush().await, Err(LogError), "what was accepted is not readable");
     set(&disk, |state| state.full = false);
     until(|| log.healthy()).await;
+    log.flush().await.unwrap();
     drop(log);
     assert_eq!(decisions(&folder.path), [id(3), id(1)]);
 }
