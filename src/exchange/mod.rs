@@ -459,9 +459,7 @@ impl IdentifiedExchange {
                 let locked = caller.locked_purpose;
                 Ok(purposes::purposes_page(&context.snapshot, recipient, facts, locked, context.now))
             }
-            Page::Notices(request) => {
-                Ok(notices::answer(&context.shared, &recipient.name, request, context.now).await?)
-            }
+            Page::Notices(request) => Ok(notices::answer(&context.shared, recipient, request).await?),
             Page::Decision(id) => {
                 let page = purposes::decision_page(&context.shared, &context.snapshot, recipient, id).await?;
                 Ok(Bytes::from(page.to_string()))

@@ -354,6 +354,17 @@ pub struct Agreement {
 }
 
 impl Recipient {
+    /// Returns a digest of who the recipient is, as far as the configuration says: its legal name and its country. Another one can
+    /// get the name of a recipient that is no longer registered.
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for text in [&self.contact.legal_name, &self.in_agreement.country] {
+            let text = text.as_deref().unwrap_or_default();
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Returns the purposes that it can declare with a credential: all registered ones, or the one that is locked.
     pub fn usable_purposes(&self, locked: Option<PurposeId>, words: &Vocabulary) -> Vec<PurposeId> {
         let registered = &self.in_agreement.purposes;

@@ -76,12 +76,17 @@ impl Notices {
                 Ok(!is_all)
             }
             // The history was lost, and with it the events that had been read.
-            Continuation::Diverges { .. } => self.begin_reading(row.version + 1, now),
+            Continuation::Diverges { .. } => {
+                tracing::warn!(
+                    "the ledger has another history than before: corrections and restrictions that it had and of which recipients were not told yet are told by nobody"
+                );
+                self.begin_reading(row.version + 1, now)
+            }
         }
     }
 
-    /// Begins to read at the end of the ledger: what was recorded before is not told again. Only an erasure after which the
-    /// log secret was not deleted gets an inquiry, because that ends with the deletion.
+    /// Begins to read at the end of the ledger: what was recorded before is not told again, or not at all if nobody has read it.
+    /// Only an erasure after which the log secret was not deleted gets an inquiry, because that ends with the deletion.
     fn begin_reading(&self, version: u64, now: Timestamp) -> Result<bool, StoreError> {
         if !self.ledger.is_loaded() {
             return Ok(false);

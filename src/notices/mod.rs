@@ -12,6 +12,7 @@
 //! is over, and not before; a notice names a person only in a way in which the recipient already has the person.
 
 mod clock;
+mod counted_time;
 mod delivery;
 mod events;
 mod inquiry;
@@ -34,13 +35,15 @@ pub use inquiry::InquiryStep;
 pub use log_statement::{LogStatement, Naming, SearchedLog};
 pub use state::{Channel, InquiryState, NoticeEvent, NoticeState, NoticeStatus, PersonName, SecretDeletion};
 
+use self::counted_time::CountedTime;
 use crate::ledger::{Ledger, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, StoreError};
 use crate::vocabulary::SubjectId;
 
 /// Number of attempts to write a row that another gateway writes at the same time.
 const WRITE_ATTEMPTS: usize = 3;
 
-/// The notices of a ledger. All methods read or write the store and block meanwhile.
+/// The notices of a ledger. All methods read or write the store and block meanwhile. The parameter `now` is the time of notices
+/// ([`Notices::now`]), which no clock of a gateway changes.
 #[derive(Debug)]
 pub struct Notices {
     ledger: Arc<Ledger>,
@@ -50,6 +53,7 @@ pub struct Notices {
     changed: AtomicBool,
     /// The inquiries whose search was not complete when they were last counted.
     incomplete: AtomicU64,
+    time: CountedTime,
 }
 
 /// An inquiry that this gateway has claimed.
@@ -85,6 +89,8 @@ pub struct Receiver {
     pub name: Option<PersonName>,
     /// How the recipient is told.
     pub channel: Channel,
+    /// A digest of who it is; `None` if it is not registered.
+    pub identity: Option<String>,
 }
 
 impl Inquiry {
@@ -126,7 +132,8 @@ impl Notice {
 impl Notices {
     /// Returns the notices of a ledger.
     pub fn new(ledger: Arc<Ledger>, limit: Duration) -> Notices {
-        Notices { ledger, limit, changed: AtomicBool::new(true), incomplete: AtomicU64::default() }
+        let (changed, incomplete) = (AtomicBool::new(true), AtomicU64::default());
+        Notices { ledger, limit, changed, incomplete, time: CountedTime::default() }
     }
 
     /// Returns the person of an inquiry or a notice.

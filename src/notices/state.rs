@@ -214,6 +214,9 @@ pub struct NoticeState {
     pub last: Timestamp,
     /// How the recipient is told.
     pub channel: Channel,
+    /// A digest of who the recipient is, as the configuration said when the notice began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The status.
     pub status: NoticeStatus,
     /// Number of attempts that failed.
@@ -248,7 +251,7 @@ impl NoticeState {
     /// A recipient that does not know the person by a name that can be told is told by a person.
     pub(super) fn new(inquiry: &InquiryState, receiver: Receiver) -> NoticeState {
         let InquiryState { event, namespace, subject, at, begun, .. } = inquiry.clone();
-        let Receiver { recipient: _, categories, first, last, name, channel } = receiver;
+        let Receiver { recipient: _, categories, first, last, name, channel, identity } = receiver;
         let channel = if name.is_some() { channel } else { Channel::Manual };
         NoticeState {
             event,
@@ -260,6 +263,7 @@ impl NoticeState {
             first,
             last,
             channel,
+            identity,
             status: NoticeStatus::Waiting,
             attempts: 0,
             // That somebody waits for a person is on record; a notice that is about to be sent is not.
@@ -271,6 +275,11 @@ impl NoticeState {
     /// True while the recipient has not been told.
     pub fn is_untold(&self) -> bool {
         matches!(self.status, NoticeStatus::Waiting | NoticeStatus::Expired)
+    }
+
+    /// True unless the recipient that has the name now is known to be another one.
+    pub fn is_for(&self, identity: &str) -> bool {
+        self.identity.as_ref().is_none_or(|known| known == identity)
     }
 
     /// Returns the outcome as the disclosure log names it.

@@ -38,7 +38,8 @@ fn later(days: i64) -> Timestamp {
 
 fn receiver(recipient: &str, channel: Channel, name: Option<PersonName>) -> Receiver {
     let categories = vec!["email".to_owned(), "name".to_owned()];
-    Receiver { recipient: Arc::from(recipient), categories, first: start(), last: start(), name, channel }
+    let (recipient, identity) = (Arc::from(recipient), None);
+    Receiver { recipient, categories, first: start(), last: start(), name, channel, identity }
 }
 
 fn id() -> Option<PersonName> {

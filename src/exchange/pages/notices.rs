@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
 use crate::disclosure::LogError;
 use crate::disclosure::record::{NoticeRecord, Record};
+use crate::exchange::route::Recipient;
 use crate::exchange::{Refusal, SharedState};
 use crate::ledger::StoreError;
 use crate::log_limit::LogLimit;
@@ -51,27 +51,30 @@ impl FeedRequest {
 /// answer; [`Refusal::AuditUnavailable`] if an acknowledgement cannot be recorded: then it is repeated.
 pub(crate) async fn answer(
     shared: &Arc<SharedState>,
-    recipient: &Arc<str>,
+    recipient: &Recipient,
     request: FeedRequest,
-    now: Timestamp,
 ) -> Result<Bytes, Refusal> {
+    let (identity, recipient) = (recipient.identity(), &recipient.name);
     let name = Arc::clone(recipient);
     match request {
         FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
         FeedRequest::Read(after) => {
             let read = move |notices: &Notices| notices.feed(&name, after.flatten(), PAGE);
             let (notices, next) = blocking(shared, recipient, read).await?;
-            let listed: Vec<Value> = notices.iter().map(shown).collect();
+            // Those of an earlier recipient with this name are about to be left to a person.
+            let own = notices.iter().filter(|notice| notice.state.is_for(&identity));
+            let listed: Vec<Value> = own.map(shown).collect();
             Ok(Bytes::from(json!({ "notices": listed, "next": next.map(|id| id.to_string()) }).to_string()))
         }
         FeedRequest::Acknowledge(id) => {
             let id = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
-            let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, now);
+            let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, notices.now()?);
             match blocking(shared, recipient, acknowledge).await?.ok_or(Refusal::NotFound)? {
                 ToldNotice::Recorded => {}
                 ToldNotice::Unrecorded(notice) => {
                     record_outcome(shared, &notice).await.map_err(|_| Refusal::AuditUnavailable)?;
-                    blocking(shared, recipient, move |notices| notices.recorded(*notice, now)).await?;
+                    blocking(shared, recipient, move |notices| notices.recorded(*notice, notices.now()?))
+                        .await?;
                 }
             }
             Ok(Bytes::from(json!({ "id": id.to_string(), "status": "acknowledged" }).to_string()))

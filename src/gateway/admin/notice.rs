@@ -149,12 +149,12 @@ impl AdminApi {
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
         self.record_act(act, ActObject::People, reason).await?;
-        let (id, now) = (notice.id(), Timestamp::now());
-        let told = self.with_notices(move |notices| notices.told_by_person(id, now)).await?;
+        let id = notice.id();
+        let told = self.with_notices(move |notices| notices.told_by_person(id, notices.now()?)).await?;
         if let ToldNotice::Unrecorded(notice) = told.ok_or_else(AdminProblem::not_found)? {
             let recorded = record_outcome(&self.shared, &notice).await;
             recorded.map_err(|_| AdminProblem::audit_unavailable())?;
-            self.with_notices(move |notices| notices.recorded(*notice, now)).await?;
+            self.with_notices(move |notices| notices.recorded(*notice, notices.now()?)).await?;
         }
         Ok(())
     }

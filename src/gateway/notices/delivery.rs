@@ -72,7 +72,7 @@ impl Deliveries {
         while self.runs.len() < MAX_RECIPIENTS {
             let except = self.excepted(Instant::now());
             let find =
-                move |_: &SharedState, notices: &Notices| notices.due_recipients(&except, Timestamp::now());
+                move |_: &SharedState, notices: &Notices| notices.due_recipients(&except, notices.now()?);
             let due = blocking(shared, find).await?;
             if due.is_empty() {
                 break;
@@ -128,7 +128,7 @@ fn pause_after(failures: u32) -> Duration {
 async fn tell(shared: Arc<SharedState>, recipient: Arc<str>) -> Result<RunEnd, DeliveryError> {
     for _ in 0..MAX_RUN {
         let name = Arc::clone(&recipient);
-        let claim = move |_: &SharedState, notices: &Notices| notices.claim_notice(&name, Timestamp::now());
+        let claim = move |_: &SharedState, notices: &Notices| notices.claim_notice(&name, notices.now()?);
         let Some(notice) = blocking(&shared, claim).await? else { break };
         if take_step(&shared, notice).await? == RunEnd::Unreachable {
             return Ok(RunEnd::Unreachable);
@@ -138,7 +138,7 @@ async fn tell(shared: Arc<SharedState>, recipient: Arc<str>) -> Result<RunEnd, D
 }
 
 async fn take_step(shared: &Arc<SharedState>, notice: Notice) -> Result<RunEnd, DeliveryError> {
-    let now = Timestamp::now();
+    let now = blocking(shared, |_, notices| notices.now()).await?;
     if notice.state.unrecorded {
         return record(shared, Some(notice)).await;
     }
@@ -175,12 +175,11 @@ async fn post(
         Some(client) => client.post(&notice, Timestamp::now()).await,
         None => Posting::Unreachable,
     };
-    let now = Timestamp::now();
     if posting == Posting::Accepted {
-        let delivered = blocking(shared, move |_, notices| notices.delivered(notice, now)).await?;
+        let delivered = blocking(shared, move |_, notices| notices.delivered(notice, notices.now()?)).await?;
         return record(shared, delivered).await;
     }
-    blocking(shared, move |_, notices| notices.failed(notice, now)).await?;
+    blocking(shared, move |_, notices| notices.failed(notice, notices.now()?)).await?;
     Ok(if posting == Posting::Unreachable { RunEnd::Unreachable } else { RunEnd::Done })
 }
 
@@ -188,8 +187,7 @@ async fn post(
 async fn record(shared: &Arc<SharedState>, notice: Option<Notice>) -> Result<RunEnd, DeliveryError> {
     if let Some(notice) = notice {
         record_outcome(shared, &notice).await.map_err(|_| DeliveryError::Log)?;
-        let now = Timestamp::now();
-        blocking(shared, move |_, notices| notices.recorded(notice, now)).await?;
+        blocking(shared, move |_, notices| notices.recorded(notice, notices.now()?)).await?;
     }
     Ok(RunEnd::Done)
 }
@@ -199,7 +197,13 @@ pub(super) fn channel(snapshot: &Snapshot, notice: &Notice) -> Channel {
     if notice.state.name.is_none() || notice.state.status == NoticeStatus::Expired {
         return Channel::Manual;
     }
-    configured(snapshot, &notice.recipient())
+    // Another recipient with this name must not learn what the earlier one had received.
+    let recipient = notice.recipient();
+    let known = snapshot.recipients.iter().find(|known| *known.name == *recipient);
+    if known.is_some_and(|known| !notice.state.is_for(&known.identity())) {
+        return Channel::Manual;
+    }
+    configured(snapshot, &recipient)
 }
 
 /// Returns the channel of a recipient by the configuration.

@@ -19,7 +19,7 @@ pub(super) async fn run(shared: Arc<SharedState>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         loop {
-            let claimed = blocking(&shared, |_, notices| notices.claim_inquiry(Timestamp::now())).await;
+            let claimed = blocking(&shared, |_, notices| notices.claim_inquiry(notices.now()?)).await;
             let outcome = match claimed {
                 Ok(None) => break,
                 Ok(Some(inquiry)) => inquire(&shared, inquiry).await,
@@ -40,7 +40,7 @@ pub(super) async fn run(shared: Arc<SharedState>) {
 async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), DeliveryError> {
     if !inquiry.state.complete {
         let (continued, is_begun) = blocking(shared, move |_, notices| {
-            let is_begun = notices.begin_search(&mut inquiry, Timestamp::now())?;
+            let is_begun = notices.begin_search(&mut inquiry, notices.now()?)?;
             Ok((inquiry, is_begun))
         })
         .await?;
@@ -50,9 +50,8 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
         inquiry = search(shared, continued).await?;
     }
     loop {
-        let now = Timestamp::now();
         let (step, continued) = blocking(shared, move |_, notices| {
-            let step = notices.next_step(&mut inquiry, now)?;
+            let step = notices.next_step(&mut inquiry, notices.now()?)?;
             Ok((step, inquiry))
         })
         .await?;
@@ -61,6 +60,7 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
             InquiryStep::Wait | InquiryStep::Ended => return Ok(()),
             InquiryStep::RecordErasure(reason) => reason,
             InquiryStep::EraseSecret(reason) => {
+                let now = Timestamp::now();
                 match shared.ledger.erase_log_secret(&inquiry.person, inquiry.id(), now).await {
                     Ok(_) => reason,
                     // Another inquiry, or another gateway that continues this one, has deleted it at the same time and records
@@ -73,7 +73,7 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
         let erased = Record::SecretErasure { secrets: 1, reason };
         shared.log.append(erased).await.map_err(|_| DeliveryError::Log)?;
         inquiry = blocking(shared, move |_, notices| {
-            notices.secret_recorded(&mut inquiry, now)?;
+            notices.secret_recorded(&mut inquiry, notices.now()?)?;
             Ok(inquiry)
         })
         .await?;
@@ -84,10 +84,10 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
 async fn search(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<Inquiry, DeliveryError> {
     static INCOMPLETE: LogLimit = LogLimit::new();
     // The records of what left before the event have to be readable.
-    shared.log.flush().await;
+    let is_readable = shared.log.flush().await.is_ok();
     let inquiry = blocking(shared, move |shared, notices| {
         let (receivers, is_complete) = search::receivers(shared, &inquiry)?;
-        notices.found(&mut inquiry, receivers, is_complete, Timestamp::now())?;
+        notices.found(&mut inquiry, receivers, is_complete && is_readable, notices.now()?)?;
         Ok(inquiry)
     })
     .await?;

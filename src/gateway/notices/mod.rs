@@ -68,10 +68,13 @@ impl DeliveryError {
 impl NoticeTask {
     /// Starts the tasks. Events that are recorded from now on are told.
     pub(super) async fn start(shared: Arc<SharedState>) -> NoticeTask {
-        let watched = blocking(&shared, |_, notices| notices.watch(Timestamp::now())).await;
+        let watched = blocking(&shared, |_, notices| notices.watch(notices.now()?)).await;
         if let Err(error) = watched {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the ledger's store does not answer: notices to recipients begin later");
+            tracing::warn!(
+                error,
+                "the ledger's store does not answer: corrections and restrictions are told from its first answer on, those before only if an earlier start has begun to tell"
+            );
         }
         let mut watch =
             Watch { shared: Arc::clone(&shared), own: OwnLog::default(), snapshot: None, counted: None };
@@ -115,7 +118,6 @@ impl Watch {
     }
 
     async fn look(&mut self) -> Result<(), DeliveryError> {
-        let now = Timestamp::now();
         let snapshot = self.shared.snapshot();
         let is_new = self.snapshot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &snapshot));
         let present = Arc::clone(&snapshot);
@@ -123,6 +125,7 @@ impl Watch {
         let (is_recent, is_late) =
             (is_counted_within(COUNT_AFTER_CHANGE), !is_counted_within(COUNT_INTERVAL));
         let has_counted = blocking(&self.shared, move |shared, notices| {
+            let now = notices.count_time()?;
             notices.watch(now)?;
             if is_new {
                 notices.revisit(|notice| delivery::channel(&present, notice), now)?;

@@ -2,7 +2,8 @@
 //!
 //! A notice must not tell a recipient more than it has. So it has the id only where it is certain that the id of this person
 //! left in clear or came from the recipient, and the recipient's pseudonym only where that left. It is certain only as far as
-//! all places of a route from which the person can come agree, and as the settings were in force when the exchange began.
+//! all places of a route from which the person can come agree, and as the settings were in force when the exchange began. One of
+//! them is who the recipient is: another one can have its name now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -78,6 +79,10 @@ fn route_setting(route: &str) -> String {
     format!("route {route}")
 }
 
+fn recipient_setting(recipient: &str) -> String {
+    format!("recipient {recipient}")
+}
+
 /// Returns the settings on which the names of people in answers depend.
 pub(super) fn settings(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let words = snapshot.words();
@@ -86,7 +91,9 @@ pub(super) fn settings(snapshot: &Snapshot) -> BTreeMap<String, String> {
         Some((route_setting(&route.name), mapping.digest()))
     });
     let epoch = snapshot.pseudonym_epoch.as_deref().unwrap_or_default();
-    mapped.chain([(EPOCH.to_owned(), epoch.to_owned())]).collect()
+    let identities =
+        snapshot.recipients.iter().map(|known| (recipient_setting(&known.name), known.identity()));
+    mapped.chain(identities).chain([(EPOCH.to_owned(), epoch.to_owned())]).collect()
 }
 
 /// Returns the name by which a recipient knows a person, given what it received: the id if it has that, or the one pseudonym
@@ -132,7 +139,8 @@ fn only_way(exchanges: impl Iterator<Item = Option<LeftAs>>) -> Option<LeftAs> {
 /// True if the present settings were in force when an exchange began, as far as its gateway has stated.
 fn was_in_force(settings: &BTreeMap<String, String>, logged: &LoggedExchange, is_pseudonym: bool) -> bool {
     let route = route_setting(&logged.exchange.route);
-    let needed = [Some(&*route), is_pseudonym.then_some(EPOCH)];
+    let recipient = recipient_setting(&logged.exchange.recipient);
+    let needed = [Some(&*route), Some(&*recipient), is_pseudonym.then_some(EPOCH)];
     needed.into_iter().flatten().all(|setting| {
         let since = settings.get(setting).and_then(|digest| logged.naming.since(setting, digest));
         since.is_some_and(|since| since <= logged.exchange.time)

@@ -52,7 +52,7 @@ impl OwnLog {
             return Ok(());
         }
         // The records of everything that left before the position was in force are queued.
-        shared.log.flush().await;
+        shared.log.flush().await.map_err(|_| DeliveryError::Log)?;
         let folder = shared.log.folder().to_owned();
         let end = tokio::task::spawn_blocking(move || EndOfLog::of_folder(&folder)).await??;
         let Some(EndOfLog { origin, size, .. }) = end else { return Ok(()) };

@@ -128,6 +128,9 @@ fn group(shared: &SharedState, inquiry: &Inquiry, disclosed: Vec<LoggedExchange>
         by_recipient.entry(logged.exchange.recipient.clone()).or_default().push(logged);
     }
     let snapshot = shared.snapshot();
+    let identity = |recipient: &str| {
+        snapshot.recipients.iter().find(|known| *known.name == *recipient).map(|known| known.identity())
+    };
     let settings = naming::settings(&snapshot);
     let receiver = |(recipient, logged): (String, Vec<LoggedExchange>)| {
         let times = || logged.iter().map(|logged| logged.exchange.time);
@@ -139,6 +142,7 @@ fn group(shared: &SharedState, inquiry: &Inquiry, disclosed: Vec<LoggedExchange>
             last: times().max()?,
             name: naming::name(shared, &snapshot, &settings, &recipient, &inquiry.person, &logged),
             channel: delivery::configured(&snapshot, &recipient),
+            identity: identity(&recipient),
             recipient: Arc::from(recipient),
         })
     };

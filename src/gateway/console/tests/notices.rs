@@ -24,6 +24,7 @@ fn waiting(channel: Channel, name: Option<PersonName>) -> NoticeState {
         first: at,
         last: at,
         channel,
+        identity: None,
         status: NoticeStatus::Waiting,
         attempts: 0,
         unrecorded: false,

@@ -121,7 +121,7 @@ fn a_recipient_is_told_the_pseudonym_only_if_everything_left_under_it() {
 #[test]
 fn settings_count_only_from_the_time_at_which_they_were_in_force() {
     let settings = |epoch: &str, mapping: &str| -> BTreeMap<String, String> {
-        [(EPOCH, epoch), ("route members", mapping)]
+        [(EPOCH, epoch), ("route members", mapping), ("recipient acme", "x")]
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .into()
     };
@@ -135,6 +135,9 @@ fn settings_count_only_from_the_time_at_which_they_were_in_force() {
     assert!(!was_in_force(&now, &logged(19), true), "of the epoch before");
     assert!(was_in_force(&now, &logged(19), false), "the mapping was the same");
     assert!(!was_in_force(&settings("2", "b"), &logged(25), false), "another mapping");
+    let mut replaced = now.clone();
+    replaced.insert("recipient acme".to_owned(), "y".to_owned());
+    assert!(!was_in_force(&replaced, &logged(25), false), "another recipient has the name");
     let unknown = LoggedExchange { naming: Arc::default(), ..logged(25) };
     assert!(!was_in_force(&now, &unknown, false), "its gateway has stated nothing");
 }

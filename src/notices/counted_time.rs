@@ -1,0 +1,187 @@
+//! The time of notices. It passes as time passes while gateways run, whatever their clocks say.
+//!
+//! A search is given up, a log secret is deleted and a notice expires after days. None of that can be undone, so none may rest
+//! on one clock that somebody set. The gateways count the time together, in a row of the store: one that has seen the row
+//! unchanged for a while, by a clock that nobody can set, adds that while. Invariants: the time on record never passes faster
+//! than time does; it stands still while no gateway runs. So it can be behind the time of day, and is compared with itself only.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::clock::{self, after};
+use super::{Notices, WRITE_ATTEMPTS, state};
+use crate::ledger::{NoticeRow, NoticeStore, StoreError, boot_time};
+
+/// The row with the time.
+const COUNTED_TIME: Ulid = Ulid(2);
+
+/// Time that a gateway counts before it adds it to the row.
+const STEP: Duration = Duration::from_secs(60);
+
+/// The state of the row.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct TimeOnRecord {
+    time: Timestamp,
+}
+
+/// The row as this process has seen it.
+#[derive(Clone, Copy, Debug)]
+struct SeenTime {
+    version: u64,
+    time: Timestamp,
+    /// The time of the machine since when the row is known to have been this one.
+    since: Duration,
+}
+
+impl SeenTime {
+    fn at(&self, machine: Duration) -> Timestamp {
+        after(self.time, machine.saturating_sub(self.since))
+    }
+}
+
+/// The time of notices, as far as this process knows it.
+#[derive(Debug, Default)]
+pub(super) struct CountedTime(Mutex<Option<SeenTime>>);
+
+impl CountedTime {
+    fn seen(&self) -> Option<SeenTime> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn see(&self, seen: SeenTime) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    /// Adds the time that has passed, if that is a step, and returns the time. `machine` returns the time of the machine. The time
+    /// begins at `first`.
+    pub(super) fn count(
+        &self,
+        store: &dyn NoticeStore,
+        machine: impl Fn() -> Duration,
+        first: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        for _ in 0..WRITE_ATTEMPTS {
+            let before = machine();
+            let Some(row) = store.notice(COUNTED_TIME)? else {
+                if write(store, 1, first)? {
+                    self.see(SeenTime { version: 1, time: first, since: before });
+                    return Ok(first);
+                }
+                continue;
+            };
+            let TimeOnRecord { time } = serde_json::from_str(&row.state)
+                .map_err(|error| StoreError::transient("reading the time of notices", error))?;
+            let known = self.seen().filter(|seen| (seen.version, seen.time) == (row.version, time));
+            let Some(seen) = known else {
+                // Another gateway has written it at some time before this.
+                self.see(SeenTime { version: row.version, time, since: machine() });
+                return Ok(time);
+            };
+            if before.saturating_sub(seen.since) < STEP {
+                return Ok(seen.at(machine()));
+            }
+            let (version, time) = (row.version + 1, seen.at(before));
+            if write(store, version, time)? {
+                self.see(SeenTime { version, time, since: before });
+                return Ok(time);
+            }
+        }
+        Err(StoreError::transient("counting the time of notices", "other gateways write the same row"))
+    }
+}
+
+fn write(store: &dyn NoticeStore, version: u64, time: Timestamp) -> Result<bool, StoreError> {
+    let (id, state) = (COUNTED_TIME, state::text(&TimeOnRecord { time }));
+    let row = NoticeRow { id, inquiry: id, recipient: None, due: clock::NEVER, open: false, version, state };
+    store.write_notices(&[row])
+}
+
+impl Notices {
+    /// Returns the time of notices.
+    ///
+    /// # Errors
+    /// [`StoreError`] if this process does not know it yet.
+    pub fn now(&self) -> Result<Timestamp, StoreError> {
+        match self.time.seen() {
+            Some(seen) => Ok(seen.at(boot_time())),
+            None => self.count_time(),
+        }
+    }
+
+    /// Counts the time that has passed, and returns the time of notices. A gateway calls it every second.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_time(&self) -> Result<Timestamp, StoreError> {
+        self.time.count(self.ledger.notice_store(), boot_time, Timestamp::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Store as _;
+    use crate::ledger::store::memory::MemoryStore;
+
+    /// A gateway whose machine has run for a while, and whose clock may be wrong.
+    struct TimedGateway {
+        counted: CountedTime,
+        clock: Timestamp,
+        booted: u64,
+    }
+
+    impl TimedGateway {
+        fn new(clock: Timestamp, booted: u64) -> TimedGateway {
+            TimedGateway { counted: CountedTime::default(), clock, booted }
+        }
+
+        /// Looks at the time, so many seconds after the beginning.
+        fn look(&self, store: &MemoryStore, second: u64) -> u64 {
+            let machine = || Duration::from_secs(self.booted + second);
+            let time = self.counted.count(store.notice_store(), machine, self.clock).unwrap();
+            u64::try_from(time.duration_since(start()).as_secs()).unwrap()
+        }
+    }
+
+    fn start() -> Timestamp {
+        "2026-11-29T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn time_passes_as_it_passes_whatever_the_clocks_say() {
+        let store = MemoryStore::new();
+        let wrong = after(start(), Duration::from_secs(30 * 24 * 3600));
+        let (one, two) = (TimedGateway::new(start(), 7), TimedGateway::new(wrong, 90_000));
+        assert_eq!((one.look(&store, 0), two.look(&store, 0)), (0, 0));
+        for second in 1..=600 {
+            let seen = [one.look(&store, second), two.look(&store, second)];
+            assert!(
+                seen.iter().all(|seen| (second - 1..=second).contains(seen)),
+                "{seen:?} after {second} s"
+            );
+        }
+        // A gateway that begins knows the time up to the last step.
+        let third = TimedGateway::new(wrong, 0);
+        let seen = third.look(&store, 600);
+        assert!((540..=600).contains(&seen), "{seen}");
+        // The others are off, and an hour passes in which nobody counts.
+        let fourth = TimedGateway::new(wrong, 0);
+        assert_eq!(fourth.look(&store, 4_200), seen);
+        assert_eq!(fourth.look(&store, 4_300), seen + 100);
+        assert_eq!(third.look(&store, 4_301), seen + 100, "it has not seen the row since");
+    }
+
+    #[test]
+    fn a_restored_ledger_goes_on_with_its_own_time() {
+        let (store, one) = (MemoryStore::new(), TimedGateway::new(start(), 0));
+        one.look(&store, 0);
+        one.look(&store, 100);
+        let restored = MemoryStore::new();
+        assert!(write(restored.notice_store(), 1, start()).unwrap());
+        assert_eq!((one.look(&restored, 200), one.look(&restored, 230)), (0, 30));
+    }
+}
