@@ -21,8 +21,7 @@ pub use html::html;
 use crate::decision::RecipientFacts;
 use crate::disclosure::questions::LogExtent;
 use crate::disclosure::{self, Account, AccountedExchange, LogSource, ReadError};
-use crate::keys::LoggedPerson;
-use crate::ledger::{self, Archive, Entity, LedgerId, StoreError};
+use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
 use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Vocabulary};
@@ -252,13 +251,19 @@ pub fn disclosures(
     let confidential = sources.archive.confidential_cases(now)?;
     let ledger = sources.archive.ledger_id()?;
     let (mut all, mut logs, mut failure, mut is_read) = (Vec::new(), Vec::new(), None, false);
-    for log in sources.logs {
+    // Taken first: a log that grows meanwhile is read at least as far.
+    let extents: Vec<_> = sources.logs.iter().map(|log| LogExtent::of_people(log.folder(), ledger)).collect();
+    let copies = LogExtent::copies(extents.iter().map(|extent| extent.as_ref().ok()));
+    for ((log, extent), is_copy) in sources.logs.iter().zip(extents).zip(copies) {
+        if is_copy {
+            continue;
+        }
         let spellings = sources.archive.logged_persons(person, log.fingerprints())?;
-        match read_log(log, &spellings, ledger) {
-            Ok((disclosed, extent)) => {
+        match extent.and_then(|extent| Ok((disclosure::account(log, &spellings)?, extent))) {
+            Ok((Account { exchanges, deleted }, extent)) => {
                 is_read = true;
-                all.extend(disclosed);
-                logs.push(extent);
+                all.extend(exchanges);
+                logs.push(extent.without_details(&deleted));
             }
             Err(error) => {
                 logs.push(LogExtent::unreadable(&error));
@@ -276,7 +281,7 @@ pub fn disclosures(
         return Err(error.into());
     }
     all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
-    // Of a log and its copy, each exchange counts once.
+    // Of an old log and its copy, which have no origin, each exchange counts once.
     all.dedup();
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
@@ -290,17 +295,6 @@ pub fn disclosures(
     let changes: Vec<LaterChange> = history.iter().filter_map(change).collect();
     let disclosures = all.into_iter().map(|one| described(one, sources, &changes)).collect();
     Ok(DisclosureList { complete, logs, disclosures })
-}
-
-fn read_log(
-    log: &LogSource,
-    person: &[LoggedPerson],
-    ledger: Option<LedgerId>,
-) -> Result<(Vec<AccountedExchange>, LogExtent), ReadError> {
-    // Taken first: a log that grows meanwhile is read at least as far.
-    let extent = LogExtent::of_people(log.folder(), ledger)?;
-    let Account { exchanges, deleted } = disclosure::account(log, person)?;
-    Ok((exchanges, extent.without_details(&deleted)))
 }
 
 /// Kinds of events after which a recipient may hold data that are wrong or should not exist.
@@ -432,7 +426,7 @@ mod tests {
     use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, Record};
     use crate::disclosure::storage::LogReader;
     use crate::disclosure::{Durability, Log, LogSettings};
-    use crate::keys::Keys;
+    use crate::keys::{Keys, LoggedPerson};
     use crate::ledger::store::memory::MemoryStore;
     use crate::ledger::store::shared::{GatewayDescription, SharedStore as _};
     use crate::ledger::{LogOnRecord, Position, Store as _, VocabularyTerms};
@@ -488,12 +482,20 @@ mod tests {
         Log::open(settings, keys).unwrap()
     }
 
+    fn archive(store: &Arc<MemoryStore>) -> Archive {
+        let terms = VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::new(Namespaces::default()));
+        Archive::new(Arc::clone(store) as _, Arc::new(terms)).unwrap()
+    }
+
     #[test]
     fn an_extent_never_states_more_than_was_read() {
         const REPORTS: usize = 40;
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
-        let log = open(&folder, &keys);
-        let person = LoggedPerson::unknown(keys.fingerprints().recipient("p"));
+        let (log, archive) = (open(&folder, &keys), archive(&Arc::new(MemoryStore::new())));
+        let logs = [log.source().clone()];
+        let sources = ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[] };
+        let alice = Namespaces::default().reader(None).read_recorded("alice");
+        let person = LoggedPerson::unknown(keys.fingerprints().subject(&alice));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -503,11 +505,11 @@ mod tests {
                 }
             });
             let reports: Vec<_> =
-                (0..REPORTS).map(|_| read_log(log.source(), &[person], None).unwrap()).collect();
+                (0..REPORTS).map(|_| disclosures(&alice, &sources, Timestamp::UNIX_EPOCH).unwrap()).collect();
             is_over.store(true, Ordering::Relaxed);
             let mut reader = LogReader::open(log.folder()).unwrap();
-            for (disclosed, extent) in reports {
-                let size = usize::try_from(extent.size).unwrap();
+            for DisclosureList { disclosures: disclosed, logs, .. } in reports {
+                let size = usize::try_from(logs[0].size).unwrap();
                 let stated = reader.entries(0).take(size).filter(|entry| {
                     let (_, entry) = entry.as_ref().unwrap();
                     decode_head(&entry.leaf).unwrap().kind == EntryKind::Exchange
@@ -521,8 +523,7 @@ mod tests {
     #[test]
     fn a_report_is_complete_only_with_the_logs_of_all_gateways_that_run() {
         let store = Arc::new(MemoryStore::shared_by_gateways());
-        let terms = VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::new(Namespaces::default()));
-        let archive = Archive::new(Arc::clone(&store) as _, Arc::new(terms)).unwrap();
+        let archive = archive(&store);
         let (keys, folder) = (Keys::random().unwrap(), tempfile::tempdir().unwrap());
         let log = open(&folder, &keys);
         let logs = [LogSource::new(log.folder(), &keys)];

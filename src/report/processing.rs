@@ -19,8 +19,11 @@ use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 /// Number of days before a day with whose median the day is compared.
 pub const MEDIAN_DAYS: i64 = 28;
 
-/// Minimum number of those days on which the recipient read somebody. With fewer there is no habit to compare with.
+/// Minimum number of those days on which the recipient read somebody. With fewer, a day is compared with the largest of them.
 const MIN_MEDIAN_DAYS: usize = 7;
+
+/// Number of people up to which a day is not reported that has too few days before it for a median.
+const MAX_WITHOUT_MEDIAN: u64 = 20;
 
 /// Multiple of the median above which a day is reported.
 const ENUMERATION_FACTOR: u64 = 3;
@@ -90,7 +93,8 @@ pub struct ProcessingComparison {
     pub from: Date,
     /// The last day.
     pub to: Date,
-    /// False if a log could not be read, or does not go back to the first day.
+    /// False if a log could not be read, or does not have all days of the comparison: those from
+    /// [`ObservedPeriod::first_needed`] to the last one.
     pub complete: bool,
     /// The logs that were read.
     pub logs: Vec<LogExtent>,
@@ -154,7 +158,8 @@ pub struct EnumeratedPeople {
     pub day: Date,
     /// The number of people.
     pub people: u64,
-    /// The median of the days before on which it read somebody.
+    /// The median of the days before on which it read somebody; the largest of them if there are fewer than seven, 0 if there
+    /// are none.
     pub median: u64,
 }
 
@@ -183,7 +188,7 @@ pub fn compare(
     logs: Vec<LogExtent>,
 ) -> ProcessingComparison {
     let reaches_back =
-        |log: &LogExtent| log.fault.is_none() && log.since.is_some_and(|day| day <= period.from);
+        |log: &LogExtent| log.fault.is_none() && log.since.is_some_and(|day| day <= period.first_needed());
     let complete = !logs.is_empty() && logs.iter().all(reaches_back);
     let observed = sum(days, period);
     ProcessingComparison {
@@ -307,9 +312,9 @@ fn growth(before: &SummedExchanges, observed: &SummedExchanges) -> Vec<GrownExch
     let line = |(parties, exchanges): (&(Arc<str>, Arc<str>), &ObservedExchanges)| {
         let (recipient, purpose) = parties;
         let earlier = before.get(parties).map_or(0, |exchanges| exchanges.exchanges);
-        let has_grown = exchanges.exchanges >= MIN_GROWN
-            && exchanges.exchanges >= earlier.saturating_mul(GROWTH_FACTOR)
-            && earlier > 0;
+        // A purpose that a recipient begins to use has grown from nothing.
+        let has_grown =
+            exchanges.exchanges >= MIN_GROWN && exchanges.exchanges >= earlier.saturating_mul(GROWTH_FACTOR);
         has_grown.then(|| GrownExchanges {
             recipient: recipient.to_string(),
             purpose: purpose.to_string(),
@@ -327,13 +332,12 @@ fn enumeration(days: &ObservedDays, period: ObservedPeriod) -> Vec<EnumeratedPeo
         for (recipient, people) in &day.people {
             let past = days.range(first..*date).filter_map(|(_, day)| day.people.get(recipient));
             let mut past: Vec<u64> = past.map(PeopleCounter::count).filter(|people| *people > 0).collect();
-            if past.len() < MIN_MEDIAN_DAYS {
-                continue;
-            }
             past.sort_unstable();
-            let median = past.get(past.len() / 2).copied().unwrap_or_default();
-            let people = people.count();
-            if people > median.saturating_mul(ENUMERATION_FACTOR) {
+            let has_median = past.len() >= MIN_MEDIAN_DAYS;
+            let usual = if has_median { past.get(past.len() / 2) } else { past.last() };
+            let (median, people) = (usual.copied().unwrap_or_default(), people.count());
+            let is_many = has_median || people > MAX_WITHOUT_MEDIAN;
+            if is_many && people > median.saturating_mul(ENUMERATION_FACTOR) {
                 found.push(EnumeratedPeople { recipient: recipient.to_string(), day: *date, people, median });
             }
         }
@@ -411,7 +415,10 @@ mod tests {
         assert_eq!((&*untaken.recipient, &*untaken.purpose), ("support", "customer-support"));
         assert!(untaken.categories.iter().any(|name| name == "name"), "{untaken:?}");
         assert!(!untaken.categories.iter().any(|name| name == "email"), "{untaken:?}");
-        assert!(!compared(&days, vec![extent(date(2026, 11, 2))]).complete, "the log begins later");
+        assert!(compared(&days, vec![extent(date(2026, 10, 2))]).complete);
+        for later in [date(2026, 10, 3), date(2026, 11, 2)] {
+            assert!(!compared(&days, vec![extent(later)]).complete, "days of the comparison are missing");
+        }
         assert!(!compared(&days, vec![]).complete);
     }
 
@@ -450,9 +457,13 @@ mod tests {
             observed.insert(parties("customer-support"), exchanges(number, &[]));
             observed.insert(parties("account-management"), exchanges(number / 2, &[]));
         }
+        let observed = &mut days.entry(date(2026, 11, 16)).or_default().exchanges;
+        observed.insert(parties("marketing"), exchanges(100, &[]));
+        observed.insert(parties("research"), exchanges(99, &[]));
         let found = compared(&days, vec![extent(date(2026, 1, 1))]);
-        let [grown] = &*found.growth else { panic!("{found:?}") };
-        assert_eq!((&*grown.purpose, grown.before, grown.exchanges), ("customer-support", 60, 120));
+        let grown = found.growth.iter().map(|grown| (&*grown.purpose, grown.before, grown.exchanges));
+        let grown: Vec<_> = grown.collect();
+        assert_eq!(grown, [("customer-support", 60, 120), ("marketing", 0, 100)]);
         assert_eq!(PERIOD.first_needed(), date(2026, 10, 2));
     }
 
@@ -466,14 +477,16 @@ mod tests {
         for (day, number) in [(20, 31), (21, 30)] {
             days.entry(date(2026, 11, day)).or_default().people.insert("support".into(), people(number));
         }
-        days.entry(date(2026, 11, 20)).or_default().people.insert("new".into(), people(1000));
+        // One that read nobody before, or a few people on a few days.
+        for (day, recipient, number) in
+            [(20, "new", 1000), (21, "new", 1000), (20, "small", 20), (6, "weekly", 50), (20, "weekly", 150)]
+        {
+            let day = days.entry(date(2026, 11, day)).or_default();
+            day.people.insert(recipient.into(), people(number));
+        }
         let found = compared(&days, vec![extent(date(2026, 1, 1))]);
-        let expected = EnumeratedPeople {
-            recipient: "support".to_owned(),
-            day: date(2026, 11, 20),
-            people: 31,
-            median: 10,
-        };
-        assert_eq!(found.enumeration, [expected], "and nothing to compare a new recipient with");
+        let found: Vec<_> =
+            found.enumeration.iter().map(|line| (&*line.recipient, line.people > 20, line.median)).collect();
+        assert_eq!(found, [("weekly", true, 0), ("new", true, 0), ("support", true, 10)]);
     }
 }

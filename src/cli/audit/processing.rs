@@ -2,7 +2,7 @@
 //! the disclosure logs observed.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,10 +15,10 @@ use crate::cli::Format;
 use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::config::Config;
 use crate::decision::Decisions;
-use crate::disclosure::ReadError;
 use crate::disclosure::observation::observe;
 use crate::disclosure::questions::LogExtent;
 use crate::disclosure::storage::LogReader;
+use crate::disclosure::{EndOfLog, ReadError};
 use crate::keys::Keys;
 use crate::ledger::{Archive, LogOnRecord};
 use crate::policy::{Activity, Pack, versioning};
@@ -62,7 +62,8 @@ pub(in crate::cli) fn print(packs: &[&Pack], format: Format, out: &mut dyn Write
     Ok(0)
 }
 
-/// Prints what the logs of a configuration observed beside what its packs declare. Exits with 1 if a log could not be read.
+/// Prints what the logs of a configuration observed beside what its packs declare. Exits with 1 if the comparison is not
+/// complete: a log could not be read, or lacks days.
 ///
 /// # Errors
 /// If writing fails.
@@ -80,9 +81,9 @@ pub(in crate::cli) fn compare(
     let recipients: Vec<_> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
     let folders = [&config.audit.directory].into_iter().chain(config.audit.logs.iter().map(|log| &log.path));
-    let (mut days, mut logs, mut status) = (ObservedDays::new(), Vec::new(), 0);
-    for folder in folders {
-        match read_days(folder, period) {
+    let (mut days, mut logs) = (ObservedDays::new(), Vec::new());
+    for read in read_logs(folders.map(PathBuf::as_path), period) {
+        match read {
             Ok((observed, extent)) => {
                 processing::add_days(&mut days, observed);
                 logs.push(extent);
@@ -90,7 +91,6 @@ pub(in crate::cli) fn compare(
             Err(error) => {
                 unusable(&with_causes(&error), err)?;
                 logs.push(LogExtent::unreadable(&error));
-                status = EXIT_FINDINGS;
             }
         }
     }
@@ -100,7 +100,8 @@ pub(in crate::cli) fn compare(
             logs.extend(LogExtent::of_missing(&known, &logs, begins, now));
         }
         Err(why) => {
-            status = unusable(&why, err)?;
+            unusable(&why, err)?;
+            logs.push(LogExtent { origin: None, size: 0, since: None, fault: Some(why) });
         }
     }
     let exporter_region = &config.exporter_region;
@@ -110,7 +111,7 @@ pub(in crate::cli) fn compare(
         Format::Json => writeln!(out, "{}", json!(comparison))?,
         Format::Text => print_comparison(&comparison, out)?,
     }
-    Ok(status)
+    Ok(if comparison.complete { 0 } else { EXIT_FINDINGS })
 }
 
 /// Returns the logs that the ledger knows; none before it was created.
@@ -124,12 +125,34 @@ fn logs_on_record(config: &Config) -> Result<Vec<LogOnRecord>, String> {
     archive.logs_on_record().map_err(|error| with_causes(&error))
 }
 
-/// Observes the days of one log that a comparison needs.
-fn read_days(folder: &Path, period: ObservedPeriod) -> Result<(ObservedDays, LogExtent), ReadError> {
-    let mut log = LogReader::open(folder)?;
-    let extent = LogExtent::of(&mut log)?;
+/// Observes the days of logs that a comparison needs, of a log and its copies once.
+fn read_logs<'f>(
+    folders: impl Iterator<Item = &'f Path>,
+    period: ObservedPeriod,
+) -> Vec<Result<(ObservedDays, LogExtent), ReadError>> {
+    let opened: Vec<_> = folders.map(|folder| open(folder, period)).collect();
+    let copies = LogExtent::copies(opened.iter().map(|log| log.as_ref().ok().map(|(_, extent)| extent)));
     let after = period.to.tomorrow().unwrap_or(period.to);
-    Ok((observe(&mut log, period.first_needed(), after)?, extent))
+    let read = |(log, _): (Result<(LogReader, LogExtent), ReadError>, bool)| {
+        let (mut log, extent) = log?;
+        Ok((observe(&mut log, period.first_needed(), after)?, extent))
+    };
+    opened.into_iter().zip(copies).filter(|(_, is_copy)| !is_copy).map(read).collect()
+}
+
+/// Opens a log. The extent has a fault if the log ends before the period.
+fn open(folder: &Path, period: ObservedPeriod) -> Result<(LogReader, LogExtent), ReadError> {
+    // Read first: a log that grows meanwhile goes further.
+    let end = EndOfLog::of_folder(folder)?;
+    let mut log = LogReader::open(folder)?;
+    let mut extent = LogExtent::of(&mut log)?;
+    let last = end.filter(|end| !end.is_stopped).and_then(|end| end.last);
+    let last = last.map(|last| last.to_zoned(TimeZone::UTC).date());
+    // The log of a gateway that runs begins each day. After a stop there is nothing.
+    if let Some(last) = last.filter(|last| *last < period.to) {
+        extent.fault = Some(format!("{} ends on {last}, before the end of the period", folder.display()));
+    }
+    Ok((log, extent))
 }
 
 /// Prints a table for each kind of finding.
@@ -138,15 +161,22 @@ fn print_comparison(comparison: &ProcessingComparison, out: &mut dyn Write) -> i
         from,
         to,
         complete,
-        logs: _,
+        logs,
         unused_purposes,
         beyond_registration,
         untaken_categories,
         growth,
         enumeration,
     } = comparison;
-    let partly = if *complete { "" } else { " (not every log reaches back so far)" };
+    let first = ObservedPeriod { from: *from, to: *to }.first_needed();
+    let partly = match complete {
+        true => String::new(),
+        false => format!(" (incomplete: not every log has all days from {first} to {to})"),
+    };
     writeln!(out, "{from} to {to}{partly}")?;
+    for fault in logs.iter().filter_map(|log| log.fault.as_ref()) {
+        writeln!(out, "  {fault}")?;
+    }
     section("purposes that nobody used", unused_purposes, out, String::clone)?;
     section("requests beyond the registration", beyond_registration, out, |line| {
         let RefusedRequests { recipient, code, requests, observed, declared } = line;
@@ -192,8 +222,13 @@ fn paragraph(activity: &Activity, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jiff::ToSpan as _;
+
     use super::*;
     use crate::config::pack::read_pack;
+    use crate::disclosure::{Durability, Log, LogSettings};
 
     #[test]
     fn each_activity_has_the_members_of_article_30() {
@@ -217,5 +252,34 @@ mod tests {
         }
         let text = printed(Format::Text);
         assert!(lines.iter().all(|line| text.contains(line["purpose"].as_str().unwrap())), "{text}");
+    }
+
+    #[test]
+    fn a_log_is_read_once_and_has_to_reach_the_end_of_the_period() {
+        let (outer, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let [folder, copy] = ["audit", "copy"].map(|name| outer.path().join(name));
+        let settings = LogSettings {
+            folder: folder.clone(),
+            gateway: "gateway-1".to_owned(),
+            durability: Durability::BeforeRelease,
+            retention: Duration::MAX,
+            origin: None,
+            ledger: None,
+            known_checkpoints: Vec::new(),
+        };
+        let log = Log::open(settings, &keys).unwrap();
+        let copied = std::process::Command::new("cp").arg("-r").args([&folder, &copy]).status().unwrap();
+        assert!(copied.success());
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let faults = |days: i64| {
+            let period = ObservedPeriod { from: today, to: today.saturating_add(days.days()) };
+            let read = read_logs([&*folder, &*copy].into_iter(), period);
+            read.into_iter().map(|read| read.unwrap().1.fault).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(-1), [None]);
+        let [Some(fault)] = &*faults(2) else { panic!("the log goes on") };
+        assert!(fault.starts_with(&format!("{} ends on ", folder.display())), "{fault}");
+        drop(log);
+        assert_eq!(faults(2), [None], "nothing follows the stop");
     }
 }

@@ -70,8 +70,10 @@ pub(super) fn answer_within(
     let mut answer = Answer::default();
     let mut opened = Vec::new();
     let mut failure = None;
-    for log in logs {
-        match OpenedLog::open(log) {
+    let found: Vec<_> = logs.iter().map(OpenedLog::open).collect();
+    let copies = LogExtent::copies(found.iter().map(|log| log.as_ref().ok().map(|(_, extent)| extent)));
+    for (log, _) in found.into_iter().zip(copies).filter(|(_, is_copy)| !is_copy) {
+        match log {
             Ok((mut log, extent)) => {
                 let place = answer.logs.len();
                 answer.logs.push(extent);

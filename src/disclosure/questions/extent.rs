@@ -119,6 +119,20 @@ impl LogExtent {
         (gateways > listed).then_some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) })
     }
 
+    /// Returns for each log, true if another one is the same log, and goes as far or further: a log and its copies are read once.
+    pub fn copies<'l>(extents: impl IntoIterator<Item = Option<&'l LogExtent>>) -> Vec<bool> {
+        let known = |extent: Option<&'l LogExtent>| Some((extent?.origin.as_deref()?, extent?.size));
+        let known: Vec<Option<(&str, u64)>> = extents.into_iter().map(known).collect();
+        let is_copy = |(at, log): (usize, &Option<(&str, u64)>)| {
+            let Some((origin, size)) = *log else { return false };
+            known.iter().enumerate().any(|(place, other)| {
+                let other = other.filter(|(name, _)| *name == origin && place != at);
+                other.is_some_and(|(_, other)| other > size || (other == size && place < at))
+            })
+        };
+        known.iter().enumerate().map(is_copy).collect()
+    }
+
     /// Returns an extent for each log that the ledger has on record and that may hold something beyond the logs which were read:
     /// it is lost, or not listed. With `since`, those that end before are left out. After a log that could not be read, it is not
     /// known which others are not listed.
@@ -179,4 +193,30 @@ fn begin_of(log: &mut LogReader) -> Result<Option<Timestamp>, ReadError> {
     let Some(entry) = log.entry(index)? else { return Ok(None) };
     let head = decode_head(&entry.leaf).map_err(|_| ReadError::Damaged(log.folder().to_owned()))?;
     Ok(Some(TermCache::default().place(log, index)?.day.time(&head)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_log_and_its_copies_the_one_that_goes_furthest_is_read() {
+        let extent = |origin: &str, size| {
+            let origin = Some(origin.to_owned());
+            Some(LogExtent { origin, size, since: None, fault: None })
+        };
+        let former = Some(LogExtent { origin: None, size: 0, since: None, fault: None });
+        let logs = [
+            extent("a", 5),
+            extent("b", 4),
+            extent("a", 7),
+            None,
+            extent("a", 7),
+            extent("b", 3),
+            former.clone(),
+            former,
+        ];
+        let copies = LogExtent::copies(logs.iter().map(Option::as_ref));
+        assert_eq!(copies, [true, false, false, false, true, true, false, false]);
+    }
 }
