@@ -144,6 +144,7 @@ fn assemble_over(
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
     let (intents, notice_limit) = (config.audit.intents, config.audit.notice_limit);
+    let retired_logs = config.audit.retired.clone();
     let circumstances = config.audit.circumstances.clone();
     let log = Log::open(log_settings(&config, ledger.archive().ledger_id()?), keys)?.with_index(index);
     own_log::state(&config, ledger.notice_store(), Timestamp::now())?;
@@ -168,6 +169,7 @@ fn assemble_over(
     let shared = shared
         .with_notice_limit(notice_limit)
         .with_other_logs(other_logs)
+        .with_retired_logs(retired_logs)
         .with_intents(intents)
         .with_memory(memory, memory_per_recipient);
     Ok(Arc::new(match circumstances {

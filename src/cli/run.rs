@@ -212,7 +212,8 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
         let packs: Vec<_> = in_force.map(Arc::clone).collect();
         let others = config.map_or(&[][..], |config| &config.audit.logs);
         let index = config.map(|config| &*config.audit.index);
-        let context = ReportContext { index, others, packs: &packs, recipients: &recipients };
+        let retired = config.map_or(&[][..], |config| &config.audit.retired);
+        let context = ReportContext { index, others, retired, packs: &packs, recipients: &recipients };
         let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
         subject::run(verb, access, context, now, &mut out, &mut err)
     })

@@ -126,6 +126,8 @@ pub(super) struct ReportContext<'l> {
     pub(super) index: Option<&'l Path>,
     /// The logs of other gateways.
     pub(super) others: &'l [GatewayLog],
+    /// The origins of those that are retired.
+    pub(super) retired: &'l [String],
     pub(super) packs: &'l [Arc<Pack>],
     pub(super) recipients: &'l [ReportedRecipient],
 }
@@ -365,7 +367,7 @@ fn read_logs<T>(
     context: ReportContext<'_>,
     read: impl FnOnce(&ReportSources<'_>, &SubjectId) -> Result<T, ReportError>,
 ) -> Result<T, CliError> {
-    let ReportContext { index, others, packs, recipients } = context;
+    let ReportContext { index, others, retired, packs, recipients } = context;
     let person = person.id(&*location.names)?;
     let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
     let archive = location.archive()?;
@@ -375,7 +377,7 @@ fn read_logs<T>(
         None => log,
     };
     let logs: Vec<LogSource> = logs.into_iter().map(indexed).collect();
-    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients };
+    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients, retired };
     read(&sources, &person).map_err(|error| unusable_error(&error))
 }
 

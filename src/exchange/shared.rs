@@ -122,6 +122,8 @@ pub struct SharedState {
     pub circumstances: CircumstanceCounter,
     /// The disclosure logs of other gateways, which are only read.
     pub other_logs: Vec<LogSource>,
+    /// The origins of logs that an operator has retired: answers are complete without them.
+    pub retired_logs: Vec<String>,
     /// All metrics.
     pub metrics: Metrics,
     /// Bounds the decisions and receipts that recipients look up at a time: each look-up reads the log.
@@ -174,6 +176,7 @@ impl SharedState {
             clock: ExchangeClock::default(),
             circumstances: CircumstanceCounter::default(),
             other_logs: Vec::new(),
+            retired_logs: Vec::new(),
             metrics,
             lookups,
             feed_requests,
@@ -206,6 +209,12 @@ impl SharedState {
     #[must_use]
     pub fn with_other_logs(self, other_logs: Vec<LogSource>) -> SharedState {
         SharedState { other_logs, ..self }
+    }
+
+    /// Sets the origins of logs that an operator has retired.
+    #[must_use]
+    pub fn with_retired_logs(self, retired_logs: Vec<String>) -> SharedState {
+        SharedState { retired_logs, ..self }
     }
 
     /// Sets the exchanges that have an intent on the log.
@@ -283,13 +292,18 @@ impl SharedState {
     ) -> Result<Answer, ReadError> {
         let flushed = self.flush_log().await;
         let (logs, ledger) = (self.questioned_logs(), Arc::clone(&self.ledger));
+        let retired = self.retired_logs.clone();
         let answered = self.read_logs(move || {
+            // Before the logs are read: a gateway may state meanwhile that its log has grown.
+            let known = ledger.archive().known_logs();
             let mut answer = questions::answer(&question, &logs, &cursor, limit)?;
-            let missing = match ledger.archive().logs_on_record() {
-                Ok(known) => LogExtent::of_missing(&known, &answer.logs, question.since, Timestamp::now()),
-                Err(error) => vec![LogExtent::unreadable(&error)],
-            };
-            answer.logs.extend(missing);
+            match known {
+                Ok(known) => {
+                    let (known, now) = (known.without(&retired), Timestamp::now());
+                    LogExtent::compare(&mut answer.logs, &known, question.since, now);
+                }
+                Err(error) => answer.logs.push(LogExtent::unreadable(&error)),
+            }
             Ok(answer)
         });
         let mut answer = answered.await?;

@@ -18,7 +18,7 @@ use super::event::{Event, EventDraft};
 use super::event_json::{self, EventError};
 use super::kinds;
 use super::ledger_id::LedgerId;
-use super::log_register::{self, LogOnRecord};
+use super::log_register::{self, KnownLogs, LogOnRecord};
 use super::policy_memory::PolicyMemory;
 use super::request::{self, AnsweredRequest, OpenRequest};
 use super::store::shared::SharedStore;
@@ -181,13 +181,15 @@ impl Archive {
         self.store.shared().is_some()
     }
 
-    /// Returns the number of gateways that share the ledger and run; 0 for an embedded ledger.
+    /// Returns what the ledger knows about the disclosure logs of its gateways.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub fn running_gateways(&self) -> Result<usize, StoreError> {
+    pub fn known_logs(&self) -> Result<KnownLogs, StoreError> {
         let gateways = self.store.shared().map_or(Ok(Vec::new()), SharedStore::gateways)?;
-        Ok(gateways.iter().filter(|gateway| gateway.live).count())
+        let running = gateways.into_iter().filter(|gateway| gateway.live);
+        let running = running.map(|gateway| gateway.description.name).collect();
+        Ok(KnownLogs { logs: self.logs_on_record()?, running })
     }
 
     /// Returns the store.

@@ -4,6 +4,8 @@
 //! entries. Invariants: the size on record is that of entries that are durable; a log stays on record as lost once somebody
 //! has accepted that it is.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,6 +48,48 @@ impl LogOnRecord {
     }
 }
 
+/// What a ledger knows about the disclosure logs of its gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownLogs {
+    /// The logs on record.
+    pub logs: Vec<LogOnRecord>,
+    /// The names of the gateways that run; none for an embedded ledger.
+    pub running: BTreeSet<Arc<str>>,
+}
+
+impl KnownLogs {
+    /// Leaves out the logs of these origins.
+    #[must_use]
+    pub fn without(mut self, retired: &[String]) -> KnownLogs {
+        self.logs.retain(|log| !retired.contains(&log.origin));
+        self
+    }
+
+    /// Returns the names of the gateways that run and have no log on record.
+    pub fn unstated(&self) -> impl Iterator<Item = &Arc<str>> {
+        let has_log = |name: &Arc<str>| self.logs.iter().any(|log| *log.gateway == **name);
+        self.running.iter().filter(move |name| !has_log(name))
+    }
+
+    /// True unless the gateway that writes a log is known not to run.
+    pub fn may_run(&self, origin: &str) -> bool {
+        match self.logs.iter().find(|log| log.origin == origin) {
+            Some(log) => self.running.contains(&*log.gateway),
+            None => self.unstated().next().is_some(),
+        }
+    }
+
+    /// Returns the logs that may hold something beyond the logs which were read, given by their origins and sizes: those that
+    /// were not read, and those of which a copy was read that ends before what the gateway has stated.
+    pub fn beyond(&self, read: &[(&str, u64)], now: Timestamp) -> Vec<&LogOnRecord> {
+        let is_beyond = |log: &&LogOnRecord| {
+            let sizes = read.iter().filter(|(origin, _)| **origin == log.origin).map(|(_, size)| *size);
+            sizes.max().is_none_or(|size| size < log.size) && !log.is_expired(now)
+        };
+        self.logs.iter().filter(is_beyond).collect()
+    }
+}
+
 /// Returns the logs on record.
 ///
 /// # Errors
@@ -79,25 +123,6 @@ pub fn record_log(
         let known = state.and_then(|text| serde_json::from_str(text).ok());
         serde_json::to_string(&change(known)?).ok()
     })
-}
-
-/// Returns the logs on record that may hold something beyond the logs which were read, given by their origins and sizes. A log
-/// that was read belongs to them only if its end is lost: a copy can end earlier.
-pub fn missing_logs<'l>(
-    on_record: &'l [LogOnRecord],
-    read: &[(&str, u64)],
-    now: Timestamp,
-) -> Vec<&'l LogOnRecord> {
-    let is_missing = |log: &&LogOnRecord| {
-        let sizes = read.iter().filter(|(origin, _)| **origin == log.origin).map(|(_, size)| *size);
-        let is_read = match (sizes.max(), log.lost) {
-            (Some(size), Some(_)) => size >= log.size,
-            (size, None) => size.is_some(),
-            (None, Some(_)) => false,
-        };
-        !is_read && !log.is_expired(now)
-    };
-    on_record.iter().filter(is_missing).collect()
 }
 
 #[cfg(test)]
@@ -141,15 +166,32 @@ mod tests {
     fn a_log_is_missing_until_it_was_read_or_has_expired() {
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
         let lost = LogOnRecord { lost: Some(now), ..log("b", 5) };
-        let on_record = [log("a", 5), lost];
+        let known = KnownLogs { logs: vec![log("a", 5), lost], running: BTreeSet::new() };
         let missing = |read: &[(&str, u64)], now| {
-            let found = missing_logs(&on_record, read, now);
+            let found = known.beyond(read, now);
             found.into_iter().map(|log| log.origin.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(missing(&[], now), ["a", "b"]);
-        assert_eq!(missing(&[("a", 3), ("c", 9)], now), ["b"], "a copy may end earlier");
+        assert_eq!(missing(&[("a", 3), ("c", 9)], now), ["a", "b"], "a copy that ends earlier");
         assert_eq!(missing(&[("a", 5), ("b", 4)], now), ["b"], "its end is lost");
+        assert_eq!(known.clone().without(&["a".to_owned()]).beyond(&[], now), [&known.logs[1]]);
         assert_eq!(missing(&[("a", 5), ("b", 4), ("b", 5)], now), [] as [&str; 0]);
         assert_eq!(missing(&[], "2026-12-01T00:00:01Z".parse().unwrap()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_gateway_that_runs_has_a_log() {
+        let two = LogOnRecord { gateway: "gateway-2".to_owned(), ..log("b", 5) };
+        let running = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        let known =
+            |names: &[&str]| KnownLogs { logs: vec![log("a", 5), two.clone()], running: running(names) };
+        let unstated = |known: &KnownLogs| known.unstated().map(ToString::to_string).collect::<Vec<_>>();
+        let one = known(&["gateway-1"]);
+        assert_eq!((unstated(&one), one.may_run("a"), one.may_run("b")), (vec![], true, false));
+        assert!(!one.may_run("c"), "nobody writes it");
+        let three = known(&["gateway-1", "gateway-3"]);
+        assert_eq!((unstated(&three), three.may_run("c")), (vec!["gateway-3".to_owned()], true));
+        let retired = one.without(&["a".to_owned()]);
+        assert_eq!(unstated(&retired), ["gateway-1"], "a gateway that runs cannot be left out");
     }
 }

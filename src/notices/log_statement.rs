@@ -4,7 +4,8 @@
 //! A log may be idle, or a copy of yesterday, so its end does not show that nothing is missing. A search asks the gateways for
 //! the position of its event; each answers, once it has applied that position and everything that it released before is on
 //! its log, with the size that the log has then. Invariant: a log counts as complete only if it has at least as many entries
-//! as its gateway stated, or ends later than anything that was released in spite of the event.
+//! as its gateway stated; and that of a gateway which does not run and has stated nothing about the event, only if it ends with the
+//! stop or later than anything that was released in spite of the event.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use ulid::Ulid;
 use super::Notices;
 use super::clock::{self, SETTLED};
 use super::state::{self, InquiryState};
-use crate::ledger::{StoreError, rewrite_row};
+use crate::ledger::{KnownLogs, StoreError, rewrite_row};
 
 /// The row with the position that searches ask for.
 const ASKED_POSITION: Ulid = Ulid(1);
@@ -131,17 +132,30 @@ impl Notices {
     }
 
     /// True if a log of another gateway has everything that the gateway released before the event of an inquiry was in force
-    /// there.
+    /// there. `known` was read before the log.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn has_everything(&self, state: &InquiryState, log: &SearchedLog) -> Result<bool, StoreError> {
+    pub fn has_everything(
+        &self,
+        state: &InquiryState,
+        log: &SearchedLog,
+        known: &KnownLogs,
+    ) -> Result<bool, StoreError> {
+        let stated = self.log_statement(&log.origin)?.unwrap_or_default();
+        if log.size < stated.size {
+            return Ok(false);
+        }
+        if stated.position >= state.position && stated.position > 0 {
+            return Ok(true);
+        }
+        // A gateway that runs has to state it: its clock, which the end of the log shows, may be ahead.
+        if known.may_run(&log.origin) {
+            return Ok(false);
+        }
         let is_later = log.last.is_some_and(|last| last > clock::after(state.recorded, SETTLED));
-        let ends_later = log.is_stopped || is_later;
-        Ok(match self.log_statement(&log.origin)? {
-            Some(stated) => log.size >= stated.size && (stated.position >= state.position || ends_later),
-            None => ends_later,
-        })
+        let ended = known.logs.iter().find(|stated| stated.origin == log.origin);
+        Ok((log.is_stopped || is_later) && ended.is_none_or(|ended| log.size >= ended.size))
     }
 
     /// Writes a row that no recipient and no inquiry has. `change` returns its new state, if that changes.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::keys::Keys;
 use crate::ledger::store::memory::MemoryStore;
-use crate::ledger::{AppendError, Store, VocabularyTerms, parse_line};
+use crate::ledger::{AppendError, KnownLogs, LogOnRecord, Store, VocabularyTerms, parse_line};
 use crate::vocabulary::{IdReader, Namespaces, Vocabulary};
 
 const LIMIT: Duration = Duration::from_secs(10 * 24 * 3600);
@@ -603,11 +603,38 @@ async fn a_log_of_another_gateway_is_complete_only_if_that_is_known() {
         last: last.map(|after| seconds(start(), after)),
         is_stopped,
     };
-    let has = |log: &SearchedLog| notices.has_everything(&state, log).unwrap();
+    let known = |running: &[&str]| {
+        let on_record = |(origin, gateway, size): (&str, &str, u64)| LogOnRecord {
+            origin: origin.to_owned(),
+            gateway: gateway.to_owned(),
+            folder: "/data/audit".to_owned(),
+            size,
+            since: jiff::civil::date(2026, 11, 1),
+            until: start(),
+            retention: u64::MAX,
+            lost: None,
+        };
+        KnownLogs {
+            logs: [("gateway-1/x", "gateway-1", 7), ("gateway-2/x", "gateway-2", 7)].map(on_record).into(),
+            running: running.iter().map(|name| Arc::from(*name)).collect(),
+        }
+    };
+    let has_if =
+        |log: &SearchedLog, running: &[&str]| notices.has_everything(&state, log, &known(running)).unwrap();
+    let has = |log: &SearchedLog| has_if(log, &["gateway-1"]);
     // The gateway has stated nothing: only the end of the log tells.
     assert!(!has(&log(0, None, false)) && !has(&log(9, Some(60), false)));
     assert!(has(&log(9, Some(61), false)), "later than any lease");
     assert!(has(&log(9, Some(0), true)), "it has stopped");
+    assert!(!has(&log(6, Some(0), true)), "a copy from before it ran the last time");
+    for running in ["gateway-2", "gateway-3"] {
+        let of_running = |log: &SearchedLog| has_if(log, &["gateway-1", running]);
+        let is_known = running == "gateway-3";
+        assert_eq!(of_running(&log(9, Some(61), false)), is_known, "its clock may be ahead");
+        assert_eq!(of_running(&log(9, Some(0), true)), is_known, "it has started again");
+    }
+    let other = SearchedLog { origin: "of another version".to_owned(), ..log(9, Some(0), true) };
+    assert!(has(&other) && !has_if(&other, &["gateway-3"]), "it may be that of the gateway");
     let stated = |position, size| {
         let state = |known: &LogStatement| LogStatement { position, size, ..known.clone() };
         notices.state_log("gateway-2/x", state).unwrap();

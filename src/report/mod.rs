@@ -36,6 +36,8 @@ pub struct ReportSources<'s> {
     pub packs: &'s [Arc<Pack>],
     /// The registered recipients. The log may name others that are no longer registered.
     pub recipients: &'s [ReportedRecipient],
+    /// The origins of logs that an operator has retired.
+    pub retired: &'s [String],
 }
 
 /// A registered recipient, as a report names it.
@@ -250,6 +252,8 @@ pub fn disclosures(
 ) -> Result<DisclosureList, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
     let ledger = sources.archive.ledger_id()?;
+    // Before the logs are read: a gateway may state meanwhile that its log has grown.
+    let known = sources.archive.known_logs()?.without(sources.retired);
     let (mut all, mut logs, mut failure, mut is_read) = (Vec::new(), Vec::new(), None, false);
     // Taken first: a log that grows meanwhile is read at least as far.
     let extents: Vec<_> = sources.logs.iter().map(|log| LogExtent::of_people(log.folder(), ledger)).collect();
@@ -271,11 +275,7 @@ pub fn disclosures(
             }
         }
     }
-    let missing = LogExtent::of_missing(&sources.archive.logs_on_record()?, &logs, None, now);
-    // Those that the ledger names are known.
-    let known = sources.logs.len() + missing.len();
-    logs.extend(missing);
-    logs.extend(LogExtent::of_unlisted(sources.archive.running_gateways()?, known));
+    LogExtent::compare(&mut logs, &known, None, now);
     let complete = logs.iter().all(|log| log.fault.is_none());
     if let Some(error) = failure.filter(|_| !is_read) {
         return Err(error.into());
@@ -493,7 +493,8 @@ mod tests {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let (log, archive) = (open(&folder, &keys), archive(&Arc::new(MemoryStore::new())));
         let logs = [log.source().clone()];
-        let sources = ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[] };
+        let sources =
+            ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[], retired: &[] };
         let alice = Namespaces::default().reader(None).read_recorded("alice");
         let person = LoggedPerson::unknown(keys.fingerprints().subject(&alice));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -521,15 +522,28 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_complete_only_with_the_logs_of_all_gateways_that_run() {
+    fn a_report_is_complete_only_with_the_logs_of_all_gateways() {
         let store = Arc::new(MemoryStore::shared_by_gateways());
         let archive = archive(&store);
         let (keys, folder) = (Keys::random().unwrap(), tempfile::tempdir().unwrap());
         let log = open(&folder, &keys);
-        let logs = [LogSource::new(log.folder(), &keys)];
-        let sources = ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[] };
+        let origin = LogExtent::of_folder(log.folder()).unwrap().origin.unwrap();
+        let copy = folder.path().join("copy");
+        let copied =
+            std::process::Command::new("cp").arg("-r").args([log.folder(), &*copy]).status().unwrap();
+        assert!(copied.success());
+        let logs = [log.folder(), &*copy].map(|folder| LogSource::new(folder, &keys));
         let person = Namespaces::default().reader(None).read_recorded("alice");
-        let listed = || disclosures(&person, &sources, Timestamp::UNIX_EPOCH).unwrap();
+        // Returns the faults of a list from so many logs.
+        let faults_of = |number: usize, retired: &[String], now| {
+            let logs = &logs[..number];
+            let sources = ReportSources { archive: &archive, logs, packs: &[], recipients: &[], retired };
+            let list = disclosures(&person, &sources, now).unwrap();
+            let faults: Vec<String> = list.logs.iter().filter_map(|log| log.fault.clone()).collect();
+            assert_eq!(list.complete, faults.is_empty());
+            faults
+        };
+        let faults = || faults_of(1, &[], Timestamp::UNIX_EPOCH);
         let gateway = |number: u128| GatewayDescription {
             instance: Ulid::from(number),
             name: Arc::from(format!("gateway-{number}")),
@@ -543,36 +557,37 @@ mod tests {
             store.register(&gateway(number)).unwrap();
             store.renew(Ulid::from(number), Position::default()).unwrap();
         };
-        join(1);
-        assert!(listed().complete);
-        join(2);
-        let list = listed();
-        assert!(!list.complete);
-        assert!(list.logs[1].fault.as_ref().unwrap().starts_with("2 gateways share the ledger"));
-        store.leave(Ulid::from(2_u128)).unwrap();
-        assert!(listed().complete);
-        let on_record = |lost: Option<Timestamp>| {
+        let state = |origin: &str, gateway: &str, size, lost: Option<Timestamp>| {
             let record = LogOnRecord {
-                origin: "gateway-2/x".to_owned(),
-                gateway: "gateway-2".to_owned(),
+                origin: origin.to_owned(),
+                gateway: gateway.to_owned(),
                 folder: "/data/audit".to_owned(),
-                size: 7,
+                size,
                 since: Date::constant(1970, 1, 1),
                 until: Timestamp::UNIX_EPOCH,
                 retention: 60,
                 lost,
             };
-            ledger::record_log(store.notice_store(), "gateway-2/x", |_| Some(record.clone())).unwrap();
-            let list = listed();
-            assert_eq!((list.complete, list.logs.len()), (false, 2));
-            list.logs[1].fault.clone().unwrap()
+            ledger::record_log(store.notice_store(), origin, |_| Some(record.clone())).unwrap();
         };
-        assert!(on_record(None).contains("`gateway-2/x` of gateway `gateway-2`, 7 entries from 1970-01-01"));
+        join(1);
+        assert!(faults()[0].starts_with("the gateway `gateway-1` runs"));
+        state(&origin, "gateway-1", 1000, None);
+        assert!(faults()[0].contains("1000 entries from 1970-01-01") && faults()[0].contains("up to entry"));
+        state(&origin, "gateway-1", 1, None);
+        assert_eq!(faults(), [""; 0]);
         join(2);
-        assert!(on_record(None).ends_with("list it in `[audit] logs`"), "named once");
-        assert!(on_record(Some(Timestamp::UNIX_EPOCH)).contains("is lost"));
+        assert!(faults()[0].starts_with("the gateway `gateway-2` runs"));
+        state("gateway-2/x", "gateway-2", 7, None);
+        assert!(faults()[0].contains("`gateway-2/x` of gateway `gateway-2`, 7 entries from 1970-01-01"));
         store.leave(Ulid::from(2_u128)).unwrap();
+        let unread = faults();
+        assert!(unread.len() == 1 && unread[0].ends_with("list it in `[audit] logs`"), "{unread:?}");
+        assert_eq!(faults_of(2, &[], Timestamp::UNIX_EPOCH), unread, "a copy is no other log");
+        assert_eq!(faults_of(1, &["gateway-2/x".to_owned()], Timestamp::UNIX_EPOCH), [""; 0]);
+        state("gateway-2/x", "gateway-2", 7, Some(Timestamp::UNIX_EPOCH));
+        assert!(faults()[0].contains("is lost"));
         let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(61);
-        assert!(disclosures(&person, &sources, later).unwrap().complete, "it would have been deleted by now");
+        assert_eq!(faults_of(1, &[], later), [""; 0], "it would have been deleted by now");
     }
 }

@@ -20,7 +20,7 @@ use crate::disclosure::questions::LogExtent;
 use crate::disclosure::storage::LogReader;
 use crate::disclosure::{EndOfLog, ReadError};
 use crate::keys::Keys;
-use crate::ledger::{Archive, LogOnRecord};
+use crate::ledger::{Archive, KnownLogs};
 use crate::policy::{Activity, Pack, versioning};
 use crate::report::processing::{
     self, DeclaredProcessing, EnumeratedPeople, GrownExchanges, ObservedDays, ObservedPeriod,
@@ -81,6 +81,8 @@ pub(in crate::cli) fn compare(
     let recipients: Vec<_> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
     let folders = [&config.audit.directory].into_iter().chain(config.audit.logs.iter().map(|log| &log.path));
+    // Before the logs are read: a gateway may state meanwhile that its log has grown.
+    let known = known_logs(config);
     let (mut days, mut logs) = (ObservedDays::new(), Vec::new());
     for read in read_logs(folders.map(PathBuf::as_path), period) {
         match read {
@@ -94,10 +96,10 @@ pub(in crate::cli) fn compare(
             }
         }
     }
-    match logs_on_record(config) {
+    match known {
         Ok(known) => {
             let begins = period.first_needed().to_zoned(TimeZone::UTC).ok().map(|begin| begin.timestamp());
-            logs.extend(LogExtent::of_missing(&known, &logs, begins, now));
+            LogExtent::compare(&mut logs, &known, begins, now);
         }
         Err(why) => {
             unusable(&why, err)?;
@@ -115,14 +117,15 @@ pub(in crate::cli) fn compare(
 }
 
 /// Returns the logs that the ledger knows; none before it was created.
-fn logs_on_record(config: &Config) -> Result<Vec<LogOnRecord>, String> {
+fn known_logs(config: &Config) -> Result<KnownLogs, String> {
     if config.ledger.url.is_file_to_create() {
-        return Ok(Vec::new());
+        return Ok(KnownLogs::default());
     }
     let keys = Keys::open(&config.keys.path).map_err(|error| with_causes(&error))?;
     let store = ledger_store::open_read_only(&config.ledger, &keys).map_err(|error| with_causes(&error))?;
     let archive = Archive::new(store, config.language()).map_err(|error| with_causes(&error))?;
-    archive.logs_on_record().map_err(|error| with_causes(&error))
+    let known = archive.known_logs().map_err(|error| with_causes(&error))?;
+    Ok(known.without(&config.audit.retired))
 }
 
 /// Observes the days of logs that a comparison needs, of a log and its copies once.

@@ -406,6 +406,7 @@ fn the_logs_of_a_configuration_are_read_with_their_keys_and_each_once() {
             GatewayLog { path: at("c"), key: Some(LogKey::File(at("keys-c"))) },
             GatewayLog { path: at("d"), key: Some(LogKey::Verifier(verifier.clone())) },
         ],
+        retired: Vec::new(),
     };
     let logs = |folders: &[&str], configured| {
         LogLocation { folders: folders.iter().map(|name| at(name)).collect(), config: None }.logs(configured)

@@ -245,6 +245,7 @@ const AUDIT: KeyTable = table(
         key("push", Table(&RECORD_PUSH)),
         key("notice-limit", Duration),
         key("logs", Tables(&OTHER_LOG)),
+        key("retired", Texts),
     ],
 );
 

@@ -39,6 +39,8 @@ pub struct AuditSection {
     pub notice_limit: Duration,
     /// The logs of other gateways, for reports.
     pub logs: Vec<GatewayLog>,
+    /// The origins of logs of other gateways that are gone for good, and that no answer waits for.
+    pub retired: Vec<String>,
 }
 
 /// An entry of `[audit] logs`: the log of another gateway, which this one only reads.
@@ -93,6 +95,7 @@ pub(in crate::config) fn audit(part: &mut Part<'_>, ledger: &LedgerUrl) -> Audit
         push: None,
         notice_limit: NOTICE_LIMIT,
         logs: Vec::new(),
+        retired: Vec::new(),
     };
     let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else {
         audit.index = beside(&audit.directory, "-index");
@@ -135,6 +138,7 @@ pub(in crate::config) fn audit(part: &mut Part<'_>, ledger: &LedgerUrl) -> Audit
                 .find(Finding::error("bad-notice-limit", words).label("of notices").hint(hint), limit.at());
         }
     }
+    audit.retired = fields.texts("retired").into_iter().map(|origin| origin.value.to_owned()).collect();
     for fields in fields.tables("logs", "a log of another gateway") {
         audit.logs.extend(gateway_log(part, fields, &audit));
     }

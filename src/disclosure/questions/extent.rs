@@ -11,7 +11,7 @@ use crate::disclosure::entry::decode_head;
 use crate::disclosure::read::former_records;
 use crate::disclosure::storage::{self, LogReader, ReadError};
 use crate::disclosure::terms::TermCache;
-use crate::ledger::{LedgerId, LogOnRecord, missing_logs};
+use crate::ledger::{KnownLogs, LedgerId, LogOnRecord};
 
 /// Time by which a clock may have gone back when a gateway was upgraded.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
@@ -110,15 +110,6 @@ impl LogExtent {
         Ok(extent)
     }
 
-    /// Returns an extent for the logs that are not listed, if more gateways release data than logs are listed.
-    pub fn of_unlisted(gateways: usize, listed: usize) -> Option<LogExtent> {
-        let fault = format!(
-            "{gateways} gateways share the ledger, and the disclosure logs that are known are {listed}: \
-             list those of all gateways in `[audit] logs`"
-        );
-        (gateways > listed).then_some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) })
-    }
-
     /// Returns for each log, true if another one is the same log, and goes as far or further: a log and its copies are read once.
     pub fn copies<'l>(extents: impl IntoIterator<Item = Option<&'l LogExtent>>) -> Vec<bool> {
         let known = |extent: Option<&'l LogExtent>| Some((extent?.origin.as_deref()?, extent?.size));
@@ -133,22 +124,35 @@ impl LogExtent {
         known.iter().enumerate().map(is_copy).collect()
     }
 
-    /// Returns an extent for each log that the ledger has on record and that may hold something beyond the logs which were read:
-    /// it is lost, or not listed. With `since`, those that end before are left out. After a log that could not be read, it is not
-    /// known which others are not listed.
-    pub fn of_missing(
-        on_record: &[LogOnRecord],
-        read: &[LogExtent],
-        since: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Vec<LogExtent> {
+    /// Compares the logs that were read with what the ledger knew before. States the fault of a log that ends before what its
+    /// gateway has stated, and adds those that are lost or were not read, and the gateways that run and have no log on record.
+    /// With `since`, logs that end before do not matter. After a log that could not be read, it is not known which others were
+    /// not read.
+    pub fn compare(read: &mut Vec<LogExtent>, known: &KnownLogs, since: Option<Timestamp>, now: Timestamp) {
         let has_unread = read.iter().any(|log| log.origin.is_none() && log.fault.is_some());
         let ends: Vec<(&str, u64)> =
             read.iter().filter_map(|log| Some((log.origin.as_deref()?, log.size))).collect();
-        let missing = missing_logs(on_record, &ends, now).into_iter();
-        let missing = missing.filter(|log| since.is_none_or(|since| since <= log.until));
-        let missing = missing.filter(|log| log.lost.is_some() || !has_unread);
-        missing.map(|log| LogExtent::of_lost(log, &ends)).collect()
+        let mut faults = Vec::new();
+        for log in known.beyond(&ends, now) {
+            let is_read = ends.iter().any(|(origin, _)| *origin == log.origin);
+            let is_sought = since.is_none_or(|since| since <= log.until);
+            if is_sought && (is_read || log.lost.is_some() || !has_unread) {
+                faults.push(LogExtent::of_lost(log, &ends));
+            }
+        }
+        let unstated = known.unstated().map(|name| {
+            let fault =
+                format!("the gateway `{name}` runs, and has not stated which disclosure log it writes");
+            LogExtent { origin: None, size: 0, since: None, fault: Some(fault) }
+        });
+        faults.extend(unstated);
+        for missing in faults {
+            match read.iter_mut().find(|log| log.origin.is_some() && log.origin == missing.origin) {
+                Some(log) if log.fault.is_none() => log.fault = missing.fault,
+                Some(_) => {}
+                None => read.push(missing),
+            }
+        }
     }
 
     fn of_lost(log: &LogOnRecord, ends: &[(&str, u64)]) -> LogExtent {
@@ -159,7 +163,8 @@ impl LogExtent {
             "the disclosure log `{origin}` of gateway `{gateway}`, {size} entries from {since} to {until},"
         );
         let fault = match lost {
-            None => format!("{which} was not read: list it in `[audit] logs`"),
+            None if held == 0 => format!("{which} was not read: list it in `[audit] logs`"),
+            None => format!("{which} was read up to entry {held}: a copy has to be brought up to date"),
             Some(accepted) if held == 0 => format!("{which} is lost, which was accepted on {accepted}"),
             Some(accepted) => {
                 format!("{which} is lost from entry {held} on, which was accepted on {accepted}")

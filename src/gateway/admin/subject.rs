@@ -254,6 +254,7 @@ impl AdminApi {
                 logs: &logs,
                 packs: &packs,
                 recipients: &recipients,
+                retired: &shared.retired_logs,
             };
             read(&sources, &person, now)
         };

@@ -10,7 +10,7 @@ use super::delivery;
 use super::naming::{self, LoggedExchange};
 use crate::disclosure::{self, Account, DeletedDetails, EndOfLog, LogSource, ReadError};
 use crate::exchange::SharedState;
-use crate::ledger::{self, StoreError};
+use crate::ledger::{KnownLogs, LogOnRecord, StoreError};
 use crate::log_limit::LogLimit;
 use crate::notices::{Inquiry, InquiryState, Naming, Receiver, SearchedLog};
 
@@ -33,13 +33,12 @@ pub(super) fn receivers(
     inquiry: &Inquiry,
 ) -> Result<(Vec<Receiver>, bool), StoreError> {
     static UNREADABLE: LogLimit = LogLimit::new();
-    // A gateway whose log is not listed may have released something, too.
-    let gateways = shared.ledger.other_gateways()?;
-    let running = gateways.iter().filter(|gateway| gateway.live).count();
-    let mut is_complete = running <= shared.other_logs.len();
+    // A gateway whose log is not listed may have released something, too. Read before the logs, which grow meanwhile.
+    let known = shared.ledger.archive().known_logs()?.without(&shared.retired_logs);
+    let mut is_complete = known.unstated().next().is_none();
     let (mut disclosed, mut ends) = (Vec::new(), Vec::new());
     for (number, log) in std::iter::once(shared.log.source()).chain(&shared.other_logs).enumerate() {
-        match read(shared, log, inquiry, number == 0)? {
+        match read(shared, &known, log, inquiry, number == 0)? {
             Ok(read) => {
                 disclosed.extend(read.exchanges);
                 is_complete &= read.is_complete;
@@ -58,18 +57,26 @@ pub(super) fn receivers(
             }
         }
     }
-    is_complete &= !is_any_lost(shared, inquiry, &ends)?;
+    is_complete &= !is_any_missing(shared, &known, inquiry, &ends)?;
     disclosed.retain(|logged| is_before(&inquiry.state, logged));
     Ok((group(shared, inquiry, disclosed), is_complete))
 }
 
-/// True if a log that began before the event is lost, or its end.
-fn is_any_lost(shared: &SharedState, inquiry: &Inquiry, ends: &[(String, u64)]) -> Result<bool, StoreError> {
-    let on_record = shared.ledger.archive().logs_on_record()?;
+/// True if a log that began before the event was not read, or its end is lost. A copy that ends early is left to
+/// [`Notices::has_everything`](crate::notices::Notices::has_everything): what was recorded after the event does not matter.
+fn is_any_missing(
+    shared: &SharedState,
+    known: &KnownLogs,
+    inquiry: &Inquiry,
+    ends: &[(String, u64)],
+) -> Result<bool, StoreError> {
     let ends: Vec<_> = ends.iter().map(|(origin, size)| (origin.as_str(), *size)).collect();
     let day = inquiry.state.recorded.to_zoned(TimeZone::UTC).date();
-    let missing = ledger::missing_logs(&on_record, &ends, Timestamp::now());
-    Ok(missing.iter().any(|log| log.lost.is_some() && log.since <= day))
+    // A clock that is ahead must not let a log expire: what is not found now is not found later.
+    let now = Timestamp::now().min(shared.notices.now()?);
+    let is_read = |log: &LogOnRecord| ends.iter().any(|(origin, _)| *origin == log.origin);
+    let mut beyond = known.beyond(&ends, now).into_iter();
+    Ok(beyond.any(|log| log.since <= day && (log.lost.is_some() || !is_read(log))))
 }
 
 /// True unless the recipient received it in spite of the event.
@@ -80,6 +87,7 @@ fn is_before(state: &InquiryState, logged: &LoggedExchange) -> bool {
 /// Reads a log. Its end is read first: it has at least what is found there.
 fn read(
     shared: &SharedState,
+    known: &KnownLogs,
     log: &LogSource,
     inquiry: &Inquiry,
     is_own: bool,
@@ -91,7 +99,7 @@ fn read(
     let (mut is_complete, mut naming, mut read_to) = (is_own, Naming::default(), None);
     if let Some(EndOfLog { origin, size, last, is_stopped }) = end {
         let searched = SearchedLog { origin, size, last, is_stopped };
-        is_complete |= shared.notices.has_everything(&inquiry.state, &searched)?;
+        is_complete |= shared.notices.has_everything(&inquiry.state, &searched, known)?;
         naming = shared.notices.log_statement(&searched.origin)?.unwrap_or_default().naming;
         read_to = Some((searched.origin, size));
     }
