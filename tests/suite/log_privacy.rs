@@ -43,7 +43,7 @@ fn recovered(data: &Path) -> BTreeSet<String> {
     let entities: Vec<StoredEntity> = ids().iter().map(stored).collect();
     let secrets = store.log_secrets(&entities).unwrap();
     let (fingerprints, pseudonyms) = (keys.fingerprints(), keys.subject_pseudonyms());
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let days = [now, now.checked_sub(jiff::SignedDuration::from_hours(24)).unwrap()];
     let days = days.map(|time| pseudonyms.epoch(&time.strftime("%Y-%m-%d").to_string()));
     let logged: BTreeSet<[u8; 12]> = files(&data.join("audit"))

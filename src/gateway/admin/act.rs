@@ -44,9 +44,11 @@ pub(in crate::gateway) enum ActObject<'a> {
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
     Decisions,
-    /// A list that names people: notices to recipients, requests, cases. Also one notice: its record names nobody, and neither
-    /// does this act.
+    /// Something that names people: notices to recipients, answered requests, a case. The record of a notice names nobody, and
+    /// neither does this act.
     People,
+    /// The list of the cases, or of the open requests. It is on record, but clerks work from it all day: a reason is not needed.
+    Worklist,
 }
 
 impl AdminApi {
@@ -94,7 +96,7 @@ impl AdminApi {
             ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
-            ActObject::Decisions | ActObject::People => (None, None),
+            ActObject::Decisions | ActObject::People | ActObject::Worklist => (None, None),
         };
         Ok(Record::Act(ActRecord {
             act: Ulid::generate(),

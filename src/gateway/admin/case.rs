@@ -58,7 +58,7 @@ pub(super) async fn cases(
     act: PendingAct,
     QueryOf(query): QueryOf<ReasonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    admin.record_act(&act, ActObject::People, query.reason.as_deref()).await?;
+    admin.record_act(&act, ActObject::Worklist, query.reason.as_deref()).await?;
     let cases = admin.read_ledger(|archive| archive.cases(Timestamp::now())).await?;
     Ok(Json(cases.into_iter().map(Value::Object).collect()))
 }

@@ -54,7 +54,7 @@ pub(super) async fn requests(
     act: PendingAct,
     QueryOf(query): QueryOf<ReasonQuery>,
 ) -> Result<Json<Value>, AdminProblem> {
-    admin.record_act(&act, ActObject::People, query.reason.as_deref()).await?;
+    admin.record_act(&act, ActObject::Worklist, query.reason.as_deref()).await?;
     let now = Timestamp::now();
     let open = admin.shared.ledger.requests();
     Ok(Json(open.iter().map(|request| Value::Object(request.json(now))).collect()))

@@ -105,7 +105,8 @@ pub(super) struct PersonQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReasonQuery {
-    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    /// Why the resource is used; recorded. Required where tokens or certificates are configured, but for `/v1/cases` and
+    /// `/v1/requests`, from which clerks work.
     #[param(
         min_length = 1,
         max_length = 500,
