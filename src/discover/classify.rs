@@ -114,6 +114,12 @@ fn by_value(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opt
         return Some(Classification::of("ip-address", 0.9, "values are IP addresses"));
     }
     let is_thing = matches!(around.about, About::Thing) && !around.below_person;
+    if values.mostly(ValueShape::Equipment) && node.types.contains(JsonType::String) {
+        return Some(Classification::of("device", 0.7, "values are numbers of mobile devices (IMEI)"));
+    }
+    if values.mostly(ValueShape::Coordinates) && around.about.is_personal() {
+        return Some(Classification::of("location", 0.8, "values are coordinates"));
+    }
     if values.mostly(ValueShape::CardNumber) && node.types.contains(JsonType::String) && !is_thing {
         return Some(Classification::of("payment-card-number", 0.8, "values are card numbers (Luhn)"));
     }
@@ -134,6 +140,9 @@ fn by_value(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opt
         _ => None,
     }
 }
+
+/// Words of a yes or no that describes the person, and no record.
+const FLAGS_OF_PEOPLE: [&str; 4] = ["banned", "pfaendung", "lohnpfaendung", "garnishment"];
 
 /// Yes and no: the state of a record, but for what a person chose or is.
 fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
@@ -169,6 +178,14 @@ fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> O
         {
             let container = around.container.unwrap_or_default();
             Some(Classification::of(container, 0.5, format!("part of a value of {container}")))
+        }
+        // Not of the account alone.
+        None if is_boolean && around.about == About::Person && name.has_any_word(&FLAGS_OF_PEOPLE) => {
+            Some(Classification::of("profile", 0.5, "a yes or no about a person"))
+        }
+        // A word that no state has describes the person, such as `smoker`.
+        None if is_boolean && around.about == About::Person && name.is_unknown() => {
+            Some(Classification::of("profile", 0.4, "a trait of a person, by an unknown name"))
         }
         _ if is_boolean || node.types.is_within(&[JsonType::Boolean, JsonType::Null]) => {
             Some(Classification::not(0.85, "a state: yes or no"))
@@ -253,7 +270,9 @@ fn by_phrase_of_anybody(
     }
     let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
     let is_thing = matches!(around.about, About::Thing | About::Organisation) && !of_person;
-    if is_thing && !ALSO_OF_THINGS.contains(&category) {
+    // What is written on a line of an order is the customer's own text.
+    let is_written = category == "message-content" && around.below_person && around.is_line;
+    if is_thing && !is_written && !ALSO_OF_THINGS.contains(&category) {
         return None;
     }
     let confidence = if is_thing { 0.45 } else { 0.93 };
@@ -363,6 +382,12 @@ fn by_reference(
         return None;
     }
     let (noun, rest) = name.noun()?;
+    if noun == Noun::Thing && around.about.is_personal() && rest.last().is_some_and(|word| word == "token") {
+        return Some(Classification::of("secret", 0.5, "a token in an object about a person"));
+    }
+    if around.about == About::Person && name.is_any(&["role", "roles"]) {
+        return Some(Classification::of("profile", 0.5, "the role of a person"));
+    }
     if name.is_time_or_state() || noun == Noun::Context {
         return None;
     }
@@ -444,6 +469,14 @@ fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opti
                 | "profile"
         )
     );
+    let begins = ["start", "started", "begin", "beginn", "hora", "uhrzeit", "departure"];
+    if around.is_event
+        && around.about.is_personal()
+        && name.has_head(Head::Time)
+        && name.has_any_word(&begins)
+    {
+        return Some(Classification::of("event-participation", 0.6, "the time of an event of a person"));
+    }
     if name.has_head(Head::Time)
         && !has_dates
         && node.types.is_within(&numbers)
@@ -460,12 +493,15 @@ fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opti
         around.container,
         Some("date-of-birth" | "health" | "payment-card-summary" | "government-id" | "profile")
     );
+    // A fraction is text by its shape.
+    let is_rate =
+        node.types.is_within(&[JsonType::Number, JsonType::Null]) && !name.has_any_word(&["amount", "total"]);
     let is_word = around.about == About::Person && node.values.mostly(ValueShape::Constant);
     if name.has_head(Head::Count)
         && !is_measure_of_person
         && !is_word
         && !node.values.mostly(ValueShape::Prose)
-        && !is_text(node)
+        && (!is_text(node) || is_rate)
     {
         return Some(Classification::not(0.75, "a count or a measure"));
     }
@@ -517,7 +553,11 @@ fn by_surroundings(
             Classification::of("support-content", 0.45, "a text in an object about a person")
         }
         About::Person => Classification::of("profile", 0.4, "unsure: stands in an object about a person"),
-        About::Record if node.values.mostly(ValueShape::Constant) && !name.has_head(Head::Text) => {
+        About::Record
+            if node.values.mostly(ValueShape::Constant)
+                && !name.has_head(Head::Text)
+                && !name.is_opaque() =>
+        {
             Classification::not(0.45, "unsure: constants, as a state has them, in a record about a person")
         }
         About::Record if is_id => {

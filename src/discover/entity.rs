@@ -98,6 +98,9 @@ pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Optio
         name.filter(|name| !name.is_amount()).and_then(|name| name.ends_in_noun()).and_then(About::of_noun);
     match named {
         Some(About::Thing | About::Organisation) if signature == Signature::Strong => Some(About::Person),
+        Some(About::Person | About::Record) if signature != Signature::Strong && is_registered(node) => {
+            Some(About::Organisation)
+        }
         // A list of items can be one of people.
         Some(About::Thing)
             if signature == Signature::Weak
@@ -112,6 +115,7 @@ pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Optio
         // A component, a medium or a service that is one value belongs to the object around it.
         Some(About::Thing) if is_value(node) => None,
         Some(about) => Some(about),
+        None if signature != Signature::Strong && is_registered(node) => Some(About::Organisation),
         None if signature > Signature::None => Some(About::Person),
         None if is_answered(node) => Some(About::Record),
         None => {
@@ -165,6 +169,39 @@ fn signature(node: &SampleNode) -> Signature {
     if weak >= 2 { Signature::Weak } else { Signature::None }
 }
 
+/// True if a member is the number of a company in a register, or its registered name.
+fn is_registered(node: &SampleNode) -> bool {
+    let names = [
+        "ragionesociale",
+        "raisonsociale",
+        "razonsocial",
+        "razaosocial",
+        "handelsnaam",
+        "siret",
+        "siren",
+        "codeuai",
+        "kvknummer",
+        "kvk",
+        "krs",
+        "nip",
+        "cnpj",
+        "cif",
+        "orgnr",
+        "orgnummer",
+        "organisationsnummer",
+        "handelsregisternummer",
+        "betriebsnummer",
+        "companynumber",
+        "companyregistration",
+        "registrationnumber",
+        "lei",
+        "partitaiva",
+    ];
+    node.members()
+        .iter()
+        .any(|(name, member)| !member.is_container() && NameReading::new(name).is_any(&names))
+}
+
 /// Returns what a part is about that belongs to the object itself: `profile`, `attributes`, or the resource in an entry.
 fn part(node: &SampleNode) -> Option<About> {
     let parts = [
@@ -195,8 +232,14 @@ fn has_subject(node: &SampleNode) -> bool {
     node.members().iter().any(|(name, member)| {
         let reading = NameReading::new(name);
         let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
-        !is_flag && !reading.is_plural() && matches!(reading.ends_in_noun(), Some(Noun::Person))
+        let is_one = !reading.is_plural() && !is_list_of_objects(member);
+        !is_flag && is_one && matches!(reading.ends_in_noun(), Some(Noun::Person))
     })
+}
+
+/// True for a list of objects: in whatever language its name is, those are several, and no one whom the object is about.
+fn is_list_of_objects(member: &SampleNode) -> bool {
+    member.elements.as_deref().is_some_and(|elements| !elements.members().is_empty())
 }
 
 /// True if a thing lists people who hold it, or people in a member whose name says nothing else, as a domain lists those who
@@ -236,6 +279,9 @@ fn is_state(name: &NameReading, node: &SampleNode) -> bool {
     name.category.is_none() && name.has_head(Head::State) && signature(node) == Signature::None
 }
 
+/// Shapes of values that identify somebody, so that the object is a record of that person.
+const OF_SOMEBODY: [ValueShape; 3] = [ValueShape::Email, ValueShape::Iban, ValueShape::Equipment];
+
 /// Returns the entity of an object without other evidence, by the people that its members name: a record if a member is the
 /// reference or the contact of somebody it is about, also if somebody wrote it.
 pub(super) fn by_references(node: &SampleNode) -> About {
@@ -243,14 +289,14 @@ pub(super) fn by_references(node: &SampleNode) -> About {
         let reading = NameReading::new(name);
         let is_flag =
             member.types.contains(JsonType::Boolean) || reading.is_flag() || reading.is_time_or_state();
-        let names_person = matches!(reading.noun(), Some((Noun::Person | Noun::Author, _)));
+        let names_person =
+            matches!(reading.noun(), Some((Noun::Person | Noun::Author, _))) && !is_list_of_objects(member);
         let names_category = reading.category.is_some_and(|found| {
             found.scope == PhraseScope::OfAnybody
                 && reading.category_is_head()
                 && OF_PEOPLE_ALONE.contains(&found.category)
         });
-        let has_values =
-            [ValueShape::Email, ValueShape::Iban].into_iter().any(|shape| member.values.mostly(shape));
+        let has_values = OF_SOMEBODY.into_iter().any(|shape| member.values.mostly(shape));
         has_values || !is_flag && (names_person || names_category)
     });
     if is_record { About::Record } else { About::Open }
@@ -259,7 +305,13 @@ pub(super) fn by_references(node: &SampleNode) -> About {
 /// True if anything in a document is about a person.
 pub(super) fn has_people(node: &SampleNode, name: Option<&NameReading>) -> bool {
     let own = own_entity(node, name).is_some_and(About::is_personal) && node.is_container();
-    let values = [ValueShape::Email, ValueShape::Iban, ValueShape::UserAgent, ValueShape::Avatar];
+    let values = [
+        ValueShape::Email,
+        ValueShape::Iban,
+        ValueShape::Equipment,
+        ValueShape::UserAgent,
+        ValueShape::Avatar,
+    ];
     own || values.into_iter().any(|shape| node.values.any(shape))
         || by_references(node) != About::Open
         || node.members().iter().any(|(name, member)| has_people(member, Some(&NameReading::new(name))))

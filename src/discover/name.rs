@@ -7,20 +7,21 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 
 use super::effort;
+
+mod split;
+
+use split::{plain_words, with_e};
 
 /// The dictionary as it is written.
 const WORDS: &str = include_str!("words.toml");
 /// Words of a name that are joined to find a phrase.
 const MAX_PHRASE: usize = 5;
-/// Words of a name that are read. No reasonable name has more.
-const MAX_WORDS: usize = 24;
 /// Letters of a word from which on it may be a compound (`mitarbeiternummer`).
 const MIN_COMPOUND: usize = 6;
 /// First words of a count.
-const NUMBER_OF: [&str; 6] = ["num", "nb", "count", "anzahl", "n", "aantal"];
+const NUMBER_OF: [&str; 8] = ["num", "nb", "count", "anzahl", "n", "aantal", "antal", "liczba"];
 /// Words of an amount of money.
 const AMOUNTS: [&str; 34] = [
     "amount",
@@ -434,6 +435,16 @@ impl ReadName {
         found.unwrap_or_default().join(" ")
     }
 
+    /// True if the dictionary knows no word of the name.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.words.iter().any(|word| DICTIONARY.0.contains_key(word) || ORDINARY.contains(word))
+    }
+
+    /// True for a name such as `c07` or `cf_10028`, which tells nothing but a number.
+    pub(super) fn is_opaque(&self) -> bool {
+        self.is_unknown() && self.words.iter().any(|word| is_digits(word))
+    }
+
     /// True if the name begins with a word such as `is` or `has`.
     pub(super) fn is_flag(&self) -> bool {
         let first = self.words.first().and_then(|word| DICTIONARY.0.get(word));
@@ -453,6 +464,14 @@ impl ReadName {
     /// True if one of these words is in the name.
     pub(super) fn has_any_word(&self, words: &[&str]) -> bool {
         self.words.iter().any(|known| words.contains(&known.as_str()))
+    }
+
+    /// Returns the words that are no numbers, separated by blanks.
+    #[cfg(feature = "cli")]
+    pub(super) fn without_numbers(&self) -> String {
+        let words: Vec<&str> =
+            self.words.iter().map(String::as_str).filter(|word| !is_digits(word)).collect();
+        words.join(" ")
     }
 
     /// True if the name has exactly these words, joined.
@@ -526,38 +545,26 @@ fn without_digits(words: &[String]) -> &[String] {
     }
 }
 
-/// Splits a name into words in lower case without accents.
+/// Splits a name into words in lower case without accents. An umlaut becomes its vowel, or that and an `e`, whichever the
+/// dictionary knows: `größe` is `groesse`, `kön` is `kon`.
 fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word = String::new();
-    let folded: Vec<char> = name.nfd().filter(|c| !is_combining_mark(*c)).collect();
-    let mut previous = ' ';
-    for (at, &c) in folded.iter().enumerate() {
-        let lower_follows = folded.get(at + 1).is_some_and(|next| next.is_lowercase());
-        let begins = (c.is_uppercase()
-            && (previous.is_lowercase() || (previous.is_uppercase() && lower_follows)))
-            || (c.is_numeric() != previous.is_numeric() && previous.is_alphanumeric());
-        if (begins || !c.is_alphanumeric()) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
-        }
-        match c {
-            'ß' => word.push_str("ss"),
-            'ł' | 'Ł' => word.push('l'),
-            'ø' | 'Ø' => word.push('o'),
-            c if c.is_alphanumeric() => word.extend(c.to_lowercase()),
-            _ => {}
-        }
-        previous = c;
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words.truncate(MAX_WORDS);
+    let is_umlaut = |c: char| matches!(c, 'ä' | 'ö' | 'ü' | 'Ä' | 'Ö' | 'Ü');
+    let name: String = name.nfc().collect();
+    let plain = plain_words(&name);
+    let joined = match name.contains(is_umlaut) {
+        true => plain_words(&name.chars().map(with_e).collect::<String>()),
+        false => Vec::new(),
+    };
+    let knows = |word: &str| DICTIONARY.0.contains_key(word) || DICTIONARY.compound(word).is_some();
+    let chosen = plain.into_iter().enumerate().map(|(at, word)| match joined.get(at) {
+        Some(joined) if !knows(&word) && knows(joined) => joined.clone(),
+        _ => word,
+    });
     let split = |word: String| match DICTIONARY.compound(&word) {
         Some(parts) => parts.to_vec(),
         None => vec![word],
     };
-    words.into_iter().flat_map(split).collect()
+    chosen.flat_map(split).collect()
 }
 
 #[cfg(test)]
@@ -575,6 +582,9 @@ mod tests {
         }
         assert_eq!(words("HTTPServerName"), ["http", "server", "name"]);
         assert_eq!(words("Prénom"), ["prenom"]);
+        assert_eq!(words("Größe"), ["groesse"]);
+        assert_eq!(words("födelsedatum"), ["fodelsedatum"]);
+        assert_eq!(words("doğum_tarihi_ıl"), ["dogum", "tarihi", "il"]);
         assert_eq!(words("mitarbeiternummer"), ["mitarbeiternummer"]);
         assert_eq!(words("kundenname"), ["kunden", "name"]);
     }

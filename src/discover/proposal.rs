@@ -78,13 +78,21 @@ pub(super) struct RouteHints {
 
 /// Proposes the record sets and fields of one route.
 pub(super) fn propose_route(root: &SampleNode, hints: &RouteHints) -> Vec<ProposedRoute> {
-    let walk = walk(root, hints.title.as_deref());
+    propose_walked(root, &walk(root, hints.title.as_deref()), hints)
+}
+
+/// Proposes the record sets and fields of one route, of which the document was walked.
+pub(super) fn propose_walked(
+    root: &SampleNode,
+    walk: &ProposalWalk,
+    hints: &RouteHints,
+) -> Vec<ProposedRoute> {
     let path = hints.known.as_ref().map(|known| &known.path).or(hints.path.as_ref()).cloned();
     let configured = hints.known.as_ref().map(|known| known.records.as_slice()).unwrap_or_default();
     let known_sets: Option<Vec<Steps>> = configured.iter().map(|(path, _)| parse(path)).collect();
     let sets = known_sets
         .filter(|sets| !sets.is_empty())
-        .unwrap_or_else(|| record_sets(root, &walk, path.as_deref()));
+        .unwrap_or_else(|| record_sets(root, walk, path.as_deref()));
     let methods = hints.known.as_ref().map_or(&hints.methods, |known| &known.methods);
     let mut index = SetIndex::default();
     for (at, set) in sets.iter().enumerate() {

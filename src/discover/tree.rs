@@ -14,6 +14,8 @@ use super::value::{ValueShapes, is_value_like};
 
 /// Number of names from which on an object that only holds objects with the same members is a map.
 const MIN_UNIFORM: usize = 3;
+/// Members that two objects under names with digits share, so that they are values of a map.
+const MIN_MEMBERS_OF_PAIR: usize = 3;
 
 /// The types, shapes and members of the values at one path.
 #[derive(Clone, Default)]
@@ -269,7 +271,11 @@ impl SampleNode {
         };
         let Some(first) = self.members.values().next() else { return false };
         let expected = names(first);
-        self.members.len() >= MIN_UNIFORM
+        let has_digit = |name: &str| name.bytes().any(|byte| byte.is_ascii_digit());
+        let is_pair = self.members.len() == 2
+            && expected.len() >= MIN_MEMBERS_OF_PAIR
+            && self.members.keys().all(|name| has_digit(name));
+        (is_pair || self.members.len() >= MIN_UNIFORM)
             && expected.len() >= 2
             && self.members.iter().all(|(name, member)| {
                 names(member) == expected
@@ -416,6 +422,10 @@ mod tests {
             (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1,"b":2}}"#, true),
             (r#"{"kxq":{"a":1,"b":2},"vwz":{"a":1,"b":2},"qjx":{"a":1}}"#, false),
             (r#"{"home":{"a":1,"b":2},"billing":{"a":1,"b":2},"phone":{"a":1,"b":2}}"#, false),
+            // Two are enough if their names have digits, and more members agree.
+            (r#"{"R_1kq":{"a":1,"b":2,"c":3},"R_3zp":{"a":1,"b":2,"c":3}}"#, true),
+            (r#"{"R_1kq":{"a":1,"b":2},"R_3zp":{"a":1,"b":2}}"#, false),
+            (r#"{"kxq":{"a":1,"b":2,"c":3},"vwz":{"a":1,"b":2,"c":3}}"#, false),
             (r#"{"id":"7731"}"#, false),
             ("{}", false),
         ] {

@@ -11,6 +11,10 @@ pub(super) enum ValueShape {
     IpAddress,
     Iban,
     CardNumber,
+    /// The number of a mobile device (IMEI, 3GPP TS 23.003): 15 digits whose check digit holds, and no card number.
+    Equipment,
+    /// A latitude and a longitude in one text.
+    Coordinates,
     Token,
     UserAgent,
     Avatar,
@@ -127,6 +131,10 @@ pub(super) fn shape(text: &str) -> ValueShape {
         ValueShape::Uuid
     } else if is_card_number(text) {
         ValueShape::CardNumber
+    } else if is_equipment(text) {
+        ValueShape::Equipment
+    } else if is_coordinates(text) {
+        ValueShape::Coordinates
     } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
         ValueShape::Digits
     } else if is_phone(text) {
@@ -180,9 +188,36 @@ fn is_iban(text: &str) -> bool {
 fn is_card_number(text: &str) -> bool {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(10)).collect();
     let only = text.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-'));
-    if !only || !(13..=19).contains(&digits.len()) || !matches!(digits.first(), Some(3..=6)) {
-        return false;
-    }
+    // With 15 digits it is a card of one network, or the number of a device.
+    let begins = match digits.as_slice() {
+        [3, 4 | 7, ..] => true,
+        [first, ..] => (3..=6).contains(first) && digits.len() != 15,
+        [] => false,
+    };
+    only && (13..=19).contains(&digits.len()) && begins && has_check_digit(&digits)
+}
+
+fn is_equipment(text: &str) -> bool {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(10)).collect();
+    digits.len() == 15
+        && text.len() == 15
+        && matches!(digits.as_slice(), [3 | 8, 5..=9, ..] | [0, 1, ..])
+        && has_check_digit(&digits)
+}
+
+/// True for two decimals within the bounds of degrees, each with at least three places.
+fn is_coordinates(text: &str) -> bool {
+    let Some((latitude, longitude)) = text.split_once([',', ';']) else { return false };
+    let degrees = |text: &str, bound: f64| {
+        let text = text.trim();
+        let places = text.split_once('.').map_or(0, |(_, places)| places.len());
+        places >= 3 && text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= bound)
+    };
+    degrees(latitude, 90.0) && degrees(longitude, 180.0)
+}
+
+/// Luhn's check (ISO/IEC 7812-1).
+fn has_check_digit(digits: &[u32]) -> bool {
     let double = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
     let sum: u32 = digits
         .iter()
@@ -259,6 +294,8 @@ pub(super) fn is_value_like(name: &str) -> bool {
         | ValueShape::IpAddress
         | ValueShape::Iban
         | ValueShape::CardNumber
+        | ValueShape::Equipment
+        | ValueShape::Coordinates
         | ValueShape::BirthDate
         | ValueShape::Date
         | ValueShape::Uuid
@@ -298,6 +335,10 @@ mod tests {
             ("2001:db8::1", ValueShape::IpAddress),
             ("DE89 3704 0044 0532 0130 00", ValueShape::Iban),
             ("4111 1111 1111 1111", ValueShape::CardNumber),
+            ("356938035643809", ValueShape::Equipment),
+            ("48.1372,11.5756", ValueShape::Coordinates),
+            ("48.1,11.5", ValueShape::Other),
+            ("378282246310005", ValueShape::CardNumber),
             ("+49 170 5550188", ValueShape::Phone),
             ("(555) 555-5555", ValueShape::Phone),
             ("1979-05-02", ValueShape::BirthDate),

@@ -320,7 +320,14 @@ fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -
 }
 
 /// Nouns of events in a person's life.
-const EVENTS: [&str; 20] = [
+const EVENTS: [&str; 27] = [
+    "cita",
+    "citas",
+    "activity",
+    "activities",
+    "termin",
+    "termine",
+    "afspraak",
     "appointment",
     "appointments",
     "booking",
@@ -411,6 +418,10 @@ fn container_category(
         "secret",
     ];
     let is_open = open.contains(&found.category) && found.scope == PhraseScope::OfAPerson;
+    // A record with a number in its name, such as a file of a case, holds more than its number.
+    if found.category == "subject-identifier" && about == About::Record && !node.members().is_empty() {
+        return None;
+    }
     let is_thing = matches!(about, About::Thing)
         && found.scope == PhraseScope::OfAnybody
         && !["email", "phone", "name"].contains(&found.category);

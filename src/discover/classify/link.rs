@@ -49,6 +49,9 @@ pub(super) fn by_link(
     if targets.contains(&Noun::Record) {
         return Some(Classification::of("subject-identifier", 0.6, "a link to a record about a person"));
     }
+    if links.iter().all(|link| is_paging(link)) {
+        return Some(Classification::not(0.6, "a link to another page of a list"));
+    }
     if around.container.is_some() || name.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
     {
         return None;
@@ -87,6 +90,12 @@ fn names_account(link: &str) -> bool {
     link.contains("/@") || link.contains("/~")
 }
 
+/// True if a link has the position in a list as a parameter.
+fn is_paging(link: &str) -> bool {
+    let parameters = ["page=", "cursor=", "skiptoken=", "offset=", "$skip="];
+    link.split_once('?').is_some_and(|(_, query)| parameters.iter().any(|name| query.contains(name)))
+}
+
 /// The parts of a link between its separators.
 fn segments(link: &str) -> impl Iterator<Item = &str> {
     link.split(['/', '?', '&', '=', '#', ':', '@', ',', ' '])
@@ -115,7 +124,11 @@ fn target(link: &str) -> Option<Noun> {
 pub(in crate::discover) fn looks_like_id(segment: &str) -> bool {
     matches!(
         shape(segment),
-        ValueShape::Digits | ValueShape::Uuid | ValueShape::OpaqueId | ValueShape::CardNumber
+        ValueShape::Digits
+            | ValueShape::Uuid
+            | ValueShape::OpaqueId
+            | ValueShape::CardNumber
+            | ValueShape::Equipment
     ) || segment.bytes().any(|byte| byte.is_ascii_digit()) && segment.len() > 3
         || segment.bytes().any(|byte| byte.is_ascii_digit()) && segment.contains('-')
 }

@@ -111,6 +111,34 @@ fn what_only_one_person_has_is_personal() {
 }
 
 #[test]
+fn kinds_that_the_third_set_showed_are_known() {
+    for (sample, path) in [
+        // A name that is a number tells nothing, so a single word can be a trait.
+        (r#"{"rows":[{"email":"a@b.example","c07":"widowed"}]}"#, "$.rows[*].c07"),
+        (r#"{"user":{"id":7,"is_banned":true}}"#, "$.user.is_banned"),
+        (r#"{"user":{"id":7,"role":"owner"}}"#, "$.user.role"),
+        (r#"{"user":{"id":7,"hub_token":"x"}}"#, "$.user.hub_token"),
+        (
+            r#"{"appointments":[{"user_id":7,"startedAt":"2024-05-02T10:00:00Z"}]}"#,
+            "$.appointments[*].startedAt",
+        ),
+        (
+            r#"{"order":{"customer_id":7,"lines":[{"sku":"x","engraving":"for Ada"}]}}"#,
+            "$.order.lines[*].engraving",
+        ),
+    ] {
+        assert_ne!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+    for (sample, path) in [
+        (r#"{"message":{"user_id":7,"bounce_rate":0.013}}"#, "$.message.bounce_rate"),
+        (r#"{"user":{"id":7},"nextLink":"https://a.example/v2?$skiptoken=a1b2c3d4"}"#, "$.nextLink"),
+        (r#"{"user":{"id":7},"request":{"user_id":7,"sha":"2108528f190ffad1"}}"#, "$.request.sha"),
+    ] {
+        assert_eq!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+}
+
+#[test]
 fn a_flag_of_a_trait_has_its_category_without_a_value() {
     for value in ["null", "true", "1", "\"yes\""] {
         let sample = format!("{{\"customer\":{{\"has_disability\":{value}}}}}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::schema::CATEGORY;
 use super::source::{ItemId, SourceDocument};
-use super::{OpenApiDocument, propose_route};
+use super::{OpenApiDocument, WalkedBodies, WalkedBody, propose_walked};
 use crate::discover::name::forget_readings;
 use crate::discover::path::parse;
 
@@ -29,10 +29,11 @@ pub(super) fn annotate(document: &OpenApiDocument) -> AnnotatedDocument {
     let Some(source) = document.documents.first() else { return AnnotatedDocument::default() };
     let mut proposed = Proposed::new();
     let mut unsure = BTreeSet::new();
+    let mut bodies = WalkedBodies::default();
     let mut elsewhere = 0;
     for operation in &document.operations {
-        let (body, origins) = document.expand(operation);
-        for route in propose_route(&body, &operation.hints) {
+        let WalkedBody { body, origins, walk } = &*document.body(operation, &mut bodies);
+        for route in propose_walked(body, walk, &operation.hints) {
             for field in route.fields {
                 let full = match field.path.strip_prefix('@') {
                     Some(rest) => format!("{}{rest}", route.record),

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::OpenApiError;
-use super::references::Position;
+use super::references::ReferencePosition;
 use super::source::{ItemId, MAX_ITEMS, SourceDocument};
 use crate::discover::effort;
 
@@ -94,7 +94,7 @@ impl DocumentSet {
                 items: bounds.items.saturating_sub(document.len()),
             },
             seen: vec![vec![0; document.len()]],
-            pending: vec![(root, Position::Keywords)],
+            pending: vec![(root, ReferencePosition::Keywords)],
             real_paths: HashMap::new(),
             set: DocumentSet {
                 places: HashMap::from([(first.clone(), 0)]),
@@ -206,12 +206,12 @@ struct DocumentLoader<'r> {
     left: SharedBounds,
     /// The positions in which the nodes of each file were looked at, one bit for each.
     seen: Vec<Vec<u8>>,
-    pending: Vec<(Place, Position)>,
+    pending: Vec<(Place, ReferencePosition)>,
 }
 
 impl DocumentLoader<'_> {
     /// Looks for references in a node, and queues the nodes below it and those that they lead to.
-    fn look_at(&mut self, place: Place, position: Position) -> Result<(), ReferenceError> {
+    fn look_at(&mut self, place: Place, position: ReferencePosition) -> Result<(), ReferenceError> {
         effort::count(1);
         let seen = self.seen.get_mut(place.file).and_then(|items| items.get_mut(place.item.index()));
         let bit = 1 << position as u8;
@@ -222,7 +222,7 @@ impl DocumentLoader<'_> {
         let Some((path, document)) = self.set.files.get(place.file) else { return Ok(()) };
         let members = document.members(place.item).iter();
         let below = members.filter_map(|(name, item)| Some((*item, position.below(name)?)));
-        let elements = document.elements(place.item).iter().map(|item| (*item, Position::Keywords));
+        let elements = document.elements(place.item).iter().map(|item| (*item, ReferencePosition::Keywords));
         let inside = below.chain(elements).map(|(item, position)| (Place { item, ..place }, position));
         self.pending.extend(inside);
         let Some(reference) = document.member_text(place.item, "$ref") else { return Ok(()) };

@@ -13,14 +13,18 @@ pub use documents::{MAX_FILES, MAX_TOTAL_BYTES, ReadReferenced, ReferenceError};
 pub use references::{holds_names, is_data_keyword};
 pub use source::{MAX_DOCUMENT_BYTES, SourceError};
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use self::documents::{DocumentSet, Place};
 use self::schema::SchemaOrigins;
-use super::name::forget_readings;
-use super::proposal::{RouteHints, propose_route};
+use super::name::{NameReading, forget_readings};
+use super::proposal::{RouteHints, propose_walked};
 use super::tree::SampleNode;
 use super::types::Proposal;
+use super::walk::{ProposalWalk, walk};
 
 /// Methods of operations, in the order of a path item.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
@@ -30,6 +34,8 @@ const SHARED_NODES: usize = 300_000;
 const MIN_BODY_NODES: usize = 150;
 /// Maximum number of nodes of one body.
 const MAX_BODY_NODES: usize = 3000;
+/// Maximum number of leaves of the bodies that are kept for operations with the same answers.
+const MAX_KEPT_LEAVES: usize = 300_000;
 /// Maximum number of schemas of the answers of one operation: one for each success and media type.
 const MAX_ANSWERS: usize = 16;
 
@@ -57,6 +63,20 @@ pub enum OpenApiError {
 struct Operation {
     hints: RouteHints,
     schemas: Vec<Place>,
+}
+
+/// The structure of the answers of operations, with its classified leaves.
+struct WalkedBody {
+    body: SampleNode,
+    origins: SchemaOrigins,
+    walk: ProposalWalk,
+}
+
+/// Bodies by their schemas and by the title that says what they are about. Many operations answer with the same body.
+#[derive(Default)]
+struct WalkedBodies {
+    bodies: HashMap<(Vec<Place>, String), Rc<WalkedBody>>,
+    leaves: usize,
 }
 
 /// An OpenAPI document with its operations.
@@ -104,12 +124,32 @@ impl OpenApiDocument {
     /// Proposes the mapping of each operation.
     pub fn propose(&self) -> Proposal {
         let mut routes = Vec::new();
+        let mut bodies = WalkedBodies::default();
         for operation in &self.operations {
-            let (body, _) = self.expand(operation);
-            routes.extend(propose_route(&body, &operation.hints));
+            let WalkedBody { body, walk, .. } = &*self.body(operation, &mut bodies);
+            routes.extend(propose_walked(body, walk, &operation.hints));
         }
         forget_readings();
         Proposal { routes }
+    }
+
+    /// Returns the structure of the answers of an operation with its classified leaves. Numbers in a title say nothing.
+    fn body(&self, operation: &Operation, bodies: &mut WalkedBodies) -> Rc<WalkedBody> {
+        let title = operation.hints.title.as_deref();
+        let title = title.map(|title| NameReading::new(title).without_numbers()).unwrap_or_default();
+        let key = (operation.schemas.clone(), title);
+        if let Some(known) = bodies.bodies.get(&key) {
+            return Rc::clone(known);
+        }
+        let (body, origins) = self.expand(operation);
+        let walk = walk(&body, Some(&key.1).filter(|title| !title.is_empty()).map(String::as_str));
+        bodies.leaves += walk.leaves.len();
+        if bodies.leaves > MAX_KEPT_LEAVES {
+            *bodies = WalkedBodies { leaves: walk.leaves.len(), ..WalkedBodies::default() };
+        }
+        let walked = Rc::new(WalkedBody { body, origins, walk });
+        bodies.bodies.insert(key, Rc::clone(&walked));
+        walked
     }
 
     /// Returns the structure of the answers of an operation.

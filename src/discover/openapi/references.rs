@@ -4,21 +4,21 @@
 
 /// The role of a node in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(super) enum ReferencePosition {
     /// Its members are keywords: a schema, an operation, an answer.
     Keywords,
     /// Its members have names that the document chooses, such as those of `properties`.
     Names,
 }
 
-impl Position {
+impl ReferencePosition {
     /// Returns the position of a member's value: `None` if it is data.
-    pub(super) fn below(self, member: &str) -> Option<Position> {
+    pub(super) fn below(self, member: &str) -> Option<ReferencePosition> {
         match self {
-            Position::Names => Some(Position::Keywords),
-            Position::Keywords if is_data_keyword(member) => None,
-            Position::Keywords if holds_names(member) => Some(Position::Names),
-            Position::Keywords => Some(Position::Keywords),
+            ReferencePosition::Names => Some(ReferencePosition::Keywords),
+            ReferencePosition::Keywords if is_data_keyword(member) => None,
+            ReferencePosition::Keywords if holds_names(member) => Some(ReferencePosition::Names),
+            ReferencePosition::Keywords => Some(ReferencePosition::Keywords),
         }
     }
 }
@@ -61,13 +61,13 @@ mod tests {
     #[test]
     fn a_name_that_the_document_chooses_is_no_keyword() {
         let at = |path: &str| {
-            path.split('/').try_fold(Position::Keywords, |position, member| position.below(member))
+            path.split('/').try_fold(ReferencePosition::Keywords, |position, member| position.below(member))
         };
         for data in ["example", "content/json/examples", "properties/a/default", "a/enum", "x-note/a"] {
             assert_eq!(at(data), None, "{data}");
         }
         for keywords in ["properties/example", "$defs/default/items", "components/schemas/x-a", "a/b"] {
-            assert_eq!(at(keywords), Some(Position::Keywords), "{keywords}");
+            assert_eq!(at(keywords), Some(ReferencePosition::Keywords), "{keywords}");
         }
     }
 }
