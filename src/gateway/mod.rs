@@ -333,15 +333,7 @@ impl Gateway {
         drop(index);
         // A closed log does not respond.
         watchdog.abort();
-        let closed = Arc::clone(&shared);
-        let close = move || {
-            closed.log.close_by(drain_end);
-            notices::state_size(&closed)
-        };
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(close).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the ledger does not know the last entries of the disclosure log");
-        }
+        close_log(&shared, drain_end).await;
         // A successor waits for the ledger, and not for a sink that does not answer.
         drop(shared);
         sinks.finish(LAST_DELIVERY_TIME).await;
@@ -376,6 +368,19 @@ fn follow_logs(audit: &AuditSection, shared: &SharedState) -> Option<IndexFollow
     started
         .inspect_err(|error| tracing::warn!(%error, "there is no thread for the index of the disclosure log"))
         .ok()
+}
+
+/// Closes the disclosure log, and tells the ledger how far it goes. Records that cannot be written are tried until this instant.
+async fn close_log(shared: &Arc<SharedState>, drain_end: Instant) {
+    let shared = Arc::clone(shared);
+    let close = move || {
+        shared.log.close_by(drain_end);
+        notices::state_size(&shared)
+    };
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(close).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the ledger does not know the last entries of the disclosure log");
+    }
 }
 
 /// Reloads and prunes until the gateway is asked to end.

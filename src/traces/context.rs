@@ -116,7 +116,7 @@ fn parse(text: &str) -> Option<CallerContext> {
     }
     let (trace, span, [flags]) = (hex::<16>(trace)?, hex::<8>(span)?, hex::<1>(flags)?);
     let is_valid = trace != [0; 16] && span != [0; 8];
-    is_valid.then(|| CallerContext {
+    is_valid.then_some(CallerContext {
         trace: TraceId(trace),
         span: SpanId(span),
         sampled: flags & SAMPLED == SAMPLED,

@@ -35,11 +35,11 @@ struct Collector {
 
 impl Collector {
     /// Answers with these statuses in turn, and with 200 afterwards.
-    fn start(statuses: &[u16]) -> Collector {
+    fn start(statuses: &'static [u16]) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let exports: Arc<Mutex<Vec<Export>>> = Arc::default();
-        let (kept, mut statuses) = (Arc::clone(&exports), statuses.to_vec().into_iter());
+        let (kept, mut statuses) = (Arc::clone(&exports), statuses.iter().copied());
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let Some(export) = read_export(&stream) else { continue };

@@ -150,16 +150,11 @@ fn indexed_account(log: &LogSource, person: &[LoggedPerson]) -> Result<Option<Ac
     let newest = SearchPlace::NEWEST;
     let mut search =
         CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), newest, u64::MAX);
-    loop {
-        match search.next()? {
-            CandidateStep::Found(candidate) => {
-                for record in candidate.records(search.log())? {
-                    accounts.add(LoggedRecord::Exchange(Box::new(record)));
-                }
-                accounts.end_open();
-            }
-            CandidateStep::Paused(_) | CandidateStep::End => break,
+    while let CandidateStep::Found(candidate) = search.next()? {
+        for record in candidate.records(search.log())? {
+            accounts.add(LoggedRecord::Exchange(Box::new(record)));
         }
+        accounts.end_open();
     }
     drop(search);
     // The details may have been removed after the entries were indexed.

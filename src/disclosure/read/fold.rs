@@ -369,22 +369,14 @@ impl FoldedExchange {
             has_unchecked_tags,
             trace,
         } = head;
-        // The factor `subjects` states whether something personal left of all records, of some, or of none. The members
-        // of `categories` state the same by category.
-        let subject_verdict = match outcome.as_deref() {
-            Some("refused:subject-withheld") => Some("refuses"),
-            _ if subjects.is_empty() => None,
-            _ if withheld_records == 0 => Some("permits"),
-            _ if withheld_records == records => Some("refuses"),
-            _ => Some("in-part"),
-        };
         let mut verdicts: Map<String, Value> =
             factors.iter().map(|(name, verdict)| (name.to_string(), (**verdict).into())).collect();
-        verdicts.extend(subject_verdict.map(|verdict| ("subjects".to_owned(), verdict.into())));
-        let names = |people: &mut dyn Iterator<Item = &Pseudonym>| {
-            people.map(|person| Value::from(person.to_string())).collect::<Vec<_>>()
+        let of_subjects = match &outcome {
+            Some(outcome) if outcome == "refused:subject-withheld" => Some("refuses"),
+            _ if subjects.is_empty() => None,
+            _ => Some(subject_verdict(records, withheld_records)),
         };
-        let withheld = names(&mut subjects.iter().filter(|subject| !released_subjects.contains(*subject)));
+        verdicts.extend(of_subjects.map(|verdict| ("subjects".to_owned(), verdict.into())));
         // Enforcing withholds the whole answer for these, also if it was found out late.
         let refuses_all = matches!(would_refuse.as_deref(), Some("subject-withheld" | "not-found"));
         let categories = categories.into_iter().map(|(name, entries)| {
@@ -406,26 +398,37 @@ impl FoldedExchange {
             "outcome": outcome,
             "records": records,
             "withheld_records": withheld_records,
-            "subjects": names(&mut subjects.iter()),
-            "withheld_subjects": withheld,
+            "subjects": names(subjects.iter()),
+            "withheld_subjects": names(subjects.iter().filter(|one| !released_subjects.contains(*one))),
             "categories": categories.collect::<Map<_, _>>(),
             "factors": verdicts,
             "gateway": gateway.as_deref(),
             "mode": mode.name(),
         });
-        add_rare_members(&mut folded, [stale, has_unchecked_tags], mode, would_refuse, trace);
-        if has_no_detail && let Some(folded) = folded.as_object_mut() {
-            // People, numbers and categories are missing, and not none.
-            folded.insert("detail".to_owned(), "deleted".into());
-        }
+        let rare = [stale, has_unchecked_tags, has_no_detail];
+        add_rare_members(&mut folded, rare, mode, would_refuse, trace);
         folded
     }
+}
+
+/// The factor `subjects`: something personal left of all records, of some, or of none. The members of `categories` state the
+/// same by category.
+fn subject_verdict(records: u64, withheld: u64) -> &'static str {
+    match withheld {
+        0 => "permits",
+        _ if withheld == records => "refuses",
+        _ => "in-part",
+    }
+}
+
+fn names<'p>(people: impl Iterator<Item = &'p Pseudonym>) -> Vec<String> {
+    people.map(ToString::to_string).collect()
 }
 
 /// Adds the members that few exchanges have.
 fn add_rare_members(
     folded: &mut Value,
-    [stale, has_unchecked_tags]: [bool; 2],
+    [stale, has_unchecked_tags, has_no_detail]: [bool; 3],
     mode: ExchangeMode,
     would_refuse: Option<String>,
     trace: Option<TraceId>,
@@ -436,6 +439,10 @@ fn add_rare_members(
     }
     if has_unchecked_tags {
         folded.insert("tags_checked".to_owned(), false.into());
+    }
+    if has_no_detail {
+        // People, numbers and categories are missing, and not none.
+        folded.insert("detail".to_owned(), "deleted".into());
     }
     if let Some(trace) = trace {
         folded.insert("trace".to_owned(), trace.to_string().into());

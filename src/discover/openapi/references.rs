@@ -60,9 +60,7 @@ mod tests {
 
     #[test]
     fn a_name_that_the_document_chooses_is_no_keyword() {
-        let at = |path: &str| {
-            path.split('/').try_fold(ReferencePosition::Keywords, |position, member| position.below(member))
-        };
+        let at = |path: &str| path.split('/').try_fold(ReferencePosition::Keywords, ReferencePosition::below);
         for data in ["example", "content/json/examples", "properties/a/default", "a/enum", "x-note/a"] {
             assert_eq!(at(data), None, "{data}");
         }

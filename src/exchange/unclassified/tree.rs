@@ -295,8 +295,8 @@ impl PathNode {
             |child: &PathNode| !child.is_mostly_ordinary() && child.likeness(depth + 1) != Likeness::None;
         let objects: Vec<&PathNode> = self.names.values().filter(|child| !is_map(child)).collect();
         let Some(largest) = objects.iter().max_by_key(|child| child.names.len()) else { return true };
-        let is_shared = |name: &&Box<str>| largest.names.contains_key(*name);
-        let shared = |child: &PathNode| child.names.keys().filter(is_shared).count();
+        let shared =
+            |child: &PathNode| child.names.keys().filter(|name| largest.names.contains_key(*name)).count();
         objects.iter().all(|child| shared(child) * 2 >= child.names.len())
     }
 

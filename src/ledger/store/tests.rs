@@ -133,7 +133,9 @@ fn events_with_a_text_are_found_backwards_within_positions() {
     for_each_store(|store| {
         let (alice, crm, case) =
             (subject(None, "alice"), subject(Some("crm"), "42"), Entity::Case("C-7".into()));
-        let text = |n: u64| if n % 2 == 0 { r#"{"kind":"even","n":"\u0000"}"# } else { r#"{"kind":"odd"}"# };
+        let text = |n: u64| {
+            if n.is_multiple_of(2) { r#"{"kind":"even","n":"\u0000"}"# } else { r#"{"kind":"odd"}"# }
+        };
         let rows: Vec<EventRow> = (1..=9)
             .map(|n| {
                 let entity = if n == 6 {

@@ -105,22 +105,13 @@ impl ModelExchange {
             _ => Some("in-part"),
         };
         factors.extend(verdict.map(|verdict| ("subjects".to_owned(), verdict.into())));
-        let cut = |text: &Option<Arc<str>>| {
-            text.as_ref().map(|text| {
-                let mut end = text.len().min(256);
-                while !text.is_char_boundary(end) {
-                    end -= 1;
-                }
-                text.get(..end).unwrap().to_owned()
-            })
-        };
         let withheld_subjects: Vec<_> =
             subjects.iter().filter(|subject| !released.contains(*subject)).cloned().collect();
         let mut expected = json!({
             "decision": head.decision.to_string(), "time": time_of(head.decision),
             "recipient": &*head.recipient, "purpose": &*head.purpose, "route": &*head.route,
             "actor": head.actor.map(|actor| actor.pseudonym(epoch).to_string()),
-            "declared": cut(&head.declared), "case": cut(&head.case),
+            "declared": head.declared.as_deref().map(cut), "case": head.case.as_deref().map(cut),
             "operation": head.operation.name(), "policy": &*head.policy, "position": position,
             "outcome": outcome, "records": records, "withheld_records": withheld,
             "subjects": subjects, "withheld_subjects": withheld_subjects,
@@ -142,6 +133,15 @@ impl ModelExchange {
         }
         expected
     }
+}
+
+/// The beginning of a text that a record has.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(256);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap()
 }
 
 fn expected_factors(head: &ExchangeHead) -> Map<String, Value> {

@@ -81,10 +81,20 @@ pub(super) fn words(description: &str, words: &[&str]) -> Value {
 
 /// Returns the components of all answers.
 pub(super) fn components() -> Vec<(&'static str, Value)> {
-    [acknowledgements(), subjects(), process(), cases(), disclosure_log(), circumstances(), report()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        acknowledgements(),
+        subjects(),
+        notices(),
+        requests(),
+        process(),
+        cases(),
+        disclosure_log(),
+        circumstances(),
+        report(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Answers to events.
@@ -152,6 +162,12 @@ fn subjects() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
+    ]
+}
+
+/// Answers about notices to recipients.
+fn notices() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "Notices",
             object(
@@ -179,6 +195,12 @@ fn subjects() -> Vec<(&'static str, Value)> {
                 vec![("id", text("Id of the notice.")), ("status", json!({ "const": "delivered" }))],
             ),
         ),
+    ]
+}
+
+/// Answers about requests of data subjects.
+fn requests() -> Vec<(&'static str, Value)> {
+    vec![
         ("OpenRequests", list(&reference("OpenRequest"))),
         (
             "OpenRequest",
