@@ -28,8 +28,7 @@ pub struct LogExtent {
     pub size: u64,
     /// The first day that it holds; `None` if it is empty, could not be read, or is of an earlier version.
     pub since: Option<Date>,
-    /// Why it was not read, or why people may not be found in it: names files, and the days and reasons for which details were
-    /// deleted.
+    /// Why it was not read, or why people may not be found in it: names files, and the days whose details were deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }

@@ -46,7 +46,10 @@ impl fmt::Display for DeletedDetails {
             false => write!(f, "{details} of {first} to {last}")?,
         }
         match stated {
-            Some(StatedReason { day, reason }) => write!(f, " deleted on {day} ({reason})"),
+            // The reason is free text, which may name people, and answers about others show this.
+            Some(StatedReason { day, .. }) => {
+                write!(f, " deleted on {day}, for a reason that the log states")
+            }
             None => f.write_str(" deleted: `purposegate audit verify` says if the log states it"),
         }
     }
@@ -201,12 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_named_with_its_days_and_its_reason() {
+    fn a_deletion_is_named_with_its_days_and_without_its_reason() {
         let day = |day: &str| day.parse::<Date>().unwrap();
         let (first, last) = (day("2026-01-02"), day("2026-01-04"));
         let stated = Some(StatedReason { day: day("2026-02-01"), reason: "order 7".to_owned() });
         let one = DeletedDetails { first, last: first, details: 1, stated };
-        assert_eq!(one.to_string(), "1 detail of 2026-01-02 deleted on 2026-02-01 (order 7)");
+        assert_eq!(
+            one.to_string(),
+            "1 detail of 2026-01-02 deleted on 2026-02-01, for a reason that the log states"
+        );
         let other = DeletedDetails { first, last, details: 3, stated: None };
         assert_eq!(
             other.to_string(),

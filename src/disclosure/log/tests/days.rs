@@ -240,7 +240,7 @@ async fn answers_say_which_details_were_deleted() {
     let days = "2026-01-02".parse().unwrap()..="2026-01-02".parse().unwrap();
     assert_eq!(delete_details_at(settings(&folder), &keys, &days, "order 7", clock()).unwrap(), 2);
     index(&after);
-    let stated = "2 details of 2026-01-02 deleted on 2026-01-03 (order 7)";
+    let stated = "2 details of 2026-01-02 deleted on 2026-01-03, for a reason that the log states";
     for index in [None, Some(&before), Some(&after)] {
         let source = LogSource::new(&folder.path, &keys);
         let source = index.map_or(source.clone(), |index| source.with_index(index));
