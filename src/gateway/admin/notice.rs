@@ -116,12 +116,18 @@ impl AdminApi {
         self.with_notices(Notices::count_by_recipient).await
     }
 
-    /// Counts the open notices, and those that are overdue.
-    pub(in crate::gateway) async fn notice_counts(
-        &self,
-        now: Timestamp,
-    ) -> Result<NoticeCounts, AdminProblem> {
-        self.with_notices(move |notices| notices.count(now)).await
+    /// Counts the open notices, and those that are overdue. Also returns the time of notices, which tells their age.
+    pub(in crate::gateway) async fn notice_counts(&self) -> Result<(NoticeCounts, Timestamp), AdminProblem> {
+        self.with_notices(|notices| {
+            let now = notices.now()?;
+            Ok((notices.count(now)?, now))
+        })
+        .await
+    }
+
+    /// Returns the time of notices.
+    pub(in crate::gateway) async fn time_of_notices(&self) -> Result<Timestamp, AdminProblem> {
+        self.with_notices(Notices::now).await
     }
 
     /// Returns open notices, to all recipients or to one, and the id after which the list goes on. They name people.

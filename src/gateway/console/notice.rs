@@ -74,8 +74,9 @@ pub(super) async fn notice(
     _: QueryOf<NoParameters>,
 ) -> Result<Response, PageProblem> {
     let notice = console.admin.open_notice(&id).await?;
+    let now = console.admin.time_of_notices().await?;
     let form = console.person_form(&visitor, &notice, String::new(), None);
-    Ok(html(&console.notice_page(&visitor, &notice, NoticePerson::Asked(form))))
+    Ok(html(&console.notice_page(&visitor, (&notice, now), NoticePerson::Asked(form))))
 }
 
 /// Shows a notice with its person, after the look is on record.
@@ -87,13 +88,14 @@ pub(super) async fn show_person(
     FormOf(form): FormOf<PersonForm>,
 ) -> Result<Response, PageProblem> {
     let notice = console.admin.open_notice(&id).await?;
+    let now = console.admin.time_of_notices().await?;
     let (reason, person) = (given(&form.reason), console.admin.shared.notices.person_of(&notice));
     let recorded = console.admin.record_act(&act, ActObject::Person(&person), reason.as_deref()).await;
     if let Err(problem) = recorded {
         let problem = FormProblem::of(problem)?;
         let status = problem.status;
         let form = console.person_form(&visitor, &notice, form.reason, Some(problem.words));
-        let page = console.notice_page(&visitor, &notice, NoticePerson::Asked(form));
+        let page = console.notice_page(&visitor, (&notice, now), NoticePerson::Asked(form));
         return Ok((status, html(&page)).into_response());
     }
     let known_as = match &notice.state.name {
@@ -105,7 +107,7 @@ pub(super) async fn show_person(
     members.extend(person.namespace().map(|name| ("namespace", name.to_string())));
     members.push(("the recipient knows the person by", known_as));
     let shown = NoticePerson::Shown { reason: reason.unwrap_or_default(), members };
-    Ok(html(&console.notice_page(&visitor, &notice, shown)))
+    Ok(html(&console.notice_page(&visitor, (&notice, now), shown)))
 }
 
 /// Closes a notice whose recipient was told, or asks before.
@@ -165,8 +167,14 @@ impl Console {
         }
     }
 
-    fn notice_page(&self, visitor: &Visitor, notice: &Notice, person: NoticePerson) -> NoticePage {
-        let (state, now) = (&notice.state, Timestamp::now());
+    /// `now` is the time of notices.
+    fn notice_page(
+        &self,
+        visitor: &Visitor,
+        (notice, now): (&Notice, Timestamp),
+        person: NoticePerson,
+    ) -> NoticePage {
+        let state = &notice.state;
         let is_failed = matches!(&person, NoticePerson::Asked(form) if form.problem.is_some());
         let time = |time: Timestamp| short_time(&time.to_string());
         NoticePage {

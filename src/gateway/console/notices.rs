@@ -45,13 +45,12 @@ pub(super) async fn notices(
     visitor: Visitor,
     QueryOf(filter): QueryOf<NoticeFilter>,
 ) -> Result<Response, PageProblem> {
-    let now = Timestamp::now();
     let cursor = Some(filter.cursor.as_str()).filter(|cursor| !cursor.is_empty());
     let after = cursor.map(notice_cursor).transpose()?;
     let recipient = Some(filter.recipient.clone()).filter(|name| !name.is_empty());
     let is_filtered = recipient.is_some();
     let (notices, next) = console.admin.open_notices(recipient, after, PAGE).await?;
-    let counts = console.admin.notice_counts(now).await?;
+    let (counts, now) = console.admin.notice_counts().await?;
     let is_complete = console.admin.shared.notices.is_complete();
     let shows_recipients = visitor.may_see("/console/recipients/{name}");
     let rows = notices.iter().map(|notice| row(&console, notice, now, shows_recipients));
@@ -122,7 +121,7 @@ fn row(console: &Console, notice: &Notice, now: Timestamp, shows_recipients: boo
 }
 
 impl Console {
-    /// Says for how long a notice is open, and if it is overdue.
+    /// Says for how long a notice is open, and if it is overdue. `now` is the time of notices.
     pub(super) fn age_chip(&self, notice: &Notice, now: Timestamp) -> StateChip {
         let age = days(now.duration_since(notice.since()));
         match self.admin.shared.notices.is_overdue(notice, now) {
