@@ -58,6 +58,9 @@ pub enum AssemblyError {
     /// The disclosure log of the gateway, or its end, is missing.
     #[error(transparent)]
     OwnLog(Box<own_log::LogMissing>),
+    /// The disclosure log would be begun with the origin of another one.
+    #[error(transparent)]
+    Origin(#[from] own_log::OriginInUse),
     /// The store of the ledger cannot be used.
     #[error("the ledger cannot be used: {0}")]
     Unusable(#[from] crate::ledger::StoreError),
@@ -136,6 +139,7 @@ fn assemble_over(
     {
         return Err(AssemblyError::OwnLog(Box::new(missing)));
     }
+    own_log::check_origin(&config, &registered, &[])?;
     join(&ledger, &config)?;
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);

@@ -94,6 +94,23 @@ impl std::fmt::Display for HeldLog<'_> {
     }
 }
 
+/// The configured origin is that of another log, so a log that is begun under it would count as a copy of that one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{folder} holds no disclosure log, and `[audit] origin` is `{origin}`, which another log has: one that is {whose}. A new log \
+     needs an origin of its own: choose another `origin`, or remove it",
+    folder = .folder.display(),
+    whose = if *.is_listed { "listed in `[audit] logs`" } else { "on record in the ledger, or missing" }
+)]
+pub struct OriginInUse {
+    /// The folder in which the log would be begun.
+    pub folder: PathBuf,
+    /// The origin.
+    pub origin: String,
+    /// True if the other log is listed, false if a witness knows it.
+    pub is_listed: bool,
+}
+
 /// An error that keeps a loss from being accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptLossError {
@@ -111,6 +128,9 @@ pub enum AcceptLossError {
         /// The number of entries that there were at least.
         size: u64,
     },
+    /// The log that would be begun would have the origin of another one.
+    #[error(transparent)]
+    Origin(#[from] OriginInUse),
     /// Keys, ledger or log cannot be opened.
     #[error(transparent)]
     Open(#[from] AssemblyError),
@@ -190,6 +210,33 @@ pub fn missing(
         LogMissing { folder, held, origin, size, until, witness }
     });
     Ok(missing.collect())
+}
+
+/// Checks that a log which would be begun gets an origin that no other log has: none that the ledger knows, none of `missing`,
+/// and none of the listed ones.
+///
+/// # Errors
+/// [`AssemblyError::Origin`]; [`AssemblyError::ReadLog`] if the log in the folder cannot be read.
+pub fn check_origin(
+    config: &Config,
+    registered: &RegisteredLogs,
+    missing: &[LogMissing],
+) -> Result<(), AssemblyError> {
+    let AuditSection { directory, logs, origin, .. } = &config.audit;
+    let Some(origin) = origin else { return Ok(()) };
+    // A log that is there goes on, and keeps the origin with which it was made.
+    if EndOfLog::of_folder(directory)?.is_some() {
+        return Ok(());
+    }
+    let mut listed = logs.iter().filter_map(|log| EndOfLog::of_folder(&log.path).ok().flatten());
+    let is_listed = listed.any(|end| end.origin == *origin);
+    let is_known = registered.logs.iter().any(|log| log.origin == *origin)
+        || missing.iter().any(|log| log.origin == *origin);
+    if is_listed || is_known {
+        let (folder, origin) = (directory.clone(), origin.clone());
+        return Err(OriginInUse { folder, origin, is_listed }.into());
+    }
+    Ok(())
 }
 
 /// Returns what the ledger knows. Gateways on several machines have folders of the same name, and each has a name of its own.
@@ -300,12 +347,14 @@ pub fn state(config: &Config, store: &dyn NoticeStore, now: Timestamp) -> Result
         until: now,
         retention: retention.as_secs(),
         lost: None,
+        former: false,
     };
     ledger::record_log(store, &origin, |known| {
         // A log that was found again is not lost.
         let size = known.map_or(size, |known| known.size.max(size));
         Some(LogOnRecord { size, ..record.clone() })
     })?;
+    ledger::mark_former_logs(store, &config.name, &origin)?;
     Ok(())
 }
 
@@ -326,6 +375,12 @@ pub fn accept(config: &Config, reason: &str, now: Timestamp) -> Result<Vec<LogMi
     }
     if missing.is_empty() {
         return Ok(missing);
+    }
+    check_origin(config, &registered, &missing)?;
+    // Before there is a new log, beside which no other witness counts: if the acceptance fails, the ledger still knows the old one.
+    for log in &missing {
+        let known = |known| Some(on_record(config, log, known, now));
+        ledger::record_log(store.notice_store(), &log.origin, known).map_err(AssemblyError::from)?;
     }
     record_acceptance(config, &keys, &*store, &missing, reason)?;
     for log in &missing {
@@ -357,6 +412,7 @@ fn on_record(config: &Config, log: &LogMissing, known: Option<LogOnRecord>, now:
         until,
         retention: retention.as_secs(),
         lost: None,
+        former: false,
     });
     LogOnRecord { size: known.size.max(log.size), ..known }
 }

@@ -15,7 +15,7 @@ use ulid::Ulid;
 
 use super::store::{MAX_NOTICE_ROWS, NoticeStore, StoreError, rewrite_row};
 
-/// The time in the ids of the rows about logs, in milliseconds. No notice was made then.
+/// The time in the ids of the rows about logs, in milliseconds. No notice was made then, and inquiries that have ended have 2.
 const ROWS: u64 = 1;
 
 /// The state of a row about a log.
@@ -38,6 +38,9 @@ pub struct LogOnRecord {
     /// The time at which somebody accepted that the log, or its end, is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Timestamp>,
+    /// True if the gateway has begun to write another log since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub former: bool,
 }
 
 impl LogOnRecord {
@@ -65,16 +68,16 @@ impl KnownLogs {
         self
     }
 
-    /// Returns the names of the gateways that run and have no log on record.
+    /// Returns the names of the gateways that run and have no log on record that they write.
     pub fn unstated(&self) -> impl Iterator<Item = &Arc<str>> {
-        let has_log = |name: &Arc<str>| self.logs.iter().any(|log| *log.gateway == **name);
+        let has_log = |name: &Arc<str>| self.logs.iter().any(|log| *log.gateway == **name && !log.former);
         self.running.iter().filter(move |name| !has_log(name))
     }
 
-    /// True unless the gateway that writes a log is known not to run.
+    /// True unless the gateway that writes a log is known not to run, or to write another one now.
     pub fn may_run(&self, origin: &str) -> bool {
         match self.logs.iter().find(|log| log.origin == origin) {
-            Some(log) => self.running.contains(&*log.gateway),
+            Some(log) => !log.former && self.running.contains(&*log.gateway),
             None => self.unstated().next().is_some(),
         }
     }
@@ -125,6 +128,21 @@ pub fn record_log(
     })
 }
 
+/// Notes that a gateway writes the log of this origin, and its other ones no more. The times on record do not tell which it
+/// writes: a clock may have been ahead.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn mark_former_logs(store: &dyn NoticeStore, gateway: &str, origin: &str) -> Result<(), StoreError> {
+    let is_left = |log: &LogOnRecord| log.gateway == gateway && log.origin != origin && !log.former;
+    for log in logs_on_record(store)?.iter().filter(|log| is_left(log)) {
+        record_log(store, &log.origin, |known| {
+            known.filter(is_left).map(|known| LogOnRecord { former: true, ..known })
+        })?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +159,7 @@ mod tests {
             until: "2026-11-30T00:00:00Z".parse().unwrap(),
             retention: 86_400,
             lost: None,
+            former: false,
         }
     }
 
@@ -160,6 +179,22 @@ mod tests {
         let mut found = logs_on_record(store).unwrap();
         found.sort_by_key(|log| log.size);
         assert_eq!(found, [log("gateway-2/b", 4), log("gateway-1/a", 5)]);
+    }
+
+    #[test]
+    fn a_gateway_writes_the_log_that_it_stated_last() {
+        let store = MemoryStore::new();
+        let store = store.notice_store();
+        let other = LogOnRecord { gateway: "gateway-2".to_owned(), ..log("c", 3) };
+        // The first one was written while the clock was ahead.
+        let behind = LogOnRecord { until: "2026-11-01T00:00:00Z".parse().unwrap(), ..log("b", 2) };
+        for made in [log("a", 1), behind, other] {
+            record_log(store, &made.origin.clone(), |_| Some(made.clone())).unwrap();
+        }
+        mark_former_logs(store, "gateway-1", "b").unwrap();
+        let running = BTreeSet::from(["gateway-1", "gateway-2"].map(Arc::from));
+        let known = KnownLogs { logs: logs_on_record(store).unwrap(), running };
+        assert_eq!(["a", "b", "c"].map(|origin| known.may_run(origin)), [false, true, true]);
     }
 
     #[test]
@@ -189,6 +224,11 @@ mod tests {
         let one = known(&["gateway-1"]);
         assert_eq!((unstated(&one), one.may_run("a"), one.may_run("b")), (vec![], true, false));
         assert!(!one.may_run("c"), "nobody writes it");
+        let mut moved = one.clone();
+        moved.logs[0].former = true;
+        assert_eq!(unstated(&moved), ["gateway-1"], "the log that it writes now is left out");
+        moved.logs.push(LogOnRecord { until: "2026-11-01T00:00:00Z".parse().unwrap(), ..log("d", 1) });
+        assert_eq!((unstated(&moved), moved.may_run("a"), moved.may_run("d")), (vec![], false, true));
         let three = known(&["gateway-1", "gateway-3"]);
         assert_eq!((unstated(&three), three.may_run("c")), (vec!["gateway-3".to_owned()], true));
         let retired = one.without(&["a".to_owned()]);

@@ -84,7 +84,7 @@ pub use import::{Batch, FILE_BATCH, LineError, LineResult};
 pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
 pub use lease::Freshness;
 pub use ledger_id::LedgerId;
-pub use log_register::{KnownLogs, LogOnRecord, logs_on_record, record_log};
+pub use log_register::{KnownLogs, LogOnRecord, logs_on_record, mark_former_logs, record_log};
 pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
 pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, RecordedBy, Registration, Right};
 pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};

@@ -33,6 +33,9 @@ pub enum InquiryStep {
     Ended,
 }
 
+/// The time in the ids of inquiries that have ended, in milliseconds: that of no notice, and not those of the rows about logs.
+const ENDED: u64 = 2;
+
 /// The step of an inquiry that is over towards the deletion of the log secret.
 enum SecretStep {
     Nothing,
@@ -252,8 +255,7 @@ impl Notices {
     /// random, and times to the day. Returns false if another gateway has continued the inquiry.
     fn end(&self, inquiry: &mut Inquiry, rows: &[NoticeRow], now: Timestamp) -> Result<bool, StoreError> {
         let random = random::bits().map_err(|error| StoreError::transient("ending an inquiry", error))?;
-        // The first 48 bits of an id are a time; that of an inquiry is not 0.
-        let (id, mut kept) = (Ulid::from_parts(1, random), Vec::new());
+        let (id, mut kept) = (Ulid::from_parts(ENDED, random), Vec::new());
         for row in rows.iter().filter(|row| row.recipient.is_some()) {
             if let Ok(state) = serde_json::from_str::<ClosedState>(&row.state)
                 && state.status == NoticeStatus::Acknowledged

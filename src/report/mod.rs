@@ -567,6 +567,7 @@ mod tests {
                 until: Timestamp::UNIX_EPOCH,
                 retention: 60,
                 lost,
+                former: false,
             };
             ledger::record_log(store.notice_store(), origin, |_| Some(record.clone())).unwrap();
         };

@@ -207,3 +207,55 @@ fn the_index_and_a_kept_checkpoint_know_a_log_without_the_ledger() {
     let list = gateway.get_admin("/v1/decisions").json();
     assert!(faults(&list)[0].contains("is lost"), "{list}");
 }
+
+#[test]
+fn a_new_log_does_not_get_the_origin_of_another_one() {
+    let (_upstream, config) = site();
+    let settings = |more: &str| format!("{config}[audit]\norigin = \"gateway-1/fixed\"\n{more}");
+    let folder = serve(tempfile::tempdir().unwrap(), &settings(""));
+    let (log, moved) = (folder.path().join("data/audit"), folder.path().join("moved"));
+    let write = |folder: &TempDir, config: &str| {
+        std::fs::write(folder.path().join("purposegate.toml"), config).unwrap();
+    };
+    std::fs::rename(&log, &moved).unwrap();
+    write(&folder, &settings(""));
+    refuses(&folder, &["holds no disclosure log"]);
+    let listed = format!("logs = [{{ path = {moved:?} }}]\n");
+    // Nothing was written, so the second run says the same.
+    for (more, arguments) in [
+        ("", &["audit", "accept-loss", "--reason", "the disk failed"][..]),
+        ("", &["audit", "accept-loss", "--reason", "the disk failed"]),
+        (&listed, &["serve"]),
+    ] {
+        write(&folder, &settings(more));
+        let (status, words) = run_in(&folder, arguments);
+        assert!(status == 2 && words.contains("choose another `origin`, or remove it"), "{words}");
+        assert!(!log.join("origin").exists());
+    }
+    let gateway = TestGateway::start_in(folder, &format!("{config}[audit]\n{listed}"));
+    release(&gateway);
+    let list = gateway.get_admin("/v1/subjects/p-1/disclosures").json();
+    assert_eq!((faults(&list).len(), list["disclosures"].as_array().unwrap().len()), (0, 2), "{list}");
+}
+
+#[test]
+fn an_acceptance_that_fails_leaves_the_loss_on_record() {
+    let (_upstream, config) = site();
+    let folder = serve(tempfile::tempdir().unwrap(), &config);
+    let data = folder.path().join("data");
+    remove_ledger(&data);
+    let log = data.join("audit");
+    std::fs::rename(&log, folder.path().join("gone")).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let accept = || run_in(&folder, &["audit", "accept-loss", "--reason", "the disk failed"]);
+    let lock = std::fs::File::create(log.join("origin")).unwrap();
+    lock.lock().unwrap();
+    let (status, words) = accept();
+    assert_eq!(status, 2, "{words}");
+    drop(lock);
+    // The index knew the log. It is another one's index once there is another log.
+    std::fs::remove_dir_all(data.join("audit-index")).unwrap();
+    refuses(&folder, &["the ledger knows"]);
+    let (status, words) = accept();
+    assert!(status == 0 && words.contains("known to the ledger"), "{words}");
+}
