@@ -218,7 +218,8 @@ pub(super) fn replace(path: &Path, note: &str) -> std::io::Result<()> {
 async fn post(client: &HttpClient, checkpoint: &PublishedCheckpoint) -> Result<(), SinkError> {
     let PublishedCheckpoint { origin, size, root, note } = checkpoint;
     let body = json!({ "origin": origin, "size": size, "root": STANDARD.encode(root), "note": note });
-    let answer = client.send(request(client.url().target(), "application/json", body.to_string())?).await?;
+    let request = request(client.url().target(), "application/json", body.to_string())?;
+    let answer = client.send_for_head(request).await?;
     match answer.status() {
         status if status.is_success() => Ok(()),
         status => Err(SinkError::Status(status)),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -30,6 +31,8 @@ use crate::config::tls_client::{self, ClientTlsFiles};
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Maximum number of addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 8;
+/// Time after the head of an answer in which a body that nobody reads can end, so that the server is not interrupted.
+const MAX_UNUSED_BODY_TIME: Duration = Duration::from_secs(1);
 /// Maximum size of the head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
@@ -114,21 +117,48 @@ impl HttpClient {
     /// [`HttpError`]. The server may have received the request.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let HttpLimits { time, max_body: _ } = self.limits;
-        tokio::time::timeout(time, self.send_untimed(request)).await.map_err(|_| HttpError::TimedOut(time))?
+        let mut head = None;
+        let body = tokio::time::timeout(time, self.read_answer(request, &mut head, time)).await;
+        let body = body.map_err(|_| HttpError::TimedOut(time))??;
+        head.map(|head| Response::from_parts(head, body)).ok_or_else(no_head)
     }
 
-    async fn send_untimed(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    /// Sends a request as [`HttpClient::send`] does, for the head of the answer: once that is there, it counts, whatever
+    /// becomes of the body.
+    ///
+    /// # Errors
+    /// [`HttpError`], if there is no head in time. The server may have received the request.
+    pub(crate) async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<()>, HttpError> {
+        let HttpLimits { time, max_body: _ } = self.limits;
+        let mut head = None;
+        let read = self.read_answer(request, &mut head, MAX_UNUSED_BODY_TIME);
+        let body = tokio::time::timeout(time, read).await.unwrap_or(Err(HttpError::TimedOut(time)));
+        match (head, body) {
+            (Some(head), _) => Ok(Response::from_parts(head, ())),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(no_head()),
+        }
+    }
+
+    /// Sends a request, puts the head of the answer into `head` once it is there, and returns the body, for which there is
+    /// `body_time` from then on.
+    async fn read_answer(
+        &self,
+        mut request: Request<Bytes>,
+        head: &mut Option<Parts>,
+        body_time: Duration,
+    ) -> Result<Bytes, HttpError> {
         let host = HeaderValue::from_str(self.url.authority());
         request.headers_mut().insert(HOST, host.map_err(|error| HttpError::Broken(error.to_string()))?);
         let request = request.map(Full::new);
         let stream = self.connect().await?;
         if !self.url.is_tls() {
-            return self.exchange(stream, request).await;
+            return self.exchange(stream, request, head, body_time).await;
         }
         let tls = self.tls.as_ref().ok_or_else(|| HttpError::Tls("TLS is not configured".to_owned()))?;
         let name = ServerName::try_from(self.url.host().to_owned()).map_err(|_| HttpError::Unresolved)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        self.exchange(stream.map_err(connection_error)?, request).await
+        self.exchange(stream.map_err(connection_error)?, request, head, body_time).await
     }
 
     /// Connects to the first address of the host that accepts a connection.
@@ -149,24 +179,28 @@ impl HttpClient {
         &self,
         stream: S,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, HttpError> {
+        head: &mut Option<Parts>,
+        body_time: Duration,
+    ) -> Result<Bytes, HttpError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD_BYTES);
         let (mut sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| unreadable(&error))?;
         let answered = async {
             let answer = sender.send_request(request).await.map_err(|error| unreadable(&error))?;
-            let (head, body) = answer.into_parts();
+            let (parts, body) = answer.into_parts();
+            *head = Some(parts);
             let HttpLimits { time: _, max_body } = self.limits;
             if body.size_hint().lower() > max_body as u64 {
                 return Err(HttpError::TooLarge(max_body));
             }
-            let body = Limited::new(body, max_body).collect().await;
+            let body = tokio::time::timeout(body_time, Limited::new(body, max_body).collect()).await;
+            let body = body.map_err(|_| HttpError::TimedOut(body_time))?;
             let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => HttpError::TooLarge(max_body),
                 None => unreadable(&*error),
             })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+            Ok(body.to_bytes())
         };
         let drive = async {
             match connection.await {
@@ -182,6 +216,10 @@ impl HttpClient {
             error = drive => Err(error),
         }
     }
+}
+
+fn no_head() -> HttpError {
+    HttpError::Broken("it has no head".to_owned())
 }
 
 /// Reads the seconds of `Retry-After`. A date is not used.
@@ -324,6 +362,30 @@ mod tests {
         for unfinished in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"] {
             let (url, _served) = server(unfinished).await;
             assert!(matches!(send(url, short).await, Err(HttpError::TimedOut(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_head_counts_where_the_body_is_not_used() {
+        for (answer, status) in [
+            (&b"HTTP/1.1 200 OK\r\ncontent-length: 65\r\n\r\n"[..], 200),
+            (b"HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\nabc", 202),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno chunk", 200),
+            (b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", 413),
+        ] {
+            let (url, served) = server(answer).await;
+            let client = HttpClient::new(url, &ClientTlsFiles::default(), LIMITS).unwrap();
+            assert_eq!(client.send_for_head(get("/")).await.unwrap().status().as_u16(), status);
+            served.await.unwrap();
+        }
+        // The total time ends while the body is awaited.
+        let short = HttpLimits { time: Duration::from_millis(300), ..LIMITS };
+        for (answer, has_head) in
+            [(&b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"[..], true), (b"", false)]
+        {
+            let (url, _served) = server(answer).await;
+            let client = HttpClient::new(url, &ClientTlsFiles::default(), short).unwrap();
+            assert_eq!(client.send_for_head(get("/")).await.is_ok(), has_head);
         }
     }
 

@@ -58,7 +58,7 @@ impl WebhookClient {
             .header("webhook-signature", signature(&self.key, &id, now.as_second(), &body))
             .body(Bytes::from(body));
         let Ok(request) = request else { return Posting::Unreachable };
-        match self.http.send(request).await {
+        match self.http.send_for_head(request).await {
             Ok(answer) if answer.status().is_success() => Posting::Accepted,
             Ok(answer) => {
                 let (recipient, status) = (notice.recipient(), answer.status().as_u16());

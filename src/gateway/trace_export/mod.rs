@@ -30,7 +30,7 @@ use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::traces::{FinishedExchange, Tracer};
 
-/// Maximum size of the collector's answer, in bytes. It is not used.
+/// Maximum size of the body of the collector's answer that is read, in bytes. It is not used.
 const MAX_ANSWER: usize = 64 << 10;
 
 /// Time to the second attempt to send a batch. It doubles with each further one, up to [`MAX_RETRY`].
@@ -109,7 +109,6 @@ impl ExportError {
     /// True if the batch may be accepted later.
     fn is_temporary(&self) -> bool {
         match self {
-            ExportError::Http(HttpError::TooLarge(_)) => false,
             ExportError::Http(_) => true,
             ExportError::Status(status, _) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
@@ -202,7 +201,7 @@ impl Exporter {
         if self.settings.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let answer = self.client.send(request).await?;
+        let answer = self.client.send_for_head(request).await?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(ExportError::Status(status, retry_after(answer.headers()))),
