@@ -258,6 +258,9 @@ impl GrantedExchange {
         if let Some(cross_origin) = &context.cross_origin {
             cross_origin.mark(&mut head);
         }
+        if let Some(trace) = &context.trace {
+            trace.hide(&mut head);
+        }
         let mut response = Response::new(());
         (*response.status_mut(), *response.headers_mut()) = (status, head);
         response

@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header field with what other systems add to the context.
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The field of a response with the context of its trace (a draft of W3C).
+pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// The flag of a trace that is recorded.
 const SAMPLED: u8 = 1;

@@ -7,7 +7,7 @@ use http::{HeaderMap, Version};
 use jiff::Timestamp;
 
 use super::Tracer;
-use super::context::{CallerContext, SpanId, TRACEPARENT, TRACESTATE, TraceId, traceparent};
+use super::context::{CallerContext, SpanId, TRACEPARENT, TRACERESPONSE, TRACESTATE, TraceId, traceparent};
 use crate::keys::random;
 
 /// The ids of an exchange in its trace.
@@ -183,6 +183,15 @@ impl ExchangeTrace {
         headers.extend(traceparent(trace, upstream_span, sampled).map(|value| (TRACEPARENT, value)));
     }
 
+    /// Removes the ids of this trace, which an upstream can send back, from a response, unless the caller continues it.
+    pub fn hide(&self, headers: &mut HeaderMap) {
+        if self.lock_identity().parent.is_none() {
+            for name in [TRACEPARENT, TRACESTATE, TRACERESPONSE] {
+                headers.remove(name);
+            }
+        }
+    }
+
     /// Notes the names of the exchange, unless it has some.
     pub fn name(&self, names: impl FnOnce() -> ExchangeNames) {
         self.note(|open, _| {
@@ -328,6 +337,9 @@ mod tests {
         let linked = traced.begin(Some(CALLER));
         let (field, has_state) = propagated(&linked);
         assert!(!field.contains("0af7651916cd43dd8448eb211c80319c") && !has_state, "{field}");
+        let mut answered = headers(Some(CALLER));
+        linked.hide(&mut answered);
+        assert!(answered.is_empty(), "an upstream sends the ids back");
         assert_eq!(field, format!("00-{}-{}-01", linked.id(), linked.lock_identity().upstream_span));
         linked.end(Some(200), "released");
         let FinishedExchange { identity, .. } = traced.finished.try_recv().unwrap();
@@ -338,6 +350,9 @@ mod tests {
         continued.continue_caller();
         let (field, has_state) = propagated(&continued);
         assert!(field.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && has_state, "{field}");
+        let mut answered = headers(Some(CALLER));
+        continued.hide(&mut answered);
+        assert!(answered.contains_key(TRACEPARENT), "the caller's own");
         continued.end(Some(200), "released");
         let FinishedExchange { identity, .. } = traced.finished.try_recv().unwrap();
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
 use crate::gateway::{base, bearer, wait, wait_until};
 use crate::http::{self, Answer};
 use crate::process::ServeProcess;
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 const CALLER: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -384,6 +384,20 @@ fn only_the_own_organisation_continues_its_traces() {
     };
     let spans = wait(|| Some(collector.spans(5)).filter(|spans| servers(spans, "registrar") == 2));
     assert_eq!(servers(&spans, "support"), 1);
+}
+
+#[test]
+fn an_upstream_cannot_send_the_ids_of_a_trace_to_a_partner() {
+    let (upstream, collector) = (Upstream::start(), Collector::start(&[]));
+    let gateway = start(&upstream, &collector.environment(""));
+    let echo = "traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1\r\ntraceresponse: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nx-other: 1\r\n";
+    upstream.raw("/open", upstream::answer("200 OK", echo, b"open"));
+    let answer = get(&gateway, "/open", "registrar", "domain-registration", &[CALLER]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-other"), Some("1"));
+    for name in ["traceparent", "tracestate", "traceresponse"] {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
 }
 
 #[test]
