@@ -286,6 +286,8 @@ mod tests {
                 "@.by.*.role @.by.*.since @.n",
             ),
             (r#"{"by":{"alice":{"role":"x"},"bob":{},"max":null},"n":1}"#, "@.by.* @.by.*.* @.n"),
+            (r#"{"by":{"alice":{"role":"x"},"bob":[]},"n":1}"#, "@.by.* @.by.*.* @.n"),
+            (r#"{"by":{"alice":{"role":"x"},"bob":[1],"carol":[]},"n":1}"#, "@.by.* @.by.*.* @.by.*[*] @.n"),
             (r#"{"by":{"alice":5,"bob":null,"iris":7},"n":true}"#, "@.by.* @.n"),
             (r#"{"by":{"alice":[1],"bob":[2,3]},"n":1}"#, "@.by.*[*] @.n"),
             (

@@ -269,7 +269,9 @@ impl PathNode {
         const SCALARS: [UnclassifiedType; 3] =
             [UnclassifiedType::String, UnclassifiedType::Number, UnclassifiedType::Boolean];
         let types = self.names.values().fold(0, |all, child| all | child.types());
-        if types.count_ones() > 1 {
+        // Some programs write an empty map as an empty array.
+        let containers = bit(UnclassifiedType::Object) | bit(UnclassifiedType::Array);
+        if types.count_ones() > 1 && types != containers {
             return Likeness::None;
         }
         if types == 0 || SCALARS.iter().any(|scalar| types == bit(*scalar)) {
@@ -289,7 +291,8 @@ impl PathNode {
         own | object | array
     }
 
-    /// True if at least half of the members of each object are those of the object that has most. Maps are similar to all.
+    /// True if at least half of the members of each object are those of the object that has most. Maps are similar to all, and
+    /// so are arrays, which have no members.
     fn has_similar_objects(&self, depth: usize) -> bool {
         let is_map =
             |child: &PathNode| !child.is_mostly_ordinary() && child.likeness(depth + 1) != Likeness::None;
@@ -313,7 +316,7 @@ enum Likeness {
     None,
     /// All are scalars of one type.
     Scalars,
-    /// All are arrays, or objects with mostly the same members.
+    /// All are arrays or objects, and the objects have mostly the same members.
     Containers,
 }
 
