@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode};
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 
 use super::checkpoint_sinks::replace;
 use super::http_client::{HttpClient, HttpError, HttpLimits, retry_after};
@@ -26,8 +27,8 @@ use crate::metrics::Metrics;
 /// Bounds of one request. The body of the answer is not used.
 const LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(20), max_body: 64 << 10 };
 
-/// Bounds of a batch. The last exchange of a batch can exceed the bytes.
-const BOUNDS: BatchBounds = BatchBounds { exchanges: 500, bytes: 1 << 20, entries: 10_000 };
+/// Bounds of a batch: well below 1 MiB, which is the maximum of many servers.
+const BOUNDS: BatchBounds = BatchBounds { exchanges: 500, bytes: 512 << 10, entries: 10_000 };
 
 /// Time between two looks at the log.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +39,9 @@ const MAX_RETRY: Duration = Duration::from_secs(60);
 
 /// Maximum time for which the server can ask to be left alone.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Minimum time between two places that are stored though nothing was pushed.
+const PLACE_PERIOD: Duration = Duration::from_secs(60);
 
 /// Period in which one warning is written.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
@@ -75,15 +79,18 @@ impl RecordPush {
     pub(super) fn start(section: PushSection, shared: &SharedState) -> RecordPush {
         let PushSection { server: SinkServer { url, tls, ca: _ }, authorization, subjects, place } = section;
         let log = shared.log.source().clone();
+        let stored = stored_place(&place);
         let push = Push {
             client: HttpClient::with_tls(url, tls, LIMITS),
             authorization,
-            follower: Some(ExchangeFollower::new(log.clone(), stored_place(&place), subjects)),
+            follower: Some(ExchangeFollower::new(log.clone(), stored.clone(), subjects)),
             log,
             subjects,
             place,
             metrics: shared.metrics.clone(),
             last_read: Timestamp::now(),
+            stored,
+            last_stored: None,
         };
         RecordPush { task: tokio::spawn(push.run()) }
     }
@@ -119,6 +126,9 @@ struct Push {
     metrics: Metrics,
     /// The time of the last look at the log.
     last_read: Timestamp,
+    /// The place in the file.
+    stored: FollowedPlace,
+    last_stored: Option<Instant>,
 }
 
 impl Push {
@@ -154,38 +164,43 @@ impl Push {
             (follower, batch)
         })
         .await?;
-        // After a failed read, the next one begins at the stored place.
-        let batch = batch?;
         self.follower = Some(follower);
-        Ok(batch)
+        Ok(batch?)
     }
 
-    /// Sends a batch until the server accepts it, and stores the place after it.
+    /// Sends a batch until the server accepts it, and stores the place after it. A server to which it is too large gets smaller
+    /// parts.
     async fn deliver(&mut self, batch: EndedBatch) {
-        let EndedBatch { lines, oldest, deleted, more: _ } = batch;
+        let EndedBatch { lines, oldest, deleted, .. } = batch;
         if deleted > 0 {
             self.metrics.push_deleted_entries.inc_by(deleted);
             tracing::warn!(deleted, "entries of the disclosure log were deleted before they were pushed");
         }
-        if lines.is_empty() {
-            self.set_lag(None);
-            return;
-        }
-        let mut body = lines.join("\n");
-        body.push('\n');
-        let body = Bytes::from(body);
-        let mut retry = RETRY;
-        while let Err(error) = self.send(body.clone()).await {
+        let (mut rest, mut size, mut retry) = (&lines[..], lines.len(), RETRY);
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(size.min(rest.len()));
+            let Err(error) = self.send(body(part)).await else {
+                self.metrics.push_records.inc_by(part.len() as u64);
+                (rest, retry) = (after, RETRY);
+                continue;
+            };
             self.metrics.push_failures.inc();
             self.set_lag(oldest);
             report(&error);
+            if matches!(error, PushError::Status(StatusCode::PAYLOAD_TOO_LARGE, _)) && part.len() > 1 {
+                size = part.len().div_ceil(2);
+                continue;
+            }
             let asked = if let PushError::Status(_, asked) = &error { *asked } else { None };
             tokio::time::sleep(asked.map_or(retry, |asked| asked.clamp(retry, MAX_RETRY_AFTER))).await;
             retry = (retry * 2).min(MAX_RETRY);
         }
-        self.metrics.push_records.inc_by(lines.len() as u64);
         self.set_lag(None);
-        self.store_place().await;
+        // Without this, entries that hold nothing to push would count as not pushed when they are deleted.
+        let is_due = self.last_stored.is_none_or(|stored| stored.elapsed() >= PLACE_PERIOD);
+        if !lines.is_empty() || deleted > 0 || is_due {
+            self.store_place().await;
+        }
     }
 
     async fn send(&self, body: Bytes) -> Result<(), PushError> {
@@ -196,7 +211,7 @@ impl Push {
             .map_err(|error| HttpError::Broken(error.to_string()))?;
         let authorization = self.authorization.iter().map(|value| (AUTHORIZATION, value.clone()));
         request.headers_mut().extend(authorization);
-        let answer = self.client.send(request).await?;
+        let answer = self.client.send_for_head(request).await?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(PushError::Status(status, retry_after(answer.headers()))),
@@ -204,20 +219,27 @@ impl Push {
     }
 
     /// Stores the place after the exchanges that the server has.
-    async fn store_place(&self) {
+    async fn store_place(&mut self) {
         let Some(place) = self.follower.as_ref().map(ExchangeFollower::place) else { return };
-        let path = self.place.clone();
+        // The beginning of a log is where reading begins without a place.
+        if place == self.stored || place.next == 0 {
+            return;
+        }
+        self.last_stored = Some(Instant::now());
+        let (path, stored) = (self.place.clone(), place.clone());
         let write = move || {
             let text = serde_json::to_string(&place).map_err(std::io::Error::other)?;
             replace(&path, &text)
         };
         let written = tokio::task::spawn_blocking(write).await;
-        if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            static FAILURES: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
-            if let Some(count) = FAILURES.admit() {
-                let path = self.place.display();
-                tracing::warn!(count, %path, %error, "the place up to which records were pushed cannot be stored: after a restart they are sent again");
-            }
+        let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) else {
+            self.stored = stored;
+            return;
+        };
+        static FAILURES: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
+        if let Some(count) = FAILURES.admit() {
+            let path = self.place.display();
+            tracing::warn!(count, %path, %error, "the place up to which records were pushed cannot be stored: after a restart they are sent again");
         }
     }
 
@@ -226,6 +248,13 @@ impl Push {
         let lag = oldest.map_or(0.0, |oldest| Timestamp::now().duration_since(oldest).as_secs_f64());
         self.metrics.push_lag.set(lag.max(0.0));
     }
+}
+
+/// Writes exchanges one a line.
+fn body(lines: &[String]) -> Bytes {
+    let mut body = lines.join("\n");
+    body.push('\n');
+    Bytes::from(body)
 }
 
 fn report(error: &PushError) {

@@ -15,6 +15,8 @@ struct RecordServer {
     address: SocketAddr,
     /// The status of the next answers, and what follows the status line.
     answer: Arc<Mutex<(u16, &'static str)>>,
+    /// Bodies with more lines are too large (413).
+    max_lines: Arc<Mutex<usize>>,
     /// Each request with the status that it got.
     requests: Arc<Mutex<Vec<(u16, String)>>>,
 }
@@ -25,16 +27,26 @@ impl RecordServer {
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new((204, "")));
         let requests: Arc<Mutex<Vec<(u16, String)>>> = Arc::default();
-        let (present, kept) = (Arc::clone(&answer), Arc::clone(&requests));
+        let max_lines = Arc::new(Mutex::new(usize::MAX));
+        let (present, kept, max) = (Arc::clone(&answer), Arc::clone(&requests), Arc::clone(&max_lines));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let Some(request) = read_request(&stream) else { continue };
-                let (status, fields) = *present.lock().unwrap();
+                let (mut status, fields) = *present.lock().unwrap();
+                let lines = request.split_once("\r\n\r\n").unwrap().1.lines().count();
+                if status == 204 && lines > *max.lock().unwrap() {
+                    status = 413;
+                }
                 kept.lock().unwrap().push((status, request));
-                let _ = write!(stream, "HTTP/1.1 {status} X\r\n{fields}content-length: 0\r\n\r\n");
+                let length = if status == 200 { "" } else { "content-length: 0\r\n" };
+                let _ = write!(stream, "HTTP/1.1 {status} X\r\n{fields}{length}\r\n");
+                if status == 200 {
+                    // A body that does not end.
+                    std::thread::spawn(move || stream.read(&mut [0; 64]));
+                }
             }
         });
-        RecordServer { address, answer, requests }
+        RecordServer { address, answer, max_lines, requests }
     }
 
     fn answers(&self, status: u16, fields: &'static str) {
@@ -47,7 +59,7 @@ impl RecordServer {
 
     /// The records that were accepted.
     fn accepted(&self) -> Vec<Value> {
-        let accepted = self.requests().into_iter().filter(|(status, _)| *status == 204);
+        let accepted = self.requests().into_iter().filter(|(status, _)| matches!(status, 200 | 204));
         let bodies = accepted.map(|(_, request)| request.split_once("\r\n\r\n").unwrap().1.to_owned());
         let lines =
             |body: String| body.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>();
@@ -165,4 +177,49 @@ fn a_server_that_asks_to_wait_is_left_alone() {
     server.wait_for(&[decision]);
     assert!(refused.elapsed().as_secs() >= 2, "{:?}", refused.elapsed());
     assert!(gateway.metrics().contains("purposegate_push_failures_total 1\n"));
+}
+
+#[test]
+fn a_body_that_the_server_goes_on_with_changes_nothing() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    server.answers(200, "");
+    let gateway = TestGateway::start(&config(&upstream, &server, ""));
+    gateway.record_event("p-1", NOTICE);
+    let first = ask(&gateway);
+    wait_until(|| gateway.metrics().contains("purposegate_push_records_total 1\n"));
+    let second = ask(&gateway);
+    wait_until(|| gateway.metrics().contains("purposegate_push_records_total 2\n"));
+    let accepted = server.wait_for(&[first.clone(), second.clone()]);
+    let accepted: Vec<&str> = accepted.iter().map(|record| record["decision"].as_str().unwrap()).collect();
+    assert_eq!(accepted, [first, second], "each once");
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_sent_in_parts() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    server.answers(503, "");
+    let config = config(&upstream, &server, "");
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("p-1", NOTICE);
+    let decisions: Vec<String> = (0..7).map(|_| ask(&gateway)).collect();
+    let folder = gateway.end();
+    *server.max_lines.lock().unwrap() = 2;
+    server.answers(204, "");
+    let gateway = TestGateway::start_in(folder, &config);
+    let accepted = server.wait_for(&decisions);
+    let accepted: Vec<&str> = accepted.iter().map(|record| record["decision"].as_str().unwrap()).collect();
+    assert_eq!(accepted, decisions, "each once, in the order of their ends");
+    wait_until(|| gateway.metrics().contains("purposegate_push_records_total 7\n"));
+    assert!(server.requests().iter().any(|(status, _)| *status == 413));
+}
+
+#[test]
+fn the_place_moves_past_entries_that_hold_nothing_to_push() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    let gateway = TestGateway::start(&config(&upstream, &server, ""));
+    let place = gateway.folder.path().join("data/audit-push");
+    let text = wait(|| std::fs::read_to_string(&place).ok());
+    let place: Value = serde_json::from_str(&text).unwrap();
+    assert!(place["next"].as_u64().unwrap() > 0, "{place}");
+    assert_eq!(server.requests(), []);
 }

@@ -5,7 +5,7 @@
 //! never change; an exchange that a later record corrects is handed on again; an exchange whose process died is handed on as
 //! aborted. Reading has bounds: of exchanges and bytes in a batch, and of people in an exchange.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub struct EndedBatch {
     pub deleted: u64,
     /// True if there is more to read.
     pub more: bool,
+    /// The bytes of the lines and of their ends.
+    bytes: usize,
 }
 
 /// Bounds of a batch. A batch has at least one exchange, however long.
@@ -58,7 +60,7 @@ pub struct EndedBatch {
 pub struct BatchBounds {
     /// Maximum number of exchanges.
     pub exchanges: usize,
-    /// Number of bytes after which a batch is full.
+    /// Maximum number of bytes, with a line end after each exchange.
     pub bytes: usize,
     /// Maximum number of entries that are read.
     pub entries: u64,
@@ -73,13 +75,31 @@ pub struct ExchangeFollower {
     origin: String,
     next: u64,
     /// The exchanges under way; `None` for those whose first records were read by an earlier process.
-    under_way: HashMap<Ulid, Option<UnderWay>>,
+    under_way: BTreeMap<Ulid, Option<UnderWay>>,
+    /// An exchange that has ended, and for which the last batch had no room.
+    held: Option<HeldExchange>,
+}
+
+/// An exchange that has ended.
+struct Ended {
+    decision: Ulid,
+    line: String,
+    /// The time of the record that ended it.
+    time: Timestamp,
+}
+
+/// An exchange that waits for the next batch.
+struct HeldExchange {
+    ended: Ended,
+    /// The entry that ended it.
+    entry: u64,
 }
 
 /// An exchange under way, as far as its records have been read.
 struct UnderWay {
     folded: Option<FoldedExchange>,
-    people: usize,
+    /// True if its people are left out, because they are too many.
+    omits_people: bool,
 }
 
 impl std::fmt::Debug for ExchangeFollower {
@@ -100,20 +120,30 @@ impl ExchangeFollower {
             origin,
             next,
             under_way: ids.map(|id| (id, None)).collect(),
+            held: None,
         }
+    }
+
+    /// Returns the number of people in memory.
+    #[cfg(test)]
+    pub(super) fn people_in_memory(&self) -> usize {
+        let folded = self.under_way.values().flatten().filter_map(|known| known.folded.as_ref());
+        folded.map(FoldedExchange::people).sum()
     }
 
     /// Returns the place after the last batch.
     pub fn place(&self) -> FollowedPlace {
         let mut under_way: Vec<String> = self.under_way.keys().map(Ulid::to_string).collect();
-        under_way.sort_unstable();
-        FollowedPlace { origin: self.origin.clone(), next: self.next, under_way }
+        // The entry that ended it is read again, and its records before that entry are looked up.
+        under_way.extend(self.held.iter().map(|held| held.ended.decision.to_string()));
+        let next = self.held.as_ref().map_or(self.next, |held| held.entry);
+        FollowedPlace { origin: self.origin.clone(), next, under_way }
     }
 
     /// Reads the exchanges that have ended since the last batch.
     ///
     /// # Errors
-    /// [`ReadError`]. The exchanges that were read before it are lost: begin again at the last place.
+    /// [`ReadError`], once everything before it was handed on. The next call reads the same again.
     pub fn read(&mut self, bounds: BatchBounds) -> Result<EndedBatch, ReadError> {
         let mut batch = EndedBatch::default();
         let Some(mut log) = self.open()? else { return Ok(batch) };
@@ -124,13 +154,23 @@ impl ExchangeFollower {
         }
         let end = log.reader().published();
         let last = end.min(self.next.saturating_add(bounds.entries));
-        let mut bytes = 0;
-        while self.next < last && batch.lines.len() < bounds.exchanges && bytes < bounds.bytes {
-            let before = batch.lines.len();
-            self.read_entry(&mut log, &mut batch)?;
-            bytes += batch.lines.iter().skip(before).map(String::len).sum::<usize>();
+        if let Some(HeldExchange { ended, entry: _ }) = self.held.take() {
+            batch.push(ended);
         }
-        batch.more = self.next < end;
+        while self.next < last && batch.lines.len() < bounds.exchanges && self.held.is_none() {
+            let entry = self.next;
+            match self.read_entry(&mut log, &mut batch.deleted) {
+                Ok(None) => {}
+                Ok(Some(ended)) if batch.has_room(&ended, bounds) => batch.push(ended),
+                Ok(Some(ended)) => self.held = Some(HeldExchange { ended, entry }),
+                Err(error) if batch.lines.is_empty() && batch.deleted == 0 => return Err(error),
+                Err(_) => {
+                    batch.more = true;
+                    return Ok(batch);
+                }
+            }
+        }
+        batch.more = self.next < end || self.held.is_some();
         self.log = Some(log);
         Ok(batch)
     }
@@ -153,85 +193,82 @@ impl ExchangeFollower {
             // Another log, or one that lost entries: none of its exchanges counts as handed on.
             (self.origin, self.next) = (origin.to_owned(), log.reader().begin());
             self.under_way.clear();
+            self.held = None;
         }
         Ok(Some(log))
     }
 
-    fn read_entry(&mut self, log: &mut DecodedLog, batch: &mut EndedBatch) -> Result<(), ReadError> {
+    /// Reads the next entry, and returns the exchange that it ends. An entry that begins a process ends several: it is the next
+    /// one until all are handed on. Nothing has changed after an error.
+    fn read_entry(&mut self, log: &mut DecodedLog, deleted: &mut u64) -> Result<Option<Ended>, ReadError> {
         let index = self.next;
         let Some(entry) = log.entry(index)? else {
             // Days were pruned meanwhile.
             let begin = log.reader().begin().max(index + 1);
-            batch.deleted += begin - index;
+            *deleted += begin - index;
             self.next = begin;
-            return Ok(());
+            return Ok(None);
         };
         let head = log.head(&entry)?;
-        if head.kind == EntryKind::Start {
+        if head.kind == EntryKind::Start && !self.under_way.is_empty() {
             let time = log.place(index)?.day.time(&head);
-            self.abort_all(time, batch)?;
-        } else if let Some((record, next)) = log.exchange_record(index, &entry)? {
-            self.add(record, batch)?;
+            return self.abort_one(time);
+        }
+        if let Some((record, next)) = log.exchange_record(index, &entry)? {
+            let ended = self.add(record)?;
             self.next = next;
-            return Ok(());
+            return Ok(ended);
         }
         self.next = index + 1;
-        Ok(())
+        Ok(None)
     }
 
-    /// Hands on the exchanges whose process has died.
-    fn abort_all(&mut self, time: Timestamp, batch: &mut EndedBatch) -> Result<(), ReadError> {
-        let mut ids: Vec<Ulid> = self.under_way.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let known = self.under_way.remove(&id).flatten();
-            let exchange = match known {
-                Some(UnderWay { folded, people }) => {
-                    folded.map(|folded| self.line(folded.aborted().into_json(), people))
-                }
-                None => self.look_up(id)?,
-            };
-            batch.push(exchange, time);
-        }
-        Ok(())
-    }
-
-    /// Adds a record to its exchange, and hands that on if it has ended.
-    fn add(&mut self, mut record: LoggedExchangeRecord, batch: &mut EndedBatch) -> Result<(), ReadError> {
-        let (id, time, has_ended) = (record.decision, record.time, record.end.is_some());
-        let is_unread = self.under_way.get(&id).is_some_and(Option::is_none);
-        let begins = record.head.is_some() && !self.under_way.contains_key(&id);
-        if record.corrects || is_unread || (!begins && !self.under_way.contains_key(&id)) {
-            // Its first records are not in memory.
-            if has_ended {
-                self.under_way.remove(&id);
-                let exchange = self.look_up(id)?;
-                batch.push(exchange, time);
-            } else {
-                self.under_way.entry(id).or_default();
+    /// Returns the first of the exchanges whose process has died.
+    fn abort_one(&mut self, time: Timestamp) -> Result<Option<Ended>, ReadError> {
+        let Some((&decision, known)) = self.under_way.first_key_value() else { return Ok(None) };
+        let looked_up = if known.is_none() { self.look_up(decision)? } else { None };
+        let line = match self.under_way.remove(&decision).flatten() {
+            Some(UnderWay { folded, omits_people }) => {
+                folded.map(|folded| self.line(folded.aborted().into_json(), omits_people))
             }
-            return Ok(());
-        }
-        let known = self.under_way.remove(&id).flatten();
-        let mut known = known.unwrap_or(UnderWay { folded: None, people: 0 });
-        self.bound_people(&mut record, &mut known.people);
-        FoldedExchange::collect(&mut known.folded, record);
-        if !has_ended {
-            self.under_way.insert(id, Some(known));
-        } else if let Some(folded) = known.folded {
-            batch.push(Some(self.line(folded.into_json(), known.people)), time);
-        }
-        Ok(())
+            None => looked_up,
+        };
+        Ok(line.map(|line| Ended { decision, line, time }))
     }
 
-    /// Leaves out people whom nobody will read. One stays in each list, because the verdict on an exchange depends on there
-    /// being some.
-    fn bound_people(&self, record: &mut LoggedExchangeRecord, people: &mut usize) {
-        let Some(disclosure) = &mut record.disclosure else { return };
-        *people += disclosure.subjects.len() + disclosure.withheld_subjects.len();
-        if !self.with_people || *people > MAX_FOLLOWED_PEOPLE {
-            disclosure.subjects.truncate(1);
-            disclosure.withheld_subjects.truncate(1);
+    /// Adds a record to its exchange, which is returned if it has ended.
+    fn add(&mut self, record: LoggedExchangeRecord) -> Result<Option<Ended>, ReadError> {
+        let (decision, time, has_ended) = (record.decision, record.time, record.end.is_some());
+        let is_unread = self.under_way.get(&decision).is_some_and(Option::is_none);
+        let begins = record.head.is_some() && !self.under_way.contains_key(&decision);
+        if record.corrects || is_unread || (!begins && !self.under_way.contains_key(&decision)) {
+            // Its first records are not in memory.
+            if !has_ended {
+                self.under_way.entry(decision).or_default();
+                return Ok(None);
+            }
+            let line = self.look_up(decision)?;
+            self.under_way.remove(&decision);
+            return Ok(line.map(|line| Ended { decision, line, time }));
+        }
+        let known = self.under_way.remove(&decision).flatten();
+        let mut known = known.unwrap_or(UnderWay { folded: None, omits_people: false });
+        FoldedExchange::collect(&mut known.folded, record);
+        self.bound_people(&mut known);
+        if !has_ended {
+            self.under_way.insert(decision, Some(known));
+            return Ok(None);
+        }
+        let line = known.folded.map(|folded| self.line(folded.into_json(), known.omits_people));
+        Ok(line.map(|line| Ended { decision, line, time }))
+    }
+
+    /// Forgets people whom nobody will read, so that an exchange that goes on for days does not collect them.
+    fn bound_people(&self, known: &mut UnderWay) {
+        let Some(folded) = &mut known.folded else { return };
+        known.omits_people |= folded.people() > MAX_FOLLOWED_PEOPLE;
+        if known.omits_people || !self.with_people {
+            folded.forget_people();
         }
     }
 
@@ -239,16 +276,15 @@ impl ExchangeFollower {
     fn look_up(&self, id: Ulid) -> Result<Option<String>, ReadError> {
         let found = fold::decision(self.source.place(), &id.to_string(), true)?;
         Ok(found.map(|exchange| {
-            let people = |member: &str| exchange.get(member).and_then(Value::as_array).map_or(0, Vec::len);
-            let people = people("subjects");
-            self.line(exchange, people)
+            let people = exchange.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
+            self.line(exchange, people > MAX_FOLLOWED_PEOPLE)
         }))
     }
 
     /// Writes an exchange as one line.
-    fn line(&self, mut exchange: Value, people: usize) -> String {
+    fn line(&self, mut exchange: Value, omits_people: bool) -> String {
         if let Some(members) = exchange.as_object_mut()
-            && (!self.with_people || people > MAX_FOLLOWED_PEOPLE)
+            && (!self.with_people || omits_people)
         {
             PEOPLE.iter().for_each(|member| drop(members.remove(*member)));
             if self.with_people {
@@ -260,10 +296,14 @@ impl ExchangeFollower {
 }
 
 impl EndedBatch {
-    fn push(&mut self, line: Option<String>, time: Timestamp) {
-        if let Some(line) = line {
-            self.lines.push(line);
-            self.oldest.get_or_insert(time);
-        }
+    /// True if an exchange fits, or is the first.
+    fn has_room(&self, Ended { line, .. }: &Ended, bounds: BatchBounds) -> bool {
+        self.lines.is_empty() || self.bytes + line.len() < bounds.bytes
+    }
+
+    fn push(&mut self, Ended { decision: _, line, time }: Ended) {
+        self.bytes += line.len() + 1;
+        self.lines.push(line);
+        self.oldest.get_or_insert(time);
     }
 }

@@ -330,6 +330,18 @@ impl FoldedExchange {
         }
     }
 
+    /// Returns the number of the people about whom something was disclosed or withheld.
+    pub(super) fn people(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// Forgets the people. One stays, because the verdict on an exchange depends on there being some.
+    pub(super) fn forget_people(&mut self) {
+        self.subjects.truncate(1);
+        self.subjects.shrink_to_fit();
+        (self.known_subjects, self.released_subjects) = (HashSet::new(), HashSet::new());
+    }
+
     /// Ends an exchange whose process has died.
     pub(in crate::disclosure) fn aborted(mut self) -> FoldedExchange {
         self.outcome.get_or_insert_with(|| "aborted".to_owned());

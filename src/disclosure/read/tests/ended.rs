@@ -176,3 +176,128 @@ fn an_exchange_about_too_many_people_names_none() {
     assert_eq!(exchanges[0]["factors"]["subjects"], "permits");
     assert_eq!(exchanges[1]["subjects"].as_array().unwrap().len(), 2);
 }
+
+/// Reads everything in batches, each by a follower that begins at the place after the one before.
+fn read_with_restarts(log: &FolderLog, place: FollowedPlace, bounds: BatchBounds) -> Vec<EndedBatch> {
+    let (mut place, mut batches) = (place, Vec::new());
+    loop {
+        let mut follower = follower(log, place, false);
+        let batch = follower.read(bounds).unwrap();
+        place = serde_json::from_str(&serde_json::to_string(&follower.place()).unwrap()).unwrap();
+        let more = batch.more;
+        batches.push(batch);
+        if !more {
+            return batches;
+        }
+    }
+}
+
+#[test]
+fn a_batch_has_no_more_bytes_than_its_bound_and_nothing_is_lost_at_it() {
+    let mut log = FolderLog::new();
+    let mut all: Vec<String> = (0..20).map(|_| refuse(&mut log).to_string()).collect();
+    let windowed = begin(&mut log, 0..3);
+    all.extend((0..3).map(|_| refuse(&mut log).to_string()));
+    close(&mut log, windowed);
+    all.push(windowed.to_string());
+    log.publish();
+    let line = follower(&log, FollowedPlace::default(), false).read(BOUNDS).unwrap().lines.remove(0);
+    let bounds = BatchBounds { bytes: 3 * (line.len() + 1), ..BOUNDS };
+    let in_memory = |bounds| {
+        let mut follower = follower(&log, FollowedPlace::default(), false);
+        let (mut batches, mut more) = (Vec::new(), true);
+        while more {
+            let batch = follower.read(bounds).unwrap();
+            more = batch.more;
+            batches.push(batch);
+        }
+        batches
+    };
+    for batches in [in_memory(bounds), read_with_restarts(&log, FollowedPlace::default(), bounds)] {
+        for batch in &batches {
+            let bytes = batch.lines.iter().map(|line| line.len() + 1).sum::<usize>();
+            assert!(bytes <= bounds.bytes || batch.lines.len() == 1, "{bytes}");
+        }
+        assert!(batches.len() >= 8, "{}", batches.len());
+        let found: Vec<String> =
+            batches.iter().flat_map(|batch| outcomes(&lines(batch))).map(|(decision, _)| decision).collect();
+        assert_eq!(found, all);
+    }
+}
+
+#[test]
+fn the_exchanges_of_a_dead_process_are_handed_on_in_bounds() {
+    let mut log = FolderLog::new();
+    let mut first = follower(&log, FollowedPlace::default(), false);
+    let mut killed: Vec<String> = (0..20).map(|_| begin(&mut log, 0..2).to_string()).collect();
+    killed.sort_unstable();
+    assert_eq!(read(&mut first, &mut log), Vec::<Value>::new());
+    let place = first.place();
+    log.start();
+    let after = refuse(&mut log);
+    log.publish();
+    let bounds = BatchBounds { exchanges: 7, ..BOUNDS };
+    let mut remembered = Vec::new();
+    while remembered.len() < 3 {
+        remembered.push(first.read(bounds).unwrap());
+    }
+    for batches in [remembered, read_with_restarts(&log, place, bounds)] {
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.lines.len()).collect();
+        assert_eq!(sizes, [7, 7, 7]);
+        let found: Vec<String> =
+            batches.iter().flat_map(|batch| outcomes(&lines(batch))).map(|(decision, _)| decision).collect();
+        assert_eq!(found[..20], killed);
+        assert_eq!(found[20], after.to_string());
+    }
+}
+
+#[test]
+fn what_is_before_a_part_that_cannot_be_read_is_handed_on() {
+    let mut log = FolderLog::new();
+    let all: Vec<String> = (0..600).map(|_| refuse(&mut log).to_string()).collect();
+    log.publish();
+    let mut follower = follower(&log, FollowedPlace::default(), false);
+    let (second, away) = (log.path().join("tile/entries/001"), log.path().join("away"));
+    std::fs::rename(&second, &away).unwrap();
+    let bounds = BatchBounds { exchanges: 1_000, ..BOUNDS };
+    let before = follower.read(bounds).unwrap();
+    assert!(before.more && (200..256).contains(&before.lines.len()), "{}", before.lines.len());
+    assert!(follower.read(bounds).is_err());
+    assert!(follower.read(bounds).is_err());
+    std::fs::rename(&away, &second).unwrap();
+    let mut found = lines(&before);
+    found.extend(lines(&follower.read(bounds).unwrap()));
+    let found: Vec<String> = outcomes(&found).into_iter().map(|(decision, _)| decision).collect();
+    assert_eq!(found, all);
+}
+
+#[test]
+fn people_are_counted_once_and_not_collected_for_nobody() {
+    let mut log = FolderLog::new();
+    let (mut with, mut without) =
+        (follower(&log, FollowedPlace::default(), true), follower(&log, FollowedPlace::default(), false));
+    let most = MAX_FOLLOWED_PEOPLE as u64;
+    let same = begin(&mut log, 0..most);
+    let many = begin(&mut log, 0..most);
+    let window = |log: &mut FolderLog, decision: Ulid, people: std::ops::Range<u64>| {
+        let people = people.map(|number| person(&log.keys, number)).collect::<Vec<_>>();
+        let disclosure = disclosure(people, &["email"]);
+        log.push(&Record::Window { exchange: ExchangeReference::Later(decision), disclosure });
+    };
+    window(&mut log, same, 0..most);
+    window(&mut log, many, most..most + 5);
+    for people in 0..9 {
+        window(&mut log, many, people * 20..people * 20 + 10);
+    }
+    for follower in [&mut with, &mut without] {
+        assert_eq!(read(follower, &mut log), Vec::<Value>::new());
+    }
+    assert_eq!((with.people_in_memory(), without.people_in_memory()), (MAX_FOLLOWED_PEOPLE + 1, 2));
+    close(&mut log, same);
+    close(&mut log, many);
+    let exchanges = read(&mut with, &mut log);
+    assert_eq!(exchanges[0]["subjects"].as_array().unwrap().len(), MAX_FOLLOWED_PEOPLE);
+    assert_eq!((&exchanges[1]["subjects"], &exchanges[1]["subjects_omitted"]), (&Value::Null, &true.into()));
+    let exchanges = read(&mut without, &mut log);
+    assert_eq!(exchanges[1]["factors"]["subjects"], "permits");
+}
