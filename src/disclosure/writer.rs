@@ -258,7 +258,7 @@ impl LogThread {
                     return Ok(stop);
                 }
                 Err(WriteFailure::RolledBack(_)) if !stop => wait = (wait * 2).min(MAX_RETRY_WAIT),
-                // Nothing arrives any more. What has left before the stop must not go without its record.
+                // Nothing arrives any more. A disclosure from before the stop must not go without its record.
                 Err(WriteFailure::RolledBack(_)) if !state.time_to_stop().is_zero() => {
                     std::thread::sleep(RETRY_WAIT.min(state.time_to_stop()));
                 }

@@ -270,7 +270,7 @@ fn by_phrase_of_anybody(
     }
     let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
     let is_thing = matches!(around.about, About::Thing | About::Organisation) && !of_person;
-    // What is written on a line of an order is the customer's own text.
+    // The text on a line of an order is the customer's own.
     let is_written = category == "message-content" && around.below_person && around.is_line;
     if is_thing && !is_written && !ALSO_OF_THINGS.contains(&category) {
         return None;

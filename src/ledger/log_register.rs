@@ -51,7 +51,7 @@ impl LogOnRecord {
     }
 }
 
-/// What a ledger knows about the disclosure logs of its gateways.
+/// The knowledge of a ledger about the disclosure logs of its gateways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownLogs {
     /// The logs on record.

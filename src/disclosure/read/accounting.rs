@@ -85,7 +85,7 @@ struct OpenExchange {
     position: Option<u64>,
 }
 
-/// What was disclosed about a person.
+/// The disclosures about a person.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// The exchanges, oldest first.

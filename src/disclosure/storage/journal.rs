@@ -43,7 +43,7 @@ const MAX_SEARCHED: u64 = 64 << 20;
 /// Number of entries that may be missing without a trace before a frame that is found.
 const MAX_MISSING: u64 = 4096;
 
-/// Maximum number of bytes over which checksums are computed in a search. What an interrupted write leaves looks like a frame
+/// Maximum number of bytes over which checksums are computed in a search. The rest of an interrupted write looks like a frame
 /// nowhere, so only a file that was made to keep the search busy comes near.
 const MAX_HASHED: usize = 256 << 20;
 

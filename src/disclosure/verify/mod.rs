@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Verifies the log in a folder. Calls `progress` again and again with the number of entries that were read.
 ///
-/// A process that writes the log replaces files meanwhile. What that may explain is no finding, if the process publishes a
+/// A process that writes the log replaces files meanwhile. A difference that this may explain is no finding, if the process publishes a
 /// checkpoint during the verification or within three seconds: a lock on the log alone excuses nothing.
 ///
 /// # Errors

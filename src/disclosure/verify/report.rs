@@ -35,7 +35,7 @@ pub struct VerificationReport {
     pub unsigned: u64,
     /// True if a process writes the log, and has excused by that what would be a finding otherwise.
     pub partial: bool,
-    /// What would be a finding if no process wrote the log.
+    /// Differences that would be findings if no process wrote the log.
     pub(super) excused: Vec<String>,
     /// The latest checkpoint, a signed note, if its signature was verified.
     pub checkpoint: Option<String>,

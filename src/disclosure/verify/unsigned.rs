@@ -1,7 +1,7 @@
 //! The entries that no checkpoint covers yet.
 //!
 //! A gateway signs what it has written within a second, and a start signs everything before it writes, so few entries are
-//! unsigned when a log is read. Whoever can write the folder but has no key can put an earlier checkpoint in the place of the
+//! unsigned when a log is read. Somebody who can write the folder but has no key can put an earlier checkpoint in the place of the
 //! latest one, and write other entries after it. The tags of the journal show that to the holder of the key file; without it,
 //! only the time shows that the unsigned entries span.
 

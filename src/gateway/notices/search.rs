@@ -107,7 +107,7 @@ fn read(
     let naming = Arc::new(naming);
     let logged = |exchange| LoggedExchange { exchange, naming: Arc::clone(&naming) };
     Ok(disclosure::account(log, &persons).map(|Account { exchanges, deleted }| {
-        // What the controller has deleted, and said so, is no reason to search again.
+        // Details that the controller has deleted, and said so, are no reason to search again.
         is_complete &= deleted.iter().all(|deleted| deleted.stated.is_some());
         warn_about(&deleted);
         let exchanges = exchanges.into_iter().map(logged).collect();

@@ -355,7 +355,7 @@ fn time_is_clamped_to_the_day() {
     log.push(&Record::SecretErasure { secrets: 1, reason: "delivered" }, jiff::Timestamp::MAX);
 }
 
-/// What is disclosed on a later day beyond an exchange that is on record as a whole has its circumstances again.
+/// A later day states the circumstances again of a disclosure beyond an exchange that is on record as a whole.
 #[test]
 fn a_correction_of_a_later_day_has_the_circumstances_of_its_exchange() {
     const LATE: i64 = 86_399_000;

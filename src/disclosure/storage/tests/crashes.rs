@@ -285,7 +285,7 @@ fn a_damaged_entry_before_whole_ones_is_not_cut_off() {
     assert_eq!(std::fs::read(&path).unwrap(), changed, "nothing was changed");
     let read = LogReader::open(folder.path()).map(drop);
     assert!(matches!(&read, Err(ReadError::Damaged(file)) if *file == path), "{read:?}");
-    // What the error says.
+    // As the error says.
     assert!(error.to_string().ends_with(&format!("`truncate -s {before} {}`", path.display())));
     File::options().write(true).open(&path).unwrap().set_len(before).unwrap();
     drop(open(folder.path()));
