@@ -105,7 +105,6 @@ pub use store::{
 };
 pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
-#[cfg(feature = "gateway")]
 pub(crate) use boot_clock::boot_time;
 
 use self::core::LedgerCore;

@@ -83,9 +83,10 @@ impl Deletions {
     ) -> Result<Deletions, ReadError> {
         #[cfg(feature = "sqlite")]
         let indexed = index.and_then(|index| Some((Deletions::indexed(index)?, index.state().size)));
-        #[cfg(not(feature = "sqlite"))]
-        let indexed = None;
+        #[cfg(feature = "sqlite")]
         let (mut deletions, indexed) = indexed.unwrap_or_default();
+        #[cfg(not(feature = "sqlite"))]
+        let (mut deletions, indexed) = (Deletions::default(), 0);
         let (begin, end) = (log.reader().begin().max(indexed), log.reader().size());
         deletions.read(log, begin..end)?;
         Ok(deletions)
