@@ -171,7 +171,10 @@ impl Push {
     /// Sends a batch until the server accepts it, and stores the place after it. A server to which it is too large gets smaller
     /// parts.
     async fn deliver(&mut self, batch: EndedBatch) {
-        let EndedBatch { lines, oldest, deleted, .. } = batch;
+        let EndedBatch { lines, oldest, deleted, more, .. } = batch;
+        if oldest.is_some() {
+            self.set_lag(oldest);
+        }
         if deleted > 0 {
             self.metrics.push_deleted_entries.inc_by(deleted);
             tracing::warn!(deleted, "entries of the disclosure log were deleted before they were pushed");
@@ -195,7 +198,9 @@ impl Push {
             tokio::time::sleep(asked.map_or(retry, |asked| asked.clamp(retry, MAX_RETRY_AFTER))).await;
             retry = (retry * 2).min(MAX_RETRY);
         }
-        self.set_lag(None);
+        if !more {
+            self.set_lag(None);
+        }
         // Without this, entries that hold nothing to push would count as not pushed when they are deleted.
         let is_due = self.last_stored.is_none_or(|stored| stored.elapsed() >= PLACE_PERIOD);
         if !lines.is_empty() || deleted > 0 || is_due {

@@ -1,14 +1,18 @@
 //! `[audit.push]`: exchanges on record reach a server at least once, over outages and restarts, without people.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
 use crate::gateway::{TestGateway, base, wait, wait_until};
+use crate::http::read_request;
 use crate::upstream::Upstream;
+
+/// In place of a status: the server reads a request and does not answer.
+const NO_ANSWER: u16 = 0;
 
 /// A server that gets records.
 struct RecordServer {
@@ -31,13 +35,18 @@ impl RecordServer {
         let (present, kept, max) = (Arc::clone(&answer), Arc::clone(&requests), Arc::clone(&max_lines));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let Some(request) = read_request(&stream) else { continue };
+                let Some((head, body)) = read_request(&stream) else { continue };
+                let request = head + &String::from_utf8(body).unwrap();
                 let (mut status, fields) = *present.lock().unwrap();
                 let lines = request.split_once("\r\n\r\n").unwrap().1.lines().count();
                 if status == 204 && lines > *max.lock().unwrap() {
                     status = 413;
                 }
                 kept.lock().unwrap().push((status, request));
+                if status == NO_ANSWER {
+                    std::thread::spawn(move || stream.read(&mut [0; 64]));
+                    continue;
+                }
                 let length = if status == 200 { "" } else { "content-length: 0\r\n" };
                 let _ = write!(stream, "HTTP/1.1 {status} X\r\n{fields}{length}\r\n");
                 if status == 200 {
@@ -81,19 +90,6 @@ impl RecordServer {
     }
 }
 
-fn read_request(stream: &TcpStream) -> Option<String> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
-    }
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length?];
-    reader.read_exact(&mut body).ok()?;
-    Some(head + &String::from_utf8(body).ok()?)
-}
-
 fn config(upstream: &Upstream, server: &RecordServer, more: &str) -> String {
     upstream.json("/customers/p-1", &person("p-1"));
     format!("{}{CUSTOMER_ROUTES}{}", base(upstream.address), server.section(more))
@@ -123,8 +119,7 @@ fn an_exchange_is_pushed_as_it_is_on_record_without_people() {
     assert!(request.starts_with("POST /records?x=1 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("content-type: application/x-ndjson\r\n"), "{request}");
     assert!(request.contains("authorization: Bearer s3cret\r\n"), "{request}");
-    let metrics = gateway.metrics();
-    assert!(metrics.contains("purposegate_push_lag_seconds 0\n"), "{metrics}");
+    wait_until(|| gateway.metrics().contains("purposegate_push_lag_seconds 0\n"));
 }
 
 #[test]
@@ -162,6 +157,19 @@ fn nothing_is_lost_in_an_outage_and_over_a_restart() {
     assert_eq!(first, 1, "what was accepted is not sent again");
     let of_gateway: Vec<&str> = accepted.iter().map(|record| record["decision"].as_str().unwrap()).collect();
     assert_eq!(of_gateway, decisions, "in the order of their ends");
+}
+
+#[test]
+fn the_lag_is_stated_while_a_server_does_not_answer() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    server.answers(NO_ANSWER, "");
+    let gateway = TestGateway::start(&config(&upstream, &server, ""));
+    gateway.record_event("p-1", NOTICE);
+    ask(&gateway);
+    wait_until(|| !server.requests().is_empty());
+    let metrics = gateway.metrics();
+    assert!(metrics.contains("purposegate_push_failures_total 0\n"), "{metrics}");
+    assert!(!metrics.contains("purposegate_push_lag_seconds 0\n"), "{metrics}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! OpenTelemetry traces: the spans of an exchange at a collector, contexts of callers, and a collector that is not there.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -42,9 +42,9 @@ impl Collector {
         let (kept, mut statuses) = (Arc::clone(&exports), statuses.iter().copied());
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let Some(export) = read_export(&stream) else { continue };
+                let Some((head, body)) = http::read_request(&stream) else { continue };
                 let status = statuses.next().unwrap_or(200);
-                kept.lock().unwrap().push(export);
+                kept.lock().unwrap().push(Export { head, body });
                 let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
             }
         });
@@ -68,19 +68,6 @@ impl Collector {
             (spans.len() >= count).then_some(spans)
         })
     }
-}
-
-fn read_export(stream: &TcpStream) -> Option<Export> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
-    }
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length?];
-    reader.read_exact(&mut body).ok()?;
-    Some(Export { head, body })
 }
 
 /// A value of a field in Protocol Buffers.
