@@ -186,9 +186,7 @@ impl ExchangeContext {
     /// which of the gateway's traces are recorded, and see what belongs together.
     fn continue_trace(&self, recipient: &Recipient) {
         let Some(trace) = &self.trace else { return };
-        let pack = self.snapshot.packs.first().and_then(|versions| versions.in_force(self.now));
-        let kind = recipient.in_agreement.kind;
-        if pack.is_some_and(|decisions| decisions.pack().vocabulary().is_own_organisation(kind)) {
+        if self.snapshot.words().is_own_organisation(recipient.in_agreement.kind) {
             trace.continue_caller();
         }
     }

@@ -147,7 +147,7 @@ pub fn observed_head(upstream: &HeaderMap) -> HeaderMap {
 /// True if a head has a field that can tell about a person: any but those that describe the message, its transfer, its
 /// caching or the page that may use it.
 pub fn can_tell(head: &HeaderMap) -> bool {
-    const OF_THE_MESSAGE: [&str; 26] = [
+    const OF_THE_MESSAGE: [&str; 27] = [
         "accept-ranges",
         "age",
         "allow",
@@ -166,6 +166,7 @@ pub fn can_tell(head: &HeaderMap) -> bool {
         "retry-after",
         "strict-transport-security",
         "traceparent",
+        "traceresponse",
         "tracestate",
         "vary",
         "via",

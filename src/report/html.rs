@@ -159,7 +159,7 @@ fn write_disclosures(page: &mut String, disclosed: &DisclosureList) {
     page.push_str("<h2>Who has received your data</h2>\n");
     if !complete {
         page.push_str(
-            "<p><strong>Some of our records could not be read. This list is not complete.</strong></p>\n",
+            "<p><strong>Some of our records are missing or could not be read. This list is not complete.</strong></p>\n",
         );
     }
     if let Some(since) = logs.iter().filter_map(|log| log.since).max() {

@@ -24,17 +24,8 @@ pub struct DeletedDetails {
     pub last: Date,
     /// The number of details.
     pub details: u64,
-    /// The statement of the log; `None` if none was found.
-    pub stated: Option<StatedReason>,
-}
-
-/// The statement that details were deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatedReason {
-    /// The day on which they were deleted.
-    pub day: Date,
-    /// Why.
-    pub reason: String,
+    /// The day on which they were deleted, as the log states it; `None` if it does not.
+    pub stated: Option<Date>,
 }
 
 impl fmt::Display for DeletedDetails {
@@ -47,7 +38,7 @@ impl fmt::Display for DeletedDetails {
         }
         match stated {
             // The reason is free text, which may name people, and answers about others show this.
-            Some(StatedReason { day, .. }) => {
+            Some(day) => {
                 write!(f, " deleted on {day}, for a reason that the log states")
             }
             None => f.write_str(" deleted: `purposegate audit verify` says if the log states it"),
@@ -144,8 +135,7 @@ impl Deletions {
                 continue;
             }
             let details = head.details;
-            let reason = log.detail(EntryKind::DetailDeletion, &entry)?.reason.unwrap_or_default().to_owned();
-            let stated = Some(StatedReason { day: log.place(*statement)?.day.date, reason });
+            let stated = Some(log.place(*statement)?.day.date);
             let (first, last) = (log.place(from)?.day.date, log.place(below - 1)?.day.date);
             described.push(DeletedDetails { first, last, details, stated });
         }
@@ -208,7 +198,7 @@ mod tests {
     fn a_deletion_is_named_with_its_days_and_without_its_reason() {
         let day = |day: &str| day.parse::<Date>().unwrap();
         let (first, last) = (day("2026-01-02"), day("2026-01-04"));
-        let stated = Some(StatedReason { day: day("2026-02-01"), reason: "order 7".to_owned() });
+        let stated = Some(day("2026-02-01"));
         let one = DeletedDetails { first, last: first, details: 1, stated };
         assert_eq!(
             one.to_string(),

@@ -25,6 +25,9 @@ pub const MAX_FOLLOWED_PEOPLE: usize = 10_000;
 /// Members of an exchange that name people, by pseudonyms.
 const PEOPLE: [&str; 3] = ["actor", "subjects", "withheld_subjects"];
 
+/// Members that a recipient wrote, and that can name somebody.
+const TEXTS: [&str; 2] = ["case", "declared"];
+
 /// The member in place of those in [`PEOPLE`] if they are too many.
 const OMITTED: &str = "subjects_omitted";
 
@@ -283,11 +286,11 @@ impl ExchangeFollower {
 
     /// Writes an exchange as one line.
     fn line(&self, mut exchange: Value, omits_people: bool) -> String {
-        if let Some(members) = exchange.as_object_mut()
-            && (!self.with_people || omits_people)
-        {
-            PEOPLE.iter().for_each(|member| drop(members.remove(*member)));
-            if self.with_people {
+        if let Some(members) = exchange.as_object_mut() {
+            if !self.with_people {
+                members.retain(|name, _| !PEOPLE.contains(&&**name) && !TEXTS.contains(&&**name));
+            } else if omits_people {
+                members.retain(|name, _| !PEOPLE.contains(&&**name));
                 members.insert(OMITTED.to_owned(), true.into());
             }
         }

@@ -26,7 +26,7 @@ mod tests;
 
 pub use accounting::{Account, AccountedCategory, AccountedExchange, account, accounting};
 pub use act::{ActFilter, RecordedAct, acts};
-pub use deleted_details::{DeletedDetails, StatedReason};
+pub use deleted_details::DeletedDetails;
 pub use export::export;
 pub use fold::{ExchangeFilter, SearchEffort, decision};
 pub use former_records::has_former;

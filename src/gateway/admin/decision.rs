@@ -50,7 +50,7 @@ pub(in crate::gateway) struct DecisionsQuery {
     /// The `cursor` of the answer before.
     #[param(max_length = 8256, pattern = "^2([0-9a-f]{64}[01]){0,127}$", nullable = false)]
     pub(in crate::gateway) cursor: Option<String>,
-    /// Why the resource is used. Required where tokens or certificates are configured, and recorded.
+    /// Why the resource is used; recorded.
     #[param(
         min_length = 1,
         max_length = 500,

@@ -100,13 +100,13 @@ pub(super) struct PersonQuery {
     pub(super) reason: Option<String>,
 }
 
-/// The query of a decision.
+/// The query of a resource whose use is recorded.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReasonQuery {
-    /// Why the resource is used; recorded. Required where tokens or certificates are configured, but for `/v1/cases` and
-    /// `/v1/requests`, from which clerks work.
+    /// Why the resource is used; recorded. Required where tokens or certificates are configured, but for decisions,
+    /// `/v1/cases` and `/v1/requests`.
     #[param(
         min_length = 1,
         max_length = 500,

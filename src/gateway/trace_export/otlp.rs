@@ -135,7 +135,11 @@ fn exchange_span(span: &mut MessageWriter, exchange: &FinishedExchange) {
         number(span, "http.response.status_code", u64::from(*status));
     }
     if *outcome == ABORTED || status.is_some_and(|status| status >= 500) {
-        attribute(span, "error.type", outcome);
+        match status {
+            // An answer of the upstream that left as it came.
+            Some(status) if *outcome == "released" => attribute(span, "error.type", &status.to_string()),
+            _ => attribute(span, "error.type", outcome),
+        }
         span.message(15, |status| status.number(3, ERROR));
     }
     if let Some(CallerContext { trace, span: caller, sampled }) = link {

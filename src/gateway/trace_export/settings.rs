@@ -175,16 +175,11 @@ impl ExporterVariables<'_> {
     }
 
     fn endpoint(&self) -> Result<Option<HttpUrl>, TraceSettingsError> {
-        let (name, url) = match self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-            Some(url) => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
-            None => match self.get("OTEL_EXPORTER_OTLP_ENDPOINT") {
-                Some(base) => {
-                    ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{}{TRACES_PATH}", base.trim_end_matches('/')))
-                }
-                None => return Ok(None),
-            },
-        };
-        url.parse().map(Some).map_err(|error| unusable(name, error))
+        let Some((name, mut url)) = self.of_exporter("ENDPOINT") else { return Ok(None) };
+        if name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+            url = format!("{}{TRACES_PATH}", url.trim_end_matches('/'));
+        }
+        url.parse().map(Some).map_err(|error| unusable(&name, error))
     }
 
     fn check_protocol(&self) -> Result<(), TraceSettingsError> {
