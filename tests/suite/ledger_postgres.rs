@@ -246,12 +246,11 @@ fn the_server_is_verified_and_asked_with_the_password() {
     assert_eq!(migrate(sesame).0, 0, "the connection is encrypted");
 }
 
-/// Returns the statements of the SQL blocks under this heading of docs/operations.md.
+/// Returns the statements of the SQL blocks under this heading of docs/postgresql.md.
 fn documented_sql(heading: &str) -> Vec<Vec<String>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/postgresql.md");
     let document = std::fs::read_to_string(file).unwrap();
-    let section =
-        document.split(&format!("\n### {heading}\n")).nth(1).unwrap().split("\n### ").next().unwrap();
+    let section = document.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let blocks = section.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let statements = |block: &str| block.split_inclusive(";\n").map(str::to_owned).collect();
     blocks.map(statements).collect()

@@ -102,11 +102,10 @@ fn after_a_failover_without_a_loss_gateways_go_on() {
     wait_until(|| standby.psql(&ledger.database, servers) == "2|1");
 }
 
-/// Returns the commands of a block in docs/operations.md that begins with this comment.
+/// Returns the commands of a block in docs/backup.md that begins with this comment.
 fn documented(comment: &str) -> String {
-    let document =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
-    let (_, block) = document.split_once(&format!("```sh\n# {comment}\n")).expect(comment);
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/backup.md")).unwrap();
+    let (_, block) = document.split_once(&format!("\n# {comment}\n")).expect(comment);
     block.split_once("```").unwrap().0.to_owned()
 }
 

@@ -12,6 +12,7 @@
 mod access;
 mod admin_access;
 mod alert_metrics;
+mod book;
 mod cases;
 mod circumstances;
 mod client_certificates;

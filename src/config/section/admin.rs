@@ -84,7 +84,7 @@ pub struct AdminActor {
     pub roles: Vec<AdminRole>,
 }
 
-/// A set of resources of the admin API. `docs/operations.md` has the table.
+/// A set of resources of the admin API. `docs/admin-api.md` has the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdminRole {
     /// Reads what is loaded, and asks for access evaluations.

@@ -4,7 +4,7 @@
 //! reads nothing about people. `read` reads what is loaded, decisions (they have pseudonyms), and yes or no to single
 //! questions (AuthZEN). `ledger` writes what people chose and reads it back. `privacy` answers people, so it reads what was
 //! disclosed about them and cannot change what may be disclosed. `cases` reads and changes the cases, which name people.
-//! `docs/operations.md` shows the table; a test compares.
+//! `docs/admin-api.md` shows the table; a test compares.
 
 use http::Method;
 

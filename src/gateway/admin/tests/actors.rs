@@ -9,7 +9,7 @@ use crate::config::{AdminActors, AdminRole};
 use crate::disclosure::{self, ActFilter, RecordedAct};
 use crate::gateway::admin::roles::{RESOURCES, ResourceAccess};
 
-const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+const REFERENCE: &str = include_str!("../../../../docs/admin-api.md");
 
 /// A section with a token for each name, which is the token, too.
 pub(in crate::gateway) fn section(actors: &[(&str, &[AdminRole])]) -> AdminSection {
@@ -84,10 +84,10 @@ fn the_table_of_roles_is_documented() {
         };
         let is_act = if rule.is_act { "yes" } else { "no" };
         let row = format!("| `{}` | `{}` | {roles} | {is_act} |", rule.method, rule.path);
-        assert!(OPERATIONS.contains(&row), "docs/operations.md needs the row\n{row}");
+        assert!(REFERENCE.contains(&row), "docs/admin-api.md needs the row\n{row}");
     }
     let rows =
-        OPERATIONS.lines().filter(|line| line.starts_with("| `GET` | ") || line.starts_with("| `POST` | "));
+        REFERENCE.lines().filter(|line| line.starts_with("| `GET` | ") || line.starts_with("| `POST` | "));
     assert_eq!(rows.count(), RESOURCES.len());
 }
 
