@@ -103,7 +103,8 @@ fn every_link_of_every_page_has_a_target() {
             let there = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
             let is_page = there.extension().is_some_and(|extension| extension == "md");
             let has_anchor = || anchors(&std::fs::read_to_string(&there).unwrap()).contains(anchor);
-            if !there.exists() || (!anchor.is_empty() && !(is_page && has_anchor())) {
+            let is_found = there.exists() && (anchor.is_empty() || (is_page && has_anchor()));
+            if !is_found {
                 wrong.push(format!("{name} links to {target}"));
             }
         }
@@ -154,7 +155,8 @@ fn dead_links(book: &Path) -> Vec<String> {
             let has_anchor = || {
                 std::fs::read_to_string(&there).is_ok_and(|text| text.contains(&format!("id=\"{anchor}\"")))
             };
-            if !there.exists() || (!anchor.is_empty() && !has_anchor()) {
+            let is_found = there.exists() && (anchor.is_empty() || has_anchor());
+            if !is_found {
                 dead.push(format!("{}: {target}", file.display()));
             }
         }
