@@ -61,7 +61,7 @@ fn targets(page: &str) -> Vec<String> {
 
 /// Returns the anchors of a page as GitHub makes them: letters and digits in lower case, `-` and `_`, a hyphen for each
 /// space, and a number after an anchor that occurs again.
-fn anchors(page: &str) -> BTreeSet<String> {
+pub(crate) fn anchors(page: &str) -> BTreeSet<String> {
     let heading = Regex::new("^#{1,6} +(.+?)[ #]*$").unwrap();
     let link = Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();

@@ -25,9 +25,9 @@ const NAME: &str = "partner.example";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority, and the certificates between its own and those of its clients, the nearest first.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
     between: Vec<CertificateDer<'static>>,
 }
 
@@ -40,7 +40,7 @@ fn authority_params(name: &str) -> CertificateParams {
 }
 
 impl Authority {
-    fn root(name: &str) -> Authority {
+    pub(crate) fn root(name: &str) -> Authority {
         let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
         let pem = params.self_signed(&key).unwrap().pem();
         Authority { issuer: Issuer::new(params, key), pem, between: Vec::new() }
@@ -66,7 +66,7 @@ impl Authority {
     }
 
     /// Writes a revocation list that was issued two days before it expires.
-    fn revoke(&self, file: &Path, serials: &[u64], expires: SystemTime) {
+    pub(crate) fn revoke(&self, file: &Path, serials: &[u64], expires: SystemTime) {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: (SystemTime::now() - DAY).into(),

@@ -307,17 +307,119 @@ fn every_kind_of_event_is_documented_with_its_members() {
     }
 }
 
-#[test]
-fn every_metric_is_documented() {
-    let document = read("docs/metrics.md");
-    for ((name, kind, labels), (_, help)) in Metrics::DECLARED.iter().zip(Metrics::HELP) {
-        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
-        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
-        let row = format!("| `{name}` | {kind} | {labels} | {help} |");
-        assert!(document.lines().any(|line| line == row), "docs/metrics.md has no row\n{row}");
+/// Metrics of the process, which the client of Prometheus adds on Linux.
+pub(crate) const PROCESS_METRICS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];
+
+/// Each alert rule: its name and its text.
+pub(crate) fn alerts() -> Vec<(String, String)> {
+    let rules = read("deploy/prometheus-rules.yml");
+    let blocks = rules.split("      - alert: ").skip(1);
+    blocks
+        .map(|block| block.split_once('\n').unwrap())
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect()
+}
+
+/// The metrics of the gateway that the expression of an alert names, each once.
+fn metrics_of_alert(rule: &str) -> Vec<String> {
+    let expression = rule.split("labels:").next().unwrap();
+    let mut found: Vec<String> = Vec::new();
+    for rest in expression.split("purposegate_").skip(1) {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+        let name = format!("purposegate_{}", rest[..end].trim_end_matches("_bucket"));
+        if !found.contains(&name) {
+            found.push(name);
+        }
     }
-    let rows = document.lines().filter(|line| line.starts_with("| `purposegate_"));
-    assert_eq!(rows.count(), Metrics::DECLARED.len(), "docs/metrics.md has a metric that there is not");
+    found
+}
+
+/// The sections of a document below headings of this level, each with its title.
+fn sections<'d>(document: &'d str, level: &str) -> Vec<(&'d str, &'d str)> {
+    let begins = format!("\n{level} ");
+    let parts = document.split(&*begins).skip(1);
+    parts
+        .map(|part| part.split_once('\n').unwrap())
+        .map(|(title, text)| (title, text.split("\n## ").next().unwrap()))
+        .collect()
+}
+
+/// A link to the section of another document for each name.
+fn links(names: &[String], document: &str, quote: &str) -> String {
+    let link = |name: &String| format!("[{quote}{name}{quote}]({document}#{})", name.to_lowercase());
+    names.iter().map(link).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn every_metric_has_a_section() {
+    let document = read("docs/metrics.md");
+    let sections = sections(&document, "###");
+    let alerts = alerts();
+    for ((name, kind, labels), (_, help)) in Metrics::DECLARED.iter().zip(Metrics::HELP) {
+        let (_, text) = sections
+            .iter()
+            .find(|(title, _)| title == name)
+            .unwrap_or_else(|| panic!("docs/metrics.md lacks {name}"));
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let by = if labels.is_empty() { String::new() } else { format!(" by {}", labels.join(", ")) };
+        let (initial, rest) = kind.split_at(1);
+        let line = format!("{}{rest}{by}. {help}", initial.to_uppercase());
+        assert!(text.trim_start().starts_with(&*line), "docs/metrics.md, {name}: {line}");
+        let watching =
+            alerts.iter().filter(|(_, rule)| metrics_of_alert(rule).iter().any(|metric| metric == name));
+        let watching: Vec<String> = watching.map(|(alert, _)| alert.clone()).collect();
+        let line = text.lines().find(|line| line.starts_with("Alerts: "));
+        let expected =
+            (!watching.is_empty()).then(|| format!("Alerts: {}.", links(&watching, "alerts.md", "")));
+        assert_eq!(line, expected.as_deref(), "docs/metrics.md, {name}");
+    }
+    let of_process: Vec<&str> =
+        sections.iter().map(|(title, _)| *title).filter(|title| title.starts_with("process_")).collect();
+    assert_eq!(of_process, PROCESS_METRICS);
+    assert_eq!(sections.len(), Metrics::DECLARED.len() + PROCESS_METRICS.len(), "a section of no metric");
+}
+
+#[test]
+fn every_alert_has_a_section_to_which_its_rule_leads() {
+    let document = read("docs/alerts.md");
+    let (alerts, sections) = (alerts(), sections(&document, "##"));
+    let titles: Vec<&str> = sections.iter().map(|(title, _)| *title).collect();
+    assert_eq!(
+        titles,
+        alerts.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),
+        "docs/alerts.md, in the order of the rules"
+    );
+    for ((name, rule), (_, text)) in alerts.iter().zip(sections) {
+        let url = format!(
+            "\n          runbook_url: \"https://purposegate.example.org/docs/alerts.md#{}\"\n",
+            name.to_lowercase()
+        );
+        assert!(rule.contains(&url), "{name}: {url}");
+        let severity = rule.split("severity: ").nth(1).unwrap().split(' ').next().unwrap();
+        let metrics = metrics_of_alert(rule);
+        let metrics = if metrics.is_empty() {
+            "`up` of Prometheus".to_owned()
+        } else {
+            links(&metrics, "metrics.md", "`")
+        };
+        let first = format!("Severity `{severity}`. Metrics: {metrics}.");
+        assert!(text.trim_start().starts_with(&first), "docs/alerts.md, {name}: {first}");
+        let parts: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("- **")?.split(":** ").next()).collect();
+        assert_eq!(
+            parts,
+            ["Meaning", "Likely causes", "Look at", "Do", "Harmless if"],
+            "docs/alerts.md, {name}"
+        );
+    }
 }
 
 #[test]

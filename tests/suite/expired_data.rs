@@ -4,7 +4,8 @@ use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, pack};
 use crate::upstream::Upstream;
 
-const LIST: &str = r#"[
+/// People of all ages, with accounts that are open or closed, and records that are new or old.
+pub(crate) const PEOPLE: &str = r#"[
     {"id": "adult", "account": 1, "name": "A", "email": "a@example.org", "born": "1980-01-01", "made": "2999-01-01"},
     {"id": "child", "account": 1, "name": "C", "email": "c@example.org", "born": "2020-01-01", "made": "2999-01-01"},
     {"id": "former", "account": 2, "name": "F", "email": "f@example.org", "invoice": "I", "born": "1980-01-01", "made": "2999-01-01"},
@@ -13,7 +14,7 @@ const LIST: &str = r#"[
 ]"#;
 
 /// Copies the pack of the tests and adds a retention period for e-mail addresses.
-fn with_retention(folder: &std::path::Path) {
+pub(crate) fn with_retention(folder: &std::path::Path) {
     for entry in std::fs::read_dir(pack("one-partner-360")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
@@ -30,7 +31,7 @@ fn minors_closed_accounts_and_expired_data_are_withheld_and_counted() {
     with_retention(policy.path());
     let upstream = Upstream::start();
     let today = jiff::Timestamp::now().strftime("%F").to_string();
-    upstream.json("/people", &LIST.replace("2999-01-01", &today));
+    upstream.json("/people", &PEOPLE.replace("2999-01-01", &today));
     let (_, rest) =
         base(upstream.address).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let config = format!(
