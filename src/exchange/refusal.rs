@@ -10,7 +10,7 @@ use serde::Serialize;
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal, $title:literal, $detail:literal;)+) => {
-        /// The reason of a refusal. The set is closed and public: see the table in the README.
+        /// The reason of a refusal. The set is closed and public: see `docs/problem-codes.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refusal {
             $($(#[$doc])* #[doc = concat!($title, ": `", $code, "`, status ", stringify!($status), ".")] $variant,)+

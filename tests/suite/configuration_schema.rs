@@ -95,7 +95,7 @@ fn json(value: toml::Value) -> Value {
     }
 }
 
-fn object(table: toml::Table) -> Map<String, Value> {
+pub(crate) fn object(table: toml::Table) -> Map<String, Value> {
     table.into_iter().map(|(name, value)| (name, json(value))).collect()
 }
 

@@ -23,21 +23,33 @@ pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Returns the fenced blocks of a document in one language, without the indentation of lists. Words may follow the language.
-pub(crate) fn blocks(document: &str, language: &str) -> Vec<String> {
+/// A fenced block: its place, its language, the words after the language, and its text without the indentation of lists.
+pub(crate) struct Block {
+    pub(crate) line: usize,
+    pub(crate) language: String,
+    pub(crate) info: String,
+    pub(crate) text: String,
+}
+
+/// Returns the fenced blocks of a document.
+pub(crate) fn fenced(document: &str) -> Vec<Block> {
     let mut found = Vec::new();
-    let mut lines = document.lines();
-    while let Some(line) = lines.next() {
-        let indent = line.len() - line.trim_start().len();
-        let info = line.trim_start().strip_prefix("```").unwrap_or_default();
-        if info.split(' ').next() == Some(language) {
-            let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            found.push(
-                block.map(|line| line.get(indent..).unwrap_or_default()).collect::<Vec<_>>().join("\n"),
-            );
-        }
+    let mut lines = document.lines().zip(1..);
+    while let Some((opening, line)) = lines.next() {
+        let indent = opening.len() - opening.trim_start().len();
+        let Some(words) = opening.trim_start().strip_prefix("```") else { continue };
+        let (language, info) = words.split_once(' ').unwrap_or((words, ""));
+        let block = lines.by_ref().take_while(|(line, _)| line.trim() != "```");
+        let block = block.map(|(line, _)| line.get(indent..).unwrap_or_default());
+        let text = block.collect::<Vec<_>>().join("\n");
+        found.push(Block { line, language: language.to_owned(), info: info.to_owned(), text });
     }
     found
+}
+
+/// Returns the fenced blocks of a document in one language.
+pub(crate) fn blocks(document: &str, language: &str) -> Vec<String> {
+    fenced(document).into_iter().filter(|block| block.language == language).map(|block| block.text).collect()
 }
 
 /// Returns a text in which each of these ports is replaced by one that is free.
@@ -59,16 +71,51 @@ pub(crate) fn path_with_program() -> String {
     format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default())
 }
 
+/// Returns the first two cells of the rows about codes below a heading, and that each has a meaning and an advice.
+fn codes(heading: &str) -> BTreeSet<(String, String)> {
+    let document = read("docs/problem-codes.md");
+    let section = document.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("| status |")).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert!(cells.len() == 4 && cells[2].len() > 5 && cells[3].len() > 5, "{line}");
+            (cells[0].to_owned(), cells[1].trim_matches('`').to_owned())
+        })
+        .collect()
+}
+
 #[test]
-fn the_readme_lists_every_refusal() {
-    let readme = read("README.md");
-    for refusal in Refusal::ALL {
-        let code = format!("`{}`", refusal.code());
-        let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&code));
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for {code}"));
-        assert!(row.starts_with(&format!("| {} |", refusal.status().as_u16())), "{row}");
-    }
-    assert!(readme.contains("| as the API's | `upstream-refused` |"));
+fn every_problem_code_is_documented_with_its_status() {
+    let of = |refusal: &Refusal| (refusal.status().as_u16().to_string(), refusal.code().to_owned());
+    let mut refusals: BTreeSet<_> = Refusal::ALL.iter().map(of).collect();
+    refusals.insert(("as the API's".to_owned(), "upstream-refused".to_owned()));
+    assert_eq!(codes("Refusals"), refusals);
+
+    let code = read("src/gateway/admin/problem.rs");
+    let part = regex::Regex::new(r#"AdminCode::\w+ => \("([a-z-]+)", StatusCode::(\w+)\)"#).unwrap();
+    let of_admin = part.captures_iter(&code).map(|found| {
+        let status = match &found[2] {
+            "BAD_REQUEST" => 400,
+            "UNAUTHORIZED" => 401,
+            "FORBIDDEN" => 403,
+            "NOT_FOUND" => 404,
+            "METHOD_NOT_ALLOWED" => 405,
+            "REQUEST_TIMEOUT" => 408,
+            "CONFLICT" => 409,
+            "GONE" => 410,
+            "PAYLOAD_TOO_LARGE" => 413,
+            "TOO_MANY_REQUESTS" => 429,
+            "INTERNAL_SERVER_ERROR" => 500,
+            "SERVICE_UNAVAILABLE" => 503,
+            other => panic!("{other} has a number, too"),
+        };
+        (status.to_string(), found[1].to_owned())
+    });
+    let of_admin: BTreeSet<_> = of_admin.collect();
+    assert_eq!(of_admin.len(), code.matches("=> (\"").count(), "{of_admin:?}");
+    assert_eq!(codes("Problems of the admin API"), of_admin);
 }
 
 /// Returns the commands of a document: the lines of its shell blocks, and inline code.
@@ -163,19 +210,24 @@ fn the_reference_names_every_key_of_the_configuration() {
     assert!(keys >= 70, "{keys}");
 }
 
-/// Returns the shell lines of the README's quick start with ports that are free, without those that install the
-/// program.
-fn quick_start() -> String {
+/// Seconds after which commands of a page that hang are ended.
+pub(crate) const LIMIT: &str = "900";
+/// The ports of the quick start: API, gateway, admin API.
+pub(crate) const PORTS: [&str; 3] = ["9000", "8080", "9901"];
+
+/// Returns the blocks of the README's quick start that run. The last one ends the gateway and the API.
+pub(crate) fn quick_start() -> Vec<String> {
     let readme = read("README.md");
     let from = readme.find("## Your API behind it").expect("the section is there");
     let section = &readme[from..];
     let section = &section[..section[2..].find("\n## ").expect("another section follows") + 2];
-    let mut lines = blocks(section, "sh");
-    lines.retain(|block| !block.starts_with("cargo install"));
-    assert!(lines.len() >= 6, "{lines:#?}");
+    let shell = fenced(section).into_iter().filter(|block| block.language == "sh");
+    let mut blocks: Vec<String> =
+        shell.filter(|block| block.info.is_empty()).map(|block| block.text).collect();
+    assert!(blocks.len() >= 7, "{blocks:#?}");
     let admin = "[admin]\naddress = \"127.0.0.1:9901\"\n\n[listener]\n";
-    let script = lines.join("\n").replacen("[listener]\n", admin, 1);
-    on_free_ports(&script, &["9000", "8080", "9901"])
+    blocks.iter_mut().for_each(|block| *block = block.replacen("[listener]\n", admin, 1));
+    blocks
 }
 
 #[test]
@@ -187,11 +239,11 @@ fn the_quick_start_can_be_pasted() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = quick_start();
+    let script = on_free_ports(&quick_start().join("\n"), &PORTS);
     // Background processes of the script end with it.
     let script = format!("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}\n");
     let ran = Command::new("timeout")
-        .args(["60", "bash", "-c", &script])
+        .args([LIMIT, "bash", "-c", &script])
         .current_dir(folder.path())
         .env("PATH", path_with_program())
         .output()
@@ -419,6 +471,33 @@ fn every_alert_has_a_section_to_which_its_rule_leads() {
             ["Meaning", "Likely causes", "Look at", "Do", "Harmless if"],
             "docs/alerts.md, {name}"
         );
+    }
+}
+
+#[test]
+fn every_header_field_that_the_gateway_reads_or_writes_is_documented() {
+    let document = read("docs/headers.md").to_lowercase();
+    let files = [
+        "caller/mod.rs",
+        "position.rs",
+        "privacy_control.rs",
+        "purpose.rs",
+        "refuse.rs",
+        "respond.rs",
+        "transfer.rs",
+    ];
+    let mut code: String = files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(repository().join("src/exchange").join(file)).ok())
+        .map(|text| text.split("#[cfg(test)]").next().unwrap().to_owned())
+        .collect();
+    let forwarded = read("src/exchange/request_head.rs");
+    code.push_str(forwarded.split("ALWAYS_FORWARDED").nth(1).unwrap().split("];").next().unwrap());
+    let names = code.split("HeaderName::from_static(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let names: BTreeSet<&str> = names.collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        assert!(document.contains(&format!("`{name}`")) || document.contains(&format!("`{name}:")), "{name}");
     }
 }
 

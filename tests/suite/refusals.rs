@@ -1,4 +1,4 @@
-//! Every refusal of the table in the README, through a real socket.
+//! Every refusal of docs/problem-codes.md, through a real socket.
 
 use std::io::{Read, Write};
 use std::time::Duration;

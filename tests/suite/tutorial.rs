@@ -5,13 +5,11 @@ use std::process::Command;
 
 use regex::Regex;
 
-use crate::documents::{on_free_ports, path_with_program, read};
+use crate::documents::{LIMIT, PORTS, on_free_ports, path_with_program, read};
 
 const TUTORIAL: &str = "docs/tutorial.md";
 /// Programs that the commands call.
-const TOOLS: [&str; 3] = ["bash", "curl", "python3"];
-/// Seconds after which commands that hang are ended.
-const LIMIT: &str = "900";
+pub(crate) const TOOLS: [&str; 3] = ["bash", "curl", "python3"];
 
 /// A shell block with the output that the page shows below it. Without any it must print nothing.
 struct Step {
@@ -48,7 +46,7 @@ fn steps(page: &str) -> Vec<Step> {
 }
 
 /// True if an output is what the page shows: `…` stands for any text within a line, and alone on a line for any lines.
-fn is_shown(output: &str, shown: &str) -> bool {
+pub(crate) fn is_shown(output: &str, shown: &str) -> bool {
     let line = |line: &str| match line.trim() {
         "…" => "(?:.*\n)*?".to_owned(),
         _ => format!("{}\n", line.split('…').map(regex::escape).collect::<Vec<_>>().join(".*")),
@@ -94,7 +92,7 @@ fn every_command_of_the_tutorial_prints_what_the_page_shows() {
             return;
         }
     }
-    let steps = steps(&on_free_ports(&read(TUTORIAL), &["9000", "8080", "9901"]));
+    let steps = steps(&on_free_ports(&read(TUTORIAL), &PORTS));
     assert!(steps.len() >= 20, "{}", steps.len());
     let (folder, outputs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ran = Command::new("timeout")
