@@ -19,7 +19,7 @@ pub use accounting_form::{DisclosureAccounting, RepeatedDisclosures, accounting_
 pub use html::html;
 
 use crate::decision::RecipientFacts;
-use crate::disclosure::questions::LogExtent;
+use crate::disclosure::questions::{LogExtent, LogRelation};
 use crate::disclosure::{self, Account, AccountedExchange, LogSource, ReadError};
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
@@ -257,8 +257,10 @@ pub fn disclosures(
     let (mut all, mut logs, mut failure, mut is_read) = (Vec::new(), Vec::new(), None, false);
     // Taken first: a log that grows meanwhile is read at least as far.
     let extents: Vec<_> = sources.logs.iter().map(|log| LogExtent::of_people(log.folder(), ledger)).collect();
-    let copies = LogExtent::copies(extents.iter().map(|extent| extent.as_ref().ok()));
-    for ((log, extent), is_copy) in sources.logs.iter().zip(extents).zip(copies) {
+    let read = sources.logs.iter().zip(&extents);
+    let relations =
+        LogRelation::of_logs(read.map(|(log, extent)| Some(log.folder()).zip(extent.as_ref().ok())));
+    for ((log, extent), LogRelation { is_copy, fork }) in sources.logs.iter().zip(extents).zip(relations) {
         if is_copy {
             continue;
         }
@@ -267,7 +269,7 @@ pub fn disclosures(
             Ok((Account { exchanges, deleted }, extent)) => {
                 is_read = true;
                 all.extend(exchanges);
-                logs.push(extent.without_details(&deleted));
+                logs.push(extent.with_fork(fork).without_details(&deleted));
             }
             Err(error) => {
                 logs.push(LogExtent::unreadable(&error));
@@ -281,7 +283,7 @@ pub fn disclosures(
         return Err(error.into());
     }
     all.sort_by(|a, b| (a.time, &a.decision).cmp(&(b.time, &b.decision)));
-    // Of an old log and its copy, which have no origin, each exchange counts once.
+    // Of an old log and its copy, which have no origin, and of a log and its fork, each exchange counts once.
     all.dedup();
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));

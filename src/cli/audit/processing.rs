@@ -16,7 +16,7 @@ use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::config::Config;
 use crate::decision::Decisions;
 use crate::disclosure::observation::observe;
-use crate::disclosure::questions::LogExtent;
+use crate::disclosure::questions::{LogExtent, LogRelation};
 use crate::disclosure::storage::LogReader;
 use crate::disclosure::{EndOfLog, ReadError};
 use crate::keys::Keys;
@@ -128,19 +128,21 @@ fn known_logs(config: &Config) -> Result<KnownLogs, String> {
     Ok(known.without(&config.audit.retired))
 }
 
-/// Observes the days of logs that a comparison needs, of a log and its copies once.
+/// Observes the days of logs that a comparison needs, of a log and its copies once, and so the entries that its forks share with it.
 fn read_logs<'f>(
     folders: impl Iterator<Item = &'f Path>,
     period: ObservedPeriod,
 ) -> Vec<Result<(ObservedDays, LogExtent), ReadError>> {
     let opened: Vec<_> = folders.map(|folder| open(folder, period)).collect();
-    let copies = LogExtent::copies(opened.iter().map(|log| log.as_ref().ok().map(|(_, extent)| extent)));
-    let after = period.to.tomorrow().unwrap_or(period.to);
-    let read = |(log, _): (Result<(LogReader, LogExtent), ReadError>, bool)| {
+    let known = opened.iter().map(|log| log.as_ref().ok().map(|(log, extent)| (log.folder(), extent)));
+    let relations = LogRelation::of_logs(known);
+    let days = period.first_needed()..period.to.tomorrow().unwrap_or(period.to);
+    let read = |(log, LogRelation { fork, .. }): (Result<(LogReader, LogExtent), ReadError>, LogRelation)| {
         let (mut log, extent) = log?;
-        Ok((observe(&mut log, period.first_needed(), after)?, extent))
+        let first = fork.as_ref().map_or(0, |fork| fork.shared);
+        Ok((observe(&mut log, &days, first)?, extent.with_fork(fork)))
     };
-    opened.into_iter().zip(copies).filter(|(_, is_copy)| !is_copy).map(read).collect()
+    opened.into_iter().zip(relations).filter(|(_, relation)| !relation.is_copy).map(read).collect()
 }
 
 /// Opens a log. The extent has a fault if the log ends before the period.
@@ -270,7 +272,7 @@ mod tests {
             ledger: None,
             known_checkpoints: Vec::new(),
         };
-        let log = Log::open(settings, &keys).unwrap();
+        let log = Log::open(settings.clone(), &keys).unwrap();
         let copied = std::process::Command::new("cp").arg("-r").args([&folder, &copy]).status().unwrap();
         assert!(copied.success());
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
@@ -284,5 +286,9 @@ mod tests {
         assert!(fault.starts_with(&format!("{} ends on ", folder.display())), "{fault}");
         drop(log);
         assert_eq!(faults(2), [None], "nothing follows the stop");
+        drop(Log::open(LogSettings { folder: copy.clone(), ..settings }, &keys).unwrap());
+        let forked = faults(-1);
+        assert_eq!(forked.len(), 2, "each has an end of its own");
+        assert!(forked.iter().flatten().all(|fault| fault.contains("is no copy of it")), "{forked:?}");
     }
 }

@@ -6,6 +6,7 @@
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -210,18 +211,22 @@ impl Observer {
     }
 }
 
-/// Observes the days of a log from `from` to before `to`.
+/// Observes days of a log, from the entry `first` on.
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn observe(log: &mut LogReader, from: Date, to: Date) -> Result<BTreeMap<Date, ObservedDay>, ReadError> {
+pub fn observe(
+    log: &mut LogReader,
+    sought: &Range<Date>,
+    first: u64,
+) -> Result<BTreeMap<Date, ObservedDay>, ReadError> {
     let mut observer = Observer::default();
     let days = log.days().to_vec();
-    for (number, first) in days.iter().enumerate() {
-        let day = observer.terms.place(log, *first)?.day.date;
+    for (number, start) in days.iter().enumerate() {
+        let day = observer.terms.place(log, *start)?.day.date;
         let end = days.get(number + 1).copied().unwrap_or(log.size());
-        if (from..to).contains(&day) {
-            (*first..end).try_for_each(|index| observer.add(log, index))?;
+        if sought.contains(&day) {
+            (first.max(*start)..end).try_for_each(|index| observer.add(log, index))?;
         }
     }
     Ok(observer.days)
@@ -256,7 +261,7 @@ mod tests {
     #[test]
     fn a_day_is_observed_by_recipient_and_purpose() {
         let mut log = WrittenLog::begin(date(2026, 11, 28));
-        let disclosure = |log: &WrittenLog, people: std::ops::Range<u64>, fields| Disclosure {
+        let disclosure = |log: &WrittenLog, people: Range<u64>, fields| Disclosure {
             subjects: people.map(|person| log.person(person)).collect(),
             withheld_subjects: [log.person(99)].into_iter().collect(),
             categories: vec![category("email", Form::Clear, fields), category("name", Form::Removed, 7)],
@@ -306,7 +311,7 @@ mod tests {
         let record = Record::Exchange(head, disclosure(&log, 0..1, 1));
         log.write(&record);
         let mut reader = log.reader();
-        let days = observe(&mut reader, date(2026, 11, 28), date(2026, 11, 29)).unwrap();
+        let days = observe(&mut reader, &(date(2026, 11, 28)..date(2026, 11, 29)), 0).unwrap();
         assert_eq!(days.keys().copied().collect::<Vec<_>>(), [date(2026, 11, 28)]);
         let day = &days[&date(2026, 11, 28)];
         let people = |recipient: &str| day.people[recipient].count();
@@ -323,7 +328,7 @@ mod tests {
         assert_eq!((watched.exchanges, watched.refused.len()), (2, 0));
         assert_eq!(watched.would_refuse, BTreeMap::from([("purpose-not-permitted".to_owned(), 1)]));
         assert_eq!(watched.declared.into_iter().collect::<Vec<_>>(), ["data-sale"]);
-        let both = observe(&mut reader, date(2026, 11, 1), date(2026, 12, 1)).unwrap();
+        let both = observe(&mut reader, &(date(2026, 11, 1)..date(2026, 12, 1)), 0).unwrap();
         assert_eq!(both[&date(2026, 11, 29)].people["acme"].count(), 1);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use ulid::Ulid;
 
 use super::candidates::{Candidate, CandidateSearch, CandidateStep, SearchPlace};
-use super::{AnswerCursor, LogExtent, LogQuestion};
+use super::{AnswerCursor, LogExtent, LogFork, LogQuestion, LogRelation};
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
@@ -71,12 +71,16 @@ pub(super) fn answer_within(
     let mut opened = Vec::new();
     let mut failure = None;
     let found: Vec<_> = logs.iter().map(OpenedLog::open).collect();
-    let copies = LogExtent::copies(found.iter().map(|log| log.as_ref().ok().map(|(_, extent)| extent)));
-    for (log, _) in found.into_iter().zip(copies).filter(|(_, is_copy)| !is_copy) {
+    let relations = LogRelation::of_logs(logs.iter().zip(&found).map(|(log, opened)| {
+        let (_, extent) = opened.as_ref().ok()?;
+        Some((&*log.folder, extent))
+    }));
+    for (log, LogRelation { fork, .. }) in found.into_iter().zip(relations).filter(|(_, log)| !log.is_copy) {
         match log {
             Ok((mut log, extent)) => {
                 let place = answer.logs.len();
-                answer.logs.push(extent);
+                log.fork.clone_from(&fork);
+                answer.logs.push(extent.with_fork(fork));
                 let unsearched = LogExtent::of_unsearched(log.log.reader_mut(), question.since);
                 answer.logs.extend(unsearched.unwrap_or_else(|error| Some(LogExtent::unreadable(&error))));
                 opened.push((log, place));
@@ -160,7 +164,7 @@ impl AnswerProgress {
         // Nothing was read of it.
         if place != SearchPlace::NEWEST {
             self.has_more |= !place.is_end();
-            self.next.add(&source.origin, place);
+            self.next.add(&source.cursor_name, place);
         }
         match source.next {
             NextExchange::Failed(error) => Some((source.extent, error)),
@@ -213,6 +217,8 @@ struct OpenedLog {
     #[cfg(feature = "sqlite")]
     index: Option<LogIndex>,
     running: bool,
+    /// Set if another log has the same origin, and other entries.
+    fork: Option<LogFork>,
     /// The deletions of details that the index has, and the number of entries that it has.
     indexed: Option<(Deletions, u64)>,
 }
@@ -235,9 +241,19 @@ impl OpenedLog {
             #[cfg(feature = "sqlite")]
             index,
             running: log.running,
+            fork: None,
             indexed,
         };
         Ok((opened, extent))
+    }
+
+    /// Returns the name by which cursors know the log. The origin is not enough if another log has it, too.
+    fn cursor_name(&self) -> String {
+        let reader = self.log.reader();
+        match &self.fork {
+            Some(_) => format!("{}\n{}", reader.origin(), reader.folder().display()),
+            None => reader.origin().to_owned(),
+        }
     }
 
     /// Returns the deletions of details that concern an answer, after it was read: of a question for a case all of them, because
@@ -278,7 +294,9 @@ enum NextExchange {
 
 /// The exchanges of one log that answer the question.
 struct ExchangeSource<'l> {
-    origin: String,
+    cursor_name: String,
+    /// The entries below this one are read in another log.
+    shared: u64,
     /// The place of the log's extent in the answer.
     extent: usize,
     search: CandidateSearch<'l>,
@@ -298,8 +316,8 @@ impl<'l> ExchangeSource<'l> {
         cursor: &AnswerCursor,
         max_read: u64,
     ) -> ExchangeSource<'l> {
-        let origin = log.log.reader().origin().to_owned();
-        let begun = cursor.place(&origin);
+        let (cursor_name, shared) = (log.cursor_name(), log.fork.as_ref().map_or(0, |fork| fork.shared));
+        let begun = cursor.place(&cursor_name);
         let search = CandidateSearch::new(
             &mut log.log,
             #[cfg(feature = "sqlite")]
@@ -311,7 +329,8 @@ impl<'l> ExchangeSource<'l> {
         );
         let (running, answered) = (log.running, begun.below);
         let next = NextExchange::End;
-        let mut source = ExchangeSource { origin, extent, search, question, running, begun, answered, next };
+        let mut source =
+            ExchangeSource { cursor_name, shared, extent, search, question, running, begun, answered, next };
         source.advance();
         source
     }
@@ -357,7 +376,8 @@ impl<'l> ExchangeSource<'l> {
                 CandidateStep::End => return Ok(NextExchange::End),
             };
             let first = candidate.entries.first().copied().unwrap_or_default();
-            if let Some(exchange) = folded(self.search.log(), &candidate, self.running)? {
+            let is_shared = candidate.entries.last().is_some_and(|last| *last < self.shared);
+            if !is_shared && let Some(exchange) = folded(self.search.log(), &candidate, self.running)? {
                 let exchange = exchange.into_json();
                 if self.question.is_answered_by(&exchange) {
                     return Ok(NextExchange::Found { first, time: candidate.time, exchange });

@@ -29,7 +29,7 @@ pub const CURSOR_PATTERN: &str = "^2([0-9a-f]{64}[01]){0,127}$";
 pub struct AnswerCursor(Vec<([u8; 8], SearchPlace)>);
 
 impl AnswerCursor {
-    /// Adds the place of a log.
+    /// Adds the place of a log: its origin, with more if another log has that, too.
     pub(super) fn add(&mut self, origin: &str, place: SearchPlace) {
         self.0.push((hash(origin), place));
     }

@@ -109,20 +109,6 @@ impl LogExtent {
         Ok(extent)
     }
 
-    /// Returns for each log, true if another one is the same log, and goes as far or further: a log and its copies are read once.
-    pub fn copies<'l>(extents: impl IntoIterator<Item = Option<&'l LogExtent>>) -> Vec<bool> {
-        let known = |extent: Option<&'l LogExtent>| Some((extent?.origin.as_deref()?, extent?.size));
-        let known: Vec<Option<(&str, u64)>> = extents.into_iter().map(known).collect();
-        let is_copy = |(at, log): (usize, &Option<(&str, u64)>)| {
-            let Some((origin, size)) = *log else { return false };
-            known.iter().enumerate().any(|(place, other)| {
-                let other = other.filter(|(name, _)| *name == origin && place != at);
-                other.is_some_and(|(_, other)| other > size || (other == size && place < at))
-            })
-        };
-        known.iter().enumerate().map(is_copy).collect()
-    }
-
     /// Compares the logs that were read with what the ledger knew before. States the fault of a log that ends before what its
     /// gateway has stated, and adds those that are lost or were not read, and the gateways that run and have no log on record.
     /// With `since`, logs that end before do not matter. After a log that could not be read, it is not known which others were
@@ -176,11 +162,15 @@ impl LogExtent {
     #[must_use]
     pub fn without_details(self, deleted: &[DeletedDetails]) -> LogExtent {
         let (named, more) = (deleted.iter().take(MAX_DELETIONS), deleted.len().saturating_sub(MAX_DELETIONS));
-        let mut faults: Vec<String> = self.fault.into_iter().collect();
-        faults.extend(named.map(ToString::to_string));
+        let mut faults: Vec<String> = named.map(ToString::to_string).collect();
         if more > 0 {
             faults.push(format!("{more} further deletions of details"));
         }
+        self.with_faults(faults)
+    }
+
+    pub(super) fn with_faults(self, more: impl IntoIterator<Item = String>) -> LogExtent {
+        let faults: Vec<String> = self.fault.into_iter().chain(more).collect();
         let fault = (!faults.is_empty()).then(|| faults.join("; "));
         LogExtent { fault, ..self }
     }
@@ -197,30 +187,4 @@ fn begin_of(log: &mut LogReader) -> Result<Option<Timestamp>, ReadError> {
     let Some(entry) = log.entry(index)? else { return Ok(None) };
     let head = decode_head(&entry.leaf).map_err(|_| ReadError::Damaged(log.folder().to_owned()))?;
     Ok(Some(TermCache::default().place(log, index)?.day.time(&head)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_log_and_its_copies_the_one_that_goes_furthest_is_read() {
-        let extent = |origin: &str, size| {
-            let origin = Some(origin.to_owned());
-            Some(LogExtent { origin, size, since: None, fault: None })
-        };
-        let former = Some(LogExtent { origin: None, size: 0, since: None, fault: None });
-        let logs = [
-            extent("a", 5),
-            extent("b", 4),
-            extent("a", 7),
-            None,
-            extent("a", 7),
-            extent("b", 3),
-            former.clone(),
-            former,
-        ];
-        let copies = LogExtent::copies(logs.iter().map(Option::as_ref));
-        assert_eq!(copies, [true, false, false, false, true, true, false, false]);
-    }
 }

@@ -1,6 +1,7 @@
 //! Questions to the log: which exchanges concern a person, a recipient, a purpose, a route, a case, or had an outcome.
 mod answer;
 pub(in crate::disclosure) mod candidates;
+mod copies;
 mod cursor;
 mod extent;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use ulid::Ulid;
 
 pub(in crate::disclosure) use answer::entries_of;
 pub use answer::{Answer, MAX_ANSWER, QuestionedLog, answer};
+pub use copies::{LogFork, LogRelation};
 pub use cursor::{AnswerCursor, CURSOR_PATTERN};
 pub use extent::LogExtent;
 

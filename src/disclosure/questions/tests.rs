@@ -43,7 +43,7 @@ impl WrittenLog {
     }
 
     /// Begins the log of a gateway on a day.
-    fn begin_as(origin: &'static str, day: Date) -> WrittenLog {
+    pub(in crate::disclosure) fn begin_as(origin: &'static str, day: Date) -> WrittenLog {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let mut log = WrittenLog {
             index: tempfile::tempdir().unwrap(),
@@ -60,6 +60,36 @@ impl WrittenLog {
         log.begin_day(day);
         log.start();
         log
+    }
+
+    /// Copies the folder.
+    pub(in crate::disclosure) fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), copy.path());
+        copy
+    }
+
+    /// Copies the folder, and begins a process that writes the copy.
+    pub(in crate::disclosure) fn fork(&self) -> WrittenLog {
+        let mut fork = WrittenLog {
+            folder: self.copy(),
+            index: tempfile::tempdir().unwrap(),
+            keys: self.keys.clone(),
+            encoder: Encoder::new(self.keys.subject_pseudonyms()),
+            storage: None,
+            checkpoints: self.checkpoints,
+            now: self.now,
+            out: Vec::new(),
+            origin: self.origin,
+        };
+        fork.open();
+        let day = self.encoder.day();
+        let begin = day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+        let time = u64::try_from(self.now.duration_since(begin).as_millis()).unwrap();
+        let first = fork.storage().day_start();
+        fork.encoder.continue_day(day, first, time);
+        fork.start();
+        fork
     }
 
     fn open(&mut self) {
@@ -189,6 +219,19 @@ impl WrittenLog {
             if !more {
                 return;
             }
+        }
+    }
+}
+
+/// Copies a folder with everything in it.
+pub(in crate::disclosure) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::disclosure::detail_deletion::{DetailDeletionError, delete_details_at};
 use crate::disclosure::entry::{Encoder, decode_detail};
+use crate::disclosure::questions::tests::copy_folder;
 use crate::disclosure::questions::{AnswerCursor, LogExtent, LogQuestion, QuestionedLog, answer};
 use crate::disclosure::storage::layout::{push_framed, take_framed};
 use crate::disclosure::storage::{Storage, StorageSettings};
@@ -126,18 +127,6 @@ async fn a_day_whose_padding_is_written_is_over() {
         let key = signer.verifier_key().parse().unwrap();
         let known = KnownLog { key: Some(&key), keys: Some(&keys), ..KnownLog::default() };
         assert_eq!(verify(&copy.path, known, &mut |_| ()).unwrap().findings, [] as [String; 0]);
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
     }
 }
 

@@ -28,6 +28,12 @@ impl WrittenLog {
         decision
     }
 
+    /// Writes so many exchanges that have ended.
+    pub(in crate::disclosure) fn exchanges(&mut self, count: u128) {
+        let first = u128::from(self.now.as_millisecond().unsigned_abs()) << 16;
+        (first..first + count).for_each(|number| drop(self.exchange(number)));
+    }
+
     /// Begins an exchange with a window.
     fn window(&mut self, number: u128) -> ulid::Ulid {
         self.now += SignedDuration::from_millis(2);
@@ -294,4 +300,36 @@ fn an_exchange_before_a_start_that_was_read_is_not_under_way() {
     }
     let expected = [(open, Value::Null), (old, "aborted".into())];
     assert_eq!(outcomes, expected.map(|(decision, outcome)| (decision.to_string().into(), outcome)));
+}
+
+#[test]
+fn a_log_and_its_fork_are_read_and_what_both_have_once() {
+    let mut log = WrittenLog::begin(date(2026, 11, 27));
+    let mut expected: Vec<String> = (0..400).map(|number| log.exchange(number)).collect();
+    let open = log.window(1000);
+    log.publish();
+    let mut fork = log.fork();
+    fork.now += SignedDuration::from_millis(1);
+    for number in 0..300 {
+        expected.push(log.exchange(2000 + number));
+        expected.push(fork.exchange(3000 + number));
+    }
+    fork.close(open);
+    log.exchanges(10);
+    let logs = [&fork, &log].map(|log| log.questioned(false));
+    let question = LogQuestion::default();
+    for (logs, is_swapped) in [(logs.clone(), false), ([logs[1].clone(), logs[0].clone()], true)] {
+        let (mut found, mut cursor) = (Vec::new(), AnswerCursor::default());
+        loop {
+            let page = answer(&question, &logs, &cursor, 70).unwrap();
+            let faults: Vec<_> = page.logs.iter().filter_map(|log| log.fault.as_ref()).collect();
+            assert!(faults.len() == 2 && faults.iter().all(|fault| fault.contains("is no copy of it")));
+            found.extend(decisions(&page));
+            let Some(next) = page.next else { break };
+            cursor = sent(&next);
+        }
+        assert!(expected.iter().all(|decision| found.contains(decision)), "swapped: {is_swapped}");
+        let of_open = found.iter().filter(|decision| **decision == open.to_string()).count();
+        assert_eq!((of_open, found.len()), (2, expected.len() + 12), "it goes on differently");
+    }
 }
