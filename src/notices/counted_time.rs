@@ -4,6 +4,11 @@
 //! on one clock that somebody set. The gateways count the time together, in a row of the store: one that has seen the row
 //! unchanged for a while, by a clock that nobody can set, adds that while. Invariants: the time on record never passes faster
 //! than time does; it stands still while no gateway runs. So it can be behind the time of day, and is compared with itself only.
+//!
+//! Its first value is the only one that is read from a clock. It is also compared with the times of what earlier versions of the
+//! program have begun by their clocks. So it begins with what the clock says only if that is close to the end of what is on
+//! record, and else at that end. Then a clock that is behind puts off nothing, and one that is ahead makes nothing late. If no
+//! gateway ran for days, what had begun before gets these days in addition: they cannot be told from a wrong clock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +18,17 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::clock::{self, after};
-use super::{Notices, WRITE_ATTEMPTS, state};
-use crate::ledger::{NoticeRow, NoticeStore, StoreError, boot_time};
+use super::{InquiryState, Notices, WRITE_ATTEMPTS, state};
+use crate::ledger::{MAX_NOTICE_ROWS, NoticeRow, NoticeStore, StoreError, boot_time};
 
 /// The row with the time.
 const COUNTED_TIME: Ulid = Ulid(2);
 
 /// Time that a gateway counts before it adds it to the row.
 const STEP: Duration = Duration::from_secs(60);
+
+/// Time after the end of what is on record in which the first clock is believed.
+const CREDIBLE: Duration = Duration::from_secs(24 * 3600);
 
 /// The state of the row.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -57,16 +65,17 @@ impl CountedTime {
     }
 
     /// Adds the time that has passed, if that is a step, and returns the time. `machine` returns the time of the machine. The time
-    /// begins at `first`.
+    /// begins with what `first` returns.
     pub(super) fn count(
         &self,
         store: &dyn NoticeStore,
         machine: impl Fn() -> Duration,
-        first: Timestamp,
+        first: impl Fn() -> Result<Timestamp, StoreError>,
     ) -> Result<Timestamp, StoreError> {
         for _ in 0..WRITE_ATTEMPTS {
             let before = machine();
             let Some(row) = store.notice(COUNTED_TIME)? else {
+                let first = first()?;
                 if write(store, 1, first)? {
                     self.see(SeenTime { version: 1, time: first, since: before });
                     return Ok(first);
@@ -117,7 +126,31 @@ impl Notices {
     /// # Errors
     /// [`StoreError`].
     pub fn count_time(&self) -> Result<Timestamp, StoreError> {
-        self.time.count(self.ledger.notice_store(), boot_time, Timestamp::now())
+        self.time.count(self.ledger.notice_store(), boot_time, || self.first_time(Timestamp::now()))
+    }
+
+    /// Returns the time with which the time of notices begins, by a clock that may be wrong.
+    pub(super) fn first_time(&self, clock: Timestamp) -> Result<Timestamp, StoreError> {
+        let event = self.ledger.history_end()?.last_event.map(|(_, event)| clock::time_of(event));
+        let newest = event.max(self.newest_begin()?);
+        let is_credible = |end: &Timestamp| (*end..=after(*end, CREDIBLE)).contains(&clock);
+        Ok(newest.filter(|end| !is_credible(end)).unwrap_or(clock))
+    }
+
+    /// Returns the time at which the inquiry into the last event began; `None` without an inquiry. An inquiry is open as long as
+    /// its notices are. The last one is told by the position of its event: an earlier one may be of a time in which a clock was
+    /// ahead.
+    fn newest_begin(&self) -> Result<Option<Timestamp>, StoreError> {
+        let (mut newest, mut after) = (None, None);
+        loop {
+            let rows = self.ledger.notice_store().notices(Some(""), after, MAX_NOTICE_ROWS)?;
+            let states = rows.iter().filter_map(|row| serde_json::from_str::<InquiryState>(&row.state).ok());
+            newest = newest.max(states.map(|state| (state.position, state.begun)).max());
+            if rows.len() < MAX_NOTICE_ROWS {
+                return Ok(newest.map(|(_, begun)| begun));
+            }
+            after = rows.last().map(|row| row.id);
+        }
     }
 }
 
@@ -142,7 +175,7 @@ mod tests {
         /// Looks at the time, so many seconds after the beginning.
         fn look(&self, store: &MemoryStore, second: u64) -> u64 {
             let machine = || Duration::from_secs(self.booted + second);
-            let time = self.counted.count(store.notice_store(), machine, self.clock).unwrap();
+            let time = self.counted.count(store.notice_store(), machine, || Ok(self.clock)).unwrap();
             u64::try_from(time.duration_since(start()).as_secs()).unwrap()
         }
     }

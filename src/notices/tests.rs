@@ -683,3 +683,42 @@ async fn what_left_in_spite_of_the_event_is_not_told() {
     assert!(!state.is_after(later(1), position - 1), "a gateway that did not know the event");
     assert!(!state.is_after(seconds(start(), 60), position), "it had begun with what was known before");
 }
+
+/// The times of the events are those of their ids, which have the present time.
+#[tokio::test]
+async fn the_time_begins_at_the_end_of_what_is_on_record_if_a_clock_is_wrong() {
+    let (ledger, notices) = fresh();
+    let now = Timestamp::now();
+    let days = |time: Timestamp, days: i64| time + jiff::SignedDuration::from_hours(24 * days);
+    let wrong = [days(now, -3000), days(now, -2), days(now, 2), days(now, 3000)];
+    let begins = |clock| notices.first_time(clock).unwrap();
+    assert_eq!(wrong.map(begins), wrong, "nothing is on record");
+    tell(&ledger, ERASURE, now).await;
+    let event = begins(wrong[0]);
+    assert!((0..=60).contains(&event.duration_since(now).as_secs()));
+    let close = seconds(event, 20 * 3600);
+    assert_eq!(begins(close), close, "a clock that may be right");
+    assert_eq!(wrong.map(begins), [event; 4]);
+}
+
+#[tokio::test]
+async fn a_first_clock_neither_puts_off_nor_ends_what_has_begun() {
+    let (ledger, notices) = fresh();
+    let begun = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 5);
+    tell(&ledger, ERASURE, begun).await;
+    let mut inquiry = one_inquiry(&notices, begun);
+    let told = notices.found(&mut inquiry, vec![receiver("acme", Channel::Webhook, id())], true, begun);
+    let notice = &told.unwrap()[0];
+    for days in [-3000, -10, 10, 3000] {
+        let first = notices.first_time(begun + jiff::SignedDuration::from_hours(24 * days)).unwrap();
+        assert!(!Notices::is_expired(notice, first) && !notices.is_overdue(notice, first), "{days}");
+        assert_eq!(notices.due_recipients(&[], first).unwrap().len(), 1, "{days}");
+    }
+    // A clock that was ahead when an earlier inquiry began, and has been set since.
+    let ahead = begun + jiff::SignedDuration::from_hours(24 * 3000);
+    tell(&ledger, r#"{"subject":"bob","kind":"erasure"}"#, begun).await;
+    notices.watch(ahead).unwrap();
+    tell(&ledger, r#"{"subject":"carol","kind":"erasure"}"#, begun).await;
+    notices.watch(begun).unwrap();
+    assert_eq!(notices.first_time(begun).unwrap(), begun);
+}
