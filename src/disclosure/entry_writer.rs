@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -127,6 +128,13 @@ impl EntryWriter {
     /// Returns the start of the last day, in milliseconds since 1970. It changes when a day begins.
     pub(super) fn last_day(&self) -> Arc<AtomicI64> {
         Arc::clone(&self.last_day)
+    }
+
+    /// Returns the time until the next day begins.
+    pub(super) fn time_to_next_day(&self, now: Timestamp) -> Duration {
+        let next = self.days.back().filter(|_| self.is_day_open).and_then(|(_, day)| day.tomorrow().ok());
+        let rest = next.map(|next| midnight(next).duration_since(now));
+        rest.and_then(|rest| Duration::try_from(rest).ok()).unwrap_or_default()
     }
 
     fn note_last_day(&self) {

@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(5);
 /// Maximum time between a write and its publication. A bundle that is full is published as soon as it is durable.
 const PUBLICATION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which the thread of an idle log checks whether the day is over.
+/// Maximum time after which the thread of an idle log checks whether the day is over: the clock may have been set.
 const IDLE_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Time before the first retry of a failed write. It doubles with each retry, up to [`MAX_RETRY_WAIT`].
@@ -173,7 +173,9 @@ impl LogThread {
         } else if self.writer.unpublished() > 0 {
             (PUBLICATION_INTERVAL.saturating_sub(self.published.elapsed()), Wake::AnyRecord)
         } else {
-            (IDLE_WAIT, Wake::AnyRecord)
+            // A log without the day would count as one that ends the day before.
+            let rest = self.writer.time_to_next_day((self.clock)());
+            (rest.clamp(PUBLICATION_INTERVAL, IDLE_WAIT), Wake::AnyRecord)
         }
     }
 

@@ -189,7 +189,7 @@ impl Archive {
         let gateways = self.store.shared().map_or(Ok(Vec::new()), SharedStore::gateways)?;
         let running = gateways.into_iter().filter(|gateway| gateway.live);
         let running = running.map(|gateway| gateway.description.name).collect();
-        Ok(KnownLogs { logs: self.logs_on_record()?, running })
+        Ok(KnownLogs { logs: self.logs_on_record()?, running, is_shared: self.is_shared() })
     }
 
     /// Returns the store.

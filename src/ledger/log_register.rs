@@ -58,6 +58,8 @@ pub struct KnownLogs {
     pub logs: Vec<LogOnRecord>,
     /// The names of the gateways that run; none for an embedded ledger.
     pub running: BTreeSet<Arc<str>>,
+    /// True if gateways share the ledger: those that are not in `running` do not run.
+    pub is_shared: bool,
 }
 
 impl KnownLogs {
@@ -80,6 +82,13 @@ impl KnownLogs {
             Some(log) => !log.former && self.running.contains(&*log.gateway),
             None => self.unstated().next().is_some(),
         }
+    }
+
+    /// True if a log with so many entries is whole, and the gateway that wrote it is known to write it no more.
+    pub fn has_ended(&self, origin: &str, size: u64) -> bool {
+        let ends =
+            |log: &LogOnRecord| log.former || (self.is_shared && !self.running.contains(&*log.gateway));
+        self.logs.iter().any(|log| log.origin == origin && log.size <= size && ends(log))
     }
 
     /// Returns the logs that may hold something beyond the logs which were read, given by their origins and sizes: those that
@@ -193,7 +202,7 @@ mod tests {
         }
         mark_former_logs(store, "gateway-1", "b").unwrap();
         let running = BTreeSet::from(["gateway-1", "gateway-2"].map(Arc::from));
-        let known = KnownLogs { logs: logs_on_record(store).unwrap(), running };
+        let known = KnownLogs { logs: logs_on_record(store).unwrap(), running, is_shared: true };
         assert_eq!(["a", "b", "c"].map(|origin| known.may_run(origin)), [false, true, true]);
     }
 
@@ -201,7 +210,7 @@ mod tests {
     fn a_log_is_missing_until_it_was_read_or_has_expired() {
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
         let lost = LogOnRecord { lost: Some(now), ..log("b", 5) };
-        let known = KnownLogs { logs: vec![log("a", 5), lost], running: BTreeSet::new() };
+        let known = KnownLogs { logs: vec![log("a", 5), lost], ..KnownLogs::default() };
         let missing = |read: &[(&str, u64)], now| {
             let found = known.beyond(read, now);
             found.into_iter().map(|log| log.origin.as_str()).collect::<Vec<_>>()
@@ -218,8 +227,10 @@ mod tests {
     fn a_gateway_that_runs_has_a_log() {
         let two = LogOnRecord { gateway: "gateway-2".to_owned(), ..log("b", 5) };
         let running = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
-        let known =
-            |names: &[&str]| KnownLogs { logs: vec![log("a", 5), two.clone()], running: running(names) };
+        let known = |names: &[&str]| {
+            let logs = vec![log("a", 5), two.clone()];
+            KnownLogs { logs, running: running(names), is_shared: true }
+        };
         let unstated = |known: &KnownLogs| known.unstated().map(ToString::to_string).collect::<Vec<_>>();
         let one = known(&["gateway-1"]);
         assert_eq!((unstated(&one), one.may_run("a"), one.may_run("b")), (vec![], true, false));
@@ -233,5 +244,21 @@ mod tests {
         assert_eq!((unstated(&three), three.may_run("c")), (vec!["gateway-3".to_owned()], true));
         let retired = one.without(&["a".to_owned()]);
         assert_eq!(unstated(&retired), ["gateway-1"], "a gateway that runs cannot be left out");
+    }
+
+    #[test]
+    fn a_log_has_ended_whose_gateway_does_not_run_or_writes_another_one() {
+        let left = LogOnRecord { former: true, ..log("b", 5) };
+        let other = LogOnRecord { gateway: "gateway-2".to_owned(), ..log("c", 5) };
+        let (logs, running) = (vec![log("a", 5), left, other], BTreeSet::from(["gateway-1".into()]));
+        let shared = KnownLogs { logs, running, is_shared: true };
+        let ended =
+            |known: &KnownLogs, size| ["a", "b", "c", "d"].map(|origin| known.has_ended(origin, size));
+        assert_eq!(ended(&shared, 5), [false, true, true, false]);
+        assert_eq!(ended(&shared, 4), [false; 4], "its end is missing");
+        let stopped = KnownLogs { running: BTreeSet::new(), ..shared };
+        assert_eq!(ended(&stopped, 6), [true, true, true, false]);
+        let embedded = KnownLogs { is_shared: false, ..stopped };
+        assert_eq!(ended(&embedded, 6), [false, true, false, false], "it is not known which gateways run");
     }
 }

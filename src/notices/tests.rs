@@ -618,6 +618,7 @@ async fn a_log_of_another_gateway_is_complete_only_if_that_is_known() {
         KnownLogs {
             logs: [("gateway-1/x", "gateway-1", 7), ("gateway-2/x", "gateway-2", 7)].map(on_record).into(),
             running: running.iter().map(|name| Arc::from(*name)).collect(),
+            is_shared: true,
         }
     };
     let has_if =

@@ -84,7 +84,7 @@ pub(in crate::cli) fn compare(
     // Before the logs are read: a gateway may state meanwhile that its log has grown.
     let known = known_logs(config);
     let (mut days, mut logs) = (ObservedDays::new(), Vec::new());
-    for read in read_logs(folders.map(PathBuf::as_path), period) {
+    for read in read_logs(folders.map(PathBuf::as_path), period, known.as_ref().ok()) {
         match read {
             Ok((observed, extent)) => {
                 processing::add_days(&mut days, observed);
@@ -132,8 +132,9 @@ fn known_logs(config: &Config) -> Result<KnownLogs, String> {
 fn read_logs<'f>(
     folders: impl Iterator<Item = &'f Path>,
     period: ObservedPeriod,
+    known: Option<&KnownLogs>,
 ) -> Vec<Result<(ObservedDays, LogExtent), ReadError>> {
-    let opened: Vec<_> = folders.map(|folder| open(folder, period)).collect();
+    let opened: Vec<_> = folders.map(|folder| open(folder, period, known)).collect();
     let known = opened.iter().map(|log| log.as_ref().ok().map(|(log, extent)| (log.folder(), extent)));
     let relations = LogRelation::of_logs(known);
     let days = period.first_needed()..period.to.tomorrow().unwrap_or(period.to);
@@ -146,14 +147,20 @@ fn read_logs<'f>(
 }
 
 /// Opens a log. The extent has a fault if the log ends before the period.
-fn open(folder: &Path, period: ObservedPeriod) -> Result<(LogReader, LogExtent), ReadError> {
+fn open(
+    folder: &Path,
+    period: ObservedPeriod,
+    known: Option<&KnownLogs>,
+) -> Result<(LogReader, LogExtent), ReadError> {
     // Read first: a log that grows meanwhile goes further.
     let end = EndOfLog::of_folder(folder)?;
     let mut log = LogReader::open(folder)?;
     let mut extent = LogExtent::of(&mut log)?;
-    let last = end.filter(|end| !end.is_stopped).and_then(|end| end.last);
+    let has_ended =
+        |end: &EndOfLog| end.is_stopped || known.is_some_and(|known| known.has_ended(&end.origin, end.size));
+    let last = end.filter(|end| !has_ended(end)).and_then(|end| end.last);
     let last = last.map(|last| last.to_zoned(TimeZone::UTC).date());
-    // The log of a gateway that runs begins each day. After a stop there is nothing.
+    // The log of a gateway that runs begins each day. After a stop there is nothing, and neither is there if the gateway has died.
     if let Some(last) = last.filter(|last| *last < period.to) {
         extent.fault = Some(format!("{} ends on {last}, before the end of the period", folder.display()));
     }
@@ -234,6 +241,7 @@ mod tests {
     use super::*;
     use crate::config::pack::read_pack;
     use crate::disclosure::{Durability, Log, LogSettings};
+    use crate::ledger::LogOnRecord;
 
     #[test]
     fn each_activity_has_the_members_of_article_30() {
@@ -278,7 +286,7 @@ mod tests {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let faults = |days: i64| {
             let period = ObservedPeriod { from: today, to: today.saturating_add(days.days()) };
-            let read = read_logs([&*folder, &*copy].into_iter(), period);
+            let read = read_logs([&*folder, &*copy].into_iter(), period, None);
             read.into_iter().map(|read| read.unwrap().1.fault).collect::<Vec<_>>()
         };
         assert_eq!(faults(-1), [None]);
@@ -290,5 +298,48 @@ mod tests {
         let forked = faults(-1);
         assert_eq!(forked.len(), 2, "each has an end of its own");
         assert!(forked.iter().flatten().all(|fault| fault.contains("is no copy of it")), "{forked:?}");
+    }
+
+    #[test]
+    fn the_log_of_a_gateway_that_died_is_complete_once_it_is_known_to_have_ended() {
+        let (outer, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let [folder, copy] = ["audit", "copy"].map(|name| outer.path().join(name));
+        let settings = LogSettings {
+            folder: folder.clone(),
+            gateway: "gateway-1".to_owned(),
+            durability: Durability::BeforeRelease,
+            retention: Duration::MAX,
+            origin: None,
+            ledger: None,
+            known_checkpoints: Vec::new(),
+        };
+        let log = Log::open(settings, &keys).unwrap();
+        // The folder as it was when the gateway died.
+        let copied = std::process::Command::new("cp").arg("-r").args([&folder, &copy]).status().unwrap();
+        assert!(copied.success());
+        drop(log);
+        let EndOfLog { origin, size, .. } = EndOfLog::of_folder(&copy).unwrap().unwrap();
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let period = ObservedPeriod { from: today, to: today.saturating_add(2.days()) };
+        let is_complete = |on_record: u64, running: &str| {
+            let log = LogOnRecord {
+                origin: origin.clone(),
+                gateway: "gateway-1".to_owned(),
+                folder: "/data/audit".to_owned(),
+                size: on_record,
+                since: today,
+                until: Timestamp::now(),
+                retention: u64::MAX,
+                lost: None,
+                former: false,
+            };
+            let running = [Arc::from(running)].into();
+            let known = KnownLogs { logs: vec![log], running, is_shared: true };
+            let read = read_logs([&*copy].into_iter(), period, Some(&known));
+            read.into_iter().all(|read| read.unwrap().1.fault.is_none())
+        };
+        assert!(is_complete(size, "gateway-2"));
+        assert!(!is_complete(size, "gateway-1"), "it runs, and may write");
+        assert!(!is_complete(size + 1, "gateway-2"), "the end is missing");
     }
 }

@@ -386,6 +386,21 @@ async fn an_idle_log_that_cannot_begin_a_day_tries_again_without_haste() {
 }
 
 #[tokio::test]
+async fn an_idle_log_begins_a_day_when_it_begins() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at("2026-01-01T23:59:59Z");
+    let log = open_at(settings(&folder), &keys, clock);
+    at("2026-01-02T00:00:00Z");
+    until(|| LogReader::open(&folder.path).unwrap().days() == [0, 256]).await;
+    drop(log);
+}
+
+#[tokio::test]
 async fn a_process_that_ends_after_its_last_day_begins_one_first() {
     static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
     fn clock() -> Timestamp {
