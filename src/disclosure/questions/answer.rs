@@ -236,8 +236,10 @@ impl OpenedLog {
         let indexed = None;
         #[cfg(feature = "sqlite")]
         let indexed = index.as_ref().and_then(|index| Some((Deletions::indexed(index)?, index.state().size)));
+        let mut decoded = DecodedLog::new(reader);
+        decoded.collect_without_detail();
         let opened = OpenedLog {
-            log: DecodedLog::new(reader),
+            log: decoded,
             #[cfg(feature = "sqlite")]
             index,
             running: log.running,

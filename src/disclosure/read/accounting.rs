@@ -148,6 +148,7 @@ fn indexed_account(log: &LogSource, person: &[LoggedPerson]) -> Result<Option<Ac
     let names = |day: Date| pseudonyms_on(&day.to_string(), person, log.pseudonyms());
     let question = LogQuestion::default();
     let newest = SearchPlace::NEWEST;
+    decoded.collect_without_detail();
     let mut search =
         CandidateSearch::new(&mut decoded, Some(index), &question, Some(&names), newest, u64::MAX);
     while let CandidateStep::Found(candidate) = search.next()? {

@@ -23,13 +23,19 @@ const MAX_PARTS: u64 = 1 << 20;
 pub(in crate::disclosure) struct DecodedLog {
     reader: LogReader,
     terms: TermCache,
-    /// The entries that were read and whose detail is gone.
-    without_detail: BTreeSet<u64>,
+    /// The entries that were read and whose detail is gone. `None` for a reader that does not take them: it may read a log of years.
+    without_detail: Option<BTreeSet<u64>>,
 }
 
 impl DecodedLog {
     pub(in crate::disclosure) fn new(reader: LogReader) -> DecodedLog {
-        DecodedLog { reader, terms: TermCache::default(), without_detail: BTreeSet::new() }
+        DecodedLog { reader, terms: TermCache::default(), without_detail: None }
+    }
+
+    /// Collects the entries of exchanges that are read from now on and whose detail is gone, for
+    /// [`DecodedLog::take_without_detail`].
+    pub(in crate::disclosure) fn collect_without_detail(&mut self) {
+        self.without_detail.get_or_insert_default();
     }
 
     pub(in crate::disclosure) fn reader(&self) -> &LogReader {
@@ -40,9 +46,9 @@ impl DecodedLog {
         &mut self.reader
     }
 
-    /// Returns the entries of exchanges that were read and whose detail is gone.
+    /// Returns the entries that were collected.
     pub(in crate::disclosure) fn take_without_detail(&mut self) -> BTreeSet<u64> {
-        std::mem::take(&mut self.without_detail)
+        self.without_detail.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(in crate::disclosure) fn into_reader(self) -> LogReader {
@@ -176,8 +182,8 @@ impl DecodedLog {
             return Ok(None);
         }
         let has_no_detail = entry.detail.is_empty() && head.kind.has_personal_detail();
-        if has_no_detail {
-            self.without_detail.insert(index);
+        if has_no_detail && let Some(collected) = &mut self.without_detail {
+            collected.insert(index);
         }
         let detail = self.detail(head.kind, entry)?;
         if detail.part() > 1 || (head.kind == EntryKind::Exchange && !head.has_circumstances()) {

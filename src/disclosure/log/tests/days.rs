@@ -5,6 +5,7 @@ use crate::disclosure::detail_deletion::{DetailDeletionError, delete_details_at}
 use crate::disclosure::entry::{Encoder, decode_detail};
 use crate::disclosure::questions::tests::copy_folder;
 use crate::disclosure::questions::{AnswerCursor, LogExtent, LogQuestion, QuestionedLog, answer};
+use crate::disclosure::read::decoded_log::{self, DecodedLog};
 use crate::disclosure::storage::layout::{push_framed, take_framed};
 use crate::disclosure::storage::{Storage, StorageSettings};
 use crate::disclosure::verify::{KnownLog, verify};
@@ -196,6 +197,34 @@ async fn details_of_days_that_are_over_can_be_deleted() {
     // A log with deleted details is continued.
     let log = open_at(settings(&folder), &keys, clock);
     log.append(exchange(&keys, 99)).await.unwrap();
+}
+
+/// A reader that has no use for them reads a log of years, or follows one as long as a gateway runs.
+#[tokio::test]
+async fn entries_without_details_are_remembered_only_for_who_takes_them() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    for day in 0..2 {
+        at(day);
+        let log = open_at(settings(&folder), &keys, clock);
+        log.append(exchange(&keys, 10 * u64::try_from(day).unwrap())).await.unwrap();
+    }
+    let day = "2026-01-01".parse().unwrap();
+    assert_eq!(delete_details_at(settings(&folder), &keys, &(day..=day), "order 7", clock()).unwrap(), 1);
+    let mut log = decoded_log::open(&folder.path).unwrap().unwrap();
+    let size = log.reader().size();
+    let read = |log: &mut DecodedLog| {
+        let mut deleted = 0;
+        for index in 0..size {
+            let entry = log.entry(index).unwrap().unwrap();
+            let record = log.exchange_record(index, &entry).unwrap();
+            deleted += usize::from(record.is_some_and(|(record, _)| record.has_no_detail));
+        }
+        (deleted, log.take_without_detail().len())
+    };
+    assert_eq!(read(&mut log), (1, 0));
+    log.collect_without_detail();
+    assert_eq!([read(&mut log), read(&mut log)], [(1, 1); 2]);
 }
 
 /// Removes a detail of the first bundle without a statement.
