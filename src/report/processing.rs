@@ -372,7 +372,9 @@ mod tests {
     }
 
     fn extent(since: Date) -> LogExtent {
-        LogExtent { origin: Some("g/1".to_owned()), size: 1, since: Some(since), fault: None }
+        let mut extent = LogExtent::without_origin(None);
+        extent.since = Some(since);
+        extent
     }
 
     /// Compares these days with the processing that the pack of a partner programme declares.

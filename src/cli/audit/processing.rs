@@ -103,7 +103,7 @@ pub(in crate::cli) fn compare(
         }
         Err(why) => {
             unusable(&why, err)?;
-            logs.push(LogExtent { origin: None, size: 0, since: None, fault: Some(why) });
+            logs.push(LogExtent::without_origin(Some(why)));
         }
     }
     let exporter_region = &config.exporter_region;

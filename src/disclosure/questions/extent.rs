@@ -31,6 +31,9 @@ pub struct LogExtent {
     /// Why it was not read, or why people may not be found in it: names files, and the days whose details were deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// True if it could not be read: it is not known which log it is.
+    #[serde(skip)]
+    is_unread: bool,
 }
 
 impl LogExtent {
@@ -42,7 +45,7 @@ impl LogExtent {
         let origin = storage::read_origin(folder);
         match origin.map_err(|source| ReadError::Io { path: folder.to_owned(), source })? {
             Some(_) => LogExtent::of(&mut LogReader::open(folder)?),
-            None => Ok(LogExtent { origin: None, size: 0, since: None, fault: None }),
+            None => Ok(LogExtent::without_origin(None)),
         }
     }
 
@@ -56,7 +59,16 @@ impl LogExtent {
             true => Some(TermCache::default().place(log, first)?.day.date),
             false => None,
         };
-        Ok(LogExtent { origin: Some(log.origin().to_owned()), size: log.size(), since, fault: None })
+        Ok(LogExtent { size: log.size(), since, ..LogExtent::of_origin(log.origin()) })
+    }
+
+    fn of_origin(origin: &str) -> LogExtent {
+        LogExtent { origin: Some(origin.to_owned()), ..LogExtent::without_origin(None) }
+    }
+
+    /// Returns the extent of something that is no log of this version.
+    pub fn without_origin(fault: Option<String>) -> LogExtent {
+        LogExtent { origin: None, size: 0, since: None, fault, is_unread: false }
     }
 
     /// Returns an extent for the log of an earlier version that a log continues, unless all its exchanges began before `since`.
@@ -81,7 +93,7 @@ impl LogExtent {
             "{folder}/former has exchanges of an earlier version, which are not searched: \
              `purposegate audit show {folder}` shows them"
         );
-        Ok(Some(LogExtent { origin: None, size: 0, since: None, fault: Some(fault) }))
+        Ok(Some(LogExtent::without_origin(Some(fault))))
     }
 
     /// Returns the extent of the log in a folder, in which people are sought by the log secrets of this ledger. In a log that
@@ -114,7 +126,7 @@ impl LogExtent {
     /// With `since`, logs that end before do not matter. After a log that could not be read, it is not known which others were
     /// not read.
     pub fn compare(read: &mut Vec<LogExtent>, known: &KnownLogs, since: Option<Timestamp>, now: Timestamp) {
-        let has_unread = read.iter().any(|log| log.origin.is_none() && log.fault.is_some());
+        let has_unread = read.iter().any(|log| log.is_unread);
         let ends: Vec<(&str, u64)> =
             read.iter().filter_map(|log| Some((log.origin.as_deref()?, log.size))).collect();
         let mut faults = Vec::new();
@@ -128,7 +140,7 @@ impl LogExtent {
         let unstated = known.unstated().map(|name| {
             let fault =
                 format!("the gateway `{name}` runs, and has not stated which disclosure log it writes");
-            LogExtent { origin: None, size: 0, since: None, fault: Some(fault) }
+            LogExtent::without_origin(Some(fault))
         });
         faults.extend(unstated);
         for missing in faults {
@@ -155,7 +167,7 @@ impl LogExtent {
                 format!("{which} is lost from entry {held} on, which was accepted on {accepted}")
             }
         };
-        LogExtent { origin: Some(origin.clone()), size: held, since: None, fault: Some(fault) }
+        LogExtent { size: held, fault: Some(fault), ..LogExtent::of_origin(origin) }
     }
 
     /// Adds that details were deleted: what they said is missing.
@@ -177,7 +189,7 @@ impl LogExtent {
 
     /// Returns the extent of a log that could not be read.
     pub fn unreadable(error: &dyn std::error::Error) -> LogExtent {
-        LogExtent { origin: None, size: 0, since: None, fault: Some(error.to_string()) }
+        LogExtent { is_unread: true, ..LogExtent::without_origin(Some(error.to_string())) }
     }
 }
 
@@ -187,4 +199,40 @@ fn begin_of(log: &mut LogReader) -> Result<Option<Timestamp>, ReadError> {
     let Some(entry) = log.entry(index)? else { return Ok(None) };
     let head = decode_head(&entry.leaf).map_err(|_| ReadError::Damaged(log.folder().to_owned()))?;
     Ok(Some(TermCache::default().place(log, index)?.day.time(&head)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_that_were_not_read_are_named_beside_one_of_an_earlier_version() {
+        let on_record = LogOnRecord {
+            origin: "gateway-2/b".to_owned(),
+            gateway: "gateway-2".to_owned(),
+            folder: "/data/audit".to_owned(),
+            size: 7,
+            since: jiff::civil::date(2026, 11, 20),
+            until: "2026-11-30T00:00:00Z".parse().unwrap(),
+            retention: u64::MAX,
+            lost: None,
+            former: false,
+        };
+        let known = KnownLogs { logs: vec![on_record], ..KnownLogs::default() };
+        let named = |beside: LogExtent| {
+            let mut logs = vec![LogExtent { size: 5, ..LogExtent::of_origin("gateway-1/a") }, beside];
+            LogExtent::compare(&mut logs, &known, None, "2026-11-30T12:00:00Z".parse().unwrap());
+            logs.into_iter().skip(2).filter_map(|log| log.fault).collect::<Vec<_>>()
+        };
+        let expected =
+            ["the disclosure log `gateway-2/b` of gateway `gateway-2`, 7 entries from 2026-11-20 to \
+            2026-11-30T00:00:00Z, was not read: list it in `[audit] logs`"];
+        assert_eq!(
+            named(LogExtent::without_origin(Some("former exchanges are not searched".to_owned()))),
+            expected
+        );
+        assert_eq!(named(LogExtent::without_origin(None)), expected);
+        let unread = LogExtent::unreadable(&std::io::Error::other("no permission"));
+        assert_eq!(named(unread), [""; 0], "it may be that one");
+    }
 }
