@@ -1,10 +1,6 @@
-//! From classified leaves to routes: the record sets, their data subjects and their fields; and their output as JSON and as
-//! TOML that can be pasted into a configuration.
+//! From classified leaves to routes: the record sets, their data subjects and their fields.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
-
-use serde_json::{Value, json};
 
 use super::KnownRecords;
 use super::effort;
@@ -13,8 +9,10 @@ use super::name::{Head, NameReading};
 use super::path::{PathStep, Steps, parse, render};
 use super::subject::{path_subject, subject};
 use super::tree::SampleNode;
-use super::types::{JsonType, Proposal, ProposedField, ProposedRoute};
+use super::types::{JsonType, ProposedField, ProposedRoute};
 use super::walk::{Leaf, ProposalWalk, walk};
+
+mod output;
 
 /// Wrappers that are opened to find the records of a document.
 const MAX_WRAPPERS: usize = 6;
@@ -110,34 +108,28 @@ pub(super) fn propose_walked(
     let lists: HashMap<&Steps, About> = walk.lists.iter().map(|(steps, about)| (steps, *about)).collect();
     let about =
         |set: &Steps| if set.is_empty() { walk.root } else { lists.get(set).copied().unwrap_or(walk.root) };
-    let mut routes: Vec<(Steps, ProposedRoute)> = sets
-        .iter()
-        .zip(&leaves)
-        .map(|(set, inside)| {
-            let record = render('$', set);
-            let configured = configured.iter().find(|(path, _)| parse(path).as_ref() == Some(set));
-            let subject = match configured {
-                Some((_, subject)) => subject.clone(),
-                None => subject(set, inside, about(set)).or_else(|| path.as_deref().and_then(path_subject)),
-            };
-            let fields =
-                inside.iter().map(|leaf| field('@', leaf.steps.get(set.len()..).unwrap_or_default(), leaf));
-            let route = ProposedRoute {
-                path: path.clone(),
-                methods: methods.clone(),
-                record,
-                subject,
-                fields: distinct(fields),
-            };
-            (set.clone(), route)
-        })
-        .collect();
+    let mut outside = Some(outside).filter(|outside| !outside.is_empty());
+    let mut in_order: Vec<(&Steps, Vec<&Leaf>)> = sets.iter().zip(leaves).collect();
     // In the order of the document, the outermost first.
-    routes.sort_by_key(|(set, _)| set.len());
-    if let Some((_, first)) = routes.first_mut() {
-        first.fields.extend(distinct(outside.iter().map(|leaf| field('$', &leaf.steps, leaf))));
-    }
-    routes.into_iter().map(|(_, route)| route).collect()
+    in_order.sort_by_key(|(set, _)| set.len());
+    let route = |(set, inside): (&Steps, Vec<&Leaf>)| {
+        let configured = configured.iter().find(|(path, _)| parse(path).as_ref() == Some(set));
+        let subject = match configured {
+            Some((_, subject)) => subject.clone(),
+            None => subject(set, &inside, about(set)).or_else(|| path.as_deref().and_then(path_subject)),
+        };
+        let own = inside.iter().map(|leaf| field('@', leaf.steps.get(set.len()..).unwrap_or_default(), leaf));
+        let mut fields = distinct(own);
+        fields.extend(distinct(outside.take().iter().flatten().map(|leaf| field('$', &leaf.steps, leaf))));
+        ProposedRoute {
+            path: path.clone(),
+            methods: methods.clone(),
+            record: render('$', set),
+            subject,
+            fields: fields.into(),
+        }
+    };
+    in_order.into_iter().map(route).collect()
 }
 
 /// Record sets by their paths.
@@ -215,19 +207,19 @@ fn main_records(root: &SampleNode, walk: &ProposalWalk) -> (Steps, About) {
     let about_list =
         |steps: &Steps| walk.lists.iter().find(|(list, _)| list == steps).map(|(_, about)| *about);
     for _ in 0..MAX_WRAPPERS {
-        if node.elements.as_deref().is_some_and(|elements| !elements.members().is_empty()) {
+        if node.elements.as_deref().is_some_and(|elements| elements.has_members()) {
             steps.push(PathStep::Elements);
             let about = about_list(&steps).unwrap_or(About::Open);
             return (steps, about);
         }
-        if node.members().is_empty() || (!steps.is_empty() && has_own_fields(node)) {
+        if !node.has_members() || (!steps.is_empty() && has_own_fields(node)) {
             break;
         }
         let Some((name, inner)) = envelope_member(node) else { break };
         steps.push(PathStep::Member(name.into()));
         node = inner;
     }
-    let is_object = !steps.is_empty() && !node.members().is_empty() && node.elements.is_none();
+    let is_object = !steps.is_empty() && node.has_members() && node.elements.is_none();
     if !is_object {
         return (Steps::new(), walk.root);
     }
@@ -240,8 +232,7 @@ fn main_records(root: &SampleNode, walk: &ProposalWalk) -> (Steps, About) {
 /// True if an object has more than one scalar member.
 fn has_own_fields(node: &SampleNode) -> bool {
     let scalars = node
-        .members()
-        .iter()
+        .unordered_members()
         .filter(|(name, member)| !member.is_container() && !ENVELOPE.contains(name))
         .count();
     scalars > 1
@@ -251,7 +242,7 @@ fn has_own_fields(node: &SampleNode) -> bool {
 fn envelope_member(node: &SampleNode) -> Option<(&str, &SampleNode)> {
     let holds_objects = |member: &SampleNode| {
         let elements = member.elements.as_deref();
-        !member.members().is_empty() || elements.is_some_and(|elements| !elements.members().is_empty())
+        member.has_members() || elements.is_some_and(|elements| elements.has_members())
     };
     let all = node.members();
     let mut inner = all.iter().filter(|(name, member)| holds_objects(member) && !ENVELOPE.contains(name));
@@ -270,7 +261,7 @@ fn envelope_member(node: &SampleNode) -> Option<(&str, &SampleNode)> {
 /// True if the scalars beside a list are those of a page: counts, cursors, states.
 fn is_envelope(node: &SampleNode, list: &str) -> bool {
     let mut own = 0;
-    for (name, member) in node.members() {
+    for (name, member) in node.unordered_members() {
         if name == list
             || ENVELOPE.contains(&name)
             || member.is_container()
@@ -293,118 +284,10 @@ fn is_envelope(node: &SampleNode, list: &str) -> bool {
     own == 0
 }
 
-impl Proposal {
-    /// Returns the proposal as JSON: `{"routes": [{"path", "methods", "record", "subject", "fields": […]}]}`.
-    pub fn to_json(&self) -> Value {
-        let field = |field: &ProposedField| {
-            let category = match field.categories.as_slice() {
-                [one] => json!(one),
-                several => json!(several),
-            };
-            json!({"path": field.path, "category": category, "confidence": field.confidence, "reason": field.reason})
-        };
-        let route = |route: &ProposedRoute| {
-            let fields: Vec<Value> = route.fields.iter().map(field).collect();
-            json!({"path": route.path, "methods": route.methods, "record": route.record, "subject": route.subject, "fields": fields})
-        };
-        json!({"routes": self.routes.iter().map(route).collect::<Vec<_>>()})
-    }
-
-    /// Returns the proposal as TOML: one `[[route]]` for each path and its methods, each field with confidence and reason.
-    /// Without the name of an upstream, the routes have a placeholder.
-    pub fn to_toml(&self, upstream: Option<&str>) -> String {
-        let mut text = String::from(
-            "# Proposed by `purposegate discover`. Read every line before you use it: below 0.5 it is a guess.\n",
-        );
-        let mut rest = self.routes.as_slice();
-        while let Some(first) = rest.first() {
-            let sets = rest
-                .iter()
-                .take_while(|route| route.path == first.path && route.methods == first.methods)
-                .count();
-            let (together, after) = rest.split_at(sets.max(1));
-            write_route(&mut text, together, upstream);
-            rest = after;
-        }
-        text
-    }
-}
-
-/// Writes the record sets of one route. Writing to a string cannot fail.
-fn write_route(text: &mut String, sets: &[ProposedRoute], upstream: Option<&str>) {
-    let Some(first) = sets.first() else { return };
-    let name = route_name(first);
-    let _ = write!(text, "\n[[route]]\nname = {}\n", quoted(&name));
-    match upstream {
-        Some(upstream) => _ = writeln!(text, "upstream = {}", quoted(upstream)),
-        None => text.push_str("upstream = \"upstream\"  # the name of your `[[upstream]]`\n"),
-    }
-    match &first.path {
-        Some(path) => _ = writeln!(text, "path = {}", quoted(path)),
-        None => _ = writeln!(text, "path = \"/\"  # the path of your API"),
-    }
-    if !first.methods.is_empty() {
-        let methods: Vec<String> = first.methods.iter().map(|method| quoted(method)).collect();
-        let _ = writeln!(text, "methods = [{}]", methods.join(", "));
-    }
-    if let [one] = sets {
-        if one.record != "$" {
-            let _ = writeln!(text, "record = {}", quoted(&one.record));
-        }
-        write_subject(text, one);
-        text.push_str("[route.fields]\n");
-        write_fields(text, &one.fields);
-        return;
-    }
-    for set in sets {
-        let _ = write!(text, "[[route.records]]\npath = {}\n", quoted(&set.record));
-        write_subject(text, set);
-        text.push_str("[route.records.fields]\n");
-        write_fields(text, &set.fields);
-    }
-}
-
-fn write_subject(text: &mut String, set: &ProposedRoute) {
-    match &set.subject {
-        Some(subject) => _ = writeln!(text, "subject = {}", quoted(subject)),
-        None => text.push_str("# subject = \"…\"  # nothing says whose record this is\n"),
-    }
-}
-
-fn write_fields(text: &mut String, fields: &[ProposedField]) {
-    for ProposedField { path, categories, confidence, reason } in fields {
-        let categories = match categories.as_slice() {
-            [one] => quoted(one),
-            several => {
-                format!("[{}]", several.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
-            }
-        };
-        let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let _ = writeln!(text, "{} = {categories}  # {confidence:.2} {reason}", quoted(path));
-    }
-}
-
-/// Makes a name for a route of its path and methods.
-fn route_name(route: &ProposedRoute) -> String {
-    let Some(path) = &route.path else { return "proposed".to_owned() };
-    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
-    match route.methods.as_slice() {
-        [] => name,
-        methods if methods == ["GET"] => name,
-        methods => format!("{name}-{}", methods.join("-").to_ascii_lowercase()),
-    }
-}
-
-/// Returns a TOML basic string, the only kind that can hold every text as a key. Its escapes are those of JSON, and DEL.
-fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string().replace('\u{7f}', "\\u007f")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discover::Samples;
+    use crate::discover::{Proposal, Samples};
 
     fn propose(sample: &str) -> Proposal {
         let mut samples = Samples::default();
@@ -459,40 +342,5 @@ mod tests {
         ] {
             assert_eq!(innermost(&index, path), Some(expected), "{path}");
         }
-    }
-
-    #[test]
-    fn the_proposal_as_toml_can_be_read() {
-        let text =
-            propose(r#"{"items":[{"id":7,"e-mail":"a@b.example","it's":"x\ny"}],"total":1}"#).to_toml(None);
-        let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let route = &table["route"][0];
-        assert_eq!(route["record"].as_str(), Some("$.items[*]"));
-        assert_eq!(route["fields"]["@['e-mail']"].as_str(), Some("email"));
-        assert!(
-            route["fields"].get("@['it\\'s']").is_some() && route["fields"].get("$.total").is_some(),
-            "{text}"
-        );
-        assert!(!text.contains("a@b.example") && !text.contains("x\ny"), "{text}");
-        for name in ["it's \"quoted\"", "a\nb\u{7f}\u{1}", "'''", "\\"] {
-            let table: toml::Table = format!("{} = 1", quoted(name)).parse().unwrap();
-            assert!(table.contains_key(name), "{table}");
-        }
-    }
-
-    #[test]
-    fn record_sets_of_one_path_are_one_route() {
-        let route = |record: &str| ProposedRoute {
-            path: Some("/groups/{id}".to_owned()),
-            methods: vec!["GET".to_owned()],
-            record: record.to_owned(),
-            subject: None,
-            fields: Vec::new(),
-        };
-        let text = Proposal { routes: vec![route("$"), route("$.members[*]")] }.to_toml(None);
-        let table: toml::Table = text.parse().unwrap();
-        assert_eq!(table["route"].as_array().unwrap().len(), 1, "{text}");
-        assert_eq!(table["route"][0]["name"].as_str(), Some("groups-id"));
-        assert_eq!(table["route"][0]["records"].as_array().unwrap().len(), 2);
     }
 }

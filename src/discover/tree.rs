@@ -79,6 +79,16 @@ impl SampleNode {
         members
     }
 
+    /// Returns the members in any order: most evidence does not depend on it.
+    pub(super) fn unordered_members(&self) -> impl Iterator<Item = (&str, &SampleNode)> {
+        self.members.iter().map(|(name, node)| (&**name, &**node))
+    }
+
+    /// True if it has members.
+    pub(super) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
     /// Returns the member with a name.
     pub(super) fn member(&self, name: &str) -> Option<&SampleNode> {
         self.members.get(name).map(|member| &**member)

@@ -1,5 +1,7 @@
 //! The types of a proposal: paths with their types come in, routes with classified fields go out.
 
+use std::sync::Arc;
+
 /// A type of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JsonType {
@@ -123,8 +125,8 @@ pub struct ProposedRoute {
     pub record: String,
     /// The path of the data subject's id, or a path parameter `{name}`.
     pub subject: Option<String>,
-    /// The fields.
-    pub fields: Vec<ProposedField>,
+    /// The fields. Routes with the same answers share them.
+    pub fields: Arc<[ProposedField]>,
 }
 
 /// A field with its proposed categories.

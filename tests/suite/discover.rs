@@ -93,7 +93,7 @@ fn nearest<'c>(categories: &'c Categories, leaf: &[String]) -> Option<&'c [Strin
 fn proposed(document: &Value, proposal: &Proposal) -> Categories {
     let mut categories = Categories::new();
     for route in &proposal.routes {
-        for field in &route.fields {
+        for field in route.fields.iter() {
             let path = match field.path.strip_prefix('@') {
                 Some(rest) => format!("{}{rest}", route.record),
                 None => field.path.clone(),
@@ -215,7 +215,7 @@ fn no_reason_quotes_a_value() {
         let reasons: String = proposal
             .routes
             .iter()
-            .flat_map(|route| &route.fields)
+            .flat_map(|route| route.fields.iter())
             .map(|field| field.reason.clone() + "\n")
             .collect();
         let mut values = Vec::new();

@@ -6,7 +6,7 @@ mod samples;
 mod tests;
 mod traffic;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::admin_client::AdminArgs;
@@ -84,7 +84,13 @@ fn propose(arguments: &DiscoverArgs, out: &mut dyn Write, err: &mut dyn Write) -
 fn print(proposal: &Proposal, arguments: &DiscoverArgs, out: &mut dyn Write) -> io::Result<()> {
     match arguments.format {
         ProposalFormat::Toml => write!(out, "{}", proposal.to_toml(arguments.upstream.as_deref())),
-        ProposalFormat::Json => writeln!(out, "{:#}", proposal.to_json()),
+        // Standard output is buffered by lines alone, and a document can have millions of fields.
+        ProposalFormat::Json => {
+            let mut out = BufWriter::new(out);
+            serde_json::to_writer_pretty(&mut out, &proposal.as_json())?;
+            writeln!(out)?;
+            out.flush()
+        }
     }
 }
 

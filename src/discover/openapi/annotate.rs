@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::schema::CATEGORY;
 use super::source::{ItemId, SourceDocument};
-use super::{OpenApiDocument, WalkedBodies, WalkedBody, propose_walked};
+use super::{OpenApiDocument, WalkedBodies};
 use crate::discover::name::forget_readings;
 use crate::discover::path::parse;
 
@@ -30,24 +30,26 @@ pub(super) fn annotate(document: &OpenApiDocument) -> AnnotatedDocument {
     let mut proposed = Proposed::new();
     let mut unsure = BTreeSet::new();
     let mut bodies = WalkedBodies::default();
-    let mut elsewhere = 0;
+    let mut elsewhere = BTreeSet::new();
     for operation in &document.operations {
-        let WalkedBody { body, origins, walk } = &*document.body(operation, &mut bodies);
-        for route in propose_walked(body, walk, &operation.hints) {
-            for field in route.fields {
+        let walked = document.body(operation, &mut bodies);
+        let (routes, is_new) = walked.routes(&operation.hints);
+        // The same routes again add nothing.
+        for route in routes.iter().filter(|_| is_new) {
+            for field in route.fields.iter() {
                 let full = match field.path.strip_prefix('@') {
                     Some(rest) => format!("{}{rest}", route.record),
-                    None => field.path,
+                    None => field.path.clone(),
                 };
-                let places =
-                    parse(&full).and_then(|steps| origins.get(&steps)).map(Vec::as_slice).unwrap_or_default();
+                let origins = parse(&full).and_then(|steps| walked.origins.get(&steps));
+                let places = origins.map(Vec::as_slice).unwrap_or_default();
                 for place in places {
                     match document.documents.item_in_first(*place) {
                         Some(item) if field.confidence < MIN_CONFIDENCE => {
                             unsure.insert(item);
                         }
                         Some(item) => add(&mut proposed, item, &field.categories),
-                        None => elsewhere += 1,
+                        None => _ = elsewhere.insert(*place),
                     }
                 }
             }
@@ -58,7 +60,7 @@ pub(super) fn annotate(document: &OpenApiDocument) -> AnnotatedDocument {
     proposed.retain(|item, _| !unsure.contains(item));
     let disagreed = proposed.values().filter(|categories| categories.is_none()).count();
     let text = insert(source, &proposed);
-    AnnotatedDocument { text, disputed: elsewhere + disagreed, unsure: unsure.len() }
+    AnnotatedDocument { text, disputed: elsewhere.len() + disagreed, unsure: unsure.len() }
 }
 
 fn add(proposed: &mut Proposed, item: ItemId, categories: &[String]) {

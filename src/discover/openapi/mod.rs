@@ -13,17 +13,20 @@ pub use documents::{MAX_FILES, MAX_TOTAL_BYTES, ReadReferenced, ReferenceError};
 pub use references::{holds_names, is_data_keyword};
 pub use source::{MAX_DOCUMENT_BYTES, SourceError};
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use self::documents::{DocumentSet, Place};
 use self::schema::SchemaOrigins;
-use super::name::{NameReading, forget_readings};
+use super::name::{NameReading, forget_readings, is_known};
 use super::proposal::{RouteHints, propose_walked};
+use super::subject::path_subject;
 use super::tree::SampleNode;
-use super::types::Proposal;
+use super::types::{Proposal, ProposedRoute};
 use super::walk::{ProposalWalk, walk};
 
 /// Methods of operations, in the order of a path item.
@@ -70,9 +73,32 @@ struct WalkedBody {
     body: SampleNode,
     origins: SchemaOrigins,
     walk: ProposalWalk,
+    /// The proposed routes by the path parameter that names a person: nothing else of an operation's path changes them.
+    routes: RefCell<HashMap<Option<String>, Rc<[ProposedRoute]>>>,
 }
 
-/// Bodies by their schemas and by the title that says what they are about. Many operations answer with the same body.
+impl WalkedBody {
+    /// True if the answer itself is a field. Its place in the document is the reference of one operation.
+    fn is_value(&self) -> bool {
+        self.walk.leaves.first().is_some_and(|leaf| leaf.steps.is_empty())
+    }
+
+    /// Returns the routes of an operation with this body, and true if no operation before it had the same. They have the path
+    /// and the methods of the first operation.
+    fn routes(&self, hints: &RouteHints) -> (Rc<[ProposedRoute]>, bool) {
+        let subject = hints.path.as_deref().and_then(path_subject);
+        match self.routes.borrow_mut().entry(subject) {
+            Entry::Occupied(known) => (Rc::clone(known.get()), false),
+            Entry::Vacant(unknown) => {
+                let routes = propose_walked(&self.body, &self.walk, hints).into();
+                (Rc::clone(unknown.insert(routes)), true)
+            }
+        }
+    }
+}
+
+/// Bodies by their schemas, with references followed, and by the title that says what they are about. Many operations answer
+/// with the same body.
 #[derive(Default)]
 struct WalkedBodies {
     bodies: HashMap<(Vec<Place>, String), Rc<WalkedBody>>,
@@ -126,8 +152,12 @@ impl OpenApiDocument {
         let mut routes = Vec::new();
         let mut bodies = WalkedBodies::default();
         for operation in &self.operations {
-            let WalkedBody { body, walk, .. } = &*self.body(operation, &mut bodies);
-            routes.extend(propose_walked(body, walk, &operation.hints));
+            let (proposed, _) = self.body(operation, &mut bodies).routes(&operation.hints);
+            routes.extend(proposed.iter().map(|route| ProposedRoute {
+                path: operation.hints.path.clone(),
+                methods: operation.hints.methods.clone(),
+                ..route.clone()
+            }));
         }
         forget_readings();
         Proposal { routes }
@@ -135,10 +165,12 @@ impl OpenApiDocument {
 
     /// Returns the structure of the answers of an operation with its classified leaves. Numbers in a title say nothing.
     fn body(&self, operation: &Operation, bodies: &mut WalkedBodies) -> Rc<WalkedBody> {
-        let title = operation.hints.title.as_deref();
+        // Words that the dictionary does not know say nothing.
+        let title = operation.hints.title.as_deref().filter(|title| is_known(title));
         let title = title.map(|title| NameReading::new(title).without_numbers()).unwrap_or_default();
-        let key = (operation.schemas.clone(), title);
-        if let Some(known) = bodies.bodies.get(&key) {
+        let named = operation.schemas.iter().map(|schema| self.named(*schema)).collect();
+        let key = (named, title);
+        if let Some(known) = bodies.bodies.get(&key).filter(|known| !known.is_value()) {
             return Rc::clone(known);
         }
         let (body, origins) = self.expand(operation);
@@ -147,9 +179,15 @@ impl OpenApiDocument {
         if bodies.leaves > MAX_KEPT_LEAVES {
             *bodies = WalkedBodies { leaves: walk.leaves.len(), ..WalkedBodies::default() };
         }
-        let walked = Rc::new(WalkedBody { body, origins, walk });
+        let walked = Rc::new(WalkedBody { body, origins, walk, routes: RefCell::default() });
         bodies.bodies.insert(key, Rc::clone(&walked));
         walked
+    }
+
+    /// Returns the schema that a schema names, if it says nothing else. Each operation has its own reference to it.
+    fn named(&self, schema: Place) -> Place {
+        let is_reference = self.documents.members(schema).all(|(name, _)| name == "$ref");
+        if is_reference { followed(&self.documents, schema) } else { schema }
     }
 
     /// Returns the structure of the answers of an operation.

@@ -274,6 +274,8 @@ pub(super) const CATEGORY: &str = "x-data-category";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::discover::openapi::{OpenApiDocument, ReadReferenced};
 
@@ -292,8 +294,8 @@ mod tests {
              {{schema: {schema}}}}}}}}}}}}}}}"
         );
         let proposal = OpenApiDocument::read(text, &mut RefusedFiles).unwrap().propose();
-        let fields = proposal.routes.into_iter().flat_map(|route| route.fields);
-        fields.map(|field| (field.path, field.categories.concat())).collect()
+        let fields = proposal.routes.iter().flat_map(|route| route.fields.iter());
+        fields.map(|field| (field.path.clone(), field.categories.concat())).collect()
     }
 
     #[test]
@@ -335,6 +337,25 @@ mod tests {
         ] {
             assert_eq!(proposed("", &schema), [("@.contact".to_owned(), expected.to_owned())], "{schema}");
         }
+    }
+
+    #[test]
+    fn operations_with_the_same_answers_share_their_fields() {
+        let answer =
+            "responses: {'200': {content: {application/json: {schema: {$ref: '#/components/schemas/S'}}}}}";
+        let text = format!(
+            "openapi: 3.1.0\npaths: {{/zzyzx: {{get: {{{answer}}}}}, '/quux/{{id}}': {{put: {{{answer}}}}}, \
+             '/users/{{id}}': {{get: {{{answer}}}}}}}\ncomponents: {{schemas: {{S: {{properties: {{email: {{type: string}}}}}}}}}}"
+        );
+        let routes = OpenApiDocument::read(text, &mut RefusedFiles).unwrap().propose().routes;
+        let [first, second, of_user] = routes.as_slice() else { panic!("{routes:?}") };
+        assert!(Arc::ptr_eq(&first.fields, &second.fields));
+        let paths = [first, second, of_user].map(|route| route.path.as_deref());
+        assert_eq!(paths, [Some("/zzyzx"), Some("/quux/{id}"), Some("/users/{id}")]);
+        assert_eq!(
+            (&*second.methods, &of_user.subject),
+            (&["PUT".to_owned()][..], &Some("@.email".to_owned()))
+        );
     }
 
     #[test]

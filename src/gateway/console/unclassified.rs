@@ -114,7 +114,7 @@ fn lines(proposed: &[ProposedRoute]) -> String {
     for ProposedRoute { record, fields, .. } in proposed.iter().filter(|route| !route.fields.is_empty()) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# records at {record}");
-        for ProposedField { path, categories, confidence, .. } in fields {
+        for ProposedField { path, categories, confidence, .. } in fields.iter() {
             let quoted = |text: &str| toml::Value::from(text).to_string();
             let categories = match categories.as_slice() {
                 [one] => quoted(one),
