@@ -11,12 +11,12 @@ use super::entity::{About, Siblings};
 use super::name::{Head, NameReading, Noun, PhraseScope};
 use super::tree::SampleNode;
 use super::types::JsonType;
-use super::value::{ValueShape, shape};
+use super::value::{ValueShape, is_path, shape};
 
 mod link;
 
 use link::by_link;
-pub(super) use link::looks_like_id;
+pub(super) use link::{leads_elsewhere, looks_like_id};
 
 /// The category of what is not about a person.
 pub(super) const NON_PERSONAL: &str = "non-personal";
@@ -53,6 +53,12 @@ pub(super) struct Surroundings {
     pub(super) is_event: bool,
     /// True if the object is a line of an order, of an invoice or of another record.
     pub(super) is_line: bool,
+    /// True if the object is a field with its value, of a list of such.
+    pub(super) is_field: bool,
+    /// True if the members are links, or relations with a link each.
+    pub(super) holds_links: bool,
+    /// True if the object is a link to another page, to a list or to a document.
+    pub(super) leads_elsewhere: bool,
     pub(super) siblings: Siblings,
 }
 
@@ -86,6 +92,8 @@ fn by_evidence(
     ids: &HashSet<String>,
 ) -> Classification {
     by_value(name, node, around)
+        .or_else(|| by_exchange(name, node, around))
+        .or_else(|| by_part(name, node, around))
         .or_else(|| by_boolean(name, node, around))
         .or_else(|| by_amount(name, node, around))
         .or_else(|| by_category(name, node, around))
@@ -123,8 +131,10 @@ fn by_value(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opt
     if values.mostly(ValueShape::CardNumber) && node.types.contains(JsonType::String) && !is_thing {
         return Some(Classification::of("payment-card-number", 0.8, "values are card numbers (Luhn)"));
     }
+    let is_organisation = around.about == About::Organisation && !around.below_person;
     if values.mostly(ValueShape::Phone)
         && !is_thing
+        && !is_organisation
         && name.category.is_none_or(|found| found.category == "phone")
     {
         return Some(Classification::of("phone", 0.85, "values are telephone numbers"));
@@ -141,8 +151,85 @@ fn by_value(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opt
     }
 }
 
+/// Words of the exchange that brought the document.
+const EXCHANGE: [&str; 12] = [
+    "request",
+    "trace",
+    "correlation",
+    "correlatie",
+    "span",
+    "cursor",
+    "sync",
+    "etag",
+    "api",
+    "schema",
+    "next",
+    "continuation",
+];
+
+/// Ids and tokens of the exchange: they lead to the place in a list, or into the log of a service.
+fn by_exchange(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
+    if around.siblings.has_offset && name.is_any(&["limit", "count", "total", "size"]) {
+        return Some(Classification::not(0.7, "a part of the place in a list"));
+    }
+    let is_mark = name.has_head(Head::Id) || name.is_any(&EXCHANGE) || name.has_head(Head::Count);
+    let is_one = !node.values.mostly(ValueShape::Url) && !node.values.mostly(ValueShape::Prose);
+    let is_of_person = name.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
+        || matches!(name.noun(), Some((Noun::Person | Noun::Author | Noun::Record, _)));
+    (is_mark && is_one && name.has_any_word(&EXCHANGE) && !is_of_person)
+        .then(|| Classification::not(0.7, "a mark of the exchange"))
+}
+
+/// Parts of pictures, texts, fields and references: their neighbours or the object around them say what they are.
+fn by_part(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
+    if around.siblings.has_width && name.is_any(&["height", "width"]) && around.about != About::Thing {
+        return Some(Classification::not(0.8, "the size of a picture"));
+    }
+    if name.is_any(&["start", "end"]) && is_position(node) {
+        return Some(Classification::not(0.6, "a position in a text"));
+    }
+    // The id of what somebody works for or where something is, beside its name.
+    if matches!(around.container, Some("company" | "location")) && name.is("id") {
+        return Some(Classification::not(0.6, "the id of an organisation or of a place"));
+    }
+    if around.is_field && name.is_any(&["id", "fieldid", "attributeid"]) {
+        return Some(Classification::not(0.6, "the id of the definition of a field"));
+    }
+    None
+}
+
 /// Words of a yes or no that describes the person, and no record.
 const FLAGS_OF_PEOPLE: [&str; 4] = ["banned", "pfaendung", "lohnpfaendung", "garnishment"];
+
+/// Words of a yes or no that is the state of an account, a place in a list or a setting of a program, and no trait of a person.
+const STATES_OF_ACCOUNTS: [&str; 26] = [
+    "optional",
+    "blocked",
+    "suspended",
+    "protected",
+    "shared",
+    "boosted",
+    "embeddable",
+    "restricted",
+    "frozen",
+    "expired",
+    "revoked",
+    "approved",
+    "rejected",
+    "deprecated",
+    "mandatory",
+    "editable",
+    "readonly",
+    "promoted",
+    "synced",
+    "trusted",
+    "onboarded",
+    "searchable",
+    "recurring",
+    "billable",
+    "totp",
+    "provisioned",
+];
 
 /// Yes and no: the state of a record, but for what a person chose or is.
 fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Option<Classification> {
@@ -174,7 +261,9 @@ fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> O
         }
         None if is_boolean
             && around.container.is_some_and(|container| about_people.contains(&container))
-            && name.noun().is_some() =>
+            && (matches!(name.noun(), Some((Noun::Person, _)))
+                || matches!(name.noun(), Some((Noun::Author, _)))
+                    && around.container != Some("event-participation")) =>
         {
             let container = around.container.unwrap_or_default();
             Some(Classification::of(container, 0.5, format!("part of a value of {container}")))
@@ -184,7 +273,11 @@ fn by_boolean(name: &NameReading, node: &SampleNode, around: &Surroundings) -> O
             Some(Classification::of("profile", 0.5, "a yes or no about a person"))
         }
         // A word that no state has describes the person, such as `smoker`.
-        None if is_boolean && around.about == About::Person && name.is_unknown() => {
+        None if is_boolean
+            && around.about == About::Person
+            && name.is_unknown()
+            && !name.has_any_word(&STATES_OF_ACCOUNTS) =>
+        {
             Some(Classification::of("profile", 0.4, "a trait of a person, by an unknown name"))
         }
         _ if is_boolean || node.types.is_within(&[JsonType::Boolean, JsonType::Null]) => {
@@ -242,6 +335,10 @@ const ALSO_OF_THINGS: [&str; 14] = [
     "payment-card-number",
 ];
 
+/// Words of what one person has in a flight or at an event.
+const SEATS: [&str; 10] =
+    ["seat", "ticket", "eticket", "boarding", "pnr", "locator", "baggage", "bag", "companions", "companion"];
+
 fn by_phrase_of_anybody(
     name: &NameReading,
     category: &str,
@@ -249,8 +346,12 @@ fn by_phrase_of_anybody(
     around: &Surroundings,
 ) -> Option<Classification> {
     let phrase = name.category_phrase();
-    let is_constant = node.values.mostly(ValueShape::Constant);
+    let is_constant = node.values.mostly(ValueShape::Constant) && around.about != About::Person;
     if is_constant && ["product-usage", "event-participation"].contains(&category) {
+        return None;
+    }
+    // The relation of a link is no relation between people.
+    if around.holds_links && name.is("relation") {
         return None;
     }
     let weak = [
@@ -270,9 +371,15 @@ fn by_phrase_of_anybody(
     }
     let of_person = matches!(name.category_noun(), Some(Noun::Person | Noun::Author));
     let is_thing = matches!(around.about, About::Thing | About::Organisation) && !of_person;
+    // `owner/project` is a path, and nobody's name.
+    if category == "name" && node.values.kept().any(is_path) {
+        return None;
+    }
     // The text on a line of an order is the customer's own.
     let is_written = category == "message-content" && around.below_person && around.is_line;
-    if is_thing && !is_written && !ALSO_OF_THINGS.contains(&category) {
+    // A flight is a thing, and the seat is the passenger's.
+    let is_seat = category == "event-participation" && around.below_person && name.has_any_word(&SEATS);
+    if is_thing && !is_written && !is_seat && !ALSO_OF_THINGS.contains(&category) {
         return None;
     }
     let confidence = if is_thing { 0.45 } else { 0.93 };
@@ -299,6 +406,13 @@ fn by_phrase_of_a_person(
         About::Record => applies_to_records(category, name, around),
         About::Thing | About::Organisation | About::Open => false,
     };
+    if !HOLD_DATES.contains(&category) && has_dates(node) {
+        return None;
+    }
+    // Positions in a text, such as those of a mention.
+    if category == "event-participation" && is_position(node) {
+        return None;
+    }
     let is_text = ["support-content", "message-content"].contains(&category);
     let is_count = is_text && node.types.is_within(&[JsonType::Number]);
     let is_constant =
@@ -307,6 +421,10 @@ fn by_phrase_of_a_person(
         return None;
     }
     if category == "subject-identifier" && (name.is_any(&["number", "code"]) || name.has_head(Head::Link)) {
+        return None;
+    }
+    // A reference such as `main` names no one.
+    if category == "subject-identifier" && around.about == About::Record && is_word(node) {
         return None;
     }
     let is_id = category == "name" && node.values.mostly(ValueShape::OpaqueId);
@@ -318,6 +436,41 @@ fn by_phrase_of_a_person(
         confidence,
         format!("{category} of {whose}: \"{}\"", name.category_phrase()),
     ))
+}
+
+/// Categories of which a date can be a value.
+const HOLD_DATES: [&str; 9] = [
+    "date-of-birth",
+    "event-participation",
+    "job-title",
+    "government-id",
+    "health",
+    "payment-card-summary",
+    "profile",
+    "product-usage",
+    "billing",
+];
+
+/// True if most values are dates.
+fn has_dates(node: &SampleNode) -> bool {
+    [ValueShape::Date, ValueShape::BirthDate].into_iter().any(|shape| node.values.mostly(shape))
+}
+
+/// Maximum length of the number of a position in a text.
+const MAX_POSITION: usize = 6;
+
+/// True if all values are small whole numbers.
+fn is_position(node: &SampleNode) -> bool {
+    let is_small = |text: &str| text.len() <= MAX_POSITION && text.bytes().all(|byte| byte.is_ascii_digit());
+    !node.values.is_empty()
+        && node.types.is_within(&[JsonType::Number, JsonType::Null])
+        && node.values.kept().all(is_small)
+}
+
+/// True if all values are words in letters alone, as ids are not.
+fn is_word(node: &SampleNode) -> bool {
+    let is_letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    !node.values.is_empty() && node.values.kept().all(is_letters)
 }
 
 /// Names of places that are states of an account as well.
@@ -343,6 +496,7 @@ fn applies_to_records(category: &str, name: &NameReading, around: &Surroundings)
         "health",
     ];
     match category {
+        "language" => !around.siblings.has_text,
         "postal-address" => around.siblings.has_address || !name.is_any(&PLACES_OR_STATES),
         "event-participation" => around.is_event,
         "payment-card-summary" => true,
@@ -398,6 +552,11 @@ fn by_reference(
         return None;
     }
     match noun {
+        Noun::Person | Noun::Author
+            if name.has_word("total") && node.types.is_within(&[JsonType::Number]) =>
+        {
+            Some(Classification::not(0.75, "a count of people"))
+        }
         Noun::Person | Noun::Author => {
             let is_name = node.values.mostly(ValueShape::Prose) && is_bare;
             let category = if is_name { "name" } else { "subject-identifier" };
@@ -431,6 +590,12 @@ fn by_record_noun(
     }
     if is_bare && !node.values.is_empty() && node.values.kept().all(is_state_word) {
         return Some(Classification::not(0.6, "a state"));
+    }
+    if is_bare && name.is_plural() && is_word(node) {
+        return Some(Classification::not(0.45, "unsure: words, as labels are"));
+    }
+    if is_bare && has_dates(node) {
+        return Some(Classification::not(0.75, "a time of a record"));
     }
     if is_bare && node.values.mostly(ValueShape::Prose) {
         return Some(Classification::of("message-content", 0.45, "a text of a person, by its name"));
@@ -480,7 +645,8 @@ fn by_head(name: &NameReading, node: &SampleNode, around: &Surroundings) -> Opti
     if name.has_head(Head::Time)
         && !has_dates
         && node.types.is_within(&numbers)
-        && (!name.is_any(&["start", "end", "data", "le", "on"]) || around.about != About::Person)
+        && (!name.is_any(&["start", "end", "data", "le", "on", "startdate", "enddate"])
+            || around.about != About::Person)
     {
         return Some(Classification::not(0.8, "a time of a record"));
     }
@@ -529,7 +695,7 @@ fn by_surroundings(
     if let Some(category) = around.container {
         return Classification::of(category, 0.7, format!("part of a value of {category}"));
     }
-    if node.values.kept().any(|text| ids.contains(text)) {
+    if node.values.kept().any(|text| text.split(['/', ':']).any(|part| ids.contains(part))) {
         return Classification::of(
             "subject-identifier",
             0.6,
@@ -560,6 +726,12 @@ fn by_surroundings(
         {
             Classification::not(0.45, "unsure: constants, as a state has them, in a record about a person")
         }
+        About::Record if name.is_opaque() && is_column_of_states(node) => {
+            Classification::not(0.45, "unsure: states or units, in a record about a person")
+        }
+        About::Record if !around.is_event && is_moment(node) => {
+            Classification::not(0.45, "unsure: a time, in a record about a person")
+        }
         About::Record if is_id => {
             Classification::of("subject-identifier", 0.45, "an id or a link in a record about a person")
         }
@@ -581,6 +753,24 @@ fn by_surroundings(
             Classification::not(0.7, "a property of a thing or an organisation")
         }
     }
+}
+
+/// Letters of a date without a time.
+const DATE_LETTERS: usize = 10;
+
+/// True if all values are dates with a time of day, as records have them.
+fn is_moment(node: &SampleNode) -> bool {
+    !node.values.is_empty()
+        && node.values.kept().all(|text| shape(text) == ValueShape::Date && text.len() > DATE_LETTERS)
+}
+
+/// True if all values are states or units.
+fn is_column_of_states(node: &SampleNode) -> bool {
+    let is_plain = |text: &str| {
+        shape(text) == ValueShape::Constant
+            && (NameReading::new(text).is_ordinary_word() || NameReading::new(text).has_head(Head::State))
+    };
+    !node.values.is_empty() && node.values.kept().all(is_plain)
 }
 
 /// True if most values are ids of some sort.

@@ -6,7 +6,7 @@
 use super::name::{Evidence, Head, NameReading, Noun, PhraseScope, noun_of_type};
 use super::tree::SampleNode;
 use super::types::JsonType;
-use super::value::ValueShape;
+use super::value::{ValueShape, is_path, looks_like_name};
 
 /// The entity that an object is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,21 +109,103 @@ pub(super) fn own_entity(node: &SampleNode, name: Option<&NameReading>) -> Optio
             Some(About::Person)
         }
         Some(About::Thing) if has_subject(node) || has_holder(node) => Some(About::Record),
-        Some(About::Thing) if name.is_some_and(|name| is_generic(name) && is_answered(node)) => {
+        Some(About::Thing)
+            if name
+                .is_some_and(|name| is_generic(name) && (is_answered(node) || has_people_inside(node))) =>
+        {
             Some(About::Record)
         }
         // A component, a medium or a service that is one value belongs to the object around it.
         Some(About::Thing) if is_value(node) => None,
         Some(about) => Some(about),
         None if signature != Signature::Strong && is_registered(node) => Some(About::Organisation),
+        None if signature == Signature::Weak
+            && name.is_some_and(|name| name.category.is_none())
+            && is_venue(node) =>
+        {
+            Some(About::Thing)
+        }
         None if signature > Signature::None => Some(About::Person),
         None if is_answered(node) => Some(About::Record),
-        None => {
-            part(node).or_else(|| name.filter(|name| is_state(name, node)).map(|_| About::Thing)).or_else(
-                || name.filter(|name| name.noun().is_none() && has_subject(node)).map(|_| About::Record),
-            )
-        }
+        None => part(node).or_else(|| by_unknown_name(node, name?)),
     }
+}
+
+/// Returns what an object is about whose name tells of no entity.
+fn by_unknown_name(node: &SampleNode, name: &NameReading) -> Option<About> {
+    if is_state(name, node) {
+        return Some(About::Thing);
+    }
+    (name.noun().is_none() && has_subject(node)).then_some(About::Record)
+}
+
+/// Names of the label of something.
+const LABELS: [&str; 13] = [
+    "name",
+    "label",
+    "display",
+    "bezeichnung",
+    "libelle",
+    "intitule",
+    "nom",
+    "nombre",
+    "nome",
+    "denominazione",
+    "naam",
+    "nazwa",
+    "namn",
+];
+/// Members of a value from a code system: it says something about the object around it.
+const CODE_SYSTEM: [&str; 3] = ["system", "codesystem", "vocabulary"];
+/// Maximum number of members of an entry of a list of choices.
+const MAX_CHOICE: usize = 8;
+
+/// True for an entry of a list of choices, such as a priority or a plan: under a name that tells of no entity, a key and a label
+/// that is no name of a person.
+pub(super) fn is_choice(node: &SampleNode, name: &NameReading) -> bool {
+    if name.noun().is_some() || name.category.is_some() {
+        return false;
+    }
+    let (mut has_key, mut has_label, mut size) = (false, false, 0);
+    for (name, member) in node.unordered_members() {
+        let reading = NameReading::new(name);
+        let is_label = reading.is_any(&LABELS);
+        let of_somebody = reading.is_any(&CODE_SYSTEM)
+            || matches!(reading.noun(), Some((Noun::Person | Noun::Author, _)))
+            || reading.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
+            || is_label && !is_label_of_thing(member);
+        if of_somebody {
+            return false;
+        }
+        has_label |= is_label;
+        has_key |= !is_label && !member.is_container() && reading.has_head(Head::Id);
+        size += 1;
+    }
+    has_key && has_label && size <= MAX_CHOICE
+}
+
+/// True for a place that people use: a name and an address, and nothing that only people have.
+fn is_venue(node: &SampleNode) -> bool {
+    let names_of_places =
+        ["city", "address", "adresse", "direccion", "indirizzo", "endereco", "adres", "adress"];
+    let (mut has_label, mut has_place) = (false, false);
+    for (name, member) in node.unordered_members() {
+        let reading = NameReading::new(name);
+        let is_label = reading.is_any(&LABELS);
+        let is_place = reading.is_any(&names_of_places);
+        let is_other = is_place || reading.is_any(&["language", "locale", "timezone"]);
+        if is_label && !is_label_of_thing(member) || reading.evidence().is_some() && !is_label && !is_other {
+            return false;
+        }
+        has_label |= is_label;
+        has_place |= is_place && !member.is_container();
+    }
+    has_label && has_place
+}
+
+/// True if a label has values of which none looks like the name of a person.
+fn is_label_of_thing(label: &SampleNode) -> bool {
+    !label.values.is_empty() && !label.values.kept().any(looks_like_name)
 }
 
 /// Returns what the type of an object says.
@@ -158,9 +240,12 @@ pub(super) fn type_words(node: &SampleNode) -> impl Iterator<Item = NameReading>
 /// Returns what the members say.
 fn signature(node: &SampleNode) -> Signature {
     let mut weak = 0;
-    for (name, member) in node.members() {
+    for (name, member) in node.unordered_members() {
         let is_state = member.types.contains(JsonType::Boolean);
-        match NameReading::new(name).evidence() {
+        let reading = NameReading::new(name);
+        match reading.evidence() {
+            // The full name of a project is a path.
+            Some(Evidence::Strong) if reading.is("fullname") && member.values.kept().any(is_path) => {}
             Some(Evidence::Strong) => return Signature::Strong,
             Some(Evidence::Weak) if !is_state => weak += 1,
             Some(Evidence::Weak) | None => {}
@@ -197,8 +282,7 @@ fn is_registered(node: &SampleNode) -> bool {
         "lei",
         "partitaiva",
     ];
-    node.members()
-        .iter()
+    node.unordered_members()
         .any(|(name, member)| !member.is_container() && NameReading::new(name).is_any(&names))
 }
 
@@ -218,7 +302,7 @@ fn part(node: &SampleNode) -> Option<About> {
         "document",
     ];
     node.members().iter().find_map(|(name, member)| {
-        let is_part = NameReading::new(name).is_any(&parts) && !member.members().is_empty();
+        let is_part = NameReading::new(name).is_any(&parts) && member.has_members();
         let about = || match signature(member) {
             Signature::Strong => Some(About::Person),
             Signature::Weak | Signature::None => declared_type(member).filter(|about| about.is_personal()),
@@ -229,7 +313,7 @@ fn part(node: &SampleNode) -> Option<About> {
 
 /// True if the object names somebody whom it is about.
 fn has_subject(node: &SampleNode) -> bool {
-    node.members().iter().any(|(name, member)| {
+    node.unordered_members().any(|(name, member)| {
         let reading = NameReading::new(name);
         let is_flag = member.types.contains(JsonType::Boolean) || reading.is_flag();
         let is_one = !reading.is_plural() && !is_list_of_objects(member);
@@ -239,7 +323,7 @@ fn has_subject(node: &SampleNode) -> bool {
 
 /// True for a list of objects: in whatever language its name is, those are several, and no one whom the object is about.
 fn is_list_of_objects(member: &SampleNode) -> bool {
-    member.elements.as_deref().is_some_and(|elements| !elements.members().is_empty())
+    member.elements.as_deref().is_some_and(SampleNode::has_members)
 }
 
 /// True if a thing lists people who hold it, or people in a member whose name says nothing else, as a domain lists those who
@@ -251,9 +335,17 @@ fn has_holder(node: &SampleNode) -> bool {
             || reading.is_any(&["holders", "registrants", "beneficiaries", "policyholders", "residents"])
     };
     let holds = |member: &SampleNode| signature(member) == Signature::Strong;
-    node.members()
-        .iter()
+    node.unordered_members()
         .any(|(name, member)| is_open(name) && holds(member.elements.as_deref().unwrap_or(member)))
+}
+
+/// True if a member is an object or a list about people in a part that its name tells: the organizer, the attendees.
+fn has_people_inside(node: &SampleNode) -> bool {
+    node.unordered_members().any(|(name, member)| {
+        let inside = member.elements.as_deref().unwrap_or(member);
+        let is_part = matches!(NameReading::new(name).ends_in_noun(), Some(Noun::Person | Noun::Author));
+        is_part && (signature(inside) > Signature::None || inside.member("email").is_some())
+    })
 }
 
 /// True for a name of elements that tells nothing about them.
@@ -263,7 +355,7 @@ fn is_generic(name: &NameReading) -> bool {
 
 /// True if somebody answered: the object holds answers, or it was submitted, and is no question itself.
 fn is_answered(node: &SampleNode) -> bool {
-    let has = |names: &[&str]| node.members().iter().any(|(name, _)| NameReading::new(name).is_any(names));
+    let has = |names: &[&str]| node.unordered_members().any(|(name, _)| NameReading::new(name).is_any(names));
     has(&["answers", "submittedat", "responseid", "submissionid", "respondentid"])
         && !has(&["question", "questions"])
 }
@@ -276,7 +368,7 @@ fn is_value(node: &SampleNode) -> bool {
 
 /// True if a container holds states or counts: requirements, capabilities, errors.
 fn is_state(name: &NameReading, node: &SampleNode) -> bool {
-    name.category.is_none() && name.has_head(Head::State) && signature(node) == Signature::None
+    !name.category_is_head() && name.has_head(Head::State) && signature(node) == Signature::None
 }
 
 /// Shapes of values that identify somebody, so that the object is a record of that person.
@@ -285,7 +377,7 @@ const OF_SOMEBODY: [ValueShape; 3] = [ValueShape::Email, ValueShape::Iban, Value
 /// Returns the entity of an object without other evidence, by the people that its members name: a record if a member is the
 /// reference or the contact of somebody it is about, also if somebody wrote it.
 pub(super) fn by_references(node: &SampleNode) -> About {
-    let is_record = node.members().iter().any(|(name, member)| {
+    let is_record = node.unordered_members().any(|(name, member)| {
         let reading = NameReading::new(name);
         let is_flag =
             member.types.contains(JsonType::Boolean) || reading.is_flag() || reading.is_time_or_state();
@@ -314,7 +406,7 @@ pub(super) fn has_people(node: &SampleNode, name: Option<&NameReading>) -> bool 
     ];
     own || values.into_iter().any(|shape| node.values.any(shape))
         || by_references(node) != About::Open
-        || node.members().iter().any(|(name, member)| has_people(member, Some(&NameReading::new(name))))
+        || node.unordered_members().any(|(name, member)| has_people(member, Some(&NameReading::new(name))))
         || node.elements.as_deref().is_some_and(|elements| has_people(elements, name))
         || node
             .map
@@ -333,12 +425,16 @@ pub(super) struct Siblings {
     pub(super) has_width: bool,
     /// One is a card number or its last digits, so that a brand and an expiry are those of a card.
     pub(super) has_card: bool,
+    /// One is a place in a list, so that a limit is that of a page.
+    pub(super) has_offset: bool,
+    /// One is a text, so that a language is that of the text.
+    pub(super) has_text: bool,
 }
 
 impl Siblings {
     pub(super) fn of(node: &SampleNode) -> Siblings {
         let mut siblings = Siblings::default();
-        for (name, member) in node.members() {
+        for (name, member) in node.unordered_members() {
             let reading = NameReading::new(name);
             siblings.has_money |=
                 ["currency", "price", "tax", "subtotal", "amount", "discount", "fee", "moneda", "waehrung"]
@@ -350,6 +446,8 @@ impl Siblings {
             ];
             siblings.has_address |= !member.is_container() && reading.has_any_word(&places);
             siblings.has_width |= reading.has_word("width");
+            siblings.has_text |= reading.is_any(&["content", "text", "body", "notices", "title", "summary"]);
+            siblings.has_offset |= reading.is_any(&["offset", "startat", "perpage", "pagesize"]);
             siblings.has_card |= reading.category.is_some_and(|found| {
                 found.category.starts_with("payment-card") && found.scope == PhraseScope::OfAnybody
             });

@@ -23,7 +23,10 @@ const MIN_COMPOUND: usize = 6;
 /// First words of a count.
 const NUMBER_OF: [&str; 8] = ["num", "nb", "count", "anzahl", "n", "aantal", "antal", "liczba"];
 /// Words of an amount of money.
-const AMOUNTS: [&str; 34] = [
+const AMOUNTS: [&str; 37] = [
+    "canone",
+    "deposito",
+    "kaution",
     "amount",
     "amounts",
     "total",
@@ -274,6 +277,8 @@ impl NameReading {
 /// A name that was read.
 pub(super) struct ReadName {
     words: Vec<String>,
+    /// The words without blanks.
+    joined: String,
     /// The category whose phrase is nearest to the end.
     pub(super) category: Option<FoundCategory>,
     noun: Option<(Noun, usize, usize)>,
@@ -286,7 +291,9 @@ pub(super) struct ReadName {
 impl ReadName {
     fn new(name: &str) -> ReadName {
         let words = words(name);
-        let mut reading = ReadName { words, category: None, noun: None, heads: Vec::new(), head_start: 0 };
+        let joined = words.concat();
+        let mut reading =
+            ReadName { words, joined, category: None, noun: None, heads: Vec::new(), head_start: 0 };
         let mut head_start = reading.words.len();
         for (start, end, entry) in windows(&reading.words) {
             let length = end - start;
@@ -327,7 +334,7 @@ impl ReadName {
 
     /// How strongly the name says that its object is a person.
     pub(super) fn evidence(&self) -> Option<Evidence> {
-        DICTIONARY.get(&self.words)?.evidence
+        DICTIONARY.0.get(&self.joined)?.evidence
     }
 
     /// True if the last words announce a state, a count or a time, and begin before the phrase of the category or the noun.
@@ -386,7 +393,8 @@ impl ReadName {
             "rule",
             "rules",
         ];
-        let excluded = self.words.iter().any(|word| never.contains(&word.as_str()));
+        let counts_people = matches!(self.noun, Some((Noun::Person | Noun::Author, ..))) && self.is_plural();
+        let excluded = counts_people || self.words.iter().any(|word| never.contains(&word.as_str()));
         amount && !other && !excluded
     }
 
@@ -440,6 +448,11 @@ impl ReadName {
         !self.words.iter().any(|word| DICTIONARY.0.contains_key(word) || ORDINARY.contains(word))
     }
 
+    /// True if all words are ordinary ones, such as a unit or a color.
+    pub(super) fn is_ordinary_word(&self) -> bool {
+        !self.words.is_empty() && self.words.iter().all(|word| ORDINARY.contains(word))
+    }
+
     /// True for a name such as `c07` or `cf_10028`, which tells nothing but a number.
     pub(super) fn is_opaque(&self) -> bool {
         self.is_unknown() && self.words.iter().any(|word| is_digits(word))
@@ -476,13 +489,12 @@ impl ReadName {
 
     /// True if the name has exactly these words, joined.
     pub(super) fn is(&self, joined: &str) -> bool {
-        self.words.concat() == joined
+        self.joined == joined
     }
 
     /// True if the name is one of these, joined.
     pub(super) fn is_any(&self, joined: &[&str]) -> bool {
-        let own = self.words.concat();
-        joined.contains(&own.as_str())
+        joined.contains(&self.joined.as_str())
     }
 }
 

@@ -207,7 +207,7 @@ fn main_records(root: &SampleNode, walk: &ProposalWalk) -> (Steps, About) {
     let about_list =
         |steps: &Steps| walk.lists.iter().find(|(list, _)| list == steps).map(|(_, about)| *about);
     for _ in 0..MAX_WRAPPERS {
-        if node.elements.as_deref().is_some_and(|elements| elements.has_members()) {
+        if node.elements.as_deref().is_some_and(SampleNode::has_members) {
             steps.push(PathStep::Elements);
             let about = about_list(&steps).unwrap_or(About::Open);
             return (steps, about);
@@ -242,7 +242,7 @@ fn has_own_fields(node: &SampleNode) -> bool {
 fn envelope_member(node: &SampleNode) -> Option<(&str, &SampleNode)> {
     let holds_objects = |member: &SampleNode| {
         let elements = member.elements.as_deref();
-        member.has_members() || elements.is_some_and(|elements| elements.has_members())
+        member.has_members() || elements.is_some_and(SampleNode::has_members)
     };
     let all = node.members();
     let mut inner = all.iter().filter(|(name, member)| holds_objects(member) && !ENVELOPE.contains(name));

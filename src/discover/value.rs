@@ -264,6 +264,29 @@ pub(super) fn is_url(text: &str) -> bool {
         && text.len() > 3
 }
 
+/// Number of words of a full name.
+const WORDS_OF_NAME: std::ops::RangeInclusive<usize> = 2..=5;
+
+/// True for several capitalised words, as full names are written, with particles between them: `Ana de Souza`.
+pub(super) fn looks_like_name(text: &str) -> bool {
+    let is_letter = |c: char| c.is_alphabetic() || matches!(c, '.' | ',' | '-' | '\'' | '’');
+    let is_particle = |word: &str| word.len() < 4 && word.chars().all(char::is_lowercase);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    WORDS_OF_NAME.contains(&words.len())
+        && text.chars().all(|c| is_letter(c) || c == ' ')
+        && words.iter().all(|word| word.starts_with(char::is_uppercase) || is_particle(word))
+        && words.last().is_some_and(|word| word.starts_with(char::is_uppercase))
+}
+
+/// Letters of each part of a path.
+const MIN_PATH_PART: usize = 2;
+
+/// True for words with slashes between them and no blanks: `owner/project`.
+pub(super) fn is_path(text: &str) -> bool {
+    let is_part = |part: &str| part.len() >= MIN_PATH_PART && part.starts_with(char::is_alphabetic);
+    text.contains('/') && !text.contains(char::is_whitespace) && text.split('/').all(is_part)
+}
+
 fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
@@ -358,6 +381,20 @@ mod tests {
         assert_ne!(shape("DE88 3704 0044 0532 0130 00"), ValueShape::Iban);
         assert_ne!(shape("4111 1111 1111 1112"), ValueShape::CardNumber);
         assert_ne!(shape("12.50"), ValueShape::Phone);
+    }
+
+    #[test]
+    fn full_names_and_paths_are_told_from_other_words() {
+        for name in ["Rui Tavares", "Ana de Souza", "Deshmukh, Priya", "J.M. van der Heijden"] {
+            assert!(looks_like_name(name), "{name}");
+        }
+        for other in ["Inside sales", "Bug", "Sprint 31", "in progress", "Vienna office", ""] {
+            assert!(!looks_like_name(other), "{other}");
+        }
+        assert!(is_path("orchard/grove"));
+        for other in ["02/05/1979", "m/w", "Anna / Bea", "grove"] {
+            assert!(!is_path(other), "{other}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::classify::{Classification, NON_PERSONAL, Surroundings, classify, looks_like_id};
+use super::classify::{Classification, NON_PERSONAL, Surroundings, classify, leads_elsewhere, looks_like_id};
 use super::effort;
 use super::entity::{self, About, Siblings};
 use super::name::{NameReading, Noun, PhraseScope};
@@ -117,6 +117,9 @@ impl Walker<'_> {
             container: None,
             is_event: false,
             is_line: false,
+            is_field: false,
+            holds_links: false,
+            leads_elsewhere: false,
             siblings: Siblings::default(),
         };
         walker.found.root = enter(root, title, &around).about;
@@ -179,6 +182,9 @@ impl Walker<'_> {
             let first_leaf = self.found_before.get(depth).copied().unwrap_or_default();
             self.repeats.push(Repeat { steps: self.steps.clone(), depth, first_leaf });
         }
+        if !node.is_container() {
+            return;
+        }
         let inside = enter(node, Some(name), around);
         let is_subject = matches!(name.ends_in_noun(), Some(Noun::Person));
         let names_person = names_person || (is_subject && inside.about == About::Person);
@@ -191,7 +197,7 @@ impl Walker<'_> {
             self.steps.push(PathStep::Elements);
             // Elements have the name of their array.
             let about = enter(elements, Some(name), around).about;
-            if !elements.members().is_empty() {
+            if elements.has_members() {
                 self.found.lists.push((self.steps.clone(), about));
             }
             self.node(elements, name, around, names_person);
@@ -285,7 +291,8 @@ fn classify_keys(map: &Map, inside: &Surroundings) -> Option<Classification> {
 
 /// Returns the surroundings of what a container holds.
 fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -> Surroundings {
-    let own = entity::own_entity(node, name);
+    let is_choice = || around.container.is_none() && name.is_some_and(|name| entity::is_choice(node, name));
+    let own = entity::own_entity(node, name).or_else(|| is_choice().then_some(About::Thing));
     let membership = name.and_then(|name| name.category).map(|found| found.category);
     let is_membership = around.about == About::Person && matches!(membership, Some("job-title" | "company"));
     let about = match own {
@@ -293,10 +300,11 @@ fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -
         Some(About::Organisation) if around.about == About::Person => About::Person,
         Some(about) => about,
         None if around.about != About::Open => around.about,
-        None if around.has_people && !node.members().is_empty() => entity::by_references(node),
+        None if around.has_people && node.has_members() => entity::by_references(node),
         None => About::Open,
     };
     let container = name.and_then(|name| container_category(name, node, about, around));
+    let holds_links = name.is_some_and(|name| name.is_any(&["links", "link"]));
     let is_event = name.is_some_and(|name| EVENTS.iter().any(|word| name.has_word(word)))
         || node
             .schema
@@ -304,7 +312,7 @@ fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -
             .as_deref()
             .is_some_and(|title| EVENTS.iter().any(|word| NameReading::new(title).has_word(word)))
         || entity::type_words(node).any(|word| EVENTS.iter().any(|event| word.has_word(event)))
-        || node.members().iter().any(|(name, _)| is_event_name(name));
+        || node.unordered_members().any(|(name, _)| is_event_name(name));
     Surroundings {
         about,
         has_people: around.has_people,
@@ -315,12 +323,44 @@ fn enter(node: &SampleNode, name: Option<&NameReading>, around: &Surroundings) -
             name.has_any_word(&["line", "lines", "item", "items"])
                 || (around.is_line && name.ends_in_noun() == Some(Noun::Context))
         }),
+        is_field: node.member("value").is_some()
+            && name.is_some_and(|name| name.has_any_word(&["fields", "attributes", "variables"])),
+        holds_links,
+        leads_elsewhere: name.is_some_and(|name| around.holds_links && leads_elsewhere(name))
+            || holds_links && has_relation_elsewhere(node),
         siblings: Siblings::of(node),
     }
 }
 
+/// True if a member of a link says that it leads elsewhere: `{"rel": "next", "href": …}`.
+fn has_relation_elsewhere(node: &SampleNode) -> bool {
+    let relation = ["rel", "relation"].into_iter().find_map(|name| node.member(name));
+    relation.is_some_and(|relation| {
+        !relation.values.is_empty()
+            && relation.values.kept().all(|relation| leads_elsewhere(&NameReading::new(relation)))
+    })
+}
+
 /// Nouns of events in a person's life.
-const EVENTS: [&str; 27] = [
+const EVENTS: [&str; 45] = [
+    "ride",
+    "rides",
+    "corrida",
+    "corridas",
+    "viaje",
+    "viajes",
+    "viaggio",
+    "viaggi",
+    "viagem",
+    "viagens",
+    "fahrt",
+    "fahrten",
+    "trajet",
+    "trajets",
+    "rdv",
+    "appuntamento",
+    "consulta",
+    "wizyta",
     "cita",
     "citas",
     "activity",
@@ -349,6 +389,10 @@ const EVENTS: [&str; 27] = [
     "shift",
     "shifts",
 ];
+
+/// Names of the objects that hold when an event begins and ends.
+const BOUNDS_OF_EVENTS: [&str; 10] =
+    ["start", "end", "begin", "beginn", "ende", "debut", "fin", "inicio", "inizio", "fine"];
 
 /// True if a name of a member is one that only events of people have.
 fn is_event_name(name: &str) -> bool {
@@ -403,7 +447,15 @@ fn container_category(
     {
         return Some("billing");
     }
+    let is_event = around.is_event && around.about.is_personal();
+    if is_event && node.has_members() && name.is_any(&BOUNDS_OF_EVENTS) {
+        return Some("event-participation");
+    }
     let found = name.category.filter(|_| name.category_is_head() && !name.is_time_or_state())?;
+    // The preview of a page is called a card, too.
+    if found.category == "payment-card-summary" && node.member("title").is_some() {
+        return None;
+    }
     // Containers with these names hold fields of several categories.
     let open = [
         "profile",
@@ -419,7 +471,7 @@ fn container_category(
     ];
     let is_open = open.contains(&found.category) && found.scope == PhraseScope::OfAPerson;
     // A record with a number in its name, such as a file of a case, holds more than its number.
-    if found.category == "subject-identifier" && about == About::Record && !node.members().is_empty() {
+    if found.category == "subject-identifier" && about == About::Record && node.has_members() {
         return None;
     }
     let is_thing = matches!(about, About::Thing)
@@ -485,6 +537,14 @@ mod tests {
             .flat_map(|at| below.map(|path| format!("$.person.{at}..{path}")))
             .collect();
         assert_eq!(repeated, expected);
+    }
+
+    #[test]
+    fn the_dictionary_knows_the_events() {
+        // A title of unknown words says nothing, so that bodies under such titles are walked once.
+        for event in EVENTS {
+            assert!(crate::discover::name::is_known(event), "{event}");
+        }
     }
 
     #[test]

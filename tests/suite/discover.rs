@@ -1,8 +1,8 @@
 //! `discover`: the classification of payloads against written expectations, and the command.
 //!
 //! `tests/discover` has payloads with their expectations: `tuning.toml` was before the eyes of those who wrote the rules,
-//! `held_out.toml` was first measured when the rules stood, `second.toml` when those had been mended, and `third.toml`, which
-//! others wrote, after that. The bodies of `payloads.toml` are kept beside the repository.
+//! `held_out.toml` was first measured when the rules stood, `second.toml` when those had been mended, `third.toml`, which
+//! others wrote, after that, and `fourth.toml` at last. The bodies of `payloads.toml` are kept beside the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,9 @@ use crate::program::{run, run_with_input, write_config};
 
 /// Share of the personal leaves that are found, in per cent, at least.
 const FOUND: usize = 98;
-/// Share of the other leaves that are called personal, in per cent, at most.
+/// Share of the other leaves that are called personal, in per cent, at most: in the third set, of whose leaves a fifth has names
+/// that tell nothing (`c07`).
 const OVERCAUTIOUS: usize = 15;
-
-/// The same share of the third set, in per cent: a fifth of its leaves has names that tell nothing (`c07`), and an unsure leaf
-/// in an object about a person counts as personal.
-const OVERCAUTIOUS_THIRD: usize = 21;
 
 /// A payload with the expected categories by path.
 struct ExpectedPayload {
@@ -180,10 +177,16 @@ impl Comparison {
 
 #[test]
 fn leaves_of_payloads_are_classified_as_expected() {
-    for (set, may_miss) in [("tuning", false), ("held_out", true), ("second", true), ("third", true)] {
+    let sets = [
+        ("tuning", false, 8),
+        ("held_out", false, 10),
+        ("second", false, 9),
+        ("third", true, OVERCAUTIOUS),
+        ("fourth", true, 11),
+    ];
+    for (set, may_miss, most) in sets {
         let mut comparison = Comparison::default();
         written(&format!("{set}.toml")).iter().for_each(|payload| comparison.add(payload));
-        let most = if set == "third" { OVERCAUTIOUS_THIRD } else { OVERCAUTIOUS };
         comparison.assert_aims(set, may_miss, most);
     }
 }
@@ -200,13 +203,14 @@ fn leaves_of_well_known_apis_are_classified_as_expected() {
         let body = std::fs::read_to_string(bodies.join(format!("{name}.json"))).unwrap();
         comparison.add(&ExpectedPayload { name, body, expect: expectations(expect.as_table().unwrap()) });
     }
-    comparison.assert_aims("payloads", false, OVERCAUTIOUS);
+    comparison.assert_aims("payloads", false, 4);
 }
 
 #[test]
 fn no_reason_quotes_a_value() {
-    for payload in
-        ["tuning", "held_out", "second", "third"].iter().flat_map(|set| written(&format!("{set}.toml")))
+    for payload in ["tuning", "held_out", "second", "third", "fourth"]
+        .iter()
+        .flat_map(|set| written(&format!("{set}.toml")))
     {
         let document: Value = serde_json::from_str(&payload.body).unwrap();
         let mut samples = Samples::default();

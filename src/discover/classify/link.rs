@@ -49,14 +49,15 @@ pub(super) fn by_link(
     if targets.contains(&Noun::Record) {
         return Some(Classification::of("subject-identifier", 0.6, "a link to a record about a person"));
     }
-    if links.iter().all(|link| is_paging(link)) {
-        return Some(Classification::not(0.6, "a link to another page of a list"));
+    if around.leads_elsewhere || leads_elsewhere(name) || links.iter().all(|link| is_paging(link)) {
+        return Some(Classification::not(0.6, "a link to another page of a list, or to a document"));
     }
     if around.container.is_some() || name.category.is_some_and(|found| found.scope == PhraseScope::OfAnybody)
     {
         return None;
     }
-    let is_own = around.about == About::Person || (around.about == About::Record && name.is_any(&OWN_LINKS));
+    let is_own = around.about == About::Person
+        || (around.about == About::Record && (around.holds_links || name.is_any(&OWN_LINKS)));
     if !targets.is_empty() && !is_own {
         return Some(Classification::not(0.75, "a link to a thing"));
     }
@@ -90,10 +91,75 @@ fn names_account(link: &str) -> bool {
     link.contains("/@") || link.contains("/~")
 }
 
-/// True if a link has the position in a list as a parameter.
+/// Relations of links (RFC 8288 and its registry) that lead to another page, to a list or to a document.
+const ELSEWHERE: [&str; 28] = [
+    "next",
+    "prev",
+    "previous",
+    "first",
+    "last",
+    "start",
+    "up",
+    "nextlink",
+    "prevlink",
+    "nextpage",
+    "previouspage",
+    "nexturl",
+    "previousurl",
+    "collection",
+    "search",
+    "help",
+    "docs",
+    "documentation",
+    "describedby",
+    "servicedesc",
+    "servicedoc",
+    "terms",
+    "termsofservice",
+    "privacypolicy",
+    "license",
+    "type",
+    "curies",
+    "template",
+];
+
+/// True if a link with this relation leads away from the person or the record at which it stands.
+pub(in crate::discover) fn leads_elsewhere(relation: &NameReading) -> bool {
+    relation.is_any(&ELSEWHERE)
+}
+
+/// Parameters of a link to a part of a list.
+const PAGING: [&str; 21] = [
+    "page",
+    "perpage",
+    "pagesize",
+    "pagetoken",
+    "pagenumber",
+    "pageinfo",
+    "getpages",
+    "cursor",
+    "nextcursor",
+    "skiptoken",
+    "offset",
+    "pageoffset",
+    "skip",
+    "top",
+    "limit",
+    "count",
+    "size",
+    "after",
+    "before",
+    "startat",
+    "maxresults",
+];
+
+/// True if a link has the position in a list, or the number of its elements, as a parameter.
 fn is_paging(link: &str) -> bool {
-    let parameters = ["page=", "cursor=", "skiptoken=", "offset=", "$skip="];
-    link.split_once('?').is_some_and(|(_, query)| parameters.iter().any(|name| query.contains(name)))
+    let is_position = |parameter: &str| {
+        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+        NameReading::new(name).is_any(&PAGING)
+    };
+    link.split_once('?').is_some_and(|(_, query)| query.split('&').any(is_position))
 }
 
 /// The parts of a link between its separators.
@@ -105,7 +171,10 @@ fn segments(link: &str) -> impl Iterator<Item = &str> {
 
 /// Returns what a link or a reference leads to: the last noun that an id follows.
 fn target(link: &str) -> Option<Noun> {
-    let parts: Vec<&str> = segments(link).collect();
+    // The name of a host leads to nobody.
+    let path =
+        link.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(link, |(_, path)| path);
+    let parts: Vec<&str> = segments(path).collect();
     let pairs = parts.windows(2).filter_map(|pair| {
         let [noun, id] = pair else { return None };
         let found = noun_of_type(noun)?;

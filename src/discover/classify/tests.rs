@@ -139,6 +139,90 @@ fn kinds_that_the_third_set_showed_are_known() {
 }
 
 #[test]
+fn what_stands_in_an_object_about_a_person_can_be_about_something_else() {
+    for (sample, path) in [
+        // Relations of links.
+        (
+            r#"{"user":{"id":7},"_links":{"next":{"href":"/v1/pages/2"},"docs":{"href":"https://a.example/docs/x1"}}}"#,
+            "$._links.next.href",
+        ),
+        (
+            r#"{"user":{"id":7,"links":[{"rel":"next","href":"https://a.example/v2/q8/zz91"}]}}"#,
+            "$.user.links[*].href",
+        ),
+        (r#"{"user":{"id":7},"link":"https://a.example/Visit?code=4548-4&_count=2"}"#, "$.link"),
+        // Marks of the exchange.
+        (r#"{"user":{"id":7},"requestId":"9d0e6e13-5b0a"}"#, "$.requestId"),
+        (r#"{"user":{"id":7},"nextSyncToken":"CPDAlvWDx70CEPDAlvWDx70CGAU="}"#, "$.nextSyncToken"),
+        (r#"{"order":{"customer_id":7,"offset":20,"limit":10}}"#, "$.order.limit"),
+        // Parts of pictures, of texts and of lists of fields.
+        (
+            r#"{"user":{"images":[{"url":"https://a.example/x","width":30,"height":30}]}}"#,
+            "$.user.images[*].height",
+        ),
+        (r#"{"mentions":[{"start":0,"end":8,"username":"k_lindh"}]}"#, "$.mentions[*].end"),
+        (r#"{"user":{"id":7,"customFields":[{"id":"cf-7","value":"M"}]}}"#, "$.user.customFields[*].id"),
+        (
+            r#"{"visit":{"patient_id":7},"link":[{"relation":"self","url":"https://a.example/Visit?_count=2"}]}"#,
+            "$.link[*].relation",
+        ),
+        // The language of a text, a flight, an account that is blocked.
+        (r#"{"post":{"user_id":7,"text":"Hello there","lang":"en"}}"#, "$.post.lang"),
+        (
+            r#"{"booking":{"customer_id":7,"flights":[{"number":"LH 400","aircraft_type":"B748"}]}}"#,
+            "$.booking.flights[*].number",
+        ),
+        (r#"{"user":{"id":7,"blocked":true}}"#, "$.user.blocked"),
+        // A column of states.
+        (r#"{"rows":[{"email":"a@b.example","c07":"complete"}]}"#, "$.rows[*].c07"),
+        // An entry of a list of choices.
+        (r#"{"user":{"id":7,"severity":{"id":3,"name":"Quite high"}}}"#, "$.user.severity.name"),
+        (r#"{"user":{"id":7,"zzyzx":{"code":"q-3","label":"Inside sales"}}}"#, "$.user.zzyzx.label"),
+        // The full name of a project, and a branch.
+        (r#"{"issue":{"user_id":7,"repo":{"full_name":"orchard/grove"}}}"#, "$.issue.repo.full_name"),
+        (r#"{"issue":{"user_id":7,"ref":"main"}}"#, "$.issue.ref"),
+        // A time of a record.
+        (r#"{"order":{"customer_id":7,"zzyzx":"2024-10-02T07:10"}}"#, "$.order.zzyzx"),
+        // A place with a name and an address.
+        (
+            r#"{"user":{"id":7,"zzyzx":{"name":"Cafe 1900","address":"Am Markt 1","city":"Bonn"}}}"#,
+            "$.user.zzyzx.name",
+        ),
+    ] {
+        assert_eq!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+    for (sample, path) in [
+        // A relation to the record itself, and a page of what belongs to one person.
+        (r#"{"user_id":7,"_links":{"self":{"href":"/v1/tickets/8812"}}}"#, "$._links.self.href"),
+        (r#"{"user":{"id":"u7731x"},"next":"https://a.example/users/u7731x/orders?page=2"}"#, "$.next"),
+        // An entry that is a person, by its name.
+        (r#"{"user":{"id":7,"zzyzx":{"id":3,"name":"Rui Tavares"}}}"#, "$.user.zzyzx.name"),
+        (r#"{"user":{"id":7,"zzyzx":{"id":3,"name":null}}}"#, "$.user.zzyzx.name"),
+        // The project of a person, by its path.
+        (
+            r#"{"issue":{"user":{"login":"mkowalska-dev"},"repo":{"full_name":"mkowalska-dev/store"}}}"#,
+            "$.issue.repo.full_name",
+        ),
+        (r#"{"user":{"id":7,"full_name":"Ada Example"}}"#, "$.user.full_name"),
+        // An appointment with its people, and the seat in a flight.
+        (
+            r#"{"items":[{"kind":"calendar#event","summary":"Interview","attendees":[{"email":"a@b.example"}],"start":{"dateTime":"2024-02-08T10:30:00Z"}}]}"#,
+            "$.items[*].start.dateTime",
+        ),
+        (
+            r#"{"booking":{"customer_id":7,"flights":[{"number":"LH 400","seat":"17A"}]}}"#,
+            "$.booking.flights[*].seat",
+        ),
+        (r#"{"visit":{"patient_id":7,"next_visit_id":"v-8812"}}"#, "$.visit.next_visit_id"),
+        // What may be an id, and the time of an event.
+        (r#"{"order":{"customer_id":7,"zzyzx":1255081}}"#, "$.order.zzyzx"),
+        (r#"{"visit":{"patient_id":7,"zzyzx":"2024-10-02T07:10"}}"#, "$.visit.zzyzx"),
+    ] {
+        assert_ne!(category(sample, path).0, NON_PERSONAL, "{path}: {sample}");
+    }
+}
+
+#[test]
 fn a_flag_of_a_trait_has_its_category_without_a_value() {
     for value in ["null", "true", "1", "\"yes\""] {
         let sample = format!("{{\"customer\":{{\"has_disability\":{value}}}}}");
