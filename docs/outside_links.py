@@ -1,4 +1,7 @@
-"""A preprocessor of mdBook: replaces links to files outside of the book by their text, or by links to the repository."""
+"""A preprocessor of mdBook: replaces links to files outside of the book by their text, or by links to the repository.
+
+mdBook makes index.html of README.md, and leaves links to it as they are.
+"""
 
 import json
 import posixpath
@@ -7,6 +10,7 @@ import sys
 
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 OUTSIDE = "../"
+README, INDEX = re.compile(r"(^|/)README\.md"), r"\1index.md"
 
 
 def outside(chapter, target):
@@ -26,7 +30,7 @@ def rewrite(item, url):
     def replace(match):
         path = outside(chapter["path"] or "", match[2])
         if path is None:
-            return match[0]
+            return match[0] if "://" in match[2] else f"[{match[1]}]({README.sub(INDEX, match[2])})"
         return f"[{match[1]}]({url}{path})" if url else match[1]
 
     chapter["content"] = LINK.sub(replace, chapter["content"])

@@ -47,7 +47,7 @@ fn describe(command: &Command, path: &str, text: &mut String) {
     {
         let path = format!("{path} {}", below.get_name());
         let about = below.get_about().map(|about| cell(&about.to_string())).unwrap_or_default();
-        text.push_str(&format!("\n### `{path}`\n\n{about}.\n"));
+        text.push_str(&format!("\n### {path}\n\n{about}.\n"));
         let is_of_all =
             |arg: &Arg| arg.is_global_set() && command.get_arguments().any(|of| of.get_id() == arg.get_id());
         let shown: Vec<&Arg> = below
