@@ -50,15 +50,11 @@ impl<'d> LocatedMapping<'d> {
         value.to_owned()
     }
 
-    /// Reads `subject`, `controller`, `fields` and `facts` of a table. Subjects and controller replace those of `self`;
-    /// fields and facts are added.
-    pub(super) fn read(mut self, table: &mut Fields<'d>, words: &PackTerms<'_>) -> LocatedMapping<'d> {
+    /// Reads `subject` and `controller` of a table, which replace those of `self`.
+    pub(super) fn read_people(mut self, table: &mut Fields<'d>, words: &PackTerms<'_>) -> LocatedMapping<'d> {
         let document = table.document();
         if let Some(item) = table.item("subject") {
             self.mapping.subjects = self.sources(document, &item, words);
-        }
-        if let Some(columns) = table.fields("columns", "`columns`") {
-            self.mapping.columns = self.columns(document, columns);
         }
         if let Some(item) = table.item("controller") {
             let mut controllers = self.sources(document, &item, words);
@@ -69,6 +65,17 @@ impl<'d> LocatedMapping<'d> {
                 document.find(finding, item.at());
             }
             self.mapping.controller = controllers.pop();
+        }
+        self
+    }
+
+    /// Reads `subject`, `controller`, `fields` and `facts` of a table. Subjects and controller replace those of `self`;
+    /// fields and facts are added.
+    pub(super) fn read(self, table: &mut Fields<'d>, words: &PackTerms<'_>) -> LocatedMapping<'d> {
+        let document = table.document();
+        let mut located = self.read_people(table, words);
+        if let Some(columns) = table.fields("columns", "`columns`") {
+            located.mapping.columns = located.columns(document, columns);
         }
         for (path, item) in table.entries("fields") {
             if is_misplaced(document, &path, "fields") {
@@ -82,19 +89,19 @@ impl<'d> LocatedMapping<'d> {
                 let hint = "name a category below it: rules that release `personal` mean everything but what they except";
                 document.find(finding.label("too wide").hint(hint), item.at());
             }
-            let path = self.path(document, path);
-            self.mapping.fields.push(FieldMapping { path, categories, embedded });
+            let path = located.path(document, path);
+            located.mapping.fields.push(FieldMapping { path, categories, embedded });
         }
         if let Some(mut facts) = table.fields("facts", "`facts`") {
             for (key, fact) in FACTS {
                 if let Some(path) = facts.text(key) {
-                    let path = self.path(document, path);
-                    self.mapping.facts.push((fact, path));
+                    let path = located.path(document, path);
+                    located.mapping.facts.push((fact, path));
                 }
             }
             facts.end();
         }
-        self
+        located
     }
 
     /// Reads `columns = { path = "$.columns", names = ["id", "email"] }`.

@@ -7,6 +7,7 @@ mod broad_categories;
 mod credential;
 mod deployment;
 pub(crate) mod descriptors;
+mod error_mapping;
 mod files;
 pub mod http_url;
 mod issuer;
@@ -29,6 +30,7 @@ mod status_endpoint;
 mod terms;
 mod tls;
 pub mod tls_client;
+mod whole_body;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

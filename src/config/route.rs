@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::Part;
 use super::broad_categories::{Audience, CategoryComparison};
+use super::error_mapping::{self, ErrorRoute};
 use super::lints;
 use super::mapping::{LocatedMapping, PathPlace};
 use super::observe;
@@ -16,8 +18,10 @@ use super::request;
 use super::section::{ConfiguredUpstreams, UniqueNames};
 use super::stale;
 use super::terms::PackTerms;
+use super::whole_body;
 use crate::document::{At, Document, Fields};
 use crate::exchange::cors::Cors;
+use crate::exchange::error_mapping::ErrorMapping;
 use crate::exchange::media_type::MediaTypes;
 use crate::exchange::response;
 use crate::exchange::route::{
@@ -147,33 +151,29 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let methods = self.methods();
         let purposes = self.fields.item("purposes");
         let purposes = purposes.map(|item| self.words.purposes(self.document, &item.texts()));
-        let operations: Vec<_> =
-            Operation::ALL.iter().map(|operation| (operation.name(), *operation)).collect();
-        let written = self.fields.item("operation");
-        let operation = written.as_ref().and_then(|item| item.choice(&operations));
-        let delete_body = request::delete_body(&mut self.fields, &methods);
-        if let Some(item) = written.filter(|_| operation == Some(Operation::Disclose)) {
-            request::warn_body_selectors(self.document, &item, &methods, delete_body);
-        }
+        let (operation, delete_body) = self.operation(&methods);
         let personal = self.personal(name.as_ref());
         let pattern_text = pattern.as_ref().map_or("", |pattern| pattern.value);
-        let scrubbing = self.scrubbing(personal, name.as_ref(), pattern_text, purposes.as_deref());
+        let mut scrubbing =
+            self.scrubbing(personal, name.as_ref(), pattern_text, purposes.as_deref(), &methods);
         lints::check_route(&mut self.fields);
         let query = request::query(&mut self.fields, self.document, &self.words);
         let request_headers = request::headers(&mut self.fields, self.purpose_header);
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
+        let route = ErrorRoute {
+            name: name.as_ref().map_or("?", |name| name.value),
+            pattern: pattern_text,
+            personal,
+            hides_existence: hide_existence,
+            query: &query,
+        };
+        let errors = self.errors(&route, scrubbing.as_mut());
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let answer_headers = self.answer_headers();
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
         let stale_for = stale::read(&mut self.fields);
-        let observed = observe::ObservedAudience {
-            route: name.as_ref().map_or("?", |name| name.value),
-            recipients: self.audience.recipients,
-            purposes: purposes.as_deref(),
-            vocabulary: self.words.vocabulary,
-        };
-        let observe_until = observe::read(&mut self.fields, &observed, self.now);
+        let observe_until = self.observe_until(name.as_ref(), purposes.as_deref());
         let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
         self.fields.end();
         let name = names.add(self.document, &name?);
@@ -195,6 +195,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             operation,
             scrubbing,
             path_mapping: unread,
+            errors,
             media_types,
             query,
             hide_existence,
@@ -209,6 +210,34 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             fault_log: route::fault_log_limit(),
             unclassified: UnclassifiedPaths::new(Timestamp::now()),
         })
+    }
+
+    /// Reads `operation`, and `request-body`: true if a DELETE may have a body.
+    fn operation(&mut self, methods: &[Method]) -> (Option<Operation>, bool) {
+        let operations: Vec<_> =
+            Operation::ALL.iter().map(|operation| (operation.name(), *operation)).collect();
+        let written = self.fields.item("operation");
+        let operation = written.as_ref().and_then(|item| item.choice(&operations));
+        let delete_body = request::delete_body(&mut self.fields, methods);
+        if let Some(item) = written.filter(|_| operation == Some(Operation::Disclose)) {
+            request::warn_body_selectors(self.document, &item, methods, delete_body);
+        }
+        (operation, delete_body)
+    }
+
+    fn errors(&mut self, route: &ErrorRoute<'_>, scrubbing: Option<&mut Scrubbing>) -> Option<ErrorMapping> {
+        let written = error_mapping::read(&mut self.fields, &self.words);
+        written?.compile(route, scrubbing?, &self.words)
+    }
+
+    fn observe_until(&mut self, name: Option<&At<&str>>, purposes: Option<&[PurposeId]>) -> Option<Date> {
+        let observed = observe::ObservedAudience {
+            route: name.map_or("?", |name| name.value),
+            recipients: self.audience.recipients,
+            purposes,
+            vocabulary: self.words.vocabulary,
+        };
+        observe::read(&mut self.fields, &observed, self.now)
     }
 
     fn upstream(&mut self) -> Option<&'r super::UpstreamSection> {
@@ -329,13 +358,16 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         name: Option<&At<&str>>,
         pattern: &str,
         purposes: Option<&[PurposeId]>,
+        methods: &[Method],
     ) -> Option<Scrubbing> {
+        let body = whole_body::read(&mut self.fields, &self.words, methods);
+        let is_field = body.is_some();
         let unclassified = self.unclassified(name);
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
         let redaction = self.fields.choice("redaction", &redaction).unwrap_or_default();
         let removed_as = self.removed_as(redaction);
-        let sets = self.record_sets();
+        let sets = body.map_or_else(|| self.record_sets(), |body| vec![body]);
         let mapping = Mapping {
             records: sets.iter().map(|set| set.mapping.clone()).collect(),
             unclassified,
@@ -360,6 +392,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
         let withheld = [("strip", OnWithheld::Strip), ("deny", OnWithheld::Deny { max_body })];
         let withheld = self.fields.choice("withheld", &withheld).unwrap_or(OnWithheld::Strip);
+        let withheld = if is_field { OnWithheld::Deny { max_body } } else { withheld };
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         if let Some(name) = name.filter(|_| personal) {
@@ -369,22 +402,16 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             Audience { purposes, ..self.audience }.warn(&sets);
         }
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
-        let known: Vec<String> =
-            route::pattern_parameters(pattern).map(|name| format!("{{{name}}}")).collect();
-        for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path))
-        {
-            let finding = Finding::warning(
-                "no-such-parameter",
-                format!("the route's path has no parameter `{}`", place.path),
-            );
-            let hint = "without it nobody knows whose record it is, and nothing personal leaves";
-            place.document.find(finding.label("is never there").hint(hint), place.at.clone());
-        }
+        check_parameters(&places, pattern);
         self.by_position(&mapping, &places);
         let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(|set| mapped(set, &mapping.records)).collect();
         let (words, records) = (self.words.vocabulary, mapping.records);
-        Some(Scrubbing::new(plan, words, unknown_subject, withheld, limits, fields, records))
+        let mut scrubbing = Scrubbing::new(plan, words, unknown_subject, withheld, limits, fields, records);
+        if is_field {
+            scrubbing.whole_body = scrubbing.plan.document_path().nodes().map(|node| node.class).next();
+        }
+        Some(scrubbing)
     }
 
     /// Warns about paths that identify the elements of a row by position: in a table without a header nobody notices when
@@ -491,6 +518,19 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             }
         }
         None
+    }
+}
+
+/// Warns about parameters that the path of the route does not have.
+fn check_parameters(places: &[PathPlace<'_>], pattern: &str) {
+    let known: Vec<String> = route::pattern_parameters(pattern).map(|name| format!("{{{name}}}")).collect();
+    for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path)) {
+        let finding = Finding::warning(
+            "no-such-parameter",
+            format!("the route's path has no parameter `{}`", place.path),
+        );
+        let hint = "without it nobody knows whose record it is, and nothing personal leaves";
+        place.document.find(finding.label("is never there").hint(hint), place.at.clone());
     }
 }
 

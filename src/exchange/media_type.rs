@@ -102,6 +102,48 @@ const OTHERS: [&str; 26] = [
     "text/xml",
 ];
 
+/// Media types of bodies that are one field, which leave under their own name.
+const FIELDS: [&str; 38] = [
+    "application/dicom",
+    "application/gzip",
+    "application/msword",
+    "application/octet-stream",
+    "application/pdf",
+    "application/vnd.ms-excel",
+    "application/vnd.ms-powerpoint",
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/vnd.oasis.opendocument.text",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/zip",
+    "audio/aac",
+    "audio/flac",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "image/apng",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+    "image/webp",
+    "text/calendar",
+    "text/csv",
+    "text/plain",
+    "text/vcard",
+    "video/mp4",
+    "video/ogg",
+    "video/quicktime",
+    "video/webm",
+];
+
 /// The media type of texts that can be scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaType {
@@ -174,6 +216,12 @@ impl MediaType {
         Ok(media_type)
     }
 
+    /// True for a JSON document or a problem document (RFC 9457).
+    pub fn is_plain_document(&self) -> bool {
+        let is_plain = matches!(self.name, Some("application/json" | "application/problem+json"));
+        is_plain && self.framing == Framing::Document
+    }
+
     /// Returns the `Content-Type` that leaves.
     pub fn value(&self, route: &MediaTypes) -> Option<HeaderValue> {
         let listed = self.listed.and_then(|listed| route.listed.get(listed)).map(String::as_str);
@@ -188,6 +236,33 @@ impl MediaType {
         let charset = if self.has_utf8_charset { "; charset=utf-8" } else { "" };
         HeaderValue::try_from([name, charset].concat()).ok()
     }
+}
+
+/// Returns the `Content-Type` under which a body leaves that is one field: its own if the lists know it, otherwise
+/// `application/octet-stream`. Types that a browser runs as a page of the origin, such as HTML and SVG, leave under their own name
+/// only if the route lists them.
+///
+/// # Errors
+/// [`UpstreamFault::TwoMediaTypes`].
+pub fn of_field(headers: &HeaderMap, route: &MediaTypes) -> Result<HeaderValue, UpstreamFault> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if values.next().is_some() || value.contains(',') {
+        return Err(UpstreamFault::TwoMediaTypes);
+    }
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    let is_listed = route.listed.contains(&essence) || FIELDS.contains(&&*essence);
+    if !is_listed && framing(&essence).is_none_or(|_| known(&essence).is_none()) {
+        return Ok(HeaderValue::from_static("application/octet-stream"));
+    }
+    let is_utf8 = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
+    };
+    let charset = if parameters.split(';').any(is_utf8) { "; charset=utf-8" } else { "" };
+    HeaderValue::try_from([&essence, charset].concat()).map_err(|_| UpstreamFault::MediaType(None))
 }
 
 /// Returns the equal name in the lists of this module.

@@ -25,6 +25,8 @@ mod cross_origin;
 mod declare;
 mod disclosed;
 mod ended;
+mod error_body;
+pub mod error_mapping;
 mod exchange_head;
 pub mod flow;
 mod forward;
@@ -45,6 +47,7 @@ mod refusal;
 mod refuse;
 mod rejection;
 pub mod request_head;
+pub mod request_values;
 mod respond;
 pub mod response;
 pub mod route;
@@ -87,6 +90,7 @@ use crate::keys::random;
 use crate::traces::{ExchangeTrace, TraceId, TracedRequest};
 use crate::vocabulary::PurposeId;
 
+pub use error_body::ErrorBody;
 pub use forward::RequestBodyLimits;
 pub use pages::cache::PurposePages;
 pub use peer::{Peer, TrustedProxies};
@@ -327,7 +331,8 @@ impl ReceivedExchange {
         let declared = declared.reach_position(&parts.headers).await?;
         let admitted = declared.admit(parts, has_body)?.record_privacy_signal(&parts.headers).await?;
         let head = admitted.request_head(parts);
-        Ok(ExchangeStart::Forward(GrantedExchange::new(Arc::new(Grant::new(admitted))), head))
+        let request = admitted.request_copy(parts).map(Arc::new);
+        Ok(ExchangeStart::Forward(GrantedExchange::new(Arc::new(Grant::new(admitted)), request), head))
     }
 
     /// Refuses an ambiguous request.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal, $title:literal, $detail:literal;)+) => {
@@ -142,6 +143,9 @@ pub struct Problem<'a> {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_after: Option<u32>,
+    /// The members of the upstream's error that the route maps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<&'a Value>,
 }
 
 impl Refusal {
@@ -215,6 +219,7 @@ impl Refusal {
             contact,
             permitted_purposes,
             retry_after: self.retry_after(),
+            upstream: None,
         }
     }
 }

@@ -90,6 +90,9 @@ impl RefusedExchange {
         let decision = &*self.context.decision.array_to_str(&mut buffer);
         let mut problem = refusal.problem(Some(decision), contact, permitted);
         problem.retry_after = retry_after;
+        // A refusal that hides existence says nothing of the upstream's answer.
+        let is_as_it_came = refusal == self.rejection.refusal;
+        problem.upstream = self.rejection.upstream.as_deref().filter(|_| is_as_it_came);
         if let Some(detail) = &self.rejection.detail {
             problem.detail = Cow::Borrowed(&**detail);
         }

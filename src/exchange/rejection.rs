@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::Refusal;
 use super::upstream_fault::{ResponseError, UpstreamFault};
 
@@ -19,6 +21,8 @@ pub struct Rejection {
     pub(crate) retry_after: Option<u32>,
     /// The methods that the path serves, for the `Allow` header.
     pub(crate) allow: Option<String>,
+    /// The mapped members of the upstream's error. They are on record, and may leave at this moment.
+    pub(crate) upstream: Option<Box<Value>>,
 }
 
 impl Rejection {
@@ -45,7 +49,7 @@ impl Rejection {
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Rejection {
-        Rejection { refusal, detail: None, fault: None, retry_after: None, allow: None }
+        Rejection { refusal, detail: None, fault: None, retry_after: None, allow: None, upstream: None }
     }
 }
 

@@ -9,16 +9,18 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, VIA};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::flow::decode::Decoder;
+use super::flow::decode::{ContentCoding, Decoder};
 use super::flow::{BodyFlow, Framed};
 use super::grant::Grant;
-use super::media_type::MediaType;
+use super::media_type::{self, MediaType};
 use super::refuse::CONTROLLER;
-use super::response::{self, ResponseKind};
+use super::request_values::RequestCopy;
+use super::response::{self, BodyShape, ResponseKind};
 use super::route::{Scrubbing, WithheldReport};
 use super::transfer::{Transfer, WITHHELD};
 use super::upstream_fault::{ResponseError, UpstreamFault};
 use super::{Refusal, Rejection, request_head};
+use crate::scrub::Framing;
 
 /// The response header that names the purpose of the release and the decision.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -34,6 +36,8 @@ const TICK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct GrantedExchange {
     pub(super) grant: Arc<Grant>,
+    /// A copy of the request, if the route maps members of the upstream's errors.
+    pub(super) request: Option<Arc<RequestCopy>>,
 }
 
 /// The head that leaves, and the treatment of the body.
@@ -62,8 +66,8 @@ pub enum BodyTreatment {
 }
 
 impl GrantedExchange {
-    pub(super) fn new(grant: Arc<Grant>) -> GrantedExchange {
-        GrantedExchange { grant }
+    pub(super) fn new(grant: Arc<Grant>, request: Option<Arc<RequestCopy>>) -> GrantedExchange {
+        GrantedExchange { grant, request }
     }
 
     /// Records that the exchange is about to happen, if its operation changes something or the log records every intent.
@@ -100,7 +104,7 @@ impl GrantedExchange {
             Some(scrubbing) if self.grant.is_observed() => {
                 self.respond_observed(upstream, length, scrubbing).await.map_err(Rejection::from)
             }
-            Some(scrubbing) => self.respond_scrubbed(upstream, scrubbing),
+            Some(scrubbing) => self.respond_scrubbed(upstream, length, scrubbing),
             None => self.respond_unread(upstream, length).await.map_err(Rejection::from),
         }
     }
@@ -113,15 +117,17 @@ impl GrantedExchange {
         scrubbing: &Scrubbing,
     ) -> Result<ResponseHead, ResponseError> {
         response::screen(upstream)?;
-        let classified = response::classify(upstream, &self.grant.route().media_types);
+        let media_types = &self.grant.route().media_types;
+        let classified = response::classify(upstream, media_types, shape(scrubbing, length));
         let (unread, framed) = match classified {
             Ok(ResponseKind::Json(media_type, coding)) if !self.is_head_request() => {
                 let decoder = Decoder::new(coding).map_err(|_| UpstreamFault::Undecodable(coding))?;
                 let has_length = response::has_length(&upstream.headers, coding);
                 (None, Some(Framed { framing: media_type.framing, decoder, has_length }))
             }
+            Ok(ResponseKind::Field(coding)) if !self.is_head_request() => (None, Some(framed_field(coding)?)),
             Ok(ResponseKind::Empty) => return Ok(self.respond_empty(upstream)),
-            Ok(ResponseKind::Json(..)) => (None, None),
+            Ok(ResponseKind::Json(..) | ResponseKind::Field(_)) => (None, None),
             Ok(ResponseKind::Unreadable(UpstreamFault::NoMediaType)) if self.is_head_request() => {
                 (None, None)
             }
@@ -140,8 +146,7 @@ impl GrantedExchange {
             return self.pass_unread(upstream, length, unread.is_some()).await;
         };
         let head = self.head_as_it_came(upstream);
-        let transfer = Transfer::new(Arc::clone(&self.grant), Some(framed.framing));
-        let body = BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)));
+        let body = self.scrub(framed, scrubbing);
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
     }
 
@@ -151,10 +156,16 @@ impl GrantedExchange {
         ResponseHead { head: self.finish_head(upstream.status, head), body: BodyTreatment::Empty }
     }
 
-    fn respond_scrubbed(&self, upstream: &Parts, scrubbing: &Scrubbing) -> Result<ResponseHead, Rejection> {
+    fn respond_scrubbed(
+        &self,
+        upstream: &Parts,
+        length: Option<u64>,
+        scrubbing: &Scrubbing,
+    ) -> Result<ResponseHead, Rejection> {
         let Grant { context, report, .. } = &*self.grant;
         let route = self.grant.route();
-        let kind = response::classify(upstream, &route.media_types).map_err(|error| {
+        let classified = response::classify(upstream, &route.media_types, shape(scrubbing, length));
+        let kind = classified.map_err(|error| {
             let is_status = matches!(error.refusal, Refusal::UpstreamRefused(_));
             let retry_after = is_status.then(|| response::retry_after(&upstream.headers, context.now));
             Rejection::from(error).retry_after(retry_after.flatten())
@@ -176,11 +187,14 @@ impl GrantedExchange {
                         decoder,
                         has_length: response::has_length(&upstream.headers, coding),
                     };
-                    let transfer = Transfer::new(Arc::clone(&self.grant), Some(media_type.framing));
-                    BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)))
+                    self.scrub(framed, scrubbing)
                 } else {
                     BodyTreatment::Empty
                 }
+            }
+            ResponseKind::Field(coding) => {
+                head.insert(CONTENT_TYPE, media_type::of_field(&upstream.headers, &route.media_types)?);
+                self.scrub(framed_field(coding)?, scrubbing)
             }
             ResponseKind::Unreadable(fault) if is_read => BodyTreatment::OnlyIfEmpty(fault),
             // A media type shows that the response to GET would have a body.
@@ -190,6 +204,11 @@ impl GrantedExchange {
             ResponseKind::Unreadable(fault) => return Err(fault.into()),
         };
         Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
+    }
+
+    fn scrub(&self, framed: Framed, scrubbing: &Scrubbing) -> BodyTreatment {
+        let transfer = Transfer::new(Arc::clone(&self.grant), Some(framed.framing));
+        BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)))
     }
 
     /// Passes the body unread on a route that is not personal, under a new head and with new framing.
@@ -288,6 +307,20 @@ impl GrantedExchange {
         }
         refused.into_response()
     }
+}
+
+/// Returns the shape of the bodies of a route. `length` is the exact length of this one, if it is known.
+fn shape(scrubbing: &Scrubbing, length: Option<u64>) -> BodyShape {
+    match scrubbing.whole_body {
+        Some(_) => BodyShape::Field { has_length: length.is_some() },
+        None => BodyShape::Texts,
+    }
+}
+
+/// Returns the framing of a body that is one field: it is one value, as a document is.
+fn framed_field(coding: ContentCoding) -> Result<Framed, UpstreamFault> {
+    let decoder = Decoder::new(coding).map_err(|_| UpstreamFault::Undecodable(coding))?;
+    Ok(Framed { framing: Framing::Document, decoder, has_length: true })
 }
 
 /// Returns the time from `elapsed` to the next multiple of [`TICK`].

@@ -8,7 +8,7 @@ use http::header::{
     CONTENT_TYPE, ETAG, EXPIRES, PRAGMA, RETRY_AFTER, SERVER, TRANSFER_ENCODING, VIA, X_CONTENT_TYPE_OPTIONS,
 };
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
@@ -28,6 +28,8 @@ const MAX_LANGUAGES: usize = 3;
 pub enum ResponseKind {
     /// Texts of this media type, in this content coding.
     Json(MediaType, ContentCoding),
+    /// A body that is one field, in this content coding, or no body.
+    Field(ContentCoding),
     /// No body.
     Empty,
     /// A body that cannot be scrubbed, because of this fault. The response can leave only if it has no body after all.
@@ -39,7 +41,7 @@ pub enum ResponseKind {
 /// # Errors
 /// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status of a response that is not
 /// whole.
-pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, ResponseError> {
+pub fn classify(parts: &Parts, route: &MediaTypes, body: BodyShape) -> Result<ResponseKind, ResponseError> {
     let status = parts.status;
     screen(parts)?;
     if status == StatusCode::PRECONDITION_FAILED || status == StatusCode::RANGE_NOT_SATISFIABLE {
@@ -52,12 +54,43 @@ pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, Respo
     if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
         return Err(UpstreamFault::Status(status.as_u16()).into());
     }
+    if let BodyShape::Field { has_length } = body {
+        return classify_field(parts, has_length);
+    }
     let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
         && !parts.headers.contains_key(TRANSFER_ENCODING);
     if empty || status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT {
         return Ok(ResponseKind::Empty);
     }
     Ok(readable(&parts.headers, route).unwrap_or_else(ResponseKind::Unreadable))
+}
+
+/// The bodies of a route's responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyShape {
+    /// Texts of JSON.
+    Texts,
+    /// One field, which is not read.
+    Field {
+        /// True if the length of this body is known, whatever its head says.
+        has_length: bool,
+    },
+}
+
+/// Judges the head of a response whose body is one field. It has to be whole, because nothing in it shows where it ends.
+fn classify_field(parts: &Parts, is_length_known: bool) -> Result<ResponseKind, ResponseError> {
+    let is_empty = parts.status == StatusCode::NO_CONTENT;
+    if parts.status != StatusCode::OK && !is_empty {
+        return Err(UpstreamFault::Status(parts.status.as_u16()).into());
+    }
+    let coding = coding(&parts.headers)?;
+    let is_framed = is_length_known || has_length(&parts.headers, coding) || parts.version >= Version::HTTP_2;
+    match coding {
+        ContentCoding::Identity if !is_empty && !is_framed => Err(UpstreamFault::NoLength.into()),
+        ContentCoding::Identity => Ok(ResponseKind::Field(coding)),
+        _ if forbids_transformation(&parts.headers) => Err(UpstreamFault::NoTransform.into()),
+        _ => Ok(ResponseKind::Field(coding)),
+    }
 }
 
 /// Checks the requirements of a response on any route.
@@ -249,7 +282,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
     (1..=MAX_RETRY_AFTER).contains(&seconds).then(|| u32::try_from(seconds).ok())?
 }
 
-fn forbids_transformation(headers: &HeaderMap) -> bool {
+pub(super) fn forbids_transformation(headers: &HeaderMap) -> bool {
     headers
         .get_all(CACHE_CONTROL)
         .iter()
@@ -264,7 +297,7 @@ pub fn has_length(headers: &HeaderMap, coding: ContentCoding) -> bool {
         || headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn coding(headers: &HeaderMap) -> Result<ContentCoding, UpstreamFault> {
+pub(super) fn coding(headers: &HeaderMap) -> Result<ContentCoding, UpstreamFault> {
     let mut coding = ContentCoding::Identity;
     for value in headers.get_all(CONTENT_ENCODING) {
         for name in value.to_str().map_err(|_| UpstreamFault::ContentCoding)?.split(',') {
@@ -290,7 +323,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let parts = response.body(()).unwrap().into_parts().0;
-        classify(&parts, &MediaTypes::default()).map_err(|cut| cut.refusal)
+        classify(&parts, &MediaTypes::default(), BodyShape::Texts).map_err(|cut| cut.refusal)
     }
 
     fn now() -> Timestamp {

@@ -16,9 +16,10 @@ use jiff::tz::TimeZone;
 use ulid::Ulid;
 
 use super::cancellation::CancellationLimit;
+use super::error_mapping::ErrorMapping;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
-use crate::decision::{Classes, PathNames, RecipientFacts};
+use crate::decision::{ClassId, Classes, PathNames, RecipientFacts};
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
 use crate::exchange::unclassified::UnclassifiedPaths;
@@ -45,6 +46,8 @@ pub enum OnWithheld {
 pub struct Scrubbing {
     /// The compiled plan of the scrubber.
     pub plan: Arc<Plan>,
+    /// The class of a body that is one field, and is not read; `None`: bodies are JSON.
+    pub whole_body: Option<ClassId>,
     /// The classes of the plan, as the policy decides on them.
     pub classes: Classes,
     /// For each class of fields: true if one of its categories is personal, or if nothing classifies it and it leaves.
@@ -78,6 +81,21 @@ impl Scrubbing {
         matches!(self.on_withheld, OnWithheld::Deny { .. })
     }
 
+    /// Returns the class of fields of these categories, which the mapping may not have yet: no node of a body is in it.
+    pub fn add_class(&mut self, mut categories: Vec<CategoryId>, vocabulary: &Vocabulary) -> Option<ClassId> {
+        categories.sort_unstable();
+        categories.dedup();
+        let mut sets = self.classes.sets().to_vec();
+        let known = sets.iter().position(|set| *set == categories);
+        let at = known.unwrap_or(sets.len());
+        if known.is_none() {
+            self.personal.push(categories.iter().any(|category| vocabulary.has_owner(*category)));
+            sets.push(categories);
+            self.classes = Classes::new(sets, self.plan.releases_unclassified());
+        }
+        u16::try_from(at).ok().map(ClassId)
+    }
+
     /// A mapping from its parts; the classes are those of the plan.
     pub fn new(
         plan: Arc<Plan>,
@@ -97,7 +115,18 @@ impl Scrubbing {
         let personal =
             personal.map(|set| set.iter().any(is_personal) || (set.is_empty() && unclassified)).collect();
         let classes = Classes::new(sets, unclassified);
-        Scrubbing { plan, classes, personal, unknown_subject, on_withheld: withheld, limits, fields, records }
+        let whole_body = None;
+        Scrubbing {
+            plan,
+            whole_body,
+            classes,
+            personal,
+            unknown_subject,
+            on_withheld: withheld,
+            limits,
+            fields,
+            records,
+        }
     }
 }
 
@@ -141,6 +170,8 @@ pub struct Route {
     pub scrubbing: Option<Scrubbing>,
     /// The mapping of a route that is not personal: it only finds the people that the path of a request names.
     pub path_mapping: Option<Scrubbing>,
+    /// The members of the upstream's errors that pass.
+    pub errors: Option<ErrorMapping>,
     /// The rules for the media types of its responses.
     pub media_types: MediaTypes,
     /// The query parameters that pass.

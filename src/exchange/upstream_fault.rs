@@ -48,6 +48,8 @@ pub enum UpstreamFault {
     /// A status of a response that is not whole: a redirect, a partial response, the result of a condition, a number
     /// beyond 599.
     Status(u16),
+    /// Nothing tells where the body ends.
+    NoLength,
     /// The head names no media type.
     NoMediaType,
     /// The head names two media types.
@@ -92,6 +94,7 @@ impl UpstreamFault {
             | UpstreamFault::InterimAnswers
             | UpstreamFault::TransferCoding
             | UpstreamFault::Status(_)
+            | UpstreamFault::NoLength
             | UpstreamFault::NoMediaType
             | UpstreamFault::TwoMediaTypes
             | UpstreamFault::MediaType(_)
@@ -180,6 +183,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::Protocol => "the upstream broke the rules of HTTP/2",
             UpstreamFault::InterimAnswers => "too many interim answers (1xx)",
             UpstreamFault::TransferCoding => "a transfer coding other than chunked",
+            UpstreamFault::NoLength => "neither a length nor chunks",
             UpstreamFault::NoMediaType => "no media type",
             UpstreamFault::TwoMediaTypes => "two media types",
             UpstreamFault::MediaType(None) => "another media type",

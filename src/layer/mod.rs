@@ -101,7 +101,7 @@ where
         ExchangeStart::Answered(response) => return response.map(ResponseBody::whole),
         ExchangeStart::Forward(granted, head) => (granted, head),
     };
-    let body = RequestBody::new(body, granted.request_body_limits());
+    let body = RequestBody::new(body, granted.request_body_limits()).copied_to(granted.request_copy());
     let mut forwarded = head.map(|()| body);
     // Values that the application's own router and layers attached, such as axum's path parameters.
     *forwarded.extensions_mut() = parts.extensions;

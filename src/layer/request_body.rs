@@ -1,6 +1,6 @@
 //! The request body on its way to the upstream: bounded in size, time and rate, without trailers.
 //!
-//! The layer does not read the content.
+//! The layer does not read the content. On routes that map members of errors it copies the beginning.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::exchange::request_values::RequestCopy;
 use crate::exchange::{Refusal, RequestBodyLimits};
 
 /// Time that a body may take whatever its rate is.
@@ -39,6 +40,8 @@ pub struct RequestBody<B> {
     /// `None` for a body that is whole already.
     pace: Option<Pace>,
     failure: RequestBodyFailure,
+    /// Takes a copy of each chunk before it goes on.
+    copy: Option<Arc<RequestCopy>>,
 }
 
 impl<B: Body> RequestBody<B> {
@@ -50,12 +53,18 @@ impl<B: Body> RequestBody<B> {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
         let pace = has_body(&inner).then(|| Pace::new(time, min_rate));
-        RequestBody { inner: Some(inner), left: max_bytes, pace, failure }
+        RequestBody { inner: Some(inner), left: max_bytes, pace, failure, copy: None }
+    }
+
+    /// The same body, of which each chunk is copied.
+    #[must_use]
+    pub fn copied_to(self, copy: Option<Arc<RequestCopy>>) -> RequestBody<B> {
+        RequestBody { copy, ..self }
     }
 
     /// No body, for a request that is sent once more.
     pub fn none() -> RequestBody<B> {
-        RequestBody { inner: None, left: 0, pace: None, failure: RequestBodyFailure::default() }
+        RequestBody { inner: None, left: 0, pace: None, failure: RequestBodyFailure::default(), copy: None }
     }
 
     /// Returns the cell for the reason, which is set if this body ends the exchange.
@@ -137,6 +146,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
                     Ok(chunk) => match self.left.checked_sub(chunk.len()) {
                         Some(left) => {
                             self.left = left;
+                            if let Some(copy) = &self.copy {
+                                copy.push(&chunk);
+                            }
                             if let Some(pace) = &mut self.pace {
                                 pace.received(chunk.len(), Instant::now());
                             }

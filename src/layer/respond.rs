@@ -1,16 +1,18 @@
 //! Makes the response that leaves from the upstream's response, as the exchange says.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_TYPE;
 use http_body::Body;
+use http_body_util::BodyExt;
 
 use super::drain::{drain, is_empty};
 use super::response_body::ResponseBody;
 use super::scrub_body;
-use crate::exchange::{BodyTreatment, GrantedExchange, Rejection};
+use crate::exchange::{BodyTreatment, ErrorBody, GrantedExchange, Rejection};
 
 /// Makes the response that leaves from the upstream's response.
 ///
@@ -27,8 +29,13 @@ where
     let responded = match granted.respond(&parts, body.size_hint().exact()).await {
         Ok(responded) => responded,
         Err(rejection) => {
-            drain(pin!(body)).await;
-            return Err(rejection);
+            let mut body = pin!(body);
+            let mut error = granted.error_body(&parts, &rejection);
+            if let Some(error) = &mut error {
+                read_error(body.as_mut(), error, granted.idle_timeout()).await;
+            }
+            drain(body).await;
+            return Err(granted.explain(rejection, error).await);
         }
     };
     let mut head = responded.head;
@@ -63,4 +70,23 @@ where
         }
     };
     Ok(head.map(|()| body))
+}
+
+/// Reads the body of an upstream's error for the members that the route maps, all of it within `time`.
+async fn read_error<U: Body<Data = Bytes>>(mut body: Pin<&mut U>, error: &mut ErrorBody, time: Duration) {
+    let reading = async {
+        while error.wants_more() {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        error.push(&chunk);
+                    }
+                }
+                Some(Err(_)) => return,
+                None => return error.finish(),
+            }
+        }
+    };
+    // A body that is not whole in time has no members.
+    let _ = tokio::time::timeout(time, reading).await;
 }

@@ -290,6 +290,111 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[audit]\ncheckpoints = [{ file = \"c\", ca = \"k\" }]", "for a webhook or a witness", "take it out"),
     ("[audit]\nlogs = [{ folder = \"b\", path = \"c\" }]", "unknown key `folder`", "path"),
     (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\npersonal = false\nallow = [\"route-not-personal\"]\n\
+         errors = { \"$.code\" = \"non-personal\" }",
+        "route `r` is not personal: its errors pass through unread",
+        "take out `errors`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         hide-existence = true\nerrors = { \"$.code\" = \"non-personal\" }",
+        "members of errors can say what route `r` hides",
+        "`already_exists` tells",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.detail\" = [\"non-personal\", \"email\"] }",
+        "`email` of an error never leaves",
+        "`non-personal`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.errors[?@.field == 'a'].code\" = \"non-personal\" }",
+        "selects by a condition",
+        "`$.errors[*].field`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.errors[0].code\" = \"non-personal\" }",
+        "selects by a condition",
+        "names, `*` and `..`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"errors.code\" = \"non-personal\" }",
+        "`errors.code` cannot be used",
+        "paths of `errors` are RFC 9535",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.code\" = { codes = [\"a\"] } }",
+        "a member of an error has no `category`",
+        "",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.code\" = { category = \"non-personal\", values = [\"a\"] } }",
+        "unknown key `values` in a member of an error",
+        "`codes`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"",
+        "nothing says whose `body` this is",
+        "`subject = \"{id}\"`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = [\"{id}\", \"@.id\"]",
+        "`@.id` is in a body that is not read",
+        "only the path can name a person",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         controller = \"$.account\"",
+        "`$.account` is in a body that is not read",
+        "only the path can name a person",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"foto\"\nsubject = \"{id}\"",
+        "there is no data category `foto`",
+        "`photo`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         methods = [\"GET\", \"PUT\"]",
+        "`PUT` has no `body` that is one field",
+        "a route of their own",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         answer-headers = [\"Content-Disposition\"]",
+        "`Content-Disposition` can hold the name of a file",
+        "named after them",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         withheld = \"strip\"",
+        "`withheld` has no meaning beside `body`",
+        "take out this key, or `body`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         unknown-subject = \"no-facts\"",
+        "needs more than `{id}`, which the recipient spells",
+        "",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         fields = { \"@.name\" = \"name\" }",
+        "`fields` has no meaning beside `body`",
+        "the whole body is one field",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         framing = \"csv\"",
+        "`framing` has no meaning beside `body`",
+        "the whole body is one field",
+    ),
+    (
         "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\n\
          fields = { \"@.name\" = \"name\" }\nstale = \"consent\"",
         "`stale` cannot be `consent`",

@@ -19,6 +19,18 @@ fn a_route_that_releases_unclassified_fields_is_a_warning() {
 }
 
 #[test]
+fn errors_of_a_route_without_fields_have_codes_only() {
+    let errors = "errors = { \"$.errors[*].field\" = \"non-personal\" }\n";
+    let (loads, findings, _) = check_with(&format!("{ROUTE}{errors}"));
+    assert_eq!((loads, codes(&findings)), (true, vec!["route-without-fields", "errors-without-fields"]));
+    assert!(check_with(&format!("{ROUTE}{FIELDS}{errors}")).1.is_empty());
+    let photo = "[[route]]\nname = \"p\"\nupstream = \"crm\"\npath = \"/p/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n";
+    let (loads, findings, _) =
+        check_with(&format!("{photo}{errors}max-deny-body = \"1MiB\"\nwithheld = \"deny\"\n"));
+    assert!(loads && findings.is_empty(), "{findings:?}");
+}
+
+#[test]
 fn plaintext_listeners_and_routes_that_are_not_personal_are_warnings() {
     let added = format!(
         "{ROUTE}{FIELDS}[[listener]]\naddress = \"0.0.0.0:0\"\n[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n"

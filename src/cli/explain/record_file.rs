@@ -27,6 +27,9 @@ pub(super) fn read(
     recorder: &mut DecisionRecorder<'_>,
 ) -> Result<(), CliError> {
     let unusable = |why: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {why}", file.display()));
+    if scrubbing.whole_body.is_some() {
+        return Err(unusable(&"the whole body is one field on this route: leave out `--record`"));
+    }
     // A pipe or a device has no length, so the bytes that are read are limited.
     let opened = File::open(file).map_err(|error| unusable(&error))?;
     let mut bytes = Vec::new();

@@ -287,6 +287,15 @@ impl<'c> Viewer<'c> {
             let schema = body.get("schema").cloned().unwrap_or_else(|| json!({}));
             let schema = match &route.scrubbing {
                 None => Some(components.copy(&schema)?),
+                Some(scrubbing) if scrubbing.whole_body.is_some() => {
+                    let point = (self.request.recipient.kind, self.request.purpose);
+                    let view = RouteFieldView::new(scrubbing, &served.admitted, point);
+                    // The body leaves as it is, or the request is refused.
+                    if view.at(&scrubbing.plan.document_path()).best() != Form::Clear {
+                        continue;
+                    }
+                    Some(components.copy(&schema)?)
+                }
                 Some(_) if !is_json(media_type) => continue,
                 Some(scrubbing) => {
                     let point = (self.request.recipient.kind, self.request.purpose);
@@ -398,7 +407,7 @@ fn refusals(takes_no_query: bool) -> Vec<(String, Value)> {
             (status.to_string(), json!({ "description": codes.join(", "), "content": content }))
         })
         .collect();
-    let other = "Every other refusal. The upstream's errors keep their status and not their body.";
+    let other = "Every other refusal. The upstream's errors keep their status and not their body; some routes map members of it (`upstream`).";
     responses.push(("default".to_owned(), json!({ "description": other, "content": content })));
     responses
 }
@@ -418,6 +427,7 @@ fn problem_schema() -> Value {
             "contact": { "type": "string", "description": "Who answers questions." },
             "permitted_purposes": { "type": "array", "items": { "type": "string" } },
             "retry_after": { "type": "integer", "description": "Seconds." },
+            "upstream": { "description": "Members of the upstream's error that its route maps: names of fields and short codes." },
         },
     })
 }

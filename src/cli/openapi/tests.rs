@@ -499,3 +499,40 @@ fn observed_routes_are_named_for_whom_they_are_observed() {
     assert_eq!(observed("desk"), ["watched 2999-01-31"]);
     assert_eq!(observed("resale"), [""; 0]);
 }
+
+const PHOTO: &str = "[[route]]\nname = \"photo\"\nupstream = \"company\"\npath = \"/photos/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n";
+
+#[test]
+fn a_body_that_is_one_field_is_there_for_those_who_may_have_it() {
+    let demonstration = Demonstration::new(PHOTO);
+    let schema = json!({ "type": "string", "format": "binary" });
+    let document = json!({
+        "openapi": "3.1.0", "info": { "title": "t", "version": "1" },
+        "paths": { "/photos/{id}": { "get": { "responses": {
+            "200": { "description": "d", "content": { "image/jpeg": { "schema": schema } } },
+        } } } },
+    });
+    let content = |recipient, purpose| {
+        let view = demonstration.view(recipient, purpose, &document).ok()?;
+        view.pointer("/paths/~1photos~1{id}/get/responses/200/content").cloned()
+    };
+    let there = json!({ "image/jpeg": { "schema": schema } });
+    assert_eq!(content("desk", "customer-support"), Some(there));
+    assert_eq!(content("resale", "reseller-follow-up"), None);
+}
+
+#[test]
+fn a_body_that_is_one_field_is_scrubbed_offline_as_a_whole() {
+    let demonstration = Demonstration::new(PHOTO);
+    let scrubbed = |subject| {
+        let (recipient, purpose) = ("desk", "customer-support");
+        let request = OfflineRequest { route: "photo", recipient, purpose, subject };
+        let mut out = Vec::new();
+        scrub_with(&demonstration.config, &request, None, &b"\xff\xd8 no JSON"[..], &mut out, |_| ())
+            .map(|()| out)
+    };
+    assert_eq!(scrubbed(Some("{}")).unwrap(), b"\xff\xd8 no JSON");
+    for withheld in [Some(r#"{"restricted": true}"#), None] {
+        assert!(scrubbed(withheld).is_err(), "{withheld:?}");
+    }
+}

@@ -11,13 +11,15 @@ use jiff::tz::TimeZone;
 use super::{ScrubError, pump};
 use crate::cli::policy::facts_from_json;
 use crate::config::{self, Config};
-use crate::decision::{AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, scenario};
+use crate::decision::{
+    AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, RecordFacts, scenario,
+};
 use crate::document::Document;
 use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
 use crate::finding::{Finding, suggestion};
 use crate::policy::{Pack, versioning};
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
-use crate::vocabulary::PurposeId;
+use crate::vocabulary::{Form, PurposeId};
 
 /// The request whose answer is scrubbed.
 pub(in crate::cli) struct OfflineRequest<'a> {
@@ -89,7 +91,13 @@ pub(in crate::cli) fn scrub_with(
     // An all-or-nothing answer: the output is held until the end.
     let mut whole = Vec::new();
     let mut bounded = input.take(max_body as u64 + 1);
-    let scrubbed = scrub(&mut bounded, &mut whole);
+    let scrubbed = match scrubbing.whole_body {
+        Some(class) => {
+            let read = bounded.read_to_end(&mut whole).map(drop).map_err(ScrubError::Read);
+            read.and_then(|()| judge.permit_field(class))
+        }
+        None => scrub(&mut bounded, &mut whole),
+    };
     if bounded.limit() == 0 {
         return Err(ScrubError::TooLong(max_body));
     }
@@ -166,17 +174,32 @@ struct OfflineJudge {
     withholds: bool,
 }
 
+impl OfflineJudge {
+    /// Decides about a body that is one field of the person whom the path names.
+    ///
+    /// # Errors
+    /// [`ScrubError::Withheld`] if it does not leave as it is.
+    fn permit_field(&mut self, class: ClassId) -> Result<(), ScrubError> {
+        let is_clear = self.person_permit(&RecordFacts::default()).form(class) == Form::Clear;
+        is_clear.then_some(()).ok_or(ScrubError::Withheld)
+    }
+
+    fn person_permit(&self, facts: &RecordFacts) -> Permit {
+        let nothing = scenario::ScenarioFacts::default();
+        let about = self.known.as_ref().unwrap_or(&nothing);
+        let known = self.known.as_ref().map(|known| &known.subject);
+        let (controller, relationship) = (&about.controller, about.relationship);
+        let facts = about.merged_record(facts);
+        self.admitted.judge_person(known, self.unknown_subject, controller, &facts, relationship, self.now)
+    }
+}
+
 impl RecordPolicy for OfflineJudge {
     fn record_permit(&mut self, record: &JudgedRecord<'_>) -> Permit {
         if record.subjects.is_none_or(<[_]>::is_empty) {
             return self.admitted.no_subject();
         }
-        let nothing = scenario::ScenarioFacts::default();
-        let about = self.known.as_ref().unwrap_or(&nothing);
-        let known = self.known.as_ref().map(|known| &known.subject);
-        let (controller, relationship) = (&about.controller, about.relationship);
-        let facts = about.merged_record(record.facts);
-        self.admitted.judge_person(known, self.unknown_subject, controller, &facts, relationship, self.now)
+        self.person_permit(record.facts)
     }
 
     fn document_permit(&mut self) -> Permit {

@@ -591,6 +591,21 @@ const PARAMETER: KeyTable = KeyTable {
     )
 };
 
+/// A member of an error: a category, or a table.
+const ERRORS: ValueType = Named(&OneOf(&[Texts, Table(&ERROR_MEMBER)]));
+
+const ERROR_MEMBER: KeyTable = KeyTable {
+    required: &["category"],
+    ..table(
+        "error-member",
+        "",
+        &[
+            told("category", Texts, "A data category that is about nobody, such as `non-personal`."),
+            told("codes", Texts, "Codes that pass beside those of known words."),
+        ],
+    )
+};
+
 const ROUTE: KeyTable = table(
     "route",
     "`[[route]]`",
@@ -610,6 +625,8 @@ const ROUTE: KeyTable = table(
         key("facts", Table(&FACTS)),
         told("records", Tables(&RECORDS), "More record sets, each with its own mapping."),
         TABLE_OF_ROWS,
+        key("body", Texts),
+        key("errors", ERRORS),
         key("query", QUERY),
         key("request-headers", Texts),
         key("request-body", Flag),

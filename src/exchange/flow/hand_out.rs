@@ -5,6 +5,7 @@ use http::Method;
 
 use super::part::WindowPart;
 use super::{BodyFlow, Gathered};
+use crate::exchange::Refusal;
 use crate::exchange::record::Extent;
 use crate::exchange::route::OnWithheld;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
@@ -15,8 +16,8 @@ impl BodyFlow {
     /// recorded window.
     ///
     /// # Errors
-    /// [`AuditUnavailable`](crate::exchange::Refusal::AuditUnavailable) if the record cannot be written. On a route with `withheld = "deny"`: an error
-    /// if the body is not whole or too long, and [`SubjectWithheld`](crate::exchange::Refusal::SubjectWithheld) if a field of a subject is
+    /// [`AuditUnavailable`](Refusal::AuditUnavailable) if the record cannot be written. On a route with `withheld = "deny"`: an error
+    /// if the body is not whole or too long, and [`SubjectWithheld`](Refusal::SubjectWithheld) if a field of a subject is
     /// withheld.
     pub async fn record(&mut self) -> Result<(), ResponseError> {
         self.check_usable()?;
@@ -37,6 +38,10 @@ impl BodyFlow {
             }
             if let Some(part) = self.parts.iter().find(|part| grant.withholds(part.summary())) {
                 return Err(grant.denial(part.summary()).into());
+            }
+            if self.scrubber.is_withheld() {
+                // Some rule may release another form of the field, which cannot be made.
+                return Err(Refusal::SubjectWithheld.into());
             }
         }
         let mut together = WindowSummary::default();

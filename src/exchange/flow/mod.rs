@@ -14,6 +14,7 @@
 //! order in which a driver calls: a byte leaves only after its window is on the log, and only while the facts that it was
 //! judged on are in force; nothing leaves after an error. Chunk boundaries have no effect on the output.
 
+mod content;
 pub mod decode;
 mod hand_out;
 mod observed;
@@ -28,6 +29,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use self::content::{ContentScrubber, FieldScrubber};
 use self::decode::{Decoder, Undecodable};
 use self::observed::ObservedBytes;
 use self::part::WindowPart;
@@ -78,7 +80,7 @@ pub struct BodyFlow {
     decoder: Decoder,
     /// Bytes that were pushed and are not decoded yet: decoding may expand them.
     coded: Bytes,
-    scrubber: Scrubber,
+    scrubber: ContentScrubber,
     parts: VecDeque<WindowPart>,
     /// Number of parts at the front that are on the disclosure log. Only these leave.
     recorded: usize,
@@ -106,11 +108,7 @@ impl std::fmt::Debug for BodyFlow {
 impl BodyFlow {
     pub(super) fn new(transfer: Transfer, framed: Framed, scrubbing: &Scrubbing) -> BodyFlow {
         let Framed { framing, decoder, has_length } = framed;
-        let parameters = transfer.grant.routing.matched.parameters.iter();
-        let parameters: Vec<(&str, &str)> = parameters.map(|(name, value)| (&**name, &**value)).collect();
-        let forms = transfer.grant.forms();
-        let scrubber =
-            Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
+        let scrubber = scrubber(&transfer, scrubbing, framing, has_length);
         let is_observed = transfer.grant.is_observed();
         let on_withheld = if is_observed { OnWithheld::Strip } else { scrubbing.on_withheld };
         let is_streamed = on_withheld == OnWithheld::Strip;
@@ -122,7 +120,7 @@ impl BodyFlow {
             framing,
             decoder,
             coded: Bytes::new(),
-            scrubber: if has_length { scrubber } else { scrubber.of_unknown_length() },
+            scrubber,
             // Most bodies are one part.
             parts: VecDeque::with_capacity(1),
             recorded: 0,
@@ -237,7 +235,8 @@ impl BodyFlow {
         Ok(())
     }
 
-    /// Scrubs the rest when the body ends. An empty body is no document, and leaves as an empty body.
+    /// Scrubs the rest when the body ends. An empty body is no document, and leaves as an empty body; one that is a field is
+    /// decided.
     ///
     /// # Errors
     /// As [`BodyFlow::push`].
@@ -246,11 +245,12 @@ impl BodyFlow {
         if self.observed.is_some() {
             return self.finish_observed();
         }
+        let is_field = self.scrubber.is_field();
         if self.empty && self.decoder.read() == 0 {
-            return Ok(());
+            return if is_field { self.scrub(Bytes::new(), true) } else { Ok(()) };
         }
         let rest = self.decode(Decoder::finish)?;
-        if self.empty && rest.is_empty() {
+        if self.empty && rest.is_empty() && !is_field {
             return Ok(());
         }
         self.scrub(Bytes::from(rest), true)
@@ -335,6 +335,23 @@ impl BodyFlow {
     pub fn trailer(&self) -> Option<HeaderMap> {
         self.transfer.trailer()
     }
+}
+
+/// Returns the scrubber of a body.
+fn scrubber(
+    transfer: &Transfer,
+    scrubbing: &Scrubbing,
+    framing: Framing,
+    has_length: bool,
+) -> ContentScrubber {
+    let parameters = &transfer.grant.routing.matched.parameters;
+    let plan = Arc::clone(&scrubbing.plan);
+    if let Some(class) = scrubbing.whole_body {
+        return ContentScrubber::Field(FieldScrubber::new(plan, class, parameters));
+    }
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let scrubber = Scrubber::new(plan, transfer.grant.forms(), &parameters, scrubbing.limits, framing);
+    ContentScrubber::Texts(if has_length { scrubber } else { scrubber.of_unknown_length() })
 }
 
 #[cfg(test)]

@@ -133,15 +133,19 @@ impl BodyFlow {
         let grant = &self.transfer.grant;
         let read = self.observed.as_ref().map_or(0, |observed| observed.decoded);
         // Enforcing would hold the whole body.
-        if let Some(max) = grant.max_deny_body().filter(|max| read > *max as u64) {
-            grant.notes(UpstreamFault::TooLong(max).refusal());
+        let too_long = grant.max_deny_body().filter(|max| read > *max as u64).map(UpstreamFault::TooLong);
+        if let Some(fault) = too_long {
+            grant.notes(fault.refusal());
         }
+        // A body that is one field is judged only when it is whole.
+        let fault = fault.or_else(|| too_long.filter(|_| self.scrubber.is_field()));
         let Some(fault) = fault else { return Ok(()) };
         grant.notes(fault.refusal());
         grant.route().warn_observed(fault, grant.context.decision, grant.context.trace_id());
         if let Some(observed) = &mut self.observed {
             observed.is_unreadable = true;
         }
+        self.scrubber.abandon();
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::content::ContentScrubber;
 use super::{MAX_HANDED_OUT, PART_SIZE};
 use crate::disclosure::record::ExchangeMode;
 use crate::exchange::Refusal;
@@ -13,12 +14,12 @@ use crate::exchange::transfer::Transfer;
 use crate::exchange::upstream_fault::ResponseError;
 use crate::exchange::window::WindowSummary;
 use crate::ledger::Epoch;
-use crate::scrub::{Scrubber, Unreadable};
+use crate::scrub::Unreadable;
 
 /// One part of a window.
 pub(super) struct WindowPart {
     /// The scrubber before this input, to scrub the input again.
-    before: Box<Scrubber>,
+    before: Box<ContentScrubber>,
     /// The upstream's own chunks, not copied.
     input: Vec<Bytes>,
     /// Bytes of all chunks.
@@ -39,7 +40,7 @@ pub(super) struct WindowPart {
 
 impl WindowPart {
     /// An empty part that begins at the scrubber's present state.
-    pub(super) fn new(scrubber: &Scrubber, capacity: usize, judged_at: Epoch) -> WindowPart {
+    pub(super) fn new(scrubber: &ContentScrubber, capacity: usize, judged_at: Epoch) -> WindowPart {
         WindowPart {
             before: Box::new(scrubber.clone()),
             input: Vec::new(),
@@ -90,7 +91,7 @@ impl WindowPart {
     /// Scrubs more input. Returns the bytes that came out.
     pub(super) fn scrub(
         &mut self,
-        scrubber: &mut Scrubber,
+        scrubber: &mut ContentScrubber,
         mut policy: LedgerPolicy<'_>,
         input: Bytes,
         last: bool,
@@ -110,7 +111,7 @@ impl WindowPart {
     /// Judges decoded input of an observed body. Nothing of what the scrubber would let leave is kept.
     pub(super) fn judge(
         &mut self,
-        scrubber: &mut Scrubber,
+        scrubber: &mut ContentScrubber,
         mut policy: LedgerPolicy<'_>,
         input: Bytes,
         last: bool,
@@ -167,7 +168,7 @@ impl WindowPart {
 
     /// Scrubs the input again under the facts now in force. Records the part again if more would leave than is
     /// recorded. Returns the scrubber at the end of the part.
-    pub(super) async fn scrub_again(&mut self, grant: &Grant) -> Result<Scrubber, ResponseError> {
+    pub(super) async fn scrub_again(&mut self, grant: &Grant) -> Result<ContentScrubber, ResponseError> {
         if self.has_rest() {
             // The beginning of the part has left.
             return Err(Refusal::SubjectWithheld.into());
@@ -184,7 +185,8 @@ impl WindowPart {
             scrubber.finish(&mut policy, &mut self.output)?;
         }
         let rescrubbed = policy.into_summary();
-        if grant.is_all_or_nothing() && grant.withholds(&rescrubbed) {
+        let is_withheld = grant.withholds(&rescrubbed) || scrubber.is_withheld();
+        if grant.is_all_or_nothing() && is_withheld {
             return Err(grant.denial(&rescrubbed).into());
         }
         let WindowSummary { valid_until, current, stale, .. } = rescrubbed;
@@ -204,7 +206,7 @@ impl WindowPart {
     }
 
     /// Continues from another state: the part before this one was scrubbed again.
-    pub(super) fn restart_from(&mut self, before: Scrubber) {
+    pub(super) fn restart_from(&mut self, before: ContentScrubber) {
         *self.before = before;
         self.is_stale = true;
     }

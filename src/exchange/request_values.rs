@@ -1,0 +1,376 @@
+//! The values of one request, to find echoes of them in the upstream's error.
+//!
+//! A route that maps members of errors keeps a copy of the request's body while it is forwarded, up to [`MAX_COPIED`] bytes.
+//! The copy holds what the upstream has received so far, which is all that it can echo. Invariant: a request that cannot be
+//! compared completely has no values, and then nothing of the error leaves.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use unicode_normalization::UnicodeNormalization;
+
+use super::memory::HeldBytes;
+use super::path;
+
+/// Maximum bytes of a body that is compared with the error. Nothing of the error to a longer one leaves.
+const MAX_COPIED: usize = 64 * 1024;
+
+/// The form of a request's body, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyForm {
+    /// JSON.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Urlencoded,
+    /// Any other: its values are unknown.
+    Unknown,
+}
+
+/// A copy of the parts of a request that the upstream can echo.
+pub struct RequestCopy {
+    /// The values of path parameters and of the query, decoded; `None` if one does not decode.
+    values: Option<Vec<String>>,
+    form: BodyForm,
+    body: Mutex<CopiedBody>,
+}
+
+struct CopiedBody {
+    bytes: Vec<u8>,
+    /// True if there is more of the body than the copy has.
+    exceeds: bool,
+    held: HeldBytes,
+}
+
+/// Prints the type's name only: values of a request can be personal data.
+impl fmt::Debug for RequestCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestCopy")
+    }
+}
+
+impl RequestCopy {
+    /// A copy of the head: its query, and the decoded parameters of its path. `held` accounts for the body.
+    pub(super) fn new(parts: &Parts, parameters: &[(String, String)], held: HeldBytes) -> RequestCopy {
+        let query = parts.uri.query().unwrap_or_default();
+        let of_query = pairs(query).map(|(_, value)| value);
+        let of_path = parameters.iter().map(|(_, value)| Some(value.clone()));
+        let values = of_path.chain(of_query).collect();
+        let body = CopiedBody { bytes: Vec::new(), exceeds: false, held };
+        RequestCopy { values, form: body_form(parts), body: Mutex::new(body) }
+    }
+
+    /// Copies a chunk of the body before it is forwarded.
+    pub(crate) fn push(&self, chunk: &[u8]) {
+        let mut body = self.body();
+        if body.exceeds || chunk.is_empty() {
+            return;
+        }
+        if self.form == BodyForm::Unknown || body.bytes.len() + chunk.len() > MAX_COPIED {
+            (body.exceeds, body.bytes) = (true, Vec::new());
+        } else {
+            body.bytes.extend_from_slice(chunk);
+        }
+        let held = body.bytes.capacity();
+        body.held.set(held);
+    }
+
+    /// Reads the values. `is_name` is true for names of members that are no value. `None` if a value may be missing.
+    pub(super) fn values(&self, is_name: impl Fn(&str) -> bool) -> Option<RequestValues> {
+        let body = self.body();
+        if body.exceeds {
+            return None;
+        }
+        let mut found = FoundValues { values: self.values.clone()?, names: Vec::new() };
+        let text = std::str::from_utf8(&body.bytes).ok()?;
+        match self.form {
+            _ if body.bytes.is_empty() => {}
+            BodyForm::Json => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                ValueCollector(&mut found).deserialize(&mut json).ok()?;
+                json.end().ok()?;
+            }
+            BodyForm::Urlencoded => {
+                for (name, value) in pairs(text) {
+                    found.names.push(name?);
+                    found.values.push(value?);
+                }
+            }
+            BodyForm::Unknown => return None,
+        }
+        let FoundValues { mut values, names } = found;
+        values.extend(names.into_iter().filter(|name| !is_name(name)));
+        let mut read = RequestValues::default();
+        values.iter().for_each(|value| read.add(value));
+        // As it was sent, too: a number is read as another spelling of itself.
+        read.add_digits(text);
+        Some(read)
+    }
+
+    fn body(&self) -> MutexGuard<'_, CopiedBody> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn body_form(parts: &Parts) -> BodyForm {
+    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+    let (first, second) = (types.next(), types.next());
+    if second.is_some() || parts.headers.contains_key(CONTENT_ENCODING) {
+        return BodyForm::Unknown;
+    }
+    let Some(first) = first else { return BodyForm::Json };
+    let Ok(text) = first.to_str() else { return BodyForm::Unknown };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match &*essence {
+        "application/json" => BodyForm::Json,
+        "application/x-www-form-urlencoded" => BodyForm::Urlencoded,
+        other if other.starts_with("application/") && other.ends_with("+json") => BodyForm::Json,
+        _ => BodyForm::Unknown,
+    }
+}
+
+/// Returns the decoded names and values of a query or a form; `None` in place of one that does not decode.
+fn pairs(text: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> {
+    let decoded = |text: &str| path::meaning(&text.replace('+', " "));
+    text.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
+}
+
+/// The values of a request, in a form that is alike for all their spellings.
+#[derive(Default)]
+pub struct RequestValues {
+    /// Each value.
+    values: HashSet<String>,
+    /// All values, one after the other.
+    joined: String,
+    /// Each run of digits.
+    digits: HashSet<String>,
+}
+
+/// Prints the type's name only.
+impl fmt::Debug for RequestValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestValues")
+    }
+}
+
+/// Letters of a value from which on it is an echo as a part of a word, too.
+const MIN_PART: usize = 3;
+
+impl RequestValues {
+    fn add(&mut self, value: &str) {
+        self.add_digits(value);
+        let decoded = value.contains('%').then(|| path::meaning(value)).flatten();
+        for spelling in [Some(value), decoded.as_deref()].into_iter().flatten() {
+            let alike = alike(spelling);
+            if alike.is_empty() {
+                continue;
+            }
+            self.joined.push('\n');
+            self.joined.push_str(&alike);
+            self.values.insert(alike);
+        }
+    }
+
+    fn add_digits(&mut self, text: &str) {
+        let runs = text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty());
+        self.digits.extend(runs.map(|run| run.trim_start_matches('0').to_owned()));
+    }
+
+    /// True if the request has this value, in any spelling.
+    pub(super) fn has_value(&self, text: &str) -> bool {
+        self.values.contains(&alike(text))
+    }
+
+    /// True if a text occurs in a value, a value in the text, or a number of the text anywhere in the request.
+    pub(super) fn overlaps(&self, text: &str) -> bool {
+        let alike = alike(text);
+        if alike.is_empty() || self.joined.contains(&*alike) {
+            return true;
+        }
+        let parts = (0..alike.len()).flat_map(|from| (from + MIN_PART..=alike.len()).map(move |to| from..to));
+        let mut parts = parts.filter_map(|part| alike.get(part));
+        let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let mut numbers = text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty());
+        parts.any(|part| self.values.contains(part))
+            || words.any(|word| self.has_value(word))
+            || numbers.any(|run| self.digits.contains(run.trim_start_matches('0')))
+    }
+}
+
+/// Returns the letters and digits of a text, without case, accents, compatibility forms and everything between them.
+fn alike(text: &str) -> String {
+    text.nfkd().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The values and the names of members of a JSON text.
+#[derive(Default)]
+struct FoundValues {
+    values: Vec<String>,
+    names: Vec<String>,
+}
+
+/// Collects all values, those of duplicate names, too.
+struct ValueCollector<'f>(&'f mut FoundValues);
+
+impl<'de> DeserializeSeed<'de> for ValueCollector<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueCollector<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.0.values.push(value.to_string());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0.values.push(value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0.values.push(value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.0.values.push(value.to_string());
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.0.values.push(value.to_owned());
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while elements.next_element_seed(ValueCollector(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            self.0.names.push(name);
+            members.next_value_seed(ValueCollector(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::exchange::memory::MemoryBudget;
+
+    /// Returns the copy of a request with this query, content type and body, and one path parameter.
+    pub(in crate::exchange) fn copied(query: &str, content_type: &str, body: &[u8]) -> RequestCopy {
+        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
+        let budget = MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap());
+        let request = Request::post(format!("/people/p-9{query}")).header("content-type", content_type);
+        let parts = request.body(()).unwrap().into_parts().0;
+        let parameters = [("id".to_owned(), "p-9".to_owned())];
+        let copy = RequestCopy::new(&parts, &parameters, budget.hold(&"acme".into(), false));
+        body.chunks(7).for_each(|chunk| copy.push(chunk));
+        copy
+    }
+
+    fn values(query: &str, content_type: &str, body: &str) -> Option<RequestValues> {
+        copied(query, content_type, body.as_bytes()).values(|name| ["name", "email"].contains(&name))
+    }
+
+    const JSON: &str = "application/json";
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    #[test]
+    fn a_value_is_found_in_each_of_its_spellings() {
+        let read = values("?q=M%C3%BCller+AG", JSON, r#"{"name": "Jane D\u006fe", "n": 42}"#).unwrap();
+        for value in
+            ["jane doe", "JANE-DOE", "jane_doe", "Mueller", "muller.ag", "ＪａｎｅＤｏｅ", "p9", "P-9"]
+        {
+            assert_eq!(read.has_value(value), value != "Mueller", "{value}");
+        }
+        for echo in ["doe", "JaneDoe.exists", "x-jane-doe", "code42", "E_042", "er"] {
+            assert!(read.overlaps(echo), "{echo}");
+        }
+        for other in ["taken", "E-43", "unknown_field"] {
+            assert!(!read.overlaps(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_of_members_count_only_if_they_are_unknown() {
+        let read = values("", JSON, r#"{"name": 1, "smith": {"email": true}}"#).unwrap();
+        assert!(!read.has_value("name") && !read.has_value("email") && read.has_value("Smith"));
+        let read = values("", FORM, "email=a%40b.example&smith=1+2").unwrap();
+        assert!(read.has_value("a@b.example") && read.has_value("SMITH") && read.has_value("12"));
+        assert!(!read.has_value("email"));
+    }
+
+    #[test]
+    fn both_values_of_a_duplicate_name_count() {
+        let read = values("", JSON, r#"{"name": "Jane", "name": "Anna", "n": 1042.0, "m": 17e3}"#).unwrap();
+        for value in ["jane", "anna", "1042", "17000"] {
+            assert!(read.has_value(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_percent_signs_counts_decoded_too() {
+        let read = values("", JSON, r#"{"name": "J%61ne"}"#).unwrap();
+        assert!(read.has_value("jane") && read.has_value("J%61ne"));
+    }
+
+    #[test]
+    fn a_request_without_a_body_has_the_values_of_its_head() {
+        assert!(values("", "image/png", "").is_some(), "whatever its media type would be");
+        let read = values("?q=jane", JSON, "").unwrap();
+        assert!(read.has_value("Jane") && read.has_value("p-9"));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_compared_has_no_values() {
+        for (content_type, body) in [
+            ("text/plain", "jane"),
+            ("multipart/form-data; boundary=x", "--x--"),
+            (JSON, "{\"name\": \"jane\""),
+            (JSON, "{} {}"),
+            (JSON, "jane"),
+            (FORM, "name=%FF"),
+            (JSON, &format!("\"{}\"", "x".repeat(MAX_COPIED))),
+            (JSON, &"[".repeat(1000)),
+        ] {
+            assert!(values("", content_type, body).is_none(), "{content_type}");
+        }
+        assert!(copied("", JSON, b"\"\xff\"").values(|_| false).is_none());
+        assert!(values("", JSON, &format!("\"{}\"", "x".repeat(1000))).is_some());
+    }
+
+    #[test]
+    fn a_coded_body_cannot_be_compared() {
+        let request = Request::post("/").header("content-encoding", "gzip").body(()).unwrap();
+        assert_eq!(body_form(&request.into_parts().0), BodyForm::Unknown);
+        let request = Request::post("/").header("content-type", JSON).header("content-type", FORM);
+        assert_eq!(body_form(&request.body(()).unwrap().into_parts().0), BodyForm::Unknown);
+    }
+}
