@@ -62,7 +62,7 @@
 //! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
 //! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit   circumstances   traces
-//! pure      scrub -> decision -> policy -> vocabulary   discover
+//! pure      scrub -> decision -> policy -> vocabulary   discover   texts
 //! ```
 
 pub mod document;
@@ -73,6 +73,7 @@ pub mod decision;
 pub mod discover;
 pub mod policy;
 pub mod scrub;
+pub mod texts;
 pub mod vocabulary;
 
 pub mod access_log;

@@ -27,7 +27,7 @@ use ulid::Ulid;
 
 use self::own_log::RegisteredLogs;
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogSection, AuditSection, CheckpointSink, Config, LimitsSection};
+use crate::config::{AccessLogSection, AuditSection, CheckpointSink, Config, LimitsSection, ListenerSection};
 use crate::disclosure::{Log, LogSettings};
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
@@ -296,6 +296,15 @@ fn warn_of_unregistered(unregistered: &[Arc<str>]) {
     }
 }
 
+/// Returns the addresses at which recipients reach the listeners: those that the configuration names.
+fn public_addresses(listeners: &[ListenerSection]) -> Vec<String> {
+    let addresses = listeners.iter().flat_map(|listener| {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        listener.authorities.iter().map(move |authority| format!("{scheme}://{authority}"))
+    });
+    addresses.collect()
+}
+
 pub(crate) fn snapshot(config: Config) -> Snapshot {
     Snapshot {
         routes: config.routes,
@@ -307,6 +316,8 @@ pub(crate) fn snapshot(config: Config) -> Snapshot {
         pseudonym_epoch: config.keys.pseudonym_epoch,
         max_staleness: config.ledger.max_staleness,
         revision: config.revision,
+        texts: config.texts,
+        addresses: public_addresses(&config.listeners),
         purpose_pages: PurposePages::default(),
     }
 }

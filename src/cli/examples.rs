@@ -163,6 +163,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("audit circumstances", &["purposegate audit circumstances --since 2026-11-01"]),
     ("audit index", &["purposegate audit index --config purposegate.toml"]),
     ("audit export", &["purposegate audit export --since 2026-01-01"]),
+    (
+        "recipient page",
+        &[
+            "purposegate recipient page acme-domains",
+            "purposegate recipient page acme-domains --purpose domain-registration --language de",
+        ],
+    ),
     ("recipient key", &["purposegate recipient key acme-domains"]),
     ("admin token", &["purposegate admin token crm-sync"]),
     ("certs dev", &["purposegate certs dev --out certs --name gateway.internal"]),

@@ -26,6 +26,7 @@ mod openapi;
 pub mod output;
 pub mod policy;
 mod progress;
+mod recipient_page;
 mod run;
 mod scrub;
 mod serve;
@@ -130,7 +131,7 @@ enum Verb {
         #[command(subcommand)]
         verb: audit::AuditVerb,
     },
-    /// Make API keys for recipients
+    /// Make API keys for recipients, and the page that tells one how to receive data
     Recipient {
         #[command(subcommand)]
         verb: RecipientVerb,
@@ -167,6 +168,8 @@ struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 enum RecipientVerb {
+    /// Print the page that tells a recipient how to receive data, as HTML
+    Page(recipient_page::PageArgs),
     /// Make an API key, show it once, and print the line that registers it
     Key {
         /// The recipient's name in the configuration

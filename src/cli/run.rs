@@ -30,7 +30,7 @@ use super::policy::{self, PolicyVerb};
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::serve::{self, block_on};
 use super::subject::{self, ReportContext, SubjectVerb};
-use super::{AdminVerb, Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb};
+use super::{AdminVerb, Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, recipient_page};
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
@@ -66,6 +66,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Subject { gateway, verb } => run_subject(&gateway, verb),
         Verb::Case { gateway, verb } => run_case(&gateway, verb),
         Verb::Audit { verb } => run_audit(&verb),
+        Verb::Recipient { verb: RecipientVerb::Page(arguments) } => {
+            let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+            finish(recipient_page::run(&arguments, Timestamp::now(), &mut out, &mut err))
+        }
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Admin { verb: AdminVerb::Token { name, format } } => make_token(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, names, client } } => {
@@ -205,6 +209,7 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
                 facts: Arc::clone(&recipient.in_agreement),
                 legal_name: recipient.contact.legal_name.clone(),
                 address: recipient.contact.address.clone(),
+                contact: recipient.contact.contact.clone(),
             })
             .collect();
         let packs = config.map_or(&[][..], |config| &config.packs);
@@ -213,7 +218,9 @@ fn run_subject(gateway: &GatewayArgs, verb: SubjectVerb) -> ExitCode {
         let others = config.map_or(&[][..], |config| &config.audit.logs);
         let index = config.map(|config| &*config.audit.index);
         let retired = config.map_or(&[][..], |config| &config.audit.retired);
-        let context = ReportContext { index, others, retired, packs: &packs, recipients: &recipients };
+        let texts = config.map(|config| Arc::clone(&config.texts)).unwrap_or_default();
+        let context =
+            ReportContext { index, others, retired, packs: &packs, recipients: &recipients, texts: &texts };
         let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
         subject::run(verb, access, context, now, &mut out, &mut err)
     })

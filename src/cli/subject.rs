@@ -18,6 +18,7 @@ use super::error::{CliError, EXIT_FINDINGS, VerbError, exit_status, unusable_err
 use super::ledger_access::LedgerAccess;
 use super::ledger_client::{EventTarget, print_answer};
 use super::ledger_location::LedgerLocation;
+use super::recipient_page::unknown_language;
 use crate::assembly::logs;
 use crate::config::GatewayLog;
 use crate::disclosure::LogSource;
@@ -25,7 +26,8 @@ use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
 use crate::ledger::Right;
 use crate::policy::Pack;
-use crate::report::{self, DisclosureList, ReportError, ReportSources, ReportedRecipient};
+use crate::report::{self, DisclosureList, ReportError, ReportPage, ReportSources, ReportedRecipient};
+use crate::texts::PageTexts;
 use crate::vocabulary::SubjectId;
 
 /// The verbs of `subject`.
@@ -38,6 +40,9 @@ pub(super) enum SubjectVerb {
         /// The format of the output; `html` is a single page without external parts
         #[arg(long, value_enum, default_value = "json")]
         format: PageFormat,
+        /// The language of the page [default: `language` of `[deployment]`]
+        #[arg(long, value_name = "TAG")]
+        language: Option<String>,
         #[command(flatten)]
         reason: ReasonArgs,
     },
@@ -120,7 +125,7 @@ pub(super) enum ListForm {
 }
 
 /// The parts of the configuration that a report is about.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ReportContext<'l> {
     /// The folder of the logs' indexes.
     pub(super) index: Option<&'l Path>,
@@ -130,6 +135,15 @@ pub(super) struct ReportContext<'l> {
     pub(super) retired: &'l [String],
     pub(super) packs: &'l [Arc<Pack>],
     pub(super) recipients: &'l [ReportedRecipient],
+    /// The languages of the page.
+    pub(super) texts: &'l Arc<PageTexts>,
+}
+
+/// The format and the language of a report.
+#[derive(Clone, Copy, Debug)]
+struct ReportForm<'l> {
+    format: PageFormat,
+    language: Option<&'l str>,
 }
 
 /// Runs a verb. The result goes to `out`, messages to `err`. Returns the exit status.
@@ -145,7 +159,8 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        SubjectVerb::Report { person, format, reason } => {
+        SubjectVerb::Report { person, format, language, reason } => {
+            let format = ReportForm { format, language: language.as_deref() };
             let printed = read_report(&person, format, &reason, access, context, now);
             printed.and_then(|printed| print_report(printed, out, err))
         }
@@ -271,7 +286,7 @@ impl PrintedReport {
 
 fn read_report(
     person: &SubjectArgs,
-    format: PageFormat,
+    form: ReportForm<'_>,
     reason: &ReasonArgs,
     access: &LedgerAccess<'_>,
     context: ReportContext<'_>,
@@ -279,13 +294,14 @@ fn read_report(
 ) -> Result<Option<PrintedReport>, VerbError> {
     access.check_reason(reason.text())?;
     Ok(match access {
-        LedgerAccess::Local(location) => local_report(person, format, location, context, now)?,
+        LedgerAccess::Local(location) => local_report(person, form, location, context, now)?,
         LedgerAccess::Remote(server) => {
-            let format = match format {
+            let format = match form.format {
                 PageFormat::Json => "json",
                 PageFormat::Html => "html",
             };
-            let parameters = [("format", Some(format)), ("reason", reason.text())];
+            let parameters =
+                [("format", Some(format)), ("language", form.language), ("reason", reason.text())];
             let report = server.client()?.get(&person.path("/report", &parameters))?;
             report.map(|report| PrintedReport::of_gateway(&report))
         }
@@ -345,17 +361,22 @@ fn print_report(
 /// Makes the report from the files of a gateway. `None` if nothing is known about the person.
 fn local_report(
     person: &SubjectArgs,
-    format: PageFormat,
+    form: ReportForm<'_>,
     location: &LedgerLocation<'_>,
     context: ReportContext<'_>,
     now: Timestamp,
 ) -> Result<Option<PrintedReport>, CliError> {
+    let language = context.texts.named(form.language);
+    let language = language.ok_or_else(|| unknown_language(context.texts))?;
     let report =
         read_logs(person, location, context, |sources, person| report::report(person, sources, now))?;
     let Some(report) = report else { return Ok(None) };
-    let text = match format {
+    let text = match form.format {
         PageFormat::Json => serde_json::to_vec_pretty(&report).map_err(|error| unusable_error(&error))?,
-        PageFormat::Html => report::html(&report).into_bytes(),
+        PageFormat::Html => {
+            let ReportContext { packs, recipients, .. } = context;
+            report::html(&report, &ReportPage { language: &language, packs, recipients }).into_bytes()
+        }
     };
     Ok(Some(PrintedReport::new(text, report.disclosed)))
 }
@@ -367,7 +388,7 @@ fn read_logs<T>(
     context: ReportContext<'_>,
     read: impl FnOnce(&ReportSources<'_>, &SubjectId) -> Result<T, ReportError>,
 ) -> Result<T, CliError> {
-    let ReportContext { index, others, retired, packs, recipients } = context;
+    let ReportContext { index, others, retired, packs, recipients, .. } = context;
     let person = person.id(&*location.names)?;
     let keys = Keys::open(location.keys).map_err(|error| unusable_error(&error))?;
     let archive = location.archive()?;
@@ -416,7 +437,15 @@ mod tests {
             admin: AdminServer::configured("127.0.0.1:9".parse().unwrap(), false),
         });
         let packs = [crate::decision::testing::one_partner()];
-        let context = ReportContext { packs: &packs, ..ReportContext::default() };
+        let texts = Arc::default();
+        let context = ReportContext {
+            index: None,
+            others: &[],
+            retired: &[],
+            packs: &packs,
+            recipients: &[],
+            texts: &texts,
+        };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &access, context, now, &mut out, &mut words).unwrap();

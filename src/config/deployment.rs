@@ -1,4 +1,4 @@
-//! `[deployment]`: the name of this gateway, and the region that it exports data from.
+//! `[deployment]`: the name of this gateway, the region that it exports data from, and whose pages people receive.
 
 use std::sync::Arc;
 
@@ -11,29 +11,59 @@ use crate::vocabulary::EEA;
 /// Maximum length of a gateway's name in bytes: that of a host name.
 const MAX_NAME_BYTES: usize = 253;
 
+/// Maximum length of the organisation's name in bytes.
+const MAX_ORGANISATION_BYTES: usize = 200;
+
 /// Name of a gateway whose host has no usable name.
 const DEFAULT_NAME: &str = "gateway";
 
 /// `[deployment]`.
 #[derive(Debug)]
-pub(super) struct DeploymentSection {
+pub(super) struct DeploymentSection<'d> {
     /// Name of this gateway in log records.
     pub(super) name: Arc<str>,
     /// Region that this gateway exports data from.
     pub(super) exporter_region: Arc<str>,
+    /// Name in law of the organisation, as its pages have it.
+    pub(super) organisation: Option<String>,
+    /// Language of its pages for readers who ask for none.
+    pub(super) language: Option<At<&'d str>>,
 }
 
-pub(super) fn read(part: &mut Part<'_>, words: &PackTerms<'_>) -> DeploymentSection {
+pub(super) fn read<'d>(part: &mut Part<'d>, words: &PackTerms<'_>) -> DeploymentSection<'d> {
     let Some(mut fields) = part.fields.fields("deployment", "`[deployment]`") else {
-        return DeploymentSection { name: host_name(), exporter_region: Arc::from(EEA) };
+        return DeploymentSection {
+            name: host_name(),
+            exporter_region: Arc::from(EEA),
+            organisation: None,
+            language: None,
+        };
     };
     let (name, region) = (fields.text("name"), fields.text("exporter-region"));
+    let (organisation, language) = (fields.text("organisation"), fields.text("language"));
     fields.end();
     let document = part.fields.document();
     DeploymentSection {
         name: name.map_or_else(host_name, |name| checked(document, &name)),
         exporter_region: region.map_or_else(|| Arc::from(EEA), |region| exporter(document, &region, words)),
+        organisation: organisation.and_then(|organisation| checked_organisation(document, &organisation)),
+        language,
     }
+}
+
+/// Returns the name of the organisation. An empty or overlong one is a finding.
+fn checked_organisation(document: &Document<'_>, organisation: &At<&str>) -> Option<String> {
+    let name = organisation.value.trim();
+    if name.is_empty() || name.len() > MAX_ORGANISATION_BYTES {
+        let finding = Finding::error("bad-text", "this cannot be the name of the organisation");
+        let hint = format!("its name in law, of {MAX_ORGANISATION_BYTES} bytes at most");
+        document.find(
+            finding.label("stands on the pages that people receive").hint(hint),
+            organisation.at.clone(),
+        );
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 /// Returns a configured name. One that log records cannot have is a finding.

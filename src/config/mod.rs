@@ -28,6 +28,7 @@ mod section;
 mod stale;
 mod status_endpoint;
 mod terms;
+mod texts;
 mod tls;
 pub mod tls_client;
 mod whole_body;
@@ -63,6 +64,7 @@ use crate::exchange::route::{Recipient, Routes};
 use crate::finding::Finding;
 use crate::ledger::VocabularyTerms;
 use crate::policy::Pack;
+use crate::texts::PageTexts;
 use crate::vocabulary::{Namespaces, Vocabulary};
 
 /// Default of the header that carries the purpose.
@@ -91,6 +93,8 @@ pub struct Config {
     pub name: Arc<str>,
     /// Region that the gateway exports data from.
     pub exporter_region: Arc<str>,
+    /// The languages of the pages that people receive.
+    pub texts: Arc<PageTexts>,
     /// Header that carries the purpose of a request.
     pub purpose_header: HeaderName,
     /// Bounds of the whole process.
@@ -224,6 +228,14 @@ fn tls_files(tls: &ListenerTls) -> Vec<PathBuf> {
     [certificate, key].into_iter().chain(client_ca).chain(crls).cloned().collect()
 }
 
+/// Returns the vocabulary that all packs share.
+fn vocabulary_of(packs: &[Vec<Arc<Pack>>]) -> Arc<Vocabulary> {
+    match packs.iter().flatten().next() {
+        Some(default) => Arc::clone(default.vocabulary()),
+        None => Arc::new(Vocabulary::standard()),
+    }
+}
+
 /// Reads all sections of all files. Returns the findings about packs; those about the files are in their documents. If
 /// any finding is an error, the configuration must not be used.
 fn assemble<'d>(
@@ -235,7 +247,9 @@ fn assemble<'d>(
 ) -> (Config, Vec<Finding>) {
     let now = Timestamp::now();
     let mut packs = Packs::read(&mut main, now);
-    let DeploymentSection { name, exporter_region } = deployment::read(&mut main, &packs.terms(0));
+    let DeploymentSection { name, exporter_region, organisation, language } =
+        deployment::read(&mut main, &packs.terms(0));
+    let texts = Arc::new(texts::read(&mut main, &packs.terms(0), language, organisation));
     let purpose_header = section::purpose_header(&mut main);
     let limits = section::limits(&mut main);
     let listeners = section::listeners(&mut main, host);
@@ -270,10 +284,7 @@ fn assemble<'d>(
         files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();
     folders.sort();
     folders.dedup();
-    let vocabulary = match packs.iter().flatten().next() {
-        Some(default) => Arc::clone(default.vocabulary()),
-        None => Arc::new(Vocabulary::standard()),
-    };
+    let vocabulary = vocabulary_of(&packs);
     let config = Config {
         file: file.to_owned(),
         folders,
@@ -285,6 +296,7 @@ fn assemble<'d>(
         packs,
         name,
         exporter_region,
+        texts,
         purpose_header,
         limits,
         listeners,

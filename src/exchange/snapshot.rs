@@ -14,6 +14,7 @@ use crate::exchange::caller::Credentials;
 use crate::exchange::pages::cache::PurposePages;
 use crate::exchange::route::{Recipient, Routes};
 use crate::policy::Pack;
+use crate::texts::PageTexts;
 use crate::vocabulary::Vocabulary;
 
 /// One loaded configuration, compiled for requests.
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub max_staleness: Duration,
     /// A digest of the files that the configuration was read from.
     pub revision: Arc<str>,
+    /// The languages of the pages that people receive.
+    pub texts: Arc<PageTexts>,
+    /// The addresses of the API that the configuration names, such as `https://api.example.org`.
+    pub addresses: Vec<String>,
     /// Cache of the pages that tell recipients their purposes.
     pub purpose_pages: PurposePages,
 }

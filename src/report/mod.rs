@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use accounting_form::{DisclosureAccounting, RepeatedDisclosures, accounting_of};
-pub use html::html;
+pub use html::{ReportPage, html};
 
 use crate::decision::RecipientFacts;
 use crate::disclosure::questions::{LogExtent, LogRelation};
@@ -49,6 +49,8 @@ pub struct ReportedRecipient {
     pub legal_name: Option<Arc<str>>,
     /// Its address, if the configuration has one.
     pub address: Option<Arc<str>>,
+    /// How to reach it, if the configuration says so.
+    pub contact: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for ReportSources<'_> {
@@ -181,6 +183,9 @@ pub struct ReportedDisclosure {
     /// The recipient's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_address: Option<String>,
+    /// How to reach the recipient: an e-mail address, a telephone number or a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient_contact: Option<String>,
     /// The recipient's kind; absent if the recipient is no longer registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_kind: Option<TitledTerm>,
@@ -322,6 +327,7 @@ fn described(
         },
         recipient_name: legal_name.unwrap_or(&disclosed.recipient).to_owned(),
         recipient_address: recipient.and_then(|known| known.address.as_deref()).map(str::to_owned),
+        recipient_contact: recipient.and_then(|known| known.contact.as_deref()).map(str::to_owned),
         recipient_kind: recipient.and_then(|known| {
             find_in_packs(sources.packs, |words| words.kinds().term(known.facts.kind).map(titled))
         }),
@@ -354,6 +360,7 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
             let tree = words.kinds();
             tree.find(id).and_then(|found| tree.term(found)).map_or_else(|| plain(id), titled)
         };
+        let in_full = |text: &str| with_clause_titles(text, pack);
         for activity in &pack.manifest().processing {
             let purposes = words.purposes();
             let purpose = purposes.find(&activity.purpose).and_then(|found| purposes.term(found));
@@ -366,9 +373,9 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
                     .map_or_else(|| activity.basis.name().to_owned(), |stated| stated.title.clone()),
                 categories: activity.categories.iter().map(category).collect(),
                 recipients: activity.recipients.iter().map(recipient).collect(),
-                origin: activity.origin.clone(),
-                retention: activity.retention.clone(),
-                transfers: activity.transfers.clone(),
+                origin: in_full(&activity.origin),
+                retention: in_full(&activity.retention),
+                transfers: in_full(&activity.transfers),
             };
             if !all.contains(&line) {
                 all.push(line);
@@ -376,6 +383,23 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
         }
     }
     all
+}
+
+/// Replaces each id of a clause in a text by the title of the clause: the id means nothing to a person.
+fn with_clause_titles(text: &str, pack: &Pack) -> String {
+    let is_of_id = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    let mut written = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|letter| !is_of_id(letter)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(if word == 0 { first.len_utf8() } else { word });
+        match pack.manifest().clause(word) {
+            Some(clause) => written.push_str(&clause.title),
+            None => written.push_str(word),
+        }
+        rest = after;
+    }
+    written
 }
 
 /// Returns the origins of each category according to the record of processing.

@@ -60,6 +60,7 @@ mod oracle;
 mod overload;
 mod page_commands;
 mod page_walk;
+mod pages;
 mod payloads;
 mod places_and_dates;
 mod policy_commands;

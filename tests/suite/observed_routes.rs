@@ -146,9 +146,9 @@ fn a_report_names_the_disclosure_without_a_basis() {
     assert!(categories.iter().any(|one| one["category"] == "payment-card-number"), "{categories:#?}");
     let page = gateway.get_admin("/v1/subjects/p-1/report?reason=test&format=html").text();
     for words in [
-        "name, payment card number, subject identifier<br><span class=\"small\">no legal basis on record: our rules were not applied",
-        "unclassified<br><span class=\"small\">no legal basis on record: we had not classified these data",
-        "<td>no purpose that we know was stated</td>",
+        "Name, Card number, Subject identifier<br><span class=\"quiet\">no legal basis on record: our rules were not applied",
+        "data that we had not classified<br><span class=\"quiet\">no legal basis on record: we had not classified these data",
+        ">no purpose that we know was stated</td>",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }

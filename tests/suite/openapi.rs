@@ -221,6 +221,7 @@ fn every_answer_is_as_described() {
         ("/openapi.json", "/openapi.json"),
         ("/v1/policies", "/v1/policies"),
         ("/v1/recipients", "/v1/recipients"),
+        ("/v1/recipients/{name}/page", "/v1/recipients/support/page?language=de"),
         ("/v1/routes", "/v1/routes"),
         ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified"),
         ("/v1/requests", "/v1/requests"),
@@ -255,6 +256,9 @@ fn every_answer_is_as_described() {
         ("/v1/decisions/{id}", "/v1/decisions/nothing", 404),
         ("/v1/cases/{id}", "/v1/cases/nothing", 404),
         ("/readyz", "/readyz?unknown=1", 400),
+        ("/v1/recipients/{name}/page", "/v1/recipients/nobody/page", 404),
+        ("/v1/recipients/{name}/page", "/v1/recipients/support/page?language=xx", 400),
+        ("/v1/recipients/{name}/page", "/v1/recipients/support/page?purpose=hosting", 400),
         ("/v1/routes/{name}/unclassified", "/v1/routes/nothing/unclassified", 404),
         ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified?unknown=1", 400),
     ] {

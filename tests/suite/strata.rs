@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("document", &["finding"]),
     ("retention", &[]),
     ("vocabulary", &["finding", "document"]),
+    ("texts", &["vocabulary"]),
     ("policy", &["finding", "document", "vocabulary"]),
     ("decision", &["finding", "document", "vocabulary", "policy"]),
     ("scrub", &["finding", "vocabulary", "policy", "decision"]),
@@ -25,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "disclosure",
         &["retention", "vocabulary", "policy", "decision", "keys", "ledger", "log_limit", "traces"],
     ),
-    ("report", &["vocabulary", "policy", "decision", "keys", "ledger", "disclosure"]),
+    ("report", &["vocabulary", "texts", "policy", "decision", "keys", "ledger", "disclosure"]),
     ("notices", &["vocabulary", "keys", "ledger"]),
     ("metrics", &[]),
     ("access_log", &["retention", "log_limit", "traces"]),
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "exchange",
         &[
             "finding",
+            "texts",
             "vocabulary",
             "policy",
             "decision",
@@ -59,6 +61,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "finding",
             "document",
+            "texts",
             "vocabulary",
             "policy",
             "decision",
@@ -89,6 +92,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "finding",
             "document",
+            "texts",
             "vocabulary",
             "policy",
             "decision",
@@ -117,6 +121,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "finding",
             "document",
+            "texts",
             "vocabulary",
             "policy",
             "decision",
@@ -138,7 +143,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// The strata that take values and return values.
-const PURE: &[&str] = &["finding", "document", "vocabulary", "policy", "decision", "scrub", "discover"];
+const PURE: &[&str] =
+    &["finding", "document", "vocabulary", "texts", "policy", "decision", "scrub", "discover"];
 
 /// Paths that a pure module never names, with everything below them.
 const IMPURE: &[&str] = &[

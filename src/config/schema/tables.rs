@@ -92,6 +92,7 @@ pub(super) const ROOT: KeyTable = table(
         key("drain", Duration),
         ALLOW,
         told("deployment", Table(&DEPLOYMENT), "This gateway."),
+        told("texts", Named(&LANGUAGE_TEXTS), "Sentences of the pages that people receive, by language."),
         told("listener", Tables(&LISTENER), "Public listeners."),
         told("limits", Table(&LIMITS), "Bounds of the whole process."),
         told("admin", Table(&ADMIN), "The admin API."),
@@ -117,8 +118,14 @@ pub(super) const ROOT: KeyTable = table(
     ],
 );
 
-const DEPLOYMENT: KeyTable =
-    table("deployment", "`[deployment]`", &[key("exporter-region", Text), key("name", Text)]);
+const DEPLOYMENT: KeyTable = table(
+    "deployment",
+    "`[deployment]`",
+    &[key("exporter-region", Text), key("name", Text), key("organisation", Text), key("language", Text)],
+);
+
+/// The texts of one language: sentences by key, and tables of titles by kind of term.
+const LANGUAGE_TEXTS: ValueType = Named(&OneOf(&[Text, Named(&Text)]));
 
 const LISTENER: KeyTable = table(
     "listener",

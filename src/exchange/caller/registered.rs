@@ -13,12 +13,36 @@ const SHOWN_BYTES: usize = 6;
 /// A registered credential of a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredCredential {
-    /// The kind, in words.
-    pub kind: &'static str,
+    /// The kind.
+    pub kind: CredentialKind,
     /// The name of the certificate, the claims of the token, or the beginning of the key's hash.
     pub id: String,
     /// The one purpose that it is locked to.
     pub locked_purpose: Option<PurposeId>,
+    /// The URL of the issuer, and the claims, of a token.
+    pub token: Option<(String, Vec<String>)>,
+}
+
+/// The kind of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CredentialKind {
+    /// A key that is sent in a header.
+    ApiKey,
+    /// A certificate that is presented in the TLS handshake.
+    ClientCertificate,
+    /// A token that an issuer signed.
+    SignedToken,
+}
+
+impl CredentialKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            CredentialKind::ApiKey => "API key",
+            CredentialKind::ClientCertificate => "client certificate",
+            CredentialKind::SignedToken => "signed token",
+        }
+    }
 }
 
 impl Credentials {
@@ -29,15 +53,18 @@ impl Credentials {
             kind,
             id,
             locked_purpose: caller.locked_purpose,
+            token: None,
         };
         let keys = self.keys.iter().filter(|(_, caller)| is_own(caller));
-        let keys = keys.map(|(hash, caller)| described("API key", key_id(hash), caller));
+        let keys = keys.map(|(hash, caller)| described(CredentialKind::ApiKey, key_id(hash), caller));
         let certificates = self.certificates.iter().filter(|(_, caller)| is_own(caller));
-        let certificates =
-            certificates.map(|(name, caller)| described("client certificate", certificate_id(name), caller));
+        let certificates = certificates
+            .map(|(name, caller)| described(CredentialKind::ClientCertificate, certificate_id(name), caller));
         let tokens = self.tokens.patterns().filter(|(_, pattern)| is_own(&pattern.caller));
-        let tokens = tokens
-            .map(|(issuer, pattern)| described("signed token", token_id(issuer, pattern), &pattern.caller));
+        let tokens = tokens.map(|(issuer, pattern)| RegisteredCredential {
+            token: Some((issuer.to_owned(), claims(pattern))),
+            ..described(CredentialKind::SignedToken, token_id(issuer, pattern), &pattern.caller)
+        });
         let mut all: Vec<RegisteredCredential> = keys.chain(certificates).chain(tokens).collect();
         all.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
         all
@@ -57,12 +84,16 @@ fn certificate_id(name: &CertificateName) -> String {
     }
 }
 
-fn token_id(issuer: &str, pattern: &TokenPattern) -> String {
+fn claims(pattern: &TokenPattern) -> Vec<String> {
     let claims = pattern.claims.iter().map(|(name, value)| match value {
         Value::String(text) => format!("{name} = {text}"),
         other => format!("{name} = {other}"),
     });
-    let claims: Vec<String> = claims.collect();
+    claims.collect()
+}
+
+fn token_id(issuer: &str, pattern: &TokenPattern) -> String {
+    let claims = claims(pattern);
     if claims.is_empty() { format!("of {issuer}") } else { format!("of {issuer} with {}", claims.join(", ")) }
 }
 
@@ -80,7 +111,7 @@ mod tests {
         let name = CertificateName::of_registration("spiffe://example.org/partner");
         credentials.register_certificate(name, own);
         let shown = credentials.of_recipient(1);
-        let ids: Vec<(&str, &str)> = shown.iter().map(|shown| (shown.kind, &*shown.id)).collect();
+        let ids: Vec<(&str, &str)> = shown.iter().map(|shown| (shown.kind.name(), &*shown.id)).collect();
         let digits: String = hash(b"pgk_secret").iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let key = format!("sha256:{digits}…");
         assert_eq!(ids, [("API key", &*key), ("client certificate", "spiffe://example.org/partner")]);

@@ -17,7 +17,7 @@ use crate::log_limit::LogLimit;
 use crate::notices::{Notice, Notices, ToldNotice};
 
 /// Path of the feed.
-const FEED: &str = "/.well-known/data-purposes/notices";
+pub(super) const FEED: &str = "/.well-known/data-purposes/notices";
 
 /// Maximum number of notices on a page.
 const PAGE: usize = 100;

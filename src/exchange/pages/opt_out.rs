@@ -2,24 +2,26 @@
 //!
 //! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing. It is in force when
 //! the response leaves. The driver reads the body of the `POST`. Invariants: only that `POST` changes anything (mail
-//! scanners follow links); the page for an unreadable link names the contact; no response discloses if the person is
-//! known.
+//! scanners follow links); every page names the contact; no response discloses if the person is known. Pages are in the
+//! language that the browser asks for, say whose marketing it is, and need no script.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    ACCEPT, ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
 use crate::exchange::concurrency::{ConcurrencyPermit, LimitReached};
 use crate::exchange::{Refusal, RequestBodyLimits, SharedState, screen};
 use crate::ledger::{self, Entity, EntityKind, Ledger};
+use crate::texts::{HtmlPage, PageLanguage, Sentence};
 use crate::vocabulary::{PurposeId, SubjectId};
 
 /// Path of the links; the person's token follows.
@@ -54,6 +56,7 @@ pub(crate) enum OptOutStep {
 /// The request that records the objection, before its body has been read.
 pub(crate) struct OptOutPost {
     person: SubjectId,
+    reader: Reader,
     content_type: Option<HeaderValue>,
     /// The bounds of the body.
     pub(crate) body_limits: RequestBodyLimits,
@@ -62,23 +65,29 @@ pub(crate) struct OptOutPost {
 
 /// Begins to answer a request for an opt-out link.
 pub(crate) fn begin(shared: &SharedState, parts: &Parts) -> OptOutStep {
-    attempt(shared, parts).unwrap_or_else(|refusal| OptOutStep::Answered(refused(shared, refusal)))
+    let reader = Reader::of(shared, &parts.headers);
+    let step = attempt(shared, parts, &reader);
+    step.unwrap_or_else(|refusal| OptOutStep::Answered(refused(shared, &reader, refusal)))
 }
 
-fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
+fn attempt(shared: &SharedState, parts: &Parts, reader: &Reader) -> Result<OptOutStep, Refusal> {
     let listener = shared.listener(&parts.extensions);
     screen::screen(parts, &listener.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
     let Some(person) = shared.opt_out.links.person(token, shared.ledger.terms().namespaces()) else {
-        return Ok(OptOutStep::Answered(page(StatusCode::NOT_FOUND, &unreadable(shared), is_head)));
+        let page = reader.unchanged(shared, Sentence::OptOutUnreadable, Sentence::OptOutUnreadableMeans);
+        return Ok(OptOutStep::Answered(reader.page(StatusCode::NOT_FOUND, &page, is_head)));
     };
     match parts.method {
-        Method::GET | Method::HEAD => Ok(OptOutStep::Answered(page(StatusCode::OK, QUESTION, is_head))),
+        Method::GET | Method::HEAD => {
+            Ok(OptOutStep::Answered(reader.page(StatusCode::OK, &reader.question(shared), is_head)))
+        }
         Method::POST => {
             let permit = shared.opt_out.posts.acquire(&person).map_err(too_many)?;
             Ok(OptOutStep::ReadBody(OptOutPost {
                 person,
+                reader: reader.clone(),
                 content_type: parts.headers.get(CONTENT_TYPE).cloned(),
                 body_limits: RequestBodyLimits {
                     max_bytes: MAX_BODY,
@@ -103,7 +112,8 @@ fn too_many(limit: LimitReached) -> Refusal {
 impl OptOutPost {
     /// Returns the response, after the body was read or the read failed.
     pub(crate) async fn finish(self, shared: &SharedState, body: Result<Bytes, Refusal>) -> Response<Bytes> {
-        self.record(shared, body).await.unwrap_or_else(|refusal| refused(shared, refusal))
+        let reader = self.reader.clone();
+        self.record(shared, body).await.unwrap_or_else(|refusal| refused(shared, &reader, refusal))
     }
 
     async fn record(
@@ -117,7 +127,7 @@ impl OptOutPost {
         }
         record_objection(shared, self.person.clone(), OBJECTION, || shared.opt_out.check_rate()).await?;
         // The page is the same if the objection was recorded before, because others may hold the link.
-        Ok(page(StatusCode::OK, DONE, false))
+        Ok(self.reader.page(StatusCode::OK, &self.reader.done(shared), false))
     }
 }
 
@@ -186,16 +196,17 @@ fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
     body.trim_end().split('&').any(|pair| pair == ONE_CLICK)
 }
 
-fn refused(shared: &SharedState, refusal: Refusal) -> Response<Bytes> {
+/// Returns the response of a refusal: a page for a browser, a problem document for a mail program.
+fn refused(shared: &SharedState, reader: &Reader, refusal: Refusal) -> Response<Bytes> {
     shared.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
-    let contact = contact(shared);
-    let problem = refusal.problem(None, contact.as_deref(), None);
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = refusal.status();
+    let mut response = match reader.is_browser {
+        true => {
+            let page = reader.unchanged(shared, Sentence::OptOutFailed, Sentence::OptOutFailedMeans);
+            reader.page(refusal.status(), &page, false)
+        }
+        false => problem_document(shared, refusal),
+    };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if refusal == Refusal::MethodNotAllowed {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     }
@@ -208,52 +219,130 @@ fn refused(shared: &SharedState, refusal: Refusal) -> Response<Bytes> {
     response
 }
 
-const STYLE: &str = "body { font: 17px/1.5 system-ui, sans-serif; color: #1b1b1b; margin: 12vh auto; max-width: 30rem; padding: 0 1.2rem }
-h1 { font-size: 1.4rem } button { font: inherit; padding: .6rem 1.1rem; border: 0; border-radius: .4rem; background: #1b4f8a; color: #fff }
-button:hover, button:focus { background: #12365f }";
+fn problem_document(shared: &SharedState, refusal: Refusal) -> Response<Bytes> {
+    let contact = contact(shared);
+    let problem = refusal.problem(None, contact.as_deref(), None);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
 
-const QUESTION: &str = "<h1>No more marketing?</h1>
-<p>We will stop using your data for marketing, at once. Messages that your contract needs go on.</p>
-<form method=\"post\"><input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\"><button>Stop marketing</button></form>";
+const STYLE: &str = "
+main { max-width: 38rem; padding-top: 6vh; }
+.choices { display: grid; gap: 1rem; margin: 1.2rem 0 1.6rem; }
+.choice { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1.1rem 1.1rem; }
+.choice h2 { margin: 0 0 .3rem; padding: 0; border: 0; font-size: 1.1rem; } .choice p { margin: 0 0 .8rem; } .choice p:last-child { margin: 0; }
+button { font: inherit; font-weight: 600; min-height: 2.9rem; padding: .6rem 1.3rem; border: 0; border-radius: .4rem; background: var(--accent); color: var(--on-accent); cursor: pointer; }
+button:hover { background: var(--accent-hover); } button:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; }
+@media print { button { border: 1px solid #000; background: #fff; color: #000; } }
+";
 
-const DONE: &str = "<h1>Done</h1>
-<p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
+/// The reader of a page: their language, and the media types that they take.
+#[derive(Clone, Debug)]
+struct Reader {
+    language: PageLanguage,
+    /// True if a refusal is shown as a page. Mail programs do not ask for one.
+    is_browser: bool,
+}
 
-fn unreadable(shared: &SharedState) -> String {
-    let contact = contact(shared).unwrap_or_default();
-    let contact = contact.replace('&', "&amp;").replace('<', "&lt;");
-    format!(
-        "<h1>This link cannot be read</h1>\n<p>Nothing was changed. It may have been cut off: open it from the e-mail \
-         again. If that does not help, tell us that you object to marketing: {contact}</p>"
-    )
+impl Reader {
+    fn of(shared: &SharedState, headers: &HeaderMap) -> Reader {
+        let joined = |name: HeaderName| {
+            let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            values.collect::<Vec<_>>().join(",")
+        };
+        Reader {
+            language: shared.snapshot().texts.for_header(&joined(ACCEPT_LANGUAGE)),
+            is_browser: joined(ACCEPT).to_ascii_lowercase().contains("text/html"),
+        }
+    }
+
+    /// Returns a heading: with the name of the organisation, if the configuration has it.
+    fn heading(&self, named: Sentence, unnamed: Sentence) -> String {
+        let text = match self.language.texts().organisation() {
+            Some(name) => self.language.html(named, &[("organisation", name)]),
+            None => self.language.html(unnamed, &[]),
+        };
+        format!("<h1>{text}</h1>\n")
+    }
+
+    fn paragraph(&self, sentence: Sentence) -> String {
+        format!("<p>{}</p>\n", self.language.html(sentence, &[]))
+    }
+
+    /// Returns the contact of the policy, for questions.
+    fn contact(&self, shared: &SharedState) -> String {
+        let contact = contact(shared);
+        let contact =
+            contact.map(|contact| self.language.html(Sentence::Questions, &[("contact", &contact)]));
+        contact.map_or_else(String::new, |contact| format!("<p class=\"quiet\">{contact}</p>\n"))
+    }
+
+    /// The page with both choices.
+    fn question(&self, shared: &SharedState) -> String {
+        let say = |sentence| self.language.html(sentence, &[]);
+        format!(
+            "{}{}<div class=\"choices\">\n<section class=\"choice\"><h2>{stop}</h2>\n<p>{}</p>\n\
+             <form method=\"post\"><input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">\
+             <button>{stop}</button></form></section>\n\
+             <section class=\"choice\"><h2>{}</h2>\n<p>{}</p></section>\n</div>\n{}",
+            self.heading(Sentence::OptOutQuestion, Sentence::OptOutQuestionUnnamed),
+            self.paragraph(Sentence::OptOutAbout),
+            say(Sentence::OptOutStopMeans),
+            say(Sentence::OptOutKeep),
+            say(Sentence::OptOutKeepMeans),
+            self.contact(shared),
+            stop = say(Sentence::OptOutStop),
+        )
+    }
+
+    /// The page after the objection was recorded.
+    fn done(&self, shared: &SharedState) -> String {
+        let heading = self.heading(Sentence::OptOutDone, Sentence::OptOutDoneUnnamed);
+        let paragraphs =
+            [Sentence::OptOutDoneMeans, Sentence::OptOutAgain].map(|sentence| self.paragraph(sentence));
+        format!("{heading}{}{}", paragraphs.concat(), self.contact(shared))
+    }
+
+    /// A page that says that nothing was changed.
+    fn unchanged(&self, shared: &SharedState, heading: Sentence, meaning: Sentence) -> String {
+        let heading = self.language.html(heading, &[]);
+        format!("<h1>{heading}</h1>\n{}{}", self.paragraph(meaning), self.contact(shared))
+    }
+
+    fn page(&self, status: StatusCode, content: &str, head_only: bool) -> Response<Bytes> {
+        let title = self.language.plain(Sentence::OptOutTitle, &[]);
+        let text = HtmlPage::new(&self.language, title).with_style(STYLE).with(content);
+        let mut response = Response::new(if head_only { Bytes::new() } else { Bytes::from(text) });
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CACHE_CONTROL, "no-store"),
+            (REFERRER_POLICY, "no-referrer"),
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (ROBOTS, "noindex"),
+            (VARY, "accept-language, accept"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Ok(tag) = HeaderValue::from_str(self.language.tag()) {
+            headers.insert(CONTENT_LANGUAGE, tag);
+        }
+        response
+    }
 }
 
 fn contact(shared: &SharedState) -> Option<String> {
     let snapshot = shared.snapshot();
     let version = snapshot.packs.first()?.in_force(Timestamp::now())?;
     Some(version.pack().manifest().contact.clone())
-}
-
-fn page(status: StatusCode, content: &str, head_only: bool) -> Response<Bytes> {
-    let text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Marketing</title>\n\
-         <style>{STYLE}</style>\n{content}\n</html>\n"
-    );
-    let body = if head_only { Bytes::new() } else { Bytes::from(text) };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (ROBOTS, "noindex"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 #[cfg(test)]

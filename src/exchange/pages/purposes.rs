@@ -25,8 +25,8 @@ use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
-const PURPOSES: &str = "/.well-known/data-purposes";
-const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
+pub(super) const PURPOSES: &str = "/.well-known/data-purposes";
+pub(super) const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
 const RECEIPT: &str = "/receipt";
 
 /// The effort of a look-up: about a second for entries without an index.

@@ -17,8 +17,10 @@ pub(super) mod decision;
 pub(super) mod event;
 pub(super) mod notice;
 mod openapi;
+pub(super) mod page_language;
 pub(super) mod person_request;
 pub(super) mod problem;
+mod recipient_page;
 pub(super) mod request;
 pub(super) mod roles;
 mod status;
@@ -203,6 +205,7 @@ fn routes() -> OpenApiRouter<AdminApi> {
         .routes(routes!(status::metrics))
         .routes(routes!(status::policies))
         .routes(routes!(status::recipients))
+        .routes(routes!(recipient_page::recipient_page))
         .routes(routes!(status::routes))
         .routes(routes!(unclassified::unclassified))
         .routes(routes!(subject::subject))

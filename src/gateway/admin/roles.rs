@@ -62,6 +62,7 @@ pub(super) const RESOURCES: &[ResourceRule] = &[
     get("/metrics", READ_OR_OPERATOR),
     get("/v1/policies", READ_OR_OPERATOR),
     get("/v1/recipients", READ_OR_OPERATOR),
+    get("/v1/recipients/{name}/page", READ_OR_OPERATOR),
     get("/v1/routes", READ_OR_OPERATOR),
     get("/v1/routes/{name}/unclassified", READ_OR_OPERATOR),
     act("/v1/subjects/{id}", LEDGER_OR_PRIVACY),

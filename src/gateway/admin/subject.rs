@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use super::act::{ActObject, PendingAct};
 use super::answer_headers::SELF_CONTAINED;
 use super::openapi::PositionHeader;
 use super::openapi::problems::{LogProblems, PersonProblems};
+use super::page_language::{language_headers, page_language};
 use super::problem::{AdminCode, AdminProblem};
 use super::request::{PathText, PersonPath, PersonQuery, QueryOf};
 use crate::disclosure::LogSource;
@@ -24,7 +26,10 @@ use crate::exchange::pages::opt_out;
 use crate::exchange::route::Recipient;
 use crate::ledger::Entity;
 use crate::policy::Pack;
-use crate::report::{self, DisclosureList, ReportError, ReportSources, ReportedRecipient, SubjectReport};
+use crate::report::{
+    self, DisclosureList, ReportError, ReportPage, ReportSources, ReportedRecipient, SubjectReport,
+};
+use crate::texts::PageLanguage;
 use crate::vocabulary::SubjectId;
 
 /// The query of a report.
@@ -47,6 +52,9 @@ pub(super) struct ReportQuery {
     #[serde(default)]
     #[param(inline)]
     format: ReportFormat,
+    /// The language of the HTML page, instead of the one that `Accept-Language` asks for.
+    #[param(min_length = 1, max_length = 35, nullable = false)]
+    language: Option<String>,
 }
 
 /// The media type of a report.
@@ -162,15 +170,18 @@ pub(super) async fn report(
     act: PendingAct,
     PathText(id): PathText,
     QueryOf(query): QueryOf<ReportQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, AdminProblem> {
     let person = admin.person(&id, query.namespace.as_deref())?;
+    let language = page_language(&admin.shared.snapshot().texts, query.language.as_deref(), &headers)?;
     admin.record_act(&act, ActObject::Person(&person), query.reason.as_deref()).await?;
-    let report = admin.report_about(person).await?;
     Ok(match query.format {
         ReportFormat::Html => {
-            ([(CONTENT_SECURITY_POLICY, SELF_CONTAINED)], Html(report::html(&report))).into_response()
+            let headers = language_headers(&language);
+            let page = admin.report_page_about(person, language).await?;
+            (headers, [(CONTENT_SECURITY_POLICY, SELF_CONTAINED)], Html(page)).into_response()
         }
-        ReportFormat::Json => Json(report).into_response(),
+        ReportFormat::Json => Json(admin.report_about(person).await?).into_response(),
     })
 }
 
@@ -227,6 +238,21 @@ impl AdminApi {
         self.read_log(person, read).await?.ok_or_else(AdminProblem::not_found)
     }
 
+    /// Returns the report about a person as a page.
+    pub(in crate::gateway) async fn report_page_about(
+        &self,
+        person: SubjectId,
+        language: PageLanguage,
+    ) -> Result<String, AdminProblem> {
+        let read = move |sources: &ReportSources<'_>, person: &SubjectId, now| {
+            let report = report::report(person, sources, now)?;
+            let ReportSources { packs, recipients, .. } = *sources;
+            let page = ReportPage { language: &language, packs, recipients };
+            Ok::<_, ReportError>(report.map(|report| report::html(&report, &page)))
+        };
+        self.read_log(person, read).await?.ok_or_else(AdminProblem::not_found)
+    }
+
     /// Reads ledger and disclosure log on a thread of its own: the log can be long.
     async fn read_log<T: Send + 'static>(
         &self,
@@ -246,6 +272,7 @@ impl AdminApi {
                 facts: Arc::clone(&recipient.in_agreement),
                 legal_name: recipient.contact.legal_name.clone(),
                 address: recipient.contact.address.clone(),
+                contact: recipient.contact.contact.clone(),
             };
             let recipients: Vec<ReportedRecipient> = snapshot.recipients.iter().map(reported).collect();
             let logs: Vec<LogSource> = [log.source()].into_iter().chain(other_logs).cloned().collect();

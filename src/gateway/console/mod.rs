@@ -21,7 +21,6 @@ mod decision;
 mod decisions;
 mod event_form;
 mod event_table;
-mod example_record;
 mod filters;
 mod form_token;
 mod hand_facts;

@@ -228,7 +228,7 @@ fn served_routes(snapshot: &Snapshot, recipient: &Recipient, words: &Vocabulary)
 fn credentials(snapshot: &Snapshot, position: usize, words: &Vocabulary) -> Vec<CredentialRow> {
     let registered = snapshot.credentials.of_recipient(position).into_iter();
     let row = registered.map(|credential| CredentialRow {
-        kind: credential.kind,
+        kind: credential.kind.name(),
         id: credential.id,
         purpose: credential
             .locked_purpose

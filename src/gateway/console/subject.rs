@@ -6,6 +6,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::HeaderMap;
 use http::header::CONTENT_DISPOSITION;
 use serde::Deserialize;
 
@@ -26,10 +27,11 @@ use super::state_lines::{StateLine, state_lines};
 use super::table::{DataTable, TableCell, TableColumn};
 use super::visitor::Visitor;
 use crate::gateway::admin::act::{ActObject, PendingAct, check_reason};
+use crate::gateway::admin::page_language::{language_headers, page_language};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::ledger::Entity;
-use crate::report::{self, DisclosureList, ReportedDisclosure};
+use crate::report::{DisclosureList, ReportedDisclosure};
 use crate::vocabulary::SubjectId;
 
 /// Resources of the API that the pages show.
@@ -190,12 +192,15 @@ pub(super) async fn report(
     visitor: Visitor,
     PathText(handle): PathText,
     _: QueryOf<NoParameters>,
+    headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
     let opened = console.opened(&handle, &visitor)?;
+    let language = page_language(&console.admin.shared.snapshot().texts, None, &headers)?;
     console.record_look(&visitor, REPORT, &opened.person, opened.reason.as_deref()).await?;
-    let report = console.admin.report_about(opened.person).await?;
+    let headers = language_headers(&language);
+    let page = console.admin.report_page_about(opened.person, language).await?;
     let disposition = [(CONTENT_DISPOSITION, "attachment; filename=\"report.html\"")];
-    Ok((disposition, Html(report::html(&report))).into_response())
+    Ok((headers, disposition, Html(page)).into_response())
 }
 
 impl Console {

@@ -568,6 +568,7 @@ fn disclosure() -> Value {
             ("purpose_title", text("Title of the purpose.")),
             ("recipient_name", text("Legal name of the recipient, or its configured name.")),
             ("recipient_address?", text("Address of the recipient.")),
+            ("recipient_contact?", text("E-mail address, telephone number or URL of the recipient.")),
             ("case?", text("The case that the request cited.")),
             ("categories", list(&reference("AccountedCategory"))),
             ("people", count("Number of people about whom something left in the same part of the answer.")),

@@ -16,7 +16,7 @@ enum ExampleStep<'p> {
 }
 
 /// Returns an answer with a value for each field whose path has plain names and `[*]` only.
-pub(super) fn example(fields: &[MappedField], words: &Vocabulary) -> Value {
+pub(crate) fn example(fields: &[MappedField], words: &Vocabulary) -> Value {
     let mut example = Value::Null;
     for field in fields.iter().take(MAX_FIELDS) {
         let category = field.categories.first().map_or("", |category| words.categories().name(*category));
@@ -78,19 +78,50 @@ fn insert(node: &mut Value, steps: &[ExampleStep<'_>], value: Value) {
 
 /// Returns an invented value, which a form can mask or generalise.
 fn sample(category: &str, path: &str) -> Value {
+    let member = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[*]").to_ascii_lowercase();
+    let named = |parts: &[&str]| parts.iter().any(|part| member.contains(part));
+    if category == "aggregate" {
+        return 1.into();
+    }
     let text = match category {
+        "name" if named(&["first", "given"]) => "Ada",
+        "name" if named(&["last", "family", "surname"]) => "Example",
+        "name" => "Ada Example",
+        "username" => "ada",
+        "company" => "Example GmbH",
+        "job-title" => "Engineer",
+        "language" => "de",
+        "time-zone" => "Europe/Berlin",
+        "photo" => "photo-1.jpg",
+        "domain-name" => "example.org",
+        "payment-card-summary" => "1111, 12/29",
+        "billing" => "INV-1001",
+        "location" => "53.0793, 8.8017",
+        "communications" | "support-content" | "message-content" => "Please call me back.",
+        "postal-address" => return address_part(&named).into(),
         category if category.contains("email") => "ada@example.org",
         category if category.contains("phone") => "+49 30 5550142",
         category if category.contains("ip-address") => "198.51.100.23",
         category if category.contains("date-of-birth") => "1984-03-11",
-        category if category.contains("address") => "1 Example Street, 28195 Bremen",
         category if category.contains("card-number") => "4111111111111111",
         category if category.contains("country") => "DE",
-        "name" => "Ada Example",
-        _ if path.ends_with("id") => "example-1",
+        category if category.contains("address") => "1 Example Street, 28195 Bremen",
+        _ if member.ends_with("id") => "example-1",
         _ => "example",
     };
     text.into()
+}
+
+/// Returns a part of an invented postal address, or all of it.
+fn address_part(named: &dyn Fn(&[&str]) -> bool) -> &'static str {
+    match () {
+        () if named(&["country"]) => "DE",
+        () if named(&["city", "town", "locality"]) => "Bremen",
+        () if named(&["zip", "postal_code", "postalcode", "postcode", "post_code"]) => "28195",
+        () if named(&["region", "state", "province"]) => "Bremen",
+        () if named(&["street", "line"]) => "1 Example Street",
+        () => "1 Example Street, 28195 Bremen",
+    }
 }
 
 #[cfg(test)]
