@@ -178,14 +178,18 @@ impl Deref for Metrics {
 }
 
 impl Metrics {
-    /// Creates every counter that an alert uses with the value 0, so that its first event is an increase. Counters are
-    /// created for each code, each upstream and each route, never for all combinations.
+    /// Creates every counter that an alert uses, and those of rare events, with the value 0, so that the first event is an
+    /// increase. Counters are created for each code, each upstream, each route and each kind of event, never for all combinations.
     pub fn start_at_zero<'n>(
         &self,
         codes: impl Iterator<Item = &'n str>,
         upstreams: impl Iterator<Item = (&'n str, &'n str)>,
         routes: impl Iterator<Item = &'n str>,
+        kinds: &[&str],
     ) {
+        for kind in kinds {
+            self.ledger_events.with_label_values(&[kind]);
+        }
         for outcome in ["loaded", "failed"] {
             self.policy_reload.with_label_values(&[outcome]);
         }

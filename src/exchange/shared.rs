@@ -403,5 +403,6 @@ fn start_at_zero(metrics: &Metrics, snapshot: &Snapshot) {
         .iter()
         .flat_map(|route| Refusal::OF_UPSTREAM.iter().map(move |refusal| (&*route.upstream, refusal.code())));
     let codes = Refusal::ALL.iter().map(|refusal| refusal.code());
-    metrics.start_at_zero(codes, of_upstreams, snapshot.routes.iter().map(|route| &*route.name));
+    let routes = snapshot.routes.iter().map(|route| &*route.name);
+    metrics.start_at_zero(codes, of_upstreams, routes, crate::ledger::KINDS);
 }

@@ -55,6 +55,8 @@ fn counters_used_by_alerts_start_at_zero() {
         "purposegate_retention_withheld_total{route=\"customers\"} 0",
         "purposegate_unclassified_fields_total{route=\"customers\"} 0",
         "purposegate_unknown_subjects_total{route=\"customers\"} 0",
+        "purposegate_ledger_events_total{kind=\"case-registered\"} 0",
+        "purposegate_ledger_events_total{kind=\"erasure\"} 0",
         "purposegate_ledger_store_failures_total 0",
         "purposegate_circumstances_write_failures_total 0",
         "purposegate_ledger_history_lost 0",

@@ -19,6 +19,27 @@ pub(crate) const NEEDS: &str = "Needs: ";
 /// Units of Grafana that the panels use.
 const UNITS: [&str; 7] = ["Bps", "bytes", "cps", "none", "percentunit", "reqps", "s"];
 
+/// The units that suit what an expression returns.
+fn units_of(expression: &str) -> &'static [&'static str] {
+    let has = |text: &str| expression.contains(text);
+    if has(" / ") {
+        // A mean is the quotient of two rates of one histogram.
+        return if has("_seconds_sum{") { &["s"] } else { &["percentunit", "none"] };
+    }
+    let is_rate = has("rate(");
+    match expression {
+        _ if has("histogram_quantile(") => &["s"],
+        _ if has("count by (") || has("increase(") => &["none"],
+        _ if is_rate && has("_bytes_total{") => &["Bps"],
+        // Seconds of a processor in a second.
+        _ if is_rate && has("process_cpu_seconds_total{") => &["none"],
+        _ if is_rate => &["reqps", "cps"],
+        _ if has("_bytes{") => &["bytes"],
+        _ if has("_seconds{") => &["s"],
+        _ => &["none"],
+    }
+}
+
 /// Variables that filter by a label of the same name.
 const FILTERS: [&str; 4] = ["instance", "route", "recipient", "purpose"];
 
@@ -206,6 +227,10 @@ fn panels_have_known_units_and_say_what_to_do() {
             let place = format!("{name}: {}", title(panel));
             let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap();
             assert!(UNITS.contains(&unit), "{place}: {unit}");
+            for (expression, _) in targets(panel) {
+                let suitable = units_of(expression);
+                assert!(suitable.contains(&unit), "{place}: {unit}, not {suitable:?}: {expression}");
+            }
             used.insert(unit.to_owned());
             let kind = panel["type"].as_str().unwrap();
             assert!(["timeseries", "stat", "table"].contains(&kind), "{place}: {kind}");
