@@ -522,7 +522,11 @@ impl Grant {
     }
 
     /// Reads the beginning of the answer again for the paths that nothing classifies.
-    pub(super) fn survey_unclassified<'b>(&self, framing: Framing, input: impl Iterator<Item = &'b Bytes>) {
+    pub(super) fn survey_unclassified<'b>(
+        &self,
+        framing: Framing,
+        input: impl Iterator<Item = &'b Bytes> + Clone,
+    ) {
         let route = self.route();
         let Some(scrubbing) = &route.scrubbing else { return };
         route.unclassified.survey(&scrubbing.plan, framing, input, self.context.shared.clock.now());

@@ -80,7 +80,7 @@ impl WindowPart {
     }
 
     /// The upstream's bytes, decoded.
-    pub(super) fn input(&self) -> impl Iterator<Item = &Bytes> {
+    pub(super) fn input(&self) -> impl Iterator<Item = &Bytes> + Clone {
         self.input.iter()
     }
 
