@@ -93,6 +93,10 @@ pub struct FindingReport<'f> {
     pub line: Option<usize>,
     /// Column in characters, counted from 1.
     pub column: Option<usize>,
+    /// What is marked at this place.
+    pub label: &'f str,
+    /// The line of the file, with secrets masked; absent if the finding has no place.
+    pub excerpt: Option<&'f str>,
     /// The hint: how to correct the mistake.
     pub hint: Option<&'f str>,
 }
@@ -162,6 +166,10 @@ impl Finding {
         let before = place.map(|place| place.source.inner().get(..place.span.offset()).unwrap_or_default());
         let line = before.map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
         let last_line = before.map(|before| before.rsplit('\n').next().unwrap_or_default());
+        let excerpt = place.zip(last_line).map(|(place, begin)| {
+            let from = place.span.offset() - begin.len();
+            place.source.inner().get(from..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+        });
         FindingReport {
             code: self.code,
             severity: self.severity,
@@ -169,6 +177,8 @@ impl Finding {
             file: place.map(|place| place.source.name()),
             line,
             column: last_line.map(|text| text.chars().count() + 1),
+            label: &self.label,
+            excerpt,
             hint: self.hint.as_deref(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
@@ -178,6 +179,15 @@ impl Deref for Metrics {
 }
 
 impl Metrics {
+    /// Counts an event that was appended to the ledger. `effect` is the time from its receipt to its effect, for events that
+    /// withhold.
+    pub fn count_event(&self, kind: &str, effect: Option<Duration>) {
+        self.ledger_events.with_label_values(&[kind]).inc();
+        if let Some(time) = effect {
+            self.withdrawal_effect.observe(time.as_secs_f64());
+        }
+    }
+
     /// Creates every counter that an alert uses, and those of rare events, with the value 0, so that the first event is an
     /// increase. Counters are created for each code, each upstream, each route and each kind of event, never for all combinations.
     pub fn start_at_zero<'n>(

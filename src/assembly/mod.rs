@@ -175,6 +175,7 @@ fn assemble_over(
         .with_other_logs(other_logs)
         .with_retired_logs(retired_logs)
         .with_intents(intents)
+        .with_webhook_secrets(keys.webhook_secrets())
         .with_memory(memory, memory_per_recipient);
     Ok(Arc::new(match circumstances {
         Some(folder) => shared.with_circumstances(folder),

@@ -171,6 +171,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("recipient key", &["purposegate recipient key acme-domains"]),
+    (
+        "recipient webhook-secret",
+        &["purposegate recipient webhook-secret acme-domains --config purposegate.toml"],
+    ),
     ("admin token", &["purposegate admin token crm-sync"]),
     ("certs dev", &["purposegate certs dev --out certs --name gateway.internal"]),
     ("completions", &["purposegate completions bash", "purposegate completions zsh"]),

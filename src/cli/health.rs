@@ -38,13 +38,13 @@ pub(super) struct HealthArgs {
     ca: Option<PathBuf>,
 }
 
-/// Asks the gateway and prints its answer. The status is 0 if it is ready, 1 if it is not or does not answer, and 2 if the
-/// input cannot be used.
+/// Asks the gateway and prints its answer. The status is 0 if it is ready, and 1 if it is not, does not answer, or cannot be
+/// asked: container engines reserve 2.
 ///
 /// # Errors
 /// If writing fails.
 pub(super) fn run(arguments: &HealthArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    exit_status(try_run(arguments, out), err)
+    Ok(exit_status(try_run(arguments, out), err)?.min(EXIT_FINDINGS))
 }
 
 fn try_run(arguments: &HealthArgs, out: &mut dyn Write) -> Result<u8, VerbError> {

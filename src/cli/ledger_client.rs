@@ -211,7 +211,7 @@ impl LedgerClient for DirectClient {
         batch: Batch<'_>,
         report: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError> {
-        let report = |LineResult { line, outcome }| {
+        let report = |LineResult { line, event: _, outcome }| {
             let done = |Acknowledgement { repeated: again, changed, .. }| ImportedLine { again, changed };
             report(line, outcome.map(done).map_err(|error| error.to_string()));
         };

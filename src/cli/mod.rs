@@ -178,6 +178,13 @@ enum RecipientVerb {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Print the secret that signs notices to a recipient whose webhook has none of its own
+    WebhookSecret {
+        /// The recipient's name in the configuration
+        name: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(Debug, Subcommand)]

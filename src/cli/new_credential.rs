@@ -1,9 +1,15 @@
 //! `recipient key` and `admin token`: print a new credential, which is shown only once, and the line that registers it.
+//! `recipient webhook-secret`: prints the secret that is computed from the key file.
 
 use std::io::{self, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Format;
+use crate::config::SECRET_PREFIX;
 use crate::credentials::NewKey;
+use crate::keys::Keys;
 
 /// Prints an API key and the line that registers it.
 ///
@@ -36,6 +42,14 @@ pub(super) fn print_token(token: &NewKey, name: &str, format: Format, out: &mut 
          tokens = [{{ name = {name:?}, hash = \"{}\", roles = [\"read\"] }}]",
         token.credential
     )
+}
+
+/// Prints the secret of a recipient's webhook, as Standard Webhooks writes it.
+///
+/// # Errors
+/// If writing fails.
+pub(super) fn print_webhook_secret(keys: &Keys, name: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{SECRET_PREFIX}{}", STANDARD.encode(keys.webhook_secrets().of(name)))
 }
 
 fn print_json(key: &NewKey, out: &mut dyn Write) -> io::Result<()> {

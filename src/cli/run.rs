@@ -34,6 +34,7 @@ use super::{AdminVerb, Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, 
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
+use crate::exchange::route::{NoticeWebhook, Notify};
 use crate::finding::Finding;
 use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
@@ -71,6 +72,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
             finish(recipient_page::run(&arguments, Timestamp::now(), &mut out, &mut err))
         }
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
+        Verb::Recipient { verb: RecipientVerb::WebhookSecret { name, config } } => {
+            print_webhook_secret(&name, &config)
+        }
         Verb::Admin { verb: AdminVerb::Token { name, format } } => make_token(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, names, client } } => {
             make_certificates(&out, &names, &client)
@@ -386,6 +390,31 @@ fn make_key(name: &str, format: Format) -> ExitCode {
         .map_err(std::io::Error::other)
         .and_then(|key| new_credential::print_key(&key, name, format, &mut std::io::stdout().lock()));
     finish(printed.map(|()| 0))
+}
+
+fn print_webhook_secret(name: &str, file: &ConfigFile) -> ExitCode {
+    let (config, findings) = config::load(&file.config);
+    let Some(config) = config else {
+        report(&findings);
+        return ExitCode::from(EXIT_UNUSABLE);
+    };
+    let Some(recipient) = config.recipients.iter().find(|recipient| *recipient.name == *name) else {
+        return fail(&format!("there is no recipient `{name}` in the configuration"));
+    };
+    match &recipient.notify {
+        Notify::Webhook(NoticeWebhook { secret: None, .. }) => {}
+        Notify::Webhook(_) => {
+            return fail(&format!("`{name}` has a `secret` of its own in the configuration"));
+        }
+        Notify::Feed | Notify::Manual => return fail(&format!("`{name}` has no webhook")),
+    }
+    match Keys::open(&config.keys.path) {
+        Ok(keys) => {
+            let printed = new_credential::print_webhook_secret(&keys, name, &mut std::io::stdout().lock());
+            finish(printed.map(|()| 0))
+        }
+        Err(error) => fail(&with_causes(&error)),
+    }
 }
 
 fn make_token(name: &str, format: Format) -> ExitCode {

@@ -42,6 +42,8 @@ use jiff::Timestamp;
 
 pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
+#[cfg(feature = "cli")]
+pub(crate) use notify::SECRET_PREFIX;
 pub use section::{
     AccessLogSection, AdminActor, AdminActors, AdminRole, AdminSection, AuditSection, CheckpointSink,
     DrainSection, GatewayLog, HealthCheckSection, KeysSection, LimitsSection, ListenerLimits,

@@ -16,7 +16,7 @@ use crate::exchange::route::{NoticeWebhook, Notify};
 use crate::finding::Finding;
 
 /// Prefix of a secret (Standard Webhooks).
-const SECRET_PREFIX: &str = "whsec_";
+pub(crate) const SECRET_PREFIX: &str = "whsec_";
 
 /// Minimum and maximum bytes of a secret (Standard Webhooks).
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -48,25 +48,22 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path, files: &mut Vec<PathBu
     match (webhook, feed) {
         (None, true) if secret.is_none() && ca.is_none() => Notify::Feed,
         (Some(url), false) => {
-            let Some(secret) = secret else {
-                let hint = "`secret = { file = \"…\" }`: `whsec_` and 24 to 64 bytes in base64";
-                return find("a webhook needs `secret`, which signs the notices".to_owned(), url.at, hint);
-            };
             if let Err(why) = checked_url(&url) {
                 return find(why, url.at, "write `https://…`");
             }
-            match secret.load(folder) {
+            let loaded = secret.as_ref().map(|secret| secret.load(folder)).transpose();
+            match loaded {
                 Ok(secret) => {
                     Notify::Webhook(NoticeWebhook { url: url.value.to_owned(), secret, ca: authorities })
                 }
                 Err(why) => {
                     let hint = "write `{ file = \"…\" }` or `{ env = \"…\" }`; the value is `whsec_` and 24 to 64 bytes in base64";
-                    find(why, secret.at.clone(), hint)
+                    find(why, secret.map_or(at, |secret| secret.at), hint)
                 }
             }
         }
         _ => find(
-            "`notify` is a webhook with a secret and perhaps `ca`, or `feed = true`".to_owned(),
+            "`notify` is a webhook, perhaps with `secret` and `ca`, or `feed = true`".to_owned(),
             at,
             "leave `notify` out if a person tells the recipient",
         ),

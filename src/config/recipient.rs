@@ -80,11 +80,7 @@ fn read(
     let safeguards: Vec<_> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
     let safeguard = fields.choice("safeguard", &safeguards).unwrap_or(Safeguard::None);
     let suspended = fields.flag("suspended") == Some(true);
-    let reports = [
-        ("none", WithheldReport::None),
-        ("counts", WithheldReport::Counts),
-        ("paths", WithheldReport::Paths),
-    ];
+    let reports = WithheldReport::ALL.map(|report| (report.name(), report));
     let report = fields.choice("report", &reports).unwrap_or_default();
     let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
     let rate = fields.fields("rate", "`rate`").and_then(rate::quota).map(RateLimiter::direct);

@@ -185,6 +185,21 @@ fn parameter(
     QueryParameter::Listed(listed)
 }
 
+/// Reads `forward-credential`.
+pub(super) fn forward_credential(fields: &mut Fields<'_>) -> bool {
+    let item = fields.item("forward-credential");
+    let forwards = item.as_ref().and_then(|item| item.flag()) == Some(true);
+    if let Some(item) = item.filter(|_| forwards) {
+        let words = "the recipient's credential for the gateway goes on to the upstream";
+        let hint = "whoever reads the upstream's traffic or logs can use it here: give the upstream a credential of \
+                    its own (`headers`) if the API does without";
+        let finding =
+            Finding::warning("credential-forwarded", words).label("the upstream sees keys and tokens");
+        fields.document().find(finding.hint(hint), item.at());
+    }
+    forwards
+}
+
 /// Reads `request-headers`.
 pub(super) fn headers(fields: &mut Fields<'_>, purpose_header: &HeaderName) -> Vec<HeaderName> {
     let document = fields.document();

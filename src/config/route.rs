@@ -169,6 +169,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         };
         let errors = self.errors(&route, scrubbing.as_mut());
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
+        let forward_credential = request::forward_credential(&mut self.fields);
         let answer_headers = self.answer_headers();
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
@@ -202,6 +203,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             answer_headers,
             request_headers,
             forward_purpose,
+            forward_credential,
             delete_body,
             cors,
             stale_for,
@@ -319,7 +321,9 @@ impl<'r, 'd> RouteReader<'r, 'd> {
                 }
             }
         }
-        MediaTypes { framing, listed }
+        let words = [("refuse", false), ("ignore", true)];
+        let ignores_no_transform = self.fields.choice("no-transform", &words) == Some(true);
+        MediaTypes { framing, listed, ignores_no_transform }
     }
 
     fn cors(

@@ -41,8 +41,12 @@ impl AdmittedExchange {
             *head.method_mut() = Method::GET;
         }
         *head.uri_mut() = parts.uri.clone();
-        *head.headers_mut() =
-            request_head::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
+        *head.headers_mut() = request_head::forwarded(
+            parts,
+            &route.request_headers,
+            route.forward_credential,
+            &snapshot.purpose_header,
+        );
         let purposes = self.routing.decisions.pack().vocabulary().purposes();
         let purpose = self.purpose.id.filter(|_| route.forward_purpose);
         if let Some(purpose) = purpose.and_then(|id| HeaderValue::from_str(purposes.name(id)).ok()) {

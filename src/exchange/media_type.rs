@@ -164,6 +164,8 @@ pub struct MediaTypes {
     pub framing: Option<Framing>,
     /// Further media types, in lower case, that leave under their own name.
     pub listed: Vec<String>,
+    /// True if `Cache-Control: no-transform` of the upstream has no effect.
+    pub ignores_no_transform: bool,
 }
 
 impl MediaType {
@@ -352,7 +354,7 @@ mod tests {
             assert_eq!(read(value, &none), Ok((Framing::Document, "application/json".to_owned())), "{value}");
         }
         let listed = vec!["application/vnd.acme.order+json".to_owned()];
-        let route = MediaTypes { framing: None, listed };
+        let route = MediaTypes { listed, ..MediaTypes::default() };
         let own = "Application/vnd.Acme.order+json; charset=utf-8";
         let leaves = "application/vnd.acme.order+json; charset=utf-8".to_owned();
         assert_eq!(read(own, &route), Ok((Framing::Document, leaves)));
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn the_route_frames_texts_whose_media_type_does_not() {
-        let lines = MediaTypes { framing: Some(Framing::Lines), listed: Vec::new() };
+        let lines = MediaTypes { framing: Some(Framing::Lines), ..MediaTypes::default() };
         for (value, framing, leaves) in [
             ("application/json", Framing::Lines, "application/json"),
             ("text/plain; charset=utf-8", Framing::Lines, "application/x-ndjson; charset=utf-8"),
@@ -397,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_route_of_tables_reads_any_media_type_but_json_as_a_table() {
-        let csv = MediaTypes { framing: Some(Framing::Rows), listed: Vec::new() };
+        let csv = MediaTypes { framing: Some(Framing::Rows), ..MediaTypes::default() };
         for (value, framing, leaves) in [
             ("text/csv; header=present; charset=utf-8", Framing::Rows, "text/csv; charset=utf-8"),
             ("application/octet-stream", Framing::Rows, "text/csv"),

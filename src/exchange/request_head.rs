@@ -1,12 +1,12 @@
 //! The request head that goes on to the upstream: an allow-list, and the gateway's own fields about the connection.
 //!
-//! The module does not decide if the request is forwarded. Invariant: no credential, no declared purpose and no field
-//! that overrides the decision reaches an upstream.
+//! The module does not decide if the request is forwarded. Invariant: no declared purpose and no field that overrides the
+//! decision reaches an upstream, and no credential unless the route forwards it.
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
     EXPECT, FORWARDED, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -155,7 +155,9 @@ pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option
     if is_hop_by_hop(name) || *name == HOST || *name == CONTENT_LENGTH {
         Some("it frames or addresses the message, and the gateway writes its own")
     } else if CREDENTIAL_HEADERS.contains(name) {
-        Some("it carries the recipient's credential for the gateway")
+        Some(
+            "it carries the recipient's credential for the gateway: `forward-credential = true` on a route forwards it",
+        )
     } else if *name == LEDGER_POSITION {
         Some("it is for the gateway, which waits for the event that it names")
     } else if states_purpose(name, purpose_header) {
@@ -173,12 +175,20 @@ pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option
     }
 }
 
-/// Builds the head for the upstream: the recipient's fields that are always forwarded or that the route lists, and the
-/// gateway's own fields about the connection.
-pub fn forwarded(parts: &Parts, listed: &[HeaderName], purpose_header: &HeaderName) -> HeaderMap {
+/// Builds the head for the upstream: the recipient's fields that are always forwarded or that the route lists, its credential if
+/// the route forwards it, and the gateway's own fields about the connection.
+pub fn forwarded(
+    parts: &Parts,
+    listed: &[HeaderName],
+    forward_credential: bool,
+    purpose_header: &HeaderName,
+) -> HeaderMap {
     let ends_here = ends_here(&parts.headers);
+    let is_credential = |name: &HeaderName| {
+        forward_credential && CREDENTIAL_HEADERS.contains(name) && *name != PROXY_AUTHORIZATION
+    };
     let passes = |name: &HeaderName| {
-        (ALWAYS_FORWARDED.contains(name) || listed.contains(name))
+        (ALWAYS_FORWARDED.contains(name) || listed.contains(name) || is_credential(name))
             && name != purpose_header
             && !ends_here(name)
     };
@@ -244,7 +254,7 @@ mod tests {
     fn forwarded_lines(headers: &[(&str, &str)]) -> Vec<String> {
         let listed = ["x-tenant", "cookie"].map(HeaderName::from_static);
         let parts = parts("GET", "/a", headers);
-        let forwarded = forwarded(&parts, &listed, &HeaderName::from_static("data-purpose"));
+        let forwarded = forwarded(&parts, &listed, false, &HeaderName::from_static("data-purpose"));
         let mut lines: Vec<String> =
             forwarded.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort_unstable();
@@ -314,6 +324,26 @@ mod tests {
     }
 
     #[test]
+    fn the_credential_is_forwarded_where_the_route_says_so() {
+        let sent = [
+            ("connection", "x-api-key"),
+            ("authorization", "Bearer k"),
+            ("x-api-key", "k"),
+            ("proxy-authorization", "Basic k"),
+            ("data-purpose", "billing"),
+        ];
+        let forwarded =
+            forwarded(&parts("GET", "/a", &sent), &[], true, &HeaderName::from_static("data-purpose"));
+        let names: Vec<&str> = forwarded.keys().map(HeaderName::as_str).collect();
+        assert_eq!(
+            names,
+            ["authorization", "accept-encoding", "via", "forwarded"],
+            "`X-Api-Key` ends at this hop"
+        );
+        assert_eq!(forwarded["authorization"], "Bearer k");
+    }
+
+    #[test]
     fn listed_fields_named_by_connection_are_not_forwarded() {
         let lines = forwarded_lines(&[
             ("host", "x"),
@@ -334,7 +364,7 @@ mod tests {
                 parts("GET", "/a", &[("host", "api.example.org:8443"), ("forwarded", "for=9.9.9.9")]);
             parts.extensions.insert(Peer::connected(address.parse().unwrap(), encrypted));
             parts.version = Version::HTTP_2;
-            let forwarded = forwarded(&parts, &[], &HeaderName::from_static("data-purpose"));
+            let forwarded = forwarded(&parts, &[], false, &HeaderName::from_static("data-purpose"));
             let names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via"];
             names.map(|name| forwarded.get(name).unwrap().to_str().unwrap().to_owned())
         };

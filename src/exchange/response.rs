@@ -109,7 +109,7 @@ pub fn screen(parts: &Parts) -> Result<(), UpstreamFault> {
 }
 
 fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<ResponseKind, UpstreamFault> {
-    if forbids_transformation(headers) {
+    if !route.ignores_no_transform && forbids_transformation(headers) {
         return Err(UpstreamFault::NoTransform);
     }
     Ok(ResponseKind::Json(MediaType::read(headers, route)?, coding(headers)?))
@@ -379,6 +379,11 @@ mod tests {
         for (headers, cause) in unreadable {
             assert_eq!(verdict(200, headers), Ok(ResponseKind::Unreadable(*cause)), "{headers:?}");
         }
+        let ignoring = MediaTypes { ignores_no_transform: true, ..MediaTypes::default() };
+        let mut answer = Response::new(());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+        assert!(matches!(classify(&answer.into_parts().0, &ignoring), Ok(ResponseKind::Json(..))));
         let chunked = ("transfer-encoding", "chunked");
         assert!(matches!(
             verdict(200, &[json, ("transfer-encoding", "Chunked")]),

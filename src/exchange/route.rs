@@ -184,6 +184,8 @@ pub struct Route {
     pub request_headers: Vec<HeaderName>,
     /// True if the accepted purpose is forwarded to the upstream.
     pub forward_purpose: bool,
+    /// True if the recipient's credential for the gateway is forwarded to the upstream.
+    pub forward_credential: bool,
     /// True if a DELETE may have a body.
     pub delete_body: bool,
     /// The rules for cross-origin requests, if the route lists origins.
@@ -310,13 +312,28 @@ pub enum WithheldReport {
     Paths,
 }
 
+impl WithheldReport {
+    /// All details.
+    pub const ALL: [WithheldReport; 3] =
+        [WithheldReport::None, WithheldReport::Counts, WithheldReport::Paths];
+
+    /// Returns the name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            WithheldReport::None => "none",
+            WithheldReport::Counts => "counts",
+            WithheldReport::Paths => "paths",
+        }
+    }
+}
+
 /// The server that gets notices to a recipient (Standard Webhooks).
 #[derive(Clone)]
 pub struct NoticeWebhook {
     /// Its URL, which was checked.
     pub url: String,
-    /// The key of the signatures.
-    pub secret: Arc<[u8]>,
+    /// The key of the signatures. `None`: it is computed from the key file.
+    pub secret: Option<Arc<[u8]>>,
     /// PEM file with the authorities of its certificate. `None`: those that the system trusts.
     pub ca: Option<PathBuf>,
 }

@@ -20,6 +20,7 @@ use crate::circumstances::CircumstanceCounter;
 use crate::disclosure::questions::{self, Answer, AnswerCursor, LogExtent, LogQuestion, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
 use crate::disclosure::{self, Log, LogSource, ReadError, SearchEffort};
+use crate::keys::WebhookSecrets;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -138,6 +139,8 @@ pub struct SharedState {
     pub pseudonyms: Pseudonyms,
     /// The opt-out links of marketing e-mails.
     pub opt_out: OptOut,
+    /// The secrets of webhooks whose configuration names none. `None`: such a webhook gets nothing.
+    pub(crate) webhook_secrets: Option<WebhookSecrets>,
     /// The rate of preflights, which need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
     /// Set if exchanges are traced.
@@ -173,6 +176,7 @@ impl SharedState {
             ledger,
             log,
             intents: IntentPolicy::default(),
+            webhook_secrets: None,
             clock: ExchangeClock::default(),
             circumstances: CircumstanceCounter::default(),
             other_logs: Vec::new(),
@@ -221,6 +225,12 @@ impl SharedState {
     #[must_use]
     pub fn with_intents(self, intents: IntentPolicy) -> SharedState {
         SharedState { intents, ..self }
+    }
+
+    /// Sets the secrets of webhooks whose configuration names none.
+    #[must_use]
+    pub fn with_webhook_secrets(self, secrets: WebhookSecrets) -> SharedState {
+        SharedState { webhook_secrets: Some(secrets), ..self }
     }
 
     /// Sets the clock of exchanges.

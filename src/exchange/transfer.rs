@@ -199,15 +199,21 @@ impl Transfer {
     /// Ends the exchange: the response was cut while it was leaving.
     pub fn abort(&mut self, error: ResponseError) {
         static CUT: LogLimit = LogLimit::new();
-        let route = self.grant.route();
+        let (route, context) = (self.grant.route(), &self.grant.context);
         match error.fault {
             Some(fault) => {
-                let context = &self.grant.context;
                 route.warn(fault, context.decision, context.trace_id());
             }
             None => {
                 if let Some(count) = CUT.admit() {
-                    tracing::warn!(route = %route.name, code = error.refusal.code(), count, "answer cut");
+                    tracing::warn!(
+                        route = %route.name,
+                        decision = %context.decision,
+                        trace = context.trace_id().map(tracing::field::display),
+                        code = error.refusal.code(),
+                        count,
+                        "answer cut"
+                    );
                 }
             }
         }

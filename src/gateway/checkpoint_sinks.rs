@@ -14,13 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::witness::WitnessSink;
-use super::http_client::{HttpClient, HttpError, HttpLimits};
+use super::http_client::{HttpClient, HttpError, HttpLimits, PostError};
 use crate::config::{CheckpointSink, SinkServer};
 use crate::disclosure::Log;
 use crate::disclosure::storage::{PublishedCheckpoint, ReadError};
@@ -56,11 +56,14 @@ enum SinkError {
     /// The file cannot be written.
     #[error("the file cannot be written: {0}")]
     File(#[source] std::io::Error),
-    /// The server cannot be asked.
+    /// The server does not take the checkpoint.
+    #[error("{0}")]
+    Post(#[from] PostError),
+    /// The witness gives no answer.
     #[error("{0}")]
     Http(#[from] HttpError),
-    /// The server refuses the checkpoint.
-    #[error("the server answers {0}")]
+    /// The witness refuses the checkpoint.
+    #[error("the witness answers {0}")]
     Status(StatusCode),
     /// The proof for a witness cannot be made.
     #[error("the log cannot be read: {0}")]
@@ -218,17 +221,8 @@ pub(super) fn replace(path: &Path, note: &str) -> std::io::Result<()> {
 async fn post(client: &HttpClient, checkpoint: &PublishedCheckpoint) -> Result<(), SinkError> {
     let PublishedCheckpoint { origin, size, root, note } = checkpoint;
     let body = json!({ "origin": origin, "size": size, "root": STANDARD.encode(root), "note": note });
-    let request = request(client.url().target(), "application/json", body.to_string())?;
-    let answer = client.send_for_head(request).await?;
-    match answer.status() {
-        status if status.is_success() => Ok(()),
-        status => Err(SinkError::Status(status)),
-    }
-}
-
-fn request(target: &str, media_type: &'static str, body: String) -> Result<Request<Bytes>, HttpError> {
-    let request = Request::post(target).header(CONTENT_TYPE, media_type).body(Bytes::from(body));
-    request.map_err(|error| HttpError::Broken(error.to_string()))
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    Ok(client.post(headers, Bytes::from(body.to_string())).await?)
 }
 
 #[cfg(test)]

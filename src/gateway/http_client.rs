@@ -1,5 +1,5 @@
 //! Requests of this program to another server, over TCP or TLS: to the admin API, to the probes, to the key sets of token
-//! issuers.
+//! issuers, to those who take records, traces, checkpoints and notices.
 //!
 //! Each request has a connection of its own (HTTP/1.1), a total time and a maximum size of the answer. A redirect is an
 //! answer like any other and is not followed. Errors name the cause in words, and neither a header nor a body.
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, RETRY_AFTER};
+use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -35,6 +35,8 @@ const MAX_ADDRESSES: usize = 8;
 const MAX_UNUSED_BODY_TIME: Duration = Duration::from_secs(1);
 /// Maximum size of the head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Value of `User-Agent`.
+const PRODUCT: &str = concat!("purposegate/", env!("CARGO_PKG_VERSION"));
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,35 @@ pub(crate) enum HttpError {
     Broken(String),
 }
 
+/// Reason for which a server did not take what was posted to it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PostError {
+    /// The server gave no answer.
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    /// The server answered with another status than 2xx, and may have asked to be left alone for a time.
+    #[error("the server answers {0}")]
+    Status(StatusCode, Option<Duration>),
+}
+
+impl PostError {
+    /// Returns the status of the answer, if there was one.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            PostError::Http(_) => None,
+            PostError::Status(status, _) => Some(*status),
+        }
+    }
+
+    /// Returns the time for which the server asks to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            PostError::Http(_) => None,
+            PostError::Status(_, wait) => *wait,
+        }
+    }
+}
+
 /// Sends requests to one server.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
@@ -101,7 +132,7 @@ impl HttpClient {
         Ok(HttpClient { url, tls, limits })
     }
 
-    /// Makes a client with a configuration of TLS, which a URL with `https` needs.
+    /// Makes a client with a configuration of TLS. Without one, each request to a URL with `https` fails.
     pub(crate) fn with_tls(url: HttpUrl, tls: Option<Arc<ClientConfig>>, limits: HttpLimits) -> HttpClient {
         HttpClient { url, tls, limits }
     }
@@ -128,7 +159,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`HttpError`], if there is no head in time. The server may have received the request.
-    pub(crate) async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<()>, HttpError> {
+    async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<()>, HttpError> {
         let HttpLimits { time, max_body: _ } = self.limits;
         let mut head = None;
         let read = self.read_answer(request, &mut head, MAX_UNUSED_BODY_TIME);
@@ -137,6 +168,23 @@ impl HttpClient {
             (Some(head), _) => Ok(Response::from_parts(head, ())),
             (None, Err(error)) => Err(error),
             (None, Ok(_)) => Err(no_head()),
+        }
+    }
+
+    /// Posts a body to the URL. The server has taken it if it answers with a status of 2xx, whatever becomes of the body of its
+    /// answer. `User-Agent` is added if it is missing.
+    ///
+    /// # Errors
+    /// [`PostError`]. The server may have taken the body.
+    pub(crate) async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<(), PostError> {
+        let request = Request::post(self.url.target()).body(body);
+        let mut request = request.map_err(|error| HttpError::Broken(error.to_string()))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(PRODUCT));
+        let answer = self.send_for_head(request).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(PostError::Status(status, retry_after(answer.headers()))),
         }
     }
 
@@ -155,7 +203,7 @@ impl HttpClient {
         if !self.url.is_tls() {
             return self.exchange(stream, request, head, body_time).await;
         }
-        let tls = self.tls.as_ref().ok_or_else(|| HttpError::Tls("TLS is not configured".to_owned()))?;
+        let tls = self.tls.as_ref().ok_or_else(|| HttpError::Tls("TLS cannot be set up".to_owned()))?;
         let name = ServerName::try_from(self.url.host().to_owned()).map_err(|_| HttpError::Unresolved)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
         self.exchange(stream.map_err(connection_error)?, request, head, body_time).await

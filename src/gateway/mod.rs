@@ -65,7 +65,7 @@ use self::issuer_keys::IssuerKeyFetchers;
 use self::listener::Listener;
 use self::notices::NoticeTask;
 use self::probes::ProbesListener;
-use self::record_push::RecordPush;
+use self::record_push::{DeniedAuthorization, RecordPush};
 use self::reload::{CertificateSender, ListenerCertificates, Reloader, RestartOnly, export_certificate_ends};
 pub use self::service_manager::ServiceManager;
 pub use self::stage::Stop;
@@ -123,6 +123,9 @@ pub enum StartError {
     /// The environment asks for traces in a way that is not supported.
     #[error(transparent)]
     Traces(#[from] TraceSettingsError),
+    /// The server for records wants an authorization that cannot be read.
+    #[error(transparent)]
+    Push(#[from] DeniedAuthorization),
     /// A file of an upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -202,7 +205,7 @@ impl Gateway {
         let notices = NoticeTask::start(Arc::clone(&shared)).await;
         let issuer_keys = IssuerKeyFetchers::start(issuers, shared.metrics.clone());
         let sinks = CheckpointSinks::start(audit.checkpoints, &shared.log, &shared.metrics);
-        let push = audit.push.map(|section| RecordPush::start(section, &shared));
+        let push = audit.push.map(|section| RecordPush::start(section, &shared)).transpose()?;
         let upstreams = Upstreams::new(&upstream_sections, shared.metrics.clone())?;
         export_certificate_ends(&shared.metrics, &sections);
         let stage = watch::Sender::new(Stage::Serving);
@@ -566,7 +569,8 @@ async fn take_or_bind(
 
 /// Writes a finding to the log. Once the gateway starts, standard error holds log lines only.
 pub fn log_finding(finding: &Finding) {
-    let finding::FindingReport { code, severity, message, file, line, column: _, hint } = finding.report();
+    let finding::FindingReport { code, severity, message, file, line, column: _, label: _, excerpt: _, hint } =
+        finding.report();
     let place = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
     match severity {
         Severity::Error => tracing::error!(code, place, hint, "{message}"),

@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::checkpoint_sinks::replace;
-use super::http_client::{HttpClient, HttpError, HttpLimits, retry_after};
+use super::http_client::{HttpClient, HttpLimits, PostError};
 use crate::config::{PushSection, SinkServer};
-use crate::disclosure::read::ended::{BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace};
+use crate::disclosure::read::ended::{
+    BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace, without_people,
+};
 use crate::disclosure::{LogSource, ReadError};
 use crate::exchange::SharedState;
 use crate::log_limit::LogLimit;
@@ -61,6 +63,11 @@ impl Drop for RecordPush {
     }
 }
 
+/// The file with the value of `Authorization`, which this process is not permitted to read.
+#[derive(Debug, thiserror::Error)]
+#[error("{} with the `authorization` of `[audit.push]` cannot be read: permission denied", .0.display())]
+pub struct DeniedAuthorization(PathBuf);
+
 /// Reason for which a batch is not sent, or not accepted.
 #[derive(Debug, thiserror::Error)]
 enum PushError {
@@ -69,15 +76,23 @@ enum PushError {
     #[error("reading was interrupted: {0}")]
     Interrupted(#[from] JoinError),
     #[error("{0}")]
-    Http(#[from] HttpError),
-    #[error("the server answers {0}")]
-    Status(StatusCode, Option<Duration>),
+    Post(#[from] PostError),
 }
 
 impl RecordPush {
     /// Starts to send the exchanges of this gateway's log from the stored place on. Needs a runtime.
-    pub(super) fn start(section: PushSection, shared: &SharedState) -> RecordPush {
-        let PushSection { server: SinkServer { url, tls, ca: _ }, authorization, subjects, place } = section;
+    ///
+    /// # Errors
+    /// [`DeniedAuthorization`].
+    pub(super) fn start(
+        section: PushSection,
+        shared: &SharedState,
+    ) -> Result<RecordPush, DeniedAuthorization> {
+        let PushSection { server, authorization, denied, subjects, place } = section;
+        if let Some(file) = denied {
+            return Err(DeniedAuthorization(file));
+        }
+        let SinkServer { url, tls, ca: _ } = server;
         let log = shared.log.source().clone();
         let stored = stored_place(&place);
         let push = Push {
@@ -92,7 +107,7 @@ impl RecordPush {
             stored,
             last_stored: None,
         };
-        RecordPush { task: tokio::spawn(push.run()) }
+        Ok(RecordPush { task: tokio::spawn(push.run()) })
     }
 }
 
@@ -169,7 +184,7 @@ impl Push {
     }
 
     /// Sends a batch until the server accepts it, and stores the place after it. A server to which it is too large gets smaller
-    /// parts.
+    /// parts, and then a single exchange without its people, so that one exchange does not hold up all later ones.
     async fn deliver(&mut self, batch: EndedBatch) {
         let EndedBatch { lines, oldest, deleted, more, .. } = batch;
         if oldest.is_some() {
@@ -179,22 +194,33 @@ impl Push {
             self.metrics.push_deleted_entries.inc_by(deleted);
             tracing::warn!(deleted, "entries of the disclosure log were deleted before they were pushed");
         }
-        let (mut rest, mut size, mut retry) = (&lines[..], lines.len(), RETRY);
+        let (mut rest, mut size, mut retry, mut shortened) = (&lines[..], lines.len(), RETRY, None);
         while !rest.is_empty() {
             let (part, after) = rest.split_at(size.min(rest.len()));
-            let Err(error) = self.send(body(part)).await else {
+            let sent = shortened.as_ref().map_or(part, std::slice::from_ref);
+            let Err(error) = self.send(body(sent)).await else {
                 self.metrics.push_records.inc_by(part.len() as u64);
-                (rest, retry) = (after, RETRY);
+                (rest, retry, shortened) = (after, RETRY, None);
                 continue;
             };
             self.metrics.push_failures.inc();
             self.set_lag(oldest);
-            report(&error);
-            if matches!(error, PushError::Status(StatusCode::PAYLOAD_TOO_LARGE, _)) && part.len() > 1 {
-                size = part.len().div_ceil(2);
-                continue;
+            let asked = error.retry_after();
+            let is_too_large = error.status() == Some(StatusCode::PAYLOAD_TOO_LARGE);
+            report(&error.into());
+            match part {
+                [line] if is_too_large && shortened.is_none() => {
+                    shortened = without_people(line);
+                    if shortened.is_some() {
+                        continue;
+                    }
+                }
+                [_, _, ..] if is_too_large => {
+                    size = part.len().div_ceil(2);
+                    continue;
+                }
+                _ => {}
             }
-            let asked = if let PushError::Status(_, asked) = &error { *asked } else { None };
             tokio::time::sleep(asked.map_or(retry, |asked| asked.clamp(retry, MAX_RETRY_AFTER))).await;
             retry = (retry * 2).min(MAX_RETRY);
         }
@@ -208,19 +234,11 @@ impl Push {
         }
     }
 
-    async fn send(&self, body: Bytes) -> Result<(), PushError> {
-        let mut request = Request::post(self.client.url().target())
-            .header(CONTENT_TYPE, "application/x-ndjson")
-            .header(USER_AGENT, concat!("purposegate/", env!("CARGO_PKG_VERSION")))
-            .body(body)
-            .map_err(|error| HttpError::Broken(error.to_string()))?;
-        let authorization = self.authorization.iter().map(|value| (AUTHORIZATION, value.clone()));
-        request.headers_mut().extend(authorization);
-        let answer = self.client.send_for_head(request).await?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(PushError::Status(status, retry_after(answer.headers()))),
-        }
+    async fn send(&self, body: Bytes) -> Result<(), PostError> {
+        let mut headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))]);
+        headers.extend(self.authorization.iter().map(|value| (AUTHORIZATION, value.clone())));
+        self.client.post(headers, body).await
     }
 
     /// Stores the place after the exchanges that the server has.

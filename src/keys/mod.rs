@@ -19,6 +19,7 @@ mod log_signer;
 mod logged_person;
 mod position;
 pub mod random;
+mod webhook;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use link::OptOutLinks;
 pub use log_signer::{InvalidOrigin, LogSigner, SignatureState};
 pub use logged_person::{LogSecret, LoggedPerson, UnstoredSecrets};
 pub use position::PositionTokens;
+pub use webhook::WebhookSecrets;
 
 /// Contexts for domain separation (BLAKE3 `derive_key`): application, version, use. Changing a context makes everything
 /// that was stored under it unusable.
@@ -42,6 +44,7 @@ mod context {
     pub(super) const OPT_OUT_NONCE: &str = "purposegate 2026 v1 opt-out nonces";
     pub(super) const PSEUDONYM_CHECK: &str = "purposegate 2026 v1 pseudonym key check";
     pub(super) const POSITION_TOKEN: &str = "purposegate 2026 v1 ledger position tokens";
+    pub(super) const WEBHOOK_SECRET: &str = "purposegate 2026 v1 notice webhook secrets";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
     pub(super) const LOG_SIGNATURE: &str = "purposegate 2026 v1 log checkpoint signatures";
     pub(super) const LOG_JOURNAL: &str = "purposegate 2026 v1 log journal tags";
@@ -163,6 +166,12 @@ impl Keys {
     /// key, so each reads the tokens of the others.
     pub fn position_tokens(&self) -> PositionTokens {
         PositionTokens::new(blake3::derive_key(context::POSITION_TOKEN, &self.ledger))
+    }
+
+    /// Returns the function that computes the secrets of webhooks whose configuration names none. They are valid as long as the
+    /// ledger's key, which is never replaced.
+    pub fn webhook_secrets(&self) -> WebhookSecrets {
+        WebhookSecrets::new(blake3::derive_key(context::WEBHOOK_SECRET, &self.ledger))
     }
 
     /// Returns the key that authenticates the chain of the disclosure log.

@@ -57,8 +57,19 @@ impl Default for Batch<'_> {
 pub struct LineResult {
     /// The number of the line; the caller numbers the first one.
     pub line: u64,
+    /// What the line records. `None` if it is not a valid event.
+    pub event: Option<LineEvent>,
     /// The acknowledgement of the event, or the error in the line.
     pub outcome: Result<Acknowledgement, LineError>,
+}
+
+/// The event of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineEvent {
+    /// The name of its kind.
+    pub kind: &'static str,
+    /// True if less can be disclosed once it is in force.
+    pub withholds: bool,
 }
 
 /// The error that kept a line from being recorded.
@@ -91,7 +102,7 @@ impl Ledger {
         mut report: impl FnMut(LineResult),
     ) {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
+        let mut waiting: VecDeque<(u64, LineEvent, Receipt)> = VecDeque::new();
         let mut working = Instant::now();
         for (number, text) in (0_u64..).zip(text.split(|byte| *byte == b'\n')) {
             let line = batch.from.saturating_add(number);
@@ -110,13 +121,13 @@ impl Ledger {
                 report(outcome(first).await);
             }
             match self.submit_line(line, text, batch, now).await {
-                Ok(receipt) => waiting.push_back((line, receipt)),
+                Ok((event, receipt)) => waiting.push_back((line, event, receipt)),
                 Err(error) => {
                     // Outcomes are reported in order, so those of earlier lines come first.
                     for earlier in waiting.drain(..) {
                         report(outcome(earlier).await);
                     }
-                    report(LineResult { line, outcome: Err(error) });
+                    report(LineResult { line, event: None, outcome: Err(error) });
                 }
             }
         }
@@ -131,19 +142,20 @@ impl Ledger {
         text: &[u8],
         batch: Batch<'_>,
         now: Timestamp,
-    ) -> Result<Receipt, LineError> {
+    ) -> Result<(LineEvent, Receipt), LineError> {
         let (entity, mut draft) = event_json::parse_line(text, self.terms())?;
         batch.sender.sign(&mut draft)?;
         self.check(&entity, &draft.kind, batch.keep_unknown_recipients)?;
+        let event = LineEvent { kind: draft.kind.name(), withholds: draft.kind.withholds() };
         let key = line_key(line, text, &draft, batch.name, self.terms());
         let once = key.map(|key| self.idempotency(&entity, &key, KeySource::Line, &draft));
-        Ok(self.submit(&entity, draft, once, now).await?)
+        Ok((event, self.submit(&entity, draft, once, now).await?))
     }
 }
 
-async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
+async fn outcome((line, event, receipt): (u64, LineEvent, Receipt)) -> LineResult {
     let outcome = receipt.await.unwrap_or(Err(AppendError::Unavailable));
-    LineResult { line, outcome: outcome.map_err(LineError::from) }
+    LineResult { line, event: Some(event), outcome: outcome.map_err(LineError::from) }
 }
 
 /// Returns the key that identifies a line (see the module's documentation), or `None` if every repetition of the line

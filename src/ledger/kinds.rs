@@ -212,6 +212,11 @@ impl EventKind {
         }
     }
 
+    /// True if less can be disclosed once the event is in force.
+    pub fn withholds(&self) -> bool {
+        !matches!(self.effect(), EventEffect::Permissive | EventEffect::Neutral)
+    }
+
     /// True for facts and corrections.
     pub(super) fn is_fact(&self) -> bool {
         matches!(self, EventKind::Fact { .. } | EventKind::Correction { .. })

@@ -62,6 +62,14 @@ fn an_acknowledgement_reports_changes_and_repetitions() {
     let changed: Vec<Value> =
         results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["changed"].clone()).collect();
     assert_eq!(changed, [json!(true), json!(false)]);
+    let appended = results.lines().filter(|line| !line.contains("\"again\"")).count();
+    let metrics = gateway.metrics();
+    let counts = |kind: &str, count: usize| {
+        metrics.contains(&format!("purposegate_ledger_events_total{{kind=\"{kind}\"}} {count}\n"))
+    };
+    assert!(counts("consent-withdrawn", 2), "a repetition appends nothing: {metrics}");
+    assert!(counts("restriction", appended), "lines of a batch are counted: {metrics}");
+    assert!(metrics.contains(&format!("purposegate_withdrawal_effect_seconds_count {}\n", 2 + appended)));
 }
 
 #[test]

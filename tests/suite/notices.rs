@@ -21,6 +21,7 @@ use crate::http;
 use crate::ledger_sharers::SharedLedger;
 use crate::postgres_server::PostgresServer;
 use crate::process::ServeProcess;
+use crate::program::run;
 use crate::tls_server::server_config;
 use crate::upstream::{Upstream, answer};
 
@@ -149,6 +150,30 @@ fn feed(gateway: &TestGateway, recipient: &str, query: &str) -> Value {
     let answer = http::get(gateway.address, &path, &[&bearer(recipient)]);
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
+}
+
+#[test]
+fn a_webhook_without_a_secret_is_signed_with_that_of_the_key_file() {
+    let (webhook, upstream) = (Webhook::serve(0, |stream, respond| respond(stream)), Upstream::start());
+    let hook = format!("{{ webhook = \"http://{}/in\" }}", webhook.address);
+    let config = format!("{}{}{CUSTOMER_ROUTES}", base(upstream.address), recipient("hooked", &hook));
+    let gateway = TestGateway::start(&config);
+    gateway.record_event("p-1", KNOWN);
+    upstream.json("/customers/p-1", &person("p-1"));
+    assert_eq!(gateway.get("/customers/p-1", "hooked", "customer-support").status, 200);
+    gateway.record_event("p-1", r#"{"kind": "restriction"}"#);
+    wait_until(|| !webhook.received().is_empty());
+
+    let file = gateway.folder.path().join("purposegate.toml");
+    let printed = |name: &str| run(["recipient", "webhook-secret", name, "--config", file.to_str().unwrap()]);
+    let (status, secret, words) = printed("hooked");
+    assert_eq!(status, 0, "{words}");
+    let secret = STANDARD.decode(secret.trim().strip_prefix("whsec_").unwrap()).unwrap();
+    assert!(is_signed_with(&secret, &webhook.received()[0]));
+    let (status, out, words) = printed("nobody");
+    assert!(status == 2 && out.is_empty() && words.contains("no recipient `nobody`"), "{status} {words}");
+    let (status, _, words) = printed("support");
+    assert!(status == 2 && words.contains("has no webhook"), "{status} {words}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ struct RecordServer {
     answer: Arc<Mutex<(u16, &'static str)>>,
     /// Bodies with more lines are too large (413).
     max_lines: Arc<Mutex<usize>>,
+    /// A body that has this is too large.
+    too_large: Arc<Mutex<Option<String>>>,
     /// Each request with the status that it got.
     requests: Arc<Mutex<Vec<(u16, String)>>>,
 }
@@ -33,13 +35,16 @@ impl RecordServer {
         let requests: Arc<Mutex<Vec<(u16, String)>>> = Arc::default();
         let max_lines = Arc::new(Mutex::new(usize::MAX));
         let (present, kept, max) = (Arc::clone(&answer), Arc::clone(&requests), Arc::clone(&max_lines));
+        let too_large: Arc<Mutex<Option<String>>> = Arc::default();
+        let refused = Arc::clone(&too_large);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let Some((head, body)) = read_request(&stream) else { continue };
                 let request = head + &String::from_utf8(body).unwrap();
                 let (mut status, fields) = *present.lock().unwrap();
                 let lines = request.split_once("\r\n\r\n").unwrap().1.lines().count();
-                if status == 204 && lines > *max.lock().unwrap() {
+                let is_refused = refused.lock().unwrap().as_ref().is_some_and(|part| request.contains(part));
+                if status == 204 && (lines > *max.lock().unwrap() || is_refused) {
                     status = 413;
                 }
                 kept.lock().unwrap().push((status, request));
@@ -55,7 +60,7 @@ impl RecordServer {
                 }
             }
         });
-        RecordServer { address, answer, max_lines, requests }
+        RecordServer { address, answer, max_lines, too_large, requests }
     }
 
     fn answers(&self, status: u16, fields: &'static str) {
@@ -219,6 +224,19 @@ fn a_batch_that_is_too_large_is_sent_in_parts() {
     assert_eq!(accepted, decisions, "each once, in the order of their ends");
     wait_until(|| gateway.metrics().contains("purposegate_push_records_total 7\n"));
     assert!(server.requests().iter().any(|(status, _)| *status == 413));
+}
+
+#[test]
+fn an_exchange_that_is_too_large_is_sent_without_its_people() {
+    let (upstream, server) = (Upstream::start(), RecordServer::start());
+    *server.too_large.lock().unwrap() = Some("\"subjects\":[".to_owned());
+    let gateway = TestGateway::start(&config(&upstream, &server, "subjects = true"));
+    gateway.record_event("p-1", NOTICE);
+    let decisions = [ask(&gateway), ask(&gateway)];
+    let accepted = server.wait_for(&decisions);
+    let people = |record: &Value| (record["subjects"].clone(), record["subjects_omitted"].clone());
+    assert!(accepted.iter().all(|record| people(record) == (Value::Null, true.into())), "{accepted:?}");
+    wait_until(|| gateway.metrics().contains("purposegate_push_records_total 2\n"));
 }
 
 #[test]

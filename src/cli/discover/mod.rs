@@ -17,7 +17,7 @@ use crate::discover::Proposal;
 #[derive(Debug, clap::Args)]
 pub(super) struct DiscoverArgs {
     /// The configuration file with the route that classifies some fields already [default: purposegate.toml]
-    #[arg(long, value_name = "FILE", requires = "route")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A route of the configuration: only what its mapping does not classify is proposed
     #[arg(long, value_name = "NAME")]
@@ -37,8 +37,8 @@ pub(super) struct DiscoverArgs {
     /// Print the OpenAPI document with the proposed categories in it, as `x-data-category`
     #[arg(long, requires = "openapi", conflicts_with = "format")]
     annotate: bool,
-    /// Ask the gateway at --admin what it saw on the route and nothing classifies
-    #[arg(long, requires = "route", requires = "admin", conflicts_with_all = ["sample", "openapi"])]
+    /// Ask the gateway at --admin what it saw and nothing classifies: on the route, or on all
+    #[arg(long, requires = "admin", conflicts_with_all = ["sample", "openapi"])]
     traffic: bool,
     #[command(flatten)]
     admin: AdminArgs,
@@ -75,6 +75,10 @@ fn propose(arguments: &DiscoverArgs, out: &mut dyn Write, err: &mut dyn Write) -
             document.propose()
         }
         None if arguments.traffic => traffic::propose(arguments)?,
+        None if arguments.config.is_some() && arguments.route.is_none() => {
+            let words = "--config needs --route: the route whose mapping is known";
+            return Err(CliError::Unusable(words.to_owned()).into());
+        }
         None => samples::propose(arguments)?,
     };
     print(&proposal, arguments, out)?;

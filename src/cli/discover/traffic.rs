@@ -33,37 +33,57 @@ struct ListedRoute {
     name: String,
     path: String,
     methods: Vec<String>,
+    personal: bool,
 }
 
-/// Asks the gateway, and proposes a mapping.
+/// Asks the gateway, and proposes a mapping for the named route, or for each route on which something is unclassified.
 ///
 /// # Errors
 /// [`CliError`] if the gateway does not answer or has no such route, or if the configuration does not load.
 pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
     let server = arguments.admin.remote();
     let server = server.ok_or_else(|| CliError::Unusable("--traffic needs --admin".to_owned()))?;
-    let name = arguments.route.as_deref().unwrap_or_default();
     let client = server.client()?;
+    let listed = listed_routes(&client)?;
+    if let Some(name) = arguments.route.as_deref() {
+        return propose_for(arguments, &client, &listed, name);
+    }
+    let mut routes = Vec::new();
+    for route in listed.iter().filter(|route| route.personal) {
+        routes.extend(propose_for(arguments, &client, &listed, &route.name)?.routes);
+    }
+    Ok(Proposal { routes })
+}
+
+fn propose_for(
+    arguments: &DiscoverArgs,
+    client: &AdminClient,
+    listed: &[ListedRoute],
+    name: &str,
+) -> Result<Proposal, CliError> {
     let resource = format!("/v1/routes/{}/unclassified", percent_encoded(name));
     let none = || CliError::Refused(format!("the gateway has no route `{name}`"));
     let body = client.get(&resource)?.ok_or_else(none)?;
     let traffic: Traffic = client.read_json(&body)?;
-    let known = match &arguments.config {
-        Some(_) => {
-            let route = configured_route(arguments, name)?;
-            known_records(&route)
-        }
-        None => listed_route(&client, name, &traffic)?,
-    };
     if traffic.paths.is_empty() {
         print_message(&format!(
             "purposegate: the gateway saw nothing unclassified on the route `{name}` ({} records)",
             traffic.records
         ));
+        if arguments.route.is_none() {
+            return Ok(Proposal { routes: Vec::new() });
+        }
     }
+    let known = match &arguments.config {
+        Some(_) => {
+            let route = configured_route(arguments, name)?;
+            known_records(&route)
+        }
+        None => records_of(listed, name, &traffic),
+    };
     if traffic.others > 0 {
         print_message(&format!(
-            "purposegate: {} values are at further paths: classify these first",
+            "purposegate: {} values of the route `{name}` are at further paths: classify these first",
             traffic.others
         ));
     }
@@ -71,20 +91,25 @@ pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
     Ok(propose_for_route(&observed, &known))
 }
 
-/// Returns what the gateway tells about the route. It does not tell the data subjects.
-fn listed_route(client: &AdminClient, name: &str, traffic: &Traffic) -> Result<KnownRecords, CliError> {
+fn listed_routes(client: &AdminClient) -> Result<Vec<ListedRoute>, CliError> {
     let body = client.get("/v1/routes")?.unwrap_or_default();
-    let routes: Vec<ListedRoute> = client.read_json(&body)?;
-    let route = routes.into_iter().find(|route| route.name == name);
-    let (path, methods) =
-        route.map_or((String::new(), vec![Method::GET.to_string()]), |route| (route.path, route.methods));
+    client.read_json(&body)
+}
+
+/// Returns what the gateway tells about a route. It does not tell the data subjects.
+fn records_of(listed: &[ListedRoute], name: &str, traffic: &Traffic) -> KnownRecords {
+    let route = listed.iter().find(|route| route.name == name);
+    let (path, methods) = route.map_or_else(
+        || (String::new(), vec![Method::GET.to_string()]),
+        |route| (route.path.clone(), route.methods.clone()),
+    );
     let mut records: Vec<(String, Option<String>)> = Vec::new();
     for record in traffic.paths.iter().filter_map(|path| path.record.as_ref()) {
         if !records.iter().any(|(known, _)| known == record) {
             records.push((record.clone(), None));
         }
     }
-    Ok(KnownRecords { path, methods, records })
+    KnownRecords { path, methods, records }
 }
 
 impl TrafficPath {

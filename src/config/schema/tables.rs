@@ -658,6 +658,8 @@ const ROUTE: KeyTable = table(
         key("mode", Word(&["enforce", "observe"])),
         key("observe-until", Date),
         key("forward-purpose", Flag),
+        key("forward-credential", Flag),
+        key("no-transform", Word(&["refuse", "ignore"])),
         key("hide-existence", Flag),
         key("personal", Flag),
         ALLOW,

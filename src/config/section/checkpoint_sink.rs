@@ -47,7 +47,7 @@ pub enum CheckpointSink {
 pub struct SinkServer {
     /// The URL of the webhook, or the submission prefix of the witness.
     pub url: HttpUrl,
-    /// TLS to it. `None` for a URL without TLS.
+    /// TLS to it. `None` for a URL without TLS, and where it cannot be set up: then no request succeeds.
     pub tls: Option<Arc<ClientConfig>>,
     /// File with the authorities of its certificate. `None`: those of the system.
     pub ca: Option<PathBuf>,
@@ -171,7 +171,10 @@ pub(super) fn server(
         };
         document.find(finding.label("to this server").hint("`ca` is a PEM file"), url.at.clone());
     };
-    Some(SinkServer { url: parsed, tls: tls.map_err(unusable).ok()?, ca })
+    // A file that this process cannot read is a warning, since `check` may run as somebody else. Without TLS each attempt fails
+    // and is counted; a server that was left out would not be missed.
+    let tls = tls.map_err(unusable).ok().flatten();
+    Some(SinkServer { url: parsed, tls, ca })
 }
 
 /// Reads the URL of a server, which needs TLS unless it is on this machine.

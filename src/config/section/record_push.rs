@@ -24,6 +24,8 @@ pub struct PushSection {
     pub server: SinkServer,
     /// Value of `Authorization`. It is marked as sensitive.
     pub authorization: Option<HeaderValue>,
+    /// The file with this value, if this process is not permitted to read it: without the value, no request is sent.
+    pub denied: Option<PathBuf>,
     /// True if exchanges keep the pseudonyms of people.
     pub subjects: bool,
     /// File with the place in the log up to which the server has everything.
@@ -36,28 +38,28 @@ pub(super) fn record_push(part: &Part<'_>, mut fields: Fields<'_>, place: PathBu
     let (url, ca) = (fields.needed_text("url"), fields.text("ca"));
     let authorization = fields.item("authorization");
     let subjects = fields.flag("subjects") == Some(true);
+    let at = authorization.as_ref().map_or_else(|| fields.at(), |item| item.at());
     fields.end();
-    let authorization = match authorization {
-        None => None,
-        Some(item) => {
-            let value = match header_value_of(part, &item, &mut Vec::new()) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    Ok(value)
-                }
-                Err(ValueError::Reported) => return None,
-                Err(ValueError::Because(why)) => Err(why),
-                Err(ValueError::Denied(file)) => {
-                    Err(format!("{} cannot be read: permission denied", file.display()))
-                }
-            };
-            let unusable = |why: String| {
-                let words = format!("`authorization` has no usable value: {why}");
-                document.find(Finding::error("bad-push", words).label("no value"), item.at());
-            };
-            Some(value.map_err(unusable).ok()?)
+    let value = authorization.as_ref().map(|item| header_value_of(part, item, &mut Vec::new()));
+    let find = |finding: Finding| document.find(finding.label("no value"), at.clone());
+    let (authorization, denied) = match value {
+        None => (None, None),
+        Some(Ok(mut value)) => {
+            value.set_sensitive(true);
+            (Some(value), None)
+        }
+        Some(Err(ValueError::Reported)) => return None,
+        Some(Err(ValueError::Because(why))) => {
+            find(Finding::error("bad-push", format!("`authorization` has no usable value: {why}")));
+            return None;
+        }
+        Some(Err(ValueError::Denied(file))) => {
+            let words = format!("{} cannot be read: permission denied", file.display());
+            let hint = "the gateway does not start without it; other commands do not need it";
+            find(Finding::warning("unreadable-push-authorization", words).hint(hint));
+            (None, Some(file))
         }
     };
     let server = server(part, &url?, ca.as_ref(), &ROLE)?;
-    Some(PushSection { server, authorization, subjects, place })
+    Some(PushSection { server, authorization, denied, subjects, place })
 }

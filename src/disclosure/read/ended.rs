@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::decoded_log::{self, DecodedLog};
@@ -17,7 +19,7 @@ use super::fold::{self, FoldedExchange};
 use super::model::LoggedExchangeRecord;
 use super::source::LogSource;
 use crate::disclosure::entry::EntryKind;
-use crate::disclosure::storage::ReadError;
+use crate::disclosure::storage::{LogReader, PublishedCheckpoint, ReadError};
 
 /// Maximum number of people whose pseudonyms an exchange is handed on with.
 pub const MAX_FOLLOWED_PEOPLE: usize = 10_000;
@@ -41,6 +43,19 @@ pub struct FollowedPlace {
     pub next: u64,
     /// The exchanges that had begun before that entry, and had not ended.
     pub under_way: Vec<String>,
+    /// The tree of the log when it was read. `None` if it had no checkpoint, and for a place of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<FollowedTree>,
+}
+
+/// The tree of a log at one size, by which the same log is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowedTree {
+    /// Number of entries.
+    pub size: u64,
+    /// The root hash in base64.
+    pub root: String,
 }
 
 /// The exchanges that have ended since the last batch.
@@ -77,6 +92,8 @@ pub struct ExchangeFollower {
     log: Option<DecodedLog>,
     origin: String,
     next: u64,
+    /// The tree of the log when it was last read.
+    tree: Option<FollowedTree>,
     /// The exchanges under way; `None` for those whose first records were read by an earlier process.
     under_way: BTreeMap<Ulid, Option<UnderWay>>,
     /// An exchange that has ended, and for which the last batch had no room.
@@ -114,7 +131,7 @@ impl std::fmt::Debug for ExchangeFollower {
 impl ExchangeFollower {
     /// Follows a log from a place on, or from its beginning.
     pub fn new(source: LogSource, place: FollowedPlace, with_people: bool) -> ExchangeFollower {
-        let FollowedPlace { origin, next, under_way } = place;
+        let FollowedPlace { origin, next, under_way, tree } = place;
         let ids = under_way.iter().filter_map(|id| Ulid::from_string(id).ok());
         ExchangeFollower {
             source,
@@ -122,6 +139,7 @@ impl ExchangeFollower {
             log: None,
             origin,
             next,
+            tree,
             under_way: ids.map(|id| (id, None)).collect(),
             held: None,
         }
@@ -140,7 +158,7 @@ impl ExchangeFollower {
         // The entry that ended it is read again, and its records before that entry are looked up.
         under_way.extend(self.held.iter().map(|held| held.ended.decision.to_string()));
         let next = self.held.as_ref().map_or(self.next, |held| held.entry);
-        FollowedPlace { origin: self.origin.clone(), next, under_way }
+        FollowedPlace { origin: self.origin.clone(), next, under_way, tree: self.tree.clone() }
     }
 
     /// Reads the exchanges that have ended since the last batch.
@@ -174,6 +192,7 @@ impl ExchangeFollower {
             }
         }
         batch.more = self.next < end || self.held.is_some();
+        self.tree = log.reader().checkpoint().map(FollowedTree::of);
         self.log = Some(log);
         Ok(batch)
     }
@@ -181,18 +200,21 @@ impl ExchangeFollower {
     /// Opens the log, or looks what was added. `None` if there is none yet.
     fn open(&mut self) -> Result<Option<DecodedLog>, ReadError> {
         // After an error, the files are opened again.
-        let log = match self.log.take() {
+        let (log, is_continued) = match self.log.take() {
             Some(mut log) => {
                 log.reader_mut().refresh()?;
-                log
+                (log, true)
             }
             None => match decoded_log::open(self.source.folder())? {
-                Some(log) => log,
+                Some(log) => {
+                    let is_continued = self.tree.as_ref().is_none_or(|tree| tree.is_part_of(log.reader()));
+                    (log, is_continued)
+                }
                 None => return Ok(None),
             },
         };
         let origin = log.reader().origin();
-        if self.origin != origin || self.next > log.reader().size() {
+        if self.origin != origin || self.next > log.reader().size() || !is_continued {
             // Another log, or one that lost entries: none of its exchanges counts as handed on.
             (self.origin, self.next) = (origin.to_owned(), log.reader().begin());
             self.under_way.clear();
@@ -290,12 +312,40 @@ impl ExchangeFollower {
             if !self.with_people {
                 members.retain(|name, _| !PEOPLE.contains(&&**name) && !TEXTS.contains(&&**name));
             } else if omits_people {
-                members.retain(|name, _| !PEOPLE.contains(&&**name));
-                members.insert(OMITTED.to_owned(), true.into());
+                omit_people(members);
             }
         }
         exchange.to_string()
     }
+}
+
+impl FollowedTree {
+    fn of(checkpoint: &PublishedCheckpoint) -> FollowedTree {
+        FollowedTree { size: checkpoint.size, root: STANDARD.encode(checkpoint.root) }
+    }
+
+    /// True if a log only grew since it had this tree. One whose tiles cannot be read is taken for the same: `verify` says what
+    /// is wrong with it.
+    fn is_part_of(&self, reader: &LogReader) -> bool {
+        self.size <= reader.published()
+            && reader.root(self.size).map_or(true, |root| STANDARD.encode(root) == self.root)
+    }
+}
+
+/// Writes the line of an exchange without the people in it, for a server to which it is too large. `None` if it names nobody.
+pub fn without_people(line: &str) -> Option<String> {
+    let mut exchange: Map<String, Value> = serde_json::from_str(line).ok()?;
+    if !PEOPLE.iter().any(|name| exchange.contains_key(*name)) {
+        return None;
+    }
+    omit_people(&mut exchange);
+    serde_json::to_string(&exchange).ok()
+}
+
+/// Removes the members that name people, and says so.
+fn omit_people(exchange: &mut Map<String, Value>) {
+    exchange.retain(|name, _| !PEOPLE.contains(&&**name));
+    exchange.insert(OMITTED.to_owned(), true.into());
 }
 
 impl EndedBatch {

@@ -177,8 +177,7 @@ pub(crate) async fn record_objection(
     let person = Entity::Subject(person);
     let recorded = ledger.append_without_config_check(&person, draft, None, Timestamp::now()).await;
     recorded.map_err(|_| Refusal::LedgerUnavailable)?;
-    shared.metrics.ledger_events.with_label_values(&[kind]).inc();
-    shared.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+    shared.metrics.count_event(kind, Some(received.elapsed()));
     Ok(())
 }
 

@@ -238,7 +238,16 @@ pub(super) async fn batch(
     };
     let mut results = Vec::new();
     let ledger = &admin.shared.ledger;
-    ledger.import(&body, batch, Timestamp::now(), |result: LineResult| results.push(result)).await;
+    let report = |result: LineResult| {
+        if let (Some(event), Ok(recorded)) = (result.event, &result.outcome)
+            && !recorded.repeated
+        {
+            let time = event.withholds.then(|| received.elapsed());
+            admin.shared.metrics.count_event(event.kind, time);
+        }
+        results.push(result);
+    };
+    ledger.import(&body, batch, Timestamp::now(), report).await;
     let recorded = results.iter().filter_map(|result| result.outcome.as_ref().ok());
     let in_force = match (query.wait, recorded.max_by_key(|recorded| recorded.position)) {
         (Some(WaitFor::Everywhere), Some(last)) => Some(admin.reach_everywhere(received, *last).await),
@@ -315,13 +324,11 @@ impl AdminApi {
     ) -> Acknowledged {
         event.actor.sender().sign(&mut draft)?;
         let kind = draft.kind.name();
-        let withholds =
-            !matches!(draft.kind.effect(), ledger::EventEffect::Permissive | ledger::EventEffect::Neutral);
+        let withholds = draft.kind.withholds();
         let key = event.key.as_deref();
         let recorded = self.shared.ledger.append(entity, draft, key, Timestamp::now()).await?;
-        self.shared.metrics.ledger_events.with_label_values(&[kind]).inc();
-        if withholds {
-            self.shared.metrics.withdrawal_effect.observe(event.received.elapsed().as_secs_f64());
+        if !recorded.repeated {
+            self.shared.metrics.count_event(kind, withholds.then(|| event.received.elapsed()));
         }
         let in_force = match query.wait {
             None => InForce::Here,

@@ -187,7 +187,10 @@ impl IntoResponse for AdminProblem {
             "detail": detail,
             "code": code,
         });
-        let headers: HeaderMap = header.into_iter().collect();
+        // A store or log that does not answer is asked again soon.
+        let again =
+            || (status == StatusCode::SERVICE_UNAVAILABLE).then(|| (RETRY_AFTER, HeaderValue::from(1)));
+        let headers: HeaderMap = header.or_else(again).into_iter().collect();
         (status, headers, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
     }
 }

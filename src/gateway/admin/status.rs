@@ -16,6 +16,7 @@ use super::problem::{AdminCode, AdminProblem};
 use super::request::{NoParameters, QueryOf};
 use crate::disclosure::record::ExchangeMode;
 use crate::gateway::status::EXPOSITION;
+use crate::vocabulary::Operation;
 
 /// Tells that the process works.
 #[utoipa::path(
@@ -119,11 +120,21 @@ impl AdminApi {
     /// Lists the configured recipients.
     fn recipients(&self) -> Value {
         let snapshot = self.shared.snapshot();
+        let words = snapshot.words();
         let recipients = snapshot.recipients.iter().map(|recipient| {
             let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
+            let facts = &recipient.in_agreement;
+            let purposes = facts.purposes.iter().map(|purpose| words.purposes().name(*purpose));
             json!({
                 "name": &*recipient.name,
                 "revision": &*snapshot.revision,
+                "kind": words.kinds().name(facts.kind),
+                "purposes": purposes.collect::<Vec<_>>(),
+                "legal_name": recipient.contact.legal_name,
+                "country": facts.country,
+                "region": facts.region,
+                "safeguard": facts.safeguard.name(),
+                "report": recipient.report.name(),
                 "suspended": recipient.in_agreement.suspended || self.shared.ledger.is_suspended(&recipient.name),
                 "agreement": recipient.agreement.is_some(),
                 "agreement_until": until.map(|until| until.to_string()),
@@ -136,6 +147,7 @@ impl AdminApi {
     fn routes(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let now = Timestamp::now();
+        let words = snapshot.words();
         let routes = snapshot.routes.iter().map(|route| {
             let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
             json!({
@@ -144,6 +156,10 @@ impl AdminApi {
                 "path": route.pattern,
                 "methods": methods,
                 "upstream": &*route.upstream,
+                "purposes": route.purposes.as_ref().map(|purposes| {
+                    purposes.iter().map(|purpose| words.purposes().name(*purpose)).collect::<Vec<_>>()
+                }),
+                "operation": route.operation.map(Operation::name),
                 "personal": route.scrubbing.is_some(),
                 "mode": if route.observes(now) { ExchangeMode::Observe } else { ExchangeMode::Enforce }.name(),
                 "observe_until": route.observe_until.map(|until| until.to_string()),

@@ -170,6 +170,18 @@ async fn a_stop_does_not_wait_for_a_sink_that_does_not_answer() {
     drop(connection);
 }
 
+#[tokio::test]
+async fn a_sink_without_usable_tls_fails_and_is_counted() {
+    let setup = setup();
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", socket.local_addr().unwrap()).parse().unwrap();
+    let sinks = setup.start(CheckpointSink::Webhook(SinkServer { url, tls: None, ca: None }));
+    setup.grow().await;
+    until(|| Some(()).filter(|()| setup.failures("webhook") > 0)).await;
+    setup.log.close();
+    sinks.finish(LONG).await;
+}
+
 /// A witness of one log.
 struct TestWitness {
     pair: Ed25519KeyPair,

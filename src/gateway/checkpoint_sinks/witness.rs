@@ -7,12 +7,14 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
 
-use super::{SinkError, replace, request};
+use super::{SinkError, replace};
 use crate::disclosure::storage::{LogReader, PublishedCheckpoint};
 use crate::disclosure::{WitnessKey, add_checkpoint_body, known_size};
-use crate::gateway::http_client::HttpClient;
+use crate::gateway::http_client::{HttpClient, HttpError};
 
 /// Maximum length of a kept checkpoint in bytes.
 const MAX_NOTE: u64 = 64 << 10;
@@ -74,7 +76,10 @@ impl WitnessSink {
         let proof = if known == 0 || known == size { Vec::new() } else { self.prove(known, size).await? };
         let body = add_checkpoint_body(known, &proof, &checkpoint.note);
         let body = body.ok_or(SinkError::Answer("the proof is longer than a witness takes"))?;
-        let answer = self.client.send(request(&self.target, "text/plain; charset=utf-8", body)?).await?;
+        let request = Request::post(&self.target).header(CONTENT_TYPE, "text/plain; charset=utf-8");
+        let request =
+            request.body(Bytes::from(body)).map_err(|error| HttpError::Broken(error.to_string()))?;
+        let answer = self.client.send(request).await?;
         let status = answer.status();
         let text = String::from_utf8(answer.into_body().to_vec());
         Ok((status, text.map_err(|_| SinkError::Answer("the answer of the witness is no text"))?))

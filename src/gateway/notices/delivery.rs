@@ -169,8 +169,16 @@ async fn post(
     webhook: &NoticeWebhook,
     notice: Notice,
 ) -> Result<RunEnd, DeliveryError> {
-    let webhook = webhook.clone();
-    let client = tokio::task::spawn_blocking(move || WebhookClient::new(&webhook)).await?;
+    let (webhook, secrets, recipient) = (webhook.clone(), shared.webhook_secrets.clone(), notice.recipient());
+    let client = move || {
+        let secret = match (&webhook.secret, secrets) {
+            (Some(secret), _) => secret.to_vec(),
+            (None, Some(secrets)) => secrets.of(&recipient).to_vec(),
+            (None, None) => return None,
+        };
+        WebhookClient::new(&webhook, &secret)
+    };
+    let client = tokio::task::spawn_blocking(client).await?;
     let posting = match client {
         Some(client) => client.post(&notice, Timestamp::now()).await,
         None => Posting::Unreachable,

@@ -62,7 +62,10 @@ async fn inquire(shared: &Arc<SharedState>, mut inquiry: Inquiry) -> Result<(), 
             InquiryStep::EraseSecret(reason) => {
                 let now = Timestamp::now();
                 match shared.ledger.erase_log_secret(&inquiry.person, inquiry.id(), now).await {
-                    Ok(_) => reason,
+                    Ok(_) => {
+                        shared.metrics.count_event("log-secret-erased", None);
+                        reason
+                    }
                     // Another inquiry, or another gateway that continues this one, has deleted it at the same time and records
                     // it. If that one ends before, the next step of its inquiry is the record.
                     Err(AppendError::Conflict(_)) => return Ok(()),

@@ -5,15 +5,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::Request;
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_TYPE, InvalidHeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use ring::hmac;
 use serde_json::json;
 
 use crate::config::tls_client::ClientTlsFiles;
 use crate::exchange::route::NoticeWebhook;
-use crate::gateway::http_client::{HttpClient, HttpLimits};
+use crate::gateway::http_client::{HttpClient, HttpLimits, PostError};
 use crate::notices::Notice;
 
 /// Bounds of one answer. Its body is not used.
@@ -37,12 +37,12 @@ pub(super) struct WebhookClient {
 }
 
 impl WebhookClient {
-    /// Makes a client. `None` if TLS cannot be set up. Blocks while the authorities are read.
-    pub(super) fn new(webhook: &NoticeWebhook) -> Option<WebhookClient> {
+    /// Makes a client that signs with this secret. `None` if TLS cannot be set up. Blocks while the authorities are read.
+    pub(super) fn new(webhook: &NoticeWebhook, secret: &[u8]) -> Option<WebhookClient> {
         let url = webhook.url.parse().ok()?;
         let files = ClientTlsFiles { ca: webhook.ca.clone(), identity: None };
         let http = HttpClient::new(url, &files, LIMITS).ok()?;
-        Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, &webhook.secret) })
+        Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, secret) })
     }
 
     /// Sends a notice. The id stays the same with each repetition, so that the recipient recognises one that it has.
@@ -50,27 +50,30 @@ impl WebhookClient {
         let kind = format!("data.{}", notice.state.event.name());
         let body = json!({ "type": kind, "timestamp": now, "data": notice.state.data() }).to_string();
         let id = notice.id().to_string();
-        let request = Request::post(self.http.url().target())
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, "purposegate")
-            .header("webhook-id", &id)
-            .header("webhook-timestamp", now.as_second())
-            .header("webhook-signature", signature(&self.key, &id, now.as_second(), &body))
-            .body(Bytes::from(body));
-        let Ok(request) = request else { return Posting::Unreachable };
-        match self.http.send_for_head(request).await {
-            Ok(answer) if answer.status().is_success() => Posting::Accepted,
-            Ok(answer) => {
-                let (recipient, status) = (notice.recipient(), answer.status().as_u16());
+        let Ok(headers) = self.headers(&id, now.as_second(), &body) else { return Posting::Unreachable };
+        match self.http.post(headers, Bytes::from(body)).await {
+            Ok(()) => Posting::Accepted,
+            Err(PostError::Status(status, _)) => {
+                let (recipient, status) = (notice.recipient(), status.as_u16());
                 tracing::info!(%recipient, status, "a recipient does not accept a notice; it is sent again");
                 Posting::Refused
             }
-            Err(error) => {
+            Err(PostError::Http(error)) => {
                 let recipient = notice.recipient();
                 tracing::info!(%recipient, %error, "a notice cannot be sent; it is sent again");
                 Posting::Unreachable
             }
         }
+    }
+
+    fn headers(&self, id: &str, seconds: i64, body: &str) -> Result<HeaderMap, InvalidHeaderValue> {
+        let signature = signature(&self.key, id, seconds, body);
+        Ok(HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("webhook-id"), HeaderValue::from_str(id)?),
+            (HeaderName::from_static("webhook-timestamp"), HeaderValue::from(seconds)),
+            (HeaderName::from_static("webhook-signature"), HeaderValue::from_str(&signature)?),
+        ]))
     }
 }
 

@@ -14,15 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub(super) use self::settings::TraceSettings;
 pub use self::settings::{TraceSettingsError, VARIABLES};
-use super::http_client::{HttpClient, HttpError, HttpLimits, retry_after};
+use super::http_client::{HttpClient, HttpLimits, PostError};
 use crate::config::TlsError;
 use crate::config::tls_client::ClientTlsFiles;
 use crate::exchange::SharedState;
@@ -96,31 +96,9 @@ impl Drop for TraceExport {
     }
 }
 
-/// Reason for which the collector did not take a batch.
-#[derive(Debug, thiserror::Error)]
-enum ExportError {
-    #[error("{0}")]
-    Http(#[from] HttpError),
-    #[error("the collector answers {0}")]
-    Status(StatusCode, Option<Duration>),
-}
-
-impl ExportError {
-    /// True if the batch may be accepted later.
-    fn is_temporary(&self) -> bool {
-        match self {
-            ExportError::Http(_) => true,
-            ExportError::Status(status, _) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
-        }
-    }
-
-    /// Returns the time for which the collector asks to be left alone.
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            ExportError::Status(_, wait) => *wait,
-            ExportError::Http(_) => None,
-        }
-    }
+/// True if the collector may accept later what it did not take.
+fn is_temporary(error: &PostError) -> bool {
+    error.status().is_none_or(|status| matches!(status.as_u16(), 429 | 502 | 503 | 504))
 }
 
 struct Exporter {
@@ -176,7 +154,7 @@ impl Exporter {
             let Err(error) = self.send(request.clone()).await else { break EXPORTED };
             report(&error);
             let wait = error.retry_after().unwrap_or(retry).max(retry).min(MAX_DELIVERY_TIME);
-            let is_over = !error.is_temporary() || began.elapsed() + wait > MAX_DELIVERY_TIME;
+            let is_over = !is_temporary(&error) || began.elapsed() + wait > MAX_DELIVERY_TIME;
             if is_over || *self.stopping.borrow() {
                 break EXPORT_FAILED;
             }
@@ -187,25 +165,13 @@ impl Exporter {
         self.metrics.traced_exchanges.with_label_values(&[outcome]).inc_by(batch.len() as u64);
     }
 
-    async fn send(&self, body: Bytes) -> Result<(), ExportError> {
-        let mut request = Request::new(body);
-        *request.method_mut() = http::Method::POST;
-        let target = self.settings.endpoint.target();
-        *request.uri_mut() =
-            target.parse().map_err(|_| HttpError::Broken("the path is malformed".to_owned()))?;
-        let headers = request.headers_mut();
-        headers
-            .insert(USER_AGENT, HeaderValue::from_static(concat!("purposegate/", env!("CARGO_PKG_VERSION"))));
-        headers.extend(self.settings.headers.iter().cloned());
+    async fn send(&self, body: Bytes) -> Result<(), PostError> {
+        let mut headers = HeaderMap::from_iter(self.settings.headers.iter().cloned());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if self.settings.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let answer = self.client.send_for_head(request).await?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(ExportError::Status(status, retry_after(answer.headers()))),
-        }
+        self.client.post(headers, body).await
     }
 
     fn compressed(&self, message: Vec<u8>) -> Vec<u8> {
@@ -225,7 +191,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-fn report(error: &ExportError) {
+fn report(error: &PostError) {
     static FAILURES: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
     if let Some(count) = FAILURES.admit() {
         tracing::warn!(count, %error, "the collector does not take traces");

@@ -8,7 +8,7 @@ use ulid::Ulid;
 use super::folder_log::FolderLog;
 use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::read::ended::{
-    BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace, MAX_FOLLOWED_PEOPLE,
+    BatchBounds, EndedBatch, ExchangeFollower, FollowedPlace, MAX_FOLLOWED_PEOPLE, without_people,
 };
 use crate::disclosure::read::{LogPlace, decision};
 use crate::disclosure::record::*;
@@ -156,11 +156,49 @@ fn entries_that_were_deleted_are_counted_and_reading_goes_on() {
 fn another_log_is_read_from_its_beginning() {
     let mut log = FolderLog::new();
     let refused = refuse(&mut log);
-    let place =
-        FollowedPlace { origin: "another".to_owned(), next: 1_000, under_way: vec![refused.to_string()] };
+    let under_way = vec![refused.to_string()];
+    let place = FollowedPlace { origin: "another".to_owned(), next: 1_000, under_way, tree: None };
     let mut follower = follower(&log, place, false);
     assert_eq!(outcomes(&read(&mut follower, &mut log))[0].0, refused.to_string());
     assert_eq!(follower.place().under_way, [""; 0]);
+}
+
+#[test]
+fn a_log_that_was_cut_off_and_has_grown_again_is_read_from_its_beginning() {
+    let mut log = FolderLog::new();
+    let mut first = follower(&log, FollowedPlace::default(), false);
+    refuse(&mut log);
+    assert_eq!(read(&mut first, &mut log).len(), 1);
+    let place = first.place();
+    refuse(&mut log);
+    assert_eq!(read(&mut follower(&log, place.clone(), false), &mut log).len(), 1, "it only grew");
+
+    // The same origin, other entries, and more of them than the place counts.
+    let mut other = FolderLog::new();
+    let refused: Vec<String> = (0..3).map(|_| refuse(&mut other).to_string()).collect();
+    let origin = place.origin.clone();
+    let mut second = follower(&other, place, false);
+    let exchanges = read(&mut second, &mut other);
+    assert_eq!(second.place().origin, origin);
+    let read: Vec<String> = outcomes(&exchanges).into_iter().map(|(decision, _)| decision).collect();
+    assert_eq!(read, refused);
+}
+
+#[test]
+fn the_people_of_a_line_can_be_left_out_afterwards() {
+    let mut log = FolderLog::new();
+    let mut with_people = follower(&log, FollowedPlace::default(), true);
+    let decision = begin(&mut log, 0..2);
+    close(&mut log, decision);
+    log.publish();
+    let line = with_people.read(BOUNDS).unwrap().lines.remove(0);
+    let without = without_people(&line).unwrap();
+    let (before, after): (Value, Value) =
+        (serde_json::from_str(&line).unwrap(), serde_json::from_str(&without).unwrap());
+    assert_eq!(before["subjects"].as_array().unwrap().len(), 2);
+    assert_eq!((&after["subjects"], &after["subjects_omitted"]), (&Value::Null, &true.into()));
+    assert_eq!(before["decision"], after["decision"]);
+    assert_eq!(without_people(&without), None, "it names nobody");
 }
 
 #[test]

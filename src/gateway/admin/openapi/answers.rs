@@ -372,6 +372,13 @@ fn process() -> Vec<(&'static str, Value)> {
                 vec![
                     ("name", reference("RecipientName")),
                     ("revision", revision()),
+                    ("kind", text("Kind in the vocabulary.")),
+                    ("purposes", texts("Purposes for which it is registered; their children are covered.")),
+                    ("legal_name", text_or_null("Name in law.")),
+                    ("country", text_or_null("ISO code of its country.")),
+                    ("region", text_or_null("Configured region. Without one, the country's region counts.")),
+                    ("safeguard", text("Safeguard for transfers to third countries.")),
+                    ("report", text("Detail in which withheld fields are reported to it.")),
                     ("suspended", flag("True if nothing is disclosed to it.")),
                     ("agreement", flag("True if an agreement is configured.")),
                     (
@@ -391,6 +398,11 @@ fn process() -> Vec<(&'static str, Value)> {
                     ("path", text("Pattern of paths.")),
                     ("methods", texts("Methods.")),
                     ("upstream", text("Name of the upstream.")),
+                    (
+                        "purposes",
+                        json!({ "type": ["array", "null"], "items": { "type": "string" }, "description": "Purposes that it serves, with their children; null: all." }),
+                    ),
+                    ("operation", text_or_null("Operation; null: it follows from the method.")),
                     ("personal", flag("True if answers are scrubbed.")),
                     (
                         "mode",
