@@ -93,7 +93,7 @@ pub struct FindingReport<'f> {
     pub line: Option<usize>,
     /// Column in characters, counted from 1.
     pub column: Option<usize>,
-    /// What is marked at this place.
+    /// The words for what is marked at this place.
     pub label: &'f str,
     /// The line of the file, with secrets masked; absent if the finding has no place.
     pub excerpt: Option<&'f str>,

@@ -188,7 +188,7 @@ fn parameter(
 /// Reads `forward-credential`.
 pub(super) fn forward_credential(fields: &mut Fields<'_>) -> bool {
     let item = fields.item("forward-credential");
-    let forwards = item.as_ref().and_then(|item| item.flag()) == Some(true);
+    let forwards = item.as_ref().and_then(Item::flag) == Some(true);
     if let Some(item) = item.filter(|_| forwards) {
         let words = "the recipient's credential for the gateway goes on to the upstream";
         let hint = "whoever reads the upstream's traffic or logs can use it here: give the upstream a credential of \

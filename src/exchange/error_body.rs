@@ -15,7 +15,7 @@ use super::flow::decode::Decoder;
 use super::grant::Grant;
 use super::media_type::{MediaType, MediaTypes};
 use super::record::Extent;
-use super::request_values::RequestCopy;
+use super::request_values::EchoedRequest;
 use super::respond::GrantedExchange;
 use super::{AdmittedExchange, Refusal, Rejection, response};
 use crate::disclosure::record::ExchangeMode;
@@ -99,17 +99,17 @@ impl ErrorBody {
 
 impl AdmittedExchange {
     /// Returns a copy of the request for the comparison with an error, if the route maps members of errors.
-    pub(super) fn request_copy(&self, parts: &RequestParts) -> Option<RequestCopy> {
+    pub(super) fn request_copy(&self, parts: &RequestParts) -> Option<EchoedRequest> {
         let matched = &self.routing.matched;
         let is_read = matched.route.errors.is_some() && self.routing.mode == ExchangeMode::Enforce;
         let held = || self.context.shared.memory.hold(&self.requester.recipient.name, false);
-        is_read.then(|| RequestCopy::new(parts, &matched.parameters, held()))
+        is_read.then(|| EchoedRequest::new(parts, &matched.parameters, held()))
     }
 }
 
 impl GrantedExchange {
     /// The copy that takes the request's body while it is forwarded, if the route maps members of errors.
-    pub fn request_copy(&self) -> Option<Arc<RequestCopy>> {
+    pub fn request_copy(&self) -> Option<Arc<EchoedRequest>> {
         self.request.clone()
     }
 
@@ -143,7 +143,7 @@ impl GrantedExchange {
 
 impl Grant {
     /// Selects the members of an error, and records them. `None` if none may leave at this moment.
-    async fn release_members(&self, document: &Value, request: &RequestCopy) -> Option<Value> {
+    async fn release_members(&self, document: &Value, request: &EchoedRequest) -> Option<Value> {
         let errors = self.route().errors.as_ref()?;
         let values = errors.read_request(request)?;
         let judged_at = self.epoch();

@@ -31,7 +31,7 @@ enum BodyForm {
 }
 
 /// A copy of the parts of a request that the upstream can echo.
-pub struct RequestCopy {
+pub struct EchoedRequest {
     /// The values of path parameters and of the query, decoded; `None` if one does not decode.
     values: Option<Vec<String>>,
     form: BodyForm,
@@ -46,21 +46,21 @@ struct CopiedBody {
 }
 
 /// Prints the type's name only: values of a request can be personal data.
-impl fmt::Debug for RequestCopy {
+impl fmt::Debug for EchoedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RequestCopy")
+        f.write_str("EchoedRequest")
     }
 }
 
-impl RequestCopy {
+impl EchoedRequest {
     /// A copy of the head: its query, and the decoded parameters of its path. `held` accounts for the body.
-    pub(super) fn new(parts: &Parts, parameters: &[(String, String)], held: HeldBytes) -> RequestCopy {
+    pub(super) fn new(parts: &Parts, parameters: &[(String, String)], held: HeldBytes) -> EchoedRequest {
         let query = parts.uri.query().unwrap_or_default();
         let of_query = pairs(query).map(|(_, value)| value);
         let of_path = parameters.iter().map(|(_, value)| Some(value.clone()));
         let values = of_path.chain(of_query).collect();
         let body = CopiedBody { bytes: Vec::new(), exceeds: false, held };
-        RequestCopy { values, form: body_form(parts), body: Mutex::new(body) }
+        EchoedRequest { values, form: body_form(parts), body: Mutex::new(body) }
     }
 
     /// Copies a chunk of the body before it is forwarded.
@@ -284,13 +284,13 @@ pub(super) mod tests {
     use crate::exchange::memory::MemoryBudget;
 
     /// Returns the copy of a request with this query, content type and body, and one path parameter.
-    pub(in crate::exchange) fn copied(query: &str, content_type: &str, body: &[u8]) -> RequestCopy {
+    pub(in crate::exchange) fn copied(query: &str, content_type: &str, body: &[u8]) -> EchoedRequest {
         let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
         let budget = MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap());
         let request = Request::post(format!("/people/p-9{query}")).header("content-type", content_type);
         let parts = request.body(()).unwrap().into_parts().0;
         let parameters = [("id".to_owned(), "p-9".to_owned())];
-        let copy = RequestCopy::new(&parts, &parameters, budget.hold(&"acme".into(), false));
+        let copy = EchoedRequest::new(&parts, &parameters, budget.hold(&"acme".into(), false));
         body.chunks(7).for_each(|chunk| copy.push(chunk));
         copy
     }

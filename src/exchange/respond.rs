@@ -14,7 +14,7 @@ use super::flow::{BodyFlow, Framed};
 use super::grant::Grant;
 use super::media_type::{self, MediaType};
 use super::refuse::CONTROLLER;
-use super::request_values::RequestCopy;
+use super::request_values::EchoedRequest;
 use super::response::{self, BodyShape, ResponseKind};
 use super::route::{Scrubbing, WithheldReport};
 use super::transfer::{Transfer, WITHHELD};
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct GrantedExchange {
     pub(super) grant: Arc<Grant>,
     /// A copy of the request, if the route maps members of the upstream's errors.
-    pub(super) request: Option<Arc<RequestCopy>>,
+    pub(super) request: Option<Arc<EchoedRequest>>,
 }
 
 /// The head that leaves, and the treatment of the body.
@@ -66,7 +66,7 @@ pub enum BodyTreatment {
 }
 
 impl GrantedExchange {
-    pub(super) fn new(grant: Arc<Grant>, request: Option<Arc<RequestCopy>>) -> GrantedExchange {
+    pub(super) fn new(grant: Arc<Grant>, request: Option<Arc<EchoedRequest>>) -> GrantedExchange {
         GrantedExchange { grant, request }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::exchange::request_values::RequestCopy;
+use crate::exchange::request_values::EchoedRequest;
 use crate::exchange::{Refusal, RequestBodyLimits};
 
 /// Time that a body may take whatever its rate is.
@@ -41,7 +41,7 @@ pub struct RequestBody<B> {
     pace: Option<Pace>,
     failure: RequestBodyFailure,
     /// Takes a copy of each chunk before it goes on.
-    copy: Option<Arc<RequestCopy>>,
+    copy: Option<Arc<EchoedRequest>>,
 }
 
 impl<B: Body> RequestBody<B> {
@@ -58,7 +58,7 @@ impl<B: Body> RequestBody<B> {
 
     /// The same body, of which each chunk is copied.
     #[must_use]
-    pub fn copied_to(self, copy: Option<Arc<RequestCopy>>) -> RequestBody<B> {
+    pub fn copied_to(self, copy: Option<Arc<EchoedRequest>>) -> RequestBody<B> {
         RequestBody { copy, ..self }
     }
 

@@ -57,7 +57,7 @@ impl Default for Batch<'_> {
 pub struct LineResult {
     /// The number of the line; the caller numbers the first one.
     pub line: u64,
-    /// What the line records. `None` if it is not a valid event.
+    /// The event that the line records. `None` if it is not a valid one.
     pub event: Option<LineEvent>,
     /// The acknowledgement of the event, or the error in the line.
     pub outcome: Result<Acknowledgement, LineError>,

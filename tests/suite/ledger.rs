@@ -62,7 +62,7 @@ fn an_acknowledgement_reports_changes_and_repetitions() {
     let changed: Vec<Value> =
         results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["changed"].clone()).collect();
     assert_eq!(changed, [json!(true), json!(false)]);
-    let appended = results.lines().filter(|line| !line.contains("\"again\"")).count();
+    let appended = results.lines().filter(|line| !line.contains("\"again\":true")).count();
     let metrics = gateway.metrics();
     let counts = |kind: &str, count: usize| {
         metrics.contains(&format!("purposegate_ledger_events_total{{kind=\"{kind}\"}} {count}\n"))

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::checkpoint_sink::{ServerRole, SinkServer, server};
 use super::upstream::{ValueError, header_value_of};
 use crate::config::Part;
-use crate::document::Fields;
+use crate::document::{Fields, Item};
 use crate::finding::Finding;
 
 /// The words of findings about the server.
@@ -38,7 +38,7 @@ pub(super) fn record_push(part: &Part<'_>, mut fields: Fields<'_>, place: PathBu
     let (url, ca) = (fields.needed_text("url"), fields.text("ca"));
     let authorization = fields.item("authorization");
     let subjects = fields.flag("subjects") == Some(true);
-    let at = authorization.as_ref().map_or_else(|| fields.at(), |item| item.at());
+    let at = authorization.as_ref().map_or_else(|| fields.at(), Item::at);
     fields.end();
     let value = authorization.as_ref().map(|item| header_value_of(part, item, &mut Vec::new()));
     let find = |finding: Finding| document.find(finding.label("no value"), at.clone());

@@ -214,7 +214,7 @@ fn what_stands_in_an_object_about_a_person_can_be_about_something_else() {
             "$.booking.flights[*].seat",
         ),
         (r#"{"visit":{"patient_id":7,"next_visit_id":"v-8812"}}"#, "$.visit.next_visit_id"),
-        // What may be an id, and the time of an event.
+        // A number that may be an id, and the time of an event.
         (r#"{"order":{"customer_id":7,"zzyzx":1255081}}"#, "$.order.zzyzx"),
         (r#"{"visit":{"patient_id":7,"zzyzx":"2024-10-02T07:10"}}"#, "$.visit.zzyzx"),
     ] {

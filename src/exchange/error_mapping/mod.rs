@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use self::name::KnownNames;
 pub use self::name::is_unconditional;
-use super::request_values::{RequestCopy, RequestValues};
+use super::request_values::{EchoedRequest, RequestValues};
 use crate::decision::ClassId;
 use crate::scrub::{PathCursor, Plan, RecordMapping, UNCLASSIFIED};
 
@@ -69,7 +69,7 @@ impl ErrorMapping {
     }
 
     /// Reads the values of a request that are compared with the error. `None` if they are not known completely.
-    pub fn read_request(&self, request: &RequestCopy) -> Option<RequestValues> {
+    pub fn read_request(&self, request: &EchoedRequest) -> Option<RequestValues> {
         // A name of the mapping is none of the recipient's values, and neither is a word of error codes.
         request.values(|name| self.names.has(name) || code::is_code(name, |word| self.names.has_word(word)))
     }

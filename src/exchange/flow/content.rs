@@ -76,7 +76,7 @@ impl FieldScrubber {
 }
 
 impl ContentScrubber {
-    /// Takes the next bytes. What may leave by now goes into `out`.
+    /// Takes the next bytes. Bytes that may leave by now go into `out`.
     ///
     /// # Errors
     /// [`Unreadable`] if the body is not JSON.

@@ -332,7 +332,6 @@ fn subject_state() -> Value {
 
 /// Answers about the process and its configuration.
 fn process() -> Vec<(&'static str, Value)> {
-    let revision = || text("Revision of the configuration.");
     vec![
         (
             "Readiness",
@@ -365,54 +364,63 @@ fn process() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
-        (
-            "Recipient",
-            object(
-                "A configured recipient.",
-                vec![
-                    ("name", reference("RecipientName")),
-                    ("revision", revision()),
-                    ("kind", text("Kind in the vocabulary.")),
-                    ("purposes", texts("Purposes for which it is registered; their children are covered.")),
-                    ("legal_name", text_or_null("Name in law.")),
-                    ("country", text_or_null("ISO code of its country.")),
-                    ("region", text_or_null("Configured region. Without one, the country's region counts.")),
-                    ("safeguard", text("Safeguard for transfers to third countries.")),
-                    ("report", text("Detail in which withheld fields are reported to it.")),
-                    ("suspended", flag("True if nothing is disclosed to it.")),
-                    ("agreement", flag("True if an agreement is configured.")),
-                    (
-                        "agreement_until",
-                        json!({ "type": ["string", "null"], "format": "date", "description": "Last day of the agreement." }),
-                    ),
-                ],
-            ),
-        ),
-        (
-            "Route",
-            object(
-                "A configured route.",
-                vec![
-                    ("name", text("Name.")),
-                    ("revision", revision()),
-                    ("path", text("Pattern of paths.")),
-                    ("methods", texts("Methods.")),
-                    ("upstream", text("Name of the upstream.")),
-                    (
-                        "purposes",
-                        json!({ "type": ["array", "null"], "items": { "type": "string" }, "description": "Purposes that it serves, with their children; null: all." }),
-                    ),
-                    ("operation", text_or_null("Operation; null: it follows from the method.")),
-                    ("personal", flag("True if answers are scrubbed.")),
-                    (
-                        "mode",
-                        mode("The mode in which exchanges with employees and contractors are decided now."),
-                    ),
-                    ("observe_until", observe_until()),
-                ],
-            ),
-        ),
+        recipient(),
+        route(),
     ]
+}
+
+/// A configured recipient.
+fn recipient() -> (&'static str, Value) {
+    let revision = text("Revision of the configuration.");
+    (
+        "Recipient",
+        object(
+            "A configured recipient.",
+            vec![
+                ("name", reference("RecipientName")),
+                ("revision", revision),
+                ("kind", text("Kind in the vocabulary.")),
+                ("purposes", texts("Purposes for which it is registered; their children are covered.")),
+                ("legal_name", text_or_null("Name in law.")),
+                ("country", text_or_null("ISO code of its country.")),
+                ("region", text_or_null("Configured region. Without one, the country's region counts.")),
+                ("safeguard", text("Safeguard for transfers to third countries.")),
+                ("report", text("Detail in which withheld fields are reported to it.")),
+                ("suspended", flag("True if nothing is disclosed to it.")),
+                ("agreement", flag("True if an agreement is configured.")),
+                (
+                    "agreement_until",
+                    json!({ "type": ["string", "null"], "format": "date", "description": "Last day of the agreement." }),
+                ),
+            ],
+        ),
+    )
+}
+
+/// A configured route.
+fn route() -> (&'static str, Value) {
+    let revision = text("Revision of the configuration.");
+    (
+        "Route",
+        object(
+            "A configured route.",
+            vec![
+                ("name", text("Name.")),
+                ("revision", revision),
+                ("path", text("Pattern of paths.")),
+                ("methods", texts("Methods.")),
+                ("upstream", text("Name of the upstream.")),
+                (
+                    "purposes",
+                    json!({ "type": ["array", "null"], "items": { "type": "string" }, "description": "Purposes that it serves, with their children; null: all." }),
+                ),
+                ("operation", text_or_null("Operation; null: it follows from the method.")),
+                ("personal", flag("True if answers are scrubbed.")),
+                ("mode", mode("The mode in which exchanges with employees and contractors are decided now.")),
+                ("observe_until", observe_until()),
+            ],
+        ),
+    )
 }
 
 /// Disclosure cases. The body of a registration is that of the event, with an optional id.
