@@ -297,13 +297,33 @@ fn warn_of_unregistered(unregistered: &[Arc<str>]) {
     }
 }
 
-/// Returns the addresses at which recipients reach the listeners: those that the configuration names.
+/// Returns the addresses at which recipients reach the listeners: those that the configuration names. A listener without
+/// TLS is behind something that ends TLS, or is internal if another one has TLS: no page says to send a key in clear, except
+/// to the same machine.
 fn public_addresses(listeners: &[ListenerSection]) -> Vec<String> {
-    let addresses = listeners.iter().flat_map(|listener| {
-        let scheme = if listener.tls.is_some() { "https" } else { "http" };
-        listener.authorities.iter().map(move |authority| format!("{scheme}://{authority}"))
+    let is_public = |listener: &&ListenerSection| {
+        listener.tls.is_some() || listeners.iter().all(|other| other.tls.is_none())
+    };
+    let addresses = listeners.iter().filter(is_public).flat_map(|listener| {
+        let has_tls = listener.tls.is_some();
+        listener.authorities.iter().map(move |authority| {
+            let authority = authority.to_string();
+            let scheme = if has_tls || !is_loopback(&authority) { "https" } else { "http" };
+            format!("{scheme}://{authority}")
+        })
     });
     addresses.collect()
+}
+
+/// True if the authority is that of the same machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 pub(crate) fn snapshot(config: Config) -> Snapshot {

@@ -27,7 +27,7 @@ use crate::exchange::upstream_fault::UpstreamFault;
 use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::traces::TraceId;
-use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
 /// The treatment of a response with withheld fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,12 @@ impl Scrubbing {
     /// True if a response with a withheld field is withheld as a whole.
     pub fn is_all_or_nothing(&self) -> bool {
         matches!(self.on_withheld, OnWithheld::Deny { .. })
+    }
+
+    /// Returns the form in which a field leaves that is decided to leave in `form`: a body that is one field leaves whole or
+    /// not at all.
+    pub fn form_left(&self, form: Form) -> Form {
+        if self.whole_body.is_some() && form != Form::Clear { Form::Removed } else { form }
     }
 
     /// Returns the class of fields of these categories, which the mapping may not have yet: no node of a body is in it.

@@ -373,7 +373,13 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
                     .map_or_else(|| activity.basis.name().to_owned(), |stated| stated.title.clone()),
                 categories: activity.categories.iter().map(category).collect(),
                 recipients: activity.recipients.iter().map(recipient).collect(),
-                origin: in_full(&activity.origin),
+                // A title may have a semicolon, which separates origins.
+                origin: activity
+                    .origin
+                    .split(';')
+                    .map(|origin| in_full(origin).replace(';', ","))
+                    .collect::<Vec<_>>()
+                    .join(";"),
                 retention: in_full(&activity.retention),
                 transfers: in_full(&activity.transfers),
             };
@@ -393,13 +399,28 @@ fn with_clause_titles(text: &str, pack: &Pack) -> String {
     while let Some(first) = rest.chars().next() {
         let word = rest.find(|letter| !is_of_id(letter)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(if word == 0 { first.len_utf8() } else { word });
-        match pack.manifest().clause(word) {
-            Some(clause) => written.push_str(&clause.title),
+        // An id may stand at the end of a sentence.
+        let trimmed = word.trim_end_matches(['.', '-']);
+        let found = [word, trimmed].into_iter().filter(|id| is_distinct(id)).find_map(|id| {
+            let clause = pack.manifest().clause(id)?;
+            Some((&clause.title, word.strip_prefix(id).unwrap_or_default()))
+        });
+        match found {
+            Some((title, tail)) => {
+                written.push_str(title);
+                written.push_str(tail);
+            }
             None => written.push_str(word),
         }
         rest = after;
     }
     written
+}
+
+/// True if the id of a clause cannot be a word or a number of prose, such as the 3 of "3 years".
+fn is_distinct(id: &str) -> bool {
+    let has = |is: fn(&char) -> bool| id.chars().any(|letter| is(&letter));
+    id.contains(['-', '.']) || has(char::is_ascii_digit) && has(char::is_ascii_alphabetic)
 }
 
 /// Returns the origins of each category according to the record of processing.

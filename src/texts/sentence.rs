@@ -61,7 +61,7 @@ sentences! {
     OptOutStop = "opt-out-stop", "Stop marketing", "Werbung beenden";
     OptOutStopMeans = "opt-out-stop-means",
         "From that moment we no longer use your data for marketing, and no longer give them to anybody for marketing. Messages that you need for your contract or your account go on, such as invoices and security alerts. You need not give a reason.",
-        "Von diesem Augenblick an verwenden wir Ihre Daten nicht mehr für Werbung und geben sie niemandem mehr für Werbung. Nachrichten, die Sie für Ihren Vertrag oder Ihr Konto brauchen, erhalten Sie weiter, zum Beispiel Rechnungen und Sicherheitshinweise. Eine Begründung ist nicht nötig.";
+        "Von diesem Augenblick an verwenden wir Ihre Daten nicht mehr für Werbung und geben sie nicht mehr für Werbung weiter. Nachrichten, die Sie für Ihren Vertrag oder Ihr Konto brauchen, erhalten Sie weiter, zum Beispiel Rechnungen und Sicherheitshinweise. Eine Begründung ist nicht nötig.";
     OptOutKeep = "opt-out-keep", "Change nothing", "Nichts ändern";
     OptOutKeepMeans = "opt-out-keep-means",
         "Close this page. What you agreed to, and what you said no to, stays as it is.",
@@ -94,8 +94,8 @@ sentences! {
     ReportLogs = "report-logs", "Where this report comes from", "Worauf diese Auskunft beruht";
     ReportRights = "report-rights", "Your rights", "Ihre Rechte";
     ReportRightsMeaning = "report-rights-meaning",
-        "You can have data about you corrected, erased or restricted, receive a copy of them that a machine reads, object to what rests on a legitimate interest, and withdraw every consent at any time. An objection to marketing needs no reason. You can also complain to a data protection authority, in the country where you live or work.",
-        "Sie können Daten über sich berichtigen, löschen oder in der Verarbeitung einschränken lassen, eine maschinenlesbare Kopie verlangen, dem widersprechen, was auf einem berechtigten Interesse beruht, und jede Einwilligung jederzeit widerrufen. Ein Widerspruch gegen Werbung braucht keine Begründung. Sie können sich auch bei einer Datenschutzaufsichtsbehörde beschweren, dort, wo Sie wohnen oder arbeiten.";
+        "Under the conditions of the law you can have data about you corrected, erased or restricted, receive a copy of them that a machine reads, and object to what rests on a legitimate interest or a public task. You can withdraw every consent at any time. An objection to marketing needs no reason. You can also complain to a data protection authority, where you live or work, or where you think the law was broken.",
+        "Unter den Voraussetzungen des Gesetzes können Sie Daten über sich berichtigen, löschen oder in der Verarbeitung einschränken lassen, eine maschinenlesbare Kopie verlangen und dem widersprechen, was auf einem berechtigten Interesse oder einer öffentlichen Aufgabe beruht. Jede Einwilligung können Sie jederzeit widerrufen. Ein Widerspruch gegen Werbung braucht keine Begründung. Sie können sich auch bei einer Datenschutzaufsichtsbehörde beschweren, dort, wo Sie wohnen oder arbeiten oder wo Ihrer Ansicht nach gegen das Gesetz verstoßen wurde.";
     ReportIncomplete = "report-incomplete",
         "Some of our records are missing or could not be read: the end of this report says which. This list is not complete.",
         "Einige unserer Aufzeichnungen fehlen oder waren nicht lesbar: Am Ende dieser Auskunft steht, welche. Diese Liste ist nicht vollständig.";
@@ -106,6 +106,7 @@ sentences! {
     ReportWhen = "report-when", "When", "Wann";
     ReportTimes = "report-times", "{number} times: first on {first}, last on {last}", "{number}-mal: zuerst am {first}, zuletzt am {last}";
     ReportCases = "report-cases", "case {cases}", "Fall {cases}";
+    ReportCasesSome = "report-cases-some", "in some of them: case {cases}", "bei einigen davon: Fall {cases}";
     ReportShared = "report-shared", "in lists about several people*", "in Listen über mehrere Personen*";
     ReportSharedMeans = "report-shared-means",
         "* The record of a list says what it held about the people in it, not about each of them: of you it held this or less.",
@@ -144,6 +145,7 @@ sentences! {
         "a part: entries or their details are not there any more, or do not name people in a way that we can read",
         "ein Teil: Einträge oder ihre Einzelheiten sind nicht mehr vorhanden, oder sie nennen Personen in einer Weise, die wir nicht lesen können";
     ReportLogUnread = "report-log-unread", "all of it: it could not be read", "alles: Sie war nicht lesbar";
+    ReportLogEarlier = "report-log-earlier", "read whole: a record in an earlier format", "ganz gelesen: eine Aufzeichnung in einem früheren Format";
     ReportLogEmpty = "report-log-empty", "no entries yet", "noch keine Einträge";
 
     // The state and the events of a person.
@@ -255,7 +257,8 @@ sentences! {
         "Signed token (JWT): get a token from this issuer and send it in this header. It needs these claims.",
         "Signiertes Token (JWT): Holen Sie ein Token bei diesem Aussteller und senden Sie es in diesem Header. Es braucht diese Claims.";
     PartnerLocked = "partner-locked", "for this purpose only: {purpose}", "nur für diesen Zweck: {purpose}";
-    PartnerNoCredential = "partner-no-credential", "No credential is registered for you yet: every request is refused.", "Für Sie ist noch kein Nachweis registriert: Jede Anfrage wird abgelehnt.";
+    PartnerLockedSome = "partner-locked-some", "{number} of these keys, for this purpose only: {purpose}", "{number} dieser Schlüssel, nur für diesen Zweck: {purpose}";
+    PartnerNoCredential = "partner-no-credential", "No credential is registered for you yet: every request is refused.", "Für Sie sind noch keine Zugangsdaten registriert: Jede Anfrage wird abgelehnt.";
     PartnerHeaders = "partner-headers", "What you send with each request", "Was Sie mit jeder Anfrage senden";
     PartnerPurposeHeader = "partner-purpose-header",
         "The purpose of the request, by its name in the list below. Exactly one. If you have an order, ticket or case number, add it as the parameter case.",
@@ -273,6 +276,9 @@ sentences! {
     PartnerNoPurposes = "partner-no-purposes",
         "For none of your purposes can anything leave: every request is refused.",
         "Für keinen Ihrer Zwecke kann etwas herausgegeben werden: Jede Anfrage wird abgelehnt.";
+    PartnerNotForPurpose = "partner-not-for-purpose",
+        "For the purpose {purpose} nothing can leave: every request that declares it is refused.",
+        "Für den Zweck {purpose} kann nichts herausgegeben werden: Jede Anfrage, die ihn angibt, wird abgelehnt.";
     PartnerCase = "partner-case",
         "You receive data under a registered disclosure case only: name it as the parameter case of the purpose. What a case covers was told to you with it, and is not on this page.",
         "Sie erhalten Daten nur unter einem registrierten Fall: Nennen Sie ihn als Parameter case des Zwecks. Was ein Fall umfasst, wurde Ihnen mit ihm mitgeteilt und steht nicht auf dieser Seite.";
@@ -280,8 +286,10 @@ sentences! {
     PartnerMeaning = "partner-meaning", "Meaning", "Bedeutung";
     PartnerRoutes = "partner-routes", "What you receive", "Was Sie erhalten";
     PartnerRoutesMeaning = "partner-routes-meaning",
-        "The forms below are the most that can leave. What is known about a person can only reduce it: a field that depends on the person is missing, or less exact, where that person has objected, was erased, or did not agree. Fields that are not listed never leave. The values of the samples are invented.",
-        "Die Formen unten sind das Höchste, was herausgegeben werden kann. Was über eine Person bekannt ist, kann es nur verringern: Ein Feld, das von der Person abhängt, fehlt oder ist ungenauer, wo diese Person widersprochen hat, gelöscht wurde oder nicht zugestimmt hat. Felder, die hier nicht stehen, werden nie herausgegeben. Die Werte der Beispiele sind erfunden.";
+        "The forms below are the most that can leave. What is known about a person can only reduce it: a field that depends on the person is missing, or less exact, where that person has objected, was erased, or did not agree. The values of the samples are invented.",
+        "Die Formen unten sind das Äußerste, was herausgegeben werden kann. Was über eine Person bekannt ist, kann es nur verringern: Ein Feld, das von der Person abhängt, fehlt oder ist ungenauer, wo diese Person widersprochen hat, gelöscht wurde oder nicht zugestimmt hat. Die Werte der Beispiele sind erfunden.";
+    PartnerOthersWithheld = "partner-others-withheld", "No other field leaves.", "Kein anderes Feld wird herausgegeben.";
+    PartnerOthersLeave = "partner-others-leave", "Fields that are not listed leave too, unchanged.", "Felder, die hier nicht stehen, werden ebenfalls herausgegeben, unverändert.";
     PartnerFor = "partner-for", "For {purposes}", "Für {purposes}";
     PartnerField = "partner-field", "Field", "Feld";
     PartnerHolds = "partner-holds", "What it holds", "Was es enthält";
@@ -291,6 +299,7 @@ sentences! {
     PartnerUnread = "partner-unread", "Answers of this path are not about people and pass unchanged.", "Antworten unter diesem Pfad handeln nicht von Personen und bleiben unverändert.";
     PartnerWhole = "partner-whole", "All or nothing: if a field of a person has to be withheld, the whole answer is refused (subject-withheld).", "Alles oder nichts: Muss ein Feld einer Person zurückgehalten werden, wird die ganze Antwort abgelehnt (subject-withheld).";
     PartnerObserved = "partner-observed", "Until {date} answers of this path leave unchanged, while we try our rules. The table says what leaves afterwards.", "Bis {date} bleiben Antworten unter diesem Pfad unverändert, während wir unsere Regeln erproben. Die Tabelle sagt, was danach herausgegeben wird.";
+    PartnerObservedOnly = "partner-observed-only", "Until {date} answers of this path leave unchanged, while we try our rules. Afterwards nothing leaves for any purpose that you can declare.", "Bis {date} bleiben Antworten unter diesem Pfad unverändert, während wir unsere Regeln erproben. Danach wird für keinen Zweck, den Sie angeben können, etwas herausgegeben.";
     PartnerQuery = "partner-query", "Parameters of the query that pass: {names}. Any other is refused (query-on-withheld-field).", "Parameter der Abfrage, die zulässig sind: {names}. Jeder andere wird abgelehnt (query-on-withheld-field).";
     PartnerNoQuery = "partner-no-query", "No parameter of the query passes.", "Kein Parameter der Abfrage ist zulässig.";
     PartnerBefore = "partner-before", "In our systems", "In unseren Systemen";
@@ -302,20 +311,20 @@ sentences! {
     PartnerOwnDecision = "partner-own-decision", "one of your decisions, by its number", "eine Ihrer Entscheidungen, nach ihrer Nummer";
     PartnerNotices = "partner-notices", "Erasures and corrections", "Löschungen und Berichtigungen";
     PartnerNoticesDuty = "partner-notices-duty",
-        "If data that you received are erased, corrected or restricted, you are told, and have to do the same with your copies (GDPR Art. 19).",
-        "Werden Daten, die Sie erhalten haben, gelöscht, berichtigt oder eingeschränkt, erfahren Sie es und müssen mit Ihren Kopien ebenso verfahren (Art. 19 DSGVO).";
+        "If data that you received are erased, corrected or restricted, we tell you (GDPR Art. 19). Your agreement, or your own duties under Art. 16 to 18, say what you do with your copies.",
+        "Werden Daten, die Sie erhalten haben, gelöscht, berichtigt oder eingeschränkt, teilen wir es Ihnen mit (Art. 19 DSGVO). Was Sie mit Ihren Kopien tun, sagen Ihre Vereinbarung oder Ihre eigenen Pflichten nach Art. 16 bis 18.";
     PartnerNoticesManual = "partner-notices-manual", "A person writes to you.", "Jemand schreibt Ihnen.";
     PartnerNoticesWebhook = "partner-notices-webhook",
         "We post each notice to your webhook, signed as Standard Webhooks says. Check the signature; answer with a status of 200 to 299 once you have stored the notice.",
         "Wir senden jede Mitteilung an Ihren Webhook, signiert nach Standard Webhooks. Prüfen Sie die Signatur; antworten Sie mit einem Status von 200 bis 299, sobald Sie die Mitteilung gespeichert haben.";
     PartnerNoticesFeed = "partner-notices-feed",
         "Read this feed with your credential, at least once a day, from its beginning. It lists what you have not acknowledged; with the value of next as after, it goes on.",
-        "Lesen Sie diese Liste mit Ihrem Nachweis, mindestens einmal am Tag, von Anfang an. Sie enthält, was Sie nicht bestätigt haben; mit dem Wert von next als after geht sie weiter.";
+        "Lesen Sie diese Liste mit Ihren Zugangsdaten, mindestens einmal am Tag, von Anfang an. Sie enthält, was Sie nicht bestätigt haben; mit dem Wert von next als after geht sie weiter.";
     PartnerNoticesAcknowledge = "partner-notices-acknowledge", "Acknowledge each notice once you have done what it says:", "Bestätigen Sie jede Mitteilung, sobald Sie getan haben, was sie verlangt:";
     PartnerRefusals = "partner-refusals", "Refusals, and what to do", "Ablehnungen, und was zu tun ist";
     PartnerRefusalsMeaning = "partner-refusals-meaning",
-        "A refusal is a document of the type application/problem+json. Its member code has one of these values. It never says anything about a person.",
-        "Eine Ablehnung ist ein Dokument vom Typ application/problem+json. Sein Element code hat einen dieser Werte. Es sagt nie etwas über eine Person.";
+        "A refusal is a document of the type application/problem+json. Its member code has one of these values. It holds no data about a person.",
+        "Eine Ablehnung ist ein Dokument vom Typ application/problem+json. Sein Element code hat einen dieser Werte. Es enthält keine Daten über eine Person.";
     PartnerStatus = "partner-status", "Status", "Status";
     PartnerCode = "partner-code", "Code", "Code";
     PartnerDo = "partner-do", "What to do", "Was zu tun ist";
@@ -325,8 +334,8 @@ sentences! {
     DoPurposeUnknown = "do-purpose-unknown", "Use a name from the list above.", "Verwenden Sie einen Namen aus der Liste oben.";
     DoLegalBasis = "do-legal-basis-as-purpose", "Declare what the data are for, not on which legal basis.", "Geben Sie an, wofür die Daten sind, nicht auf welcher Rechtsgrundlage.";
     DoRequestMalformed = "do-request-malformed", "Correct the request: it is not valid HTTP, or it is ambiguous.", "Berichtigen Sie die Anfrage: Sie ist kein gültiges HTTP oder mehrdeutig.";
-    DoCredentialMissing = "do-credential-missing", "Send your credential.", "Senden Sie Ihren Nachweis.";
-    DoCredentialInvalid = "do-credential-invalid", "Check the credential: it is unknown or has ended, or two of different recipients were sent. Ask for a new one if need be.", "Prüfen Sie den Nachweis: Er ist unbekannt oder abgelaufen, oder es wurden zwei verschiedener Empfänger gesendet. Verlangen Sie nötigenfalls einen neuen.";
+    DoCredentialMissing = "do-credential-missing", "Send your credential.", "Senden Sie Ihre Zugangsdaten.";
+    DoCredentialInvalid = "do-credential-invalid", "Check the credential: it is unknown or has ended, or two of different recipients were sent. Ask for a new one if need be.", "Prüfen Sie die Zugangsdaten: Sie sind unbekannt oder abgelaufen, oder es wurden Zugangsdaten zweier verschiedener Empfänger gesendet. Verlangen Sie nötigenfalls neue.";
     DoPurposeNotPermitted = "do-purpose-not-permitted", "Use a purpose that this page lists for this path. If you need another one, ask us: your agreement has to cover it.", "Verwenden Sie einen Zweck, den diese Seite für diesen Pfad nennt. Brauchen Sie einen anderen, fragen Sie uns: Ihre Vereinbarung muss ihn abdecken.";
     DoRecipientSuspended = "do-recipient-suspended", "Stop sending requests, and ask us why.", "Senden Sie keine Anfragen mehr und fragen Sie uns nach dem Grund.";
     DoAgreementNotInForce = "do-agreement-not-in-force", "Stop sending requests until the agreement is renewed.", "Senden Sie keine Anfragen mehr, bis die Vereinbarung erneuert ist.";
@@ -350,7 +359,7 @@ sentences! {
     DoUpstreamUnreachable = "do-upstream-unreachable", "Not your fault. Try again later.", "Nicht Ihr Fehler. Versuchen Sie es später noch einmal.";
     DoUnavailable = "do-unavailable", "Not your fault. Try again after as many seconds as Retry-After says.", "Nicht Ihr Fehler. Versuchen Sie es nach so vielen Sekunden, wie Retry-After sagt, noch einmal.";
     DoOverloaded = "do-overloaded", "Wait for as many seconds as Retry-After says.", "Warten Sie so viele Sekunden, wie Retry-After sagt.";
-    DoUpstreamRefused = "do-upstream-refused", "The API refused the request with this status. Its own words are not passed on, because they may hold personal data. Tell us the number of the decision.", "Die API hat die Anfrage mit diesem Status abgelehnt. Ihre eigenen Worte werden nicht weitergegeben, weil sie personenbezogene Daten enthalten können. Nennen Sie uns die Nummer der Entscheidung.";
+    DoUpstreamRefused = "do-upstream-refused", "The API refused the request with this status. Its own words are not passed on, because they may hold personal data, but for the names and codes in the member upstream, where a path passes them. Tell us the number of the decision.", "Die API hat die Anfrage mit diesem Status abgelehnt. Ihre eigenen Worte werden nicht weitergegeben, weil sie personenbezogene Daten enthalten können; ausgenommen sind Namen und Codes im Element upstream, wo ein Pfad sie durchlässt. Nennen Sie uns die Nummer der Entscheidung.";
 }
 
 impl Sentence {
@@ -367,8 +376,11 @@ impl Sentence {
         if text.len() > MAX_SENTENCE_BYTES {
             return Some(format!("it has more than {MAX_SENTENCE_BYTES} bytes"));
         }
-        if self == Sentence::Months && text.split(',').filter(|month| !month.trim().is_empty()).count() != 12
-        {
+        let is_year = || {
+            let months = || text.split(',').map(str::trim);
+            months().count() == 12 && months().all(|month| !month.is_empty())
+        };
+        if self == Sentence::Months && !is_year() {
             return Some("it has to be the twelve months, with commas between them".to_owned());
         }
         let (wanted, found) = (placeholders(self.english()), placeholders(text));
@@ -447,7 +459,10 @@ mod tests {
         assert!(Sentence::OptOutTitle.fault("{organisation}").is_some());
         assert!(Sentence::OptOutTitle.fault(&"x".repeat(MAX_SENTENCE_BYTES + 1)).is_some());
         assert!(Sentence::Months.fault("janvier,février").is_some());
-        assert!(Sentence::Months.fault(&"x,".repeat(12)).is_none());
+        assert!(Sentence::Months.fault(&["x"; 12].join(",")).is_none());
+        for wrong in ["x,".repeat(12), ["x"; 13].join(","), format!(",{}", ["x"; 12].join(","))] {
+            assert!(Sentence::Months.fault(&wrong).is_some(), "{wrong}");
+        }
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn the_page_of_a_recipient_says_what_it_needs_to_know_and_nothing_else() {
         "support",
         "lapsed",
         "registrar",
-        "\"crm\"",
+        "crm",
         "<b>Ltd",
         "<script",
         "src=",

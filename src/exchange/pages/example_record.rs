@@ -18,11 +18,16 @@ enum ExampleStep<'p> {
 /// Returns an answer with a value for each field whose path has plain names and `[*]` only.
 pub(crate) fn example(fields: &[MappedField], words: &Vocabulary) -> Value {
     let mut example = Value::Null;
-    for field in fields.iter().take(MAX_FIELDS) {
-        let category = field.categories.first().map_or("", |category| words.categories().name(*category));
-        if let Some(steps) = steps(&field.path) {
-            insert(&mut example, &steps, sample(category, &field.path));
+    let placed = fields.iter().take(MAX_FIELDS).filter_map(|field| Some((field, steps(&field.path)?)));
+    let placed: Vec<(&MappedField, Vec<ExampleStep<'_>>)> = placed.collect();
+    for (field, steps) in &placed {
+        // A field with mapped parts is the container of these.
+        let is_container = |(_, other): &(_, Vec<_>)| other.len() > steps.len() && other.starts_with(steps);
+        if placed.iter().any(is_container) {
+            continue;
         }
+        let category = field.categories.first().map_or("", |category| words.categories().name(*category));
+        insert(&mut example, steps, sample(category, &field.path));
     }
     example
 }
@@ -146,7 +151,7 @@ mod tests {
         ];
         let made = example(&fields.map(field), &Vocabulary::standard());
         let expected = serde_json::json!({
-            "items": [{"id": "example-1", "address": {"city": "example"}}], "total": "example",
+            "items": [{"id": "example-1", "address": {"city": "example"}}], "total": {"below": "example"},
         });
         assert_eq!(made, expected);
         assert_eq!(

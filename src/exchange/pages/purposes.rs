@@ -199,12 +199,12 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
     let lacks_subject = |field: &&MappedField| {
         field.without_subject && field.categories.iter().any(|category| words.has_owner(*category))
     };
-    let fields =
-        route.scrubbing.as_ref()?.fields.iter().filter(|field| !lacks_subject(field)).filter_map(|field| {
-            let forms = field.categories.iter().map(|category| best(*category));
-            let form = forms.max().filter(|form| *form != Form::Removed)?;
-            Some(json!({ "path": field.path, "form": form }))
-        });
+    let scrubbing = route.scrubbing.as_ref()?;
+    let fields = scrubbing.fields.iter().filter(|field| !lacks_subject(field)).filter_map(|field| {
+        let forms = field.categories.iter().map(|category| best(*category));
+        let form = scrubbing.form_left(forms.max()?);
+        (form != Form::Removed).then(|| json!({ "path": field.path, "form": form }))
+    });
     Some(fields.collect())
 }
 

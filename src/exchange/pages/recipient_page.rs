@@ -3,6 +3,7 @@
 //! The settings and the policy determine it alone: no ledger is read, and nothing in it is about a person. Invariant: it holds
 //! no secret, nothing about another recipient, and none of the operator's names for routes, upstreams and rules.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -46,12 +47,22 @@ pub struct PartnerPage<'s> {
 pub fn html(page: &PartnerPage<'_>) -> Option<String> {
     let recipient = page.snapshot.recipients.get(page.position)?;
     let words = page.snapshot.words();
-    let routes = recipient_view::routes(page.snapshot, recipient, page.purpose, page.now);
+    let credentials = page.snapshot.credentials.of_recipient(page.position);
+    let can_declare = |purpose| {
+        credentials.is_empty() || credentials.iter().any(|credential| declares(credential, purpose))
+    };
+    let is_wanted = |purpose| page.purpose.is_none_or(|only| only == purpose) && can_declare(purpose);
+    let routes = recipient_view::routes(page.snapshot, recipient, is_wanted, page.now);
     let writer = PageWriter { page, recipient, words: &words, routes: &routes };
     let name = recipient.contact.legal_name.as_deref().unwrap_or(&recipient.name);
     let title = page.language.plain(Sentence::PartnerTitle, &[("recipient", name)]);
     let content = writer.content(&title);
     Some(HtmlPage::new(page.language, title).with_style(STYLE).for_file().with(&content))
+}
+
+/// True if requests with this credential can declare the purpose.
+fn declares(credential: &RegisteredCredential, purpose: PurposeId) -> bool {
+    credential.locked_purpose.is_none_or(|locked| locked == purpose)
 }
 
 struct PageWriter<'p> {
@@ -199,12 +210,24 @@ impl PageWriter<'_> {
 
     /// States the purposes that credentials are locked to.
     fn write_locks<'c>(&self, out: &mut String, credentials: impl Iterator<Item = &'c RegisteredCredential>) {
-        let mut locked: Vec<PurposeId> =
-            credentials.filter_map(|credential| credential.locked_purpose).collect();
-        locked.dedup();
-        for purpose in locked {
+        let mut all = 0;
+        let mut locked: BTreeMap<PurposeId, usize> = BTreeMap::new();
+        for credential in credentials {
+            all += 1;
+            if let Some(purpose) = credential.locked_purpose {
+                *locked.entry(purpose).or_default() += 1;
+            }
+        }
+        for (purpose, number) in locked {
             let name = self.words.purposes().name(purpose);
-            let _ = writeln!(out, "<p>{}</p>", self.say_with(Sentence::PartnerLocked, &[("purpose", name)]));
+            let sentence = match number == all {
+                true => self.say_with(Sentence::PartnerLocked, &[("purpose", name)]),
+                false => {
+                    let values = [("number", &*number.to_string()), ("purpose", name)];
+                    self.say_with(Sentence::PartnerLockedSome, &values)
+                }
+            };
+            let _ = writeln!(out, "<p>{sentence}</p>");
         }
     }
 
@@ -231,9 +254,15 @@ impl PageWriter<'_> {
 
     /// Returns a request as a command line, escaped.
     fn example_request(&self, header: &str) -> Option<String> {
-        let view = self.routes.first()?;
-        let purpose = escaped(self.words.purposes().name(*view.purposes.first()?));
-        let credential = match self.credentials().first()?.kind {
+        let credentials = self.credentials();
+        let (credential, view, purpose) = credentials.iter().find_map(|credential| {
+            self.routes.iter().find_map(|view| {
+                let purpose = view.purposes.iter().find(|purpose| declares(credential, **purpose))?;
+                Some((credential, view, *purpose))
+            })
+        })?;
+        let purpose = escaped(self.words.purposes().name(purpose));
+        let credential = match credential.kind {
             CredentialKind::ApiKey => {
                 format!("-H 'Authorization: Bearer {}'", self.say(Sentence::PartnerYourKey))
             }
@@ -258,7 +287,13 @@ impl PageWriter<'_> {
         let _ = writeln!(out, "<h2>{}</h2>", self.say(Sentence::PartnerPurposes));
         if self.words.legal_reference_for(self.recipient.in_agreement.kind).is_some() {
             let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerCase));
-        } else if served.is_empty() {
+        } else if served.is_empty()
+            && let Some(purpose) = self.page.purpose
+        {
+            let values = [("purpose", tree.name(purpose))];
+            let sentence = self.say_with(Sentence::PartnerNotForPurpose, &values);
+            let _ = writeln!(out, "<p class=\"alert\">{sentence}</p>");
+        } else if self.routes.is_empty() {
             let _ = writeln!(out, "<p class=\"alert\">{}</p>", self.say(Sentence::PartnerNoPurposes));
         }
         if served.is_empty() {
@@ -306,6 +341,13 @@ impl PageWriter<'_> {
             methods.join(", "),
             escaped(&view.route.pattern)
         );
+        if view.purposes.is_empty() {
+            let date = view.route.observe_until.map(|until| self.page.language.date(until));
+            let values = [("date", &*date.unwrap_or_default())];
+            let sentence = self.say_with(Sentence::PartnerObservedOnly, &values);
+            let _ = writeln!(out, "<p>{sentence}</p>\n</section>");
+            return;
+        }
         let purposes: Vec<&str> =
             view.purposes.iter().map(|purpose| self.words.purposes().name(*purpose)).collect();
         let purposes = purposes.join(", ");
@@ -319,6 +361,10 @@ impl PageWriter<'_> {
                 let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerUnread));
             }
             Some(fields) => self.write_fields(out, fields),
+        }
+        if let Some(leave) = view.result.releases_unclassified {
+            let sentence = if leave { Sentence::PartnerOthersLeave } else { Sentence::PartnerOthersWithheld };
+            let _ = writeln!(out, "<p>{}</p>", self.say(sentence));
         }
         if view.result.is_whole {
             let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerWhole));

@@ -16,7 +16,7 @@ use crate::decision::{
 use crate::disclosure::record::ExchangeMode;
 use crate::exchange::route::{MappedField, QueryParameter, Recipient, Route, Scrubbing};
 use crate::exchange::{Snapshot, observe};
-use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
+use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordMapping, RecordPolicy, Scrubber};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, SubjectId};
 
 /// A route as the recipient sees it for purposes with the same result.
@@ -24,7 +24,8 @@ use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, SubjectId};
 pub(super) struct ReceivedRoute<'s> {
     pub(super) route: &'s Route,
     pub(super) methods: Vec<&'s Method>,
-    /// The purposes, in the order of the vocabulary.
+    /// The purposes, in the order of the vocabulary. Empty: everything leaves while the route is observed, and nothing
+    /// afterwards.
     pub(super) purposes: Vec<PurposeId>,
     pub(super) result: RouteResult,
     /// True until the last day on which the route is observed.
@@ -42,6 +43,8 @@ pub(super) struct RouteResult {
     pub(super) sample: Option<Sample>,
     /// True if an answer with a withheld field is refused.
     pub(super) is_whole: bool,
+    /// True if fields that the mapping lacks leave; `None`: there are no such fields.
+    pub(super) releases_unclassified: Option<bool>,
 }
 
 /// A field and its most revealing form.
@@ -61,11 +64,11 @@ pub(super) struct Sample {
     pub(super) after: String,
 }
 
-/// Returns the routes that the recipient can use, for one purpose or for all. Purposes with the same result share a view.
+/// Returns the routes that the recipient can use, for the purposes that are wanted. Purposes with the same result share a view.
 pub(super) fn routes<'s>(
     snapshot: &'s Snapshot,
     recipient: &'s Recipient,
-    only: Option<PurposeId>,
+    is_wanted: impl Fn(PurposeId) -> bool,
     now: Timestamp,
 ) -> Vec<ReceivedRoute<'s>> {
     let facts = hypothetical_facts(recipient);
@@ -77,7 +80,7 @@ pub(super) fn routes<'s>(
         let asking = RouteQuestion { snapshot, facts: &facts, route, decisions };
         let first = views.len();
         for purpose in decisions.pack().vocabulary().purposes().preorder() {
-            if only.is_some_and(|only| only != purpose) {
+            if !is_wanted(purpose) {
                 continue;
             }
             let Some((methods, result)) = asking.answer(purpose) else { continue };
@@ -95,6 +98,11 @@ pub(super) fn routes<'s>(
                     });
                 }
             }
+        }
+        if is_observed && views.len() == first {
+            let methods = route.methods.iter().collect();
+            let result = RouteResult::default();
+            views.push(ReceivedRoute { route, methods, purposes: Vec::new(), result, is_observed });
         }
     }
     views
@@ -138,8 +146,13 @@ impl<'s> RouteQuestion<'s, '_> {
         let result = RouteResult {
             fields: scrubbing.map(|scrubbing| fields(scrubbing, &admitted)),
             query: query(route, &admitted),
-            sample: scrubbing.and_then(|scrubbing| sample(scrubbing, &admitted)),
+            sample: scrubbing
+                .filter(|scrubbing| can_be_shown(route, scrubbing))
+                .and_then(|scrubbing| sample(scrubbing, &admitted)),
             is_whole: scrubbing.is_some_and(Scrubbing::is_all_or_nothing),
+            releases_unclassified: scrubbing
+                .filter(|scrubbing| scrubbing.whole_body.is_none())
+                .map(|scrubbing| scrubbing.plan.releases_unclassified()),
         };
         Some((methods, result))
     }
@@ -170,6 +183,7 @@ fn fields(scrubbing: &Scrubbing, admitted: &Admitted) -> Vec<FieldResult> {
                 .max()
                 .unwrap_or(Form::Removed),
         };
+        let form = scrubbing.form_left(form);
         FieldResult {
             path: field.path.clone(),
             categories: field.categories.clone(),
@@ -196,6 +210,17 @@ fn query(route: &Route, admitted: &Admitted) -> Vec<(String, Vec<String>)> {
     let mut passing: Vec<(String, Vec<String>)> = passing.collect();
     passing.sort_unstable();
     passing
+}
+
+/// True if an invented answer has the shape of a true one: one JSON text, whose strings are not JSON themselves, and whose
+/// records are not rows with columns.
+fn can_be_shown(route: &Route, scrubbing: &Scrubbing) -> bool {
+    let is_plain = |record: &RecordMapping| {
+        record.columns.is_none() && record.fields.iter().all(|field| !field.embedded)
+    };
+    scrubbing.whole_body.is_none()
+        && route.media_types.framing != Some(Framing::Rows)
+        && scrubbing.records.iter().all(is_plain)
 }
 
 /// Returns an invented answer, and what the scrubber leaves of it. `None` if no field has a plain path.

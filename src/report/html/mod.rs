@@ -20,9 +20,6 @@ use crate::policy::Pack;
 use crate::texts::{HtmlPage, PageLanguage, Sentence, TermKind, escaped};
 use crate::vocabulary::Vocabulary;
 
-/// The group of recipient kinds that are the organisation's own, in the standard vocabulary.
-const STAFF: &str = "staff";
-
 /// The language of the page, and the words that it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportPage<'p> {
@@ -167,13 +164,29 @@ impl ReportWriter<'_> {
         }
     }
 
-    /// Returns the title of a term of the record of processing, escaped. Groups of terms have no title in the vocabulary.
+    /// Returns the title of a term of the record of processing, escaped. A group of terms has no title in the vocabulary: its
+    /// members are named.
     fn term(&self, kind: TermKind, term: &TitledTerm) -> String {
         let title = self.language.title(kind, &term.id, self.words);
-        if kind == TermKind::RecipientKind && term.id == STAFF {
-            return self.say(Sentence::ReportOwnStaff);
+        if let Some(members) = self.members(kind, &term.id).filter(|_| title == term.id) {
+            return members.iter().map(|member| self.title(kind, member)).collect::<Vec<_>>().join(", ");
         }
         escaped(if title == term.id { &term.title } else { &title })
+    }
+
+    /// Returns the terms of a group; `None` if there is no such group.
+    fn members(&self, kind: TermKind, id: &str) -> Option<Vec<&str>> {
+        match kind {
+            TermKind::RecipientKind => {
+                let group = self.words.kind_groups().iter().find(|group| *group.name == *id)?;
+                Some(group.members.iter().map(|member| self.words.kinds().name(*member)).collect())
+            }
+            TermKind::Category => {
+                let group = self.words.category_groups().iter().find(|group| *group.name == *id)?;
+                Some(group.members.iter().map(|member| self.words.categories().name(*member)).collect())
+            }
+            TermKind::Purpose | TermKind::Relation => None,
+        }
     }
 
     fn write_sources(&self, out: &mut String, sources: &[DataSource]) {
@@ -218,6 +231,7 @@ impl ReportWriter<'_> {
             let since = since.map_or_else(String::new, |since| self.language.date(since));
             let up_to = match (*size, fault) {
                 (0, Some(_)) => String::new(),
+                (0, None) if is_earlier_format(log) => self.say(Sentence::ReportLogEarlier),
                 (0, None) => self.say(Sentence::ReportLogEmpty),
                 (size, _) => self.say_with(Sentence::ReportLogEntry, &[("number", &size.to_string())]),
             };
@@ -247,6 +261,11 @@ impl ReportWriter<'_> {
         };
         self.say(sentence)
     }
+}
+
+/// True for a log of an earlier version: it was read, but has no origin and no number of entries.
+fn is_earlier_format(log: &LogExtent) -> bool {
+    log.origin.is_none() && log.fault.is_none()
 }
 
 /// Converts a name such as `direct-marketing` into words.

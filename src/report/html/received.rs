@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::ReportWriter;
+use super::{ReportWriter, is_earlier_format};
 use crate::disclosure::AccountedCategory;
 use crate::disclosure::record::CategoryDisclosure;
 use crate::report::{DisclosureList, LaterChange, ReportedDisclosure};
@@ -38,6 +38,8 @@ struct LineExtent<'d> {
     number: u64,
     /// The cases that the requests cited.
     cases: BTreeSet<&'d str>,
+    /// Number of the disclosures whose request cited a case.
+    with_case: u64,
 }
 
 impl<'d> LineExtent<'d> {
@@ -47,6 +49,7 @@ impl<'d> LineExtent<'d> {
         self.last = self.last.max(time);
         self.number += 1;
         self.cases.extend(reported.disclosed.case.as_deref());
+        self.with_case += u64::from(reported.disclosed.case.is_some());
     }
 }
 
@@ -62,7 +65,9 @@ impl ReportWriter<'_> {
         if !complete {
             let _ = writeln!(out, "<p class=\"alert\">{}</p>", self.say(Sentence::ReportIncomplete));
         }
-        if let Some(since) = logs.iter().filter_map(|log| log.since).max() {
+        // A log of an earlier version does not say how far it goes back, and is older than the others.
+        let since = logs.iter().filter_map(|log| log.since).min();
+        if let Some(since) = since.filter(|_| !logs.iter().any(is_earlier_format)) {
             let since = self.language.date(since);
             let _ = writeln!(out, "<p>{}</p>", self.say_with(Sentence::ReportSince, &[("date", &since)]));
         }
@@ -74,7 +79,8 @@ impl ReportWriter<'_> {
         for reported in disclosures {
             let lines = recipients.entry(self.recipient_heading(reported)).or_default();
             let time = reported.disclosed.time;
-            let none = LineExtent { first: time, last: time, number: 0, cases: BTreeSet::new() };
+            let none =
+                LineExtent { first: time, last: time, number: 0, cases: BTreeSet::new(), with_case: 0 };
             lines.entry(repeated_line(reported)).or_insert(none).add(reported);
         }
         for (heading, lines) in &recipients {
@@ -113,14 +119,15 @@ impl ReportWriter<'_> {
         let mut lines: Vec<(&RepeatedLine<'_>, &LineExtent<'_>)> = lines.iter().collect();
         lines.sort_by_key(|(_, extent)| extent.first);
         for (line, extent) in lines {
-            let cells = [self.purpose(line.purpose, &extent.cases), self.data(line), self.times(extent)];
+            let cells = [self.purpose(line.purpose, extent), self.data(line), self.times(extent)];
             let cells = columns.iter().zip(cells).map(|(column, content)| self.cell(*column, &content));
             let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
         }
         out.push_str("</tbody>\n</table>\n");
     }
 
-    fn purpose(&self, purpose: &str, cases: &BTreeSet<&str>) -> String {
+    fn purpose(&self, purpose: &str, extent: &LineExtent<'_>) -> String {
+        let LineExtent { cases, number, with_case, .. } = extent;
         let title = match purpose {
             "" => self.say(Sentence::ReportNoPurpose),
             name => self.title(TermKind::Purpose, name),
@@ -130,7 +137,8 @@ impl ReportWriter<'_> {
         }
         let more = if cases.len() > MAX_CASES { ", …" } else { "" };
         let cases = cases.iter().take(MAX_CASES).copied().collect::<Vec<_>>().join(", ") + more;
-        let cases = self.say_with(Sentence::ReportCases, &[("cases", &cases)]);
+        let sentence = if with_case == number { Sentence::ReportCases } else { Sentence::ReportCasesSome };
+        let cases = self.say_with(sentence, &[("cases", &cases)]);
         format!("{title}<br><span class=\"quiet\">{cases}</span>")
     }
 
