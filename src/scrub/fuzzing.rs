@@ -12,6 +12,8 @@
     reason = "a panic is how a fuzz target reports a fault"
 )]
 
+use std::collections::BTreeSet;
+
 use super::forms::{ValueContext, ValueKind};
 use super::redact_text::SearchTerms;
 use super::unreadable::BYTE_ORDER_MARK;
@@ -115,6 +117,84 @@ pub fn texts(input: &[u8]) {
             done.is_ok() && twice == whole,
             "the output has the same framing, and nothing is left to remove"
         );
+    }
+}
+
+/// Tests that a table is read as a simple parser reads it, that the cells of a removed column are empty and everything else
+/// leaves as it came, and that chunks do not matter.
+pub fn rows(input: &[u8]) {
+    let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
+    let queries: &[&str] = if choice % 2 == 0 { &[] } else { &["$.secret"] };
+    let (whole, done) = run(queries, Framing::Rows, body, body.len());
+    let (cut, again) = run(queries, Framing::Rows, body, usize::from(chunk));
+    assert_eq!((&whole, done), (&cut, again), "chunks do not matter");
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let peer = table(body).filter(|rows| {
+        let header: BTreeSet<&String> = rows.iter().take(1).flatten().collect();
+        !rows.is_empty() && rows.iter().all(|row| row.len() == header.len())
+    });
+    if done.is_err() {
+        let within_bounds = |rows: &Vec<Vec<String>>| {
+            let is_short =
+                |name: &String| serde_json::Value::from(name.as_str()).to_string().len() < LIMITS.name;
+            body.len() < LIMITS.record / 16 && rows.iter().take(1).flatten().all(is_short)
+        };
+        assert!(!peer.is_some_and(|rows| within_bounds(&rows)), "a table is accepted: {done:?}");
+        return;
+    }
+    let mut expected = peer.expect("only a table is accepted");
+    if queries.is_empty() {
+        assert_eq!(whole, body);
+    } else if let Some(secret) = expected[0].iter().position(|name| name == "secret") {
+        expected.iter_mut().skip(1).for_each(|row| row[secret].clear());
+    }
+    assert_eq!(table(&whole), Some(expected));
+    // The first name of the output may begin with the character of the mark.
+    if !whole.starts_with(BYTE_ORDER_MARK) {
+        let (twice, done) = run(queries, Framing::Rows, &whole, usize::from(chunk));
+        assert!(done.is_ok() && twice == whole, "nothing is left to remove");
+    }
+}
+
+/// Reads a table (RFC 4180) in the simplest way. `None` if it is not well-formed; its rows may differ in length.
+pub fn table(body: &[u8]) -> Option<Vec<Vec<String>>> {
+    let mut rest = std::str::from_utf8(body).ok().filter(|text| !text.contains('\0'))?;
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let mut row = Vec::new();
+        loop {
+            let (cell, after) = table_cell(rest)?;
+            row.push(cell);
+            let Some(more) = after.strip_prefix(',') else {
+                rest = after;
+                break;
+            };
+            rest = more;
+        }
+        let ended = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'));
+        rest = if rest.is_empty() { rest } else { ended? };
+        rows.push(row);
+    }
+    Some(rows)
+}
+
+/// Reads the cell at the beginning of a text. Returns the text of the cell, and the rest.
+fn table_cell(text: &str) -> Option<(String, &str)> {
+    let Some(mut quoted) = text.strip_prefix('"') else {
+        let (cell, rest) = text.split_at(text.find([',', '\n']).unwrap_or(text.len()));
+        let (cell, rest) = match cell.strip_suffix('\r').filter(|_| rest.starts_with('\n')) {
+            Some(before) => (before, rest),
+            None => (cell, rest),
+        };
+        return (!cell.contains(['"', '\r'])).then(|| (cell.to_owned(), rest));
+    };
+    let mut cell = String::new();
+    loop {
+        let (before, after) = quoted.split_once('"')?;
+        cell += before;
+        let Some(more) = after.strip_prefix('"') else { return Some((cell, after)) };
+        cell.push('"');
+        quoted = more;
     }
 }
 

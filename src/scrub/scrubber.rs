@@ -1,7 +1,7 @@
 //! The scrubber of one body: takes chunks, and returns the bytes that may leave.
 //!
 //! It keeps the bytes that are not decided yet, checks that they are UTF-8, and passes them to the [`super::walk`]. For
-//! an event stream or a table it scrubs each event's data, or each row, as a text of its own. Invariants: the output
+//! an event stream it scrubs each event's data as a text of its own, and for a table each row as a line. Invariants: the output
 //! does not depend on the chunks; the number of kept bytes is bounded by [`Limits::record`] and a constant; after a
 //! fault nothing more comes out.
 
@@ -113,7 +113,8 @@ impl Scrubber {
         let parameters = Arc::new(parameters);
         let events = (framing == Framing::Events).then(Box::default);
         let rows = (framing == Framing::Rows).then(Box::default);
-        let walk = Walk::new(&plan, framing);
+        // Each row of a table is a line of its own.
+        let walk = Walk::new(&plan, if framing == Framing::Rows { Framing::Lines } else { framing });
         Scrubber {
             plan,
             forms,
@@ -215,12 +216,15 @@ impl Scrubber {
         policy: &mut A,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        let listed = (!self.plan.releases_unclassified()).then_some(&*self.plan.options.columns);
-        let result = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
-            self.for_text().process(text, true, policy, out)
+        let plan = Arc::clone(&self.plan);
+        let limits = self.limits;
+        let fed = rows.feed(chunk, last, &plan.options.columns, &limits, out, |line, out| {
+            self.process_texts(line, false, policy, out)
         });
         self.rows = Some(rows);
-        result
+        fed?;
+        // Every row was a whole line, so nothing is left to write.
+        if last { self.process_texts(&[], true, policy, &mut Vec::new()) } else { Ok(()) }
     }
 
     fn process_texts<A: FormPolicy>(

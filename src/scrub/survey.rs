@@ -16,7 +16,7 @@ use super::lex::{self, Scan};
 use super::node_table::HeldJson;
 use super::parameters::Parameters;
 use super::plan::Plan;
-use super::rows::Rows;
+use super::rows::{MappedColumns, Rows};
 use super::unreadable::{BYTE_ORDER_MARK, Framing, Limits, RECORD_SEPARATOR};
 use super::walk::Walk;
 
@@ -50,7 +50,11 @@ pub fn survey_unclassified(plan: &Plan, framing: Framing, body: &[u8], visitor: 
                 survey.visit_text(text, limits, visitor);
                 Ok(())
             };
-            let _ = Rows::default().feed(body, false, None, &limits, &mut ignored, visit);
+            // The columns of the mapping are not needed here: a table without one of them is refused by the scrubber.
+            let every = MappedColumns::without_mapping();
+            // The object of a row has the names of its columns and escapes beside the bytes of the row.
+            let limits = Limits { record: limits.record.saturating_mul(8), ..limits };
+            let _ = Rows::default().feed(body, false, &every, &limits, &mut ignored, visit);
         }
     }
 }

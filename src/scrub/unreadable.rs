@@ -23,7 +23,7 @@ pub enum BodyFault {
     NumberTooLong,
     /// A member's name is longer than [`Limits::name`].
     NameTooLong,
-    /// An object has more members than [`Limits::members`].
+    /// An object has more members, or a table more columns, than [`Limits::members`].
     TooManyMembers,
     /// Evaluating the route's queries over one value cost more than the bound.
     TooCostly,
@@ -85,7 +85,7 @@ pub struct Limits {
     pub number: usize,
     /// The greatest length, in bytes, of a member's name as it is spelled, with its quotes.
     pub name: usize,
-    /// The greatest number of members of an object whose names are checked for duplicates.
+    /// The greatest number of members of an object whose names are checked for duplicates, and of columns of a table.
     pub members: usize,
 }
 
@@ -114,7 +114,7 @@ pub enum Framing {
     Sequence,
     /// Server-sent events whose data is JSON (`text/event-stream`, HTML standard, 9.2).
     Events,
-    /// Rows of comma-separated values under a header (`text/csv`, RFC 4180), each an object of strings.
+    /// Rows of comma-separated values under a header (`text/csv`, RFC 4180), each an object of strings and `null`.
     Rows,
 }
 

@@ -16,7 +16,7 @@ use super::forms::{ValueContext, ValueKind};
 use super::mapping::{DuplicateKeys, Mapping, OnDuplicateName, Redaction, RemovedAs, Unclassified};
 use super::query::{MappingFault, Query};
 use super::record_set::{QueryRole, RecordSet};
-use super::rows;
+use super::rows::MappedColumns;
 use super::shape_cache::SharedShapes;
 use super::state::{State, StateId};
 use crate::decision::ClassId;
@@ -48,8 +48,8 @@ pub(super) struct PlanOptions {
     pub(super) on_duplicate: OnDuplicateName,
     /// Types of server-sent events that leave, besides events without a type.
     pub(super) events: Vec<String>,
-    /// The columns of a CSV table that may leave: those that a path of the mapping names.
-    pub(super) columns: Vec<String>,
+    /// The columns of a CSV table that the mapping names.
+    pub(super) columns: MappedColumns,
     /// True if a value that a record withholds is withheld wherever the record repeats it.
     pub(super) withholds_echoes: bool,
     /// True if the document lists its redactions (RFC 9537).
@@ -58,7 +58,6 @@ pub(super) struct PlanOptions {
 
 impl PlanOptions {
     fn new(mapping: &Mapping) -> PlanOptions {
-        let fields = mapping.records.iter().flat_map(|record| &record.fields);
         let lists_redactions = mapping.redaction == Redaction::Rfc9537;
         PlanOptions {
             unclassified: mapping.unclassified,
@@ -70,7 +69,7 @@ impl PlanOptions {
                 DuplicateKeys::TreatAlike => OnDuplicateName::Unreadable,
             },
             events: mapping.events.clone(),
-            columns: fields.filter_map(|field| rows::selected_column(&field.path)).collect(),
+            columns: MappedColumns::new(mapping),
             withholds_echoes: mapping.withhold_echoes,
             lists_redactions,
         }
@@ -84,7 +83,7 @@ impl PlanOptions {
             duplicate_keys: DuplicateKeys::TreatAlike,
             on_duplicate: OnDuplicateName::ConditionHolds,
             events: Vec::new(),
-            columns: Vec::new(),
+            columns: MappedColumns::without_mapping(),
             withholds_echoes: false,
             lists_redactions: false,
         }

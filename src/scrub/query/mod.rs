@@ -217,6 +217,23 @@ pub fn selects_by_position(path: &str) -> bool {
     (anchor == Anchor::Record && first) || later
 }
 
+/// True if a path selects values in the row of a table: columns by their names, or members of the JSON text in a column that
+/// a path of `embedded` selects.
+pub fn selects_in_row<'p>(path: &str, mut embedded: impl Iterator<Item = &'p str>) -> bool {
+    let columns = |path: &str| {
+        let (_, query) = read(path).ok()?;
+        let first = query.segments.first().and_then(QuerySegment::member_names)?;
+        Some((first.into_iter().map(str::to_owned).collect::<Vec<_>>(), query.segments.len() == 1))
+    };
+    match columns(path) {
+        None => false,
+        Some((_, true)) => true,
+        Some((names, false)) => embedded.any(|text| {
+            columns(text).is_some_and(|(texts, only)| only && names.iter().all(|name| texts.contains(name)))
+        }),
+    }
+}
+
 /// True if a path selects by the mere presence of a member: a test such as `?@.public`, which holds for `false` as well
 /// (RFC 9535, 2.3.5.1). A test whose query has a filter of its own (`?@.roles[?@ == 'owner']`) does not count.
 pub fn tests_existence(text: &str) -> bool {
@@ -246,6 +263,15 @@ impl Query {
         self.segments.iter().all(QuerySegment::is_singular)
     }
 
+    /// Returns the names that the query selects if it selects members of its argument by their names. `None` for any other
+    /// query.
+    pub(super) fn member_names(&self) -> Option<Vec<&str>> {
+        match self.segments.as_slice() {
+            [only] => only.member_names(),
+            _ => None,
+        }
+    }
+
     /// True if a filter refers to the root of the query's argument.
     pub(super) fn reads_root(&self) -> bool {
         self.segments.iter().any(QuerySegment::reads_root)
@@ -273,6 +299,18 @@ impl Query {
 }
 
 impl QuerySegment {
+    /// Returns the names that the segment selects; `None` if it has another selector, or selects from descendants.
+    fn member_names(&self) -> Option<Vec<&str>> {
+        if self.descendant {
+            return None;
+        }
+        let names = self.selectors.iter().map(|selector| match selector {
+            Selector::Name(name) => Some(&**name),
+            Selector::Wildcard | Selector::Index(_) | Selector::Slice { .. } | Selector::Filter(_) => None,
+        });
+        names.collect()
+    }
+
     pub(super) fn is_singular(&self) -> bool {
         !self.descendant && matches!(self.selectors.as_slice(), [Selector::Name(_) | Selector::Index(_)])
     }

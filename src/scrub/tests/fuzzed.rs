@@ -89,6 +89,7 @@ short_run! {
     query: "broken" "count" "escapes" "filter" "functions" "names" "nested" "not_rfc" "slices";
     walk: "cut" "deep" "escapes" "filters" "list" "numbers" "repeated" "spaced" "surrogates" "words";
     texts: "cut" "events" "lines" "marked" "numbers" "sequence";
+    rows: "crlf" "escapes" "marked" "plain" "quoted" "ragged" "single" "twice";
     forms: "address" "date" "email" "instant" "ip" "number" "phone" "place" "pseudonym";
     redact_text: "cards" "email" "ips" "long" "name" "phone" "wide";
 }

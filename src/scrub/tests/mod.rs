@@ -10,6 +10,7 @@ mod records;
 mod redact_text;
 mod removal;
 mod strict;
+mod tables;
 mod walks;
 
 use std::sync::{Arc, LazyLock};
