@@ -192,7 +192,7 @@ impl MediaType {
             listed: route.listed.iter().position(|listed| *listed == essence),
             has_utf8_charset: false,
         };
-        let mut is_watch = false;
+        let (mut is_watch, mut has_header) = (false, true);
         for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
@@ -204,6 +204,8 @@ impl MediaType {
                 },
                 // A watch of Kubernetes has one object per line.
                 "stream" => is_watch = value.eq_ignore_ascii_case("watch"),
+                // A parameter of `text/csv` (RFC 4180, 3).
+                "header" => has_header = value.eq_ignore_ascii_case("present"),
                 _ => {}
             }
         }
@@ -215,6 +217,9 @@ impl MediaType {
             (None, None) if essence.is_empty() => return Err(UpstreamFault::NoMediaType),
             (None, None) => return Err(UpstreamFault::MediaType(media_type.name)),
         };
+        if media_type.framing == Framing::Rows && !has_header {
+            return Err(UpstreamFault::NoTableHeader);
+        }
         Ok(media_type)
     }
 
@@ -406,8 +411,21 @@ mod tests {
             ("", Framing::Rows, "text/csv"),
             ("application/json", Framing::Document, "application/json"),
             ("application/x-ndjson", Framing::Lines, "application/x-ndjson"),
+            ("text/csv; Header=Present", Framing::Rows, "text/csv"),
+            ("text/csv; charset=us-ascii; profile=jane", Framing::Rows, "text/csv"),
+            ("application/json; header=absent", Framing::Document, "application/json"),
         ] {
             assert_eq!(read(value, &csv), Ok((framing, leaves.to_owned())), "{value}");
+        }
+        for (value, cause) in [
+            ("text/csv; header=absent", UpstreamFault::NoTableHeader),
+            ("text/csv;charset=utf-8;header=\"Absent\"", UpstreamFault::NoTableHeader),
+            ("text/csv; header=", UpstreamFault::NoTableHeader),
+            ("text/csv; charset=windows-1252", UpstreamFault::Charset),
+            ("text/csv; charset=utf-16", UpstreamFault::Charset),
+            ("text/csv, text/csv", UpstreamFault::TwoMediaTypes),
+        ] {
+            assert_eq!(read(value, &csv), Err(cause), "{value}");
         }
     }
 

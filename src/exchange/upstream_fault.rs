@@ -58,6 +58,8 @@ pub enum UpstreamFault {
     MediaType(Option<&'static str>),
     /// Characters that are not UTF-8.
     Charset,
+    /// A table whose media type says that it has no header (`header=absent`).
+    NoTableHeader,
     /// An unknown content coding, or several.
     ContentCoding,
     /// `Cache-Control: no-transform`.
@@ -99,6 +101,7 @@ impl UpstreamFault {
             | UpstreamFault::TwoMediaTypes
             | UpstreamFault::MediaType(_)
             | UpstreamFault::Charset
+            | UpstreamFault::NoTableHeader
             | UpstreamFault::ContentCoding
             | UpstreamFault::NoTransform
             | UpstreamFault::Undecodable(_)
@@ -188,6 +191,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::TwoMediaTypes => "two media types",
             UpstreamFault::MediaType(None) => "another media type",
             UpstreamFault::Charset => "a charset other than UTF-8",
+            UpstreamFault::NoTableHeader => "a table without a header",
             UpstreamFault::ContentCoding => "an unknown content coding, or several",
             UpstreamFault::NoTransform => "no-transform",
             UpstreamFault::Broken => "the connection ended in the body",
