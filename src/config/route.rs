@@ -19,7 +19,7 @@ use super::section::{ConfiguredUpstreams, UniqueNames};
 use super::stale;
 use super::terms::PackTerms;
 use super::whole_body;
-use crate::document::{At, Document, Fields};
+use crate::document::{At, Document, Fields, Item};
 use crate::exchange::cors::Cors;
 use crate::exchange::error_mapping::ErrorMapping;
 use crate::exchange::media_type::MediaTypes;
@@ -31,7 +31,7 @@ use crate::exchange::unclassified::UnclassifiedPaths;
 use crate::finding::Finding;
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction, RemovedAs,
-    SubjectSource, Unclassified, selects_by_position,
+    SubjectSource, Unclassified, selects_by_position, selects_in_row,
 };
 use crate::vocabulary::{Operation, PurposeId};
 
@@ -408,6 +408,10 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
         check_parameters(&places, pattern);
         self.by_position(&mapping, &places);
+        let framing = self.fields.item("framing").filter(Item::is_text).and_then(|item| item.text());
+        if framing.is_some_and(|framing| framing.value == "csv") {
+            warn_outside_of_rows(&mapping, &places);
+        }
         let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(|set| mapped(set, &mapping.records)).collect();
         let (words, records) = (self.words.vocabulary, mapping.records);
@@ -535,6 +539,30 @@ fn check_parameters(places: &[PathPlace<'_>], pattern: &str) {
         );
         let hint = "without it nobody knows whose record it is, and nothing personal leaves";
         place.document.find(finding.label("is never there").hint(hint), place.at.clone());
+    }
+}
+
+/// Warns about paths of a route of tables that select nothing in a row: in a table each row is a document, whose members are
+/// its columns.
+fn warn_outside_of_rows(mapping: &Mapping, places: &[PathPlace<'_>]) {
+    for place in places.iter().filter(|place| !place.path.starts_with('{')) {
+        let is_set =
+            |set: &&RecordMapping| set.path == place.path || paths(set).any(|path| *path == place.path);
+        let mut sets = mapping.records.iter().filter(is_set).peekable();
+        // The names of a table within JSON are a path of their own.
+        let is_in_row = sets.peek().is_some()
+            && sets.all(|set| {
+                let embedded =
+                    set.fields.iter().filter(|field| field.embedded).map(|field| field.path.as_str());
+                set.path == "$" && (place.path == "$" || selects_in_row(&place.path, embedded))
+            });
+        if !is_in_row {
+            let finding =
+                Finding::warning("not-a-column", format!("`{}` is no column of a table", place.path));
+            let hint = "each row is a record of its own, with its columns as members: no `record`, and `@.email` for the \
+                        column `email`; acknowledge this where the path is for JSON that the route answers as well";
+            place.document.find(finding.label("selects nothing in a row").hint(hint), place.at.clone());
+        }
     }
 }
 

@@ -188,6 +188,7 @@ pub const WARNINGS: &[&str] = &[
     "names-leave",
     "no-route",
     "no-such-parameter",
+    "not-a-column",
     "notice-not-compared",
     "observe-mode",
     "observe-mode-ended",

@@ -178,6 +178,41 @@ fn selecting_row_elements_by_position_is_a_warning() {
 }
 
 #[test]
+fn paths_that_select_no_column_of_a_table_are_warnings() {
+    let route = |keys: &str, fields: &str| {
+        let route = ROUTE.replace("record = \"$.items[*]\"\n", "");
+        assert!(!route.contains("record ="));
+        let (loads, findings, _folder) =
+            check_with(&format!("{route}framing = \"csv\"\n{keys}\nfields = {{ {fields} }}\n"));
+        assert!(loads, "{findings:?}");
+        codes(&findings).into_iter().filter(|code| *code == "not-a-column").count()
+    };
+    let id = "\"@.id\" = \"subject-identifier\"";
+    for fields in [
+        "\"@['e mail']\" = \"email\"",
+        "\"$.email\" = \"email\"",
+        "\"@['a', 'b']\" = \"email\"",
+        "\"@.more\" = { category = \"service-data\", embedded = \"json\" }, \"@.more.to[*].email\" = \"email\"",
+    ] {
+        assert_eq!(route("", &format!("{id}, {fields}")), 0, "{fields}");
+    }
+    for fields in [
+        "\"@.more.email\" = \"email\"",
+        "\"@.*\" = \"service-data\"",
+        "\"@..email\" = \"email\"",
+        "\"@[1]\" = \"email\"",
+        "\"$.items[*].email\" = \"email\"",
+        "\"@\" = \"service-data\"",
+        "\"@.a\" = { category = \"service-data\", embedded = \"json\" }, \"@.b.email\" = \"email\"",
+    ] {
+        assert_eq!(route("", &format!("{id}, {fields}")), 1, "{fields}");
+    }
+    // Each path of a record set that is no row: the record, its subject and its field.
+    assert_eq!(route("record = \"$.items[*]\"", id), 3);
+    assert_eq!(route("facts = { country = \"@.address.country\" }", id), 1);
+}
+
+#[test]
 fn a_controller_by_path_alone_is_a_warning() {
     let route = |controller: &str| {
         let route = ROUTE.replace("subject =", &format!("controller = {controller}\nsubject ="));
@@ -283,6 +318,15 @@ const SURPRISING_SETTINGS: &[(&str, &str)] = &[
         "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.card\" = [\"service-data\", \"payment\"] }\n\
          [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"\n\
          [[route]]\nname = \"y\"\nupstream = \"crm\"\npath = \"/y\"\nschema = \"s\"",
+    ),
+    (
+        "not-a-column",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nframing = \"csv\"\nsubject = \"@.id\"\nfields = { \"@.id\" = \"subject-identifier\", \"@.contact.email\" = \"email\" }",
+    ),
+    (
+        "not-a-column",
+        "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.id\" = \"subject-identifier\", \"@.contact.email\" = \"email\" }\n\
+         [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nframing = \"csv\"\nschema = \"s\"",
     ),
     (
         "operation-names-nobody",
