@@ -76,6 +76,8 @@ pub struct Samples {
     unclassified: Option<SampleNode>,
     known: Option<KnownRecords>,
     path: Option<String>,
+    /// True if rows of tables are among the samples.
+    is_table: bool,
 }
 
 impl std::fmt::Debug for Samples {
@@ -93,6 +95,7 @@ impl Samples {
             unclassified: Some(SampleNode::default()),
             known: Some(known.clone()),
             path: None,
+            is_table: false,
         }
     }
 
@@ -114,6 +117,15 @@ impl Samples {
         Ok(())
     }
 
+    /// Adds one row of a table, as a JSON object.
+    ///
+    /// # Errors
+    /// [`SampleError`], if the row cannot be used.
+    pub fn add_row(&mut self, row: &[u8]) -> Result<(), SampleError> {
+        self.is_table = true;
+        self.add(row)
+    }
+
     /// Adds a sample without what the route classifies. Only what is in it is proposed; the whole sample is evidence.
     ///
     /// # Errors
@@ -132,8 +144,8 @@ impl Samples {
         if let Some(unclassified) = &mut self.unclassified {
             unclassified.collapse_like(&self.all);
         }
-        let (known, only, path) = (self.known, self.unclassified, self.path);
-        propose_tree(&self.all, &RouteHints { known, only, path, ..RouteHints::default() })
+        let (known, only, path, is_table) = (self.known, self.unclassified, self.path, self.is_table);
+        propose_tree(&self.all, &RouteHints { known, only, path, is_table, ..RouteHints::default() })
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct RouteHints {
     pub(super) title: Option<String>,
     pub(super) path: Option<String>,
     pub(super) methods: Vec<String>,
+    /// True if the answers are tables, of which each row is a document.
+    pub(super) is_table: bool,
     /// The route as it is configured.
     pub(super) known: Option<KnownRecords>,
     /// If it is given, only what is in it is proposed.
@@ -124,6 +126,7 @@ pub(super) fn propose_walked(
         ProposedRoute {
             path: path.clone(),
             methods: methods.clone(),
+            framing: hints.is_table.then_some("csv"),
             record: render('$', set),
             subject,
             fields: fields.into(),

@@ -121,6 +121,8 @@ pub struct ProposedRoute {
     pub path: Option<String>,
     /// The methods of the route.
     pub methods: Vec<String>,
+    /// The framing of the answers, as the key `framing` has it: `csv` if the samples are tables.
+    pub framing: Option<&'static str>,
     /// The path of the records; `$` if the document is one record.
     pub record: String,
     /// The path of the data subject's id, or a path parameter `{name}`.

@@ -393,6 +393,50 @@ fields = { "@.id" = "subject-identifier", "@.email" = "email", "@.by_account" = 
 }
 
 #[test]
+fn a_mapping_is_proposed_for_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("people.CSV");
+    let table =
+        "id,first name,email,status\r\n7,Ada,ada@example.org,active\r\n8,\"Ben, B\",ben@example.org,\r\n";
+    std::fs::write(&file, table).unwrap();
+    let options = ["--path", "/people", "--upstream", "crm"];
+    let sample = file.to_str().unwrap();
+    let (status, routes, words) = run([&["discover", "--sample", sample][..], &options].concat());
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert!(routes.contains("framing = \"csv\"\nsubject = \"@.id\"\n[route.fields]\n"), "{routes}");
+    assert!(
+        routes.contains("\"@.email\" = \"email\"") && routes.contains("\"@['first name']\" = "),
+        "{routes}"
+    );
+    let config = format!("{}\n{routes}", crate::gateway::base("127.0.0.1:9".parse().unwrap()));
+    let (_folder, config) = write_config(&config);
+    let (status, _, words) = run(["check", "--config", config.to_str().unwrap()]);
+    assert!(status == 0 && !words.contains("not-a-column"), "{words}");
+    let from_stdin = run_with_input([&["discover", "--csv", "--sample", "-"][..], &options].concat(), table);
+    assert_eq!(from_stdin.1, routes);
+    // The scrubber reads the input as the route does.
+    let route =
+        ["scrub", "--config", config.to_str().unwrap(), "--route", "people", "--recipient", "support"];
+    let asked = ["--purpose", "customer-support", "--subject-json", "{}"];
+    let (status, scrubbed, words) = run_with_input([&route[..], &asked].concat(), table);
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert_eq!(scrubbed.lines().next(), table.lines().next());
+    assert!(scrubbed.contains("ada@example.org") && scrubbed.lines().count() == 3, "{scrubbed}");
+    let (status, emptied, _) = run_with_input(["scrub", "--csv", "--remove", "$.email"], table);
+    assert_eq!((status, emptied), (0, table.replace("ada@example.org", "").replace("ben@example.org", "")));
+    let (status, _, words) = run_with_input(["scrub", "--csv", "--remove", "$.email"], "id,email\n7\n");
+    assert!(status == 2 && words.contains("malformed at byte 9"), "{words}");
+    // A route that classifies a column is not proposed it again.
+    let known = ["discover", "--config", config.to_str().unwrap(), "--route", "people", "--sample", sample];
+    let (status, out, words) = run([&known[..], &["--format", "json"]].concat());
+    assert_eq!((status, words.as_str()), (0, ""));
+    let proposal: Value = serde_json::from_str(&out).unwrap();
+    let fields =
+        proposal["routes"].as_array().unwrap().iter().flat_map(|route| route["fields"].as_array().unwrap());
+    assert_eq!(fields.count(), 0, "{out}");
+}
+
+#[test]
 fn unusable_samples_are_reported() {
     for (input, expected) in
         [("{\"a\": nothing}", "line 1, column"), ("42", "single value"), ("", "not JSON")]

@@ -25,6 +25,9 @@ pub(super) struct DiscoverArgs {
     /// Files with sample bodies (JSON) of one route; `-` is stdin
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present_any = ["openapi", "traffic"])]
     sample: Vec<PathBuf>,
+    /// The samples are comma-separated values with a header, as files are whose names end in `.csv`
+    #[arg(long, requires = "sample")]
+    csv: bool,
     /// The path of the samples' route, such as `/customers/{id}`
     #[arg(long, value_name = "PATTERN", requires = "sample", conflicts_with_all = ["route", "openapi", "traffic"])]
     path: Option<String>,

@@ -10,7 +10,7 @@ use crate::config;
 use crate::discover::{KnownRecords, MAX_SAMPLE_BYTES, Proposal, Samples};
 use crate::exchange::route::Route;
 use crate::finding::suggestion;
-use crate::scrub::{Framing, Limits, Remover};
+use crate::scrub::{Framing, Limits, Remover, Unreadable, visit_rows};
 
 pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
     let route = arguments.route.as_deref().map(|name| configured_route(arguments, name)).transpose()?;
@@ -23,9 +23,19 @@ pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
         let sample = read(file, MAX_SAMPLE_BYTES)?;
         let unusable =
             |error: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {error}", file.display()));
+        if arguments.csv || file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
+            let rows = json_rows(&sample).map_err(|error| unusable(&error))?;
+            lines(&rows).try_for_each(|row| samples.add_row(row)).map_err(|error| unusable(&error))?;
+            if let Some(route) = &route {
+                let rest = unclassified(route, &rows, Framing::Lines).map_err(|error| unusable(&error))?;
+                let mut rest = lines(&rest);
+                rest.try_for_each(|row| samples.add_unclassified(row)).map_err(|error| unusable(&error))?;
+            }
+            continue;
+        }
         samples.add(&sample).map_err(|error| unusable(&error))?;
         if let Some(route) = &route {
-            let rest = unclassified(route, &sample).map_err(|error| unusable(&error))?;
+            let rest = unclassified(route, &sample, Framing::Document).map_err(|error| unusable(&error))?;
             samples.add_unclassified(&rest).map_err(|error| unusable(&error))?;
         }
     }
@@ -63,12 +73,24 @@ pub(super) fn known_records(route: &Route) -> KnownRecords {
     }
 }
 
+/// Returns the rows of a table as JSON objects, one a line.
+fn json_rows(sample: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let limits = Limits { record: MAX_SAMPLE_BYTES, ..Limits::default() };
+    let mut rows = Vec::new();
+    visit_rows(sample, &limits, |row| rows.extend_from_slice(row))?;
+    Ok(rows)
+}
+
+fn lines(rows: &[u8]) -> impl Iterator<Item = &[u8]> {
+    rows.split(|byte| *byte == b'\n').filter(|row| !row.is_empty())
+}
+
 /// Returns what is left of a sample without the fields that the route's mapping classifies.
-fn unclassified(route: &Route, sample: &[u8]) -> Result<Vec<u8>, String> {
+fn unclassified(route: &Route, sample: &[u8], framing: Framing) -> Result<Vec<u8>, String> {
     let fields = route.mapping().map(|mapping| mapping.fields.as_slice()).unwrap_or_default();
     let queries: Vec<String> = fields.iter().map(|field| field.path.clone()).collect();
     let limits = Limits { record: MAX_SAMPLE_BYTES, ..Limits::default() };
-    let mut remover = Remover::new(&queries, limits, Framing::Document)
+    let mut remover = Remover::new(&queries, limits, framing)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let mut rest = Vec::new();
     remover

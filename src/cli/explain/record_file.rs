@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::decision_recorder::DecisionRecorder;
 use crate::cli::error::CliError;
 use crate::exchange::route::{Route, Scrubbing};
-use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
+use crate::scrub::{Framing, Pseudonyms, RecordMapping, Scrubber};
 
 /// Maximum number of bytes of the file.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
@@ -66,7 +66,11 @@ fn scrub(
     recorder: &mut DecisionRecorder<'_>,
 ) -> Result<(), crate::scrub::Unreadable> {
     let forms = Pseudonyms::new([0; 32]).for_recipient("");
-    let framing = route.media_types.framing.unwrap_or_default();
+    let framing = match route.media_types.framing.unwrap_or_default() {
+        // A route of tables can answer JSON as well. No table with the columns of a mapping begins like this.
+        Framing::Rows if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) => Framing::Document,
+        framing => framing,
+    };
     let plan = Arc::clone(&scrubbing.plan);
     let mut scrubber = Scrubber::new(plan, forms, parameters, scrubbing.limits, framing);
     let mut out = Vec::new();

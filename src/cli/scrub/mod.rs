@@ -29,6 +29,9 @@ pub(super) struct ScrubArgs {
     /// Read server-sent events with JSON as their data
     #[arg(long, group = "framing", conflicts_with = "remove")]
     events: bool,
+    /// Read comma-separated values with a header (RFC 4180); --remove empties the columns that it selects, such as $.email
+    #[arg(long, group = "framing")]
+    csv: bool,
     /// The configuration file with the route and the recipient
     #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
     config: PathBuf,
@@ -82,11 +85,12 @@ pub(super) fn run(
     output: impl Write,
     note: impl FnOnce(&str),
 ) -> Result<(), ScrubError> {
-    let framing = match (arguments.lines, arguments.sequence, arguments.events) {
-        (true, _, _) => Some(Framing::Lines),
-        (_, true, _) => Some(Framing::Sequence),
-        (_, _, true) => Some(Framing::Events),
-        (false, false, false) => None,
+    let framing = match (arguments.lines, arguments.sequence, arguments.events, arguments.csv) {
+        (true, _, _, _) => Some(Framing::Lines),
+        (_, true, _, _) => Some(Framing::Sequence),
+        (_, _, true, _) => Some(Framing::Events),
+        (_, _, _, true) => Some(Framing::Rows),
+        (false, false, false, false) => None,
     };
     match (&arguments.route, &arguments.recipient, &arguments.purpose) {
         (Some(route), Some(recipient), Some(purpose)) => {

@@ -22,6 +22,8 @@ struct JsonProposal<'p> {
 struct JsonRoute<'p> {
     #[serde(serialize_with = "serialize_fields")]
     fields: &'p [ProposedField],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    framing: Option<&'static str>,
     methods: &'p [String],
     path: Option<&'p str>,
     record: &'p str,
@@ -59,6 +61,7 @@ fn serialize_fields<S: Serializer>(fields: &[ProposedField], serializer: S) -> R
 fn json_route(route: &ProposedRoute) -> JsonRoute<'_> {
     JsonRoute {
         fields: &route.fields,
+        framing: route.framing,
         methods: &route.methods,
         path: route.path.as_deref(),
         record: &route.record,
@@ -120,6 +123,9 @@ fn write_route<'p>(
     if !first.methods.is_empty() {
         let methods: Vec<String> = first.methods.iter().map(|method| quoted(method)).collect();
         let _ = writeln!(text, "methods = [{}]", methods.join(", "));
+    }
+    if let Some(framing) = first.framing {
+        let _ = writeln!(text, "framing = {}", quoted(framing));
     }
     if let [one] = sets {
         if one.record != "$" {
@@ -230,6 +236,7 @@ mod tests {
         let route = |record: &str| ProposedRoute {
             path: Some("/groups/{id}".to_owned()),
             methods: vec!["GET".to_owned()],
+            framing: None,
             record: record.to_owned(),
             subject: None,
             fields: Vec::new().into(),
