@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::json;
 
 use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, wait_until};
@@ -47,6 +48,16 @@ upstream = "crm"
 path = "/table"
 schema = "customer"
 framing = "csv"
+
+[[route]]
+name = "observed-table"
+upstream = "crm"
+path = "/observed-table"
+schema = "customer"
+framing = "csv"
+purposes = ["customer-support"]
+mode = "observe"
+observe-until = 2999-01-31
 
 [[route]]
 name = "strict"
@@ -227,11 +238,112 @@ fn a_route_scrubs_csv_row_by_row() {
     let released = "status,name,id\r\nactive,\"Example, Ada\",c-1\r\nactive,,\r\n";
     assert_eq!((answer.status, answer.text().as_str()), (200, released));
     gateway.wait_for_log("\"records\":2");
-    upstream.raw("/table", answer_of("content-type: text/csv\r\n", b"id,name\nc-1\n"));
-    let cut = ask(&gateway, "GET", "/table");
-    assert!(cut.status == 502 || !cut.complete);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(body.as_bytes()).unwrap();
+    let coded = "content-type: text/csv\r\ncontent-encoding: gzip\r\n";
+    upstream.raw("/table", answer_of(coded, &gzip.finish().unwrap()));
+    let answer = ask(&gateway, "GET", "/table");
+    assert_eq!((answer.status, answer.text().as_str()), (200, released));
+    assert_eq!((answer.header("content-type"), answer.header("content-encoding")), (Some("text/csv"), None));
+    // Nothing has left yet: the answer is refused.
+    let typed = "content-type: text/csv\r\n";
+    for (headers, body) in [
+        (typed, "status,id,name\nactive,c-1\n"),
+        (typed, "id,name\nc-1,Ada\n"),
+        (typed, "status,id,name,id\nactive,c-1,Ada,c-2\n"),
+        (typed, "status;id;name\nactive;c-1;Ada\n"),
+        (typed, ""),
+        ("content-type: text/csv; header=absent\r\n", "status,id,name\nactive,c-1,Ada\n"),
+        ("content-type: text/csv; charset=iso-8859-1\r\n", "status,id,name\nactive,c-1,Ada\n"),
+    ] {
+        upstream.raw("/table", answer_of(headers, body.as_bytes()));
+        let refused = ask(&gateway, "GET", "/table");
+        let expected = if body.is_empty() { 200 } else { 502 };
+        assert_eq!(refused.status, expected, "{headers}{body}");
+        assert!(!refused.text().contains("Ada") && !refused.text().contains("c-1"), "{}", refused.text());
+    }
     upstream.raw("/customers/table", answer_of("content-type: text/csv\r\n", body.as_bytes()));
     assert_eq!(ask(&gateway, "GET", "/customers/table").status, 502);
+}
+
+#[test]
+fn an_observed_table_leaves_as_it_came_and_is_recorded_by_row() {
+    let (upstream, gateway) = start_gateway();
+    let body = "\u{feff}\"status\",secret,name,id\r\nactive,x,\"Example, Ada\",c-1\r\n,y,Bob,c-2";
+    let cut = "status,secret,name,id\nactive,x,Ada,c-1\nactive,x\n";
+    for (text, records) in [(body, 2), (cut, 1)] {
+        upstream
+            .raw("/observed-table", answer_of("content-type: text/csv; header=present\r\n", text.as_bytes()));
+        let answer = ask(&gateway, "GET", "/observed-table");
+        assert_eq!((answer.status, answer.text().as_str()), (200, text));
+        assert!(answer.complete);
+        let record = gateway.decision(&answer.decision());
+        assert_eq!((&record["mode"], &record["records"]), (&json!("observe"), &json!(records)), "{record:#}");
+    }
+}
+
+/// Answers `/table` with a first piece and, once `between` was called after a row about Ada has left, with the rest.
+fn table_in_two_pieces(
+    (upstream, gateway): (&Upstream, &TestGateway),
+    first: &'static str,
+    rest: &'static str,
+    between: impl FnOnce(),
+) -> Answer {
+    let (seen, waits) = std::sync::mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    upstream.script("/table", move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let _ = stream.write_all((head.to_owned() + &chunk(first)).as_bytes());
+        if waits.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20)).is_ok() {
+            let _ = stream.write_all((chunk(rest) + "0\r\n\r\n").as_bytes());
+        }
+    });
+    let mut stream = gateway.begin_get("/table", "support", "customer-support");
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains("Ada") {
+        let mut some = [0; 1024];
+        let length = stream.read(&mut some).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&some[..length]);
+    }
+    between();
+    seen.send(()).unwrap();
+    let _ = stream.read_to_end(&mut bytes);
+    crate::http::parse(&bytes)
+}
+
+#[test]
+fn a_table_is_cut_at_a_row_that_cannot_be_read() {
+    let (upstream, gateway) = start_gateway();
+    let first = "status,id,name\nactive,c-1,Ada\nactive,c-1,";
+    for rest in [
+        "\nactive,c-1\nactive,c-1,Eve\n",
+        "Eve,x\n",
+        "E\"ve\n",
+        "\"Eve\n",
+        "E\0ve\n",
+        "\"Eve\"x\n",
+        "Eve\rx\n",
+    ] {
+        let aborted = || gateway.log().matches("\"aborted\"").count();
+        let before = aborted();
+        let cut = table_in_two_pieces((&upstream, &gateway), first, rest, || ());
+        assert!(cut.status == 200 && !cut.complete && !cut.text().contains("Eve"), "{rest:?} {}", cut.text());
+        wait_until(|| aborted() > before);
+    }
+}
+
+#[test]
+fn a_row_is_judged_by_the_events_up_to_the_moment_at_which_it_leaves() {
+    let (upstream, gateway) = start_gateway();
+    let first = "status,id,name\nactive,c-1,Ada\nactive,c-1,";
+    let erase = || drop(gateway.record_event("c-1", r#"{"kind": "erasure"}"#));
+    let answer = table_in_two_pieces((&upstream, &gateway), first, "Eve\n", erase);
+    assert!(answer.complete);
+    let text = answer.text();
+    assert!(text.starts_with("status,id,name\nactive,c-1,Ada\n") && text.ends_with(",,\n"), "{text}");
+    assert_eq!(text.lines().count(), 3);
 }
 
 #[test]
