@@ -59,6 +59,28 @@ fn list(people: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Returns the people of [`list`] as NDJSON and as a table, with the members that are scalars.
+fn texts_and_table(people: usize) -> (Vec<u8>, Vec<u8>) {
+    let list: serde_json::Value = serde_json::from_slice(&list(people)).unwrap();
+    let (mut texts, mut table) = (Vec::new(), Vec::new());
+    for person in list["items"].as_array().unwrap() {
+        let members = person.as_object().unwrap().iter();
+        let scalars: Vec<(&String, &serde_json::Value)> =
+            members.filter(|(_, value)| !value.is_object() && !value.is_array()).collect();
+        let line = |cells: Vec<String>| cells.join(",") + "\n";
+        if table.is_empty() {
+            table.extend(line(scalars.iter().map(|(name, _)| (*name).clone()).collect()).into_bytes());
+        }
+        let text =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        table.extend(line(scalars.iter().map(|(_, value)| text(value)).collect()).into_bytes());
+        let object: serde_json::Map<_, _> =
+            scalars.into_iter().map(|(name, value)| (name.clone(), text(value).into())).collect();
+        texts.extend((serde_json::Value::Object(object).to_string() + "\n").into_bytes());
+    }
+    (texts, table)
+}
+
 fn mapping(pack: &Pack) -> Mapping {
     let category = |name: &str| vec![pack.vocabulary().categories().find(name).unwrap()];
     let fields = [
@@ -172,6 +194,43 @@ fn scrubbing(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The same people as NDJSON and as a table, one record a line in both.
+fn scrubbing_rows(c: &mut Criterion) {
+    let (texts, table) = texts_and_table(16_000);
+    let pack =
+        Arc::new(read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360")).unwrap());
+    let mut people = mapping(&pack);
+    for set in &mut people.records {
+        set.path = "$".into();
+        set.fields.retain(|field| {
+            !["@.address", "@.card", "@.orders", "@.tags", "@.prefs"].contains(&&*field.path)
+        });
+    }
+    let plan = Arc::new(Plan::compile(&people, pack.vocabulary()).unwrap());
+    let forms = Pseudonyms::new([7; 32]).for_recipient("acme");
+    for (name, framing, body) in [("NDJSON", Framing::Lines, &texts), ("a table", Framing::Rows, &table)] {
+        let mut group = group(c, &format!("scrub {name}"), body);
+        for (kind, purpose) in [("employee", "customer-support"), ("employee", "trend-analysis")] {
+            let person = Subject { region: Some("EEA".into()), ..Subject::default() };
+            let mut judge = OnePerson { admitted: admitted(&pack, &plan, kind, purpose), person };
+            let mut out = Vec::with_capacity(1 << 20);
+            group.bench_function(format!("{kind}, {purpose}"), |b| {
+                b.iter(|| {
+                    let (plan, forms) = (Arc::clone(&plan), forms.clone());
+                    let mut scrubber = Scrubber::new(plan, forms, &[], Limits::default(), framing);
+                    for chunk in body.chunks(CHUNK) {
+                        scrubber.feed(chunk, &mut judge, &mut out).unwrap();
+                        black_box(&out);
+                        out.clear();
+                    }
+                    scrubber.finish(&mut judge, &mut out).unwrap();
+                });
+            });
+        }
+        group.finish();
+    }
 }
 
 /// Counts what a survey of unclassified values visits.
@@ -346,5 +405,5 @@ fn group<'c>(
     group
 }
 
-criterion_group!(benches, scrubbing, surveying, removing, ratios);
+criterion_group!(benches, scrubbing, scrubbing_rows, surveying, removing, ratios);
 criterion_main!(benches);
