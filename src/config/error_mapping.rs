@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::mapping::PathPlace;
 use super::terms::PackTerms;
 use crate::document::{Document, Fields, Item};
-use crate::exchange::error_mapping::{ErrorMapping, is_unconditional};
+use crate::exchange::error_mapping::{ErrorMapping, ListedCodes, has_code_form, is_unconditional};
 use crate::exchange::route::{QueryParameter, Scrubbing, pattern_parameters};
 use crate::finding::Finding;
-use crate::scrub::{FieldMapping, Mapping, MappingFault, Plan, RecordMapping};
+use crate::scrub::{FieldMapping, Mapping, MappingError, MappingFault, Plan, RecordMapping};
 use crate::vocabulary::CategoryId;
 
 /// The table `errors` as it is written.
@@ -18,7 +18,8 @@ pub(super) struct WrittenErrors<'d> {
     at: Range<usize>,
     fields: Vec<FieldMapping>,
     places: Vec<PathPlace<'d>>,
-    codes: HashSet<String>,
+    /// The codes that are listed for each of the fields.
+    codes: Vec<HashSet<String>>,
 }
 
 /// The route that the members belong to.
@@ -34,15 +35,10 @@ pub(super) struct ErrorRoute<'r> {
 pub(super) fn read<'d>(fields: &mut Fields<'d>, words: &PackTerms<'_>) -> Option<WrittenErrors<'d>> {
     let document = fields.document();
     let item = fields.item("errors")?;
-    let mut written = WrittenErrors {
-        document,
-        at: item.at(),
-        fields: Vec::new(),
-        places: Vec::new(),
-        codes: HashSet::new(),
-    };
+    let mut written =
+        WrittenErrors { document, at: item.at(), fields: Vec::new(), places: Vec::new(), codes: Vec::new() };
     for (path, item) in item.entries() {
-        let categories = written.categories(&item, words);
+        let (categories, codes) = written.member(&item, words);
         let at = path.at.clone();
         written.places.push(PathPlace { path: path.value.to_owned(), document, at: path.at });
         if !is_unconditional(path.value) {
@@ -54,18 +50,20 @@ pub(super) fn read<'d>(fields: &mut Fields<'d>, words: &PackTerms<'_>) -> Option
         }
         let path = path.value.to_owned();
         written.fields.push(FieldMapping { path, categories, embedded: false });
+        written.codes.push(codes);
     }
     Some(written)
 }
 
 impl WrittenErrors<'_> {
     /// Reads the categories of a member, or a table with `category` and `codes`. A category that is about somebody is a finding.
-    fn categories(&mut self, item: &Item<'_>, words: &PackTerms<'_>) -> Vec<CategoryId> {
+    fn member(&self, item: &Item<'_>, words: &PackTerms<'_>) -> (Vec<CategoryId>, HashSet<String>) {
+        let mut codes = HashSet::new();
         let mut table = if item.is_table() { item.fields("a member of an error") } else { None };
         let written = match &mut table {
             None => words.categories(self.document, item),
             Some(table) => {
-                self.codes.extend(table.texts("codes").into_iter().map(|code| code.value.to_owned()));
+                codes = self.codes(table);
                 let category = table.item("category");
                 if category.is_none() {
                     table.missing("category");
@@ -84,7 +82,22 @@ impl WrittenErrors<'_> {
             let hint = "nobody knows whom an error is about: map members that are `non-personal`, and leave out the others";
             self.document.find(finding.hint(hint), item.at());
         }
-        written
+        (written, codes)
+    }
+
+    /// Reads `codes`. A text that is no code, such as a name with a space, is a finding.
+    fn codes(&self, table: &mut Fields<'_>) -> HashSet<String> {
+        let mut codes = HashSet::new();
+        for code in table.texts("codes") {
+            if has_code_form(code.value) {
+                codes.insert(code.value.to_owned());
+                continue;
+            }
+            let finding = Finding::error("bad-error-code", format!("`{}` is no code", code.value));
+            let hint = "a code has up to 40 letters and digits, with `.`, `_` or `-` between them";
+            self.document.find(finding.label("not in the form of a code").hint(hint), code.at);
+        }
+        codes
     }
 
     /// Compiles the members, and adds their classes to the route's mapping.
@@ -96,10 +109,7 @@ impl WrittenErrors<'_> {
     ) -> Option<ErrorMapping> {
         self.check(route, scrubbing);
         let paths: Vec<String> = self.fields.iter().map(|field| field.path.clone()).collect();
-        let record =
-            RecordMapping { path: "$".to_owned(), fields: self.fields.clone(), ..RecordMapping::default() };
-        let mapping = Mapping { records: vec![record], ..Mapping::default() };
-        let plan = match Plan::compile(&mapping, words.vocabulary) {
+        let plan = match plan_of(self.fields.clone(), words) {
             Ok(plan) => plan,
             Err(errors) => {
                 for error in errors.iter().filter(|error| error.fault != MappingFault::NoCategory) {
@@ -113,11 +123,16 @@ impl WrittenErrors<'_> {
                 return None;
             }
         };
+        // A code passes only where it is listed: each list has a plan of its path alone.
+        let listed = self.fields.into_iter().zip(self.codes).filter(|(_, codes)| !codes.is_empty());
+        let listed = listed
+            .map(|(field, codes)| Some(ListedCodes { plan: plan_of(vec![field], words).ok()?, codes }))
+            .collect::<Option<Vec<_>>>()?;
         let classes = plan.classes().iter().map(|class| class.categories.clone());
         let classes: Vec<_> = classes
             .map(|categories| scrubbing.add_class(categories, words.vocabulary))
             .collect::<Option<_>>()?;
-        let mut errors = ErrorMapping::new(plan, classes, &paths, self.codes);
+        let mut errors = ErrorMapping::new(plan, classes, &paths, listed);
         scrubbing.records.iter().for_each(|set| errors.add_names_of(set));
         let parameters = route.query.keys().map(String::as_str).chain(pattern_parameters(route.pattern));
         parameters.for_each(|name| errors.add_name(name));
@@ -151,4 +166,10 @@ impl WrittenErrors<'_> {
             self.document.find(finding.label("beside `hide-existence`").hint(hint), self.at.clone());
         }
     }
+}
+
+/// Compiles the plan of these members.
+fn plan_of(fields: Vec<FieldMapping>, words: &PackTerms<'_>) -> Result<Plan, Vec<MappingError>> {
+    let record = RecordMapping { path: "$".to_owned(), fields, ..RecordMapping::default() };
+    Plan::compile(&Mapping { records: vec![record], ..Mapping::default() }, words.vocabulary)
 }

@@ -3,13 +3,17 @@
 //! Such a body is not read. So nothing in it can name its person, and no key about the content of a body has a meaning.
 
 use http::Method;
-use http::header::CONTENT_DISPOSITION;
+use http::header::{CONTENT_DISPOSITION, CONTENT_LOCATION, HeaderName, LAST_MODIFIED, LINK, LOCATION};
 
 use super::mapping::LocatedMapping;
 use super::terms::PackTerms;
 use crate::document::{Document, Fields, Item};
 use crate::finding::Finding;
 use crate::scrub::{FieldMapping, SubjectSource};
+
+/// Header fields that can name a file or its place, or say when it changed. They are not decided with the body.
+const HEADERS_OF_FILES: [HeaderName; 5] =
+    [CONTENT_DISPOSITION, CONTENT_LOCATION, LAST_MODIFIED, LINK, LOCATION];
 
 /// Keys about the content of a body.
 const KEYS_OF_CONTENT: [&str; 15] = [
@@ -85,9 +89,9 @@ fn check_methods(fields: &mut Fields<'_>, document: &Document<'_>, methods: &[Me
 
 fn check_headers(fields: &mut Fields<'_>, document: &Document<'_>) {
     for name in fields.texts("answer-headers") {
-        if name.value.eq_ignore_ascii_case(CONTENT_DISPOSITION.as_str()) {
+        if HEADERS_OF_FILES.iter().any(|header| name.value.eq_ignore_ascii_case(header.as_str())) {
             let finding =
-                Finding::error("bad-answer-header", format!("`{}` can hold the name of a file", name.value));
+                Finding::error("bad-answer-header", format!("`{}` can tell about the file", name.value));
             let hint = "files about people are often named after them: the recipient names the file itself";
             document.find(finding.label("is not decided with the body").hint(hint), name.at);
         }

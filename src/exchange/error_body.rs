@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderMap;
 use http::request::Parts as RequestParts;
 use http::response::Parts;
 use serde_json::Value;
@@ -14,6 +16,7 @@ use super::error_mapping::ErrorMembers;
 use super::flow::decode::Decoder;
 use super::grant::Grant;
 use super::media_type::{MediaType, MediaTypes};
+use super::memory::HeldBytes;
 use super::record::Extent;
 use super::request_values::EchoedRequest;
 use super::respond::GrantedExchange;
@@ -31,6 +34,8 @@ const CODED_SLICE: usize = 4 * 1024;
 pub struct ErrorBody {
     decoder: Decoder,
     state: ErrorBodyState,
+    /// Accounts for the bytes.
+    held: HeldBytes,
 }
 
 enum ErrorBodyState {
@@ -59,19 +64,22 @@ impl ErrorBody {
             return self.add(chunk);
         }
         for slice in chunk.chunks(CODED_SLICE) {
+            if !self.wants_more() {
+                return;
+            }
             match self.decoder.feed(slice) {
                 Ok(decoded) => self.add(&decoded),
-                Err(_) => self.state = ErrorBodyState::Unreadable,
+                Err(_) => self.fail(),
             }
         }
     }
 
     /// Ends the body.
     pub fn finish(&mut self) {
-        if !self.decoder.is_identity() {
+        if self.wants_more() && !self.decoder.is_identity() {
             match self.decoder.finish() {
                 Ok(rest) => self.add(&rest),
-                Err(_) => self.state = ErrorBodyState::Unreadable,
+                Err(_) => self.fail(),
             }
         }
         if let ErrorBodyState::Reading(bytes) = &mut self.state {
@@ -81,11 +89,16 @@ impl ErrorBody {
 
     fn add(&mut self, decoded: &[u8]) {
         let ErrorBodyState::Reading(bytes) = &mut self.state else { return };
-        if bytes.len() + decoded.len() > MAX_ERROR_BODY {
-            self.state = ErrorBodyState::Unreadable;
-        } else {
-            bytes.extend_from_slice(decoded);
+        if bytes.len() + decoded.len() > MAX_ERROR_BODY || self.held.check_room(decoded.len()).is_err() {
+            return self.fail();
         }
+        bytes.extend_from_slice(decoded);
+        self.held.set(bytes.capacity());
+    }
+
+    fn fail(&mut self) {
+        self.state = ErrorBodyState::Unreadable;
+        self.held.set(0);
     }
 
     /// Returns the document, if it is whole.
@@ -99,11 +112,12 @@ impl ErrorBody {
 
 impl AdmittedExchange {
     /// Returns a copy of the request for the comparison with an error, if the route maps members of errors.
-    pub(super) fn request_copy(&self, parts: &RequestParts) -> Option<EchoedRequest> {
+    /// `forwarded` is the head for the upstream.
+    pub(super) fn request_copy(&self, parts: &RequestParts, forwarded: &HeaderMap) -> Option<EchoedRequest> {
         let matched = &self.routing.matched;
         let is_read = matched.route.errors.is_some() && self.routing.mode == ExchangeMode::Enforce;
         let held = || self.context.shared.memory.hold(&self.requester.recipient.name, false);
-        is_read.then(|| EchoedRequest::new(parts, &matched.parameters, held()))
+        is_read.then(|| EchoedRequest::new(parts, forwarded, &matched.parameters, held()))
     }
 }
 
@@ -127,7 +141,15 @@ impl GrantedExchange {
         let media_type = MediaType::read(&upstream.headers, &MediaTypes::default()).ok();
         media_type.filter(|media_type| is_read && media_type.is_plain_document())?;
         let decoder = Decoder::new(response::coding(&upstream.headers).ok()?).ok()?;
-        Some(ErrorBody { decoder, state: ErrorBodyState::Reading(Vec::new()) })
+        let held = self.grant.context.shared.memory.hold(self.grant.recipient(), false);
+        Some(ErrorBody { decoder, state: ErrorBodyState::Reading(Vec::new()), held })
+    }
+
+    /// Maximum time for reading an error: that of a pause of the upstream, within the time of the whole response.
+    pub fn error_timeout(&self) -> Duration {
+        let context = &self.grant.context;
+        let left = context.listener.response_timeout.saturating_sub(context.began.elapsed());
+        self.idle_timeout().min(left)
     }
 
     /// Adds the mapped members of an error to its refusal. Returns after they are on record.
@@ -167,11 +189,12 @@ mod tests {
 
     use super::*;
     use crate::exchange::flow::decode::ContentCoding;
+    use crate::exchange::request_values::tests::held;
 
     /// Reads a body in chunks of a size.
     fn read(coding: ContentCoding, body: &[u8], size: usize) -> ErrorBody {
         let decoder = Decoder::new(coding).unwrap();
-        let mut error = ErrorBody { decoder, state: ErrorBodyState::Reading(Vec::new()) };
+        let mut error = ErrorBody { decoder, state: ErrorBodyState::Reading(Vec::new()), held: held() };
         body.chunks(size).for_each(|chunk| error.push(chunk));
         error
     }
@@ -203,6 +226,12 @@ mod tests {
             error.finish();
             assert!(!error.wants_more() && matches!(error.state, ErrorBodyState::Unreadable));
         }
+        // A small body that decodes to much is decoded no further than the bound.
+        let large = gzip(&vec![b' '; 64 * MAX_ERROR_BODY]);
+        let mut error = read(ContentCoding::Gzip, &large, large.len());
+        let decoded = error.decoder.read();
+        error.push(&large);
+        assert!(!error.wants_more() && error.decoder.read() == decoded);
         let cut = gzip(br#"{"code": "required"}"#);
         let mut error = read(ContentCoding::Gzip, &cut[..cut.len() - 3], 100);
         error.finish();

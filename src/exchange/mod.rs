@@ -331,7 +331,7 @@ impl ReceivedExchange {
         let declared = declared.reach_position(&parts.headers).await?;
         let admitted = declared.admit(parts, has_body)?.record_privacy_signal(&parts.headers).await?;
         let head = admitted.request_head(parts);
-        let request = admitted.request_copy(parts).map(Arc::new);
+        let request = admitted.request_copy(parts, head.headers()).map(Arc::new);
         Ok(ExchangeStart::Forward(GrantedExchange::new(Arc::new(Grant::new(admitted)), request), head))
     }
 

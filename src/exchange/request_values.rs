@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -18,6 +19,11 @@ use super::path;
 
 /// Maximum bytes of a body that is compared with the error. Nothing of the error to a longer one leaves.
 const MAX_COPIED: usize = 64 * 1024;
+/// Maximum bytes of all values in the form in which they are compared: a letter can be many there (U+FDFA). Nothing of the error to a
+/// request with more leaves.
+const MAX_COMPARED: usize = 2 * MAX_COPIED;
+
+const TRACEPARENT: &str = "traceparent";
 
 /// The form of a request's body, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +38,7 @@ enum BodyForm {
 
 /// A copy of the parts of a request that the upstream can echo.
 pub struct EchoedRequest {
-    /// The values of path parameters and of the query, decoded; `None` if one does not decode.
+    /// The values of path parameters and of the query, decoded, and those of the head's fields; `None` if one does not decode.
     values: Option<Vec<String>>,
     form: BodyForm,
     body: Mutex<CopiedBody>,
@@ -53,12 +59,22 @@ impl fmt::Debug for EchoedRequest {
 }
 
 impl EchoedRequest {
-    /// A copy of the head: its query, and the decoded parameters of its path. `held` accounts for the body.
-    pub(super) fn new(parts: &Parts, parameters: &[(String, String)], held: HeldBytes) -> EchoedRequest {
+    /// A copy of the head: its query, the decoded parameters of its path, and the fields of `forwarded`, which the upstream gets.
+    /// `held` accounts for the body.
+    pub(super) fn new(
+        parts: &Parts,
+        forwarded: &HeaderMap,
+        parameters: &[(String, String)],
+        held: HeldBytes,
+    ) -> EchoedRequest {
         let query = parts.uri.query().unwrap_or_default();
         let of_query = pairs(query).map(|(_, value)| value);
         let of_path = parameters.iter().map(|(_, value)| Some(value.clone()));
-        let values = of_path.chain(of_query).collect();
+        // Random hexadecimal digits, in which each code would be found at some time. No text of them is a code.
+        let fields = forwarded.iter().filter(|(name, _)| *name != TRACEPARENT);
+        let of_fields =
+            fields.map(|(_, value)| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned));
+        let values = of_path.chain(of_query).chain(of_fields).collect();
         let body = CopiedBody { bytes: Vec::new(), exceeds: false, held };
         EchoedRequest { values, form: body_form(parts), body: Mutex::new(body) }
     }
@@ -106,8 +122,8 @@ impl EchoedRequest {
         let mut read = RequestValues::default();
         values.iter().for_each(|value| read.add(value));
         // As it was sent, too: a number is read as another spelling of itself.
-        read.add_digits(text);
-        Some(read)
+        read.add_numbers(text);
+        Some(read).filter(|read| read.joined.len() <= MAX_COMPARED)
     }
 
     fn body(&self) -> MutexGuard<'_, CopiedBody> {
@@ -148,8 +164,12 @@ pub struct RequestValues {
     values: HashSet<String>,
     /// All values, one after the other.
     joined: String,
-    /// Each run of digits.
-    digits: HashSet<String>,
+    /// The digits of each value, and each number, one after the other.
+    digits: String,
+    /// Each number, without leading zeros.
+    numbers: HashSet<String>,
+    /// True if there is a digit of another script, which is not compared.
+    has_other_digits: bool,
 }
 
 /// Prints the type's name only.
@@ -164,22 +184,36 @@ const MIN_PART: usize = 3;
 
 impl RequestValues {
     fn add(&mut self, value: &str) {
-        self.add_digits(value);
+        self.add_numbers(value);
         let decoded = value.contains('%').then(|| path::meaning(value)).flatten();
         for spelling in [Some(value), decoded.as_deref()].into_iter().flatten() {
             let alike = alike(spelling);
             if alike.is_empty() {
                 continue;
             }
+            self.digits.push('\n');
+            self.digits.extend(alike.chars().filter(char::is_ascii_digit));
+            self.has_other_digits |= alike.chars().any(|letter| letter.is_numeric() && !letter.is_ascii());
+            self.add_numbers(&alike);
             self.joined.push('\n');
             self.joined.push_str(&alike);
             self.values.insert(alike);
         }
     }
 
-    fn add_digits(&mut self, text: &str) {
-        let runs = text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty());
-        self.digits.extend(runs.map(|run| run.trim_start_matches('0').to_owned()));
+    fn add_numbers(&mut self, text: &str) {
+        for number in numbers(text) {
+            self.digits.push('\n');
+            self.digits.push_str(number);
+            self.numbers.insert(without_zeros(number).to_owned());
+        }
+    }
+
+    /// True if the request has a number. One of two digits or more is found in a longer number, too.
+    pub(super) fn has_number(&self, number: &str) -> bool {
+        let number = without_zeros(number);
+        let is_part = number.len() > 1 && self.digits.contains(number);
+        self.has_other_digits || is_part || self.numbers.contains(number)
     }
 
     /// True if the request has this value, in any spelling.
@@ -196,11 +230,19 @@ impl RequestValues {
         let parts = (0..alike.len()).flat_map(|from| (from + MIN_PART..=alike.len()).map(move |to| from..to));
         let mut parts = parts.filter_map(|part| alike.get(part));
         let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
-        let mut numbers = text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty());
         parts.any(|part| self.values.contains(part))
             || words.any(|word| self.has_value(word))
-            || numbers.any(|run| self.digits.contains(run.trim_start_matches('0')))
+            || numbers(text).any(|number| self.has_number(number))
     }
+}
+
+/// Returns the runs of digits in a text.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty())
+}
+
+fn without_zeros(number: &str) -> &str {
+    number.trim_start_matches('0')
 }
 
 /// Returns the letters and digits of a text, without case, accents, compatibility forms and everything between them.
@@ -283,14 +325,22 @@ pub(super) mod tests {
     use super::*;
     use crate::exchange::memory::MemoryBudget;
 
+    /// Accounts for a body.
+    pub(in crate::exchange) fn held() -> HeldBytes {
+        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
+        MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap()).hold(&"acme".into(), false)
+    }
+
     /// Returns the copy of a request with this query, content type and body, and one path parameter.
     pub(in crate::exchange) fn copied(query: &str, content_type: &str, body: &[u8]) -> EchoedRequest {
-        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
-        let budget = MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap());
-        let request = Request::post(format!("/people/p-9{query}")).header("content-type", content_type);
+        let request = Request::post(format!("/people/p-9{query}"))
+            .header("content-type", content_type)
+            .header("idempotency-key", "order-of-Lee")
+            .header("x-forwarded-for", "192.0.2.25")
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let parts = request.body(()).unwrap().into_parts().0;
         let parameters = [("id".to_owned(), "p-9".to_owned())];
-        let copy = EchoedRequest::new(&parts, &parameters, budget.hold(&"acme".into(), false));
+        let copy = EchoedRequest::new(&parts, &parts.headers, &parameters, held());
         body.chunks(7).for_each(|chunk| copy.push(chunk));
         copy
     }
@@ -325,6 +375,37 @@ pub(super) mod tests {
         let read = values("", FORM, "email=a%40b.example&smith=1+2").unwrap();
         assert!(read.has_value("a@b.example") && read.has_value("SMITH") && read.has_value("12"));
         assert!(!read.has_value("email"));
+    }
+
+    #[test]
+    fn parts_of_numbers_are_found() {
+        let read =
+            values("", JSON, r#"{"iban": "DE89 3704 0044 0532 0130 00", "n": 7, "z": "042"}"#).unwrap();
+        for echo in ["account_number_3000", "a.013000", "E7", "E-007", "42", "x_0042"] {
+            assert!(read.overlaps(echo), "{echo}");
+        }
+        assert!(!read.overlaps("E-43") && !read.overlaps("E3"), "3 is no number of the request");
+        let read = values("", JSON, r#"{"n": "٤٢"}"#).unwrap();
+        assert!(read.has_number("55") && !read.overlaps("required"));
+    }
+
+    #[test]
+    fn fields_of_the_head_are_values() {
+        let read = values("", JSON, "").unwrap();
+        for echo in ["lee", "order_of_lee", "192", "E-25"] {
+            assert!(read.overlaps(echo), "{echo}");
+        }
+        assert!(read.has_value("order-of-lee") && !read.overlaps("E-8448"), "a trace is no value");
+        let request = Request::post("/").header("x-name", http::HeaderValue::from_bytes(b"J\xe4ne").unwrap());
+        let parts = request.body(()).unwrap().into_parts().0;
+        assert!(EchoedRequest::new(&parts, &parts.headers, &[], held()).values(|_| true).is_none());
+    }
+
+    #[test]
+    fn values_that_grow_beyond_the_bound_are_not_compared() {
+        let long = |count| format!("\"{}\"", "\u{fdfa}".repeat(count));
+        assert!(values("", JSON, &long(20_000)).is_none());
+        assert!(values("", JSON, &long(1_000)).is_some());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub const ERRORS: &[&str] = &[
     "bad-country",
     "bad-credential",
     "bad-decisions",
+    "bad-error-code",
     "bad-error-path",
     "bad-event-type",
     "bad-expectation",

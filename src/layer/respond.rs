@@ -32,7 +32,7 @@ where
             let mut body = pin!(body);
             let mut error = granted.error_body(&parts, &rejection);
             if let Some(error) = &mut error {
-                read_error(body.as_mut(), error, granted.idle_timeout()).await;
+                read_error(body.as_mut(), error, granted.error_timeout()).await;
             }
             drain(body).await;
             return Err(granted.explain(rejection, error).await);

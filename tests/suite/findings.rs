@@ -338,6 +338,24 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`codes`",
     ),
     (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.errors['a', 0]\" = \"non-personal\" }",
+        "selects by a condition",
+        "names, `*` and `..`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$['a', 1:2]\" = \"non-personal\" }",
+        "selects by a condition",
+        "names, `*` and `..`",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
+         errors = { \"$.code\" = { category = \"non-personal\", codes = [\"Jane Doe\"] } }",
+        "`Jane Doe` is no code",
+        "up to 40 letters and digits",
+    ),
+    (
         "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"",
         "nothing says whose `body` this is",
         "`subject = \"{id}\"`",
@@ -366,8 +384,32 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         answer-headers = [\"content-location\"]",
+        "`content-location` can tell about the file",
+        "named after them",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         answer-headers = [\"Link\"]",
+        "`Link` can tell about the file",
+        "named after them",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         answer-headers = [\"location\"]",
+        "`location` can tell about the file",
+        "named after them",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
+         answer-headers = [\"Last-Modified\"]",
+        "`Last-Modified` can tell about the file",
+        "named after them",
+    ),
+    (
+        "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r/{id}\"\nbody = \"photo\"\nsubject = \"{id}\"\n\
          answer-headers = [\"Content-Disposition\"]",
-        "`Content-Disposition` can hold the name of a file",
+        "`Content-Disposition` can tell about the file",
         "named after them",
     ),
     (

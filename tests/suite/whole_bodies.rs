@@ -259,6 +259,13 @@ fn an_observed_photo_leaves_and_its_record_says_what_enforcing_would_do() {
         assert_eq!(record["categories"]["photo"][0]["form"], "clear", "{record}");
         assert_eq!(record["would"]["refused"], "subject-withheld", "{record}");
     }
+    for empty in ["HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] {
+        upstream.raw("/watched/c-2", empty);
+        let answer = get(&gateway, "/watched/c-2");
+        assert_eq!(answer.text(), "");
+        let record = record_of(&gateway, &answer, "released");
+        assert_eq!(record["would"]["refused"], "subject-withheld", "that there is none: {record}");
+    }
     let long = photo(400 * 1024);
     upstream.raw("/watched/c-2", answer("200 OK", JPEG, &long));
     let answer = get(&gateway, "/watched/c-2");

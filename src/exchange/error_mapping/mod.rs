@@ -1,18 +1,20 @@
 //! The members of an upstream's error body that a route maps, so that a recipient sees why a request was refused.
 //!
 //! An error body has no record and nobody whose choices could be looked up, and APIs put anything into it. So a mapped member
-//! leaves only if its value is the name of a field that the route knows, or a short code, and if the request does not have it.
+//! leaves only if its value is the name of a field that the route knows, a short code of known words, or a code that the route
+//! lists for it, and if the request does not have it.
 //! Invariant: every name and every value that leaves was checked; the rest of the body is not copied.
 
 mod code;
 mod name;
 mod words;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use self::code::has_code_form;
 use self::name::KnownNames;
 pub use self::name::is_unconditional;
 use super::request_values::{EchoedRequest, RequestValues};
@@ -21,6 +23,8 @@ use crate::scrub::{PathCursor, Plan, RecordMapping, UNCLASSIFIED};
 
 /// Maximum values that leave of one error.
 const MAX_VALUES: usize = 100;
+/// Maximum different texts of one error that are compared with the request. No other one leaves.
+const MAX_TEXTS: usize = 1000;
 
 /// The compiled `errors` of a route.
 #[derive(Debug)]
@@ -33,8 +37,17 @@ pub struct ErrorMapping {
     written: HashSet<String>,
     /// Names of the route's own mapping.
     names: KnownNames,
-    /// The codes that the route lists.
-    codes: HashSet<String>,
+    /// The codes that the route lists, by the members that may have them.
+    listed: Vec<ListedCodes>,
+}
+
+/// Codes that the route lists for one path of `errors`.
+#[derive(Debug)]
+pub struct ListedCodes {
+    /// Classifies what the path selects, and nothing else.
+    pub plan: Plan,
+    /// The codes.
+    pub codes: HashSet<String>,
 }
 
 /// The mapped members of one error.
@@ -48,16 +61,22 @@ pub struct ErrorMembers {
 
 impl ErrorMapping {
     /// A mapping from its plan. `classes` has the class of the route's mapping for each class of the plan, `paths` are those of
-    /// the plan, and `codes` pass beside the known ones.
-    pub fn new(plan: Plan, classes: Vec<ClassId>, paths: &[String], codes: HashSet<String>) -> ErrorMapping {
+    /// the plan, and `listed` pass beside the codes of known words.
+    pub fn new(
+        plan: Plan,
+        classes: Vec<ClassId>,
+        paths: &[String],
+        listed: Vec<ListedCodes>,
+    ) -> ErrorMapping {
         let written = paths.iter().flat_map(|path| name::member_names(path)).collect();
-        ErrorMapping { plan, classes, written, names: KnownNames::default(), codes }
+        ErrorMapping { plan, classes, written, names: KnownNames::default(), listed }
     }
 
-    /// Adds the names of the members that a record set selects.
+    /// Adds the names of the members that a record set selects. Facts are left out: the name of a fact (`deceased`) can be a
+    /// statement about somebody.
     pub fn add_names_of(&mut self, set: &RecordMapping) {
         let sources = set.subjects.iter().chain(&set.controller).map(|source| &source.path);
-        let paths = set.fields.iter().map(|field| &field.path).chain(set.facts.iter().map(|(_, path)| path));
+        let paths = set.fields.iter().map(|field| &field.path);
         for path in paths.chain(sources).chain([&set.path]).filter(|path| !path.starts_with('{')) {
             name::member_names(path).iter().for_each(|name| self.names.add(name));
         }
@@ -71,7 +90,7 @@ impl ErrorMapping {
     /// Reads the values of a request that are compared with the error. `None` if they are not known completely.
     pub fn read_request(&self, request: &EchoedRequest) -> Option<RequestValues> {
         // A name of the mapping is none of the recipient's values, and neither is a word of error codes.
-        request.values(|name| self.names.has(name) || code::is_code(name, |word| self.names.has_word(word)))
+        request.values(|name| self.names.has(name) || code::is_code(name))
     }
 
     /// Returns the members of an error that may leave. `released` is true for classes of the route's mapping that the policy
@@ -83,24 +102,69 @@ impl ErrorMapping {
         released: impl Fn(ClassId) -> bool,
     ) -> ErrorMembers {
         let counts = vec![0; self.classes.iter().map(|class| usize::from(class.0) + 1).max().unwrap_or(0)];
-        let mut selection = Selection { mapping: self, request, released, values: 0, counts };
-        let members = selection.select(body, &self.plan.document_path());
+        let mut selection = Selection {
+            mapping: self,
+            request,
+            released,
+            values: 0,
+            counts,
+            last: None,
+            texts: HashMap::new(),
+        };
+        let listed = self.listed.iter().map(|listed| listed.plan.document_path()).collect();
+        let members = selection.select(body, &ErrorPath { mapped: self.plan.document_path(), listed });
         ErrorMembers { members, counts: selection.counts }
     }
 
-    /// True if the name of a member may leave: `errors` writes it, or it could leave as a value.
-    fn names_member(&self, name: &str, request: &RequestValues) -> bool {
-        self.written.contains(name) || self.passes(name, request)
-    }
-
-    /// True if a text is the name of a field or a code, and no echo of the request.
+    /// True if a text is the name of a field or a code of known words, and no echo of the request.
     fn passes(&self, text: &str, request: &RequestValues) -> bool {
         if let Some(parts) = self.names.read(text) {
-            return !request.has_value(text) && !parts.iter().any(|part| request.has_value(part));
+            let is_echo = |part: &str| {
+                let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+                request.has_value(part) || (is_number && request.has_number(part))
+            };
+            return !request.has_value(text) && !parts.into_iter().any(is_echo);
         }
-        let is_code = self.codes.contains(text) || code::is_code(text, |word| self.names.has_word(word));
-        is_code && !request.overlaps(text)
+        code::is_code(text) && !request.overlaps(text)
     }
+
+    /// Returns the path of a member.
+    fn member_path(&self, path: &ErrorPath, name: &str) -> ErrorPath {
+        let listed = self.listed.iter().zip(&path.listed);
+        ErrorPath {
+            mapped: self.plan.member_path(&path.mapped, name),
+            listed: listed.map(|(listed, path)| listed.plan.member_path(path, name)).collect(),
+        }
+    }
+
+    /// Returns the path of the elements of an array.
+    fn element_path(&self, path: &ErrorPath) -> ErrorPath {
+        let listed = self.listed.iter().zip(&path.listed);
+        ErrorPath {
+            mapped: self.plan.element_path(&path.mapped),
+            listed: listed.map(|(listed, path)| listed.plan.element_path(path)).collect(),
+        }
+    }
+
+    /// True if the route lists a text as a code of the members at a path.
+    fn lists(&self, text: &str, path: &ErrorPath) -> bool {
+        let mut listed = self.listed.iter().zip(&path.listed);
+        listed.any(|(listed, path)| listed.codes.contains(text) && certain_class(path).is_some())
+    }
+}
+
+/// The place of a value in an error.
+struct ErrorPath {
+    mapped: PathCursor,
+    /// The place for each of the listed codes.
+    listed: Vec<PathCursor>,
+}
+
+/// Returns the class of the nodes at a path; `None` if nothing maps them, or if that is not certain.
+fn certain_class(path: &PathCursor) -> Option<ClassId> {
+    let mut classes = path.nodes().map(|node| node.class);
+    let class = classes.next().filter(|class| *class != UNCLASSIFIED)?;
+    classes.all(|other| other == class).then_some(class)
 }
 
 /// Prints the type's name only.
@@ -117,24 +181,39 @@ struct Selection<'s, R> {
     released: R,
     values: usize,
     counts: Vec<u32>,
+    /// The class of the last value that leaves.
+    last: Option<ClassId>,
+    /// The texts that were compared with the request, and the result: a text can occur thousands of times.
+    texts: HashMap<String, bool>,
 }
 
 impl<R: Fn(ClassId) -> bool> Selection<'_, R> {
     /// Returns a value without everything that does not leave; `None` if nothing is left. The parser bounds the depth.
-    fn select(&mut self, value: &Value, path: &PathCursor) -> Option<Value> {
-        let Selection { mapping, request, .. } = *self;
-        let plan = &mapping.plan;
+    fn select(&mut self, value: &Value, path: &ErrorPath) -> Option<Value> {
+        if self.values >= MAX_VALUES {
+            return None;
+        }
+        let mapping = self.mapping;
         match value {
             Value::Object(members) => {
                 let mut left = Map::new();
-                for (name, value) in members.iter().filter(|(name, _)| mapping.names_member(name, request)) {
-                    let selected = self.select(value, &plan.member_path(path, name));
-                    left.extend(selected.map(|value| (name.clone(), value)));
+                for (name, value) in members {
+                    let is_written = mapping.written.contains(name);
+                    if !is_written && !self.passes(name) {
+                        continue;
+                    }
+                    if let Some(value) = self.select(value, &mapping.member_path(path, name)) {
+                        if !is_written {
+                            // The name is one more value of the error.
+                            self.count();
+                        }
+                        left.insert(name.clone(), value);
+                    }
                 }
                 (!left.is_empty()).then_some(Value::Object(left))
             }
             Value::Array(elements) => {
-                let path = plan.element_path(path);
+                let path = mapping.element_path(path);
                 let left: Vec<Value> =
                     elements.iter().filter_map(|element| self.select(element, &path)).collect();
                 (!left.is_empty()).then_some(Value::Array(left))
@@ -146,24 +225,43 @@ impl<R: Fn(ClassId) -> bool> Selection<'_, R> {
         }
     }
 
-    fn leaf(&mut self, value: &Value, text: &str, path: &PathCursor) -> Option<Value> {
-        let class = self.class(path)?;
-        if self.values == MAX_VALUES || !(self.released)(class) || !self.mapping.passes(text, self.request) {
+    fn leaf(&mut self, value: &Value, text: &str, path: &ErrorPath) -> Option<Value> {
+        let class = certain_class(&path.mapped)?;
+        let class = self.mapping.classes.get(usize::from(class.0)).copied()?;
+        let leaves = (self.released)(class) && (self.passes(text) || self.passes_listed(text, path));
+        if !leaves {
             return None;
         }
-        self.values += 1;
-        if let Some(count) = self.counts.get_mut(usize::from(class.0)) {
-            *count += 1;
-        }
+        self.last = Some(class);
+        self.count();
         Some(value.clone())
     }
 
-    /// Returns the class of the route's mapping for the nodes at a path; `None` if nothing maps them, or if that is not certain.
-    fn class(&self, path: &PathCursor) -> Option<ClassId> {
-        let mut classes = path.nodes().map(|node| node.class);
-        let class = classes.next().filter(|class| *class != UNCLASSIFIED)?;
-        let is_certain = classes.all(|other| other == class);
-        self.mapping.classes.get(usize::from(class.0)).copied().filter(|_| is_certain)
+    /// Counts a value that leaves, of the class of the last one.
+    fn count(&mut self) {
+        self.values += 1;
+        let class = self.last.map(|class| usize::from(class.0));
+        if let Some(count) = class.and_then(|class| self.counts.get_mut(class)) {
+            *count += 1;
+        }
+    }
+
+    /// True if a text may leave wherever it stands.
+    fn passes(&mut self, text: &str) -> bool {
+        if let Some(passes) = self.texts.get(text) {
+            return *passes;
+        }
+        if self.texts.len() >= MAX_TEXTS {
+            return false;
+        }
+        let passes = self.mapping.passes(text, self.request);
+        self.texts.insert(text.to_owned(), passes);
+        passes
+    }
+
+    /// True if a text is a code that the route lists for its place. At most [`MAX_VALUES`] of them leave, and few exist.
+    fn passes_listed(&self, text: &str, path: &ErrorPath) -> bool {
+        self.mapping.lists(text, path) && !self.request.overlaps(text)
     }
 }
 
@@ -173,7 +271,7 @@ mod tests {
 
     use super::*;
     use crate::exchange::request_values::tests::copied;
-    use crate::scrub::{FieldMapping, Mapping};
+    use crate::scrub::{FactKey, FieldMapping, Mapping};
     use crate::vocabulary::Vocabulary;
 
     /// A mapping with these paths of errors, on a route that knows `email`, `birth_date` and `address.city`.
@@ -190,9 +288,16 @@ mod tests {
         let records = vec![set(paths)];
         let plan = Plan::compile(&Mapping { records, ..Mapping::default() }, &vocabulary).unwrap();
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        let codes = HashSet::from(["iban_checksum".to_owned()]);
-        let mut mapping = ErrorMapping::new(plan, vec![UNCLASSIFIED, ClassId(3)], &paths, codes);
-        mapping.add_names_of(&set(&["@.email", "@.birth_date", "@.address.city"]));
+        let listed = paths.iter().filter(|path| path.ends_with(".code")).map(|path| {
+            let records = vec![set(&[path])];
+            let plan = Plan::compile(&Mapping { records, ..Mapping::default() }, &vocabulary).unwrap();
+            let codes = ["iban_checksum", "1043", "E-1043", "E1980"].map(str::to_owned);
+            ListedCodes { plan, codes: HashSet::from(codes) }
+        });
+        let listed = listed.collect();
+        let mut mapping = ErrorMapping::new(plan, vec![UNCLASSIFIED, ClassId(3)], &paths, listed);
+        let facts = vec![(FactKey::AccountClosed, "@.deceased".to_owned())];
+        mapping.add_names_of(&RecordMapping { facts, ..set(&["@.email", "@.birth_date", "@.address.city"]) });
         mapping.add_name("id");
         mapping
     }
@@ -216,14 +321,16 @@ mod tests {
             "errors": [
                 {"field": "email", "code": "already_exists", "message": "jane@example.org exists", "value": "x"},
                 {"field": "address.city", "code": "iban_checksum", "id": 7},
-                {"field": "/birth_date", "code": 1042},
+                {"field": "/birth_date", "code": 1043},
+                {"field": "iban_checksum", "code": "E-1043"},
                 {"message": "required"},
             ],
         });
         let left = json!({"errors": [
             {"field": "email", "code": "already_exists"},
             {"field": "address.city", "code": "iban_checksum"},
-            {"field": "/birth_date", "code": 1042},
+            {"field": "/birth_date", "code": 1043},
+            {"code": "E-1043"},
         ]});
         assert_eq!(members(&FIELDS_AND_CODES, &body), left);
     }
@@ -272,6 +379,27 @@ mod tests {
             json!("{\"email\":\"required\"}"),
             json!(""),
             json!("x".repeat(200)),
+            json!("email@192.168.1.25"),
+            json!("email[192.168.1.25]"),
+            json!("birth_date/03/02/80"),
+            json!("address/042/email"),
+            json!({"type": "Buffer", "data": [74, 97, 110, 101]}),
+            json!([74, 97, 110, 101]),
+            json!("C-1042"),
+            json!("K1042"),
+            json!("24103"),
+            json!(24_103),
+            json!("account_10042"),
+            json!({"C-1042": "required"}),
+            json!({"10043": "required"}),
+            json!({"iban_checksum": "required"}),
+            json!("DECEASED"),
+            json!("deceased"),
+            json!("is_minor"),
+            json!("minor_not_allowed"),
+            json!("birth_invalid"),
+            json!("Begin"),
+            json!("an"),
         ] {
             for member in ["field", "code"] {
                 let body = json!({"errors": [{member: value.clone()}]});
@@ -296,6 +424,7 @@ mod tests {
             json!("ERR3"),
             json!("lovelace"),
             json!("p-9"),
+            json!("E1980"),
         ] {
             let body = json!({"errors": [{"code": echo.clone()}]});
             assert_eq!(members(&FIELDS_AND_CODES, &body), Value::Null, "{echo}");
@@ -330,6 +459,10 @@ mod tests {
         let left = json!({"errors": {"email": ["required"], "address.city": ["too_long"], "unknown_field": "required"}});
         assert_eq!(members(&["$.errors.*[*]", "$.errors.*"], &body), left);
         assert_eq!(members(&["$.errors"], &body), left, "a mapped container covers what is below it");
+        let mapping = mapping(&["$.errors"]);
+        let request = mapping.read_request(&copied("", "application/json", b"")).unwrap();
+        let counts = mapping.members(&left, &request, |_| true).counts;
+        assert_eq!(counts, [0, 0, 0, 6], "names that the mapping does not write are counted");
     }
 
     #[test]
@@ -349,5 +482,23 @@ mod tests {
         let errors: Vec<Value> = (0..MAX_VALUES + 10).map(|_| json!({"code": "required"})).collect();
         let left = members(&FIELDS_AND_CODES, &json!({ "errors": errors }));
         assert_eq!(left["errors"].as_array().unwrap().len(), MAX_VALUES);
+    }
+
+    #[test]
+    fn the_number_of_compared_texts_is_bounded() {
+        let texts = (0..MAX_TEXTS).map(|at| json!({"field": format!("n{at}")}));
+        let errors: Vec<Value> = texts.chain([json!({"code": "required"})]).collect();
+        assert_eq!(
+            members(&FIELDS_AND_CODES, &json!({ "errors": errors[1..] })),
+            json!({"errors": [{"code": "required"}]})
+        );
+        assert_eq!(members(&FIELDS_AND_CODES, &json!({ "errors": errors })), Value::Null);
+    }
+
+    #[test]
+    fn positions_of_the_request_stay() {
+        let body = json!({"errors": [{"field": "address[42].city"}, {"field": "address/2/city"}, {"field": "address[7].city"}]});
+        // The request has the numbers 42 and 2.
+        assert_eq!(members(&FIELDS_AND_CODES, &body), json!({"errors": [{"field": "address[7].city"}]}));
     }
 }

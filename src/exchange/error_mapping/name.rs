@@ -2,43 +2,32 @@
 
 use std::collections::HashSet;
 
-use super::code;
-
 /// Maximum letters of the name of a field with its path.
 const MAX_NAME: usize = 128;
 /// Maximum digits of a position in a path. A longer number can be an id.
-const MAX_POSITION: usize = 3;
+const MAX_POSITION: usize = 2;
+/// Maximum positions of a path. More can be a date or an address.
+const MAX_POSITIONS: usize = 2;
 
-/// Letters between the names of a path: those of JSONPath, of a JSON Pointer and of its URI fragment.
-const SEPARATORS: [char; 9] = ['.', '/', '[', ']', '\'', '"', '$', '#', '@'];
+/// Beginnings of a path before its first name: of JSONPath, of the URI fragment of a JSON Pointer, and of a JSON Pointer.
+const BEGINNINGS: [&str; 3] = ["$.", "#/", "/"];
 
 /// Names of the route's own mapping.
 #[derive(Debug, Default)]
-pub(super) struct KnownNames {
-    /// In lower case.
-    names: HashSet<String>,
-    /// The words of the names, in lower case.
-    words: HashSet<String>,
-}
+pub(super) struct KnownNames(HashSet<String>);
 
 impl KnownNames {
     pub(super) fn add(&mut self, name: &str) {
-        self.words.extend(code::split(name).map(str::to_lowercase));
-        self.names.insert(name.to_lowercase());
+        self.0.insert(name.to_owned());
     }
 
-    /// True for the name of a field, as the mapping writes it or in another case.
+    /// True for the name of a field, as the mapping writes it.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.contains(&name.to_lowercase())
+        self.0.contains(name)
     }
 
-    /// True for a word of a name, in lower case.
-    pub(super) fn has_word(&self, word: &str) -> bool {
-        self.words.contains(word)
-    }
-
-    /// Returns the names and positions of a path (`email`, `address.city`, `/items/0/email`); `None` if a part of it is
-    /// unknown.
+    /// Returns the names and positions of a path (`email`, `address.city`, `/items/0/email`, `items[0].email`); `None` if it is
+    /// none, or if a name in it is unknown. A position follows a name.
     pub(super) fn read<'t>(&self, text: &'t str) -> Option<Vec<&'t str>> {
         if text.len() > MAX_NAME {
             return None;
@@ -46,14 +35,32 @@ impl KnownNames {
         if self.has(text) {
             return Some(vec![text]);
         }
-        let parts: Vec<&str> = text.split(SEPARATORS).filter(|part| !part.is_empty()).collect();
-        let is_position = |part: &str| {
-            part == "*" || (part.len() <= MAX_POSITION && part.bytes().all(|byte| byte.is_ascii_digit()))
-        };
-        let is_path = parts.iter().all(|part| self.has(part) || is_position(part))
-            && parts.iter().any(|part| self.has(part));
-        is_path.then_some(parts)
+        let mut rest = BEGINNINGS.iter().find_map(|beginning| text.strip_prefix(beginning)).unwrap_or(text);
+        let (mut parts, mut positions, mut is_after_name, mut before) = (Vec::new(), 0, false, '.');
+        loop {
+            let (part, after) = rest.split_at(rest.find(['.', '/', '[', ']']).unwrap_or(rest.len()));
+            let is_position = before != '.' && is_position(part);
+            let is_allowed = if is_position {
+                is_after_name && positions < MAX_POSITIONS
+            } else {
+                before != '[' && self.has(part)
+            };
+            if !is_allowed {
+                return None;
+            }
+            positions += usize::from(is_position);
+            is_after_name = !is_position;
+            parts.push(part);
+            let after = if before == '[' { after.strip_prefix(']')? } else { after };
+            let Some(next) = after.chars().next() else { return Some(parts) };
+            before = Some(next).filter(|next| ['.', '/', '['].contains(next))?;
+            rest = after.get(1..)?;
+        }
     }
+}
+
+fn is_position(part: &str) -> bool {
+    (1..=MAX_POSITION).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns the names of members in a JSONPath, without those in a filter.
@@ -84,14 +91,41 @@ pub fn is_unconditional(path: &str) -> bool {
     let mut rest = path;
     while let Some(at) = rest.find('[') {
         let (inside, after) = bracket(rest.get(at..).unwrap_or_default());
-        let selectors = inside.trim();
-        let is_names = selectors.starts_with(['\'', '"']) && !selectors.contains('?');
-        if !is_names && selectors != "*" {
+        if !is_names(inside) {
             return false;
         }
         rest = after;
     }
     true
+}
+
+/// True if the content of a bracket is quoted names and wildcards, with commas between them.
+fn is_names(inside: &str) -> bool {
+    let mut rest = inside.trim();
+    loop {
+        let after = match rest.chars().next() {
+            Some('*') => rest.get(1..),
+            Some(quote @ ('\'' | '"')) => after_quoted(rest, quote),
+            _ => None,
+        };
+        let Some(after) = after.map(str::trim_start) else { return false };
+        if after.is_empty() {
+            return true;
+        }
+        let Some(next) = after.strip_prefix(',') else { return false };
+        rest = next.trim_start();
+    }
+}
+
+/// Returns the text after a quoted name, with which `text` begins.
+fn after_quoted(text: &str, quote: char) -> Option<&str> {
+    let mut is_escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, letter)| {
+        let ends = *letter == quote && !is_escaped;
+        is_escaped = *letter == '\\' && !is_escaped;
+        ends
+    });
+    text.get(end?.0 + 1..)
 }
 
 /// Splits a text that begins with a bracket into the content of the bracket and the text after it.
@@ -155,7 +189,16 @@ mod tests {
 
     #[test]
     fn a_filter_or_a_position_is_a_condition() {
-        for path in ["$.errors[*].field", "$..field", "$['a', \"b\"][*]", "$", "$.*"] {
+        for path in [
+            "$.errors[*].field",
+            "$..field",
+            "$['a', \"b\"][*]",
+            "$",
+            "$.*",
+            "$['what?']",
+            "$[*,'a, 0']",
+            "$['it\\'s', 'b']",
+        ] {
             assert!(is_unconditional(path), "{path}");
         }
         for path in [
@@ -164,6 +207,11 @@ mod tests {
             "$.errors[1:2]",
             "$.errors[-1]",
             "$['a', ?@.b]",
+            "$.errors['a', 0]",
+            "$['a', 1:2]",
+            "$['a' 'b']",
+            "$['a',]",
+            "$['a",
             "$[",
             "$[*, 0]",
         ] {
@@ -174,17 +222,17 @@ mod tests {
     #[test]
     fn a_path_of_known_names_and_short_positions_is_read() {
         let mut known = KnownNames::default();
-        ["email", "address", "e mail", "birthDate"].iter().for_each(|name| known.add(name));
+        ["email", "address", "e mail", "birth_date", "customers"].iter().for_each(|name| known.add(name));
         for text in [
             "email",
-            "Email",
             "e mail",
             "address.email",
             "/address/0/email",
             "#/address",
-            "$.address[*].email",
+            "$.address",
             "address[12].email",
-            "$['address']",
+            "address[1]/email/2",
+            "address/email[0]",
         ] {
             assert!(known.read(text).is_some(), "{text}");
         }
@@ -193,8 +241,32 @@ mod tests {
             "0",
             "*",
             "jane",
+            "Email",
+            "EMAIL",
             "jane.email",
             "email.jane@example.org",
+            "email@192.168.1.25",
+            "email[192.168.1.25]",
+            "email.192.168.1.25",
+            "birth_date/03/02/80",
+            "birth_date[3][2][80]",
+            "birth_date[3]/2",
+            "birth_date.3",
+            "customers/042/email",
+            "customers/1/email/2/address/3",
+            "0/email",
+            "/0/email",
+            "[0]",
+            "email[0",
+            "email]0[",
+            "email[0]x",
+            "email[]",
+            "email[address]",
+            "email/",
+            "email..address",
+            "email#address",
+            "@.email",
+            "$$.email",
             "address.4711.email",
             "address email",
             "email:",
@@ -205,6 +277,5 @@ mod tests {
         ] {
             assert!(known.read(text).is_none(), "{text}");
         }
-        assert!(known.has_word("birth") && known.has_word("date") && !known.has_word("jane"));
     }
 }

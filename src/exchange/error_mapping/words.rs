@@ -1,8 +1,8 @@
 //! The words of error codes that pass without being listed.
 //!
 //! A word stands here only if it tells about the form of a request and not about a person: neither `deceased` nor `fraud`,
-//! `minor` or `suspended`. Words that are usual as names are not listed either, but for those of [`ALSO_NAMES`], which are no
-//! code on their own.
+//! `minor` or `suspended`. Words that are usual as names are not listed either, but for those of [`ALSO_NAMES`]: a code has a
+//! word beside them that is neither of these nor one of [`FUNCTION_WORDS`].
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -47,9 +47,14 @@ const WORDS: &str = "a able above absent accept acceptable accepted access accou
     valid validate validated validation validator value values version violated violation violations was \
     whitespace whole window wrong xml year years zero zone";
 
-/// Words that can be the name of a person. A code has another word beside them.
-const ALSO_NAMES: [&str; 13] =
-    ["case", "domain", "link", "long", "low", "max", "min", "more", "new", "page", "root", "short", "small"];
+/// Words that can be the name of a person.
+const ALSO_NAMES: &str = "able begin case date domain dot early field fields high host key keys link list \
+    long low main max min more new null page place right root short single small true";
+
+/// Short words without a meaning of their own, some of which are names as well (`An`, `To`).
+const FUNCTION_WORDS: &str = "a after all already an and another any as at be before below between both \
+    by did does each few from has if in into is less many no non of off ok old on once one only or other \
+    out outside over own past per same some than that the there this to under until was";
 
 /// True if a word in lower case is one of error codes.
 pub(super) fn is_known(word: &str) -> bool {
@@ -57,9 +62,10 @@ pub(super) fn is_known(word: &str) -> bool {
     KNOWN.contains(word)
 }
 
-/// True if a word can be a name, too.
-pub(super) fn is_also_name(word: &str) -> bool {
-    ALSO_NAMES.contains(&word)
+/// True if a word makes a code of words that are known: it is neither a name nor a function word.
+pub(super) fn tells_error(word: &str) -> bool {
+    let mut others = ALSO_NAMES.split_ascii_whitespace().chain(FUNCTION_WORDS.split_ascii_whitespace());
+    is_known(word) && others.all(|other| other != word)
 }
 
 #[cfg(test)]
@@ -71,7 +77,11 @@ mod tests {
         let words: Vec<&str> = WORDS.split_ascii_whitespace().collect();
         assert!(words.is_sorted());
         assert!(words.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())));
-        assert!(ALSO_NAMES.iter().all(|word| is_known(word)));
+        for others in [ALSO_NAMES, FUNCTION_WORDS] {
+            let others: Vec<&str> = others.split_ascii_whitespace().collect();
+            assert!(others.is_sorted() && others.iter().all(|word| is_known(word) && !tells_error(word)));
+        }
+        assert!(tells_error("required") && tells_error("too") && !tells_error("jane"));
     }
 
     #[test]

@@ -58,6 +58,9 @@ impl BodyFlow {
         let judges_ahead = self.observed.is_some() && !window.released.is_empty();
         if self.observed.is_some() {
             grant.note_withheld(window);
+            if self.scrubber.is_withheld() && !grant.withholds(window) {
+                grant.notes(Refusal::SubjectWithheld);
+            }
         }
         // Of a response to `HEAD` nothing follows this window.
         let is_whole = self.finished || grant.context.method == Method::HEAD;

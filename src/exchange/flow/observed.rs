@@ -86,7 +86,7 @@ impl BodyFlow {
                 true => Ok(chunk.clone()),
                 false => self.decoder.feed(&chunk).map(Bytes::from),
             };
-            self.judge(decoded, last && !self.empty)?;
+            self.judge(decoded, last && (!self.empty || self.scrubber.is_field()))?;
         }
         if let Some(observed) = &mut self.observed {
             observed.add(chunk, self.decoder.is_drained());
@@ -101,12 +101,15 @@ impl BodyFlow {
     /// As [`BodyFlow::observe`].
     pub(super) fn finish_observed(&mut self) -> Result<(), ResponseError> {
         self.open_part(0);
-        if self.reads() && !(self.empty && self.decoder.read() == 0) {
-            let rest = self.decoder.finish().map(Bytes::from);
+        // That a person has no field is decided, too.
+        let is_field = self.scrubber.is_field();
+        let is_empty = self.empty && self.decoder.read() == 0;
+        if self.reads() && (is_field || !is_empty) {
+            let rest = if is_empty { Ok(Bytes::new()) } else { self.decoder.finish().map(Bytes::from) };
             let is_document = self.observed.as_ref().is_some_and(|observed| observed.decoded > 0);
             let has_rest = rest.as_ref().is_ok_and(|rest| !rest.is_empty());
             // A coded body without content is no document.
-            if is_document || has_rest || rest.is_err() {
+            if is_field || is_document || has_rest || rest.is_err() {
                 self.judge(rest, true)?;
             }
         }
