@@ -254,7 +254,7 @@ fn a_crash_loses_only_the_last_records_in_batched_mode() {
         (answers, lost) = (answers + received, lost + missing);
     }
     assert!(answers > 20, "{answers} answers");
-    println!("{lost} of {answers} answers have lost records in {} crashes", crashes());
+    eprintln!("{lost} of {answers} answers have lost records in {} crashes", crashes());
     verify_after_stop(ServeProcess::start(&site.config, ""));
 }
 

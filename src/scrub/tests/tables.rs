@@ -325,7 +325,7 @@ fn json_in_a_cell_is_one_value_unless_it_is_embedded() {
     };
     let body = "id,more\n1,\"{\"\"email\"\":\"\"a@x\"\",\"\"n\"\":1}\"\n2,\"[ ]\"\n3,{\n";
     assert_eq!(read_by(&set(false), no_email, body), body);
-    // What cannot be read as JSON is removed.
+    // A field that cannot be read as JSON is removed.
     assert_eq!(read_by(&set(true), no_email, body), "id,more\n1,\"{\"\"n\"\":1}\"\n2,\"[ ]\"\n3,\n");
 }
 
