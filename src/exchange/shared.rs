@@ -140,7 +140,7 @@ pub struct SharedState {
     /// The opt-out links of marketing e-mails.
     pub opt_out: OptOut,
     /// The secrets of webhooks whose configuration names none. `None`: such a webhook gets nothing.
-    pub(crate) webhook_secrets: Option<WebhookSecrets>,
+    pub webhook_secrets: Option<WebhookSecrets>,
     /// The rate of preflights, which need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
     /// Set if exchanges are traced.
