@@ -56,7 +56,7 @@ pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, err: &mut dyn Writ
     let mutation = args.mutate.then(|| MutationSummary::of(&pack, &scenarios));
     match args.format {
         TextOrJson::Text => {
-            findings::print(&findings, out)?;
+            findings::print(&findings, err)?;
             write_text(&pack, scenarios.len(), &findings, mutation.as_ref(), out)?;
         }
         TextOrJson::Json => {
