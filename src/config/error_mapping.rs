@@ -6,10 +6,12 @@ use std::ops::Range;
 use super::mapping::PathPlace;
 use super::terms::PackTerms;
 use crate::document::{Document, Fields, Item};
-use crate::exchange::error_mapping::{ErrorMapping, ListedCodes, has_code_form, is_unconditional};
+use crate::exchange::error_mapping::{ErrorMapping, ListedCodes, has_code_form};
 use crate::exchange::route::{QueryParameter, Scrubbing, pattern_parameters};
 use crate::finding::Finding;
-use crate::scrub::{FieldMapping, Mapping, MappingError, MappingFault, Plan, RecordMapping};
+use crate::scrub::{
+    FieldMapping, Mapping, MappingError, MappingFault, Plan, RecordMapping, selects_by_condition,
+};
 use crate::vocabulary::CategoryId;
 
 /// The table `errors` as it is written.
@@ -41,7 +43,7 @@ pub(super) fn read<'d>(fields: &mut Fields<'d>, words: &PackTerms<'_>) -> Option
         let (categories, codes) = written.member(&item, words);
         let at = path.at.clone();
         written.places.push(PathPlace { path: path.value.to_owned(), document, at: path.at });
-        if !is_unconditional(path.value) {
+        if selects_by_condition(path.value) {
             let finding =
                 Finding::error("bad-error-path", format!("`{}` selects by a condition", path.value));
             let hint = "paths of `errors` have names, `*` and `..` only: `$.errors[*].field`";

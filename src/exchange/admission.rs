@@ -216,7 +216,7 @@ impl Admission {
 /// Decodes a name or a value of a query as an origin does (`application/x-www-form-urlencoded`).
 fn decoded(text: &str) -> Result<String, Rejection> {
     let malformed = || Rejection::malformed("A query is percent-encoded UTF-8.");
-    path::meaning(&text.replace('+', " ")).ok_or_else(malformed)
+    path::form_meaning(text).ok_or_else(malformed)
 }
 
 fn denied(denial: Denial) -> Refusal {

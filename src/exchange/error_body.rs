@@ -137,7 +137,7 @@ impl GrantedExchange {
             && matches!(refusal, Refusal::UpstreamRefused(_))
             && !(route.hide_existence && refusal.hiding_existence() != refusal)
             && !self.is_head_request()
-            && !response::forbids_transformation(&upstream.headers);
+            && !response::forbids_transformation(&upstream.headers, &route.media_types);
         let media_type = MediaType::read(&upstream.headers, &MediaTypes::default()).ok();
         media_type.filter(|media_type| is_read && media_type.is_plain_document())?;
         let decoder = Decoder::new(response::coding(&upstream.headers).ok()?).ok()?;

@@ -116,6 +116,11 @@ pub fn meaning(segment: &str) -> Option<String> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
+/// Decodes a name or a value of a query or a form (`application/x-www-form-urlencoded`); `None` if the result is not UTF-8.
+pub fn form_meaning(text: &str) -> Option<String> {
+    meaning(&text.replace('+', " "))
+}
+
 fn screen_encoded(high: u8, low: u8) -> Result<(), PathError> {
     let digits = hex(high).zip(hex(low)).ok_or(PathError::Digits)?;
     let byte = digits.0 << 4 | digits.1;

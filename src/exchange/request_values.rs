@@ -150,10 +150,9 @@ fn body_form(parts: &Parts) -> BodyForm {
 
 /// Returns the decoded names and values of a query or a form; `None` in place of one that does not decode.
 fn pairs(text: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> {
-    let decoded = |text: &str| path::meaning(&text.replace('+', " "));
-    text.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
+        (path::form_meaning(name), path::form_meaning(value))
     })
 }
 

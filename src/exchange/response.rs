@@ -55,7 +55,7 @@ pub fn classify(parts: &Parts, route: &MediaTypes, body: BodyShape) -> Result<Re
         return Err(UpstreamFault::Status(status.as_u16()).into());
     }
     if let BodyShape::Field { has_length } = body {
-        return classify_field(parts, has_length);
+        return classify_field(parts, route, has_length);
     }
     let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
         && !parts.headers.contains_key(TRANSFER_ENCODING);
@@ -78,7 +78,11 @@ pub enum BodyShape {
 }
 
 /// Judges the head of a response whose body is one field. It has to be whole, because nothing in it shows where it ends.
-fn classify_field(parts: &Parts, is_length_known: bool) -> Result<ResponseKind, ResponseError> {
+fn classify_field(
+    parts: &Parts,
+    route: &MediaTypes,
+    is_length_known: bool,
+) -> Result<ResponseKind, ResponseError> {
     let is_empty = parts.status == StatusCode::NO_CONTENT;
     if parts.status != StatusCode::OK && !is_empty {
         return Err(UpstreamFault::Status(parts.status.as_u16()).into());
@@ -88,7 +92,7 @@ fn classify_field(parts: &Parts, is_length_known: bool) -> Result<ResponseKind, 
     match coding {
         ContentCoding::Identity if !is_empty && !is_framed => Err(UpstreamFault::NoLength.into()),
         ContentCoding::Identity => Ok(ResponseKind::Field(coding)),
-        _ if forbids_transformation(&parts.headers) => Err(UpstreamFault::NoTransform.into()),
+        _ if forbids_transformation(&parts.headers, route) => Err(UpstreamFault::NoTransform.into()),
         _ => Ok(ResponseKind::Field(coding)),
     }
 }
@@ -109,7 +113,7 @@ pub fn screen(parts: &Parts) -> Result<(), UpstreamFault> {
 }
 
 fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<ResponseKind, UpstreamFault> {
-    if !route.ignores_no_transform && forbids_transformation(headers) {
+    if forbids_transformation(headers, route) {
         return Err(UpstreamFault::NoTransform);
     }
     Ok(ResponseKind::Json(MediaType::read(headers, route)?, coding(headers)?))
@@ -282,12 +286,12 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
     (1..=MAX_RETRY_AFTER).contains(&seconds).then(|| u32::try_from(seconds).ok())?
 }
 
-pub(super) fn forbids_transformation(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+/// True if the upstream forbids to change a body, and the route heeds it.
+pub(super) fn forbids_transformation(headers: &HeaderMap, route: &MediaTypes) -> bool {
+    let mut directives =
+        headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    !route.ignores_no_transform
+        && directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// True if length, chunks or coding tell where the body ends, so that a broken connection differs from the end.
@@ -334,12 +338,18 @@ mod tests {
     fn a_route_can_ignore_no_transform() {
         let ignoring = MediaTypes { ignores_no_transform: true, ..MediaTypes::default() };
         let mut answer = Response::new(());
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-transform"));
-        assert!(matches!(
-            classify(&answer.into_parts().0, &ignoring, BodyShape::Texts),
-            Ok(ResponseKind::Json(..))
-        ));
+        for (name, value) in
+            [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-transform"), (CONTENT_ENCODING, "gzip")]
+        {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        let parts = answer.into_parts().0;
+        let field = BodyShape::Field { has_length: true };
+        assert!(matches!(classify(&parts, &ignoring, BodyShape::Texts), Ok(ResponseKind::Json(..))));
+        assert!(matches!(classify(&parts, &ignoring, field), Ok(ResponseKind::Field(_))));
+        assert!(!forbids_transformation(&parts.headers, &ignoring));
+        assert!(forbids_transformation(&parts.headers, &MediaTypes::default()));
+        assert!(classify(&parts, &MediaTypes::default(), field).is_err());
     }
 
     #[test]

@@ -107,7 +107,9 @@ pub use mapping::{
 };
 pub use path_ids::{PathIdentities, PathIds};
 pub use plan::{MappingError, Plan};
-pub use query::{MappingFault, selects_by_position, selects_in_row, tests_existence};
+pub use query::{
+    MappingFault, names_in, selects_by_condition, selects_by_position, selects_in_row, tests_existence,
+};
 pub use record_policy::{JudgedRecord, RecordPolicy};
 pub use remover::Remover;
 pub use rows::visit_rows;

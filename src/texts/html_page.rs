@@ -1,6 +1,6 @@
 //! The HTML around the content of a page: head, style, language.
 
-use super::PageLanguage;
+use super::{PageLanguage, Sentence};
 
 /// The style of all pages: for a screen of any width, for the dark, and for paper.
 const STYLE: &str = "
@@ -90,6 +90,20 @@ impl<'l> HtmlPage<'l> {
              <meta name=\"robots\" content=\"noindex\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
              <title>{title}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n{from}{content}</main>\n</body>\n</html>\n"
         )
+    }
+}
+
+impl PageLanguage {
+    /// Returns the beginning of a table with these columns.
+    pub fn table(&self, columns: &[Sentence]) -> String {
+        let head = |column: &Sentence| format!("<th scope=\"col\">{}</th>", self.html(*column, &[]));
+        let head: String = columns.iter().map(head).collect();
+        format!("<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n")
+    }
+
+    /// Returns a cell with this content, which is HTML. A narrow screen shows it with the title of its column.
+    pub fn cell(&self, column: Sentence, content: &str) -> String {
+        format!("<td data-label=\"{}\">{content}</td>", escaped(&self.plain(column, &[])))
     }
 }
 

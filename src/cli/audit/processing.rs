@@ -234,13 +234,12 @@ fn paragraph(activity: &Activity, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::ToSpan as _;
 
     use super::*;
+    use crate::cli::audit::tests::settings;
     use crate::config::pack::read_pack;
-    use crate::disclosure::{Durability, Log, LogSettings};
+    use crate::disclosure::Log;
     use crate::ledger::LogOnRecord;
 
     #[test]
@@ -267,22 +266,17 @@ mod tests {
         assert!(lines.iter().all(|line| text.contains(line["purpose"].as_str().unwrap())), "{text}");
     }
 
+    fn copy_folder(from: &Path, to: &Path) {
+        let copied = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+        assert!(copied.success());
+    }
+
     #[test]
     fn a_log_is_read_once_and_has_to_reach_the_end_of_the_period() {
         let (outer, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let [folder, copy] = ["audit", "copy"].map(|name| outer.path().join(name));
-        let settings = LogSettings {
-            folder: folder.clone(),
-            gateway: "gateway-1".to_owned(),
-            durability: Durability::BeforeRelease,
-            retention: Duration::MAX,
-            origin: None,
-            ledger: None,
-            known_checkpoints: Vec::new(),
-        };
-        let log = Log::open(settings.clone(), &keys).unwrap();
-        let copied = std::process::Command::new("cp").arg("-r").args([&folder, &copy]).status().unwrap();
-        assert!(copied.success());
+        let log = Log::open(settings(&folder, "gateway-1"), &keys).unwrap();
+        copy_folder(&folder, &copy);
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let faults = |days: i64| {
             let period = ObservedPeriod { from: today, to: today.saturating_add(days.days()) };
@@ -294,7 +288,7 @@ mod tests {
         assert!(fault.starts_with(&format!("{} ends on ", folder.display())), "{fault}");
         drop(log);
         assert_eq!(faults(2), [None], "nothing follows the stop");
-        drop(Log::open(LogSettings { folder: copy.clone(), ..settings }, &keys).unwrap());
+        drop(Log::open(settings(&copy, "gateway-1"), &keys).unwrap());
         let forked = faults(-1);
         assert_eq!(forked.len(), 2, "each has an end of its own");
         assert!(forked.iter().flatten().all(|fault| fault.contains("is no copy of it")), "{forked:?}");
@@ -304,19 +298,9 @@ mod tests {
     fn the_log_of_a_gateway_that_died_is_complete_once_it_is_known_to_have_ended() {
         let (outer, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let [folder, copy] = ["audit", "copy"].map(|name| outer.path().join(name));
-        let settings = LogSettings {
-            folder: folder.clone(),
-            gateway: "gateway-1".to_owned(),
-            durability: Durability::BeforeRelease,
-            retention: Duration::MAX,
-            origin: None,
-            ledger: None,
-            known_checkpoints: Vec::new(),
-        };
-        let log = Log::open(settings, &keys).unwrap();
+        let log = Log::open(settings(&folder, "gateway-1"), &keys).unwrap();
         // The folder as it was when the gateway died.
-        let copied = std::process::Command::new("cp").arg("-r").args([&folder, &copy]).status().unwrap();
-        assert!(copied.success());
+        copy_folder(&folder, &copy);
         drop(log);
         let EndOfLog { origin, size, .. } = EndOfLog::of_folder(&copy).unwrap().unwrap();
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();

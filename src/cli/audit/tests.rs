@@ -34,7 +34,7 @@ async fn log(folder: &Path, keys: &Keys) {
     log_of(folder, keys, "gateway-1", &decision_id(1)).await;
 }
 
-fn settings(folder: &Path, gateway: &str) -> LogSettings {
+pub(super) fn settings(folder: &Path, gateway: &str) -> LogSettings {
     LogSettings {
         folder: folder.to_owned(),
         gateway: gateway.to_owned(),

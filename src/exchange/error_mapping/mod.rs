@@ -16,10 +16,9 @@ use serde_json::{Map, Value};
 
 pub use self::code::has_code_form;
 use self::name::KnownNames;
-pub use self::name::is_unconditional;
 use super::request_values::{EchoedRequest, RequestValues};
 use crate::decision::ClassId;
-use crate::scrub::{PathCursor, Plan, RecordMapping, UNCLASSIFIED};
+use crate::scrub::{PathCursor, Plan, RecordMapping, UNCLASSIFIED, names_in};
 
 /// Maximum values that leave of one error.
 const MAX_VALUES: usize = 100;
@@ -68,7 +67,7 @@ impl ErrorMapping {
         paths: &[String],
         listed: Vec<ListedCodes>,
     ) -> ErrorMapping {
-        let written = paths.iter().flat_map(|path| name::member_names(path)).collect();
+        let written = paths.iter().flat_map(|path| names_in(path)).collect();
         ErrorMapping { plan, classes, written, names: KnownNames::default(), listed }
     }
 
@@ -78,7 +77,7 @@ impl ErrorMapping {
         let sources = set.subjects.iter().chain(&set.controller).map(|source| &source.path);
         let paths = set.fields.iter().map(|field| &field.path);
         for path in paths.chain(sources).chain([&set.path]).filter(|path| !path.starts_with('{')) {
-            name::member_names(path).iter().for_each(|name| self.names.add(name));
+            names_in(path).iter().for_each(|name| self.names.add(name));
         }
     }
 

@@ -299,23 +299,14 @@ impl PageWriter<'_> {
         if served.is_empty() {
             return;
         }
-        out.push_str(&self.table_head(&[Sentence::PartnerName, Sentence::PartnerMeaning]));
+        out.push_str(&self.page.language.table(&[Sentence::PartnerName, Sentence::PartnerMeaning]));
         for purpose in served {
             let name = tree.name(purpose);
-            let title = self.title(TermKind::Purpose, name);
-            let _ = writeln!(
-                out,
-                "<tr><th scope=\"row\"><code>{}</code></th><td>{title}</td></tr>",
-                escaped(name)
-            );
+            let meaning = self.title(TermKind::Purpose, name);
+            let meaning = self.page.language.cell(Sentence::PartnerMeaning, &meaning);
+            let _ = writeln!(out, "<tr><th scope=\"row\"><code>{}</code></th>{meaning}</tr>", escaped(name));
         }
         out.push_str("</tbody>\n</table>\n");
-    }
-
-    fn table_head(&self, columns: &[Sentence]) -> String {
-        let cells: String =
-            columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", self.say(*column))).collect();
-        format!("<table>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n")
     }
 
     fn write_routes(&self, out: &mut String) {
@@ -377,7 +368,7 @@ impl PageWriter<'_> {
     }
 
     fn write_fields(&self, out: &mut String, fields: &[FieldResult]) {
-        out.push_str(&self.table_head(&[
+        out.push_str(&self.page.language.table(&[
             Sentence::PartnerField,
             Sentence::PartnerHolds,
             Sentence::PartnerForm,
@@ -396,13 +387,15 @@ impl PageWriter<'_> {
                     format!("<br><span class=\"quiet\">{}</span>", self.say(Sentence::PartnerAlways))
                 }
             };
-            let _ = writeln!(
-                out,
-                "<tr><th scope=\"row\"><code>{}</code></th><td>{holds}</td><td><span class=\"form-{}\">{}</span>{when}</td></tr>",
-                escaped(path),
+            let form = format!(
+                "<span class=\"form-{}\">{}</span>{when}",
                 form.name(),
                 self.say(form_sentence(*form))
             );
+            let holds = self.page.language.cell(Sentence::PartnerHolds, &holds);
+            let form = self.page.language.cell(Sentence::PartnerForm, &form);
+            let _ =
+                writeln!(out, "<tr><th scope=\"row\"><code>{}</code></th>{holds}{form}</tr>", escaped(path));
         }
         out.push_str("</tbody>\n</table>\n");
         if let Some(more) = fields.len().checked_sub(MAX_FIELDS).filter(|more| *more > 0) {
@@ -480,7 +473,7 @@ impl PageWriter<'_> {
             self.say(Sentence::PartnerRefusals),
             self.say(Sentence::PartnerRefusalsMeaning)
         );
-        out.push_str(&self.table_head(&[
+        out.push_str(&self.page.language.table(&[
             Sentence::PartnerStatus,
             Sentence::PartnerCode,
             Sentence::PartnerDo,
@@ -500,11 +493,10 @@ impl PageWriter<'_> {
     }
 
     fn write_refusal(&self, out: &mut String, status: &str, refusal: Refusal) {
-        let (code, advice) = (refusal.code(), self.say(advice(refusal)));
-        let _ = writeln!(
-            out,
-            "<tr><td>{status}</td><th scope=\"row\"><code>{code}</code></th><td>{advice}</td></tr>"
-        );
+        let status = self.page.language.cell(Sentence::PartnerStatus, status);
+        let advice = self.page.language.cell(Sentence::PartnerDo, &self.say(advice(refusal)));
+        let code = refusal.code();
+        let _ = writeln!(out, "<tr>{status}<th scope=\"row\"><code>{code}</code></th>{advice}</tr>");
     }
 }
 

@@ -120,21 +120,6 @@ impl ReportWriter<'_> {
         let _ = writeln!(out, "<h2>{}</h2>", self.say(sentence));
     }
 
-    /// Begins a table with these columns.
-    fn begin_table(&self, out: &mut String, columns: &[Sentence]) {
-        out.push_str("<table>\n<thead><tr>");
-        for column in columns {
-            let _ = write!(out, "<th scope=\"col\">{}</th>", self.say(*column));
-        }
-        out.push_str("</tr></thead>\n<tbody>\n");
-    }
-
-    /// Returns a cell, which a narrow screen shows with the title of its column.
-    fn cell(&self, column: Sentence, content: &str) -> String {
-        let label = escaped(&self.language.plain(column, &[]));
-        format!("<td data-label=\"{label}\">{content}</td>")
-    }
-
     fn write_processing(&self, out: &mut String, processing: &[Processing], retention: &[RetentionPeriod]) {
         self.heading(out, Sentence::ReportUsed);
         for line in processing {
@@ -221,7 +206,7 @@ impl ReportWriter<'_> {
             Sentence::ReportLogUpTo,
             Sentence::ReportLogMissing,
         ];
-        self.begin_table(out, &columns);
+        out.push_str(&self.language.table(&columns));
         for (number, log) in (1..).zip(logs) {
             let LogExtent { origin, size, since, fault, .. } = log;
             let name = match origin {
@@ -241,7 +226,8 @@ impl ReportWriter<'_> {
                 (Some(_), _) => Sentence::ReportLogPart,
             };
             let cells = [name, escaped(&since), up_to, self.say(missing)];
-            let cells = columns.iter().zip(cells).map(|(column, content)| self.cell(*column, &content));
+            let cells =
+                columns.iter().zip(cells).map(|(column, content)| self.language.cell(*column, &content));
             let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
         }
         out.push_str("</tbody>\n</table>\n");

@@ -115,12 +115,13 @@ impl ReportWriter<'_> {
         }
         out.push_str("</p>\n");
         let columns = [Sentence::ReportWhy, Sentence::ReportWhat, Sentence::ReportWhen];
-        self.begin_table(out, &columns);
+        out.push_str(&self.language.table(&columns));
         let mut lines: Vec<(&RepeatedLine<'_>, &LineExtent<'_>)> = lines.iter().collect();
         lines.sort_by_key(|(_, extent)| extent.first);
         for (line, extent) in lines {
             let cells = [self.purpose(line.purpose, extent), self.data(line), self.times(extent)];
-            let cells = columns.iter().zip(cells).map(|(column, content)| self.cell(*column, &content));
+            let cells =
+                columns.iter().zip(cells).map(|(column, content)| self.language.cell(*column, &content));
             let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
         }
         out.push_str("</tbody>\n</table>\n");

@@ -144,7 +144,7 @@ impl ReportWriter<'_> {
         }
         self.heading(out, Sentence::ReportEvents);
         let columns = [Sentence::ReportWhen, Sentence::EventWhat, Sentence::EventDetails];
-        self.begin_table(out, &columns);
+        out.push_str(&self.language.table(&columns));
         for event in events {
             let text = |member: &str| event.get(member).and_then(Value::as_str).unwrap_or_default();
             let at = text("at").parse::<Timestamp>();
@@ -152,7 +152,8 @@ impl ReportWriter<'_> {
             let details = event.iter().filter(|(member, _)| !["at", "kind"].contains(&member.as_str()));
             let details: Vec<String> = details.map(|(member, value)| self.detail(member, value)).collect();
             let cells = [escaped(&at), self.event_kind(text("kind")), details.join("<br>")];
-            let cells = columns.iter().zip(cells).map(|(column, content)| self.cell(*column, &content));
+            let cells =
+                columns.iter().zip(cells).map(|(column, content)| self.language.cell(*column, &content));
             let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
         }
         out.push_str("</tbody>\n</table>\n");

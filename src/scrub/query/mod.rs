@@ -217,6 +217,24 @@ pub fn selects_by_position(path: &str) -> bool {
     (anchor == Anchor::Record && first) || later
 }
 
+/// Returns the names of members in a path, without those in a filter; none of a path that does not load.
+pub fn names_in(path: &str) -> Vec<String> {
+    let segments = read(path).map(|(_, query)| query.segments).unwrap_or_default();
+    let names =
+        segments.iter().flat_map(|segment| &segment.selectors).filter_map(|selector| match selector {
+            Selector::Name(name) => Some(name.to_string()),
+            Selector::Wildcard | Selector::Index(_) | Selector::Slice { .. } | Selector::Filter(_) => None,
+        });
+    names.collect()
+}
+
+/// True if a path selects by a filter or by positions. False for a path that does not load.
+pub fn selects_by_condition(path: &str) -> bool {
+    let Ok((_, query)) = read(path) else { return false };
+    let by_name = |selector: &Selector| matches!(selector, Selector::Name(_) | Selector::Wildcard);
+    !query.segments.iter().flat_map(|segment| &segment.selectors).all(by_name)
+}
+
 /// True if a path selects values in the row of a table: columns by their names, or members of the JSON text in a column that
 /// a path of `embedded` selects.
 pub fn selects_in_row<'p>(path: &str, mut embedded: impl Iterator<Item = &'p str>) -> bool {
@@ -417,6 +435,55 @@ impl Operand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_members_and_not_of_filters() {
+        for (path, names) in [
+            ("$.items[*]", vec!["items"]),
+            ("@.address.postal_code", vec!["address", "postal_code"]),
+            ("$..name", vec!["name"]),
+            ("@['e mail', \"b\"][0]['c']", vec!["e mail", "b", "c"]),
+            ("@.a[?@.jane == 'x]'].b", vec!["a", "b"]),
+            ("@['it\\'s'].b", vec!["it's", "b"]),
+            ("@", vec![]),
+            ("$.*.c", vec!["c"]),
+            ("@.straße", vec!["straße"]),
+            ("@.a[", vec![]),
+        ] {
+            assert_eq!(names_in(path), names, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_filter_or_a_position_is_a_condition() {
+        for path in [
+            "$.errors[*].field",
+            "$..field",
+            "$['a', \"b\"][*]",
+            "$",
+            "$.*",
+            "$['what?']",
+            "$[*,'a, 0']",
+            "$['it\\'s', 'b']",
+        ] {
+            assert!(read(path).is_ok() && !selects_by_condition(path), "{path}");
+        }
+        for path in [
+            "$.errors[0]",
+            "$.errors[?@.a == 1].b",
+            "$.errors[1:2]",
+            "$.errors[-1]",
+            "$['a', ?@.b]",
+            "$.errors['a', 0]",
+            "$['a', 1:2]",
+            "$[*, 0]",
+        ] {
+            assert!(selects_by_condition(path), "{path}");
+        }
+        for path in ["$['a' 'b']", "$['a',]", "$['a", "$["] {
+            assert!(read(path).is_err() && !selects_by_condition(path), "{path}");
+        }
+    }
 
     #[test]
     fn patterns_are_bounded_in_size() {
