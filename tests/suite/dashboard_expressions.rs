@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::client_certificates::Authority;
 use crate::dashboards::{DASHBOARDS, NEEDS, charts, dashboard, labels_of, targets, title};
 use crate::documents;
-use crate::expired_data::{PEOPLE, with_retention};
+use crate::expired_data::{PEOPLE, PEOPLE_ROUTE, with_retention};
 use crate::fixtures::{CUSTOMER_ROUTES, KNOWN, person};
 use crate::gateway::{base, bearer, wait, wait_until};
 use crate::http;
@@ -70,16 +70,7 @@ mode = "observe"
 observe-until = 2999-01-31
 fields = {{ "@.id" = "subject-identifier", "@.name" = "name", "@.card" = "payment-card-number" }}
 
-[[route]]
-name = "people"
-upstream = "crm"
-path = "/people"
-record = "$[*]"
-subject = "@.id"
-controller = "@.account"
-fields = {{ "@.name" = "name", "@.email" = "email", "@.invoice" = "service-data", "@.id" = "non-personal" }}
-facts = {{ birth-date = "@.born", created = "@.made" }}
-
+{PEOPLE_ROUTE}
 [[route]]
 name = "stopped"
 upstream = "nowhere"

@@ -4,6 +4,18 @@ use crate::fixtures::KNOWN;
 use crate::gateway::{TestGateway, base, pack};
 use crate::upstream::Upstream;
 
+/// The route of [`PEOPLE`].
+pub(crate) const PEOPLE_ROUTE: &str = r#"[[route]]
+name = "people"
+upstream = "crm"
+path = "/people"
+record = "$[*]"
+subject = "@.id"
+controller = "@.account"
+fields = { "@.name" = "name", "@.email" = "email", "@.invoice" = "service-data", "@.id" = "non-personal" }
+facts = { birth-date = "@.born", created = "@.made" }
+"#;
+
 /// People of all ages, with accounts that are open or closed, and records that are new or old.
 pub(crate) const PEOPLE: &str = r#"[
     {"id": "adult", "account": 1, "name": "A", "email": "a@example.org", "born": "1980-01-01", "made": "2999-01-01"},
@@ -37,16 +49,7 @@ fn minors_closed_accounts_and_expired_data_are_withheld_and_counted() {
     let config = format!(
         r#"policy = "{}"
 {rest}
-[[route]]
-name = "people"
-upstream = "crm"
-path = "/people"
-record = "$[*]"
-subject = "@.id"
-controller = "@.account"
-fields = {{ "@.name" = "name", "@.email" = "email", "@.invoice" = "service-data", "@.id" = "non-personal" }}
-facts = {{ birth-date = "@.born", created = "@.made" }}
-"#,
+{PEOPLE_ROUTE}"#,
         policy.path().display()
     );
     let gateway = TestGateway::start(&config);

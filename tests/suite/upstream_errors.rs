@@ -82,6 +82,11 @@ fn mapped() -> Value {
 fn send(gateway: &TestGateway, upstream: &Upstream, method: &str, answers: (&str, &str, &[u8])) -> Answer {
     let (status, headers, body) = answers;
     upstream.raw("/customers/c-1", answer(status, headers, body));
+    ask(gateway, method)
+}
+
+/// Sends a request, with a body if it is a POST.
+fn ask(gateway: &TestGateway, method: &str) -> Answer {
     let (content_type, request): (&[&str], &[u8]) = match method {
         "POST" => (&["content-type: application/json"], REQUEST.as_bytes()),
         _ => (&[], b""),
@@ -243,12 +248,8 @@ fn head_and_answers_that_are_not_whole_have_no_members() {
         "/customers/c-1",
         "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: 40\r\n\r\n",
     );
-    let answer = send_head(&gateway);
+    let answer = ask(&gateway, "HEAD");
     assert_eq!((answer.status, answer.text().as_str()), (409, ""));
-}
-
-fn send_head(gateway: &TestGateway) -> Answer {
-    gateway.send("HEAD", "/customers/c-1", ("support", "customer-support"), &[], b"")
 }
 
 #[test]
@@ -270,12 +271,7 @@ fn nothing_of_an_error_leaves_to_a_recipient_that_was_suspended_meanwhile() {
         assert_eq!(answered.status, 200, "{}", answered.text());
         let _ = stream.write_all(&answer("409 Conflict", JSON, ERROR.as_bytes()));
     });
-    let answer = send_head_less(&gateway);
+    let answer = ask(&gateway, "POST");
     assert_eq!(answer.outcome(), (403, "recipient-suspended".to_owned()));
     assert_eq!(answer.json()["upstream"], Value::Null);
-}
-
-fn send_head_less(gateway: &TestGateway) -> Answer {
-    let content_type = ["content-type: application/json"];
-    gateway.send("POST", "/customers/c-1", ("support", "customer-support"), &content_type, REQUEST.as_bytes())
 }
