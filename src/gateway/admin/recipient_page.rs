@@ -15,7 +15,7 @@ use super::answer_headers::SELF_CONTAINED;
 use super::openapi::PositionHeader;
 use super::openapi::problems::RouteProblems;
 use super::page_language::{language_headers, page_language};
-use super::problem::AdminProblem;
+use super::problem::{AdminCode, AdminProblem};
 use super::request::{PathText, QueryOf, RecipientPath};
 use crate::exchange::pages::recipient_page::{self, PartnerPage};
 
@@ -52,7 +52,9 @@ pub(super) async fn recipient_page(
     let purpose = query.purpose.map(|name| {
         let purpose = words.declared_purpose(&name).ok();
         let purpose = purpose.filter(|purpose| recipient.in_agreement.is_registered_for(&words, *purpose));
-        purpose.ok_or_else(|| AdminProblem::malformed("the recipient is not registered for this purpose"))
+        purpose.ok_or_else(|| {
+            AdminProblem::new(AdminCode::NotFound, "the recipient is not registered for this purpose")
+        })
     });
     let purpose = purpose.transpose()?;
     let page = {
