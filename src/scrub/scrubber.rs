@@ -12,6 +12,7 @@ use super::events::EventStream;
 use super::form_policy::{FormPolicy, PermitForms};
 use super::forms::Forms;
 use super::held_value::{OutsideRecords, RouteContext};
+use super::mapping::RemovedAs;
 use super::parameters::Parameters;
 use super::plan::Plan;
 use super::record_policy::RecordPolicy;
@@ -41,6 +42,8 @@ pub struct Scrubber {
     checked: usize,
     /// True if a byte order mark may come, because no byte of the body was read yet.
     may_be_marked: bool,
+    /// The replacement of a removed value, which the framing decides.
+    removed_as: RemovedAs,
     walk: Walk,
     /// The parser of the event stream, if the body is one.
     events: Option<Box<EventStream>>,
@@ -114,7 +117,9 @@ impl Scrubber {
         let events = (framing == Framing::Events).then(Box::default);
         let rows = (framing == Framing::Rows).then(Box::default);
         // Each row of a table is a line of its own.
-        let walk = Walk::new(&plan, if framing == Framing::Rows { Framing::Lines } else { framing });
+        let walk_framing = if framing == Framing::Rows { Framing::Lines } else { framing };
+        let removed_as = plan.removed_as_in(framing);
+        let walk = Walk::new(&plan, walk_framing, removed_as);
         Scrubber {
             plan,
             forms,
@@ -124,6 +129,7 @@ impl Scrubber {
             base: 0,
             checked: 0,
             may_be_marked: true,
+            removed_as,
             walk,
             events,
             rows,
@@ -133,6 +139,7 @@ impl Scrubber {
 
     /// Creates a scrubber for one text of this body.
     fn for_text(&self) -> Scrubber {
+        let removed_as = self.plan.removed_as_in(Framing::Document);
         Scrubber {
             plan: Arc::clone(&self.plan),
             forms: self.forms.clone(),
@@ -142,7 +149,8 @@ impl Scrubber {
             base: 0,
             checked: 0,
             may_be_marked: false,
-            walk: Walk::new(&self.plan, Framing::Document),
+            removed_as,
+            walk: Walk::new(&self.plan, Framing::Document, removed_as),
             events: None,
             rows: None,
             failed: None,
@@ -264,7 +272,8 @@ impl Scrubber {
         self.skip_mark();
         // The bytes before an invalid one are read first, so that their faults are reported first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
-        let route = RouteContext { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
+        let (plan, forms, parameters) = (&*self.plan, &self.forms, &*self.parameters);
+        let route = RouteContext { plan, forms, parameters, removed_as: self.removed_as };
         let last = last && checked.is_ok();
         let mut context = WalkContext { route, limits: self.limits, policy, outside, out };
         self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut context)?;

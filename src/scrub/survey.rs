@@ -68,7 +68,8 @@ struct Survey<'p> {
 
 impl Survey<'_> {
     fn visit_text(&self, text: &[u8], limits: Limits, visitor: &mut impl SurveyVisitor) {
-        let route = RouteContext { plan: self.plan, forms: &self.forms, parameters: &self.parameters };
+        let Survey { plan, forms, parameters } = self;
+        let route = RouteContext { plan, forms, parameters, removed_as: plan.options.removed_as };
         let root = self.plan.automaton.root;
         let Some(text) = complete(text) else { return };
         // A number of an incomplete text may be cut; its type is known all the same.

@@ -55,7 +55,7 @@ impl HeldValue<'_> {
         parent: &mut EditFrame,
         edits: &mut Vec<Edit>,
     ) -> bool {
-        let is_omitted = action == NodeAction::Drop && self.route.plan.options.removed_as == RemovedAs::Omit;
+        let is_omitted = action == NodeAction::Drop && self.route.removed_as == RemovedAs::Omit;
         if is_omitted {
             edits.push(Edit::Omit { from: parent.child_end, node: at });
         } else if !parent.written && !parent.first {
@@ -220,7 +220,7 @@ impl EditWriter<'_> {
         self.copy_to(start);
         let value = self.held.bytes.get(start..end).unwrap_or_default();
         let value = self.held.string_around(at).map_or(value, |string| &*string.string);
-        self.out.extend_from_slice(self.value.route.plan.options.removed_as.placeholder(value));
+        self.out.extend_from_slice(self.value.route.removed_as.placeholder(value));
         self.done = end;
     }
 

@@ -25,6 +25,7 @@ use super::decision_cache::{CacheKey, ShapeDecision};
 use super::evaluate::{Evaluation, MemberKey};
 use super::form_policy::FormPolicy;
 use super::forms::Forms;
+use super::mapping::RemovedAs;
 use super::node_table::{HeldJson, Node};
 use super::parameters::Parameters;
 use super::plan::Plan;
@@ -41,6 +42,8 @@ pub(super) struct RouteContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) forms: &'a Forms,
     pub(super) parameters: &'a Parameters,
+    /// The replacement of a removed value.
+    pub(super) removed_as: RemovedAs,
 }
 
 impl RouteContext<'_> {
@@ -136,7 +139,8 @@ impl HeldValue<'_> {
     }
 
     fn cache_key<'f>(&self, forms: &'f [Form]) -> CacheKey<'f> {
-        CacheKey { class: self.placement.inherited_class, is_document: self.placement.is_document, forms }
+        let Placement { inherited_class: class, is_document, .. } = self.placement;
+        CacheKey { class, is_document, forms, removed_as: self.route.removed_as }
     }
 
     /// Decides the action on every node, and reports the counts of each record to the policy.

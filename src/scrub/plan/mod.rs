@@ -19,6 +19,7 @@ use super::record_set::{QueryRole, RecordSet};
 use super::rows::MappedColumns;
 use super::shape_cache::SharedShapes;
 use super::state::{State, StateId};
+use super::unreadable::Framing;
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Regions, Vocabulary};
 
@@ -207,6 +208,12 @@ impl Plan {
     #[inline(always)]
     pub(super) fn redacts(&self, class: ClassId) -> bool {
         self.properties.redacts.get(usize::from(class.0)).copied().unwrap_or(false)
+    }
+
+    /// Returns what stands in the place of a removed value. In a row of a table nothing does: an empty cell is `null`, and a
+    /// placeholder would be the value that it had.
+    pub(super) fn removed_as_in(&self, framing: Framing) -> RemovedAs {
+        if framing == Framing::Rows { RemovedAs::Omit } else { self.options.removed_as }
     }
 
     /// True if unclassified nodes leave.

@@ -359,6 +359,24 @@ fn options_of_the_mapping_hold_for_rows() {
         let plan = Arc::new(compile(&Mapping { removed_as, ..mapping(vec![set()]) }).unwrap());
         assert_eq!(read_by(&plan, no_name, body), "a,b,c\n1,,\"asked by Ada Example, twice\"\n");
     }
+    // Who has no value in a withheld column is not told, however it is spelled.
+    let quoted = "a,b,c\n\"1\",\"Ada\",x\n\"2\",\"\",x\n";
+    for removed_as in [RemovedAs::Omit, RemovedAs::Null, RemovedAs::Empty] {
+        let plan = Arc::new(compile(&Mapping { removed_as, ..mapping(vec![set()]) }).unwrap());
+        assert_eq!(read_by(&plan, no_name, quoted), "a,b,c\n\"1\",,x\n\"2\",,x\n", "{removed_as:?}");
+        let only = Mapping { removed_as, ..mapping(vec![record("$", &[], &[("@.b", "name")])]) };
+        let only = Arc::new(compile(&only).unwrap());
+        assert_eq!(read_by(&only, no_name, "b\nAda\n\n\"\"\n"), "b\n\"\"\n\"\"\n\"\"\n");
+    }
+    // A decision about a document of the same shape is none about a row.
+    let plan = Arc::new(compile(&Mapping { removed_as: RemovedAs::Null, ..mapping(vec![set()]) }).unwrap());
+    let json = r#"{"a":"1","b":"","c":"x"}"#;
+    let mut policy = TestPolicy::new(&plan, no_name);
+    for _ in 0..3 {
+        let out = scrub_in(&plan, &mut policy, json.as_bytes(), usize::MAX, Limits::default()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"1","b":null,"c":"x"}"#);
+        assert_eq!(read_by(&plan, no_name, "a,b,c\n\"1\",\"\",x\n"), "a,b,c\n\"1\",,x\n");
+    }
     let echoes = Arc::new(compile(&Mapping { withhold_echoes: true, ..mapping(vec![set()]) }).unwrap());
     let out = read_by(&echoes, no_name, body);
     assert!(!out.contains("Ada") && out.contains("twice\"\n"), "{out}");

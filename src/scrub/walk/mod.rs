@@ -39,7 +39,7 @@ use self::texts::Gap;
 use super::form_policy::{FixedRemoval, FormPolicy};
 use super::held_value::{OutsideRecords, RouteContext, ValueDecision};
 use super::lex::{self, Scan};
-use super::mapping::DuplicateKeys;
+use super::mapping::{DuplicateKeys, RemovedAs};
 use super::member_names::MemberNames;
 use super::node_table::NodeTable;
 use super::plan::Plan;
@@ -136,7 +136,7 @@ type WalkResult<T> = Result<T, BodyFault>;
 type NextToken = Option<(usize, Expect)>;
 
 impl Walk {
-    pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
+    pub(super) fn new(plan: &Plan, framing: Framing, removed_as: RemovedAs) -> Walk {
         Walk {
             framing,
             root: plan.automaton.root,
@@ -147,7 +147,7 @@ impl Walk {
             scanned: 0,
             escaped: false,
             frames: Frames::new(),
-            stream: StreamWriter::new(plan.options.removed_as),
+            stream: StreamWriter::new(removed_as),
             shapes: plan.shapes.load(),
             names: MemberNames::default(),
             name_start: 0,
@@ -175,7 +175,8 @@ impl Walk {
         text: &[u8],
         limits: Limits,
     ) -> Result<NodeTable, Unreadable> {
-        let mut walk = Walk { root, index_only: true, ..Walk::new(route.plan, Framing::Document) };
+        let mut walk =
+            Walk { root, index_only: true, ..Walk::new(route.plan, Framing::Document, route.removed_as) };
         let mut outside = OutsideRecords::new(0);
         // No permit is requested, and nothing is written.
         let mut context = WalkContext {
