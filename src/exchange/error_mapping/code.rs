@@ -133,6 +133,11 @@ mod tests {
             "Place.Able",
             "Dot-Key",
             "to_host",
+            "Uri",
+            "Blank",
+            "parent",
+            "ACCOUNT_DELETED",
+            "account_expired",
         ] {
             assert!(!is_code(text), "{text}");
         }

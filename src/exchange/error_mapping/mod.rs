@@ -109,6 +109,7 @@ impl ErrorMapping {
             counts,
             last: None,
             texts: HashMap::new(),
+            listed: HashMap::new(),
         };
         let listed = self.listed.iter().map(|listed| listed.plan.document_path()).collect();
         let members = selection.select(body, &ErrorPath { mapped: self.plan.document_path(), listed });
@@ -184,6 +185,8 @@ struct Selection<'s, R> {
     last: Option<ClassId>,
     /// The texts that were compared with the request, and the result: a text can occur thousands of times.
     texts: HashMap<String, bool>,
+    /// The listed codes that were compared with the request, and the result.
+    listed: HashMap<String, bool>,
 }
 
 impl<R: Fn(ClassId) -> bool> Selection<'_, R> {
@@ -258,9 +261,18 @@ impl<R: Fn(ClassId) -> bool> Selection<'_, R> {
         passes
     }
 
-    /// True if a text is a code that the route lists for its place. At most [`MAX_VALUES`] of them leave, and few exist.
-    fn passes_listed(&self, text: &str, path: &ErrorPath) -> bool {
-        self.mapping.lists(text, path) && !self.request.overlaps(text)
+    /// True if a text is a code that the route lists for its place. Each is compared with the request once: the same one can occur
+    /// thousands of times.
+    fn passes_listed(&mut self, text: &str, path: &ErrorPath) -> bool {
+        if !self.mapping.lists(text, path) {
+            return false;
+        }
+        if let Some(passes) = self.listed.get(text) {
+            return *passes;
+        }
+        let passes = !self.request.overlaps(text);
+        self.listed.insert(text.to_owned(), passes);
+        passes
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// The words, sorted.
-const WORDS: &str = "a able above absent accept acceptable accepted access account action added after agreement all allow \
+const WORDS: &str = "a able above absent accept acceptable accepted access action added after agreement all allow \
     allowed already an and another any api apply argument arguments array as assigned at attribute \
     attributes authorization authorized available bad batch be before begin below between blank body \
     bool boolean both bound bounds bulk by byte bytes cannot cant case change changed character \
@@ -48,8 +48,9 @@ const WORDS: &str = "a able above absent accept acceptable accepted access accou
     whitespace whole window wrong xml year years zero zone";
 
 /// Words that can be the name of a person.
-const ALSO_NAMES: &str = "able begin case date domain dot early field fields high host key keys link list \
-    long low main max min more new null page place right root short single small true";
+const ALSO_NAMES: &str = "able begin blank bound case check count date domain dot early field fields flag group hash high host \
+    iso key keys large letter line link list lock long low main max min more new null page parent place \
+    record right root rule short sign single small space step table true unique uri wrong";
 
 /// Short words without a meaning of their own, some of which are names as well (`An`, `To`).
 const FUNCTION_WORDS: &str = "a after all already an and another any as at be before below between both \
@@ -89,6 +90,7 @@ mod tests {
         for word in [
             "deceased",
             "fraud",
+            "account",
             "closed",
             "disabled",
             "minor",
