@@ -142,7 +142,7 @@ fn the_report_is_in_a_language_and_names_recipients_by_their_legal_names() {
     assert_eq!(named.header("content-language"), Some("en"), "the query counts");
     assert!(named.text().contains("3 times: first on"), "{}", named.text());
     let unknown = http::get(gateway.admin, &format!("{path}&language=xx"), &[]);
-    assert_eq!((unknown.status, &unknown.json()["code"]), (400, &Value::from("request-malformed")));
+    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &Value::from("not-found")));
     let json = gateway.get_admin("/v1/subjects/p-1/report").json();
     assert_eq!(json["disclosures"].as_array().map(Vec::len), Some(3), "the JSON lists each");
     assert_eq!(json["disclosures"][0]["recipient_contact"], "privacy@acme.example");
@@ -179,10 +179,10 @@ fn the_page_of_a_recipient_says_what_it_needs_to_know_and_nothing_else() {
         "Authorization: Bearer YOUR-KEY",
         "spiffe://example.org/acme",
         "<code>Data-Purpose</code>",
-        "<code>reseller-follow-up</code></th><td>Reseller follow-up",
+        "<code>reseller-follow-up</code></th><td data-label=\"Meaning\">Reseller follow-up",
         "<code>GET /customers</code>",
-        "<code>$.items[*].name</code></th><td>Name</td><td><span class=\"form-clear\">in clear</span><br><span class=\"quiet\">depends on the person",
-        "<code>$.items[*].password</code></th><td>Password</td><td><span class=\"form-removed\">withheld</span></td>",
+        "<code>$.items[*].name</code></th><td data-label=\"What it holds\">Name</td><td data-label=\"How it arrives\"><span class=\"form-clear\">in clear</span><br><span class=\"quiet\">depends on the person",
+        "<code>$.items[*].password</code></th><td data-label=\"What it holds\">Password</td><td data-label=\"How it arrives\"><span class=\"form-removed\">withheld</span></td>",
         "&quot;name&quot;: &quot;Ada Example&quot;",
         "/.well-known/data-purposes/notices",
         "<code>purpose-not-permitted</code>",
