@@ -21,7 +21,7 @@ use crate::credentials::{KeyHash, hash};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, PurposeId, SubjectId};
 
-/// Headers that carry a credential. They are never forwarded.
+/// Headers that carry a credential. They are forwarded only where a route says so, and `Proxy-Authorization` never.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
 
