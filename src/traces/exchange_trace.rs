@@ -289,24 +289,24 @@ fn version_number(version: Version) -> &'static str {
 mod tests {
     use http::HeaderValue;
     use prometheus::IntCounter;
-    use tokio::sync::mpsc;
 
     use super::*;
-    use crate::traces::Sampler;
+    use crate::traces::{FinishedExchanges, QueueBounds, Sampler};
 
     const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
     struct Traced {
         tracer: Arc<Tracer>,
-        finished: mpsc::Receiver<FinishedExchange>,
+        finished: FinishedExchanges,
         dropped: IntCounter,
     }
 
     fn traced(sampler: &str, queue: usize) -> Traced {
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
         let sampler = Sampler::named(sampler, None).unwrap();
-        let (tracer, finished) = Tracer::new(sampler, queue, dropped.clone());
+        let bounds = QueueBounds { capacity: queue, batch: queue };
+        let (tracer, finished) = Tracer::new(sampler, bounds, dropped.clone());
         Traced { tracer, finished, dropped }
     }
 
@@ -342,7 +342,7 @@ mod tests {
         assert!(answered.is_empty(), "an upstream sends the ids back");
         assert_eq!(field, format!("00-{}-{}-01", linked.id(), linked.lock_identity().upstream_span));
         linked.end(Some(200), "released");
-        let FinishedExchange { identity, .. } = traced.finished.try_recv().unwrap();
+        let FinishedExchange { identity, .. } = traced.finished.take().unwrap();
         assert_eq!(identity.link.unwrap().span.to_string(), "b7ad6b7169203331");
         assert_eq!(identity.parent, None);
 
@@ -354,7 +354,7 @@ mod tests {
         continued.hide(&mut answered);
         assert!(answered.contains_key(TRACEPARENT), "the caller's own");
         continued.end(Some(200), "released");
-        let FinishedExchange { identity, .. } = traced.finished.try_recv().unwrap();
+        let FinishedExchange { identity, .. } = traced.finished.take().unwrap();
         assert_eq!(
             (identity.link, identity.parent.unwrap().to_string().as_str()),
             (None, "b7ad6b7169203331")
@@ -365,16 +365,16 @@ mod tests {
     fn only_a_caller_whose_trace_is_continued_decides_what_is_recorded() {
         let mut traced = traced("parentbased_always_on", 4);
         traced.begin(Some(UNSAMPLED)).end(Some(200), "released");
-        assert!(traced.finished.try_recv().is_ok(), "linked");
+        assert!(traced.finished.take().is_some(), "linked");
         let continued = traced.begin(Some(UNSAMPLED));
         continued.continue_caller();
         assert!(propagated(&continued).0.ends_with("-00"));
         continued.end(Some(200), "released");
-        assert!(traced.finished.try_recv().is_err());
+        assert!(traced.finished.take().is_none());
         let alone = traced.begin(None);
         alone.continue_caller();
         alone.end(Some(200), "released");
-        assert!(traced.finished.try_recv().is_ok(), "there is nothing to continue");
+        assert!(traced.finished.take().is_some(), "there is nothing to continue");
     }
 
     #[test]
@@ -386,10 +386,10 @@ mod tests {
         drop(trace);
         drop(traced.begin(None));
         assert_eq!(traced.dropped.get(), 1, "there is room for one");
-        let finished = traced.finished.try_recv().unwrap();
+        let finished = traced.finished.take().unwrap();
         assert_eq!((finished.status, finished.outcome), (Some(403), "no-rule-permits"));
         drop(traced.begin(None));
-        let finished = traced.finished.try_recv().unwrap();
+        let finished = traced.finished.take().unwrap();
         assert_eq!((finished.status, finished.outcome), (None, "aborted"), "nobody ended it");
     }
 
@@ -401,7 +401,7 @@ mod tests {
         trace.name(|| named("first"));
         trace.name(|| named("second"));
         drop(trace);
-        assert_eq!(traced.finished.try_recv().unwrap().names, named("first"));
+        assert_eq!(traced.finished.take().unwrap().names, named("first"));
     }
 
     #[test]
@@ -411,7 +411,7 @@ mod tests {
         trace.logged(Instant::now());
         trace.logged(Instant::now());
         trace.end(Some(200), "released");
-        let log = traced.finished.try_recv().unwrap().log.unwrap();
+        let log = traced.finished.take().unwrap().log.unwrap();
         assert_eq!(log.records, 2);
         assert!(log.began <= log.ended && log.waited <= log.ended - log.began, "{log:?}");
     }

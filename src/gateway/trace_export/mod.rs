@@ -16,7 +16,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ use crate::config::tls_client::ClientTlsFiles;
 use crate::exchange::SharedState;
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
-use crate::traces::{FinishedExchange, Tracer};
+use crate::traces::{FinishedExchange, FinishedExchanges, QueueBounds, Tracer};
 
 /// Maximum size of the body of the collector's answer that is read, in bytes. It is not used.
 const MAX_ANSWER: usize = 64 << 10;
@@ -64,7 +64,7 @@ impl TraceExport {
     /// # Errors
     /// [`TlsError`] if TLS to the collector cannot be set up.
     pub(super) fn start(settings: TraceSettings, shared: &SharedState) -> Result<TraceExport, TlsError> {
-        let TraceSettings { sampler, queue, timeout, ref certificate, ref identity, .. } = settings;
+        let TraceSettings { sampler, queue, batch, timeout, ref certificate, ref identity, .. } = settings;
         let files = ClientTlsFiles { ca: certificate.clone(), identity: identity.clone() };
         let limits = HttpLimits { time: timeout, max_body: MAX_ANSWER };
         let client = HttpClient::new(settings.endpoint.clone(), &files, limits)?;
@@ -73,7 +73,7 @@ impl TraceExport {
             metrics.traced_exchanges.with_label_values(&[outcome]);
         }
         let dropped = metrics.traced_exchanges.with_label_values(&[QUEUE_FULL]);
-        let (tracer, finished) = Tracer::new(sampler, queue, dropped);
+        let (tracer, finished) = Tracer::new(sampler, QueueBounds { capacity: queue, batch }, dropped);
         shared.trace(tracer);
         tracing::info!(collector = settings.endpoint.authority(), "exchanges are traced");
         let (stop, stopping) = watch::channel(false);
@@ -104,7 +104,7 @@ fn is_temporary(error: &PostError) -> bool {
 struct Exporter {
     settings: TraceSettings,
     client: HttpClient,
-    finished: mpsc::Receiver<FinishedExchange>,
+    finished: FinishedExchanges,
     /// Becomes true when the gateway stops.
     stopping: watch::Receiver<bool>,
     metrics: Metrics,
@@ -122,28 +122,28 @@ impl Exporter {
     /// Waits for exchanges: until the batch is full, the time since the first one is over, or the gateway stops. Returns
     /// false if none are left.
     async fn fill(&mut self, batch: &mut Vec<FinishedExchange>) -> bool {
-        let mut deadline = None;
-        while batch.len() < self.settings.batch {
-            let room = self.settings.batch - batch.len();
-            let full = async move {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+        let deadline = loop {
             tokio::select! {
-                received = self.finished.recv_many(batch, room) => {
-                    if received == 0 {
-                        break;
+                first = self.finished.first() => match first {
+                    Some(first) => {
+                        batch.push(first);
+                        break Instant::now() + self.settings.delay;
                     }
-                    deadline.get_or_insert(Instant::now() + self.settings.delay);
-                }
-                () = full => break,
+                    None => return false,
+                },
                 // Afterwards the queue ends when it is empty.
                 () = stopped(&mut self.stopping), if !self.finished.is_closed() => self.finished.close(),
             }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout_at(deadline, self.finished.filled()) => {}
+            () = stopped(&mut self.stopping) => {}
         }
-        !batch.is_empty()
+        while batch.len() < self.settings.batch {
+            let Some(next) = self.finished.take() else { break };
+            batch.push(next);
+        }
+        true
     }
 
     /// Sends a batch until the collector takes it or it is dropped. Once the gateway stops, there is one attempt.

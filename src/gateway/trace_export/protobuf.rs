@@ -32,15 +32,13 @@ impl MessageWriter {
     /// Writes an `enum`, or an integer that is not negative.
     pub(super) fn number(&mut self, field: u64, value: u64) {
         self.tag(field, VARINT);
-        let (varint, length) = varint(value);
-        self.bytes.extend(varint.into_iter().take(length));
+        self.varint(value);
     }
 
     /// Writes `bytes` or a `string`.
     pub(super) fn bytes(&mut self, field: u64, value: &[u8]) {
         self.tag(field, LENGTH_DELIMITED);
-        let (varint, length) = varint(value.len() as u64);
-        self.bytes.extend(varint.into_iter().take(length));
+        self.varint(value.len() as u64);
         self.bytes.extend_from_slice(value);
     }
 
@@ -51,13 +49,29 @@ impl MessageWriter {
         let at = self.bytes.len();
         self.bytes.push(0);
         write(self);
-        let (varint, length) = varint((self.bytes.len() - at - 1) as u64);
-        drop(self.bytes.splice(at..=at, varint.into_iter().take(length)));
+        let length = self.bytes.len() - at - 1;
+        match (u8::try_from(length), self.bytes.get_mut(at)) {
+            (Ok(length @ ..0x80), Some(byte)) => *byte = length,
+            _ => {
+                let (varint, count) = varint(length as u64);
+                drop(self.bytes.splice(at..=at, varint.into_iter().take(count)));
+            }
+        }
     }
 
     fn tag(&mut self, field: u64, wire_type: u64) {
-        let (varint, length) = varint(field << 3 | wire_type);
-        self.bytes.extend(varint.into_iter().take(length));
+        self.varint(field << 3 | wire_type);
+    }
+
+    /// Most are tags and lengths of one byte.
+    fn varint(&mut self, value: u64) {
+        match u8::try_from(value) {
+            Ok(byte @ ..0x80) => self.bytes.push(byte),
+            Ok(_) | Err(_) => {
+                let (varint, length) = varint(value);
+                self.bytes.extend(varint.into_iter().take(length));
+            }
+        }
     }
 }
 
