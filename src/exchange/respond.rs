@@ -10,7 +10,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::flow::decode::{ContentCoding, Decoder};
-use super::flow::{BodyFlow, Framed};
+use super::flow::{self, BodyFlow, Framed};
 use super::grant::Grant;
 use super::media_type::{self, MediaType};
 use super::refuse::CONTROLLER;
@@ -193,6 +193,7 @@ impl GrantedExchange {
                 }
             }
             ResponseKind::Field(coding) => {
+                flow::judge_field(&self.grant, scrubbing)?;
                 head.insert(CONTENT_TYPE, media_type::of_field(&upstream.headers, &route.media_types)?);
                 self.scrub(framed_field(coding)?, scrubbing)
             }
@@ -294,6 +295,19 @@ impl GrantedExchange {
         self.grant.hand_out_head(false).await?;
         Transfer::new(Arc::clone(&self.grant), None).close();
         Ok(())
+    }
+
+    /// True if a refusal must not wait for the rest of the upstream's body: the route hides existence and decides without the body,
+    /// so the time for which the body comes would tell that there is one.
+    pub fn refuses_at_once(&self) -> bool {
+        let route = self.grant.route();
+        let is_field = route.scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.whole_body.is_some());
+        route.hide_existence && is_field
+    }
+
+    /// Returns a value that counts the exchange as under way while it is held.
+    pub fn hold(&self) -> impl Send + 'static + use<> {
+        Arc::clone(&self.grant)
     }
 
     /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than

@@ -28,6 +28,15 @@ where
     let (parts, body) = response.into_parts();
     let responded = match granted.respond(&parts, body.size_hint().exact()).await {
         Ok(responded) => responded,
+        Err(rejection) if granted.refuses_at_once() => {
+            // The exchange counts as under way meanwhile, which bounds the number of these tasks.
+            let exchange = granted.hold();
+            tokio::spawn(async move {
+                drain(pin!(body)).await;
+                drop(exchange);
+            });
+            return Err(rejection);
+        }
         Err(rejection) => {
             let mut body = pin!(body);
             let mut error = granted.error_body(&parts, &rejection);

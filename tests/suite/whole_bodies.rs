@@ -1,6 +1,8 @@
 //! Bodies of any media type that are one field of the person whom the path names.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -229,23 +231,69 @@ fn that_somebody_has_no_photo_is_decided_too() {
     }
 }
 
-#[test]
-fn a_hidden_photo_is_one_that_does_not_exist() {
+/// A gateway that knows `m-1`, whose photo leaves, and `m-2`, whose photo does not.
+fn start_hidden() -> (Upstream, TestGateway) {
     let (upstream, gateway) = start();
     for (id, event) in [("m-1", KNOWN), ("m-2", KNOWN), ("m-2", RESTRICTED)] {
         let path = format!("/v1/subjects/{id}/events?namespace=member");
         assert_eq!(gateway.post_admin(&path, event).status, 200);
     }
+    (upstream, gateway)
+}
+
+/// Returns the head of an answer without its time, and its body without the id of the decision.
+fn told(answer: &Answer) -> (String, Value) {
+    let lines = answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
+    let mut body = answer.json();
+    body["decision"].take();
+    (lines.collect::<Vec<_>>().join("\n"), body)
+}
+
+#[test]
+fn a_hidden_photo_is_one_that_does_not_exist() {
+    let (upstream, gateway) = start_hidden();
     upstream.raw("*", answer("200 OK", JPEG, b"12"));
     // The id is read by the rules of its namespace.
     assert_eq!(get(&gateway, "/hidden/m-1").text(), "12");
     assert_eq!(get(&gateway, "/hidden/M-1").text(), "12");
-    let mut withheld = get(&gateway, "/hidden/M-2").json();
-    upstream.raw("/hidden/m-3", answer("404 None", JPEG, b"12"));
-    let mut absent = get(&gateway, "/hidden/m-3").json();
-    assert_ne!(withheld["decision"].take(), absent["decision"].take());
-    assert_eq!(withheld, absent);
-    assert_eq!(withheld["code"], "not-found");
+    upstream
+        .raw("/hidden/m-3", answer("404 None", &format!("{JPEG}retry-after: 7\r\nx-owner: jane\r\n"), b"12"));
+    let (withheld, absent) = (get(&gateway, "/hidden/M-2"), get(&gateway, "/hidden/m-3"));
+    assert_ne!(withheld.decision(), absent.decision());
+    assert_eq!(told(&withheld), told(&absent));
+    assert_eq!(withheld.outcome(), (404, "not-found".to_owned()));
+    let [of_withheld, of_absent] = [&withheld, &absent].map(|answer| {
+        let mut record = record_of(&gateway, answer, "refused:not-found");
+        for own in ["decision", "time"] {
+            record[own].take();
+        }
+        record
+    });
+    assert_eq!(of_withheld, of_absent);
+    let count = r#"purposegate_refusals_total{code="not-found",recipient="support"}"#;
+    assert!(gateway.metrics().lines().any(|line| line == format!("{count} 2")), "{}", gateway.metrics());
+}
+
+#[test]
+fn the_answer_about_a_hidden_photo_does_not_wait_for_it() {
+    let (upstream, gateway) = start_hidden();
+    for framing in ["content-length: 900000", "transfer-encoding: chunked"] {
+        let (closes, closed) = mpsc::channel();
+        upstream.script("/hidden/m-2", move |_, stream| {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\n{JPEG}{framing}\r\n\r\n");
+            // The photo never comes: the gateway gives up.
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let _ = stream.read_exact(&mut [0]);
+            closes.send(Instant::now()).unwrap();
+        });
+        let began = Instant::now();
+        assert_eq!(get(&gateway, "/hidden/m-2").outcome(), (404, "not-found".to_owned()));
+        let answered = Instant::now();
+        assert!(answered - began < Duration::from_secs(10), "{framing}");
+        // A short photo would be read to its end, so the connection is kept for a moment. The answer does not wait for that either.
+        let closed = closed.recv().unwrap();
+        assert!(answered < closed || framing.starts_with("content-length"), "{framing}");
+    }
 }
 
 #[test]

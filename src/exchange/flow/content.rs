@@ -1,7 +1,8 @@
 //! Scrubs the content of a body: texts of JSON, or a body that is one field and is not read.
 //!
-//! A body that is one field is held whole and decided once, about the people whom the path names. Invariant: it leaves as it
-//! came, or not at all: no form but `clear` can be made of it.
+//! A body that is one field is decided about the people whom the path names, so before any of it is read. One that may leave is
+//! held whole and decided again when it has ended. Invariant: it leaves as it came, or not at all: no form but `clear` can be
+//! made of it.
 
 use std::sync::Arc;
 
@@ -43,7 +44,8 @@ impl FieldScrubber {
         FieldScrubber { plan, class, people, held: Vec::new(), length: 0, is_withheld: false }
     }
 
-    fn decide(&mut self, policy: &mut LedgerPolicy<'_>, out: &mut Vec<u8>) {
+    /// Decides on the body, and counts it. True if it may leave.
+    pub(super) fn judge(&self, policy: &mut LedgerPolicy<'_>) -> bool {
         let PathIdentities { subjects, controllers } = &self.people;
         let subjects = match subjects {
             PathIds::Ids(ids) => Some(ids.as_slice()),
@@ -65,8 +67,12 @@ impl FieldScrubber {
             *count = 1;
         }
         policy.account(&permit, &counts);
+        permit.form(self.class) == Form::Clear
+    }
+
+    fn decide(&mut self, policy: &mut LedgerPolicy<'_>, out: &mut Vec<u8>) {
+        self.is_withheld = !self.judge(policy);
         let held = std::mem::take(&mut self.held);
-        self.is_withheld = permit.form(self.class) != Form::Clear;
         if !self.is_withheld {
             out.reserve_exact(self.length);
             held.iter().for_each(|chunk| out.extend_from_slice(chunk));

@@ -34,6 +34,7 @@ use self::decode::{Decoder, Undecodable};
 use self::observed::ObservedBytes;
 use self::part::WindowPart;
 use super::Refusal;
+use super::grant::Grant;
 use super::memory::HeldBytes;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
@@ -344,14 +345,37 @@ fn scrubber(
     framing: Framing,
     has_length: bool,
 ) -> ContentScrubber {
+    if let Some(field) = field_scrubber(&transfer.grant, scrubbing) {
+        return ContentScrubber::Field(field);
+    }
     let parameters = &transfer.grant.routing.matched.parameters;
     let plan = Arc::clone(&scrubbing.plan);
-    if let Some(class) = scrubbing.whole_body {
-        return ContentScrubber::Field(FieldScrubber::new(plan, class, parameters));
-    }
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
     let scrubber = Scrubber::new(plan, transfer.grant.forms(), &parameters, scrubbing.limits, framing);
     ContentScrubber::Texts(if has_length { scrubber } else { scrubber.of_unknown_length() })
+}
+
+/// Returns the scrubber of a body that is one field; `None` if the bodies of the route are texts.
+fn field_scrubber(grant: &Grant, scrubbing: &Scrubbing) -> Option<FieldScrubber> {
+    let plan = Arc::clone(&scrubbing.plan);
+    Some(FieldScrubber::new(plan, scrubbing.whole_body?, &grant.routing.matched.parameters))
+}
+
+/// Judges a body that is one field before any of it is read: nothing in it is needed for that. The time of the refusal then
+/// tells nothing about the body.
+///
+/// # Errors
+/// The [`Refusal`] for which the body may not leave.
+pub(super) fn judge_field(grant: &Grant, scrubbing: &Scrubbing) -> Result<(), Refusal> {
+    let Some(field) = field_scrubber(grant, scrubbing) else { return Ok(()) };
+    let mut policy = grant.policy(Timestamp::now())?;
+    if field.judge(&mut policy) {
+        return Ok(());
+    }
+    let summary = policy.into_summary();
+    grant.count_circumstances(&summary);
+    // Some rule may release another form of the field, which cannot be made.
+    Err(if grant.withholds(&summary) { grant.denial(&summary) } else { Refusal::SubjectWithheld })
 }
 
 #[cfg(test)]
