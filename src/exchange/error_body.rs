@@ -18,7 +18,7 @@ use super::grant::Grant;
 use super::media_type::{MediaType, MediaTypes};
 use super::memory::HeldBytes;
 use super::record::Extent;
-use super::request_values::EchoedRequest;
+use super::request_values::{EchoedRequest, HeldAccount};
 use super::respond::GrantedExchange;
 use super::{AdmittedExchange, Refusal, Rejection, response};
 use crate::disclosure::record::ExchangeMode;
@@ -116,8 +116,11 @@ impl AdmittedExchange {
     pub(super) fn request_copy(&self, parts: &RequestParts, forwarded: &HeaderMap) -> Option<EchoedRequest> {
         let matched = &self.routing.matched;
         let is_read = matched.route.errors.is_some() && self.routing.mode == ExchangeMode::Enforce;
-        let held = || self.context.shared.memory.hold(&self.requester.recipient.name, false);
-        is_read.then(|| EchoedRequest::new(parts, forwarded, &matched.parameters, held()))
+        let account = || HeldAccount {
+            budget: Arc::clone(&self.context.shared.memory),
+            recipient: Arc::clone(&self.requester.recipient.name),
+        };
+        is_read.then(|| EchoedRequest::new(parts, forwarded, &matched.parameters, account()))
     }
 }
 

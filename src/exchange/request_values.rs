@@ -1,20 +1,21 @@
 //! The values of one request, to find echoes of them in the upstream's error.
 //!
 //! A route that maps members of errors keeps a copy of the request's body while it is forwarded, up to [`MAX_COPIED`] bytes.
-//! The copy holds what the upstream has received so far, which is all that it can echo. Invariant: a request that cannot be
-//! compared completely has no values, and then nothing of the error leaves.
+//! The copy holds what the upstream has received so far, which is all that it can echo. Of the head it keeps the parts, which
+//! are shared and not copied; they are read only if there is an error. Invariant: a request that cannot be compared completely
+//! has no values, and then nothing of the error leaves.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Uri};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use unicode_normalization::UnicodeNormalization;
 
-use super::memory::HeldBytes;
+use super::memory::{HeldBytes, MemoryBudget};
 use super::path;
 
 /// Maximum bytes of a body that is compared with the error. Nothing of the error to a longer one leaves.
@@ -36,19 +37,37 @@ enum BodyForm {
     Unknown,
 }
 
-/// A copy of the parts of a request that the upstream can echo.
+/// The parts of a request that the upstream can echo.
 pub struct EchoedRequest {
-    /// The values of path parameters and of the query, decoded, and those of the head's fields; `None` if one does not decode.
-    values: Option<Vec<String>>,
+    target: Uri,
+    /// The decoded parameters of the path.
+    parameters: Vec<(String, String)>,
     form: BodyForm,
-    body: Mutex<CopiedBody>,
+    account: HeldAccount,
+    sent: Mutex<SentParts>,
 }
 
+/// The parts that the upstream receives.
+#[derive(Default)]
+struct SentParts {
+    /// The values of the head's fields.
+    fields: Vec<HeaderValue>,
+    body: CopiedBody,
+}
+
+#[derive(Default)]
 struct CopiedBody {
     bytes: Vec<u8>,
     /// True if there is more of the body than the copy has.
     exceeds: bool,
-    held: HeldBytes,
+    /// `None` before the first byte.
+    held: Option<HeldBytes>,
+}
+
+/// The budget and the recipient that account for a body.
+pub(super) struct HeldAccount {
+    pub(super) budget: Arc<MemoryBudget>,
+    pub(super) recipient: Arc<str>,
 }
 
 /// Prints the type's name only: values of a request can be personal data.
@@ -59,29 +78,35 @@ impl fmt::Debug for EchoedRequest {
 }
 
 impl EchoedRequest {
-    /// A copy of the head: its query, the decoded parameters of its path, and the fields of `forwarded`, which the upstream gets.
-    /// `held` accounts for the body.
+    /// The request with its head: its target, the decoded parameters of its path, and the fields of `forwarded`, which the
+    /// upstream gets. `account` accounts for the body.
     pub(super) fn new(
         parts: &Parts,
         forwarded: &HeaderMap,
         parameters: &[(String, String)],
-        held: HeldBytes,
+        account: HeldAccount,
     ) -> EchoedRequest {
-        let query = parts.uri.query().unwrap_or_default();
-        let of_query = pairs(query).map(|(_, value)| value);
-        let of_path = parameters.iter().map(|(_, value)| Some(value.clone()));
         // Random hexadecimal digits, in which each code would be found at some time. No text of them is a code.
         let fields = forwarded.iter().filter(|(name, _)| *name != TRACEPARENT);
-        let of_fields =
-            fields.map(|(_, value)| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned));
-        let values = of_path.chain(of_query).chain(of_fields).collect();
-        let body = CopiedBody { bytes: Vec::new(), exceeds: false, held };
-        EchoedRequest { values, form: body_form(parts), body: Mutex::new(body) }
+        let fields = fields.map(|(_, value)| value.clone()).collect();
+        EchoedRequest {
+            target: parts.uri.clone(),
+            parameters: parameters.to_vec(),
+            form: body_form(parts),
+            account,
+            sent: Mutex::new(SentParts { fields, body: CopiedBody::default() }),
+        }
+    }
+
+    /// Adds the value of a field that the upstream gets beside those of the forwarded head, such as a key of the gateway's own.
+    pub(crate) fn add_field(&self, value: &HeaderValue) {
+        self.sent().fields.push(value.clone());
     }
 
     /// Copies a chunk of the body before it is forwarded.
     pub(crate) fn push(&self, chunk: &[u8]) {
-        let mut body = self.body();
+        let mut sent = self.sent();
+        let body = &mut sent.body;
         if body.exceeds || chunk.is_empty() {
             return;
         }
@@ -90,17 +115,28 @@ impl EchoedRequest {
         } else {
             body.bytes.extend_from_slice(chunk);
         }
-        let held = body.bytes.capacity();
-        body.held.set(held);
+        let HeldAccount { budget, recipient } = &self.account;
+        let held = body.held.get_or_insert_with(|| budget.hold(recipient, false));
+        held.set(body.bytes.capacity());
+    }
+
+    /// Returns the values of path parameters and of the query, decoded, and those of the head's fields; `None` if one does not
+    /// decode.
+    fn values_of_head(&self, fields: &[HeaderValue]) -> Option<Vec<String>> {
+        let of_path = self.parameters.iter().map(|(_, value)| Some(value.clone()));
+        let of_query = pairs(self.target.query().unwrap_or_default()).map(|(_, value)| value);
+        let text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned);
+        of_path.chain(of_query).chain(fields.iter().map(text)).collect()
     }
 
     /// Reads the values. `is_name` is true for names of members that are no value. `None` if a value may be missing.
     pub(super) fn values(&self, is_name: impl Fn(&str) -> bool) -> Option<RequestValues> {
-        let body = self.body();
+        let sent = self.sent();
+        let SentParts { fields, body } = &*sent;
         if body.exceeds {
             return None;
         }
-        let mut found = FoundValues { values: self.values.clone()?, names: Vec::new() };
+        let mut found = FoundValues { values: self.values_of_head(fields)?, names: Vec::new() };
         let text = std::str::from_utf8(&body.bytes).ok()?;
         match self.form {
             _ if body.bytes.is_empty() => {}
@@ -126,8 +162,8 @@ impl EchoedRequest {
         Some(read).filter(|read| read.joined.len() <= MAX_COMPARED)
     }
 
-    fn body(&self) -> MutexGuard<'_, CopiedBody> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sent(&self) -> MutexGuard<'_, SentParts> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -322,12 +358,16 @@ pub(super) mod tests {
     use http::Request;
 
     use super::*;
-    use crate::exchange::memory::MemoryBudget;
+
+    fn account() -> HeldAccount {
+        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
+        HeldAccount { budget: MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap()), recipient: "acme".into() }
+    }
 
     /// Accounts for a body.
     pub(in crate::exchange) fn held() -> HeldBytes {
-        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new("held", "Bytes"), &["recipient"]);
-        MemoryBudget::new(1 << 20, 1 << 20, gauges.unwrap()).hold(&"acme".into(), false)
+        let HeldAccount { budget, recipient } = account();
+        budget.hold(&recipient, false)
     }
 
     /// Returns the copy of a request with this query, content type and body, and one path parameter.
@@ -339,7 +379,7 @@ pub(super) mod tests {
             .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let parts = request.body(()).unwrap().into_parts().0;
         let parameters = [("id".to_owned(), "p-9".to_owned())];
-        let copy = EchoedRequest::new(&parts, &parts.headers, &parameters, held());
+        let copy = EchoedRequest::new(&parts, &parts.headers, &parameters, account());
         body.chunks(7).for_each(|chunk| copy.push(chunk));
         copy
     }
@@ -395,9 +435,29 @@ pub(super) mod tests {
             assert!(read.overlaps(echo), "{echo}");
         }
         assert!(read.has_value("order-of-lee") && !read.overlaps("E-8448"), "a trace is no value");
-        let request = Request::post("/").header("x-name", http::HeaderValue::from_bytes(b"J\xe4ne").unwrap());
+        let request = Request::post("/").header("x-name", HeaderValue::from_bytes(b"J\xe4ne").unwrap());
         let parts = request.body(()).unwrap().into_parts().0;
-        assert!(EchoedRequest::new(&parts, &parts.headers, &[], held()).values(|_| true).is_none());
+        assert!(EchoedRequest::new(&parts, &parts.headers, &[], account()).values(|_| true).is_none());
+    }
+
+    #[test]
+    fn fields_that_the_gateway_adds_are_values() {
+        let copy = copied("", JSON, b"{}");
+        copy.add_field(&HeaderValue::from_static("Bearer tenant-key-77"));
+        let read = copy.values(|_| true).unwrap();
+        for echo in ["tenant_key", "E-77", "bearer", "x.BEARERTENANTKEY77"] {
+            assert!(read.overlaps(echo), "{echo}");
+        }
+        assert!(!read.overlaps("taken"));
+    }
+
+    #[test]
+    fn memory_is_accounted_for_bodies_only() {
+        let is_held = |body: &[u8]| {
+            let copy = copied("?q=jane", JSON, body);
+            copy.sent().body.held.is_some()
+        };
+        assert!(!is_held(b"") && is_held(b"{}"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -60,6 +61,13 @@ impl<B: Body> RequestBody<B> {
     #[must_use]
     pub fn copied_to(self, copy: Option<Arc<EchoedRequest>>) -> RequestBody<B> {
         RequestBody { copy, ..self }
+    }
+
+    /// Says that the upstream gets this value in a field that the head of the request did not have.
+    pub fn comes_with(&self, field: &HeaderValue) {
+        if let Some(copy) = &self.copy {
+            copy.add_field(field);
+        }
     }
 
     /// No body, for a request that is sent once more.

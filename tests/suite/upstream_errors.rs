@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use crate::fixtures::KNOWN;
-use crate::gateway::{TestGateway, start_with_routes, wait};
+use crate::gateway::{TestGateway, base, start_with_routes, wait};
 use crate::http::Answer;
 use crate::upstream::{Upstream, answer};
 
@@ -119,6 +119,32 @@ fn mapped_members_leave_in_the_problem_document_and_are_on_record() {
     }
     assert!(!gateway.log().contains("jane@example.org"));
     assert!(gateway.metrics().contains(r#"category="non-personal",form="clear""#), "{}", gateway.metrics());
+}
+
+#[test]
+fn what_the_gateway_adds_to_a_request_does_not_come_back() {
+    let (upstream, folder) = (Upstream::start(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("key"), "Bearer too_long\n").unwrap();
+    let keyed = format!(
+        "[[upstream]]\nname = \"keyed\"\nurl = \"http://{}\"\n\
+         headers = {{ x-tenant-key = \"k-IBAN-checksum-8\", authorization = {{ file = \"key\" }} }}\n\
+         [[route]]\nname = \"keyed\"\nupstream = \"keyed\"\npath = \"/keyed/{{id}}\"\nschema = \"customer\"\n\
+         errors = {{ \"$.codes\" = {{ category = \"non-personal\", codes = [\"iban_checksum\"] }} }}\n",
+        upstream.address
+    );
+    let routes =
+        ROUTES.replace("\"$.errors[*].code\" =", "\"$.codes\" = \"non-personal\", \"$.errors[*].code\" =");
+    let gateway = TestGateway::start_in(folder, &format!("{}{routes}{keyed}", base(upstream.address)));
+    upstream.raw("*", answer("422 No", JSON, br#"{"codes": ["iban_checksum", "too_long", "required"]}"#));
+    let codes = |path: &str| {
+        let answer = gateway.get(path, "support", "customer-support");
+        assert_eq!(answer.outcome(), (422, "upstream-refused".to_owned()), "{}", answer.text());
+        answer.json()["upstream"]["codes"].clone()
+    };
+    assert_eq!(codes("/keyed/c-1"), json!(["required"]));
+    assert_eq!(codes("/customers/c-1"), json!(["too_long", "required"]), "without the key");
+    let seen = upstream.seen.lock().unwrap();
+    assert!(seen.iter().any(|head| head.contains("x-tenant-key: k-IBAN-checksum-8")), "{seen:?}");
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub(super) fn prepare(
     prefix: &str,
     headers: &[(HeaderName, HeaderValue)],
 ) -> Option<Request<OutgoingBody>> {
+    headers.iter().for_each(|(_, value)| request.body().comes_with(value));
     let mut request = request.map(OutgoingBody::new);
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     if !prefix.is_empty() || request.uri().authority().is_some() {
