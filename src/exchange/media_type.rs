@@ -53,7 +53,7 @@ const JSON: [&str; 38] = [
 ];
 
 /// Media types of JSON texts, one a line, that leave under their own name.
-const LINES: [&str; 10] = [
+const LINES: [&str; 17] = [
     "application/fhir+ndjson",
     "application/json-lines",
     "application/jsonl",
@@ -64,6 +64,13 @@ const LINES: [&str; 10] = [
     "application/x-jsonl",
     "application/x-jsonlines",
     "application/x-ndjson",
+    "text/json-lines",
+    "text/jsonl",
+    "text/jsonlines",
+    "text/ndjson",
+    "text/x-jsonl",
+    "text/x-jsonlines",
+    "text/x-ndjson",
 ];
 
 /// Media types of JSON sequences (RFC 7464) that leave under their own name.
@@ -73,7 +80,7 @@ const SEQUENCES: [&str; 3] =
 const EVENTS: &str = "text/event-stream";
 
 /// Media types that are not JSON and that the log names: often an error page or an export.
-const OTHERS: [&str; 26] = [
+const OTHERS: [&str; 25] = [
     "application/atom+xml",
     "application/cbor",
     "application/gzip",
@@ -98,7 +105,6 @@ const OTHERS: [&str; 26] = [
     "text/csv",
     "text/html",
     "text/plain",
-    "text/x-ndjson",
     "text/xml",
 ];
 
@@ -284,7 +290,8 @@ fn framing(essence: &str) -> Option<Framing> {
         Some(subtype) => subtype,
         None if essence == "text/json" => return Some(Framing::Document),
         None if essence == EVENTS => return Some(Framing::Events),
-        None => return None,
+        // No type of lines is registered, so APIs write either.
+        None => return LINES.contains(&essence).then_some(Framing::Lines),
     };
     match subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix) {
         "ndjson" | "x-ndjson" | "jsonl" | "x-jsonl" | "jsonlines" | "x-jsonlines" | "json-lines" => {
@@ -338,6 +345,8 @@ mod tests {
                 "application/json-lines; charset=utf-8",
             ),
             ("application/stream+json", Framing::Lines, "application/stream+json"),
+            ("text/x-ndjson", Framing::Lines, "text/x-ndjson"),
+            ("Text/JSONL; charset=utf-8", Framing::Lines, "text/jsonl; charset=utf-8"),
             ("application/json;stream=watch", Framing::Lines, "application/json"),
             ("application/json-seq", Framing::Sequence, "application/json-seq"),
             ("application/geo+json-seq", Framing::Sequence, "application/geo+json-seq"),
@@ -370,7 +379,9 @@ mod tests {
         let none = MediaTypes::default();
         for (value, cause) in [
             ("text/csv", UpstreamFault::MediaType(Some("text/csv"))),
-            ("text/x-ndjson", UpstreamFault::MediaType(Some("text/x-ndjson"))),
+            ("text/ndjsonx", UpstreamFault::MediaType(None)),
+            ("text/jane+ndjson", UpstreamFault::MediaType(None)),
+            ("image/x-ndjson", UpstreamFault::MediaType(None)),
             ("application/json-sequence", UpstreamFault::MediaType(None)),
             ("jane@example.org", UpstreamFault::MediaType(None)),
             ("application/json; charset=utf-16", UpstreamFault::Charset),
