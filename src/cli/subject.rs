@@ -398,7 +398,8 @@ fn read_logs<T>(
         None => log,
     };
     let logs: Vec<LogSource> = logs.into_iter().map(indexed).collect();
-    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients, retired };
+    let namespaces = &location.namespaces;
+    let sources = ReportSources { archive: &archive, logs: &logs, packs, recipients, retired, namespaces };
     read(&sources, &person).map_err(|error| unusable_error(&error))
 }
 

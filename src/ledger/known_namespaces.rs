@@ -23,6 +23,12 @@ impl KnownNamespaces {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
     }
 
+    /// Returns the names, in their order; none before they are set.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().flatten().cloned().collect()
+    }
+
     /// Checks the namespaces of the people that an event is about.
     ///
     /// # Errors

@@ -203,6 +203,11 @@ impl Ledger {
         self.core.known_namespaces.set(names);
     }
 
+    /// Returns the namespaces of the configuration, by their names; none before they are set.
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.core.known_namespaces.names()
+    }
+
     /// Passes to `report`, in order, the recipients that the state in force names and that `configured` does not contain.
     /// Reports once everything is in memory: now, or later on a thread of the ledger.
     pub fn report_unregistered(

@@ -23,8 +23,7 @@ use crate::disclosure::questions::{LogExtent, LogRelation};
 use crate::disclosure::{self, Account, AccountedExchange, LogSource, ReadError};
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
-use crate::vocabulary::SubjectId;
-use crate::vocabulary::{CategoryId, Vocabulary};
+use crate::vocabulary::{CategoryId, DEFAULT_NAMESPACE, SubjectId, Vocabulary};
 
 /// The inputs of a report.
 pub struct ReportSources<'s> {
@@ -38,6 +37,16 @@ pub struct ReportSources<'s> {
     pub recipients: &'s [ReportedRecipient],
     /// The origins of logs that an operator has retired.
     pub retired: &'s [String],
+    /// The namespaces of the configuration, by their names.
+    pub namespaces: &'s [Arc<str>],
+}
+
+impl ReportSources<'_> {
+    /// Returns the name of the namespace of a person's id, unless it is the only one.
+    fn namespace_of(&self, person: &SubjectId) -> Option<String> {
+        let own = person.namespace().map_or(DEFAULT_NAMESPACE, |name| name);
+        self.namespaces.iter().any(|name| **name != *own).then(|| own.to_owned())
+    }
 }
 
 /// A registered recipient, as a report names it.
@@ -75,7 +84,7 @@ pub enum ReportError {
 pub struct SubjectReport {
     /// The person's id.
     pub subject: String,
-    /// The namespace of the id, if there are several.
+    /// The namespace of the id, if the configuration has another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Time at which the report was compiled.
@@ -226,7 +235,7 @@ pub fn report(
     let processing = processing(packs);
     Ok(Some(SubjectReport {
         subject: person.id().to_string(),
-        namespace: person.namespace().map(ToString::to_string),
+        namespace: sources.namespace_of(person),
         made: now,
         contacts: packs.iter().map(|pack| pack.manifest().contact.clone()).collect(),
         state,
@@ -473,6 +482,7 @@ mod tests {
     use crate::disclosure::record::{CategoryDisclosure, Disclosure, ExchangeHead, ExchangeMode, Record};
     use crate::disclosure::storage::LogReader;
     use crate::disclosure::{Durability, Log, LogSettings};
+    use crate::finding::Source;
     use crate::keys::{Keys, LoggedPerson};
     use crate::ledger::store::memory::MemoryStore;
     use crate::ledger::store::shared::{GatewayDescription, SharedStore as _};
@@ -534,14 +544,82 @@ mod tests {
         Archive::new(Arc::clone(store) as _, Arc::new(terms)).unwrap()
     }
 
+    fn sources<'s>(archive: &'s Archive, logs: &'s [LogSource], retired: &'s [String]) -> ReportSources<'s> {
+        ReportSources { archive, logs, packs: &[], recipients: &[], retired, namespaces: &[] }
+    }
+
+    #[test]
+    fn a_report_names_the_namespace_of_the_id_where_there_are_several() {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let (log, archive) = (open(&folder, &keys), archive(&Arc::new(MemoryStore::new())));
+        // A log that is not there: a report is written about somebody of whom nothing is known.
+        let logs = [log.source().clone(), LogSource::new(&folder.path().join("gone"), &keys)];
+        let namespace = |namespace: Option<&str>, names: &[&str]| {
+            let names: Vec<Arc<str>> = names.iter().copied().map(Arc::from).collect();
+            let sources = ReportSources { namespaces: &names, ..sources(&archive, &logs, &[]) };
+            let person = Namespaces::default().reader(namespace).read_recorded("alice");
+            let report = report(&person, &sources, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+            serde_json::to_value(&report).unwrap().get("namespace").cloned()
+        };
+        assert_eq!(namespace(None, &["crm", "default"]), Some("default".into()));
+        assert_eq!(namespace(Some("crm"), &["crm", "default"]), Some("crm".into()));
+        assert_eq!(namespace(Some("crm"), &["default"]), Some("crm".into()), "no longer in use");
+        assert_eq!(namespace(None, &["default"]), None);
+        assert_eq!(namespace(Some("crm"), &["crm"]), None);
+    }
+
+    /// A pack with these clauses.
+    fn pack_with(clauses: &[(&str, &str)]) -> Pack {
+        let clauses: String = clauses
+            .iter()
+            .map(|(id, title)| format!("[[clauses]]\nid = {id:?}\ntitle = {title:?}\nkept = \"by-rules\"\n"))
+            .collect();
+        let manifest = format!(
+            "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-05\neffective = 2026-01-05\ncontact = \"c\"\n\
+             [bases]\ncontract = \"c\"\n{clauses}"
+        );
+        let rule = r#"@id("r") @clause("G-6.7d") @basis("contract") permit (principal, action == Action::"hosting",
+            resource in Category::"contact");"#;
+        let files = [Source::new("pack.toml", manifest), Source::new("rules.cedar", rule)];
+        Pack::load(&files).unwrap_or_else(|findings| panic!("{findings:?}"))
+    }
+
+    #[test]
+    fn ids_of_clauses_are_replaced_by_their_titles() {
+        let pack = pack_with(&[
+            ("G-6.7d", "Registration of domains"),
+            ("G-6.7", "Sharing"),
+            ("P-14", "Notice"),
+            ("D1", "Deletion"),
+            ("privacy", "Privacy"),
+            ("3", "Three"),
+        ]);
+        for (text, expected) in [
+            ("as G-6.7d says", "as Registration of domains says"),
+            ("see G-6.7.", "see Sharing."),
+            ("see G-6.7, P-14 and D1;", "see Sharing, Notice and Deletion;"),
+            ("(P-14)", "(Notice)"),
+            ("P-14-", "Notice-"),
+            // Longer words and others' ids are no ids of this pack.
+            ("G-6.7e, XG-6.7, P-145, P-1", "G-6.7e, XG-6.7, P-145, P-1"),
+            ("g-6.7", "g-6.7"),
+            // A word or a number of prose is no id, whatever clauses there are.
+            ("privacy for 3 years", "privacy for 3 years"),
+            ("ü\u{301} – P-14 – 1.5 €", "ü\u{301} – Notice – 1.5 €"),
+            ("", ""),
+            (".-", ".-"),
+        ] {
+            assert_eq!(with_clause_titles(text, &pack), expected, "{text}");
+        }
+    }
+
     #[test]
     fn an_extent_never_states_more_than_was_read() {
         const REPORTS: usize = 40;
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
         let (log, archive) = (open(&folder, &keys), archive(&Arc::new(MemoryStore::new())));
         let logs = [log.source().clone()];
-        let sources =
-            ReportSources { archive: &archive, logs: &logs, packs: &[], recipients: &[], retired: &[] };
+        let sources = sources(&archive, &logs, &[]);
         let alice = Namespaces::default().reader(None).read_recorded("alice");
         let person = LoggedPerson::unknown(keys.fingerprints().subject(&alice));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -584,7 +662,7 @@ mod tests {
         // Returns the faults of a list from so many logs.
         let faults_of = |number: usize, retired: &[String], now| {
             let logs = &logs[..number];
-            let sources = ReportSources { archive: &archive, logs, packs: &[], recipients: &[], retired };
+            let sources = sources(&archive, logs, retired);
             let list = disclosures(&person, &sources, now).unwrap();
             let faults: Vec<String> = list.logs.iter().filter_map(|log| log.fault.clone()).collect();
             assert_eq!(list.complete, faults.is_empty());

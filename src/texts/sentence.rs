@@ -86,6 +86,7 @@ sentences! {
     // The report to a person.
     ReportTitle = "report-title", "What we know about you", "Was wir über Sie wissen";
     ReportAbout = "report-about", "About the person with the number {subject}. Written on {date}.", "Über die Person mit der Nummer {subject}. Erstellt am {date}.";
+    ReportNamespace = "report-namespace", "Where this number is used: {namespace}.", "Wo diese Nummer verwendet wird: {namespace}.";
     ReportReceived = "report-received", "Who has received your data", "Wer Ihre Daten erhalten hat";
     ReportSaid = "report-said", "What you have said", "Was Sie erklärt haben";
     ReportUsed = "report-used", "What we use personal data for", "Wofür wir personenbezogene Daten verwenden";

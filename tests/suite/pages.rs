@@ -160,6 +160,64 @@ fn the_report_is_in_a_language_and_names_recipients_by_their_legal_names() {
     assert!(words.contains("`en`, `de`, `fr`"), "{words}");
 }
 
+#[test]
+fn pages_that_the_admin_api_returns_have_the_headers_of_a_page() {
+    let (_upstream, gateway) = start();
+    gateway.record_event("p-1", NOTICE);
+    for path in ["/v1/recipients/acme-key/page?", "/v1/subjects/p-1/report?format=html&"] {
+        for (query, accepted, tag) in [
+            ("", "accept-language: de", "de"),
+            ("language=en", "accept-language: de", "en"),
+            ("", "accept: */*", "fr"),
+        ] {
+            let page = http::get(gateway.admin, &format!("{path}{query}"), &[accepted]);
+            assert_eq!(page.status, 200, "{}", page.text());
+            let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'; \
+                          base-uri 'none'; sandbox";
+            for (name, value) in [
+                ("content-type", "text/html; charset=utf-8"),
+                ("content-language", tag),
+                ("vary", "accept-language"),
+                ("content-security-policy", policy),
+                ("cache-control", "no-store"),
+                ("x-content-type-options", "nosniff"),
+            ] {
+                assert_eq!(page.header(name), Some(value), "{path}{query}: {name}");
+            }
+            assert!(page.text().contains(&format!("<html lang=\"{tag}\"")), "{path}{query}");
+        }
+    }
+    let unknown = gateway.get_admin("/v1/recipients/nobody/page");
+    assert_eq!(unknown.header("content-type"), Some("application/problem+json"));
+    assert_eq!((unknown.header("content-language"), unknown.header("vary")), (None, None));
+}
+
+#[test]
+fn the_report_names_the_namespace_of_the_number_where_there_are_several() {
+    for (more, expected) in [("", None), ("[namespace.crm]\nnormalise = [\"trim\"]\n", Some("default"))] {
+        let upstream = Upstream::start();
+        let gateway = TestGateway::start(&config(upstream.address, &format!("{TEXTS}{more}")));
+        gateway.record_event("p-1", NOTICE);
+        let report = gateway.get_admin("/v1/subjects/p-1/report").json();
+        assert_eq!(report.get("namespace").and_then(Value::as_str), expected, "{report}");
+        let file = gateway.folder.path().join("purposegate.toml");
+        let arguments = ["subject", "report", "p-1", "--config", file.to_str().unwrap()];
+        let (status, printed, words) = run(arguments);
+        assert_eq!(status, 0, "{words}");
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(printed.get("namespace").and_then(Value::as_str), expected, "{printed}");
+        for (language, words) in
+            [("en", "Where this number is used: "), ("de", "Wo diese Nummer verwendet wird: ")]
+        {
+            let page =
+                gateway.get_admin(&format!("/v1/subjects/p-1/report?format=html&language={language}")).text();
+            let said = expected.map(|name| format!("<p>{words}{name}.</p>"));
+            assert!(said.is_none_or(|said| page.contains(&said)), "{page}");
+            assert_eq!(page.contains(words), expected.is_some(), "{page}");
+        }
+    }
+}
+
 /// Returns the page of a recipient, by the command.
 fn recipient_page(config: &str, arguments: &[&str]) -> (i32, String, String) {
     let (_folder, file) = write_config(config);

@@ -282,6 +282,7 @@ impl AdminApi {
                 packs: &packs,
                 recipients: &recipients,
                 retired: &shared.retired_logs,
+                namespaces: &ledger.namespaces(),
             };
             read(&sources, &person, now)
         };

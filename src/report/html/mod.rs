@@ -2,7 +2,7 @@
 //!
 //! The page addresses the person directly, in a language of the configuration, and uses the titles of the vocabulary.
 //! Invariants: it has no id of a decision, route, rule or clause, and names a recipient by the configured name only if
-//! nothing else is known of it; it escapes every value.
+//! nothing else is known of it; it names the namespace of the person's id only if there are several; it escapes every value.
 
 mod received;
 mod said;
@@ -83,6 +83,7 @@ impl ReportWriter<'_> {
     fn content(&self, report: &SubjectReport) -> String {
         let SubjectReport {
             subject,
+            namespace,
             made,
             contacts,
             state,
@@ -91,7 +92,6 @@ impl ReportWriter<'_> {
             processing,
             retention,
             disclosed,
-            ..
         } = report;
         let about = [("subject", &**subject), ("date", &*self.language.day(*made))];
         let mut out = format!(
@@ -99,6 +99,10 @@ impl ReportWriter<'_> {
             self.say(Sentence::ReportTitle),
             self.say_with(Sentence::ReportAbout, &about)
         );
+        if let Some(namespace) = namespace {
+            let namespace = self.say_with(Sentence::ReportNamespace, &[("namespace", namespace)]);
+            let _ = writeln!(out, "<p>{namespace}</p>");
+        }
         for contact in contacts {
             let contact = self.say_with(Sentence::Questions, &[("contact", contact)]);
             let _ = writeln!(out, "<p class=\"quiet\">{contact}</p>");

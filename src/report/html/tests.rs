@@ -89,7 +89,7 @@ fn report() -> SubjectReport {
     };
     SubjectReport {
         subject: "42<b>".to_owned(),
-        namespace: Some("crm".to_owned()),
+        namespace: Some("crm<i>".to_owned()),
         made: "2026-06-01T12:00:00Z".parse().unwrap(),
         contacts: ["Privacy & Co".to_owned()].into(),
         state: state.as_object().cloned(),
@@ -141,6 +141,10 @@ fn report() -> SubjectReport {
 }
 
 fn page(language: &str) -> String {
+    page_of(&report(), language)
+}
+
+fn page_of(report: &SubjectReport, language: &str) -> String {
     let texts = PageTexts::new(Vec::new(), "en", Some("Example & Söhne GmbH".to_owned()));
     let language = Arc::new(texts).named(Some(language)).unwrap();
     let recipients = [
@@ -148,7 +152,7 @@ fn page(language: &str) -> String {
         recipient("desk-a", "employee", None),
         recipient("desk-b", "contractor", None),
     ];
-    html(&report(), &ReportPage { language: &language, packs: &[], recipients: &recipients })
+    html(report, &ReportPage { language: &language, packs: &[], recipients: &recipients })
 }
 
 /// Returns a page without its style.
@@ -176,16 +180,27 @@ fn the_page_has_no_internal_names_and_escapes_every_value() {
             "acme-key",
             "desk-a",
             "/secret/path",
-            "crm",
             "unused",
             "direct-marketing",
         ];
         for name in internal {
             assert!(!page.contains(name), "{name}: {page}");
         }
-        for raw in ["<Ltd>", "<b>", "<Bremen>", "<v1>", "<7>", "<script", "src=", "href=", "url("] {
+        for raw in ["<i>", "<Ltd>", "<b>", "<Bremen>", "<v1>", "<7>", "<script", "src=", "href=", "url("] {
             assert!(!page.contains(raw), "{raw}: {page}");
         }
         assert!(page.contains("Acme &quot;Resale&quot; &lt;Ltd&gt;"), "{page}");
+    }
+}
+
+#[test]
+fn the_page_names_the_namespace_of_the_id_if_the_report_does() {
+    for (language, words) in [
+        ("en", "Where this number is used: crm&lt;i&gt;."),
+        ("de", "Wo diese Nummer verwendet wird: crm&lt;i&gt;."),
+    ] {
+        assert!(page(language).contains(words), "{}", page(language));
+        let only = page_of(&SubjectReport { namespace: None, ..report() }, language);
+        assert!(!only.contains("crm") && !only.contains(words.split(':').next().unwrap()), "{only}");
     }
 }

@@ -561,7 +561,7 @@ fn report() -> Vec<(&'static str, Value)> {
                 "The report that a person receives about themselves (GDPR Art. 15).",
                 [vec![
                     ("subject", text("Id of the person.")),
-                    ("namespace?", reference("Namespace")),
+                    ("namespace?", text("Namespace of the id; absent if the configuration has no other.")),
                     ("made", time("Time at which the report was compiled.")),
                     ("contacts", texts("Contact of each pack.")),
                     (
