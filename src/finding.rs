@@ -136,6 +136,17 @@ impl Finding {
         self
     }
 
+    /// True if the finding has a place.
+    pub fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Replaces the message.
+    #[must_use]
+    pub fn message(self, message: impl Into<String>) -> Finding {
+        Finding { message: message.into(), ..self }
+    }
+
     /// Sets the label of the marked excerpt.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Finding {

@@ -105,7 +105,7 @@ fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp)
     }
     for (place, versions) in &places.0 {
         for finding in examination.objections(place, versions, &next.first_seen) {
-            let finding = if passed > now { mention_clock(&finding, now, passed) } else { finding };
+            let finding = if passed > now { mention_clock(finding, now, passed) } else { finding };
             // Most routes share their pack, and so their findings.
             if !findings.iter().any(|known| known.to_string() == finding.to_string()) {
                 findings.push(finding);
@@ -125,13 +125,11 @@ fn latest_known_instant(memory: &PolicyMemory, now: Timestamp) -> Timestamp {
 }
 
 /// Adds to a finding that the clock or the ledger is wrong.
-fn mention_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Finding {
-    let (code, report) = (finding.code(), finding.report());
+fn mention_clock(finding: Finding, now: Timestamp, passed: Timestamp) -> Finding {
     let message = format!(
-        "{}; the clock says {now}, and the ledger was used at {passed}: one of them is wrong, and both count",
-        report.message
+        "{finding}; the clock says {now}, and the ledger was used at {passed}: one of them is wrong, and both count"
     );
-    Finding::error(code, message).hint(report.hint.unwrap_or_default())
+    finding.message(message)
 }
 
 /// Returns the version in force and the waiting ones.
@@ -339,7 +337,7 @@ fn unreadable(
     let hint = format!(
         "it was known {ahead} business days ahead, and {due} are due; until then the program that could read it serves"
     );
-    Some(Finding::error("policy-not-comparable", message).hint(hint))
+    Some(manifest.place(Finding::error("policy-not-comparable", message).hint(hint)))
 }
 
 #[cfg(test)]

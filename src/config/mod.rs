@@ -202,21 +202,6 @@ impl ConfigFiles {
     }
 }
 
-/// Finds a pack whose vocabulary differs from that of the default pack. Ledger and recipients use the default pack's
-/// terms; with another vocabulary a purpose would be judged by the consent to another purpose.
-fn check_vocabularies(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
-    let mut all = packs.iter().flatten();
-    let default = all.next()?;
-    let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
-    let other = all.find(differs)?;
-    let (title, default) = (&other.manifest().title, &default.manifest().title);
-    let finding = Finding::error(
-        "packs-differ-in-words",
-        format!("the vocabulary of the pack \"{title}\" differs from that of the default pack \"{default}\""),
-    );
-    Some(finding.hint("make the `[vocabulary]` of all packs of one configuration the same"))
-}
-
 /// The keys of one file, and the folder that its paths are relative to.
 #[derive(Debug)]
 struct Part<'d> {
@@ -275,8 +260,7 @@ fn assemble<'d>(
         part.fields.allow();
         part.fields.end();
     }
-    let (of_packs, packs, mut findings) = packs.into_parts();
-    findings.extend(check_vocabularies(&packs));
+    let (of_packs, packs, findings) = packs.into_parts();
     let ConfigFiles { mut files, revision } = read;
     let tls = listeners.iter().map(|listener| &listener.tls).chain([&admin.tls]);
     files.extend(tls.flatten().flat_map(tls_files));

@@ -1,5 +1,6 @@
 //! Reads the folders of policy packs. It knows the names of the files; [`crate::policy`] reads their content.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +32,16 @@ struct ConfiguredPack {
     /// One folder for each version.
     folders: Vec<PathBuf>,
     content: PackContent,
+}
+
+impl ConfiguredPack {
+    /// Returns the versions in the order of their effective dates; none if the pack has errors.
+    fn versions(&self) -> &[Arc<Pack>] {
+        match &self.content {
+            PackContent::Loaded(versions) => versions,
+            PackContent::VocabularyOnly(_) | PackContent::Nothing => &[],
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -108,7 +119,13 @@ impl Packs {
             match read_pack(folder) {
                 Ok(pack) => versions.push((Arc::new(pack), named.at.clone())),
                 Err(findings) => {
-                    self.findings.extend(findings);
+                    let (of_files, of_pack): (Vec<_>, Vec<_>) =
+                        findings.into_iter().partition(Finding::has_place);
+                    self.findings.extend(of_files);
+                    // Something that a pack lacks, or that cannot be read, has no place but the key that names the pack.
+                    for finding in of_pack {
+                        document.find(finding.label("in this pack"), named.at.clone());
+                    }
                     failed = failed.or(Some(folder));
                 }
             }
@@ -121,16 +138,33 @@ impl Packs {
         for (finding, at) in versioning::sequence_findings(&versions, self.now) {
             document.find(finding, at);
         }
+        self.check_vocabulary(&versions, document);
         PackContent::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
+    }
+
+    /// Checks that the vocabulary of a pack is that of the default pack. Ledger and recipients use the default pack's terms; with
+    /// another vocabulary a purpose would be judged by the consent to another purpose.
+    fn check_vocabulary(&self, versions: &[(Arc<Pack>, Range<usize>)], document: &Document<'_>) {
+        let mut loaded = self.all.iter().flat_map(ConfiguredPack::versions);
+        let Some(default) = loaded.next().or(versions.first().map(|(pack, _)| pack)) else { return };
+        let differs = |(pack, _): &&(Arc<Pack>, Range<usize>)| {
+            pack.vocabulary().digest() != default.vocabulary().digest()
+        };
+        let Some((other, at)) = versions.iter().find(differs) else { return };
+        let (title, default) = (&other.manifest().title, &default.manifest().title);
+        let finding = Finding::error(
+            "packs-differ-in-words",
+            format!(
+                "the vocabulary of the pack \"{title}\" differs from that of the default pack \"{default}\""
+            ),
+        );
+        let hint = "make the `[vocabulary]` of all packs of one configuration the same";
+        document.find(finding.label("has other words").hint(hint), at.clone());
     }
 
     /// Returns the shortest limit that a pack sets for the retention of the access log, in days, and that pack's title.
     pub(super) fn access_log_limit(&self) -> Option<(u32, String)> {
-        let limits = self.all.iter().filter_map(|known| match &known.content {
-            PackContent::Loaded(versions) => Some(versions),
-            PackContent::VocabularyOnly(_) | PackContent::Nothing => None,
-        });
-        let limits = limits.flatten().filter_map(|pack| {
+        let limits = self.all.iter().flat_map(ConfiguredPack::versions).filter_map(|pack| {
             let days = pack.manifest().access_log_limit?.as_hours() / 24;
             Some((u32::try_from(days).unwrap_or(0), pack.manifest().title.clone()))
         });
@@ -139,10 +173,7 @@ impl Packs {
 
     /// Returns the versions of the pack at a position; none if it has errors.
     pub(super) fn versions(&self, position: usize) -> &[Arc<Pack>] {
-        match self.all.get(position).map(|known| &known.content) {
-            Some(PackContent::Loaded(versions)) => versions,
-            Some(PackContent::VocabularyOnly(_) | PackContent::Nothing) | None => &[],
-        }
+        self.all.get(position).map(ConfiguredPack::versions).unwrap_or_default()
     }
 
     /// Returns the terms of the pack at a position.

@@ -55,6 +55,10 @@ pub struct Manifest {
     pub access_log_limit: Option<SignedDuration>,
     /// The record of processing activities (GDPR Art. 30).
     pub processing: Vec<Activity>,
+    /// The text of the manifest.
+    pub(super) source: Source,
+    /// The place of `effective` in it.
+    pub(super) effective_at: Range<usize>,
 }
 
 /// Age of majority if the pack does not set one, in years.
@@ -129,6 +133,11 @@ pub struct Activity {
 }
 
 impl Manifest {
+    /// Places a finding about this version: at the day on which it takes effect.
+    pub fn place(&self, finding: Finding) -> Finding {
+        finding.at(&self.source, self.effective_at.clone()).label("of this version")
+    }
+
     /// Returns the instant at which this version takes effect: the start of the day, UTC.
     pub fn effective_from(&self) -> Timestamp {
         // The conversion fails only for the first and the last day of the calendar.
@@ -202,12 +211,13 @@ fn read(
         document.find(finding.label("earlier than `announced`"), effective.at.clone());
     }
     let manifest = (|| {
+        let effective = effective?;
         Some(Manifest {
             base,
             title: title?.value.to_owned(),
             version: version?.value.to_owned(),
             announced: announced?.value,
-            effective: effective?.value,
+            effective: effective.value,
             notice_business_days: notice,
             holidays,
             contact: contact?.value.to_owned(),
@@ -221,6 +231,8 @@ fn read(
             account_closed_after,
             access_log_limit,
             processing,
+            source: source.clone(),
+            effective_at: effective.at,
         })
     })();
     (manifest, vocabulary)

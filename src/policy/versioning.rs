@@ -80,7 +80,7 @@ impl NoticePeriod {
         }
         let difference = match Difference::of(in_force, next) {
             Ok(difference) => difference,
-            Err(finding) => return Some(finding),
+            Err(finding) => return Some(manifest.place(finding)),
         };
         let example = difference.example()?;
         let verb = if difference.releases_more() { "releases" } else { "allows" };
@@ -91,7 +91,7 @@ impl NoticePeriod {
         };
         let message = format!("version {version} {verb} what version {before} does not, and was {since}");
         let hint = format!("for example {example}; {} business days are due", promised.notice_business_days);
-        Some(Finding::error("change-not-announced", message).hint(hint))
+        Some(manifest.place(Finding::error("change-not-announced", message).hint(hint)))
     }
 }
 
@@ -184,6 +184,7 @@ mod tests {
             let found = notice_finding(&before, &version(late, new.0, new.1, new.2));
             let found = found.unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.code(), "change-not-announced");
+            assert_eq!((found.report().file, found.report().line), (Some("pack.toml"), Some(4)));
             let text = format!("{found}: {}", found.report().hint.unwrap_or_default());
             assert!(text.contains(words) && text.contains("29 business days ahead"), "{words}: {text}");
         }

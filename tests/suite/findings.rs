@@ -721,6 +721,42 @@ fn a_missing_pack_causes_no_further_findings() {
 }
 
 #[test]
+fn what_is_wrong_with_a_pack_as_a_whole_is_at_the_key_that_names_it() {
+    const MANIFEST: &str = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-05\neffective = 2026-01-05\ncontact = \"c\"\n\
+                            [bases]\ncontract = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
+    const RULE: &str = "@id(\"r\") @clause(\"C\") @basis(\"contract\") permit (principal in Kind::\"hosting-provider\", action == \
+                        Action::\"hosting\", resource in Category::\"contact\");";
+    let words = format!(
+        "{MANIFEST}[[vocabulary.categories]]\nid = \"shoe-size\"\nparent = \"contact\"\ntitle = \"Shoe size\"\ndescription = \"d\"\n"
+    );
+    let default = format!("policy = \"sound\"\n{SOUND}");
+    let of_route = format!("policy = \"sound\"\n{SOUND}{ROUTE}{FIELDS}policy = \"other\"\n");
+    for (code, text, rules, manifest, line) in [
+        ("no-rules", default.replace("sound", "other"), "", MANIFEST, 1),
+        ("unreadable-file", format!("\n{}", default.replace("sound", "other")), "\u{0}", MANIFEST, 2),
+        ("packs-differ-in-words", of_route.clone(), RULE, &words, of_route.lines().count()),
+    ] {
+        let folder = folder(&[
+            ("purposegate.toml", &text),
+            ("sound/pack.toml", MANIFEST),
+            ("sound/rules.cedar", RULE),
+            ("other/pack.toml", manifest),
+            ("other/rules.cedar", rules),
+        ]);
+        if code == "unreadable-file" {
+            std::fs::write(folder.path().join("other/rules.cedar"), b"// \xff").unwrap();
+        }
+        let file = folder.path().join("purposegate.toml");
+        let (config, findings) = config::load(&file);
+        let shown = rendered(&findings, folder.path());
+        assert!(config.is_none(), "{shown}");
+        assert_eq!(codes(&findings), [code], "{shown}");
+        let report = findings[0].report();
+        assert_eq!((report.file, report.line), (file.to_str(), Some(line)), "{shown}");
+    }
+}
+
+#[test]
 fn findings_in_an_included_file_name_it() {
     let text = format!(
         "policy = {:?}\ninclude = [\"more/*.toml\", \"gone.toml\"]\n{SOUND}{ROUTE}",

@@ -133,6 +133,8 @@ fn restarts_and_backdated_announcements_do_not_avoid_the_notice() {
     assert!(why.contains("change-not-announced: version 1 releases what version 1 does not"), "{why}");
     let (status, said) = check(&folder);
     assert!(status == 1 && said.contains("change-not-announced"), "{status}: {said}");
+    let place = first.join("pack.toml").display().to_string();
+    assert!(said.contains(&format!("{place}:")), "{said}");
     std::fs::write(&rules, LESS).unwrap();
     // Its announcement is dated long ago, but no gateway has seen it.
     let backdated = version(packs.path(), "2", ("2025-01-06", "2026-06-01"), MORE);

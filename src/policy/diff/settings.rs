@@ -106,6 +106,8 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
         account_closed_after,
         access_log_limit,
         processing: _,
+        source: _,
+        effective_at: _,
     } = new;
     let extends = |base: &Option<Arc<Base>>| base.as_ref().map_or("nothing", |base| &base.name).to_owned();
     let (before, after) = (extends(&old.base), extends(base));
