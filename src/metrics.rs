@@ -136,6 +136,8 @@ metrics! {
         "Entries of the disclosure log that were deleted before they were pushed.";
     traced_exchanges: IntCounterVec = "traced_exchanges_total" ["outcome"]
         "Traced exchanges by outcome: exported; queue-full or export-failed if their spans were dropped.";
+    rejected_spans: IntCounter = "rejected_spans_total" []
+        "Spans that the collector dropped of batches that it took.";
     policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]

@@ -155,17 +155,17 @@ impl HttpClient {
     }
 
     /// Sends a request as [`HttpClient::send`] does, for the head of the answer: once that is there, it counts, whatever
-    /// becomes of the body.
+    /// becomes of the body. The answer has its body if that is whole.
     ///
     /// # Errors
     /// [`HttpError`], if there is no head in time. The server may have received the request.
-    async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<()>, HttpError> {
+    async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<Option<Bytes>>, HttpError> {
         let HttpLimits { time, max_body: _ } = self.limits;
         let mut head = None;
         let read = self.read_answer(request, &mut head, MAX_UNUSED_BODY_TIME);
         let body = tokio::time::timeout(time, read).await.unwrap_or(Err(HttpError::TimedOut(time)));
         match (head, body) {
-            (Some(head), _) => Ok(Response::from_parts(head, ())),
+            (Some(head), body) => Ok(Response::from_parts(head, body.ok())),
             (None, Err(error)) => Err(error),
             (None, Ok(_)) => Err(no_head()),
         }
@@ -177,13 +177,25 @@ impl HttpClient {
     /// # Errors
     /// [`PostError`]. The server may have taken the body.
     pub(crate) async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<(), PostError> {
+        self.post_for_answer(headers, body).await.map(drop)
+    }
+
+    /// Posts a body as [`HttpClient::post`] does. Returns the body of the answer if that is whole.
+    ///
+    /// # Errors
+    /// As [`HttpClient::post`].
+    pub(crate) async fn post_for_answer(
+        &self,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Option<Bytes>, PostError> {
         let request = Request::post(self.url.target()).body(body);
         let mut request = request.map_err(|error| HttpError::Broken(error.to_string()))?;
         *request.headers_mut() = headers;
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(PRODUCT));
         let answer = self.send_for_head(request).await?;
         match answer.status() {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Ok(answer.into_body()),
             status => Err(PostError::Status(status, retry_after(answer.headers()))),
         }
     }

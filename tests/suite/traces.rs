@@ -36,6 +36,11 @@ struct Collector {
 impl Collector {
     /// Answers with these statuses in turn, and with 200 afterwards.
     fn start(statuses: &'static [u16]) -> Collector {
+        Collector::answering(statuses, b"")
+    }
+
+    /// Does the same, each time with this body.
+    fn answering(statuses: &'static [u16], answer: &'static [u8]) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let exports: Arc<Mutex<Vec<Export>>> = Arc::default();
@@ -45,7 +50,8 @@ impl Collector {
                 let Some((head, body)) = http::read_request(&stream) else { continue };
                 let status = statuses.next().unwrap_or(200);
                 kept.lock().unwrap().push(Export { head, body });
-                let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+                let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", answer.len());
+                let _ = stream.write_all(answer);
             }
         });
         Collector { address, exports }
@@ -459,6 +465,22 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
     assert_eq!(collector.exports().len(), 3, "a refused batch is not sent again");
     let log = gateway.log();
     assert!(log.contains("the collector does not take traces") && !log.contains("a secret"), "{log}");
+}
+
+#[test]
+fn spans_that_the_collector_rejects_are_counted() {
+    // Field 1, a message of 10 bytes: field 1 is 3, field 2 a message of the collector.
+    let answer = b"\x0a\x0a\x08\x03\x12\x06secret";
+    let (upstream, collector) = (Upstream::start(), Collector::answering(&[503], answer));
+    let gateway = start(&upstream, &collector.environment(""));
+    assert_eq!(gateway.metric("purposegate_rejected_spans_total"), 0.0);
+    support(&gateway, &[]);
+    wait_until(|| gateway.metric("purposegate_traced_exchanges_total{outcome=\"exported\"}") == 1.0);
+    wait_until(|| gateway.log().contains("the collector rejects spans"));
+    // Once, of the batch that it took.
+    assert_eq!(gateway.metric("purposegate_rejected_spans_total"), 3.0);
+    assert_eq!(collector.exports().len(), 2, "what it rejects is not sent again");
+    assert!(!gateway.log().contains("secret"), "{}", gateway.log());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Sends traces to a collector: OTLP over HTTP, with Protocol Buffers. Off unless the environment names an endpoint.
 //!
 //! Exchanges that have ended wait in a bounded queue; one task sends them in batches. A collector that does not take a batch
-//! is asked again for a while, then the batch is dropped. Invariants: no exchange waits for the collector; what is dropped is
-//! counted; a stop sends what is queued, once, within a bound. No error quotes a header field or a URL.
+//! is asked again for a while, then the batch is dropped. Of one that it takes it can reject some spans. Invariants: no exchange
+//! waits for the collector; what is dropped or rejected is counted; a stop sends what is queued, once, within a bound. No log line
+//! quotes a header field, a URL or words of the collector.
 
+mod answer;
 mod otlp;
 mod protobuf;
 mod settings;
@@ -30,7 +32,7 @@ use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::traces::{FinishedExchange, FinishedExchanges, QueueBounds, Tracer};
 
-/// Maximum size of the body of the collector's answer that is read, in bytes. It is not used.
+/// Maximum size of the body of the collector's answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
 /// Time to the second attempt to send a batch. It doubles with each further one, up to [`MAX_RETRY`].
@@ -151,7 +153,13 @@ impl Exporter {
         let request = Bytes::from(self.compressed(otlp::encode(&self.settings.resource, batch)));
         let (began, mut retry) = (Instant::now(), RETRY);
         let outcome = loop {
-            let Err(error) = self.send(request.clone()).await else { break EXPORTED };
+            let error = match self.send(request.clone()).await {
+                Ok(answer) => {
+                    self.count_rejected(answer.as_deref().unwrap_or_default(), batch.len());
+                    break EXPORTED;
+                }
+                Err(error) => error,
+            };
             report(&error);
             let wait = error.retry_after().unwrap_or(retry).max(retry).min(MAX_DELIVERY_TIME);
             let is_over = !is_temporary(&error) || began.elapsed() + wait > MAX_DELIVERY_TIME;
@@ -165,13 +173,28 @@ impl Exporter {
         self.metrics.traced_exchanges.with_label_values(&[outcome]).inc_by(batch.len() as u64);
     }
 
-    async fn send(&self, body: Bytes) -> Result<(), PostError> {
+    /// Counts the spans that the collector rejected of a batch that it took. They are not sent again, as OTLP demands.
+    fn count_rejected(&self, answer: &[u8], exchanges: usize) {
+        static REJECTIONS: LogLimit = LogLimit::per_period(1, WARNING_PERIOD);
+        let sent = exchanges as u64 * otlp::MAX_SPANS;
+        let rejected = answer::rejected_spans(answer).min(sent);
+        if rejected == 0 {
+            return;
+        }
+        self.metrics.rejected_spans.inc_by(rejected);
+        if let Some(count) = REJECTIONS.admit() {
+            tracing::warn!(count, "the collector rejects spans of a batch that it takes");
+        }
+    }
+
+    /// Sends a batch. Returns the answer if it is whole.
+    async fn send(&self, body: Bytes) -> Result<Option<Bytes>, PostError> {
         let mut headers = HeaderMap::from_iter(self.settings.headers.iter().cloned());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if self.settings.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.client.post(headers, body).await
+        self.client.post_for_answer(headers, body).await
     }
 
     fn compressed(&self, message: Vec<u8>) -> Vec<u8> {

@@ -56,7 +56,10 @@ fn has_decision(exchange: &FinishedExchange) -> bool {
     exchange.outcome != ANSWERED
 }
 
-/// Writes the spans of an exchange.
+/// Maximum number of spans of an exchange.
+pub(super) const MAX_SPANS: u64 = 4;
+
+/// Writes the spans of an exchange: at most [`MAX_SPANS`].
 fn spans(out: &mut MessageWriter, exchange: &FinishedExchange) {
     out.message(2, |span| exchange_span(span, exchange));
     if has_decision(exchange) {
