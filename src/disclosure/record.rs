@@ -243,6 +243,24 @@ pub struct ActRecord {
     pub reason: Option<Arc<str>>,
 }
 
+/// Maximum length of a reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// The text cannot be the reason of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is empty, begins with a space, is longer than {} characters or has control characters", MAX_REASON)]
+pub struct UnfitReason;
+
+/// Checks the reason of an act, as somebody gives it.
+///
+/// # Errors
+/// [`UnfitReason`].
+pub fn check_reason(reason: &str) -> Result<(), UnfitReason> {
+    let begins = reason.starts_with(|first: char| !first.is_whitespace());
+    let is_fit = begins && !reason.chars().any(char::is_control) && reason.chars().count() <= MAX_REASON;
+    if is_fit { Ok(()) } else { Err(UnfitReason) }
+}
+
 /// One attempt to tell a recipient that data which it received were erased, corrected or restricted.
 ///
 /// It names no person: the ledger keeps the time of an erasure for good, the record follows it closely, and a pseudonym would lead
@@ -266,4 +284,19 @@ pub struct NoticeRecord {
 pub(crate) fn time_of(id: Ulid) -> Timestamp {
     let millisecond = i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_line_of_text() {
+        for fit in ["x", "request of 3 March", &"ä".repeat(MAX_REASON)] {
+            assert_eq!(check_reason(fit), Ok(()), "{fit}");
+        }
+        for unfit in ["", " ", " x", "\u{a0}x", "a\nb", "a\u{85}", &"x".repeat(MAX_REASON + 1)] {
+            assert_eq!(check_reason(unfit), Err(UnfitReason), "{unfit:?}");
+        }
+    }
 }

@@ -93,6 +93,7 @@ fn a_log_that_is_gone_keeps_the_gateway_from_starting_until_the_loss_is_accepted
     refuses(&folder, &[log.to_str().unwrap(), "holds no disclosure log", "the ledger knows", "`gateway-1/"]);
     assert_eq!((std::fs::read_dir(&log).unwrap().count(), indexes(&data)), (0, 1), "nothing was begun");
     assert_eq!(run_in(&folder, &["audit", "accept-loss", "--reason", " "]).0, 2);
+    assert_eq!(run_in(&folder, &["audit", "accept-loss", "--reason", " the disk failed"]).0, 2);
     let (status, words) = run_in(&folder, &["audit", "accept-loss", "--reason", "the disk failed"]);
     assert!(status == 0 && words.contains("accepted: the log gateway-1/"), "{words}");
     assert_eq!(indexes(&data), 0, "nobody would remove its pseudonyms");

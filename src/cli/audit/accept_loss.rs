@@ -8,9 +8,7 @@ use super::unusable;
 use crate::assembly::own_log::{self, AcceptLossError, LogMissing};
 use crate::cli::error::{EXIT_FINDINGS, with_causes};
 use crate::config::Config;
-
-/// Maximum length of a reason, in characters.
-const MAX_REASON: usize = 500;
+use crate::disclosure::record::check_reason;
 
 /// Accepts the loss of the logs of the gateway that are missing.
 ///
@@ -23,12 +21,8 @@ pub(in crate::cli) fn accept(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
-    let is_reason = !reason.trim().is_empty()
-        && reason.chars().count() <= MAX_REASON
-        && !reason.chars().any(char::is_control);
-    if !is_reason {
-        let why = format!("`--reason` has 1 to {MAX_REASON} characters, and no control characters");
-        return unusable(&why, err);
+    if let Err(unfit) = check_reason(reason) {
+        return unusable(&format!("`--reason` {unfit}"), err);
     }
     match own_log::accept(config, reason, now) {
         Ok(lost) if lost.is_empty() => {

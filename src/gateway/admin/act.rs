@@ -12,11 +12,9 @@ use super::problem::{AdminCode, AdminProblem};
 use super::roles::ResourceRule;
 use crate::config::AdminRole;
 use crate::disclosure::LogError;
-use crate::disclosure::record::{ActRecord, Record};
+use crate::disclosure::record::{self, ActRecord, Record};
 use crate::vocabulary::SubjectId;
 
-/// Maximum length of a reason, in characters.
-const MAX_REASON: usize = 500;
 /// Maximum number of looks that one request writes at once.
 const MAX_LOOKS_AT_ONCE: usize = 64;
 
@@ -134,14 +132,7 @@ pub(in crate::gateway) fn check_reason(
             "add `?reason=…`: why you look at what is on record about a person; it is recorded",
         )),
         Some(reason) => {
-            let length = reason.chars().count();
-            let begins = reason.starts_with(|first: char| !first.is_whitespace());
-            if begins && !reason.chars().any(char::is_control) && length <= MAX_REASON {
-                return Ok(());
-            }
-            Err(AdminProblem::malformed(format!(
-                "`reason` is empty, begins with a space, is longer than {MAX_REASON} characters or has control characters"
-            )))
+            record::check_reason(reason).map_err(|unfit| AdminProblem::malformed(format!("`reason` {unfit}")))
         }
     }
 }

@@ -18,12 +18,12 @@ use super::chrome::{Chrome, StateChip, html};
 use super::event_table::{HistoryOf, HistoryQuery, event_page, event_table};
 use super::filters;
 use super::filters::encode;
-use super::json_text::{short_time, text, texts};
+use super::json_text::{named_actor, short_time, text, texts};
 use super::list_page::ListPage;
 use super::opened_people::random_text;
 use super::pager::Pager;
 use super::problem_page::{FormProblem, PageProblem};
-use super::reason_form::ReasonForm;
+use super::reason_form::{ReasonForm, ReasonQuestion};
 use super::screen::FormOf;
 use super::subject::{given, no_random};
 use super::table::{DataTable, TableCell, TableColumn};
@@ -136,7 +136,7 @@ pub(super) async fn case(
     QueryOf(query): QueryOf<HistoryQuery>,
 ) -> Result<Response, PageProblem> {
     let case = console.admin.case_of(&id).await?;
-    let people = CasePeople::Asked(console.people_form(&visitor, &id, String::new(), None));
+    let people = CasePeople::Asked(console.reason_form(&visitor, people_question(&id), String::new(), None));
     let view = CaseView { people, history: query.history, problem: None };
     console.case_page(&visitor, id, &case, view).await
 }
@@ -157,7 +157,7 @@ pub(super) async fn show_people(
         Ok(people) => CasePeople::Shown(ShownPeople::new(&list, people, reason)),
         Err(problem) => {
             let words = FormProblem::of(problem)?.words;
-            CasePeople::Asked(console.people_form(&visitor, &id, form.reason, Some(words)))
+            CasePeople::Asked(console.reason_form(&visitor, people_question(&id), form.reason, Some(words)))
         }
     };
     let view = CaseView { people, history: 0, problem: None };
@@ -170,24 +170,6 @@ impl Console {
         self.admin.shared.ledger.case(id).ok_or_else(AdminProblem::not_found)
     }
 
-    fn people_form(
-        &self,
-        visitor: &Visitor,
-        id: &str,
-        reason: String,
-        problem: Option<String>,
-    ) -> ReasonForm {
-        ReasonForm {
-            action: format!("{PATH}/{}/people#people", encode(id)),
-            form_token: self.memory.form_tokens.token(&visitor.owner),
-            needs_reason: self.admin.needs_credentials(),
-            reason,
-            problem,
-            hint: "That you look at each of them, and why, is on record before they are shown.",
-            button: "Show who they are",
-        }
-    }
-
     /// Shows a case again whose approval lacks the name of who approves.
     pub(super) async fn approval_again(
         &self,
@@ -196,7 +178,7 @@ impl Console {
         case: &RegisteredCase,
     ) -> Result<Response, PageProblem> {
         let problem = AdminProblem::new(AdminCode::EventMalformed, "Enter the name of who approves.");
-        let people = CasePeople::Asked(self.people_form(visitor, &id, String::new(), None));
+        let people = CasePeople::Asked(self.reason_form(visitor, people_question(&id), String::new(), None));
         let view = CaseView { people, history: 0, problem: Some(FormProblem::of(problem)?) };
         self.case_page(visitor, id, case, view).await
     }
@@ -226,7 +208,7 @@ impl Console {
             categories: texts(outline, "categories"),
             citation: format!("{header}: {purpose};case=\"{id}\""),
             approvers: approvers(outline)
-                .map(|(name, is_verified)| approver_chip(name, is_verified))
+                .map(|(name, is_verified)| StateChip::actor(Some((&*name, is_verified))))
                 .collect(),
             steps: steps(visitor, known.status(now), outline).map_err(no_random)?,
             problem: view.problem.map(|problem| problem.words),
@@ -241,6 +223,14 @@ impl Console {
         };
         let status = if is_failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         Ok((status, html(&page)).into_response())
+    }
+}
+
+fn people_question(id: &str) -> ReasonQuestion {
+    ReasonQuestion {
+        action: format!("{PATH}/{}/people#people", encode(id)),
+        hint: "That you look at each of them, and why, is on record before they are shown.",
+        button: "Show who they are",
     }
 }
 
@@ -259,11 +249,7 @@ fn registered_members(outline: &Value) -> Vec<(&'static str, String)> {
 /// Returns who approved a case: the name, and if it is verified.
 fn approvers(case: &Value) -> impl Iterator<Item = (String, bool)> {
     let list = case.get("approvers").and_then(Value::as_array).into_iter().flatten();
-    list.map(|approver| (text(approver, "name"), approver.get("verified") == Some(&Value::Bool(true))))
-}
-
-fn approver_chip(name: String, is_verified: bool) -> StateChip {
-    if is_verified { StateChip::good(name) } else { StateChip::warn(format!("{name}, unverified")) }
+    list.map(named_actor)
 }
 
 fn steps(visitor: &Visitor, status: CaseStatus, case: &Value) -> Result<CaseSteps, getrandom::Error> {

@@ -83,6 +83,15 @@ impl StateChip {
     pub(super) fn bad(text: impl Into<String>) -> StateChip {
         StateChip { class: "bad", text: text.into() }
     }
+
+    /// Says under which name somebody acted, and if it is verified; `None`: nobody was signed in.
+    pub(super) fn actor(actor: Option<(&str, bool)>) -> StateChip {
+        match actor {
+            Some((name, true)) => StateChip::good(name),
+            Some((name, false)) => StateChip::warn(format!("{name}, unverified")),
+            None => StateChip::warn("nobody signed in"),
+        }
+    }
 }
 
 impl Console {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::chrome::StateChip;
-use super::json_text::{short_time, text};
+use super::json_text::{named_actor, short_time, text};
 use super::list_page::ListPage;
 use super::table::{DataTable, TableCell, TableColumn};
 
@@ -91,11 +91,6 @@ fn came_by(event: &Value) -> TableCell {
 
 /// Returns who recorded an event.
 fn recorded_by(event: &Value) -> StateChip {
-    match event.get("recorded-by") {
-        Some(by) if by.get("verified").and_then(Value::as_bool) == Some(true) => {
-            StateChip::good(text(by, "name"))
-        }
-        Some(by) => StateChip::warn(format!("{}, unverified", text(by, "name"))),
-        None => StateChip::warn("nobody signed in"),
-    }
+    let by = event.get("recorded-by").map(named_actor);
+    StateChip::actor(by.as_ref().map(|(name, is_verified)| (&**name, *is_verified)))
 }

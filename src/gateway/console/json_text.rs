@@ -22,6 +22,11 @@ pub(super) fn texts(of: &Value, member: &str) -> Vec<String> {
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// Returns the name of who did something, and if it is verified.
+pub(super) fn named_actor(actor: &Value) -> (String, bool) {
+    (text(actor, "name"), actor.get("verified") == Some(&Value::Bool(true)))
+}
+
 /// Shortens a time to seconds: `2026-11-29 15:18:46`.
 pub(super) fn short_time(time: &str) -> String {
     time.get(..19).unwrap_or(time).replace('T', " ")

@@ -17,7 +17,7 @@ use super::filters::encode;
 use super::json_text::short_time;
 use super::notices::{PATH, delivery_chip};
 use super::problem_page::{FormProblem, PageProblem};
-use super::reason_form::ReasonForm;
+use super::reason_form::{ReasonForm, ReasonQuestion};
 use super::screen::FormOf;
 use super::subject::given;
 use super::visitor::Visitor;
@@ -75,7 +75,7 @@ pub(super) async fn notice(
 ) -> Result<Response, PageProblem> {
     let notice = console.admin.open_notice(&id).await?;
     let now = console.admin.time_of_notices().await?;
-    let form = console.person_form(&visitor, &notice, String::new(), None);
+    let form = console.reason_form(&visitor, person_question(&notice), String::new(), None);
     Ok(html(&console.notice_page(&visitor, (&notice, now), NoticePerson::Asked(form))))
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn show_person(
     if let Err(problem) = recorded {
         let problem = FormProblem::of(problem)?;
         let status = problem.status;
-        let form = console.person_form(&visitor, &notice, form.reason, Some(problem.words));
+        let form = console.reason_form(&visitor, person_question(&notice), form.reason, Some(problem.words));
         let page = console.notice_page(&visitor, (&notice, now), NoticePerson::Asked(form));
         return Ok((status, html(&page)).into_response());
     }
@@ -148,25 +148,15 @@ pub(super) async fn delivered(
     }
 }
 
-impl Console {
-    fn person_form(
-        &self,
-        visitor: &Visitor,
-        notice: &Notice,
-        reason: String,
-        problem: Option<String>,
-    ) -> ReasonForm {
-        ReasonForm {
-            action: format!("{PATH}/{}/person#person", notice.id()),
-            form_token: self.memory.form_tokens.token(&visitor.owner),
-            needs_reason: self.admin.needs_credentials(),
-            reason,
-            problem,
-            hint: "That you look, and why, is on record before the person is shown.",
-            button: "Show who it is",
-        }
+fn person_question(notice: &Notice) -> ReasonQuestion {
+    ReasonQuestion {
+        action: format!("{PATH}/{}/person#person", notice.id()),
+        hint: "That you look, and why, is on record before the person is shown.",
+        button: "Show who it is",
     }
+}
 
+impl Console {
     /// `now` is the time of notices.
     fn notice_page(
         &self,

@@ -21,7 +21,7 @@ use super::visitor::Visitor;
 use crate::gateway::admin::person_request::answer_cursor;
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::gateway::admin::request::QueryOf;
-use crate::ledger::{AnsweredRequest, Freshness, OpenRequest, Position, RecordedBy};
+use crate::ledger::{AnsweredRequest, Freshness, OpenRequest, Position};
 use crate::vocabulary::SubjectId;
 
 /// Time before the due date from which the list warns.
@@ -156,12 +156,13 @@ impl Console {
             let answered = short_time(&request.answered.to_string());
             let label = format!("{}, answered {answered} UTC", request.right.name());
             let form = self.request_form(visitor, &answer_bytes(request), Some(request.position), &label);
+            let recorder = request.recorded_by.as_ref().map(|by| (&*by.name, by.verified));
             let row = [
                 TableCell::text(request.right.name()),
                 TableCell::chip(answer_chip(request)),
                 TableCell::text_or(time(request.received).unwrap_or_default(), "not known"),
                 TableCell::text(answered),
-                TableCell::chip(recorder_chip(request.recorded_by.as_ref())),
+                TableCell::chip(StateChip::actor(recorder)),
             ];
             row.into_iter().chain(may_open.then_some(form)).collect::<Vec<TableCell>>()
         };
@@ -224,14 +225,6 @@ fn intro(filter: &RequestFilter, open: usize, overdue: usize) -> TableCell {
         _ => intro,
     };
     intro.and_link(filtered(PATH, &[("state", ANSWERED)]), "Show those that were answered")
-}
-
-fn recorder_chip(recorded_by: Option<&RecordedBy>) -> StateChip {
-    match recorded_by {
-        Some(RecordedBy { name, verified: true }) => StateChip::good(&**name),
-        Some(RecordedBy { name, verified: false }) => StateChip::warn(format!("{name}, unverified")),
-        None => StateChip::warn("nobody signed in"),
-    }
 }
 
 /// Says if a request was answered in time.
