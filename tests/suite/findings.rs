@@ -729,8 +729,8 @@ fn what_is_wrong_with_a_pack_as_a_whole_is_at_the_key_that_names_it() {
     let words = format!(
         "{MANIFEST}[[vocabulary.categories]]\nid = \"shoe-size\"\nparent = \"contact\"\ntitle = \"Shoe size\"\ndescription = \"d\"\n"
     );
-    let default = format!("policy = \"sound\"\n{SOUND}");
-    let of_route = format!("policy = \"sound\"\n{SOUND}{ROUTE}{FIELDS}policy = \"other\"\n");
+    let default = format!("policy = \"sound\"\n{SOUND}{ROUTE}{FIELDS}");
+    let of_route = format!("{default}policy = \"other\"\n");
     for (code, text, rules, manifest, line) in [
         ("no-rules", default.replace("sound", "other"), "", MANIFEST, 1),
         ("unreadable-file", format!("\n{}", default.replace("sound", "other")), "\u{0}", MANIFEST, 2),
