@@ -6,7 +6,6 @@
 //! for a record of exactly the same shape.
 
 use super::edit::Edit;
-use super::mapping::RemovedAs;
 use super::node_table::Node;
 use super::state::StateId;
 use crate::decision::ClassId;
@@ -26,8 +25,8 @@ pub(super) struct CacheKey<'a> {
     pub(super) is_document: bool,
     /// The form of each class.
     pub(super) forms: &'a [Form],
-    /// The replacement of a removed value: another one in a table than in a document of the same route.
-    pub(super) removed_as: RemovedAs,
+    /// True for a row of a table, which has no placeholders.
+    pub(super) is_row: bool,
 }
 
 /// The decision about all records of one shape.
@@ -36,7 +35,7 @@ pub(super) struct ShapeDecision {
     class: ClassId,
     is_document: bool,
     forms: Box<[Form]>,
-    removed_as: RemovedAs,
+    is_row: bool,
     /// The state of each node, and the first node after its subtree.
     shape: Box<[(StateId, u32)]>,
     /// The number of fields of each class.
@@ -54,12 +53,12 @@ impl ShapeDecision {
         edits: &[Edit],
         keep: bool,
     ) -> ShapeDecision {
-        let CacheKey { class, is_document, forms, removed_as } = key;
+        let CacheKey { class, is_document, forms, is_row } = key;
         ShapeDecision {
             class,
             is_document,
             forms: forms.into(),
-            removed_as,
+            is_row,
             shape: nodes.iter().map(|node| (node.state, node.next)).collect(),
             counts: counts.into(),
             edits: edits.into(),
@@ -68,8 +67,8 @@ impl ShapeDecision {
     }
 
     fn matches(&self, key: CacheKey<'_>, nodes: &[Node]) -> bool {
-        let ShapeDecision { class, is_document, removed_as, .. } = *self;
-        let own = CacheKey { class, is_document, forms: &self.forms, removed_as };
+        let ShapeDecision { class, is_document, is_row, .. } = *self;
+        let own = CacheKey { class, is_document, forms: &self.forms, is_row };
         self.shape.len() == nodes.len()
             && own == key
             && self.shape.iter().zip(nodes).all(|(own, node)| *own == (node.state, node.next))

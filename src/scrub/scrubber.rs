@@ -12,7 +12,6 @@ use super::events::EventStream;
 use super::form_policy::{FormPolicy, PermitForms};
 use super::forms::Forms;
 use super::held_value::{OutsideRecords, RouteContext};
-use super::mapping::RemovedAs;
 use super::parameters::Parameters;
 use super::plan::Plan;
 use super::record_policy::RecordPolicy;
@@ -42,8 +41,8 @@ pub struct Scrubber {
     checked: usize,
     /// True if a byte order mark may come, because no byte of the body was read yet.
     may_be_marked: bool,
-    /// The replacement of a removed value, which the framing decides.
-    removed_as: RemovedAs,
+    /// True if the texts that are walked over are rows of a table.
+    is_table: bool,
     walk: Walk,
     /// The parser of the event stream, if the body is one.
     events: Option<Box<EventStream>>,
@@ -129,7 +128,7 @@ impl Scrubber {
             base: 0,
             checked: 0,
             may_be_marked: true,
-            removed_as,
+            is_table: framing == Framing::Rows,
             walk,
             events,
             rows,
@@ -149,7 +148,7 @@ impl Scrubber {
             base: 0,
             checked: 0,
             may_be_marked: false,
-            removed_as,
+            is_table: false,
             walk: Walk::new(&self.plan, Framing::Document, removed_as),
             events: None,
             rows: None,
@@ -273,7 +272,7 @@ impl Scrubber {
         // The bytes before an invalid one are read first, so that their faults are reported first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
         let (plan, forms, parameters) = (&*self.plan, &self.forms, &*self.parameters);
-        let route = RouteContext { plan, forms, parameters, removed_as: self.removed_as };
+        let route = RouteContext { plan, forms, parameters, is_row: self.is_table };
         let last = last && checked.is_ok();
         let mut context = WalkContext { route, limits: self.limits, policy, outside, out };
         self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut context)?;

@@ -69,7 +69,7 @@ struct Survey<'p> {
 impl Survey<'_> {
     fn visit_text(&self, text: &[u8], limits: Limits, visitor: &mut impl SurveyVisitor) {
         let Survey { plan, forms, parameters } = self;
-        let route = RouteContext { plan, forms, parameters, removed_as: plan.options.removed_as };
+        let route = RouteContext { plan, forms, parameters, is_row: false };
         let root = self.plan.automaton.root;
         let Some(text) = complete(text) else { return };
         // A number of an incomplete text may be cut; its type is known all the same.

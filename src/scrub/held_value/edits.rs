@@ -46,6 +46,10 @@ impl HeldValue<'_> {
         decision.edits = edits;
     }
 
+    fn removed_as(&self) -> RemovedAs {
+        self.route.plan.options.removed_as
+    }
+
     /// Lists the edits before a child: the comma, or the whole child if it is omitted. Returns true if the child is
     /// omitted.
     fn enter_child(
@@ -55,7 +59,9 @@ impl HeldValue<'_> {
         parent: &mut EditFrame,
         edits: &mut Vec<Edit>,
     ) -> bool {
-        let is_omitted = action == NodeAction::Drop && self.route.removed_as == RemovedAs::Omit;
+        // A withheld cell is empty, like one that had no value.
+        let is_cell = self.route.is_row && self.placement.is_document && parent.node == 0;
+        let is_omitted = action == NodeAction::Drop && (is_cell || self.removed_as() == RemovedAs::Omit);
         if is_omitted {
             edits.push(Edit::Omit { from: parent.child_end, node: at });
         } else if !parent.written && !parent.first {
@@ -220,7 +226,7 @@ impl EditWriter<'_> {
         self.copy_to(start);
         let value = self.held.bytes.get(start..end).unwrap_or_default();
         let value = self.held.string_around(at).map_or(value, |string| &*string.string);
-        self.out.extend_from_slice(self.value.route.removed_as.placeholder(value));
+        self.out.extend_from_slice(self.value.removed_as().placeholder(value));
         self.done = end;
     }
 

@@ -25,7 +25,6 @@ use super::decision_cache::{CacheKey, ShapeDecision};
 use super::evaluate::{Evaluation, MemberKey};
 use super::form_policy::FormPolicy;
 use super::forms::Forms;
-use super::mapping::RemovedAs;
 use super::node_table::{HeldJson, Node};
 use super::parameters::Parameters;
 use super::plan::Plan;
@@ -42,8 +41,8 @@ pub(super) struct RouteContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) forms: &'a Forms,
     pub(super) parameters: &'a Parameters,
-    /// The replacement of a removed value.
-    pub(super) removed_as: RemovedAs,
+    /// True if the document is a row of a table.
+    pub(super) is_row: bool,
 }
 
 impl RouteContext<'_> {
@@ -140,7 +139,7 @@ impl HeldValue<'_> {
 
     fn cache_key<'f>(&self, forms: &'f [Form]) -> CacheKey<'f> {
         let Placement { inherited_class: class, is_document, .. } = self.placement;
-        CacheKey { class, is_document, forms, removed_as: self.route.removed_as }
+        CacheKey { class, is_document, forms, is_row: self.route.is_row }
     }
 
     /// Decides the action on every node, and reports the counts of each record to the policy.

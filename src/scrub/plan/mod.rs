@@ -210,8 +210,8 @@ impl Plan {
         self.properties.redacts.get(usize::from(class.0)).copied().unwrap_or(false)
     }
 
-    /// Returns what stands in the place of a removed value. In a row of a table nothing does: an empty cell is `null`, and a
-    /// placeholder would be the value that it had.
+    /// Returns the replacement of a removed value of a document, or of a cell of a table. A withheld cell has none: an empty
+    /// cell is read as `null`, so that `null` would be the value that it had.
     pub(super) fn removed_as_in(&self, framing: Framing) -> RemovedAs {
         if framing == Framing::Rows { RemovedAs::Omit } else { self.options.removed_as }
     }

@@ -312,14 +312,15 @@ fn an_empty_cell_is_no_value() {
 #[test]
 fn json_in_a_cell_is_one_value_unless_it_is_embedded() {
     let fields = [("@.id", "non-personal"), ("@.more.email", "email"), ("@.more", "service-data")];
-    let set = |embedded: bool| {
+    let with = |embedded: bool, removed_as: RemovedAs| {
         let mut set = record("$", &["@.id"], &fields);
         set.fields
             .iter_mut()
             .filter(|field| field.path == "@.more")
             .for_each(|field| field.embedded = embedded);
-        Arc::new(compile(&mapping(vec![set])).unwrap())
+        Arc::new(compile(&Mapping { removed_as, ..mapping(vec![set]) }).unwrap())
     };
+    let set = |embedded: bool| with(embedded, RemovedAs::Omit);
     let no_email = |_: Option<&DecidedRecord>, id: CategoryId| {
         if id == category("email") { Form::Removed } else { Form::Clear }
     };
@@ -327,6 +328,11 @@ fn json_in_a_cell_is_one_value_unless_it_is_embedded() {
     assert_eq!(read_by(&set(false), no_email, body), body);
     // A field that cannot be read as JSON is removed.
     assert_eq!(read_by(&set(true), no_email, body), "id,more\n1,\"{\"\"n\"\":1}\"\n2,\"[ ]\"\n3,\n");
+    let null = read_by(&with(true, RemovedAs::Null), no_email, body);
+    assert_eq!(
+        null, "id,more\n1,\"{\"\"email\"\":null,\"\"n\"\":1}\"\n2,\"[ ]\"\n3,\n",
+        "as in any document"
+    );
 }
 
 #[test]

@@ -175,8 +175,11 @@ impl Walk {
         text: &[u8],
         limits: Limits,
     ) -> Result<NodeTable, Unreadable> {
-        let mut walk =
-            Walk { root, index_only: true, ..Walk::new(route.plan, Framing::Document, route.removed_as) };
+        let mut walk = Walk {
+            root,
+            index_only: true,
+            ..Walk::new(route.plan, Framing::Document, route.plan.options.removed_as)
+        };
         let mut outside = OutsideRecords::new(0);
         // No permit is requested, and nothing is written.
         let mut context = WalkContext {
