@@ -361,7 +361,7 @@ impl PageWriter<'_> {
             let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerWhole));
         }
         self.write_query(out, &view.result);
-        if let Some(sample) = view.sample.as_ref().filter(|_| !view.result.is_empty()) {
+        if let Some(sample) = view.result.sample.as_ref().filter(|_| !view.result.is_empty()) {
             self.write_sample(out, sample);
         }
         out.push_str("</section>\n");

@@ -28,8 +28,6 @@ pub(super) struct ReceivedRoute<'s> {
     /// afterwards.
     pub(super) purposes: Vec<PurposeId>,
     pub(super) result: RouteResult,
-    /// An invented answer: of the API, and as the recipient receives it.
-    pub(super) sample: Option<Sample>,
     /// True until the last day on which the route is observed.
     pub(super) is_observed: bool,
 }
@@ -41,6 +39,8 @@ pub(super) struct RouteResult {
     pub(super) fields: Option<Vec<FieldResult>>,
     /// The parameters of the query that pass, each with its values if they are listed.
     pub(super) query: Vec<(String, Vec<String>)>,
+    /// An invented answer: of the API, and as the recipient receives it.
+    pub(super) sample: Option<Sample>,
     /// True if an answer with a withheld field is refused.
     pub(super) is_whole: bool,
     /// True if fields that the mapping lacks leave; `None`: there are no such fields.
@@ -83,25 +83,26 @@ pub(super) fn routes<'s>(
             if !is_wanted(purpose) {
                 continue;
             }
-            let Some((methods, result, admitted)) = asking.answer(purpose) else { continue };
+            let Some((methods, result)) = asking.answer(purpose) else { continue };
             let of_route = views.iter_mut().skip(first);
             let mut same = of_route.filter(|view| view.methods == methods && view.result == result);
             match same.next() {
                 Some(view) => view.purposes.push(purpose),
                 None => {
-                    // The same fields and forms have the same sample, so it is made once.
-                    let scrubbing =
-                        route.scrubbing.as_ref().filter(|scrubbing| can_be_shown(route, scrubbing));
-                    let sample = scrubbing.and_then(|scrubbing| sample(scrubbing, &admitted));
-                    let purposes = vec![purpose];
-                    views.push(ReceivedRoute { route, methods, purposes, result, sample, is_observed });
+                    views.push(ReceivedRoute {
+                        route,
+                        methods,
+                        purposes: vec![purpose],
+                        result,
+                        is_observed,
+                    });
                 }
             }
         }
         if is_observed && views.len() == first {
             let methods = route.methods.iter().collect();
-            let (result, purposes) = (RouteResult::default(), Vec::new());
-            views.push(ReceivedRoute { route, methods, purposes, result, sample: None, is_observed });
+            let result = RouteResult::default();
+            views.push(ReceivedRoute { route, methods, purposes: Vec::new(), result, is_observed });
         }
     }
     views
@@ -123,7 +124,7 @@ struct RouteQuestion<'s, 'q> {
 }
 
 impl<'s> RouteQuestion<'s, '_> {
-    fn answer(&self, purpose: PurposeId) -> Option<(Vec<&'s Method>, RouteResult, Admitted)> {
+    fn answer(&self, purpose: PurposeId) -> Option<(Vec<&'s Method>, RouteResult)> {
         let RouteQuestion { route, decisions, .. } = *self;
         let pack = decisions.pack();
         if !route.serves_purpose(pack.vocabulary(), purpose) {
@@ -145,12 +146,15 @@ impl<'s> RouteQuestion<'s, '_> {
         let result = RouteResult {
             fields: scrubbing.map(|scrubbing| fields(scrubbing, &admitted)),
             query: query(route, &admitted),
+            sample: scrubbing
+                .filter(|scrubbing| can_be_shown(route, scrubbing))
+                .and_then(|scrubbing| sample(scrubbing, &admitted)),
             is_whole: scrubbing.is_some_and(Scrubbing::is_all_or_nothing),
             releases_unclassified: scrubbing
                 .filter(|scrubbing| scrubbing.whole_body.is_none())
                 .map(|scrubbing| scrubbing.plan.releases_unclassified()),
         };
-        Some((methods, result, admitted))
+        Some((methods, result))
     }
 
     fn request(&self, purpose: PurposeId, operation: Operation) -> AdmissionRequest {
