@@ -138,6 +138,12 @@ mod tests {
             "parent",
             "ACCOUNT_DELETED",
             "account_expired",
+            "MEMBER_DELETED",
+            "RESULT_POSITIVE",
+            "status_single",
+            "First",
+            "General",
+            "Negative",
         ] {
             assert!(!is_code(text), "{text}");
         }
