@@ -53,7 +53,8 @@ impl Tracer {
         let QueueBounds { capacity, batch } = bounds;
         let (finished, queue) = mpsc::channel(capacity.max(1));
         let filled = Arc::new(Notify::new());
-        let others = batch.saturating_sub(1);
+        // If the queue holds one batch only, there must be room until the exporter runs.
+        let others = batch.saturating_sub(1).min(capacity / 2);
         let exchanges = FinishedExchanges { queue, others, filled: Arc::clone(&filled) };
         (Arc::new(Tracer { sampler, finished, others, filled, dropped }), exchanges)
     }
