@@ -257,7 +257,7 @@ fn every_answer_is_as_described() {
         ("/v1/cases/{id}", "/v1/cases/nothing", 404),
         ("/readyz", "/readyz?unknown=1", 400),
         ("/v1/recipients/{name}/page", "/v1/recipients/nobody/page", 404),
-        ("/v1/recipients/{name}/page", "/v1/recipients/support/page?language=xx", 404),
+        ("/v1/recipients/{name}/page", "/v1/recipients/support/page?language=xx", 400),
         ("/v1/recipients/{name}/page", "/v1/recipients/support/page?purpose=hosting", 404),
         ("/v1/routes/{name}/unclassified", "/v1/routes/nothing/unclassified", 404),
         ("/v1/routes/{name}/unclassified", "/v1/routes/customers/unclassified?unknown=1", 400),

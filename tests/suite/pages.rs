@@ -142,7 +142,7 @@ fn the_report_is_in_a_language_and_names_recipients_by_their_legal_names() {
     assert_eq!(named.header("content-language"), Some("en"), "the query counts");
     assert!(named.text().contains("3 times: first on"), "{}", named.text());
     let unknown = http::get(gateway.admin, &format!("{path}&language=xx"), &[]);
-    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &Value::from("not-found")));
+    assert_eq!((unknown.status, &unknown.json()["code"]), (400, &Value::from("request-malformed")));
     let json = gateway.get_admin("/v1/subjects/p-1/report").json();
     assert_eq!(json["disclosures"].as_array().map(Vec::len), Some(3), "the JSON lists each");
     assert_eq!(json["disclosures"][0]["recipient_contact"], "privacy@acme.example");

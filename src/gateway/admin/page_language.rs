@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::problem::{AdminCode, AdminProblem};
+use super::problem::AdminProblem;
 use crate::texts::{PageLanguage, PageTexts};
 
 /// Returns the language that a query names, or else the one that `Accept-Language` asks for.
@@ -20,7 +20,7 @@ pub(in crate::gateway) fn page_language(
     if named.is_some() {
         return texts
             .named(named)
-            .ok_or_else(|| AdminProblem::new(AdminCode::NotFound, "there are no pages in this language"));
+            .ok_or_else(|| AdminProblem::malformed("there are no pages in this language"));
     }
     let values = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
     Ok(texts.for_header(&values.collect::<Vec<_>>().join(",")))

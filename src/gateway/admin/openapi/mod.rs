@@ -96,7 +96,10 @@ pub(super) struct RequestIdHeader {
     responses((status = 200, description = "The document.", body = serde_json::Value), ReadProblems)
 )]
 pub(super) async fn description(State(admin): State<AdminApi>, _: QueryOf<NoParameters>) -> Json<Value> {
-    Json(document(admin.shared.ledger.terms(), admin.needs_credentials()))
+    let mut document = document(admin.shared.ledger.terms(), admin.needs_credentials());
+    let texts = &admin.shared.snapshot().texts;
+    describe_languages(&mut document, &texts.tags().collect::<Vec<_>>());
+    Json(document)
 }
 
 /// Returns the document. `is_secured` tells if requests need a credential.
@@ -155,6 +158,23 @@ fn describe_credentials(document: &mut Value) {
     approval.into_iter().for_each(|required| required.retain(|name| name != "approver"));
     let body = document.pointer_mut("/paths/~1v1~1cases~1{id}~1approve/post/requestBody/required");
     body.into_iter().for_each(|required| *required = false.into());
+}
+
+/// Lists the languages in which there are pages.
+fn describe_languages(document: &mut Value, tags: &[&str]) {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let operations = paths
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut);
+    let parameters = operations
+        .filter_map(|operation| operation.get_mut("parameters").and_then(Value::as_array_mut))
+        .flatten()
+        .filter(|parameter| parameter.get("name").is_some_and(|name| name == "language"));
+    for parameter in parameters.filter_map(Value::as_object_mut) {
+        parameter.insert("schema".to_owned(), json!({ "type": "string", "enum": tags }));
+    }
 }
 
 fn security_schemes() -> Value {
@@ -222,6 +242,17 @@ fn with_optional_kind(mut schema: Value) -> Value {
 mod tests {
     use super::*;
     use crate::ledger::VocabularyTerms;
+
+    #[test]
+    fn the_languages_of_pages_are_listed() {
+        let mut document = document(&VocabularyTerms::standard(), false);
+        describe_languages(&mut document, &["en", "de"]);
+        for path in ["/v1/subjects/{id}/report", "/v1/recipients/{name}/page"] {
+            let parameters = document["paths"][path]["get"]["parameters"].as_array().cloned().unwrap();
+            let language = parameters.iter().find(|parameter| parameter["name"] == "language").unwrap();
+            assert_eq!(language["schema"], json!({ "type": "string", "enum": ["en", "de"] }), "{path}");
+        }
+    }
 
     #[test]
     fn credentials_are_described_only_where_they_are_needed() {
