@@ -539,12 +539,13 @@ fn a_gateway_under_another_policy_revision_is_noted() {
     let wider = RULES.replace("context.minor", "context.minor && context.erased");
     assert_ne!(wider, RULES);
     std::fs::write(folder.join("pack/rules.cedar"), wider).unwrap();
-    let refused = "these policies do not come into force: change-not-announced: version";
+    let place = folder.join("pack/pack.toml").display().to_string();
+    let refused = format!("these policies do not come into force: change-not-announced: {place}:");
     assert!(notes().contains("does not decide by this revision"), "{}", notes());
-    assert!(notes().contains(refused) && !notes().contains("a reload brings it"), "{}", notes());
+    assert!(notes().contains(&refused) && !notes().contains("a reload brings it"), "{}", notes());
     let folder = gateway.end();
     let (_, explained) = explain_json(folder.path(), "customers", "customer-support", &["--subject", "p-1"]);
-    assert!(explained["notes"].to_string().contains(refused), "{explained}");
+    assert!(explained["notes"].to_string().contains(&refused), "{explained}");
 }
 
 #[test]
