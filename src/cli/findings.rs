@@ -1,12 +1,26 @@
-//! Renders findings for people and for programs.
+//! Findings for people and for programs: which of them a verb reports, and how they are rendered.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 
 use super::output::ExitStatus;
+use crate::config::{self, Config};
 use crate::finding::Finding;
+
+/// Loads a configuration for a verb that reports no warnings: all but `check` and `serve`.
+///
+/// # Errors
+/// The errors among the findings.
+pub(super) fn load(file: &Path) -> Result<Config, Vec<Finding>> {
+    let (config, mut findings) = config::load(file);
+    config.ok_or_else(|| {
+        findings.retain(Finding::is_error);
+        findings
+    })
+}
 
 /// Prints findings with place, excerpt and hint, except acknowledged ones.
 ///

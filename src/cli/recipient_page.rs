@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::error::{CliError, VerbError, exit_status};
 use super::findings;
 use crate::assembly;
-use crate::config;
 use crate::document::join;
 use crate::exchange::pages::recipient_page::{PartnerPage, html};
 use crate::exchange::{Snapshot, route::Recipient};
@@ -51,10 +50,12 @@ fn print(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, VerbError> {
-    let (config, found) = config::load(&arguments.config);
-    let Some(config) = config else {
-        findings::print(found.iter().filter(|finding| finding.is_error()), err)?;
-        return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
+    let config = match findings::load(&arguments.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            findings::print(&errors, err)?;
+            return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
+        }
     };
     let snapshot = assembly::snapshot(config);
     let unknown = |hint: Option<String>| {

@@ -35,7 +35,7 @@ use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::exchange::route::{NoticeWebhook, Notify};
-use crate::finding::Finding;
+use crate::finding::{Finding, suggestion};
 use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
@@ -372,7 +372,7 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
     match scrub::run(arguments, std::io::stdin().lock(), out, note) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ScrubError::Findings(findings)) => {
-            report(findings.iter().filter(|finding| finding.is_error()));
+            report(&findings);
             ExitCode::from(EXIT_UNUSABLE)
         }
         Err(error @ (ScrubError::Denied(_) | ScrubError::Withheld)) => {
@@ -393,13 +393,11 @@ fn make_key(name: &str, format: Format) -> ExitCode {
 }
 
 fn print_webhook_secret(name: &str, file: &ConfigFile) -> ExitCode {
-    let (config, findings) = config::load(&file.config);
-    let Some(config) = config else {
-        report(&findings);
-        return ExitCode::from(EXIT_UNUSABLE);
-    };
+    let Some(config) = load(&file.config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let Some(recipient) = config.recipients.iter().find(|recipient| *recipient.name == *name) else {
-        return fail(&format!("there is no recipient `{name}` in the configuration"));
+        let known = config.recipients.iter().map(|recipient| &*recipient.name);
+        let hint = suggestion(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
+        return fail(&format!("there is no recipient `{name}` in the configuration{hint}"));
     };
     match &recipient.notify {
         Notify::Webhook(NoticeWebhook { secret: None, .. }) => {}
@@ -441,11 +439,9 @@ fn make_certificates(out: &Path, names: &[String], client: &str) -> ExitCode {
     }
 }
 
-/// Loads a configuration and prints its errors. Only `check` and `serve` report warnings.
+/// Loads a configuration, or prints its errors.
 fn load(file: &Path) -> Option<Config> {
-    let (config, findings) = config::load(file);
-    report(findings.iter().filter(|finding| finding.is_error()));
-    config
+    findings::load(file).map_err(|errors| report(&errors)).ok()
 }
 
 /// Prints findings to stderr.

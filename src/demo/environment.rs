@@ -64,7 +64,8 @@ impl Environment {
         progress("starting the gateway with the configuration of four recipients");
         let configuration = write_files(&folder, &keys, api_address, fixed_ports).await?;
         let (loaded, findings) = config::load(&configuration);
-        let words = || findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let errors = findings.iter().filter(|finding| finding.is_error());
+        let words = || errors.map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
 
         progress("recording what 10,000 people have consented to");

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::gateway::base;
 use crate::program::{Run, run, run_with_input, write_config};
+use crate::source;
 
 const ROUTES: &str = r#"
 [[route]]
@@ -137,4 +138,56 @@ fn only_check_and_serve_print_warnings() {
         let (_, _, words) = command_on(NOT_PERSONAL, arguments);
         assert!(!words.contains("passes through unread"), "{arguments:?}: {words}");
     }
+}
+
+#[test]
+fn other_verbs_print_the_errors_of_a_configuration_without_its_warnings() {
+    let (_folder, file) = config_with(&format!("{NOT_PERSONAL}method = [\"GET\"]\n"));
+    let both = ["passes through unread", "unknown key `method`"];
+    for verb in ["check", "serve"] {
+        let (_, _, words) = run([verb, "--config", &file]);
+        assert!(both.iter().all(|part| words.contains(part)), "{verb}: {words}");
+    }
+    let nothing = "/dev/null";
+    let request = ["--route", "by-id", "--recipient", "support", "--purpose", "billing"];
+    let verbs: Vec<Vec<&str>> = vec![
+        vec!["consent", "export"],
+        vec!["subject", "requests"],
+        vec!["case", "list"],
+        vec!["ledger", "migrate"],
+        vec!["audit", "show"],
+        vec!["audit", "processing"],
+        vec!["audit", "processing", "--from", "2026-01-01", "--to", "2026-01-31"],
+        vec!["audit", "circumstances"],
+        vec!["audit", "accept-loss", "--reason", "none"],
+        vec!["audit", "index"],
+        vec!["recipient", "page", "support"],
+        vec!["recipient", "webhook-secret", "support"],
+        vec!["openapi", nothing, "--recipient", "support", "--purpose", "billing"],
+        vec!["discover", "--route", "by-id", "--sample", nothing],
+        [&["explain"], &request[..]].concat(),
+        [&["scrub"], &request[..]].concat(),
+    ];
+    let mut runs: Vec<(String, Run)> = Vec::new();
+    for verb in &verbs {
+        runs.push((verb.join(" "), run([&verb[..], &["--config", &file]].concat())));
+    }
+    let diff = ["policy", "diff", "--decisions", nothing, "--mapping", &file, &file];
+    runs.push((diff.join(" "), run(diff)));
+    for (verb, (status, out, words)) in runs {
+        assert_eq!((status, out.as_str()), (2, ""), "{verb}: {words}");
+        assert!(words.contains(both[1]) && !words.contains(both[0]), "{verb}: {words}");
+    }
+}
+
+/// `check` and `serve` are in `run.rs`; every other verb takes the configuration, or its errors, from `findings.rs`.
+#[test]
+fn verbs_load_a_configuration_through_one_function() {
+    let files = source::files(&source::root().join("cli")).into_iter();
+    let loading = files.filter(|file| !file.ends_with("tests.rs")).filter_map(|file| {
+        let calls = std::fs::read_to_string(&file).unwrap().matches("config::load").count();
+        (calls > 0).then(|| (file.file_name().unwrap().to_str().unwrap().to_owned(), calls))
+    });
+    let loading: Vec<(String, usize)> = loading.collect();
+    assert_eq!(loading, [("findings.rs".to_owned(), 1), ("run.rs".to_owned(), 2)]);
 }

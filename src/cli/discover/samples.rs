@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{DiscoverArgs, read};
 use crate::cli::arguments::DEFAULT_CONFIG;
 use crate::cli::error::CliError;
-use crate::config;
+use crate::cli::findings;
 use crate::discover::{KnownRecords, MAX_SAMPLE_BYTES, Proposal, Samples};
 use crate::exchange::route::Route;
 use crate::finding::suggestion;
@@ -45,12 +45,10 @@ pub(super) fn propose(arguments: &DiscoverArgs) -> Result<Proposal, CliError> {
 /// Loads the configuration, and returns the route with a name.
 pub(super) fn configured_route(arguments: &DiscoverArgs, name: &str) -> Result<Arc<Route>, CliError> {
     let file = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    let (config, findings) = config::load(file);
-    let Some(config) = config else {
-        let errors: Vec<String> =
-            findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
-        return Err(CliError::Unusable(errors.join("\n")));
-    };
+    let config = findings::load(file).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        CliError::Unusable(errors.join("\n"))
+    })?;
     if let Some(route) = config.routes.iter().find(|route| *route.name == *name) {
         return Ok(Arc::clone(route));
     }

@@ -25,7 +25,7 @@ use self::spec_files::SpecFiles;
 use super::discover::openapi::read_json_files;
 use super::error::{CliError, VerbError, exit_status};
 use super::findings;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::decision::{AdmissionRequest, LegalReference};
 use crate::exchange::route::Route;
 use crate::finding::suggestion;
@@ -58,10 +58,12 @@ pub(super) fn run(arguments: &OpenapiArgs, out: &mut dyn Write, err: &mut dyn Wr
 }
 
 fn print(arguments: &OpenapiArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, VerbError> {
-    let (config, found) = config::load(&arguments.config);
-    let Some(config) = config else {
-        findings::print(&found, err)?;
-        return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
+    let config = match findings::load(&arguments.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            findings::print(&errors, err)?;
+            return Err(CliError::Unusable("the configuration does not load".to_owned()).into());
+        }
     };
     let document = SpecFiles::new(read_json_files(&arguments.spec)?);
     let now = Timestamp::now();

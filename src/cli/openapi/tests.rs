@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::schema::Components;
-use super::{Config, SpecFiles, Timestamp, config, observed_routes, read_json_files, view};
+use super::{Config, SpecFiles, Timestamp, observed_routes, read_json_files, view};
 use crate::cli::error::CliError;
 use crate::cli::scrub::offline::{OfflineRequest, scrub_with};
+use crate::config;
 
 const CUSTOMERS: &str = include_str!("../../demo/routes/customers.toml");
 const TICKETS: &str = include_str!("../../demo/routes/tickets.toml");

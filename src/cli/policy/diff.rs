@@ -8,10 +8,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::findings::unusable;
+use crate::cli::findings::{self, unusable};
 use crate::cli::output::{ExitStatus, TextOrJson};
+use crate::config::Config;
 use crate::config::pack::read_pack;
-use crate::config::{self, Config};
 use crate::decision::circumstance::UNCLASSIFIED;
 use crate::decision::circumstance::line::CircumstanceLine;
 use crate::decision::replay::{RemappedField, RemappedRoute, ReplayReport, replay_mapping, replay_policies};
@@ -98,7 +98,7 @@ fn replayed(args: &DiffArgs, decisions: &Path, mapping: &[PathBuf]) -> Result<Re
     })?;
     match (mapping, packs) {
         ([old, new], packs) => {
-            let (old, new) = (load(old)?, load(new)?);
+            let (old, new) = (findings::load(old)?, findings::load(new)?);
             Ok(replay_configurations([&old, &new], packs, lines))
         }
         (_, Some([old, new])) => Ok(replay_policies(old, new, lines)),
@@ -117,11 +117,6 @@ fn read_lines(file: &Path) -> Result<Vec<CircumstanceLine>, String> {
         bytes if bytes > MAX_DECISIONS_BYTES => Err("it is larger than 30 days of counts can be".to_owned()),
         _ => CircumstanceLine::read_all(&text),
     }
-}
-
-fn load(file: &Path) -> Result<Config, Vec<Finding>> {
-    let (config, findings) = config::load(file);
-    config.ok_or(findings)
 }
 
 /// Replays under the mappings of two configurations, and their packs in force or these.

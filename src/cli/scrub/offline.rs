@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{ScrubError, pump};
+use crate::cli::findings;
 use crate::cli::policy::facts_from_json;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::decision::{
     AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, RecordFacts, scenario,
 };
@@ -38,8 +39,8 @@ pub(super) fn scrub(
     output: impl Write,
     note: impl FnOnce(&str),
 ) -> Result<(), ScrubError> {
-    let (config, findings) = config::load(file);
-    scrub_with(&config.ok_or(ScrubError::Findings(findings))?, trial, framing, input, output, note)
+    let config = findings::load(file).map_err(ScrubError::Findings)?;
+    scrub_with(&config, trial, framing, input, output, note)
 }
 
 /// Scrubs by a configuration that is loaded.
