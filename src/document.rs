@@ -50,6 +50,40 @@ impl AllowScope {
     }
 }
 
+/// The `allow` at the top of a file, as far as it lists warnings that are found only after the file was read.
+#[derive(Clone, Debug, Default)]
+pub struct DeferredAllow(Vec<DeferredCode>);
+
+/// A code in a [`DeferredAllow`].
+#[derive(Clone, Debug)]
+struct DeferredCode {
+    code: &'static str,
+    /// The finding that the `allow` acknowledges nothing.
+    unused: Finding,
+}
+
+impl DeferredAllow {
+    /// True if the `allow` acknowledges warnings with this code.
+    pub fn allows(&self, code: &str) -> bool {
+        self.0.iter().any(|allowed| allowed.code == code)
+    }
+
+    /// Acknowledges the warnings that the `allow` lists. Returns a finding for each code that it lists, that is one of
+    /// `checked`, and that none of the warnings has. A code that was not checked for may have warnings that nobody has found.
+    pub fn acknowledge(&self, findings: &mut [Finding], checked: &[&str]) -> Vec<Finding> {
+        let mut used = BTreeSet::new();
+        for finding in findings.iter_mut().filter(|finding| finding.is_warning()) {
+            if self.allows(finding.code()) {
+                finding.acknowledge();
+                used.insert(finding.code());
+            }
+        }
+        let unused =
+            self.0.iter().filter(|allowed| checked.contains(&allowed.code) && !used.contains(allowed.code));
+        unused.map(|allowed| allowed.unused.clone()).collect()
+    }
+}
+
 impl<'a> Document<'a> {
     /// Parses as much as possible. Syntax errors become findings.
     pub fn parse(source: &'a Source) -> Document<'a> {
@@ -113,6 +147,12 @@ impl<'a> Document<'a> {
     /// that acknowledges nothing yields a warning. If the file has an error, it yields none, because the error
     /// could hide the warning that the `allow` names.
     pub fn into_findings(self) -> Vec<Finding> {
+        self.into_findings_before(&[]).0
+    }
+
+    /// Returns the same findings, for a file about which warnings with the codes `later` can be found afterwards. An
+    /// `allow` of such a code at the top of the file is returned instead of being judged.
+    pub fn into_findings_before(self, later: &[&str]) -> (Vec<Finding>, DeferredAllow) {
         let (top, source) = (self.top(), self.source);
         let (mut findings, scopes) = (self.findings.into_inner(), self.scopes.into_inner());
         let mut used = BTreeSet::new();
@@ -126,18 +166,22 @@ impl<'a> Document<'a> {
                 used.insert(code.at.start);
             }
         }
-        if !findings.iter().any(|(_, finding)| finding.is_error()) {
-            let allowed = scopes.iter().flat_map(|scope| &scope.allowed);
-            for code in allowed.filter(|code| !used.contains(&code.at.start)) {
-                let finding =
-                    Finding::warning("allow-unused", format!("no warning here is `{}`", code.value));
+        let has_error = findings.iter().any(|(_, finding)| finding.is_error());
+        let mut deferred = DeferredAllow::default();
+        for scope in &scopes {
+            for code in scope.allowed.iter().filter(|code| !used.contains(&code.at.start)) {
+                let unused = Finding::warning("allow-unused", format!("no warning here is `{}`", code.value));
                 let hint = "remove it: it would hide a later warning";
-                let finding = finding.at(source, code.at.clone()).label("acknowledges nothing").hint(hint);
-                findings.push((code.at.clone(), finding));
+                let unused = unused.at(source, code.at.clone()).label("acknowledges nothing").hint(hint);
+                if scope.spans.is_none() && later.contains(&code.value) {
+                    deferred.0.push(DeferredCode { code: code.value, unused });
+                } else if !has_error {
+                    findings.push((code.at.clone(), unused));
+                }
             }
         }
         findings.sort_by_key(|(place, _)| place.start);
-        findings.into_iter().map(|(_, finding)| finding).collect()
+        (findings.into_iter().map(|(_, finding)| finding).collect(), deferred)
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use serde::Serialize;
 
-pub use codes::{ERRORS, WARNINGS};
+pub use codes::{ERRORS, STATE_WARNINGS, WARNINGS};
 
 /// A text with the name under which it was read.
 #[derive(Clone, Debug)]

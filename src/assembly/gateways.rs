@@ -110,6 +110,17 @@ pub fn compare(
     Ok(others.iter().flat_map(|other| differences(own, other)).collect())
 }
 
+/// Returns the recipients that only gateways of other names have which run. A recipient that a gateway of this name has on
+/// record is not among them: that gateway is this one under its earlier configuration, and a recipient that this one gives up
+/// is to be reported.
+pub fn recipients_elsewhere(name: &str, registered: &[RegisteredGateway]) -> BTreeSet<Arc<str>> {
+    let live = registered.iter().filter(|gateway| gateway.live).map(|gateway| &gateway.description);
+    let (own, others): (Vec<_>, Vec<_>) = live.partition(|description| *description.name == *name);
+    let given_up = |recipient: &Arc<str>| own.iter().any(|own| own.recipients.contains(recipient));
+    let recipients = others.iter().flat_map(|other| &other.recipients);
+    recipients.filter(|recipient| !given_up(recipient)).cloned().collect()
+}
+
 fn differences(own: &GatewayDescription, other: &GatewayDescription) -> Vec<GatewayDifference> {
     let GatewayDescription { instance: _, name, lease: _, version, namespaces: _, recipients, packs } = other;
     let gateway = || Arc::clone(name);
@@ -333,5 +344,24 @@ mod tests {
         assert!(!title.is_empty() && revision.len() >= REVISION_DIGITS, "{title} {revision}");
         assert_eq!(one, described("trim"));
         assert_ne!(one.namespaces, described("lowercase").namespaces);
+    }
+
+    #[test]
+    fn a_recipient_of_another_gateway_that_runs_is_known_unless_this_one_gives_it_up() {
+        let with = |name: &str, recipients: &[&str]| {
+            let recipients = recipients.iter().map(|name| Arc::from(*name)).collect();
+            running(GatewayDescription { recipients, ..gateway(name) })
+        };
+        let elsewhere = |registered: &[RegisteredGateway]| {
+            recipients_elsewhere("a", registered).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(elsewhere(&[]), Vec::<String>::new());
+        let others = [with("b", &["globex", "court"]), with("c", &["court", "acme"])];
+        assert_eq!(elsewhere(&others), ["acme", "court", "globex"]);
+        let stopped = RegisteredGateway { live: false, ..with("b", &["court"]) };
+        assert_eq!(elsewhere(&[stopped]), Vec::<String>::new());
+        // The gateway itself still runs, with a configuration that has the recipient.
+        let [b, c] = others;
+        assert_eq!(elsewhere(&[with("a", &["court"]), b, c]), ["acme", "globex"]);
     }
 }

@@ -275,12 +275,22 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
 }
 
 /// Registers the configured recipients and namespaces with the ledger, and warns about recipients that only the ledger
-/// knows: after a recipient was renamed, events about its old name have no effect.
+/// knows, unless the configuration acknowledges it: after a recipient was renamed, events about its old name have no effect.
 fn register_recipients(ledger: &Ledger, config: &Config) {
-    let names: Vec<Arc<str>> =
+    let mut names: Vec<Arc<str>> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
     ledger.set_recipients(names.clone());
     ledger.set_namespaces(config.namespace_names.iter().cloned());
+    if config.allow.allows("recipient-only-in-ledger") {
+        return;
+    }
+    match ledger.archive().gateways() {
+        Ok(registered) => names.extend(gateways::recipients_elsewhere(&config.name, &registered)),
+        Err(error) => tracing::info!(
+            error = &error as &dyn std::error::Error,
+            "the gateways cannot be read: recipients that only others have are reported as unknown"
+        ),
+    }
     ledger.report_unregistered(names, warn_of_unregistered);
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::output::ExitStatus;
 use crate::config::{self, Config};
+use crate::document::DeferredAllow;
 use crate::finding::Finding;
 
 /// Loads a configuration for a verb that reports no warnings: all but `check` and `serve`.
@@ -20,6 +21,23 @@ pub(super) fn load(file: &Path) -> Result<Config, Vec<Finding>> {
         findings.retain(Finding::is_error);
         findings
     })
+}
+
+/// Findings about what `check` reads besides the configuration: the ledger and the logs.
+#[derive(Debug, Default)]
+pub(super) struct StateFindings {
+    pub(super) findings: Vec<Finding>,
+    /// Codes of the warnings that would be among the findings if there were any.
+    pub(super) checked: Vec<&'static str>,
+}
+
+impl StateFindings {
+    /// Returns the findings, acknowledged as the configuration says, and those about its `allow`.
+    pub(super) fn acknowledged(mut self, allow: &DeferredAllow) -> Vec<Finding> {
+        let unused = allow.acknowledge(&mut self.findings, &self.checked);
+        self.findings.extend(unused);
+        self.findings
+    }
 }
 
 /// Prints findings with place, excerpt and hint, except acknowledged ones.

@@ -60,10 +60,10 @@ use self::deployment::DeploymentSection;
 use self::files::FileText;
 use self::pack::Packs;
 use self::recipient::RegisteredRecipients;
-use crate::document::{Document, Fields};
+use crate::document::{DeferredAllow, Document, Fields};
 use crate::exchange::caller::Credentials;
 use crate::exchange::route::{Recipient, Routes};
-use crate::finding::Finding;
+use crate::finding::{Finding, STATE_WARNINGS};
 use crate::ledger::VocabularyTerms;
 use crate::policy::Pack;
 use crate::texts::PageTexts;
@@ -127,6 +127,8 @@ pub struct Config {
     pub probes: Option<ProbesSection>,
     /// The times of a stop.
     pub drain: DrainSection,
+    /// The warnings about the ledger and the logs that the file acknowledges. Loading does not read these.
+    pub allow: DeferredAllow,
 }
 
 impl Config {
@@ -170,14 +172,16 @@ fn load_for(file: &Path, host: Host) -> (Option<Config>, Vec<Finding>) {
         .iter()
         .zip(&documents)
         .map(|(file, document)| Part { fields: document.root("an included file"), folder: file.folder() });
-    let (config, of_packs) = assemble(file, host, read, Part { fields: root, folder: main.folder() }, parts);
+    let (mut config, of_packs) =
+        assemble(file, host, read, Part { fields: root, folder: main.folder() }, parts);
     let sound =
         of_packs.is_empty() && ![&main_document].into_iter().chain(&documents).any(Document::has_error);
     if sound {
         lints::check([&main_document].into_iter().chain(&documents), &config, Timestamp::now());
     }
-    let of_files = [main_document].into_iter().chain(documents).flat_map(Document::into_findings);
-    let mut findings: Vec<Finding> = of_files.chain(of_packs).collect();
+    let (mut findings, allow) = main_document.into_findings_before(STATE_WARNINGS);
+    config.allow = allow;
+    findings.extend(documents.into_iter().flat_map(Document::into_findings).chain(of_packs));
     let failed = findings.iter().any(Finding::is_error);
     findings.retain(|finding| !failed || !lints::CODES_AFTER_LOADING.contains(&finding.code()));
     (Some(config).filter(|_| !failed), findings)
@@ -298,6 +302,7 @@ fn assemble<'d>(
         routes,
         probes,
         drain,
+        allow: DeferredAllow::default(),
     };
     (config, findings)
 }

@@ -139,3 +139,39 @@ fn a_single_value_is_a_list_of_one() {
     root.end();
     assert_eq!(messages(document), ["`b` must be a text"]);
 }
+
+#[test]
+fn an_allow_of_later_warnings_is_judged_when_they_were_looked_for() {
+    let source = Source::new(
+        "x.toml",
+        "allow = [\"log-unreadable\", \"notice-not-compared\", \"no-route\"]\n[[a]]\nallow = \"log-unreadable\"\n",
+    );
+    let later = ["log-unreadable", "notice-not-compared"];
+    let read = |later: &[&str]| {
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        root.allow();
+        for mut fields in root.tables("a", "an a") {
+            fields.allow();
+            fields.end();
+        }
+        root.end();
+        document.into_findings_before(later)
+    };
+    let words = |findings: &[Finding]| {
+        let open = findings.iter().filter(|finding| finding.is_warning() || finding.is_error());
+        open.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let unused = |code: &str| format!("no warning here is `{code}`");
+    let (findings, allow) = read(&later);
+    assert_eq!(words(&findings), [unused("no-route"), unused("log-unreadable")], "only at the top");
+    assert!(later.iter().all(|code| allow.allows(code)) && !allow.allows("no-route"));
+    assert_eq!(read(&[]).0.len(), 4);
+
+    let mut found = [Finding::warning("log-unreadable", "a"), Finding::error("unreadable-file", "b")];
+    let left = allow.acknowledge(&mut found, &later);
+    assert_eq!((words(&found), words(&left)), (vec!["b".to_owned()], vec![unused("notice-not-compared")]));
+    assert_eq!(left[0].report().line, Some(1));
+    assert_eq!(words(&allow.acknowledge(&mut [], &["log-unreadable"])), [unused("log-unreadable")]);
+    assert!(allow.acknowledge(&mut [], &[]).is_empty(), "nobody has looked");
+}

@@ -224,3 +224,8 @@ pub const WARNINGS: &[&str] = &[
     "upstream-cors",
     "upstream-is-own-listener",
 ];
+
+/// Codes of the warnings that `check` finds in the ledger and in the logs, after the configuration was loaded. Loading alone
+/// does not tell that an `allow` of such a code is unused.
+pub const STATE_WARNINGS: &[&str] =
+    &["log-unreadable", "notice-not-compared", "other-logs-missing", "recipient-only-in-ledger"];

@@ -21,7 +21,7 @@ use super::ledger_id::LedgerId;
 use super::log_register::{self, KnownLogs, LogOnRecord};
 use super::policy_memory::PolicyMemory;
 use super::request::{self, AnsweredRequest, OpenRequest};
-use super::store::shared::SharedStore;
+use super::store::shared::{RegisteredGateway, SharedStore};
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent, StoredHistory};
 use super::terms::TermLookup;
 use super::{fold, secret_history, state_json};
@@ -181,12 +181,20 @@ impl Archive {
         self.store.shared().is_some()
     }
 
+    /// Returns the gateways on record. Empty for an embedded ledger.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
+        self.store.shared().map_or(Ok(Vec::new()), SharedStore::gateways)
+    }
+
     /// Returns what the ledger knows about the disclosure logs of its gateways.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn known_logs(&self) -> Result<KnownLogs, StoreError> {
-        let gateways = self.store.shared().map_or(Ok(Vec::new()), SharedStore::gateways)?;
+        let gateways = self.gateways()?;
         let running = gateways.into_iter().filter(|gateway| gateway.live);
         let running = running.map(|gateway| gateway.description.name).collect();
         Ok(KnownLogs { logs: self.logs_on_record()?, running, is_shared: self.is_shared() })

@@ -49,9 +49,8 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn other_gateways(&self) -> Result<Vec<RegisteredGateway>, StoreError> {
-        let Some(shared) = self.core.archive.store().shared() else { return Ok(Vec::new()) };
+        let gateways = self.core.archive.gateways()?;
         let own = self.core.membership.get().map(Membership::instance);
-        let gateways = shared.gateways()?;
         Ok(gateways.into_iter().filter(|gateway| Some(gateway.description.instance) != own).collect())
     }
 

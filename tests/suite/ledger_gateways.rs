@@ -117,6 +117,25 @@ fn other_differences_are_told_and_a_recipient_of_any_gateway_is_known() {
         recipients.as_array().unwrap().iter().any(|one| one["name"] == "court" && one["suspended"] == true)
     };
     wait_until(is_suspended);
+
+    let unregistered = |folder: &TempDir| {
+        let (status, out, err) = run_in(folder, &["check", "--format", "json"]);
+        assert_eq!(status, 0, "{err}");
+        out.contains("recipient-only-in-ledger") && out.contains("`court`")
+    };
+    assert!(!unregistered(&two.folder), "another gateway has it");
+    let logged = "the ledger has events about a recipient that the configuration does not have";
+    let three = ServedGateway::start(&ledger, &ledger.config("gateway-3"));
+    wait_until(|| three.log().contains("listening"));
+    assert!(!three.log().contains(logged), "{}", three.log());
+    // The configuration of the gateway that has it, about to lose it.
+    let changed = ledger.folder();
+    write(&changed, &ledger.config("gateway-1"));
+    assert!(unregistered(&changed));
+    drop(one.end());
+    assert!(unregistered(&two.folder));
+    let four = ServedGateway::start(&ledger, &ledger.config("gateway-4"));
+    wait_until(|| four.log().contains(logged));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod expired_data;
 mod explain;
 mod findings;
 mod fixtures;
+mod former_recipients;
 mod gateway;
 mod http;
 mod in_flight;

@@ -18,6 +18,7 @@ use jiff::civil::Date;
 
 use super::arguments::time;
 use super::error::with_causes;
+use super::findings::StateFindings;
 use super::ledger_location::LedgerLocation;
 use crate::assembly::logs;
 use crate::config::{AuditSection, Config, GatewayLog, LedgerUrl, LogKey};
@@ -359,11 +360,16 @@ fn subject_filter(
 }
 
 /// Returns the findings of `check` about the logs of other gateways. A report reads all of them and fails without one.
-pub(super) fn findings(config: &Config) -> Vec<Finding> {
-    let others = &config.audit.logs;
-    if others.is_empty() {
-        return missing_logs(config).into_iter().collect();
-    }
+pub(super) fn findings(config: &Config) -> StateFindings {
+    let findings = match config.audit.logs.as_slice() {
+        [] => missing_logs(config).into_iter().collect(),
+        others => unreadable_logs(config, others),
+    };
+    StateFindings { findings, checked: vec!["log-unreadable", "other-logs-missing"] }
+}
+
+/// Returns a finding for each log of another gateway that cannot be read.
+fn unreadable_logs(config: &Config, others: &[GatewayLog]) -> Vec<Finding> {
     let opened = Keys::open(&config.keys.path).and_then(|keys| logs::of_other_gateways(others, &keys));
     let faults = match opened {
         Ok(sources) => {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::error::{CliError, VerbError, exit_status, unusable_error, with_causes};
+use super::findings::StateFindings;
 use crate::assembly::ledger_store::{self, OpenStoreError};
-use crate::assembly::{history, notice};
+use crate::assembly::{gateways, history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::ledger::{Archive, FileError, LossOfEvents, SchemaChange};
+use crate::ledger::{Archive, FileError, LossOfEvents, SchemaChange, StoreError};
 
 /// Maximum number of recipients in the findings about recipients that only the ledger knows.
 const MAX_LISTED_RECIPIENTS: usize = 32;
@@ -58,9 +59,9 @@ pub(super) fn run(
 
 /// Returns the findings of `check` about an existing ledger: recipients that only the ledger knows, and policies that do not
 /// keep the announced notice period.
-pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, now: Timestamp) -> StateFindings {
     if config.ledger.url.is_file_to_create() {
-        return Vec::new();
+        return StateFindings::default();
     }
     let opened = Keys::open(&config.keys.path).map_err(|error| with_causes(&error)).and_then(|keys| {
         let store =
@@ -68,25 +69,34 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
         Archive::new(store, config.language()).map_err(|error| with_causes(&error))
     });
     let read = opened.and_then(|archive| {
-        let recipients = archive.recipients().map_err(|error| with_causes(&error))?;
-        Ok((recipients, archive.policies().map_err(|error| with_causes(&error))?))
+        let read = || Ok::<_, StoreError>((archive.recipients()?, archive.gateways()?, archive.policies()?));
+        read().map_err(|error| with_causes(&error))
     });
     match read {
-        Ok((recipients, policies)) => {
-            let mut findings = unregistered_recipients(config, recipients);
+        Ok((recipients, gateways, policies)) => {
+            let elsewhere = gateways::recipients_elsewhere(&config.name, &gateways);
+            let mut findings = unregistered_recipients(config, &recipients, &elsewhere);
             findings.extend(notice::check(&policies, config, now));
-            findings
+            StateFindings { findings, checked: vec!["notice-not-compared", "recipient-only-in-ledger"] }
         }
         Err(why) => {
             let text = format!("the policies were not compared with the earlier ones in force: {why}");
-            vec![Finding::warning("notice-not-compared", text).hint("`serve` compares them when it starts")]
+            let finding = Finding::warning("notice-not-compared", text);
+            let findings = vec![finding.hint("`serve` compares them when it starts")];
+            StateFindings { findings, checked: vec!["notice-not-compared"] }
         }
     }
 }
 
-fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Finding> {
+/// Returns a finding for each recipient that the ledger's events name, and that neither the configuration nor another
+/// gateway that runs has.
+fn unregistered_recipients(
+    config: &Config,
+    named: &BTreeSet<Arc<str>>,
+    elsewhere: &BTreeSet<Arc<str>>,
+) -> Vec<Finding> {
     let registered = |name: &Arc<str>| config.recipients.iter().any(|recipient| recipient.name == *name);
-    let unregistered = named.into_iter().filter(|name| !registered(name));
+    let unregistered = named.difference(elsewhere).filter(|name| !registered(name));
     unregistered
         .take(MAX_LISTED_RECIPIENTS)
         .map(|name| {
