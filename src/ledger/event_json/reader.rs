@@ -387,6 +387,7 @@ fn read_subject(value: JsonValue, stored: bool, terms: &dyn TermLookup) -> Resul
 /// Reads an origin, or an object of data categories and their origins.
 fn read_origin(value: JsonValue, facts: &mut FactPatch, terms: &dyn TermLookup) -> Result<(), EventError> {
     const PROBLEM: &str = "is not an origin, nor an object of data categories and their origins";
+    const UNKNOWN_CATEGORY: &str = "has a member that is not a data category of the vocabulary";
     let unknown = || EventError::invalid("origin", PROBLEM);
     let read = |word: &str| {
         Origin::parse(word).ok_or_else(|| {
@@ -401,8 +402,10 @@ fn read_origin(value: JsonValue, facts: &mut FactPatch, terms: &dyn TermLookup) 
     match value {
         JsonValue::Text(name) => facts.origin = Some(read(&name)?),
         JsonValue::Object(members) if repeated_member(&members).is_none() && !members.is_empty() => {
-            for (category, origin) in members {
-                let category = terms.category(&category).ok_or_else(unknown)?;
+            for (name, origin) in members {
+                let category = terms.category(&name).ok_or_else(|| {
+                    unknown_term("origin", UNKNOWN_CATEGORY, &name, TermList::Categories, terms)
+                })?;
                 let JsonValue::Text(origin) = origin else { return Err(unknown()) };
                 facts.origin_of.push((category, read(&origin)?));
             }

@@ -258,6 +258,22 @@ fn an_unknown_term_is_an_error_with_the_nearest_term() {
                 Some("referral"),
             ),
         ),
+        (
+            r#"{"kind":"correction","facts":{"origin":{"photo":"self","e-mail":"social"}}}"#,
+            unknown("origin", "has a member that is not a data category of the vocabulary", Some("email")),
+        ),
+        (
+            r#"{"kind":"fact","facts":{"origin":{"alice":"self"}}}"#,
+            unknown("origin", "has a member that is not a data category of the vocabulary", None),
+        ),
+        (
+            r#"{"kind":"fact","facts":{"origin":{"email":"socail"}}}"#,
+            unknown(
+                "origin",
+                "is not an origin, nor an object of data categories and their origins",
+                Some("social"),
+            ),
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(subject(text), Err(expected), "{text}");
