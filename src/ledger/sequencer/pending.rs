@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 use ulid::Ulid;
 
 use super::{Acceptance, CLOCK_TOLERANCE, EventReport, LiveState, put_in_force};
@@ -62,6 +62,14 @@ impl WaitingEvent {
     }
 }
 
+/// An event of an entity with reports under way that waits for the store.
+struct UnstoredEvent {
+    id: Ulid,
+    /// The time at which it was reported, on our clock.
+    recorded: Timestamp,
+    event: Event,
+}
+
 /// An entity with reports under way.
 pub(super) struct PendingEntity {
     durable: Vec<PastEvent>,
@@ -69,7 +77,7 @@ pub(super) struct PendingEntity {
     known: bool,
     /// The person's log secret, as far as it is durable.
     log_secret: Option<LogSecret>,
-    waiting: Vec<(Ulid, Event)>,
+    waiting: Vec<UnstoredEvent>,
     /// Number of reports under way.
     reports: usize,
     /// The number of times that the durable history was replaced.
@@ -135,7 +143,7 @@ impl PendingEntity {
         let json = serde_json::Value::Object(event_json::write(&event, live.terms)).to_string();
         let id = Ulid::generate();
         let withholds = event.withholding_part().is_some();
-        self.waiting.push((id, event));
+        self.waiting.push(UnstoredEvent { id, recorded: *now, event });
         if withholds {
             self.put_in_force(live, entity, true);
         }
@@ -147,8 +155,8 @@ impl PendingEntity {
     /// Moves an event from the waiting to the durable ones, and puts the new state in force.
     pub(super) fn mark_durable(&mut self, live: &LiveState<'_>, entity: &Entity, id: Ulid, row: &EventRow) {
         // Absent if the event was read back from the store before its append had returned.
-        let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else { return };
-        let (_, event) = self.waiting.remove(index);
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else { return };
+        let UnstoredEvent { recorded, event, .. } = self.waiting.remove(index);
         self.known = true;
         let withholds = withholds(&event);
         match &row.log_secret {
@@ -157,13 +165,13 @@ impl PendingEntity {
             SecretChange::Erase(_) => self.log_secret = None,
             SecretChange::Replace(_, made) => self.log_secret = Some(made.secret),
         }
-        self.durable.push(PastEvent { id, position: row.stored.position, recorded: event.at, event });
+        self.durable.push(PastEvent { id, position: row.stored.position, recorded, event });
         self.put_in_force(live, entity, withholds);
     }
 
     /// Removes an event that is not appended. Its withholding part stays in force until the state is next put in force.
     pub(super) fn drop_waiting(&mut self, id: Ulid) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.waiting.retain(|waiting| waiting.id != id);
     }
 
     /// Replaces the durable events by those that the store has now, and puts the new state in force.
@@ -177,7 +185,7 @@ impl PendingEntity {
         let durable = durable.unwrap_or_default();
         self.log_secret = durable.log_secret;
         self.durable = durable.events;
-        self.waiting.retain(|(id, _)| !self.durable.iter().any(|past| past.id == *id));
+        self.waiting.retain(|waiting| !self.durable.iter().any(|past| past.id == waiting.id));
         self.basis += 1;
         if self.known || !self.waiting.is_empty() {
             self.put_in_force(live, entity, true);
@@ -188,8 +196,8 @@ impl PendingEntity {
 
     /// True if this waiting event deletes the person's log secret.
     pub(super) fn erases_secret(&self, id: Ulid) -> bool {
-        let event = self.waiting.iter().find(|(waiting, _)| *waiting == id);
-        event.is_some_and(|(_, event)| event.kind == EventKind::LogSecretErased)
+        let found = self.waiting.iter().find(|waiting| waiting.id == id);
+        found.is_some_and(|waiting| waiting.event.kind == EventKind::LogSecretErased)
     }
 
     /// True if the person goes on to be known after the last erasure: an event that follows it is recorded.
@@ -199,13 +207,13 @@ impl PendingEntity {
 
     /// True if the person has a log secret that no waiting event deletes.
     pub(super) fn keeps_secret(&self) -> bool {
-        let is_erased = self.waiting.iter().any(|(_, event)| event.kind == EventKind::LogSecretErased);
+        let is_erased = self.waiting.iter().any(|waiting| waiting.event.kind == EventKind::LogSecretErased);
         self.log_secret.is_some() && !is_erased
     }
 
     /// Returns all recorded events, durable or not.
     fn recorded(&self) -> impl Iterator<Item = &Event> + Clone {
-        self.durable.iter().map(|past| &past.event).chain(self.waiting.iter().map(|(_, event)| event))
+        self.durable.iter().map(|past| &past.event).chain(self.waiting.iter().map(|waiting| &waiting.event))
     }
 
     /// Returns the state that will be in force once all recorded events, and `event`, are durable.
@@ -216,22 +224,23 @@ impl PendingEntity {
     /// Returns the time from which an event reported now counts.
     ///
     /// An event without a time counts from `now`, and after everything that is recorded. A time after `now` becomes
-    /// `now`, so that no grant lies ahead of our own clock.
+    /// `now`, so that no grant lies ahead of our own clock. A fact with such a time counts after the recorded facts, as if
+    /// it had no time: it does not contradict a fact of the same instant.
     ///
     /// Clocks differ. Therefore a restrictive event that is not older than [`CLOCK_TOLERANCE`] counts after everything
-    /// that is recorded. If recorded events lie ahead of our clock, their times prove no order: a recent fact then
-    /// counts after everything that is recorded. So does every restrictive event if they lie ahead by more than the
-    /// tolerance.
+    /// that is recorded. So does every restrictive event if recorded events lie ahead of our clock by more than the
+    /// tolerance: their times prove no order. Nor do those of events that a clock ahead of ours recorded: in either case, a
+    /// recent fact counts after everything that is recorded.
     fn time(&self, kind: &EventKind, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let Some(at) = at else { return self.after_all(now) };
         let is_about_now = now.duration_since(at) <= CLOCK_TOLERANCE;
         let at = at.min(now);
         match kind.effect() {
-            EventEffect::Restrictive if is_about_now || self.is_ahead_of(now, CLOCK_TOLERANCE) => {
-                self.after_all(at)
-            }
+            EventEffect::Restrictive if is_about_now || self.is_ahead_of(now) => self.after_all(at),
             EventEffect::Mixed
-                if is_about_now && kind.is_fact() && self.is_ahead_of(now, SignedDuration::ZERO) =>
+                if kind.is_fact()
+                    && (at == now && self.has_fact_since(now)
+                        || is_about_now && (self.was_recorded_after(now) || self.is_ahead_of(now))) =>
             {
                 self.after_all(at)
             }
@@ -242,9 +251,21 @@ impl PendingEntity {
         }
     }
 
-    /// True if a recorded event lies ahead of `now` by more than `tolerance`.
-    fn is_ahead_of(&self, now: Timestamp, tolerance: SignedDuration) -> bool {
-        self.latest().is_some_and(|latest| latest.duration_since(now) > tolerance)
+    /// True if a recorded fact counts from `time` or later.
+    fn has_fact_since(&self, time: Timestamp) -> bool {
+        self.recorded().any(|event| event.kind.is_fact() && event.at >= time)
+    }
+
+    /// True if a recorded event lies ahead of `now` by more than [`CLOCK_TOLERANCE`].
+    fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.latest().is_some_and(|latest| latest.duration_since(now) > CLOCK_TOLERANCE)
+    }
+
+    /// True if an event was recorded after `now`, by the clock at that time. The times of the events do not show that: those
+    /// of one instant are put one after the other.
+    fn was_recorded_after(&self, now: Timestamp) -> bool {
+        let waiting = self.waiting.iter().map(|waiting| waiting.recorded);
+        self.durable.iter().map(|past| past.recorded).chain(waiting).any(|recorded| recorded > now)
     }
 
     fn latest(&self) -> Option<Timestamp> {
@@ -262,7 +283,8 @@ impl PendingEntity {
 
     /// Puts the durable events in force, together with the withholding parts of the waiting ones.
     fn put_in_force(&self, live: &LiveState<'_>, entity: &Entity, withholds: bool) {
-        let early: Vec<_> = self.waiting.iter().filter_map(|(_, event)| event.withholding_part()).collect();
+        let early: Vec<_> =
+            self.waiting.iter().filter_map(|waiting| waiting.event.withholding_part()).collect();
         if early.is_empty() && !self.known {
             return;
         }

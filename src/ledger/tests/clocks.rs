@@ -92,3 +92,30 @@ async fn no_event_counts_from_the_future_and_a_late_withdrawal_does_not_end_a_ne
     assert!(!recorded.changed);
     assert_eq!(status(&ledger, "bob"), Some(ConsentStatus::Given));
 }
+
+#[tokio::test]
+async fn a_fact_counts_from_its_time_however_many_events_one_instant_has() {
+    let region = |ledger: &Ledger| ledger.subject(&id("alice")).1.and_then(|subject| subject.region.clone());
+    let (eea, us) =
+        (r#"{"kind":"fact","facts":{"region":"EEA"}}"#, r#"{"kind":"fact","facts":{"region":"US"}}"#);
+    let dated = |at: i64| EventDraft { at: Some(seconds(at)), ..draft(us) };
+    for events in 1..4 {
+        let ledger = over(&Arc::default());
+        let tell = async |draft: EventDraft| {
+            ledger.append(&person("alice"), draft, None, now()).await.unwrap();
+            region(&ledger)
+        };
+        for _ in 0..events {
+            assert_eq!(tell(draft(eea)).await.as_deref(), Some("EEA"));
+        }
+        assert_eq!(tell(dated(-30)).await.as_deref(), Some("EEA"), "{events}: it is older");
+        assert_eq!(tell(dated(0)).await.as_deref(), Some("US"), "{events}: as one without a time");
+        assert_eq!(tell(draft(eea)).await.as_deref(), Some("EEA"));
+        assert_eq!(tell(dated(30)).await.as_deref(), Some("US"), "{events}: from a fast clock");
+    }
+    // The clock was set back: times prove no order, and the recent fact counts.
+    let ledger = over(&Arc::default());
+    ledger.append(&person("alice"), draft(eea), None, seconds(7200)).await.unwrap();
+    ledger.append(&person("alice"), dated(-30), None, now()).await.unwrap();
+    assert_eq!(region(&ledger).as_deref(), Some("US"));
+}

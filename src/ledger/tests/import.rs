@@ -1,5 +1,11 @@
 //! Imports and exports.
 
+use proptest::bool::weighted;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 
 #[tokio::test]
@@ -137,7 +143,7 @@ async fn lines_that_do_not_parse_let_other_tasks_run() {
     counting.abort();
 }
 
-/// Lines without a time about one person: events that can be repeated, contradicted or taken back.
+/// Lines about one person, without their times: events that can be repeated, contradicted or taken back.
 const LINES: &[&str] = &[
     r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#,
     r#"{"subject":"alice","kind":"consent-given","purpose":"marketing","valid-until":"2027-01-01T00:00:00Z"}"#,
@@ -148,6 +154,7 @@ const LINES: &[&str] = &[
     r#"{"subject":"alice","kind":"fact","facts":{"minor":true,"country":"DE"}}"#,
     r#"{"subject":"alice","kind":"correction","facts":{"origin":"referral"}}"#,
     r#"{"subject":"alice","kind":"fact","facts":{"origin":"self","region":null}}"#,
+    r#"{"subject":"alice","kind":"fact","facts":{"origin":{"email":"social"}}}"#,
     r#"{"subject":"alice","kind":"objection","purpose":"analytics"}"#,
     r#"{"subject":"alice","kind":"objection-lifted","purpose":"analytics"}"#,
     r#"{"subject":"alice","kind":"opt-out","recipient":"acme"}"#,
@@ -160,13 +167,44 @@ const LINES: &[&str] = &[
     r#"{"subject":"alice","kind":"notice","notice":"n"}"#,
 ];
 
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(192))]
+/// Times of events: before and within the tolerance for clocks, now, and ahead, within the tolerance and beyond.
+const TIMES: &[&str] = &[
+    "2026-01-01T00:00:00Z",
+    "2026-02-01T00:00:00Z",
+    "2026-11-21T11:58:00Z",
+    "2026-11-21T11:59:00Z",
+    "2026-11-21T11:59:30Z",
+    "2026-11-21T12:00:00Z",
+    "2026-11-21T12:00:30Z",
+    "2026-11-21T12:01:30Z",
+    "2026-12-24T00:00:00Z",
+];
+
+/// Returns a line of [`LINES`], with a time of [`TIMES`] or without one.
+fn line(line: usize, time: Option<usize>) -> String {
+    match (LINES[line], time) {
+        (line, None) => line.to_owned(),
+        (line, Some(time)) => format!(r#"{},"at":"{}"}}"#, line.strip_suffix('}').unwrap(), TIMES[time]),
+    }
+}
+
+/// A few lines, and the order in which they are reported, many of them repeatedly. The flag ends a file.
+fn reported_lines() -> impl Strategy<Value = Vec<(String, bool)>> {
+    let some_lines = vec((0..LINES.len(), option::of(0..TIMES.len())), 1..6);
+    (some_lines, vec((any::<Index>(), weighted(0.2)), 1..16)).prop_map(|(lines, order)| {
+        let reported = order.into_iter().map(|(which, is_last_of_its_file)| {
+            let (of, time) = lines[which.index(lines.len())];
+            (line(of, time), is_last_of_its_file)
+        });
+        reported.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(384))]
 
     #[test]
-    fn importing_lines_equals_posting_them_except_for_repeated_grants(
-        lines in proptest::collection::vec((0..LINES.len(), proptest::bool::weighted(0.2)), 1..16)
-    ) {
+    fn importing_lines_equals_posting_them_except_for_repeated_grants(lines in reported_lines()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (imported, posted) = (over(&Arc::default()), over(&Arc::default()));
@@ -182,28 +220,32 @@ proptest::proptest! {
                 let given = subject.consents.iter().find(|consent| consent.status == ConsentStatus::Given)?;
                 Some(given.until.unwrap_or(Timestamp::MAX))
             };
-            let mut seen = BTreeSet::new();
-            let mut file = String::new();
-            for (at, (line, is_last_of_its_file)) in lines.iter().enumerate() {
-                let text = LINES[*line];
+            let mut recorded = BTreeSet::new();
+            let (mut file, mut expected) = (String::new(), Vec::new());
+            for (at, (text, is_last_of_its_file)) in lines.iter().enumerate() {
                 file.push_str(&format!("{text}\n"));
                 let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
-                let repeated = !seen.insert(*line);
+                let repeated = recorded.contains(text);
                 let given_again = match (draft.kind.effect(), &draft.kind) {
                     (EventEffect::Permissive, _) => repeated,
                     (_, EventKind::ConsentGiven { until, .. }) => repeated && ends(&posted) <= *until,
                     _ => false,
                 };
-                if !given_again {
-                    posted.append(&entity, draft, None, now()).await.unwrap();
+                // A grant that is dated too far ahead is refused.
+                let is_recorded = given_again || posted.append(&entity, draft, None, now()).await.is_ok();
+                if is_recorded {
+                    recorded.insert(text);
                 }
+                expected.push(is_recorded);
                 if *is_last_of_its_file || at + 1 == lines.len() {
                     let name = format!("{FILE_BATCH}:{at}");
                     let results = import(&imported, &std::mem::take(&mut file), Some(&name), now()).await;
-                    assert!(results.iter().all(|result| result.outcome.is_ok()));
+                    let outcomes: Vec<bool> = results.iter().map(|result| result.outcome.is_ok()).collect();
+                    assert_eq!(outcomes, std::mem::take(&mut expected));
                 }
             }
             assert_eq!(state(&imported), state(&posted));
+            assert!(imported.subject(&id("alice")).1 == posted.subject(&id("alice")).1);
             assert_eq!(ends(&imported), ends(&posted));
             let rights = |ledger: &Ledger| ledger.requests().iter().map(|open| open.right).collect::<Vec<_>>();
             assert_eq!(rights(&imported), rights(&posted));
