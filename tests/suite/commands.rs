@@ -191,3 +191,53 @@ fn verbs_load_a_configuration_through_one_function() {
     let loading: Vec<(String, usize)> = loading.collect();
     assert_eq!(loading, [("findings.rs".to_owned(), 1), ("run.rs".to_owned(), 2)]);
 }
+
+/// The limit "Member names" of docs/limits.md, and the way out.
+#[test]
+fn a_record_below_any_name_stays_empty_under_its_name() {
+    let route = |keys: &str| {
+        format!(
+            "[[route]]\nname = \"team\"\nupstream = \"crm\"\npath = \"/team\"\nsubject = \"@.id\"\n{keys}\n"
+        )
+    };
+    let scrubbed = |keys: &str| {
+        let (_folder, file) = config_with(&route(keys));
+        let request = ["--route", "team", "--recipient", "support", "--purpose", "customer-support"];
+        let erased = ["--subject-json", r#"{"erased":true}"#, "--config", &file];
+        let body = r#"{"id":"t-1","people":{"jane@example.org":{"id":"p-1","name":"Jane"}}}"#;
+        let (status, out, words) = run_with_input([&["scrub"], &request[..], &erased].concat(), body);
+        assert_eq!(status, 0, "{words}");
+        out
+    };
+    let by_name = "record = \"$.people.*\"\nfields = { \"@.name\" = \"name\" }";
+    assert_eq!(scrubbed(by_name), r#"{"people":{"jane@example.org":{}}}"#);
+    assert_eq!(scrubbed("fields = { \"@.people\" = [\"email\", \"name\"] }"), "{}");
+}
+
+#[test]
+fn scrub_reads_a_record_whose_second_person_is_null_if_that_one_is_optional() {
+    let couple = |partner: &str| {
+        format!(
+            "[[route]]\nname = \"couple\"\nupstream = \"crm\"\npath = \"/couples\"\n\
+             subject = [\"@.id\", {{ path = \"@.partner\"{partner} }}]\nfields = {{ \"@.name\" = \"name\" }}\n"
+        )
+    };
+    let scrubbed = |partner: &str, body: &str| {
+        let (_folder, file) = config_with(&couple(partner));
+        let request = ["--route", "couple", "--recipient", "support", "--purpose", "customer-support"];
+        let people = ["--subject-json", "{}", "--config", &file];
+        let (status, out, words) = run_with_input([&["scrub"], &request[..], &people].concat(), body);
+        assert_eq!(status, 0, "{words}");
+        out
+    };
+    let two = r#"{"id":"p-1","partner":"p-2","name":"Jane"}"#;
+    let name = r#"{"name":"Jane"}"#;
+    for one in [r#"{"id":"p-1","partner":null,"name":"Jane"}"#, r#"{"id":"p-1","name":"Jane"}"#] {
+        assert_eq!(scrubbed(", optional = true", one), name, "{one}");
+        assert_eq!(scrubbed(", optional = false", one), "{}", "{one}");
+        assert_eq!(scrubbed("", one), "{}", "{one}");
+    }
+    assert_eq!(scrubbed(", optional = true", two), name);
+    let nobody = r#"{"id":null,"partner":"p-2","name":"Jane"}"#;
+    assert_eq!(scrubbed(", optional = true", nobody), "{}", "the first person is not optional");
+}

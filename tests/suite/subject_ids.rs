@@ -363,7 +363,10 @@ fn no_facts_needs_a_subject_outside_the_path() {
     let no_facts = |subject: &str| format!("{}unknown-subject = \"no-facts\"\n", route("a", subject));
     assert_eq!(error_codes(&no_facts(r#""{id}""#)), code);
     assert_eq!(error_codes(&no_facts(r#"[{ path = "{id}", namespace = "crm" }]"#)), code);
+    // A record without the optional id has only that of the path.
+    assert_eq!(error_codes(&no_facts(r#"["{id}", { path = "@.id", optional = true }]"#)), code);
     assert!(error_codes(&no_facts(r#"["{id}", "@.id"]"#)).is_empty());
+    assert!(error_codes(&no_facts(r#"["{id}", { path = "@.id", optional = false }]"#)).is_empty());
     assert!(error_codes(&no_facts(r#""@.id""#)).is_empty());
     assert!(error_codes(&route("a", r#""{id}""#)).is_empty(), "unknown people are withheld");
     let with_records = |subject: &str, schema: &str| {
