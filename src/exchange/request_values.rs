@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri};
@@ -125,8 +127,7 @@ impl EchoedRequest {
     fn values_of_head(&self, fields: &[HeaderValue]) -> Option<Vec<String>> {
         let of_path = self.parameters.iter().map(|(_, value)| Some(value.clone()));
         let of_query = pairs(self.target.query().unwrap_or_default()).map(|(_, value)| value);
-        let text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned);
-        of_path.chain(of_query).chain(fields.iter().map(text)).collect()
+        of_path.chain(of_query).chain(fields.iter().flat_map(values_of_field)).collect()
     }
 
     /// Reads the values. `is_name` is true for names of members that are no value. `None` if a value may be missing.
@@ -165,6 +166,22 @@ impl EchoedRequest {
     fn sent(&self) -> MutexGuard<'_, SentParts> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the value of a field, and of a credential (RFC 9110, section 11.4) also what follows its scheme: the token, or the user
+/// and the password (RFC 7617). `None` for a value that is not text.
+fn values_of_field(value: &HeaderValue) -> Vec<Option<String>> {
+    let Ok(text) = std::str::from_utf8(value.as_bytes()) else { return vec![None] };
+    let mut values = vec![Some(text.to_owned())];
+    if let Some((scheme, credential)) = text.split_once(' ') {
+        let credential = credential.trim();
+        values.push(Some(credential.to_owned()));
+        let decoded = STANDARD.decode(credential).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
+        if let Some(decoded) = decoded.and_then(|decoded| String::from_utf8(decoded).ok()) {
+            values.extend(decoded.splitn(2, ':').map(|part| Some(part.to_owned())));
+        }
+    }
+    values
 }
 
 fn body_form(parts: &Parts) -> BodyForm {
@@ -449,6 +466,12 @@ pub(super) mod tests {
             assert!(read.overlaps(echo), "{echo}");
         }
         assert!(!read.overlaps("taken"));
+        // The user is `acme`, the password `s3cret-of-acme`.
+        for credential in ["Bearer acme", "Basic YWNtZTpzM2NyZXQtb2YtYWNtZQ=="] {
+            let copy = copied("", JSON, b"{}");
+            copy.add_field(&HeaderValue::from_static(credential));
+            assert!(copy.values(|_| true).unwrap().overlaps("acme_limit"), "{credential}");
+        }
     }
 
     #[test]
