@@ -107,7 +107,7 @@ fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp)
         for finding in examination.objections(place, versions, &next.first_seen) {
             let finding = if passed > now { mention_clock(finding, now, passed) } else { finding };
             // Most routes share their pack, and so their findings.
-            if !findings.iter().any(|known| known.to_string() == finding.to_string()) {
+            if !findings.iter().any(|known| known.line() == finding.line()) {
                 findings.push(finding);
             }
         }
