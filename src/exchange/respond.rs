@@ -297,17 +297,12 @@ impl GrantedExchange {
         Ok(())
     }
 
-    /// True if a refusal must not wait for the rest of the upstream's body: the route hides existence and decides without the body,
-    /// so the time for which the body comes would tell that there is one.
-    pub fn refuses_at_once(&self) -> bool {
+    /// Returns the maximum size of the upstream's body if a refusal must not wait for its rest: the route hides existence and decides
+    /// without the body, so the time for which the body comes would tell that there is one.
+    pub fn refuses_at_once(&self) -> Option<usize> {
         let route = self.grant.route();
         let is_field = route.scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.whole_body.is_some());
-        route.hide_existence && is_field
-    }
-
-    /// Returns a value that counts the exchange as under way while it is held.
-    pub fn hold(&self) -> impl Send + 'static + use<> {
-        Arc::clone(&self.grant)
+        self.grant.max_deny_body().filter(|_| route.hide_existence && is_field)
     }
 
     /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than

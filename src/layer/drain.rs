@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 use crate::exchange::{DrainEnd, Refusal};
@@ -18,6 +19,11 @@ use crate::exchange::{DrainEnd, Refusal};
 const MAX_DRAINED: usize = 64 * 1024;
 /// Maximum time that is spent. The connection of a body that takes longer is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(250);
+
+/// Maximum number of bodies that are read at a time after their refusal has left. The connection of another one is closed.
+const MAX_DETACHED: usize = 64;
+/// Maximum time that is spent on each of them.
+const DETACHED_TIME: Duration = Duration::from_secs(2);
 
 /// Time without a chunk after which a stream that cannot end regularly is cut while the gateway drains.
 const QUIET_TIME: Duration = Duration::from_secs(1);
@@ -41,19 +47,37 @@ pub(super) async fn end_at_drain(
 }
 
 /// Reads a body to its end, within bounds.
-pub(super) async fn drain<U: Body<Data = Bytes>>(mut body: Pin<&mut U>) {
-    if body.is_end_stream() || body.size_hint().lower() > MAX_DRAINED as u64 {
+pub(super) async fn drain<U: Body<Data = Bytes>>(body: Pin<&mut U>) {
+    drain_within(body, MAX_DRAINED, DRAIN_TIME).await;
+}
+
+/// Reads a body of at most `max` bytes to its end while the refusal leaves. Nothing of the exchange is held meanwhile: if its
+/// place became free with the end of the body, the next request would tell that there was one.
+pub(super) fn drain_detached<U>(body: U, max: usize)
+where
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    static PLACES: Semaphore = Semaphore::const_new(MAX_DETACHED);
+    let Ok(place) = PLACES.try_acquire() else { return };
+    tokio::spawn(async move {
+        drain_within(pin!(body), max, DETACHED_TIME).await;
+        drop(place);
+    });
+}
+
+async fn drain_within<U: Body<Data = Bytes>>(mut body: Pin<&mut U>, max: usize, time: Duration) {
+    if body.is_end_stream() || body.size_hint().lower() > max as u64 {
         return;
     }
     let drained = async {
-        let mut left = MAX_DRAINED;
+        let mut left = max;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len);
             let Some(rest) = left.checked_sub(length) else { break };
             left = rest;
         }
     };
-    let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    let _ = tokio::time::timeout(time, drained).await;
 }
 
 /// Returns true if a body has no bytes, however it is framed. A body that has some is drained.

@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::drain::{drain, is_empty};
+use super::drain::{drain, drain_detached, is_empty};
 use super::response_body::ResponseBody;
 use super::scrub_body;
 use crate::exchange::{BodyTreatment, ErrorBody, GrantedExchange, Rejection};
@@ -28,16 +28,11 @@ where
     let (parts, body) = response.into_parts();
     let responded = match granted.respond(&parts, body.size_hint().exact()).await {
         Ok(responded) => responded,
-        Err(rejection) if granted.refuses_at_once() => {
-            // The exchange counts as under way meanwhile, which bounds the number of these tasks.
-            let exchange = granted.hold();
-            tokio::spawn(async move {
-                drain(pin!(body)).await;
-                drop(exchange);
-            });
-            return Err(rejection);
-        }
         Err(rejection) => {
+            if let Some(max) = granted.refuses_at_once() {
+                drain_detached(body, max);
+                return Err(rejection);
+            }
             let mut body = pin!(body);
             let mut error = granted.error_body(&parts, &rejection);
             if let Some(error) = &mut error {
