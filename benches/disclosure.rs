@@ -1,7 +1,8 @@
 //! The disclosure log alone: durable records a second, their latency against one `fdatasync`, and bytes an entry on disk.
 //!
 //! Prints one line a figure. The disk decides the figures, so that the log takes turns with a file to which as many bytes are
-//! appended and synced. `DISCLOSURE_SECONDS` sets the length of a turn (default 4).
+//! appended and synced. `DISCLOSURE_SECONDS` sets the length of a turn (default 4). `cargo test --all-targets` runs a short form,
+//! whose figures say nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,9 +35,6 @@ use purposegate::ledger::Position;
 use purposegate::vocabulary::{Basis, Form, Operation};
 use ulid::Ulid;
 
-/// Number of entries that are encoded and decoded.
-const ENCODED: usize = 300_000;
-
 /// Number of turns of the log and of the file.
 const TURNS: usize = 3;
 
@@ -47,12 +45,16 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    let seconds = std::env::var("DISCLOSURE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
-    let turn = Duration::from_secs(seconds);
+    // Only `cargo bench` passes this argument.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (turn, encoded) =
+        if is_bench { (Duration::from_secs(4), 300_000) } else { (Duration::from_millis(100), 3_000) };
+    let seconds = std::env::var("DISCLOSURE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let turn = seconds.map_or(turn, Duration::from_secs);
     let folder = tempfile::tempdir_in(".").unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let keys = Keys::random().unwrap();
-    measure_coding(&keys);
+    measure_coding(&keys, encoded);
     for (durability, appenders) in [
         (Durability::BeforeRelease, 1),
         (Durability::BeforeRelease, 16),
@@ -90,12 +92,12 @@ fn main() {
 }
 
 /// Prints the time to encode an exchange about one person, and how many heads and details are decoded a second.
-fn measure_coding(keys: &Keys) {
+fn measure_coding(keys: &Keys, number: usize) {
     let (template, mut encoder) = (Template::new(keys), Encoder::new(keys.subject_pseudonyms()));
-    let (record, now, mut entries) = (template.record(), Timestamp::now(), Vec::with_capacity(ENCODED + 32));
+    let (record, now, mut entries) = (template.record(), Timestamp::now(), Vec::with_capacity(number + 32));
     encoder.continue_day(now.to_zoned(TimeZone::UTC).date(), 0, 0);
     let began = Instant::now();
-    while entries.len() < ENCODED {
+    while entries.len() < number {
         encoder.encode(&record, now, 1 + entries.len() as u64, &mut entries);
     }
     let encoded = began.elapsed();

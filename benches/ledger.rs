@@ -1,7 +1,8 @@
 //! The ledger: durable events, imports, look-ups, the start of a large one, and events that reach other gateways.
 //!
 //! Prints one line a figure. `LEDGER_SUBJECTS` and `LEDGER_IMPORT` set the sizes (default 1,000,000 and 200,000). The rows
-//! with PostgreSQL need an installed server, which runs on the same disk as the files here.
+//! with PostgreSQL need an installed server, which runs on the same disk as the files here. `cargo test --all-targets` runs a
+//! short form, whose figures say nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,17 +41,17 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    let (subjects, lines) = (size("LEDGER_SUBJECTS", 1_000_000), size("LEDGER_IMPORT", 200_000));
+    let Scale { subjects, lines, time, .. } = Scale::of_arguments();
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let keys = Keys::random().unwrap();
 
-    let raw = appended_with_fdatasync(&folder.path().join("raw"));
+    let raw = appended_with_fdatasync(&folder.path().join("raw"), time / 2);
     println!("append and fdatasync of 170 bytes, 1 writer: {raw:.0}/s");
     let file = |name: &str| Ledger::open(&folder.path().join(name), &keys, terms()).unwrap();
     for writers in [1, 16, 256] {
         let ledger = file(&format!("writers-{writers}.db"));
-        let (rate, p50, p99) = runtime.block_on(durable_events(&ledger, writers, Duration::from_secs(4)));
+        let (rate, p50, p99) = runtime.block_on(durable_events(&ledger, writers, time));
         println!("SQLite, durable events, {writers} in flight: {rate:.0}/s, p50 {p50:?}, p99 {p99:?}");
     }
     let ledger = file("import.db");
@@ -60,8 +61,34 @@ fn main() {
 
     large_ledger(&runtime, &folder.path().join("large.db"), &keys, subjects);
     match rig::PostgresServer::start_on(&std::env::temp_dir(), &[]) {
-        Some(server) => shared_ledger(&runtime, &server, &keys, lines),
+        Some(server) => shared_ledger(&runtime, &server, &keys, Scale::of_arguments()),
         None => eprintln!("no PostgreSQL: the rows of the shared ledger are missing"),
+    }
+}
+
+/// The sizes of what is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// People in the large ledger.
+    subjects: usize,
+    /// Lines of an import.
+    lines: usize,
+    /// Time for which events are recorded.
+    time: Duration,
+    /// Withdrawals that reach other gateways.
+    withdrawn: usize,
+}
+
+impl Scale {
+    /// Only `cargo bench` passes `--bench`.
+    fn of_arguments() -> Scale {
+        let scale = if std::env::args().any(|argument| argument == "--bench") {
+            Scale { subjects: 1_000_000, lines: 200_000, time: Duration::from_secs(4), withdrawn: 300 }
+        } else {
+            Scale { subjects: 10_000, lines: 2_000, time: Duration::from_millis(200), withdrawn: 10 }
+        };
+        let subjects = size("LEDGER_SUBJECTS", scale.subjects);
+        Scale { subjects, lines: size("LEDGER_IMPORT", scale.lines), ..scale }
     }
 }
 
@@ -88,11 +115,11 @@ fn percentile(sorted: &[Duration], part: f64) -> Duration {
 }
 
 /// Returns the number of durable appends a second to a plain file.
-fn appended_with_fdatasync(path: &Path) -> f64 {
+fn appended_with_fdatasync(path: &Path, time: Duration) -> f64 {
     let mut file = std::fs::File::create(path).unwrap();
     let began = Instant::now();
     let mut count = 0;
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < time {
         file.write_all(&[7; 170]).unwrap();
         file.sync_data().unwrap();
         count += 1;
@@ -217,13 +244,17 @@ fn gateway(server: &rig::PostgresServer, database: &str, keys: &Keys, name: &str
     ledger
 }
 
-fn shared_ledger(runtime: &tokio::runtime::Runtime, server: &rig::PostgresServer, keys: &Keys, lines: usize) {
+fn shared_ledger(
+    runtime: &tokio::runtime::Runtime,
+    server: &rig::PostgresServer,
+    keys: &Keys,
+    Scale { lines, time, withdrawn, .. }: Scale,
+) {
     let database = server.create_database("");
     let gateways: Vec<_> =
         ["one", "two", "three"].iter().map(|name| gateway(server, &database, keys, name)).collect();
     for writers in [16, 256] {
-        let (rate, p50, p99) =
-            runtime.block_on(durable_events(&gateways[0], writers, Duration::from_secs(4)));
+        let (rate, p50, p99) = runtime.block_on(durable_events(&gateways[0], writers, time));
         println!("PostgreSQL, durable events, {writers} in flight: {rate:.0}/s, p50 {p50:?}, p99 {p99:?}");
     }
     let database = server.create_database("");
@@ -231,13 +262,13 @@ fn shared_ledger(runtime: &tokio::runtime::Runtime, server: &rig::PostgresServer
     let took = runtime.block_on(import(&importer, lines));
     println!("PostgreSQL, import of {lines} lines: {took:.1?}, {:.0}/s", lines as f64 / took.as_secs_f64());
     drop(importer);
-    runtime.block_on(withdrawals(&gateways));
+    runtime.block_on(withdrawals(&gateways, withdrawn));
     frozen(server, &gateways);
 }
 
 /// Measures the time from the acknowledgement of a withdrawal until the other gateways have it in force, while each gateway
 /// decides and hands out 333 times a second.
-async fn withdrawals(gateways: &[Arc<Ledger>]) {
+async fn withdrawals(gateways: &[Arc<Ledger>], count: usize) {
     let ended = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = gateways
         .iter()
@@ -259,7 +290,7 @@ async fn withdrawals(gateways: &[Arc<Ledger>]) {
         })
         .collect();
     let (mut elsewhere, mut everywhere) = (Vec::new(), Vec::new());
-    for n in 0..300 {
+    for n in 0..count {
         let text =
             line(n, "consent-withdrawn").replace("\"at\":\"2026-01-05T08:00:00Z\"", "\"channel\":\"bench\"");
         let (entity, draft) = parse_line(text.as_bytes(), gateways[0].terms()).unwrap();
