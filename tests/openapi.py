@@ -3,6 +3,7 @@
 Every check is on, with the exceptions at `CONFIGURATION` and `WITH_TOKEN`.
 """
 
+import concurrent.futures
 import hashlib
 import http.client
 import json
@@ -212,7 +213,7 @@ class Gateway:
 
 
 def compare(program, schemathesis, with_token):
-    """Runs schemathesis against a gateway. Returns its exit status."""
+    """Runs schemathesis against a gateway. Returns its exit status and what it printed."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         with Gateway(program, folder, with_token) as gateway:
@@ -235,17 +236,24 @@ def compare(program, schemathesis, with_token):
             environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": name}
             if with_token:
                 gateway.refuses_strangers()
-            status = subprocess.run(arguments, cwd=folder, env=environment, timeout=RUN_TIME).returncode
-            return status or gateway.process.poll() or 0
+            run = subprocess.run(
+                arguments, cwd=folder, env=environment, timeout=RUN_TIME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            return run.returncode or gateway.process.poll() or 0, run.stdout.decode(errors="replace")
 
 
 def main():
     program, schemathesis = sys.argv[1:]
-    for with_token in (False, True):
-        print(f"==> admin API {'with a token' if with_token else 'without credentials'}", flush=True)
-        status = compare(program, str(pathlib.Path(schemathesis).resolve()), with_token)
-        if status:
-            sys.exit(status)
+    schemathesis = str(pathlib.Path(schemathesis).resolve())
+    # Both runs at a time: each uses one processor.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = [pool.submit(compare, program, schemathesis, with_token) for with_token in (False, True)]
+    failed = 0
+    for title, run in zip(("without credentials", "with a token"), runs):
+        status, output = run.result()
+        print(f"==> admin API {title}\n{output}", flush=True)
+        failed = failed or status
+    sys.exit(failed)
 
 
 main()
