@@ -261,11 +261,13 @@ impl PendingEntity {
         self.latest().is_some_and(|latest| latest.duration_since(now) > CLOCK_TOLERANCE)
     }
 
-    /// True if an event was recorded after `now`, by the clock at that time. The times of the events do not show that: those
-    /// of one instant are put one after the other.
+    /// True if an event that counts from after `now` was recorded after it, by the clock at that time. The times of the events alone do
+    /// not show that: those of one instant are put one after the other. Nor does the clock alone: an import has one `now`, and an
+    /// event with an earlier time can be recorded meanwhile.
     fn was_recorded_after(&self, now: Timestamp) -> bool {
-        let waiting = self.waiting.iter().map(|waiting| waiting.recorded);
-        self.durable.iter().map(|past| past.recorded).chain(waiting).any(|recorded| recorded > now)
+        let waiting = self.waiting.iter().map(|waiting| (waiting.recorded, waiting.event.at));
+        let durable = self.durable.iter().map(|past| (past.recorded, past.event.at));
+        durable.chain(waiting).any(|(recorded, at)| recorded > now && at > now)
     }
 
     fn latest(&self) -> Option<Timestamp> {

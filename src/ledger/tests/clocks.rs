@@ -113,6 +113,12 @@ async fn a_fact_counts_from_its_time_however_many_events_one_instant_has() {
         assert_eq!(tell(draft(eea)).await.as_deref(), Some("EEA"));
         assert_eq!(tell(dated(30)).await.as_deref(), Some("US"), "{events}: from a fast clock");
     }
+    // An import has one instant: what is posted meanwhile, with a time before it, counts from that time.
+    let ledger = over(&Arc::default());
+    let posted = EventDraft { at: Some(seconds(-10)), ..draft(eea) };
+    ledger.append(&person("alice"), posted, None, seconds(1)).await.unwrap();
+    ledger.append(&person("alice"), dated(-30), None, now()).await.unwrap();
+    assert_eq!(region(&ledger).as_deref(), Some("EEA"));
     // The clock was set back: times prove no order, and the recent fact counts.
     let ledger = over(&Arc::default());
     ledger.append(&person("alice"), draft(eea), None, seconds(7200)).await.unwrap();
