@@ -169,16 +169,20 @@ impl EchoedRequest {
 }
 
 /// Returns the value of a field, and of a credential (RFC 9110, section 11.4) also what follows its scheme: the token, or the user
-/// and the password (RFC 7617). `None` for a value that is not text.
+/// and the password (RFC 7617). `None` for a value that is not text, or does not decode.
 fn values_of_field(value: &HeaderValue) -> Vec<Option<String>> {
     let Ok(text) = std::str::from_utf8(value.as_bytes()) else { return vec![None] };
     let mut values = vec![Some(text.to_owned())];
     if let Some((scheme, credential)) = text.split_once(' ') {
         let credential = credential.trim();
         values.push(Some(credential.to_owned()));
-        let decoded = STANDARD.decode(credential).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
-        if let Some(decoded) = decoded.and_then(|decoded| String::from_utf8(decoded).ok()) {
-            values.extend(decoded.splitn(2, ':').map(|part| Some(part.to_owned())));
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded =
+                STANDARD.decode(credential).ok().and_then(|decoded| String::from_utf8(decoded).ok());
+            match decoded {
+                Some(decoded) => values.extend(decoded.splitn(2, ':').map(|part| Some(part.to_owned()))),
+                None => values.push(None),
+            }
         }
     }
     values
@@ -471,6 +475,12 @@ pub(super) mod tests {
             let copy = copied("", JSON, b"{}");
             copy.add_field(&HeaderValue::from_static(credential));
             assert!(copy.values(|_| true).unwrap().overlaps("acme_limit"), "{credential}");
+        }
+        // Not UTF-8, and not Base64.
+        for credential in ["Basic bfxsbGVyOnMzY3JldA==", "basic YWNtZTpzM2NyZXQtb2YtYWNtZQ"] {
+            let copy = copied("", JSON, b"{}");
+            copy.add_field(&HeaderValue::from_static(credential));
+            assert!(copy.values(|_| true).is_none(), "{credential}");
         }
     }
 
