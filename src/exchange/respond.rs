@@ -297,12 +297,13 @@ impl GrantedExchange {
         Ok(())
     }
 
-    /// Returns the maximum size of the upstream's body if a refusal must not wait for its rest: the route hides existence and decides
-    /// without the body, so the time for which the body comes would tell that there is one.
-    pub fn refuses_at_once(&self) -> Option<usize> {
+    /// Returns the recipient and the maximum size of the upstream's body if a refusal must not wait for its rest: the route hides
+    /// existence and decides without the body, so the time for which the body comes would tell that there is one.
+    pub fn refuses_at_once(&self) -> Option<(&Arc<str>, usize)> {
         let route = self.grant.route();
         let is_field = route.scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.whole_body.is_some());
-        self.grant.max_deny_body().filter(|_| route.hide_existence && is_field)
+        let max = self.grant.max_deny_body().filter(|_| route.hide_existence && is_field)?;
+        Some((self.grant.recipient(), max))
     }
 
     /// Refuses the exchange. If the route hides existence, waits for the next tick: judging a record takes longer than

@@ -5,13 +5,14 @@
 //! the request after a release, and the difference would disclose what the refusal hides.
 
 use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
 
+use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 use crate::exchange::{DrainEnd, Refusal};
 
@@ -20,8 +21,10 @@ const MAX_DRAINED: usize = 64 * 1024;
 /// Maximum time that is spent. The connection of a body that takes longer is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(250);
 
-/// Maximum number of bodies that are read at a time after their refusal has left. The connection of another one is closed.
+/// Maximum numbers of bodies that are read at a time after their refusal has left, together and of one recipient. The connection of
+/// another one is closed.
 const MAX_DETACHED: usize = 64;
+const MAX_DETACHED_EACH: usize = 4;
 /// Maximum time that is spent on each of them.
 const DETACHED_TIME: Duration = Duration::from_secs(2);
 
@@ -53,12 +56,13 @@ pub(super) async fn drain<U: Body<Data = Bytes>>(body: Pin<&mut U>) {
 
 /// Reads a body of at most `max` bytes to its end while the refusal leaves. Nothing of the exchange is held meanwhile: if its
 /// place became free with the end of the body, the next request would tell that there was one.
-pub(super) fn drain_detached<U>(body: U, max: usize)
+pub(super) fn drain_detached<U>(body: U, recipient: &Arc<str>, max: usize)
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
-    static PLACES: Semaphore = Semaphore::const_new(MAX_DETACHED);
-    let Ok(place) = PLACES.try_acquire() else { return };
+    static PLACES: LazyLock<Arc<ConcurrencyLimit<Arc<str>>>> =
+        LazyLock::new(|| ConcurrencyLimit::new(MAX_DETACHED, MAX_DETACHED_EACH));
+    let Ok(place) = PLACES.acquire(recipient) else { return };
     tokio::spawn(async move {
         drain_within(pin!(body), max, DETACHED_TIME).await;
         drop(place);

@@ -29,8 +29,8 @@ where
     let responded = match granted.respond(&parts, body.size_hint().exact()).await {
         Ok(responded) => responded,
         Err(rejection) => {
-            if let Some(max) = granted.refuses_at_once() {
-                drain_detached(body, max);
+            if let Some((recipient, max)) = granted.refuses_at_once() {
+                drain_detached(body, recipient, max);
                 return Err(rejection);
             }
             let mut body = pin!(body);
