@@ -143,7 +143,8 @@ fn assemble_over(
     join(&ledger, &config)?;
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
-    register_recipients(&ledger, &config);
+    register_names(&ledger, &config);
+    report_former_recipients(&ledger, RecipientNames::of(&config));
     let index = &config.audit.index;
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
@@ -257,9 +258,12 @@ pub(crate) fn accept(shared: &SharedState, config: &Config) -> Result<(), Reload
 
 /// The second half of [`reload`].
 pub(crate) fn apply(shared: &SharedState, config: Config) {
-    register_recipients(&shared.ledger, &config);
+    register_names(&shared.ledger, &config);
     shared.ledger.describe(gateways::describe(&config, Ulid::nil()));
+    let names = RecipientNames::of(&config);
     shared.replace_snapshot(snapshot(config));
+    // It asks a server of the ledger, for which the new configuration does not wait.
+    report_former_recipients(&shared.ledger, names);
 }
 
 /// Keeps the ledger's last position in a mark beside the key file. Without it only the disclosure log shows that a
@@ -274,18 +278,38 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
     }
 }
 
-/// Registers the configured recipients and namespaces with the ledger, and warns about recipients that only the ledger
-/// knows, unless the configuration acknowledges it: after a recipient was renamed, events about its old name have no effect.
-fn register_recipients(ledger: &Ledger, config: &Config) {
-    let mut names: Vec<Arc<str>> =
-        config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
-    ledger.set_recipients(names.clone());
+/// Registers the configured recipients and namespaces with the ledger.
+fn register_names(ledger: &Ledger, config: &Config) {
+    ledger.set_recipients(RecipientNames::of(config).recipients);
     ledger.set_namespaces(config.namespace_names.iter().cloned());
-    if config.allow.allows("recipient-only-in-ledger") {
+}
+
+/// The recipients of a configuration.
+struct RecipientNames {
+    gateway: Arc<str>,
+    recipients: Vec<Arc<str>>,
+    /// True if the configuration acknowledges recipients that only the ledger knows.
+    allows_former: bool,
+}
+
+impl RecipientNames {
+    fn of(config: &Config) -> RecipientNames {
+        RecipientNames {
+            gateway: Arc::from(&*config.name),
+            recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
+            allows_former: config.allow.allows("recipient-only-in-ledger"),
+        }
+    }
+}
+
+/// Warns about recipients that only the ledger knows: after a recipient was renamed, events about its old name have no effect.
+fn report_former_recipients(ledger: &Ledger, names: RecipientNames) {
+    let RecipientNames { gateway, recipients: mut names, allows_former } = names;
+    if allows_former {
         return;
     }
     match ledger.archive().gateways() {
-        Ok(registered) => names.extend(gateways::recipients_elsewhere(&config.name, &registered)),
+        Ok(registered) => names.extend(gateways::recipients_elsewhere(&gateway, &registered)),
         Err(error) => tracing::info!(
             error = &error as &dyn std::error::Error,
             "the gateways cannot be read: recipients that only others have are reported as unknown"
