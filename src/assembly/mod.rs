@@ -144,7 +144,7 @@ fn assemble_over(
     notice::put_in_force(&ledger, &config, Timestamp::now())?;
     keep_mark(&ledger, &config);
     register_names(&ledger, &config);
-    report_former_recipients(&ledger, RecipientNames::of(&config));
+    report_former_recipients(&ledger, ConfiguredRecipients::of(&config));
     let index = &config.audit.index;
     let other_logs = logs::of_other_gateways(&config.audit.logs, keys)?.into_iter();
     let other_logs = other_logs.map(|log| log.with_index(index)).collect();
@@ -260,7 +260,7 @@ pub(crate) fn accept(shared: &SharedState, config: &Config) -> Result<(), Reload
 pub(crate) fn apply(shared: &SharedState, config: Config) {
     register_names(&shared.ledger, &config);
     shared.ledger.describe(gateways::describe(&config, Ulid::nil()));
-    let names = RecipientNames::of(&config);
+    let names = ConfiguredRecipients::of(&config);
     shared.replace_snapshot(snapshot(config));
     // It asks a server of the ledger, for which the new configuration does not wait.
     report_former_recipients(&shared.ledger, names);
@@ -280,21 +280,21 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
 
 /// Registers the configured recipients and namespaces with the ledger.
 fn register_names(ledger: &Ledger, config: &Config) {
-    ledger.set_recipients(RecipientNames::of(config).recipients);
+    ledger.set_recipients(ConfiguredRecipients::of(config).recipients);
     ledger.set_namespaces(config.namespace_names.iter().cloned());
 }
 
 /// The recipients of a configuration.
-struct RecipientNames {
+struct ConfiguredRecipients {
     gateway: Arc<str>,
     recipients: Vec<Arc<str>>,
     /// True if the configuration acknowledges recipients that only the ledger knows.
     allows_former: bool,
 }
 
-impl RecipientNames {
-    fn of(config: &Config) -> RecipientNames {
-        RecipientNames {
+impl ConfiguredRecipients {
+    fn of(config: &Config) -> ConfiguredRecipients {
+        ConfiguredRecipients {
             gateway: Arc::from(&*config.name),
             recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
             allows_former: config.allow.allows("recipient-only-in-ledger"),
@@ -303,8 +303,8 @@ impl RecipientNames {
 }
 
 /// Warns about recipients that only the ledger knows: after a recipient was renamed, events about its old name have no effect.
-fn report_former_recipients(ledger: &Ledger, names: RecipientNames) {
-    let RecipientNames { gateway, recipients: mut names, allows_former } = names;
+fn report_former_recipients(ledger: &Ledger, names: ConfiguredRecipients) {
+    let ConfiguredRecipients { gateway, recipients: mut names, allows_former } = names;
     if allows_former {
         return;
     }
