@@ -17,26 +17,25 @@
     reason = "a benchmark may fail by panicking, and prints its table"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+mod gateway_process;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::time::{interval, sleep};
 
+use crate::gateway_process::{GATEWAY, GatewayProcess, exchange, start_upstream};
+
 const GOOD_KEY: &str = "pgk_load_good_0123456789abcdef";
 const ATTACKER_KEY: &str = "pgk_load_attacker_0123456789abcdef";
 /// Requests of the good client in a second.
 const GOOD_RATE: u32 = 50;
-/// Bytes of the long list, about.
-const LIST: usize = 10 << 20;
 
 /// One row of the table.
 struct Row {
@@ -361,66 +360,7 @@ async fn sink() -> SocketAddr {
     address
 }
 
-// ---- gateway, upstream and good client -------------------------------------------------------------------------------
-
-fn person(n: usize) -> String {
-    format!(
-        r#"{{"id": "c-{n}", "name": "Person Number {n}", "email": "person{n}@example.org", "status": "active", "notes": "{}"}}"#,
-        "called about an invoice; ".repeat(20)
-    )
-}
-
-/// Serves the API with a thread for each connection. Returns its address.
-fn start_upstream() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let items: Vec<String> = (0..LIST / person(0).len()).map(person).collect();
-    let list: Arc<str> = format!(r#"{{"items": [{}]}}"#, items.join(",")).into();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let list = Arc::clone(&list);
-            std::thread::Builder::new().stack_size(128 << 10).spawn(move || serve(stream, &list)).unwrap();
-        }
-    });
-    address
-}
-
-fn serve(mut stream: TcpStream, list: &str) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    loop {
-        let (mut line, mut target, mut length) = (String::new(), String::new(), 0);
-        while line != "\r\n" {
-            line.clear();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if target.is_empty() {
-                target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            }
-            let field = line.to_ascii_lowercase();
-            length = field
-                .strip_prefix("content-length:")
-                .map_or(length, |value| value.trim().parse().unwrap_or(0));
-        }
-        if std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).is_err() {
-            return;
-        }
-        let one = person(1);
-        let body = if target == "/people" { list } else { &one };
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        let sent = match body.len() {
-            // A small answer is one packet.
-            ..4096 => stream.write_all(format!("{head}{body}").as_bytes()),
-            _ => stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())),
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-}
+// ---- gateway and good client -------------------------------------------------------------------------------
 
 const ROUTES: &str = r#"
 [[schema]]
@@ -466,71 +406,27 @@ fn configuration(upstream: SocketAddr) -> String {
     text + ROUTES
 }
 
-/// A gateway in a process of its own.
-struct GatewayProcess {
-    child: Child,
-    address: SocketAddr,
-    folder: TempDir,
+/// Resident memory, in bytes.
+fn resident_memory(gateway: &GatewayProcess) -> u64 {
+    let status = gateway.proc_file("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-impl GatewayProcess {
-    fn start(upstream: SocketAddr) -> GatewayProcess {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("purposegate.toml");
-        std::fs::write(&file, configuration(upstream)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_purposegate"))
-            .args(["serve", "--config"])
-            .arg(&file)
-            .env("PURPOSEGATE_LOG_FORMAT", "json")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let line = lines.by_ref().find(|line| line.contains("\"message\":\"listening\""));
-        let line: serde_json::Value = serde_json::from_str(&line.expect("the gateway starts")).unwrap();
-        let address = line["fields"]["address"].as_str().unwrap().parse().unwrap();
-        std::thread::spawn(move || lines.for_each(drop));
-        GatewayProcess { child, address, folder }
-    }
-
-    /// Resident memory, in bytes.
-    fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
-    }
-
-    /// Processor time so far.
-    fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        // USER_HZ is 100 on Linux.
-        Duration::from_millis(ticks * 10)
-    }
-
-    /// Bytes of the disclosure log.
-    fn log_bytes(&self) -> u64 {
-        let (mut folders, mut bytes) = (vec![self.folder.path().join("data/audit")], 0);
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let entry = entry.unwrap();
-                match entry.file_type().unwrap().is_dir() {
-                    true => folders.push(entry.path()),
-                    // A file may have been replaced meanwhile.
-                    false => bytes += entry.metadata().map_or(0, |file| file.len()),
-                }
+/// Bytes of the disclosure log.
+fn log_bytes(gateway: &GatewayProcess) -> u64 {
+    let (mut folders, mut bytes) = (vec![gateway.folder.path().join("data/audit")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                // A file may have been replaced meanwhile.
+                false => bytes += entry.metadata().map_or(0, |file| file.len()),
             }
         }
-        bytes
     }
-}
-
-impl Drop for GatewayProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    bytes
 }
 
 /// Latencies of a good client, from the moment at which each request is due.
@@ -571,30 +467,6 @@ impl GoodClient {
     }
 }
 
-/// Sends a request on the connection, which is opened if there is none, and reads a response of status 200.
-fn exchange(stream: &mut Option<TcpStream>, address: SocketAddr, request: &[u8]) -> Option<()> {
-    if stream.is_none() {
-        let connected = TcpStream::connect(address).ok()?;
-        connected.set_nodelay(true).ok()?;
-        connected.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        *stream = Some(connected);
-    }
-    let stream = stream.as_mut()?;
-    stream.write_all(request).ok()?;
-    let mut answer = Vec::new();
-    let mut some = [0; 8192];
-    loop {
-        let length = stream.read(&mut some).ok().filter(|length| *length > 0)?;
-        answer.extend_from_slice(&some[..length]);
-        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        if answer.len() >= end + 4 + length.unwrap_or(0) {
-            return head.starts_with("http/1.1 200").then_some(());
-        }
-    }
-}
-
 // ---- the table -------------------------------------------------------------------------------------------------------
 
 /// The figures of one row.
@@ -616,7 +488,7 @@ fn measure(
     at_sink: bool,
     duration: Duration,
 ) -> Measured {
-    let gateway = GatewayProcess::start(upstream);
+    let gateway = GatewayProcess::start(Command::new(GATEWAY), &configuration(upstream));
     let (warm, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let warming = scope.spawn(|| GoodClient::run(gateway.address, &warm));
@@ -624,7 +496,7 @@ fn measure(
         warm.store(true, Ordering::Relaxed);
         warming.join().unwrap();
 
-        let (memory, time, log) = (gateway.memory(), gateway.processor_time(), gateway.log_bytes());
+        let (memory, time, log) = (resident_memory(&gateway), gateway.processor_time(), log_bytes(&gateway));
         let began = Instant::now();
         let good = scope.spawn(|| GoodClient::run(gateway.address, &stop));
         let address = if at_sink { runtime.block_on(sink()) } else { gateway.address };
@@ -633,7 +505,7 @@ fn measure(
         let mut peak = memory;
         while began.elapsed() < duration {
             std::thread::sleep(Duration::from_millis(50));
-            peak = peak.max(gateway.memory());
+            peak = peak.max(resident_memory(&gateway));
         }
         stop.store(true, Ordering::Relaxed);
         let good = good.join().unwrap();
@@ -642,7 +514,7 @@ fn measure(
             good,
             memory: peak.saturating_sub(memory),
             cores: (gateway.processor_time() - time).as_secs_f64() / began.elapsed().as_secs_f64(),
-            log: gateway.log_bytes().saturating_sub(log),
+            log: log_bytes(&gateway).saturating_sub(log),
         }
     })
 }
