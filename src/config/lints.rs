@@ -24,7 +24,7 @@ use crate::document::{At, Document, Fields};
 use crate::exchange::route::{Recipient, Route};
 use crate::finding::Finding;
 use crate::policy::{Pack, RuleIndex};
-use crate::scrub::{self, FieldMapping, RecordMapping};
+use crate::scrub::{self, FactKey, FieldMapping, RecordMapping};
 use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
 
 /// Codes of the warnings that are dropped if there is an error: the error may be their cause.
@@ -48,6 +48,7 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "recipient-without-credentials",
     "recipient-without-purposes",
     "recipient-without-region",
+    "retention-without-created",
     "route-without-fields",
     "route-without-methods",
     "route-without-purposes",
@@ -476,6 +477,28 @@ fn check_pattern(document: &Document<'_>, path: &At<&str>) {
         );
         let hint = format!("write `{meant}`: `{{name}}` for one segment, `{{*rest}}` for all that follow");
         document.find(finding.label("taken literally").hint(hint), path.at.clone());
+    }
+}
+
+/// Warns about record sets that do not say how old a record is, although a pack limits for how long it is released.
+pub(super) fn check_retention(sets: &[LocatedMapping<'_>], packs: &[Arc<Pack>]) {
+    let limited = |&category: &CategoryId| {
+        let limits = |pack: &&Arc<Pack>| pack.manifest().retention(pack.vocabulary(), category).is_some();
+        packs.iter().find(limits).map(|pack| pack.vocabulary().categories().name(category))
+    };
+    for set in sets {
+        if set.mapping.facts.iter().any(|(fact, _)| *fact == FactKey::Created) {
+            continue;
+        }
+        let mut fields = set.mapping.fields.iter();
+        let found = fields.find_map(|field| Some((field, field.categories.iter().find_map(limited)?)));
+        let Some((field, category)) = found else { continue };
+        let finding = Finding::warning(
+            "retention-without-created",
+            format!("the pack has a retention period for `{category}`, and nothing says how old a record is"),
+        );
+        let hint = "add `facts = { created = \"@.created_at\" }` to the record it stands in; without it, data of any age leave";
+        set.warn(finding.label("never past its period").hint(hint), &field.path);
     }
 }
 

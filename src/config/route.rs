@@ -403,6 +403,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             let table = (self.document, self.fields.at());
             let releases = mapping.unclassified == Unclassified::Release;
             lints::check_records(&sets, &self.words, name.value, table, releases);
+            lints::check_retention(&sets, self.audience.packs);
             Audience { purposes, ..self.audience }.warn(&sets);
         }
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();

@@ -209,6 +209,7 @@ pub const WARNINGS: &[&str] = &[
     "recipient-without-credentials",
     "recipient-without-purposes",
     "recipient-without-region",
+    "retention-without-created",
     "route-not-personal",
     "route-without-fields",
     "route-without-methods",

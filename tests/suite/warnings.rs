@@ -5,6 +5,7 @@ use std::path::Path;
 use purposegate::config;
 use purposegate::finding::Finding;
 
+use crate::expired_data::with_retention;
 use crate::findings::{FIELDS, PACK, ROUTE, RULES, SOUND, check_with, codes, folder, rendered};
 use crate::gateway::pack;
 
@@ -434,6 +435,23 @@ fn a_pack_without_a_rule_for_data_that_are_not_personal_is_a_warning() {
     let text = rendered(&findings, folder.path());
     assert!(config.is_some() && codes == ["pack-without-not-personal"], "{text}");
     assert!(text.contains("purposegate.toml:1:10"), "{text}");
+}
+
+#[test]
+fn a_retention_period_without_a_time_of_creation_is_a_warning() {
+    let folder = folder(&[("pack/pack.toml", "")]);
+    with_retention(&folder.path().join("pack"));
+    let fields = "fields = { \"@.id\" = \"subject-identifier\", \"@.email\" = \"email\" }\n";
+    let check = |facts: &str| {
+        let text = format!("policy = \"pack\"\n{SOUND}{ROUTE}{fields}{facts}");
+        std::fs::write(folder.path().join("purposegate.toml"), text).unwrap();
+        let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+        assert!(config.is_some());
+        findings.iter().map(|finding| finding.code().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(check(""), ["retention-without-created"]);
+    assert_eq!(check("allow = [\"retention-without-created\"]\n"), [""; 0]);
+    assert_eq!(check("facts = { created = \"@.created_at\" }\n"), [""; 0]);
 }
 
 #[test]
