@@ -14,7 +14,7 @@ use purposegate::circumstances::{CircumstanceCounter, CountedExchange, WindowCir
 use purposegate::config::pack::{read_pack, sources};
 use purposegate::decision::circumstance::RecordPeople;
 use purposegate::decision::{
-    Addressee, AdmissionRequest, Admitted, Classes, Consent, ConsentStatus, Controller, Decisions,
+    Addressee, AdmissionRequest, Admitted, Classes, Consent, ConsentStatus, Controller, Decisions, Extracted,
     LegalReference, Objection, PersonFacts, RecipientFacts, RecordFacts, Relationship, Subject,
     UnknownSubject,
 };
@@ -91,7 +91,7 @@ fn subject(pack: &Pack) -> Subject {
     Subject {
         consents: vec![consent("marketing", 1), consent("website-statistics", 2)],
         objections: vec![Objection { purpose: purpose("survey"), upheld: false, order: Some(3) }],
-        region: Some("EEA".into()),
+        region: Extracted::Known("EEA".into()),
         ..Subject::default()
     }
 }

@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use jsonpath_rust::query::queryable::Queryable;
 use purposegate::config::pack::read_pack;
 use purposegate::decision::{
-    AdmissionRequest, Admitted, Classes, Controller, Decisions, LegalReference, Permit, RecipientFacts,
-    Relationship, Subject,
+    AdmissionRequest, Admitted, Classes, Controller, Decisions, Extracted, LegalReference, Permit,
+    RecipientFacts, Relationship, Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
@@ -177,7 +177,7 @@ fn scrubbing(c: &mut Criterion) {
         ("email-provider", "campaign-delivery"),
         ("employee", "trend-analysis"),
     ] {
-        let person = Subject { region: Some("EEA".into()), ..Subject::default() };
+        let person = Subject { region: Extracted::Known("EEA".into()), ..Subject::default() };
         let mut judge = OnePerson { admitted: admitted(&pack, &plan, kind, purpose), person };
         let mut out = Vec::with_capacity(1 << 20);
         group.bench_function(format!("{kind}, {purpose}"), |b| {
@@ -213,7 +213,7 @@ fn scrubbing_rows(c: &mut Criterion) {
     for (name, framing, body) in [("NDJSON", Framing::Lines, &texts), ("a table", Framing::Rows, &table)] {
         let mut group = group(c, &format!("scrub {name}"), body);
         for (kind, purpose) in [("employee", "customer-support"), ("employee", "trend-analysis")] {
-            let person = Subject { region: Some("EEA".into()), ..Subject::default() };
+            let person = Subject { region: Extracted::Known("EEA".into()), ..Subject::default() };
             let mut judge = OnePerson { admitted: admitted(&pack, &plan, kind, purpose), person };
             let mut out = Vec::with_capacity(1 << 20);
             group.bench_function(format!("{kind}, {purpose}"), |b| {

@@ -260,10 +260,12 @@ impl StatedLocation {
 
 impl SubjectLocation {
     fn of(subject: &Subject, record: &RecordFacts, regions: &Regions) -> SubjectLocation {
-        fn said(known: &Option<Arc<str>>) -> Extracted<&str> {
-            known.as_deref().map_or(Extracted::Absent, Extracted::Known)
-        }
-        let by_ledger = StatedLocation::of(said(&subject.country), said(&subject.region), regions);
+        let by_ledger = if subject.is_place_of_two_times && !agree(&subject.country, &subject.region, regions)
+        {
+            Some(StatedLocation::UNKNOWN)
+        } else {
+            StatedLocation::of(subject.country.as_deref(), subject.region.as_deref(), regions)
+        };
         let by_record = StatedLocation::of(record.country.as_deref(), record.region.as_deref(), regions);
         let mut places: SmallVec<[StatedLocation; 2]> = by_ledger.into_iter().chain(by_record).collect();
         if places.is_empty() {
@@ -279,6 +281,16 @@ impl SubjectLocation {
     /// True if every source states this region.
     fn is_in(&self, region: Option<&str>) -> bool {
         region.is_some() && self.0.iter().all(|place| place.region.as_deref() == region)
+    }
+}
+
+/// True unless a country and a region are known and the region is not the country's.
+fn agree(country: &Extracted<Arc<str>>, region: &Extracted<Arc<str>>, regions: &Regions) -> bool {
+    match (country, region) {
+        (Extracted::Known(country), Extracted::Known(label)) => {
+            regions.of_country(country).as_ref() == Some(label)
+        }
+        _ => true,
     }
 }
 
@@ -344,7 +356,9 @@ impl OverdueData {
 fn account_state(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
     let after = &pack.manifest().account_closed_after;
     let closed = |closed: Timestamp| account_state_after(now.duration_since(closed), after);
-    let by_ledger = controller.closed_since.map_or(AccountFact::Open, closed);
+    // An account that somebody reported as closed is closed, even if a fast clock dated the report ahead of ours.
+    let by_ledger =
+        controller.closed_since.map_or(AccountFact::Open, |at| closed(at).max(AccountFact::Closed));
     let by_record = match record.account_closed {
         Extracted::Absent => AccountFact::Open,
         Extracted::Known(at) => closed(at),

@@ -53,7 +53,7 @@ pub struct ScenarioFacts {
 impl ScenarioFacts {
     /// Returns the facts of a person in the EEA about whom nothing else is known.
     pub fn unremarkable() -> ScenarioFacts {
-        let subject = Subject { region: Some(Arc::from(EEA)), ..Subject::default() };
+        let subject = Subject { region: Extracted::Known(Arc::from(EEA)), ..Subject::default() };
         ScenarioFacts { subject, ..ScenarioFacts::default() }
     }
 

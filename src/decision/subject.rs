@@ -108,10 +108,13 @@ pub struct Subject {
     pub erased: bool,
     /// True if the subject is a minor.
     pub minor: bool,
-    /// The ISO code of the subject's country.
-    pub country: Option<Arc<str>>,
-    /// The subject's region.
-    pub region: Option<Arc<str>>,
+    /// The ISO code of the subject's country. Unreadable: two were stated for the same instant.
+    pub country: Extracted<Arc<str>>,
+    /// The subject's region. Unreadable: two were stated for the same instant.
+    pub region: Extracted<Arc<str>>,
+    /// True if country and region were stated for different instants: a label that is older than the country, or a country
+    /// that is older than the label, holds only if the two agree.
+    pub is_place_of_two_times: bool,
     /// Relations.
     pub relations: Vec<Relation>,
     /// The origin or origins of the data.

@@ -5,6 +5,7 @@
 //! open requests, and of those whose log secret waits for its deletion) or events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
@@ -25,6 +26,8 @@ pub(super) struct Index {
     subjects: DashMap<Fingerprint, IndexedPerson, BuildFingerprintHasher>,
     /// The log secrets of people whom the ledger does not know, because they have only sent requests.
     requesters: DashMap<Fingerprint, LogSecret, BuildFingerprintHasher>,
+    /// Counts, between the two steps of a move, the moves of people from one of the maps above to the other.
+    moves: AtomicU64,
     controllers: DashMap<Fingerprint, Arc<Controller>, BuildFingerprintHasher>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
@@ -97,6 +100,7 @@ impl Index {
         Index {
             subjects: DashMap::default(),
             requesters: DashMap::default(),
+            moves: AtomicU64::new(0),
             controllers: DashMap::default(),
             suspended: RwLock::default(),
             cases: RwLock::default(),
@@ -109,11 +113,19 @@ impl Index {
     /// Returns the state and the log secret of a person about whom there are events, read together: a state never comes with
     /// the secret of another moment.
     pub(super) fn person(&self, fingerprint: Fingerprint) -> Option<PersonInForce> {
-        self.subject(fingerprint).or_else(|| match self.requesters.get(&fingerprint) {
-            Some(secret) => Some(PersonInForce { state: None, log_secret: SecretInForce::Stored(*secret) }),
-            // An event may have moved the person from one map to the other between the two looks.
-            None => self.subject(fingerprint),
-        })
+        loop {
+            let moves = self.moves.load(Ordering::Acquire);
+            if let Some(person) = self.subject(fingerprint) {
+                return Some(person);
+            }
+            if let Some(secret) = self.requesters.get(&fingerprint) {
+                return Some(PersonInForce { state: None, log_secret: SecretInForce::Stored(*secret) });
+            }
+            // Whoever is moved back and forth between the two looks is in neither map at either.
+            if self.moves.load(Ordering::Acquire) == moves {
+                return None;
+            }
+        }
     }
 
     fn subject(&self, fingerprint: Fingerprint) -> Option<PersonInForce> {
@@ -151,6 +163,7 @@ impl Index {
                 match (known, log_secret) {
                     (Some(subject), log_secret) => {
                         let changed = self.put_subject(fingerprint, *subject, log_secret);
+                        self.moves.fetch_add(1, Ordering::Release);
                         self.requesters.remove(&fingerprint);
                         changed
                     }
@@ -158,6 +171,7 @@ impl Index {
                         match log_secret {
                             SecretInForce::Stored(secret) => {
                                 self.requesters.insert(fingerprint, secret);
+                                self.moves.fetch_add(1, Ordering::Release);
                             }
                             SecretInForce::NotMade | SecretInForce::Deleted => {
                                 self.requesters.remove(&fingerprint);
@@ -449,6 +463,7 @@ impl States {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Extracted;
     use crate::keys::Keys;
 
     fn state(index: &Index, person: Fingerprint) -> Option<Arc<Subject>> {
@@ -535,7 +550,7 @@ mod tests {
             scope.spawn(|| {
                 for n in 0..20_000 {
                     // Only `busy` has states with `minor`; their numbers are reused all the time.
-                    let region = Some(Arc::from(format!("{}", n % 7)));
+                    let region = Extracted::Known(Arc::from(format!("{}", n % 7)));
                     index.put_subject(busy, Subject { region, ..minor(true) }, SecretInForce::NotMade);
                     index.put_subject(
                         adult,
@@ -565,7 +580,7 @@ mod tests {
                         Subject { restricted: n % 2 == 0, ..minor(false) },
                         SecretInForce::NotMade,
                     );
-                    let region = Some(Arc::from(format!("{}", n % 7)));
+                    let region = Extracted::Known(Arc::from(format!("{}", n % 7)));
                     index.put_subject(busy, Subject { region, ..minor(true) }, SecretInForce::NotMade);
                 }
             });
@@ -581,8 +596,10 @@ mod tests {
         let people: Vec<_> = (0..200).map(|n| fingerprints.recipient(&n.to_string())).collect();
         for _ in 0..200 {
             let index = Index::new();
-            let numbered =
-                |n: usize| Subject { region: Some(Arc::from(format!("{n}"))), ..Subject::default() };
+            let numbered = |n: usize| Subject {
+                region: Extracted::Known(Arc::from(format!("{n}"))),
+                ..Subject::default()
+            };
             std::thread::scope(|scope| {
                 let reader = scope.spawn(|| {
                     for (n, person) in people.iter().enumerate() {

@@ -23,6 +23,8 @@ pub enum Patch<T> {
     Unknown,
     /// The event gives the fact this value.
     Known(T),
+    /// The event is not durable: neither the old value nor the new one counts. No recorded event says this.
+    Undecided,
 }
 
 /// The facts that a `fact` or `correction` event sets.
@@ -44,15 +46,16 @@ pub struct FactPatch {
 
 impl FactPatch {
     /// Returns, for each fact that the event mentions, a value that discloses no more than the old value and no more
-    /// than the new one: a minor, no consent to a transfer, an unknown place, data from somebody else.
+    /// than the new one: a minor, no consent to a transfer, an undecided place, data from somebody else.
     pub(super) fn most_restrictive(&self) -> FactPatch {
-        let unknown = |patch: &Patch<Arc<str>>| match patch {
+        // If nothing counted as stated, a record could state a place that discloses more.
+        let undecided = |patch: &Patch<Arc<str>>| match patch {
             Patch::Unchanged => Patch::Unchanged,
-            Patch::Unknown | Patch::Known(_) => Patch::Unknown,
+            Patch::Unknown | Patch::Known(_) | Patch::Undecided => Patch::Undecided,
         };
         FactPatch {
-            region: unknown(&self.region),
-            country: unknown(&self.country),
+            region: undecided(&self.region),
+            country: undecided(&self.country),
             minor: self.minor.filter(|minor| *minor),
             transfer_consent: self.transfer_consent.filter(|consent| !*consent),
             origin: self.origin.map(|_| Origin::Referral),
@@ -82,7 +85,9 @@ impl FactPatch {
     /// True if these facts carry no knowledge about the person beyond restrictions. An unknown place is no
     /// knowledge either.
     pub(super) fn keeps_subject_unknown(&self) -> bool {
-        *self == self.most_restrictive()
+        let states = |place: &Patch<Arc<str>>| matches!(place, Patch::Known(_));
+        let beside_places = FactPatch { region: Patch::Unchanged, country: Patch::Unchanged, ..self.clone() };
+        !states(&self.region) && !states(&self.country) && beside_places.is_restrictive()
     }
 }
 

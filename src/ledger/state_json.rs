@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::terms::TermLookup;
-use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Origins, Subject};
+use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Extracted, Origins, Subject};
 
-/// Returns the state of a data subject as JSON. A consent that has ended by `now` is shown as `expired`.
+/// Returns the state of a data subject as JSON, but for what follows from the history alone. A place that was stated twice for
+/// one instant is null. A consent that has ended by `now` is shown as `expired`.
 pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -> Map<String, Value> {
     let Subject {
         consents,
@@ -18,11 +19,11 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
         minor,
         country,
         region,
+        is_place_of_two_times: _,
         relations,
         origins,
         transfer_consent,
         refused_categories,
-        // Not shown: it follows from the history.
         only_refusals: _,
     } = subject;
     let consents = consents.iter().map(|consent| consent_json(consent, now, terms));
@@ -44,11 +45,13 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
     put("restricted", (*restricted).into());
     put("erased", (*erased).into());
     put("minor", (*minor).into());
-    if let Some(region) = region {
-        put("region", (&**region).into());
-    }
-    if let Some(country) = country {
-        put("country", (&**country).into());
+    for (name, place) in [("region", region), ("country", country)] {
+        let place = match place {
+            Extracted::Absent => continue,
+            Extracted::Known(place) => (&**place).into(),
+            Extracted::Unreadable => Value::Null,
+        };
+        put(name, place);
     }
     put("relations", relations.collect());
     put("origin", origins_json(origins, terms));

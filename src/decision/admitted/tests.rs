@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::decision::testing::{one_partner, one_partner_and, one_partner_saying};
-use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts};
+use crate::decision::{
+    Addressee, Consent, ConsentStatus, Extracted, LegalReference, Objection, RecipientFacts,
+};
 use crate::vocabulary::{EEA, Operation, Safeguard};
 
 /// Admits a request about one person on a route with these classes.
@@ -48,7 +50,7 @@ fn consented(decisions: &Decisions, purpose: &str, until: Option<Timestamp>) -> 
     let to = Addressee::Anyone;
     let (status, order, overridden) = (ConsentStatus::Given, Some(1), false);
     let consent = Consent { purpose, to, status, until, order, overridden };
-    Subject { consents: vec![consent], region: Some(EEA.into()), ..Subject::default() }
+    Subject { consents: vec![consent], region: Extracted::Known(EEA.into()), ..Subject::default() }
 }
 
 fn forms(permit: &Permit) -> Vec<Form> {
@@ -296,7 +298,7 @@ fn a_record_past_its_retention_counts_only_if_that_withholds_something() {
         let (controller, relationship) = (Controller::default(), Relationship::default());
         route.overdue(subject, &controller, record, relationship, now).retention
     };
-    let known = Subject { region: Some(EEA.into()), ..Subject::default() };
+    let known = Subject { region: Extracted::Known(EEA.into()), ..Subject::default() };
     assert!(counts("customer-support", Some(&known), &old) && counts("customer-support", None, &old));
     assert!(!counts("customer-support", Some(&known), &young));
     let erased = Subject { erased: true, ..known.clone() };

@@ -123,7 +123,7 @@ fn subjects() -> impl Strategy<Value = Subject> {
             restricted,
             minor,
             transfer_consent: transfer,
-            country: Some(if abroad { "AU" } else { "FR" }.into()),
+            country: Extracted::Known(if abroad { "AU" } else { "FR" }.into()),
             relations: relation
                 .map(|relation| Relation { relation, recipient: Some("acme".into()) })
                 .into_iter()

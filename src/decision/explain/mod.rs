@@ -427,9 +427,10 @@ fn unknown_facts(
     regions: &Regions,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let silent = record.region == Extracted::Absent && record.country == Extracted::Absent;
-    let unreadable = record.region == Extracted::Unreadable || record.country == Extracted::Unreadable;
-    if (subject.region.is_none() && subject.country.is_none() && silent) || unreadable {
+    let places = [&subject.region, &subject.country, &record.region, &record.country];
+    if places.iter().all(|place| **place == Extracted::Absent)
+        || places.iter().any(|place| **place == Extracted::Unreadable)
+    {
         notes.push(
             "the person's region is unknown: it counts as the EEA for transfers and equals no region"
                 .to_owned(),

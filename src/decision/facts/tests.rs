@@ -48,7 +48,10 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
 }
 
 fn somebody_in(region: Option<&str>) -> Subject {
-    Subject { region: region.map(Arc::from), ..Subject::default() }
+    Subject {
+        region: region.map_or(Extracted::Absent, |label| Extracted::Known(label.into())),
+        ..Subject::default()
+    }
 }
 
 #[test]
@@ -79,10 +82,23 @@ fn an_unknown_region_counts_as_the_eea_and_equals_no_region() {
 fn contradicting_country_and_region_count_as_unknown() {
     let nothing = RecordFacts::default();
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
-    let german = |region: &str| Subject { country: Some("DE".into()), ..somebody_in(Some(region)) };
+    let german =
+        |region: &str| Subject { country: Extracted::Known("DE".into()), ..somebody_in(Some(region)) };
     assert_eq!(both(facts(Some("US"), "US", &german("US"), &nothing)), (true, false));
     assert_eq!(both(facts(Some("EEA"), "US", &german("EEA"), &nothing)), (false, true));
-    let american = Subject { country: Some("US".into()), ..somebody_in(Some("EEA")) };
+    // Of a country and a label of different times, one is out of date unless they agree.
+    let stated_twice = |label: &str| Subject {
+        country: Extracted::Known("CA".into()),
+        is_place_of_two_times: true,
+        ..somebody_in(Some(label))
+    };
+    assert_eq!(both(facts(Some("US"), "US", &stated_twice("US"), &nothing)), (true, false));
+    assert_eq!(both(facts(Some("CA"), "US", &stated_twice("CA"), &nothing)), (false, true));
+    // Two labels of one instant are a statement that a record cannot replace.
+    let torn = Subject { region: Extracted::Unreadable, ..Subject::default() };
+    let american_record = record(|record| record.country = Extracted::Known("US".into()));
+    assert_eq!(both(facts(Some("US"), "US", &torn, &american_record)), (true, false));
+    let american = Subject { country: Extracted::Known("US".into()), ..somebody_in(Some("EEA")) };
     assert_eq!(both(facts(Some("EEA"), "US", &american, &nothing)), (false, false));
     let recipient = |country: &str, region: &str, regions: &Regions| {
         let recipient = RecipientFacts {
@@ -165,7 +181,7 @@ fn an_account_is_due_for_purging_after_90_days() {
     };
     let nothing = RecordFacts::default();
     assert_eq!(closed(None, &nothing), AccountFact::Open);
-    assert_eq!(closed(Some("2026-06-16"), &nothing), AccountFact::Open, "in the future");
+    assert_eq!(closed(Some("2026-06-16"), &nothing), AccountFact::Closed, "by a clock ahead of ours");
     assert_eq!(closed(Some("2026-03-17"), &nothing), AccountFact::Closed, "90 days");
     assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::PurgeDue);
     assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::PurgeOverdue, "121 days");
@@ -228,6 +244,8 @@ fn the_most_restrictive_of_several_origins_counts() {
     assert_eq!(of(&[("email", Origin::Referral)], absent, "phone"), Origin::Event);
     assert_eq!(of(&[("contact", Origin::Referral)], absent, "phone"), Origin::Referral, "above it");
     assert_eq!(of(&[("email", Origin::Referral)], absent, "contact"), Origin::Referral, "below it");
+    let both = [("contact", Origin::OwnStatement), ("email", Origin::Referral)];
+    assert_eq!(of(&both, absent, "email"), Origin::Referral, "the general origin or not");
     assert_eq!(of(&[], Extracted::Known(Origin::FederatedSignIn), "email"), Origin::FederatedSignIn);
     assert_eq!(of(&[], Extracted::Unreadable, "email"), Origin::Referral);
 }

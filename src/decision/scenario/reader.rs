@@ -204,7 +204,10 @@ impl<'a> ScenarioReader<'a> {
         subject.erased = fields.flag("erased") == Some(true);
         subject.minor = fields.flag("minor") == Some(true);
         subject.transfer_consent = fields.flag("transfer-consent") == Some(true);
-        (subject.country, subject.region) = self.place(&mut fields);
+        (subject.country, subject.region) = match self.place(&mut fields) {
+            (None, None) => (Extracted::Unreadable, Extracted::Unreadable),
+            (country, region) => (known_or_absent(country), known_or_absent(region)),
+        };
         for text in fields.texts("relations") {
             subject.relations.extend(self.relation(&text));
         }
@@ -428,4 +431,8 @@ impl<'a> ScenarioReader<'a> {
         }
         value
     }
+}
+
+fn known_or_absent<T>(value: Option<T>) -> Extracted<T> {
+    value.map_or(Extracted::Absent, Extracted::Known)
 }

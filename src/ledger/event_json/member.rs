@@ -285,7 +285,7 @@ fn write_facts(facts: &FactPatch, terms: &dyn TermLookup) -> Value {
     for (name, patch) in [("region", region), ("country", country)] {
         match patch {
             Patch::Unchanged => None,
-            Patch::Unknown => members.insert(name.to_owned(), Value::Null),
+            Patch::Unknown | Patch::Undecided => members.insert(name.to_owned(), Value::Null),
             Patch::Known(place) => members.insert(name.to_owned(), (&**place).into()),
         };
     }

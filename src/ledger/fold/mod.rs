@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
+use crate::decision::{
+    Addressee, Consent, ConsentStatus, Controller, Extracted, Objection, Origins, Relation, Subject,
+};
 use crate::ledger::event::Event;
 use crate::ledger::kinds::{EventEffect, EventKind};
 use crate::ledger::payload::{FactPatch, Patch};
@@ -152,6 +154,10 @@ impl<T: PartialEq + Clone> DatedFact<T> {
         }
     }
 
+    fn since(&self) -> Option<Timestamp> {
+        self.known.as_ref().map(|(since, _)| *since)
+    }
+
     fn value(self) -> Option<T> {
         self.known.map(|(_, value)| value)
     }
@@ -166,8 +172,8 @@ struct SubjectFold<'n> {
     erased: bool,
     refused_categories: Vec<CategoryId>,
     relations: Vec<Relation>,
-    region: DatedFact<Option<Arc<str>>>,
-    country: DatedFact<Option<Arc<str>>>,
+    region: DatedFact<Extracted<Arc<str>>>,
+    country: DatedFact<Extracted<Arc<str>>>,
     minor: DatedFact<bool>,
     transfer_consent: DatedFact<bool>,
     origin: DatedFact<Origin>,
@@ -185,8 +191,8 @@ impl<'n> SubjectFold<'n> {
             erased: false,
             refused_categories: Vec::new(),
             relations: Vec::new(),
-            region: DatedFact::new(None),
-            country: DatedFact::new(None),
+            region: DatedFact::new(Extracted::Unreadable),
+            country: DatedFact::new(Extracted::Unreadable),
             minor: DatedFact::new(true),
             transfer_consent: DatedFact::new(false),
             // The origin that permits the least (G-2c).
@@ -367,8 +373,13 @@ impl<'n> SubjectFold<'n> {
             restricted: self.restricted.is_some(),
             erased: self.erased,
             minor: self.minor.value().unwrap_or(false),
-            country: self.country.value().flatten(),
-            region: self.region.value().flatten(),
+            is_place_of_two_times: self
+                .country
+                .since()
+                .zip(self.region.since())
+                .is_some_and(|(country, region)| country != region),
+            country: self.country.value().unwrap_or_default(),
+            region: self.region.value().unwrap_or_default(),
             relations,
             origins: origins(self.origin, self.origin_of),
             transfer_consent: self.transfer_consent.value().unwrap_or(false),
@@ -405,11 +416,12 @@ fn covers(refused: &Addressee, granted: &Addressee, terms: &dyn TermLookup) -> b
     }
 }
 
-fn apply_place(fact: &mut DatedFact<Option<Arc<str>>>, said: &Patch<Arc<str>>, at: Timestamp) {
+fn apply_place(fact: &mut DatedFact<Extracted<Arc<str>>>, said: &Patch<Arc<str>>, at: Timestamp) {
     match said {
         Patch::Unchanged => {}
-        Patch::Unknown => fact.set(at, None),
-        Patch::Known(place) => fact.set(at, Some(place.clone())),
+        Patch::Unknown => fact.set(at, Extracted::Absent),
+        Patch::Known(place) => fact.set(at, Extracted::Known(place.clone())),
+        Patch::Undecided => fact.set(at, Extracted::Unreadable),
     }
 }
 
@@ -427,7 +439,10 @@ fn origins(all: DatedFact<Origin>, of: BTreeMap<CategoryId, DatedFact<Origin>>) 
         }
     }
     let all = all.value().unwrap_or(Origins::default().default);
-    exact.retain(|(_, origin)| *origin != all);
+    // An entry that equals the general origin still counts beside one of an ancestor. Without any other it says nothing.
+    if exact.iter().all(|(_, origin)| *origin == all) {
+        exact.clear();
+    }
     Origins { default: all, by_category: exact }
 }
 

@@ -177,18 +177,29 @@ fn the_latest_fact_counts_and_contradictions_become_the_most_restrictive_value()
     let (early, late) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     let folded = |texts: &[String]| state(&texts.iter().map(String::as_str).collect::<Vec<_>>());
     let moved = folded(&[fact(late, r#"{"region":"US"}"#), fact(early, r#"{"region":"EEA","minor":true}"#)]);
-    assert_eq!((moved.region.as_deref(), moved.minor), (Some("US"), true));
+    assert_eq!((moved.region, moved.minor), (Extracted::Known("US".into()), true));
     let torn = folded(&[
         fact(early, r#"{"region":"US","minor":false,"transfer-consent":true,"origin":"self"}"#),
         fact(early, r#"{"region":"EEA","minor":true,"transfer-consent":false,"origin":"social"}"#),
     ]);
-    assert_eq!((torn.region.as_deref(), torn.minor, torn.transfer_consent), (None, true, false));
+    assert_eq!((torn.region, torn.minor, torn.transfer_consent), (Extracted::Unreadable, true, false));
     assert_eq!(torn.origins.default, Origin::Referral);
     let of = folded(&[fact(early, r#"{"origin":{"email":"social"}}"#), fact(late, r#"{"origin":"event"}"#)]);
     assert_eq!(of.origins, Origins { default: Origin::Event, by_category: vec![] });
     let exact =
         folded(&[fact(early, r#"{"origin":"event"}"#), fact(late, r#"{"origin":{"email":"social"}}"#)]);
     assert_eq!(exact.origins.by_category, [(Fixture.category("email").unwrap(), Origin::Social)]);
+    // An origin that equals the general one counts beside another one of an ancestor.
+    let beside = folded(&[
+        fact(early, r#"{"origin":"referral"}"#),
+        fact(late, r#"{"origin":{"personal":"self","email":"referral"}}"#),
+    ]);
+    let email = (Fixture.category("email").unwrap(), Origin::Referral);
+    assert!(beside.origins.by_category.contains(&email));
+    let apart = folded(&[fact(early, r#"{"region":"US"}"#), fact(late, r#"{"country":"CA"}"#)]);
+    assert!(apart.is_place_of_two_times);
+    let at_once = folded(&[fact(early, r#"{"region":"US","country":"US"}"#)]);
+    assert!(!at_once.is_place_of_two_times && !folded(&[GIVE.to_owned()]).is_place_of_two_times);
 }
 
 #[test]
@@ -341,6 +352,6 @@ proptest! {
         prop_assert!(before.refused_categories.iter().all(|c| after.refused_categories.contains(c)));
         let opened = |purpose: &PurposeId| before.consents_since_restriction.contains(purpose);
         prop_assert!(!before.restricted || after.consents_since_restriction.iter().all(opened));
-        prop_assert!(after.region == before.region || after.region.is_none());
+        prop_assert!(after.region == before.region || after.region == Extracted::Unreadable);
     }
 }

@@ -231,7 +231,13 @@ impl PendingEntity {
     /// that is recorded. So does every restrictive event if recorded events lie ahead of our clock by more than the
     /// tolerance: their times prove no order. Nor do those of events that a clock ahead of ours recorded: in either case, a
     /// recent fact counts after everything that is recorded.
+    ///
+    /// A closed account is never moved: periods run from its time, and a later one discloses for longer. Nothing reopens an
+    /// account, so that no order is needed.
     fn time(&self, kind: &EventKind, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        if *kind == EventKind::AccountClosed {
+            return at.map_or(now, |at| at.min(now));
+        }
         let Some(at) = at else { return self.after_all(now) };
         let is_about_now = now.duration_since(at) <= CLOCK_TOLERANCE;
         let at = at.min(now);

@@ -94,8 +94,31 @@ async fn no_event_counts_from_the_future_and_a_late_withdrawal_does_not_end_a_ne
 }
 
 #[tokio::test]
+async fn an_account_is_closed_since_the_time_that_was_reported() {
+    let customer = Entity::Controller(id("c"));
+    let closed = |at: Option<i64>| {
+        let draft = parse(br#"{"kind":"account-closed"}"#, EntityKind::Controller, &Fixture).unwrap();
+        EventDraft { at: at.map(seconds), ..draft }
+    };
+    let instruction =
+        parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, EntityKind::Controller, &Fixture).unwrap();
+    for (reported, since) in [(Some(-8_000_000), -8_000_000), (Some(-30), -30), (Some(60), 0), (None, 0)] {
+        let ledger = over(&Arc::default());
+        // Another gateway's clock is two minutes ahead.
+        ledger.append(&customer, instruction.clone(), None, seconds(120)).await.unwrap();
+        ledger.append(&customer, closed(reported), None, now()).await.unwrap();
+        let state = ledger.controller(&id("c")).1.unwrap();
+        assert_eq!(state.closed_since, Some(seconds(since)), "{reported:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_fact_counts_from_its_time_however_many_events_one_instant_has() {
-    let region = |ledger: &Ledger| ledger.subject(&id("alice")).1.and_then(|subject| subject.region.clone());
+    let region = |ledger: &Ledger| match ledger.subject(&id("alice")).1.map(|subject| subject.region.clone())
+    {
+        Some(Extracted::Known(region)) => Some(region),
+        _ => None,
+    };
     let (eea, us) =
         (r#"{"kind":"fact","facts":{"region":"EEA"}}"#, r#"{"kind":"fact","facts":{"region":"US"}}"#);
     let dated = |at: i64| EventDraft { at: Some(seconds(at)), ..draft(us) };

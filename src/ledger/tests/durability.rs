@@ -87,12 +87,12 @@ async fn waiting_facts_count_as_the_more_restrictive_of_old_and_new() {
         .unwrap();
     disk.block();
     let change = append(&ledger, "alice", r#"{"kind":"fact","facts":{"region":"US","minor":false}}"#);
-    until(|| ledger.subject(&id("alice")).1.unwrap().region.is_none()).await;
+    until(|| ledger.subject(&id("alice")).1.unwrap().region == Extracted::Unreadable).await;
     assert!(ledger.subject(&id("alice")).1.unwrap().minor);
     disk.unblock();
     change.await.unwrap().unwrap();
     let alice = ledger.subject(&id("alice")).1.unwrap();
-    assert_eq!((alice.region.as_deref(), alice.minor), (Some("US"), false));
+    assert_eq!((&alice.region, alice.minor), (&Extracted::Known("US".into()), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

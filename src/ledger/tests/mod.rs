@@ -25,7 +25,7 @@ use ulid::Ulid;
 use super::store::memory::MemoryStore;
 use super::terms::fixture::Fixture;
 use super::*;
-use crate::decision::ConsentStatus;
+use crate::decision::{ConsentStatus, Extracted};
 use crate::vocabulary::{IdReader, IdRule, Namespaces, Normalization};
 
 fn keys() -> Keys {

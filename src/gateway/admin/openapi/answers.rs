@@ -312,8 +312,13 @@ fn subject_state() -> Value {
             ("restricted", flag("Processing is restricted (GDPR Art. 18).")),
             ("erased", flag("The person's data are erased (GDPR Art. 17).")),
             ("minor", flag("The person is a minor.")),
-            ("region?", text("Region of residence.")),
-            ("country?", text("Country of residence, ISO 3166-1 alpha-2.")),
+            ("region?", text_or_null("Region of residence. Null: two were stated for one instant.")),
+            (
+                "country?",
+                text_or_null(
+                    "Country of residence, ISO 3166-1 alpha-2. Null: two were stated for one instant.",
+                ),
+            ),
             (
                 "relations",
                 texts("Names of relations, with `:recipient` if the relation is to one recipient."),
