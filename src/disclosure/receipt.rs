@@ -145,11 +145,16 @@ pub fn receipt(
     let damaged = || ReadError::Damaged(folder.clone());
     let mut builder = ReceiptBuilder { log, terms: TermCache::default(), references: BTreeMap::new() };
     let mut own = Vec::new();
+    let mut before = None;
     for index in entries {
         let Entry { leaf, detail } = builder.entry(*index)?;
         let head = decode_head(&leaf).map_err(|_| damaged())?;
         let detail = decode_detail(head.kind, &detail).map_err(|_| damaged())?;
-        if detail.is_some_and(|detail| detail.part() > 1) {
+        // Only the detail tells parts of one record, which follow each other, from records that do. Without it they count as parts.
+        let follows = before
+            .replace((*index, head.kind))
+            .is_some_and(|(before, kind)| before.checked_add(1) == Some(*index) && kind == head.kind);
+        if detail.map_or(follows, |detail| detail.part() > 1) {
             // The number of parts says how many people the record names.
             continue;
         }

@@ -6,6 +6,7 @@ use crate::disclosure::entry::{Encoder, decode_detail};
 use crate::disclosure::questions::tests::copy_folder;
 use crate::disclosure::questions::{AnswerCursor, LogExtent, LogQuestion, QuestionedLog, answer};
 use crate::disclosure::read::decoded_log::{self, DecodedLog};
+use crate::disclosure::receipt::receipt;
 use crate::disclosure::storage::layout::{push_framed, take_framed};
 use crate::disclosure::storage::{Storage, StorageSettings};
 use crate::disclosure::verify::{KnownLog, verify};
@@ -197,6 +198,31 @@ async fn details_of_days_that_are_over_can_be_deleted() {
     // A log with deleted details is continued.
     let log = open_at(settings(&folder), &keys, clock);
     log.append(exchange(&keys, 99)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_receipt_shows_no_number_of_people_after_the_details_were_deleted() {
+    test_clock!(at, clock);
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at(0);
+    let log = open_at(settings(&folder), &keys, clock);
+    let mut many = disclosure(&keys, "alice");
+    many.subjects = (0..6000).map(|n| person(&keys, &n.to_string())).collect();
+    log.append(Record::Exchange(head(1), many)).await.unwrap();
+    drop(log);
+    at(1);
+    drop(open_at(settings(&folder), &keys, clock));
+    let mut parts = Vec::new();
+    each_head(&folder.path, |index, head| parts.extend((head.kind == EntryKind::Exchange).then_some(index)));
+    assert!(parts.len() > 1);
+    let shown = || {
+        let mut log = LogReader::open(&folder.path).unwrap();
+        receipt(&mut log, id(1), &parts).unwrap().unwrap().entries.len()
+    };
+    assert_eq!(shown(), 1);
+    let day = "2026-01-01".parse().unwrap();
+    delete_details_at(settings(&folder), &keys, &(day..=day), "order 7", clock()).unwrap();
+    assert_eq!(shown(), 1);
 }
 
 /// A reader that has no use for them reads a log of years, or follows one as long as a gateway runs.
