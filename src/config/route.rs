@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::header::{CONTENT_DISPOSITION, CONTENT_LOCATION, LINK, LOCATION, SET_COOKIE};
 use http::{HeaderName, Method};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -131,6 +132,10 @@ fn paths(set: &RecordMapping) -> impl Iterator<Item = &String> {
     sources.chain(fields).chain(set.facts.iter().map(|(_, path)| path))
 }
 
+/// Header fields of answers in which APIs name what the answer is about. They are not decided with the body.
+const HEADERS_ABOUT_PEOPLE: [HeaderName; 5] =
+    [CONTENT_DISPOSITION, CONTENT_LOCATION, LINK, LOCATION, SET_COOKIE];
+
 /// Reads one route table.
 struct RouteReader<'r, 'd> {
     document: &'d Document<'d>,
@@ -170,7 +175,10 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let errors = self.errors(&route, scrubbing.as_mut());
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let forward_credential = request::forward_credential(&mut self.fields);
-        let answer_headers = self.answer_headers();
+        let decides_by_field =
+            personal && scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.whole_body.is_none());
+        let answer_headers = self.answer_headers(decides_by_field);
+        self.warn_of_shown_existence(hide_existence, scrubbing.as_ref(), operation, &methods);
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
         let stale_for = stale::read(&mut self.fields);
@@ -227,6 +235,29 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         (operation, delete_body)
     }
 
+    /// Warns if a route hides the existence of records, and its answers to reads do not.
+    fn warn_of_shown_existence(
+        &mut self,
+        hides: bool,
+        scrubbing: Option<&Scrubbing>,
+        operation: Option<Operation>,
+        methods: &[Method],
+    ) {
+        let strips = scrubbing.is_some_and(|scrubbing| scrubbing.on_withheld == OnWithheld::Strip);
+        let mut operations =
+            methods.iter().map(|method| operation.unwrap_or_else(|| route::operation_of(method)));
+        if !hides || !strips || !operations.any(|operation| operation == Operation::Disclose) {
+            return;
+        }
+        let Some(item) = self.fields.item("hide-existence") else { return };
+        let message = "a record of which everything is withheld leaves as an empty object, one that does not exist as 404";
+        let finding =
+            Finding::warning("hide-existence-without-deny", message).label("hides no record from readers");
+        let hint =
+            "add `withheld = \"deny\"`; or acknowledge this if only changes of a record are to look alike";
+        self.document.find(finding.hint(hint), item.at());
+    }
+
     fn errors(&mut self, route: &ErrorRoute<'_>, scrubbing: Option<&mut Scrubbing>) -> Option<ErrorMapping> {
         let written = error_mapping::read(&mut self.fields, &self.words);
         written?.compile(route, scrubbing?, &self.words)
@@ -279,10 +310,19 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         personal
     }
 
-    fn answer_headers(&mut self) -> Vec<HeaderName> {
+    /// Reads `answer-headers`. `warns` is true if the body is decided field by field, and these are not.
+    fn answer_headers(&mut self, warns: bool) -> Vec<HeaderName> {
         let mut headers = Vec::new();
         for name in self.fields.texts("answer-headers") {
-            match name.value.parse() {
+            let parsed = name.value.parse();
+            if parsed.as_ref().is_ok_and(|header| warns && HEADERS_ABOUT_PEOPLE.contains(header)) {
+                let message = format!("`{}` can tell about a person, and leaves undecided", name.value);
+                let finding =
+                    Finding::warning("answer-header-undecided", message).label("leaves as it comes");
+                let hint = "take it out, or acknowledge this if it never names anybody: what it says is not on record";
+                self.document.find(finding.hint(hint), name.at.clone());
+            }
+            match parsed {
                 Ok(header) if response::can_pass(&header) => headers.push(header),
                 Ok(_) => {
                     let finding =

@@ -225,15 +225,20 @@ pub fn pattern_parameters(pattern: &str) -> impl Iterator<Item = &str> {
     braced.map(|name| name.trim_start_matches('*'))
 }
 
+/// Returns the operation of a method on a route that states none.
+pub fn operation_of(method: &Method) -> Operation {
+    match *method {
+        Method::POST => Operation::Collect,
+        Method::PUT | Method::PATCH => Operation::Alter,
+        Method::DELETE => Operation::Destroy,
+        _ => Operation::Disclose,
+    }
+}
+
 impl Route {
     /// Returns the operation of a method on this route.
     pub fn operation(&self, method: &Method) -> Operation {
-        self.operation.unwrap_or(match *method {
-            Method::POST => Operation::Collect,
-            Method::PUT | Method::PATCH => Operation::Alter,
-            Method::DELETE => Operation::Destroy,
-            _ => Operation::Disclose,
-        })
+        self.operation.unwrap_or_else(|| operation_of(method))
     }
 
     /// Returns the mapping of a personal route, or the path mapping of another route.

@@ -266,6 +266,14 @@ const SURPRISING_SETTINGS: &[(&str, &str)] = &[
     ),
     ("upstream-is-own-listener", "[[upstream]]\nALLOW\nname = \"x\"\nurl = \"http://localhost:9901\""),
     (
+        "answer-header-undecided",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nanswer-headers = [\"Link\", \"X-Total\"]\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "hide-existence-without-deny",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nhide-existence = true\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
+    ),
+    (
         "literal-parameter",
         "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/:id\"\nsubject = \"@.id\"\nFIELDS",
     ),
@@ -380,6 +388,9 @@ fn sound_settings_cause_no_warning() {
         // A rule permits a purpose below the registered one.
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
         "[[upstream]]\nname = \"x\"\nurl = \"https://10.0.0.7:9901\"",
+        // Reads are refused as a whole, and nothing but changes is served.
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nwithheld = \"deny\"\nhide-existence = true\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nmethods = [\"PUT\"]\nhide-existence = true\nsubject = \"{id}\"\nFIELDS",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}/{*rest}\"\nsubject = \"{id}\"\nFIELDS",
         // The path identifies the subject of the change, or the purpose's rules do not depend on one.
         "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nmethods = [\"PATCH\", \"DELETE\"]\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
