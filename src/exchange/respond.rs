@@ -122,7 +122,7 @@ impl GrantedExchange {
         let (unread, framed) = match classified {
             Ok(ResponseKind::Json(media_type, coding)) if !self.is_head_request() => {
                 let decoder = Decoder::new(coding).map_err(|_| UpstreamFault::Undecodable(coding))?;
-                let has_length = response::has_length(&upstream.headers, coding);
+                let has_length = response::has_length(upstream, coding);
                 (None, Some(Framed { framing: media_type.framing, decoder, has_length }))
             }
             Ok(ResponseKind::Field(coding)) if !self.is_head_request() => (None, Some(framed_field(coding)?)),
@@ -185,7 +185,7 @@ impl GrantedExchange {
                     let framed = Framed {
                         framing: media_type.framing,
                         decoder,
-                        has_length: response::has_length(&upstream.headers, coding),
+                        has_length: response::has_length(upstream, coding),
                     };
                     self.scrub(framed, scrubbing)
                 } else {
@@ -291,6 +291,7 @@ impl GrantedExchange {
     /// # Errors
     /// The [`Refusal`] for which it does not leave.
     pub async fn release_empty(&self) -> Result<(), Refusal> {
+        flow::judge_absence(&self.grant)?;
         self.grant.record_unread(false).await?;
         self.grant.hand_out_head(false).await?;
         Transfer::new(Arc::clone(&self.grant), None).close();

@@ -88,9 +88,10 @@ fn classify_field(
         return Err(UpstreamFault::Status(parts.status.as_u16()).into());
     }
     let coding = coding(&parts.headers)?;
-    let is_framed = is_length_known || has_length(&parts.headers, coding) || parts.version >= Version::HTTP_2;
+    if !is_empty && !is_length_known && !has_length(parts, coding) {
+        return Err(UpstreamFault::NoLength.into());
+    }
     match coding {
-        ContentCoding::Identity if !is_empty && !is_framed => Err(UpstreamFault::NoLength.into()),
         ContentCoding::Identity => Ok(ResponseKind::Field(coding)),
         _ if forbids_transformation(&parts.headers, route) => Err(UpstreamFault::NoTransform.into()),
         _ => Ok(ResponseKind::Field(coding)),
@@ -294,11 +295,13 @@ pub(super) fn forbids_transformation(headers: &HeaderMap, route: &MediaTypes) ->
         && directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// True if length, chunks or coding tell where the body ends, so that a broken connection differs from the end.
-pub fn has_length(headers: &HeaderMap, coding: ContentCoding) -> bool {
-    coding != ContentCoding::Identity
-        || headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING)
+/// True if length, chunks, frames or coding tell where the body ends, so that a broken connection differs from the end. Members of
+/// gzip and frames of Zstandard can follow each other (RFC 1952, 2.2; RFC 8878, 3), so that one more may be missing.
+pub fn has_length(parts: &Parts, coding: ContentCoding) -> bool {
+    matches!(coding, ContentCoding::Deflate | ContentCoding::Brotli)
+        || parts.version >= Version::HTTP_2
+        || parts.headers.contains_key(CONTENT_LENGTH)
+        || parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 pub(super) fn coding(headers: &HeaderMap) -> Result<ContentCoding, UpstreamFault> {
@@ -426,19 +429,22 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_length_its_chunks_or_its_coding_say() {
-        let has_length = |headers: &[(&'static str, &'static str)], coding| {
-            let headers = headers
-                .iter()
-                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            has_length(&headers.collect(), coding)
+        let has_length = |headers: &[(&str, &str)], version, coding| {
+            let mut response = Response::builder().version(version);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            has_length(&response.body(()).unwrap().into_parts().0, coding)
         };
-        assert!(has_length(&[("content-length", "5")], ContentCoding::Identity));
-        assert!(has_length(&[("transfer-encoding", "chunked")], ContentCoding::Identity));
-        assert!(has_length(&[], ContentCoding::Gzip));
-        assert!(!has_length(
-            &[("content-type", "text/csv"), ("connection", "close")],
-            ContentCoding::Identity
-        ));
+        let of = |headers: &[(&str, &str)], coding| has_length(headers, Version::HTTP_11, coding);
+        for coding in [ContentCoding::Identity, ContentCoding::Gzip, ContentCoding::Zstd] {
+            assert!(
+                of(&[("content-length", "5")], coding) && of(&[("transfer-encoding", "chunked")], coding)
+            );
+            assert!(!of(&[("content-type", "text/csv"), ("connection", "close")], coding));
+            assert!(has_length(&[], Version::HTTP_2, coding));
+        }
+        assert!(of(&[], ContentCoding::Deflate) && of(&[], ContentCoding::Brotli));
     }
 
     #[test]

@@ -48,6 +48,17 @@ schema = "customer"
 hide-existence = true
 
 [[route]]
+name = "orders"
+upstream = "crm"
+path = "/people/{id}/orders"
+record = "$.items[*]"
+subject = "{id}"
+withheld = "deny"
+hide-existence = true
+[route.fields]
+"@.for" = "name"
+
+[[route]]
 name = "all"
 upstream = "crm"
 path = "/all"
@@ -209,6 +220,31 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
     assert_eq!(outcome(&withheld), outcome(&absent));
     upstream.json("/strict/long", &format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(5000)));
     refused(&gateway.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
+}
+
+#[test]
+fn an_answer_without_a_record_is_hidden_as_the_record_would_be() {
+    let (upstream, gateway) = start_gateway();
+    let path = "/people/c-1/orders";
+    let one = |body: &str| ("200 OK", "content-type: application/json\r\n", body.to_owned());
+    let answers = [
+        ("204 No Content", "", String::new()),
+        ("200 OK", "", String::new()),
+        one(r#"{"items": []}"#),
+        one("[]"),
+    ];
+    let ask = |(status, head, body): &(&str, &str, String)| {
+        upstream.raw(path, answer(status, head, body.as_bytes()));
+        gateway.get(path, "support", "customer-support")
+    };
+    for known in &answers {
+        assert!(known.0.starts_with(&ask(known).status.to_string()), "{known:?}");
+    }
+    gateway.record_event("c-1", r#"{"kind": "erasure"}"#);
+    let order = one(r#"{"items": [{"for": "Ada"}]}"#);
+    for hidden in answers.iter().chain([&order]) {
+        refused(&ask(hidden), 404, "not-found");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::decision::{ClassId, Extracted, RecordFacts};
+use crate::decision::{ClassId, Extracted, Permit, RecordFacts};
 use crate::exchange::ledger_policy::LedgerPolicy;
 use crate::scrub::{JudgedRecord, PathIdentities, PathIds, Plan, RecordPolicy, Scrubber, Unreadable};
 use crate::vocabulary::Form;
@@ -46,22 +46,7 @@ impl FieldScrubber {
 
     /// Decides on the body, and counts it. True if it may leave.
     pub(super) fn judge(&self, policy: &mut LedgerPolicy<'_>) -> bool {
-        let PathIdentities { subjects, controllers } = &self.people;
-        let subjects = match subjects {
-            PathIds::Ids(ids) => Some(ids.as_slice()),
-            PathIds::Unusable | PathIds::None => None,
-        };
-        let mut facts = RecordFacts::default();
-        let controller = match controllers {
-            PathIds::None => None,
-            PathIds::Ids(ids) if ids.len() == 1 => ids.first(),
-            PathIds::Ids(_) | PathIds::Unusable => {
-                // An account that cannot be read may be closed.
-                facts.account_closed = Extracted::Unreadable;
-                None
-            }
-        };
-        let permit = policy.record_permit(&JudgedRecord { set: 0, subjects, controller, facts: &facts });
+        let permit = path_permit(&self.people, policy);
         let mut counts = vec![0; self.plan.classes().len()];
         if let Some(count) = counts.get_mut(usize::from(self.class.0)) {
             *count = 1;
@@ -79,6 +64,26 @@ impl FieldScrubber {
         }
         self.length = 0;
     }
+}
+
+/// Decides about the people and the account that a path names, without a record.
+pub(super) fn path_permit(named: &PathIdentities, policy: &mut LedgerPolicy<'_>) -> Permit {
+    let PathIdentities { subjects, controllers } = named;
+    let subjects = match subjects {
+        PathIds::Ids(ids) => Some(ids.as_slice()),
+        PathIds::Unusable | PathIds::None => None,
+    };
+    let mut facts = RecordFacts::default();
+    let controller = match controllers {
+        PathIds::None => None,
+        PathIds::Ids(ids) if ids.len() == 1 => ids.first(),
+        PathIds::Ids(_) | PathIds::Unusable => {
+            // An account that cannot be read may be closed.
+            facts.account_closed = Extracted::Unreadable;
+            None
+        }
+    };
+    policy.record_permit(&JudgedRecord { set: 0, subjects, controller, facts: &facts })
 }
 
 impl ContentScrubber {

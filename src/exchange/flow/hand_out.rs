@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::part::WindowPart;
-use super::{BodyFlow, Gathered};
+use super::{BodyFlow, Gathered, judge_absence};
 use crate::exchange::Refusal;
 use crate::exchange::record::Extent;
 use crate::exchange::route::OnWithheld;
@@ -38,6 +38,9 @@ impl BodyFlow {
             }
             if let Some(part) = self.parts.iter().find(|part| grant.withholds(part.summary())) {
                 return Err(grant.denial(part.summary()).into());
+            }
+            if self.parts.iter().all(|part| part.summary().records == 0) {
+                judge_absence(grant)?;
             }
             if self.scrubber.is_withheld() {
                 // Some rule may release another form of the field, which cannot be made.

@@ -29,7 +29,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::content::{ContentScrubber, FieldScrubber};
+use self::content::{ContentScrubber, FieldScrubber, path_permit};
 use self::decode::{Decoder, Undecodable};
 use self::observed::ObservedBytes;
 use self::part::WindowPart;
@@ -39,7 +39,8 @@ use super::memory::HeldBytes;
 use super::route::{OnWithheld, Scrubbing};
 use super::transfer::Transfer;
 use super::upstream_fault::{ResponseError, UpstreamFault};
-use crate::scrub::{Framing, Scrubber};
+use crate::scrub::{Framing, PathIds, RecordPolicy, Scrubber};
+use crate::vocabulary::{Form, Operation};
 
 /// Maximum time that scrubbed bytes wait for their window to fill.
 const WINDOW_TIME: Duration = Duration::from_millis(20);
@@ -376,6 +377,33 @@ pub(super) fn judge_field(grant: &Grant, scrubbing: &Scrubbing) -> Result<(), Re
     grant.count_circumstances(&summary);
     // Some rule may release another form of the field, which cannot be made.
     Err(if grant.withholds(&summary) { grant.denial(&summary) } else { Refusal::SubjectWithheld })
+}
+
+/// Judges an answer without a record on a route that hides existence: if nothing about the people whom the path names may leave,
+/// an answer would tell that they exist.
+///
+/// # Errors
+/// The [`Refusal`] for which the answer may not leave.
+pub(super) fn judge_absence(grant: &Grant) -> Result<(), Refusal> {
+    let route = grant.route();
+    let hides = route.hide_existence && grant.is_all_or_nothing() && !grant.is_observed();
+    let Some(scrubbing) = route.scrubbing.as_ref().filter(|_| hides) else { return Ok(()) };
+    let named = scrubbing.plan.path_identities(&grant.routing.matched.parameters);
+    let is_read = route.operation(&grant.context.method) == Operation::Disclose;
+    if matches!(named.subjects, PathIds::None) || scrubbing.whole_body.is_some() || !is_read {
+        return Ok(());
+    }
+    let mut policy = grant.policy(Timestamp::now())?;
+    let permit = path_permit(&named, &mut policy);
+    let may_leave = permit.releases().iter().zip(&scrubbing.personal);
+    if may_leave.clone().any(|(release, personal)| *personal && release.form != Form::Removed) {
+        return Ok(());
+    }
+    let counts: Vec<u32> = scrubbing.personal.iter().map(|personal| u32::from(*personal)).collect();
+    policy.account(&permit, &counts);
+    let summary = policy.into_summary();
+    grant.count_circumstances(&summary);
+    if grant.withholds(&summary) { Err(grant.denial(&summary)) } else { Ok(()) }
 }
 
 #[cfg(test)]
