@@ -219,6 +219,32 @@ impl SqliteStore {
         }
     }
 
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&reader).map_err(|source| StoreError::new(doing, source))
+    }
+
+    /// Writes anything but events. Fails if somebody else changed the files before, or removed or replaced them meanwhile.
+    fn write<T>(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guard) = &self.guard {
+            guard.check()?;
+        }
+        let written = write(&mut writer).map_err(|source| StoreError::new(doing, source))?;
+        if let Some(guard) = &self.guard {
+            guard.remember()?;
+        }
+        Ok(written)
+    }
+
     /// Empties the write-ahead log if it may have log secrets or notices that were deleted. Tried again with the next append
     /// or check if a reader keeps it from that.
     fn drop_erased_content(&self, writer: &Connection) -> rusqlite::Result<()> {
@@ -328,13 +354,18 @@ impl FileGuard {
         }
     }
 
-    /// Notes the history after an append. Fails if the files were removed or replaced during the append, because the
-    /// append is then lost.
+    /// Notes the history after an append. Fails as [`FileGuard::remember`] does.
     fn note_append(&self, rows: &[EventRow]) -> Result<(), StoreError> {
         if let Some(last) = rows.last() {
             *self.written.lock().unwrap_or_else(PoisonError::into_inner) =
                 KnownHistory::ending_with(&last.stored);
         }
+        self.remember()
+    }
+
+    /// Notes the state of the files after a write. Fails if they were removed or replaced during the write, because what
+    /// was written is then lost.
+    fn remember(&self) -> Result<(), StoreError> {
         self.files.remember().map_err(|lost| StoreError::new("checking its files", lost))
     }
 }
@@ -366,58 +397,46 @@ impl Store for SqliteStore {
             self.has_erased_content.store(true, Ordering::SeqCst);
         }
         self.drop_erased_content(&writer).map_err(failed)?;
-        match &self.guard {
-            Some(guard) => guard.note_append(&rows),
-            None => Ok(()),
-        }?;
+        if let Some(guard) = &self.guard {
+            guard.note_append(&rows)?;
+        }
         Ok(Appended::Durable)
     }
 
     fn follow(&self, known: &KnownHistory, limit: usize) -> Result<Continuation, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Continuation> {
-            let end = end(&reader)?;
-            Ok(match after(&reader, known, &end, limit)? {
+        self.read("reading the latest events", |reader| {
+            let end = end(reader)?;
+            Ok(match after(reader, known, &end, limit)? {
                 Some(events) => Continuation::Continues { head: end.position, events },
                 None => Continuation::Diverges { head: end.position },
             })
-        };
-        read().map_err(|source| StoreError::new("reading the latest events", source))
+        })
     }
 
     fn check_intact(&self) -> Result<(), StoreError> {
-        let Some(guard) = &self.guard else { return Ok(()) };
-        // The lock keeps this process from writing during the check.
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.check()?;
-        if !self.has_erased_content.load(Ordering::SeqCst) {
-            return Ok(());
+        if self.has_erased_content.load(Ordering::SeqCst) {
+            return self.write("emptying the write-ahead log", |writer| self.drop_erased_content(writer));
         }
-        let failed = |source| StoreError::new("emptying the write-ahead log", source);
-        self.drop_erased_content(&writer).map_err(failed)?;
-        guard.note_append(&[])
+        // The lock keeps this process from writing during the check.
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guard.as_ref().map_or(Ok(()), FileGuard::check)
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
-        let behind = self.history_end()?.position;
-        let position = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer
-            .execute(
+        let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
+        self.write("recording the accepted loss", |writer| {
+            let behind = end(writer)?.position;
+            writer.execute(
                 "INSERT INTO accepted (until, behind, at) VALUES (?1, ?2, ?3)",
-                params![position(until), position(behind), now.to_string()],
-            )
-            .map_err(|source| StoreError::new("recording the accepted loss", source))?;
-        match &self.guard {
-            Some(guard) => guard.note_append(&[]),
-            None => Ok(()),
-        }
+                params![number(until), number(behind), now.to_string()],
+            )?;
+            Ok(())
+        })
     }
 
     fn losses(&self) -> Result<Vec<LossOfEvents>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<LossOfEvents>> {
-            if !has_losses(&reader)? {
+        self.read("reading the accepted losses", |reader| {
+            if !has_losses(reader)? {
                 return Ok(Vec::new());
             }
             let mut query = reader.prepare_cached("SELECT behind, until, at FROM accepted ORDER BY rowid")?;
@@ -433,32 +452,25 @@ impl Store for SqliteStore {
                 })
             };
             query.query_map([], loss)?.collect()
-        };
-        read().map_err(|source| StoreError::new("reading the accepted losses", source))
+        })
     }
 
     fn id(&self) -> Result<Option<LedgerId>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Option<LedgerId>> {
+        self.read("reading the id of the ledger", |reader| {
             let exists = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'identity'";
             if !reader.query_row(exists, [], |row| row.get::<_, bool>(0))? {
                 return Ok(None);
             }
             let id = reader.query_row("SELECT id FROM identity", [], |row| row.get(0))?;
             Ok(Some(LedgerId::from_bytes(id)))
-        };
-        read().map_err(|source| StoreError::new("reading the id of the ledger", source))
+        })
     }
 
     fn take_id(&self, id: LedgerId) -> Result<(), StoreError> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer
-            .execute("UPDATE identity SET id = ?1", params![id.bytes()])
-            .map_err(|source| StoreError::new("writing the id of the ledger", source))?;
-        match &self.guard {
-            Some(guard) => guard.note_append(&[]),
-            None => Ok(()),
-        }
+        self.write("writing the id of the ledger", |writer| {
+            writer.execute("UPDATE identity SET id = ?1", params![id.bytes()])?;
+            Ok(())
+        })
     }
 
     fn notice_store(&self) -> &dyn NoticeStore {
@@ -466,45 +478,30 @@ impl Store for SqliteStore {
     }
 
     fn policies(&self) -> Result<PolicyMemory, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        policies::read(&reader)
-            .map_err(|source| StoreError::new("reading which policies were in force", source))
+        self.read("reading which policies were in force", policies::read)
     }
 
     fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guard) = &self.guard {
-            guard.check()?;
-        }
-        policies::write(&mut writer, memory)
-            .map_err(|source| StoreError::new("recording which policies are in force", source))?;
-        match &self.guard {
-            Some(guard) => guard.note_append(&[]),
-            None => Ok(()),
-        }
+        self.write("recording which policies are in force", |writer| policies::write(writer, memory))
     }
 
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<BTreeSet<Arc<str>>> {
+        self.read("reading which recipients are named", |reader| {
             let mut query = reader.prepare(
                 "SELECT DISTINCT json_extract(event, '$.recipient') FROM events
                  WHERE json_extract(event, '$.recipient') IS NOT NULL
                  UNION SELECT id FROM events WHERE sort = 2",
             )?;
             query.query_map([], |row| row.get(0))?.collect()
-        };
-        read().map_err(|source| StoreError::new("reading which recipients are named", source))
+        })
     }
 
     fn log_secrets(&self, entities: &[StoredEntity]) -> Result<Vec<Option<StoredSecret>>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets::read(&reader, entities).map_err(|source| StoreError::new("reading log secrets", source))
+        self.read("reading log secrets", |reader| secrets::read(reader, entities))
     }
 
     fn histories(&self, entities: &[StoredEntity]) -> Result<Vec<StoredHistory>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<StoredHistory>> {
+        self.read("reading a history", |reader| {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event FROM events
                  WHERE sort = ?1 AND namespace = ?2 AND id = ?3 ORDER BY position",
@@ -519,34 +516,29 @@ impl Store for SqliteStore {
                 });
             }
             // After the events: whoever has an event that was read has its secret then, too.
-            for (history, log_secret) in histories.iter_mut().zip(secrets::read(&reader, entities)?) {
+            for (history, log_secret) in histories.iter_mut().zip(secrets::read(reader, entities)?) {
                 history.log_secret = log_secret;
             }
             Ok(histories)
-        };
-        read().map_err(|source| StoreError::new("reading a history", source))
+        })
     }
 
     fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<SmolStr>> {
+        self.read("reading the ids of a namespace", |reader| {
             let mut query = reader.prepare_cached(
                 "SELECT DISTINCT id FROM events WHERE sort = ?1 AND namespace = ?2 ORDER BY id",
             )?;
             let id = |row: &Row<'_>| Ok(SmolStr::new(row.get_ref(0)?.as_str()?));
             query.query_map(params![number(kind), namespace.unwrap_or_default()], id)?.collect()
-        };
-        read().map_err(|source| StoreError::new("reading the ids of a namespace", source))
+        })
     }
 
     fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<Arc<str>>> {
+        self.read("reading the cases", |reader| {
             let mut query =
                 reader.prepare_cached("SELECT DISTINCT id FROM events WHERE sort = 3 ORDER BY id")?;
             query.query_map([], |row| row.get(0))?.collect()
-        };
-        read().map_err(|source| StoreError::new("reading the cases", source))
+        })
     }
 
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
@@ -600,8 +592,7 @@ impl Store for SqliteStore {
         &self,
         keys: &[IdempotencyDigest],
     ) -> Result<HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<_> {
+        self.read("looking up an idempotency key", |reader| {
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event, asked FROM events WHERE once = ?1",
             )?;
@@ -613,40 +604,16 @@ impl Store for SqliteStore {
                 found.extend(known.map(|known| (*key, known)));
             }
             Ok(found)
-        };
-        read().map_err(|source| StoreError::new("looking up an idempotency key", source))
+        })
     }
 
     fn history_end(&self) -> Result<KnownHistory, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        end(&reader).map_err(|source| StoreError::new("reading the last position", source))
+        self.read("reading the last position", end)
     }
 }
 
-impl SqliteStore {
-    fn read_notices<T>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        read(&reader).map_err(|source| StoreError::new("reading notices", source))
-    }
-
-    fn write_notices<T>(
-        &self,
-        write: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guard) = &self.guard {
-            guard.check()?;
-        }
-        let written = write(&mut writer).map_err(|source| StoreError::new("recording notices", source))?;
-        if let Some(guard) = &self.guard {
-            guard.note_append(&[])?;
-        }
-        Ok(written)
-    }
-}
+const READING_NOTICES: &str = "reading notices";
+const RECORDING_NOTICES: &str = "recording notices";
 
 impl NoticeStore for SqliteStore {
     fn notices(
@@ -655,15 +622,15 @@ impl NoticeStore for SqliteStore {
         after: Option<Ulid>,
         limit: usize,
     ) -> Result<Vec<NoticeRow>, StoreError> {
-        self.read_notices(|reader| notices::list(reader, recipient, after, limit))
+        self.read(READING_NOTICES, |reader| notices::list(reader, recipient, after, limit))
     }
 
     fn notice(&self, id: Ulid) -> Result<Option<NoticeRow>, StoreError> {
-        self.read_notices(|reader| notices::one(reader, id))
+        self.read(READING_NOTICES, |reader| notices::one(reader, id))
     }
 
     fn notices_of(&self, inquiry: Ulid) -> Result<Vec<NoticeRow>, StoreError> {
-        self.read_notices(|reader| notices::of_inquiry(reader, inquiry))
+        self.read(READING_NOTICES, |reader| notices::of_inquiry(reader, inquiry))
     }
 
     fn due_notices(
@@ -672,23 +639,23 @@ impl NoticeStore for SqliteStore {
         sought: DueRows<'_>,
         limit: usize,
     ) -> Result<Vec<NoticeRow>, StoreError> {
-        self.read_notices(|reader| notices::due(reader, now, sought, limit))
+        self.read(READING_NOTICES, |reader| notices::due(reader, now, sought, limit))
     }
 
     fn count_notices(&self, before: Timestamp) -> Result<NoticeCounts, StoreError> {
-        self.read_notices(|reader| notices::count(reader, before))
+        self.read(READING_NOTICES, |reader| notices::count(reader, before))
     }
 
     fn count_notices_to(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
-        self.read_notices(notices::count_to)
+        self.read(READING_NOTICES, notices::count_to)
     }
 
     fn write_notices(&self, rows: &[NoticeRow]) -> Result<bool, StoreError> {
-        self.write_notices(|writer| notices::write(writer, rows))
+        self.write(RECORDING_NOTICES, |writer| notices::write(writer, rows))
     }
 
     fn remove_inquiry(&self, inquiry: Ulid, version: u64, rows: &[NoticeRow]) -> Result<bool, StoreError> {
-        self.write_notices(|writer| {
+        self.write(RECORDING_NOTICES, |writer| {
             let is_removed = notices::remove(writer, inquiry, version, rows)?;
             if is_removed {
                 // The journal has who had received data about whom.

@@ -130,9 +130,12 @@ fn a_version_without_policies_has_an_empty_record_and_is_upgraded() {
     assert_eq!(store.policies().unwrap().places.len(), 1);
 }
 
-/// Returns the outcome of an append after `meddle` has changed the files. `meddle` gets the path of the ledger and that
-/// of an older copy.
-fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
+/// Returns the outcome of a write after `meddle` has changed the files of a ledger with two events about Alice. `meddle`
+/// gets the path of the ledger and that of an older copy.
+fn write_after(
+    meddle: impl FnOnce(&Path, &Path),
+    write: impl FnOnce(&SqliteStore) -> Result<(), StoreError>,
+) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let alice = subject(None, "alice");
@@ -145,10 +148,18 @@ fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     put(&other, &[new_event(alice.clone(), 1, None)]).unwrap();
     drop(other);
     meddle(&path, &old);
-    let looked = store.check_intact();
-    let appended = put(&store, &[new_event(alice, 3, None)]);
-    assert_eq!(looked.is_err(), appended.is_err());
-    appended.map_err(|error| error.source.to_string())
+    let written = write(&store);
+    assert_eq!(store.check_intact().is_err(), written.is_err(), "the change must not be taken for our own");
+    written.map_err(|error| error.source.to_string())
+}
+
+fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
+    write_after(meddle, |store| {
+        let looked = store.check_intact();
+        let appended = put(store, &[new_event(subject(None, "alice"), 3, None)]);
+        assert_eq!(looked.is_err(), appended.is_err());
+        appended
+    })
 }
 
 fn checkpoint(path: &Path) {
@@ -198,6 +209,26 @@ fn an_append_to_a_file_that_was_overwritten_in_place_fails() {
     ];
     for (n, outcome) in outcomes.into_iter().enumerate() {
         assert!(outcome.is_err(), "{n}");
+    }
+}
+
+#[test]
+fn every_write_to_a_file_that_was_overwritten_in_place_fails() {
+    type Write = fn(&SqliteStore) -> Result<(), StoreError>;
+    let writes: [Write; 4] = [
+        |store| store.accept_history(Position(9), Timestamp::UNIX_EPOCH),
+        |store| store.take_id(LedgerId::from_bytes([7; 16])),
+        |store| store.remember_policies(&memory(1, 100, None, None)),
+        |store| store.notice_store().write_notices(&[]).map(drop),
+    ];
+    for (n, write) in writes.into_iter().enumerate() {
+        write_after(|_, _| {}, write).unwrap();
+        let restore = |path: &Path, old: &Path| {
+            checkpoint(path);
+            std::fs::write(path, std::fs::read(old).unwrap()).unwrap();
+        };
+        let error = write_after(restore, write).unwrap_err();
+        assert!(error.contains("was restored to another state"), "{n}: {error}");
     }
 }
 
