@@ -8,24 +8,27 @@
 //! The lock is a separate file, not SQLite's exclusive mode. The exclusive mode would keep our own reading connection
 //! out, and an append would have to wait for the previous commit before it could read.
 
+mod connection;
+mod error;
 mod files;
 mod notices;
+mod open;
 mod policies;
 mod schema;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use connection::open_reader;
+pub use error::FileError;
 pub use files::LostFile;
 use files::{FileComparison, LedgerFiles};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use schema::{FileFormat, VERSION, create_tables, read_format, upgrade};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use smol_str::SmolStr;
 use ulid::Ulid;
 
@@ -37,46 +40,6 @@ use crate::ledger::store::{
     MAX_MISSED, NoticeCounts, NoticeRow, NoticeStore, Position, RequestDigest, SchemaChange, SecretChange,
     SecretChanges, Sequencing, Store, StoreError, StoredEntity, StoredEvent, StoredHistory, StoredSecret,
 };
-
-/// An error that keeps a ledger file from opening. The messages name the file and nothing in it.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say what the fields are")]
-pub enum FileError {
-    /// Another process has the file open for writing.
-    #[error("the ledger {path} is open in another process; a running gateway changes it through its admin API", path = .0.display())]
-    InUse(PathBuf),
-    /// The file does not exist.
-    #[error("there is no ledger at {path}", path = .0.display())]
-    Missing(PathBuf),
-    /// The file is not a ledger.
-    #[error("{path} is not a ledger of purposegate", path = .0.display())]
-    Foreign(PathBuf),
-    /// The file has a version of the format that this program does not know.
-    #[error("the ledger {path} has version {found}; this program reads versions up to {VERSION}", path = .path.display())]
-    Version { path: PathBuf, found: i32 },
-    /// The file has an earlier version of the format, and an upgrade is not wanted.
-    #[error(
-        "the ledger {path} has version {found}; this program needs version {VERSION}: run `purposegate ledger migrate`, or \
-         set `migrate = true`",
-        path = .path.display()
-    )]
-    Older { path: PathBuf, found: i32 },
-    /// The file was created under other keys.
-    #[error("the ledger {path} was made under other keys: restore its key file", path = .0.display())]
-    OtherKeys(PathBuf),
-    /// SQLite does not accept a setting that durability depends on.
-    #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`; events are only durable with `{required}`", path = .path.display())]
-    NotDurable { path: PathBuf, pragma: &'static str, required: &'static str, found: String },
-    /// A file of the ledger disappeared while it was being opened.
-    #[error("the ledger {path}: {lost}", path = .path.display())]
-    Lost { path: PathBuf, lost: LostFile },
-    /// An operation on a file failed.
-    #[error("cannot {operation} the ledger {path}", path = .path.display())]
-    Io { path: PathBuf, operation: &'static str, source: std::io::Error },
-    /// An operation of SQLite failed.
-    #[error("the ledger {path}: SQLite failed while {doing}", path = .path.display())]
-    Sqlite { path: PathBuf, doing: &'static str, source: rusqlite::Error },
-}
 
 /// A [`Store`] in a SQLite file.
 pub struct SqliteStore {
@@ -107,118 +70,6 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the ledger file at `path`, or creates it. Upgrades a file of an earlier version. `key_check` is stored in a
-    /// new file; an existing file must have the same value, which proves that it was created under the same keys.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn open(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
-        SqliteStore::open_or_migrate(path, key_check, true)
-    }
-
-    /// Does the same as [`SqliteStore::open`]. Without `migrate`, a file of an earlier version is refused.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn open_or_migrate(
-        path: &Path,
-        key_check: &[u8; 16],
-        migrate: bool,
-    ) -> Result<SqliteStore, FileError> {
-        let lock = lock(path)?;
-        create_file(path).map_err(|source| FileError::Io {
-            path: path.to_owned(),
-            operation: "create",
-            source,
-        })?;
-        let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut writer = Connection::open_with_flags(path, flags).map_err(sqlite("opening it"))?;
-        let format = read_format(path, &writer, key_check)?;
-        if let FileFormat::Older(found) = format
-            && !migrate
-        {
-            return Err(FileError::Older { path: path.to_owned(), found });
-        }
-        make_durable(path, &writer)?;
-        match format {
-            FileFormat::Current => {}
-            FileFormat::Older(version) => {
-                upgrade(&mut writer, version).map_err(sqlite("upgrading it to the present version"))?;
-            }
-            FileFormat::Empty => {
-                create_tables(&mut writer, key_check).map_err(sqlite("creating its tables"))?;
-            }
-        }
-        let schema = match format {
-            FileFormat::Current => SchemaChange { from: Some(VERSION), to: VERSION },
-            FileFormat::Older(from) => SchemaChange { from: Some(from), to: VERSION },
-            FileFormat::Empty => SchemaChange { from: None, to: VERSION },
-        };
-        // A process that ended at the wrong moment may have left the secrets of erased people in it.
-        let is_empty = secrets::truncate_journal(&writer).map_err(sqlite("emptying its write-ahead log"))?;
-        let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
-        let written = end(&reader).map_err(sqlite("reading its last position"))?;
-        let files =
-            LedgerFiles::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
-        Ok(SqliteStore {
-            path: path.to_owned(),
-            writer: writer.into(),
-            reader: reader.into(),
-            guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
-            schema,
-            has_erased_content: AtomicBool::new(!is_empty),
-        })
-    }
-
-    /// Opens an existing ledger file for reading. Another process may write to it meanwhile. Every append fails.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn open_read_only(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
-        if !path.exists() {
-            return Err(FileError::Missing(path.to_owned()));
-        }
-        let open = || {
-            open_reader(path).map_err(|source| FileError::Sqlite {
-                path: path.to_owned(),
-                doing: "opening it for reading",
-                source,
-            })
-        };
-        let (reader, read_only_writer) = (open()?, open()?);
-        let version = match read_format(path, &reader, key_check)? {
-            FileFormat::Current => VERSION,
-            FileFormat::Older(version) => version,
-            FileFormat::Empty => return Err(FileError::Foreign(path.to_owned())),
-        };
-        Ok(SqliteStore {
-            path: path.to_owned(),
-            writer: read_only_writer.into(),
-            reader: reader.into(),
-            guard: None,
-            schema: SchemaChange { from: Some(version), to: version },
-            has_erased_content: AtomicBool::new(false),
-        })
-    }
-
-    /// True if a process has the ledger file at `path` open for writing.
-    ///
-    /// # Errors
-    /// The lock exists and cannot be examined.
-    pub fn is_in_use(path: &Path) -> std::io::Result<bool> {
-        let lock = match File::open(lock_path(path)) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        match lock.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    }
-
     fn read<T>(
         &self,
         doing: &'static str,
@@ -261,78 +112,6 @@ impl SqliteStore {
     pub fn schema(&self) -> SchemaChange {
         self.schema
     }
-}
-
-fn lock_path(path: &Path) -> PathBuf {
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    PathBuf::from(lock)
-}
-
-/// Locks the file `<path>.lock`, which it creates with the directory if necessary.
-fn lock(path: &Path) -> Result<File, FileError> {
-    let io = |operation| move |source| FileError::Io { path: path.to_owned(), operation, source };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(io("create the directory of"))?;
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(lock_path(path))
-        .map_err(io("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FileError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
-    }
-}
-
-/// Creates an empty file that only its owner can read. SQLite gives its journal the same mode.
-fn create_file(path: &Path) -> std::io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Sets the options that durability depends on, and reads back the values that SQLite uses.
-fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
-    let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
-    let check = |pragma, required: &'static str, found: String| {
-        if found.eq_ignore_ascii_case(required) {
-            Ok(())
-        } else {
-            Err(FileError::NotDurable { path: path.to_owned(), pragma, required, found })
-        }
-    };
-    let journal: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(sqlite("setting its journal mode"))?;
-    check("journal_mode", "wal", journal)?;
-    // With synchronous=NORMAL, a power failure loses the last commits.
-    for (pragma, value) in [
-        ("synchronous", 2),
-        ("fullfsync", 1),
-        ("checkpoint_fullfsync", 1),
-        ("wal_autocheckpoint", 4000),
-        // Deleted content is overwritten with zeros.
-        ("secure_delete", 1),
-    ] {
-        connection.pragma_update(None, pragma, value).map_err(sqlite("setting its write options"))?;
-    }
-    let synchronous: i64 = connection
-        .pragma_query_value(None, "synchronous", |row| row.get(0))
-        .map_err(sqlite("reading its write options"))?;
-    check("synchronous", "2", synchronous.to_string())
-}
-
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let reader = Connection::open_with_flags(path, flags)?;
-    reader.pragma_update(None, "query_only", true)?;
-    Ok(reader)
 }
 
 impl FileGuard {

@@ -1,10 +1,8 @@
 //! The tables of a ledger file and the versions of the file format.
 
-use std::path::Path;
-
 use rusqlite::Connection;
 
-use super::{FileError, notices, policies, secrets};
+use super::{notices, policies, secrets};
 
 /// "pgle" in SQLite's header, by which `file` and auditors recognise a ledger.
 pub(super) const APPLICATION_ID: i32 = 0x7067_6c65;
@@ -67,45 +65,6 @@ pub(super) const EVENTS: &str = "
     CREATE UNIQUE INDEX events_position ON events (position);
     CREATE UNIQUE INDEX events_once ON events (once) WHERE once IS NOT NULL;
 ";
-
-/// The format of a file that is to be opened as a ledger.
-pub(super) enum FileFormat {
-    /// A ledger of the present version.
-    Current,
-    /// A ledger of an earlier version.
-    Older(i32),
-    /// An empty file.
-    Empty,
-}
-
-/// Determines the format of a file without writing to it, so that a foreign file stays unchanged.
-pub(super) fn read_format(
-    path: &Path,
-    connection: &Connection,
-    key_check: &[u8; 16],
-) -> Result<FileFormat, FileError> {
-    let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
-    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let application = match read("application_id") {
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(FileError::Foreign(path.to_owned()));
-        }
-        read => read.map_err(sqlite)?,
-    };
-    let version = read("user_version").map_err(sqlite)?;
-    let count = "SELECT count(*) FROM sqlite_schema";
-    let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
-    let found = match (application, version) {
-        (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
-        (APPLICATION_ID, VERSION) => FileFormat::Current,
-        (APPLICATION_ID, WITHOUT_CASES..=WITHOUT_ID) => FileFormat::Older(version),
-        (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
-        _ => return Err(FileError::Foreign(path.to_owned())),
-    };
-    let known: Vec<u8> =
-        connection.query_row("SELECT key_check FROM ledger", [], |row| row.get(0)).map_err(sqlite)?;
-    if known == key_check { Ok(found) } else { Err(FileError::OtherKeys(path.to_owned())) }
-}
 
 /// Creates the tables in an empty file.
 pub(super) fn create_tables(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {

@@ -1,6 +1,8 @@
 //! Tests of the SQLite store beyond the contract of [`Store`]: reopening, locking, upgrades, lost files.
 
-use super::schema::{EVENTS, WITHOUT_CASES, WITHOUT_ID, WITHOUT_POLICIES, WITHOUT_SECRETS};
+use std::path::Path;
+
+use super::schema::{EVENTS, VERSION, WITHOUT_CASES, WITHOUT_ID, WITHOUT_POLICIES, WITHOUT_SECRETS};
 use super::*;
 use crate::keys::LogSecret;
 use crate::ledger::entity::Entity;
