@@ -11,6 +11,7 @@
 mod connection;
 mod error;
 mod files;
+mod guard;
 mod notices;
 mod open;
 mod policies;
@@ -18,7 +19,6 @@ mod schema;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use connection::open_reader;
 pub use error::FileError;
 pub use files::LostFile;
-use files::{FileComparison, LedgerFiles};
+use guard::FileGuard;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use smol_str::SmolStr;
@@ -51,16 +51,6 @@ pub struct SqliteStore {
     schema: SchemaChange,
     /// True if the write-ahead log may have log secrets or notices that were deleted.
     has_erased_content: AtomicBool,
-}
-
-/// Detects changes to the ledger's files that this process did not make.
-#[derive(Debug)]
-struct FileGuard {
-    files: LedgerFiles,
-    /// The history that this process wrote.
-    written: Mutex<KnownHistory>,
-    /// Held as long as the store is open.
-    _lock: File,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -111,41 +101,6 @@ impl SqliteStore {
     /// Returns the version of the file's format before and after it was opened.
     pub fn schema(&self) -> SchemaChange {
         self.schema
-    }
-}
-
-impl FileGuard {
-    /// Checks that the files still have the content that this process wrote.
-    fn check(&self) -> Result<(), StoreError> {
-        let lost = |lost: LostFile| StoreError::new("checking its files", lost);
-        match self.files.compare().map_err(lost)? {
-            FileComparison::Unchanged => Ok(()),
-            FileComparison::Written => {
-                let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-                // A new connection: an old one may hold pages of the earlier content.
-                let found = open_reader(self.files.database()).and_then(|fresh| end(&fresh));
-                if found.is_ok_and(|found| found.last_event == written.last_event) {
-                    self.files.remember().map_err(lost)
-                } else {
-                    Err(lost(LostFile::Restored(self.files.database().to_owned())))
-                }
-            }
-        }
-    }
-
-    /// Notes the history after an append. Fails as [`FileGuard::remember`] does.
-    fn note_append(&self, rows: &[EventRow]) -> Result<(), StoreError> {
-        if let Some(last) = rows.last() {
-            *self.written.lock().unwrap_or_else(PoisonError::into_inner) =
-                KnownHistory::ending_with(&last.stored);
-        }
-        self.remember()
-    }
-
-    /// Notes the state of the files after a write. Fails if they were removed or replaced during the write, because what
-    /// was written is then lost.
-    fn remember(&self) -> Result<(), StoreError> {
-        self.files.remember().map_err(|lost| StoreError::new("checking its files", lost))
     }
 }
 

@@ -9,9 +9,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{make_durable, open_reader};
 use super::error::FileError;
-use super::files::LedgerFiles;
+use super::guard::FileGuard;
 use super::schema::{APPLICATION_ID, VERSION, WITHOUT_CASES, WITHOUT_ID, create_tables, upgrade};
-use super::{FileGuard, SqliteStore, end, secrets};
+use super::{SqliteStore, end, secrets};
 use crate::ledger::store::SchemaChange;
 
 impl SqliteStore {
@@ -67,13 +67,13 @@ impl SqliteStore {
         let is_empty = secrets::truncate_journal(&writer).map_err(sqlite("emptying its write-ahead log"))?;
         let reader = open_reader(path).map_err(sqlite("opening it for reading"))?;
         let written = end(&reader).map_err(sqlite("reading its last position"))?;
-        let files =
-            LedgerFiles::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
+        let guard = FileGuard::open(path, written, lock)
+            .map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: writer.into(),
             reader: reader.into(),
-            guard: Some(FileGuard { files, written: written.into(), _lock: lock }),
+            guard: Some(guard),
             schema,
             has_erased_content: AtomicBool::new(!is_empty),
         })
