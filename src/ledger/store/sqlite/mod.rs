@@ -15,6 +15,7 @@ mod guard;
 mod notices;
 mod open;
 mod policies;
+mod rows;
 mod schema;
 mod secrets;
 
@@ -28,6 +29,7 @@ pub use error::FileError;
 pub use files::LostFile;
 use guard::FileGuard;
 use jiff::Timestamp;
+use rows::{event_id, key, number, position, same_or_next, stored_event};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use smol_str::SmolStr;
 use ulid::Ulid;
@@ -495,64 +497,6 @@ fn insert(writer: &mut Connection, rows: &[EventRow]) -> rusqlite::Result<()> {
     }
     secrets::write(&transaction, &SecretChanges::of(rows))?;
     transaction.commit()
-}
-
-/// Returns the number of a kind of entity in the column `sort`.
-fn number(kind: EntityKind) -> i64 {
-    match kind {
-        EntityKind::Subject => 0,
-        EntityKind::Controller => 1,
-        EntityKind::Recipient => 2,
-        EntityKind::Case => 3,
-    }
-}
-
-/// Returns the columns sort, namespace and id of an entity.
-fn key(entity: &StoredEntity) -> (i64, &str, &str) {
-    (number(entity.kind), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
-}
-
-/// Returns the entity of a row. Reuses the entity of the previous row if it is the same, to avoid allocations.
-fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result<StoredEntity> {
-    let (sort, namespace, id): (i64, &str, &str) =
-        (row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-    if let Some(before) = before.filter(|before| key(before) == (sort, namespace, id)) {
-        return Ok(before);
-    }
-    let kind = match sort {
-        0 => EntityKind::Subject,
-        1 => EntityKind::Controller,
-        2 => EntityKind::Recipient,
-        3 => EntityKind::Case,
-        found => return Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
-    };
-    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
-    Ok(StoredEntity { kind, namespace, id: SmolStr::new(id) })
-}
-
-fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
-    let found: i64 = row.get(column)?;
-    u64::try_from(found).map(Position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, found))
-}
-
-fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
-    Ulid::from_string(row.get_ref(column)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
-    })
-}
-
-/// Reads the columns position, event_id, recorded and event, which begin at column `first`.
-fn stored_event(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
-    let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
-    };
-    let recorded = row.get_ref(first + 2)?.as_str()?;
-    Ok(StoredEvent {
-        position: position(row, first)?,
-        id: event_id(row, first + 1)?,
-        recorded: recorded.parse::<Timestamp>().map_err(|error| unreadable(first + 2, error.into()))?,
-        event: row.get(first + 3)?,
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
-use super::event_id;
+use super::rows::event_id;
 use crate::ledger::store::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
 
 pub(super) const TABLE: &str = "

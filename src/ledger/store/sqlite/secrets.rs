@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{key, position};
+use super::rows::{key, position};
 use crate::keys::LogSecret;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{SecretChanges, StoredEntity, StoredSecret};
