@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::connection::open_reader;
-use super::end;
+use super::events::end;
 use super::files::{FileComparison, LedgerFiles, LostFile};
 use crate::ledger::store::{EventRow, KnownHistory, StoreError};
 

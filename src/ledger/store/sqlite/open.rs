@@ -9,9 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{make_durable, open_reader};
 use super::error::FileError;
+use super::events::end;
 use super::guard::FileGuard;
 use super::schema::{APPLICATION_ID, VERSION, WITHOUT_CASES, WITHOUT_ID, create_tables, upgrade};
-use super::{SqliteStore, end, secrets};
+use super::{SqliteStore, secrets};
 use crate::ledger::store::SchemaChange;
 
 impl SqliteStore {

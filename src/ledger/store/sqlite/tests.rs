@@ -6,6 +6,7 @@ use super::schema::{EVENTS, VERSION, WITHOUT_CASES, WITHOUT_ID, WITHOUT_POLICIES
 use super::*;
 use crate::keys::LogSecret;
 use crate::ledger::entity::Entity;
+use crate::ledger::store::EventRow;
 use crate::ledger::store::tests::{last, memory, new_event, positions, put, repeated, subject};
 
 const CHECK: [u8; 16] = [1; 16];
