@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use smol_str::SmolStr;
+use ulid::Ulid;
 
-use super::rows::{event_id, key, number, position, same_or_next, stored_event};
+use super::rows::{integer, key, number, parsed, position, same_or_next, stored_event};
 use super::secrets;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{
@@ -19,7 +20,7 @@ use crate::ledger::store::{
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<KnownHistory> {
     let last_event = connection
         .prepare_cached("SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1")?
-        .query_row([], |row| Ok((position(row, 0)?, event_id(row, 1)?)))
+        .query_row([], |row| Ok((position(row, 0)?, parsed::<Ulid>(row, 1)?)))
         .optional()?;
     let last = last_event.map_or(Position(0), |(position, _)| position);
     let accepted = match has_losses(connection)? {
@@ -41,11 +42,10 @@ fn has_losses(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Records that the events up to `until` are lost for good.
 pub(super) fn accept_loss(writer: &Connection, until: Position, now: Timestamp) -> rusqlite::Result<()> {
-    let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
     let behind = end(writer)?.position;
     writer.execute(
         "INSERT INTO accepted (until, behind, at) VALUES (?1, ?2, ?3)",
-        params![number(until), number(behind), now.to_string()],
+        params![integer(until), integer(behind), now.to_string()],
     )?;
     Ok(())
 }
@@ -57,11 +57,11 @@ pub(super) fn losses(reader: &Connection) -> rusqlite::Result<Vec<LossOfEvents>>
     }
     let mut query = reader.prepare_cached("SELECT behind, until, at FROM accepted ORDER BY rowid")?;
     let loss = |row: &Row<'_>| {
-        let accepted = row.get_ref(2)?.as_str()?.parse();
-        let accepted = accepted.map_err(|error: jiff::Error| {
-            rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
-        })?;
-        Ok(LossOfEvents { behind: position(row, 0)?, until: position(row, 1)?, accepted: Some(accepted) })
+        Ok(LossOfEvents {
+            behind: position(row, 0)?,
+            until: position(row, 1)?,
+            accepted: Some(parsed(row, 2)?),
+        })
     };
     query.query_map([], loss)?.collect()
 }
@@ -73,12 +73,11 @@ pub(super) fn after(
     end: &KnownHistory,
     limit: usize,
 ) -> rusqlite::Result<Option<Vec<EventRow>>> {
-    let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
     let last = connection
         .prepare_cached(
             "SELECT position, event_id FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1",
         )?
-        .query_row([number(known.position)], |row| Ok((position(row, 0)?, event_id(row, 1)?)))
+        .query_row([integer(known.position)], |row| Ok((position(row, 0)?, parsed::<Ulid>(row, 1)?)))
         .optional()?;
     if last != known.last_event {
         return Ok(None);
@@ -91,7 +90,7 @@ pub(super) fn after(
          WHERE position > ?1 ORDER BY position LIMIT ?2",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = query.query_map(params![number(known.position), limit], |row| {
+    let rows = query.query_map(params![integer(known.position), limit], |row| {
         let idempotency = row.get::<_, Option<IdempotencyDigest>>(7)?.zip(row.get(8)?);
         Ok(EventRow {
             entity: same_or_next(None, row)?,
@@ -130,8 +129,8 @@ pub(super) fn insert(writer: &mut Connection, rows: &[EventRow]) -> rusqlite::Re
             let (once, asked) =
                 once.as_ref().map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip();
             let (event_id, recorded) = (event_id.to_string(), recorded.to_string());
-            // SQLite's integers end at 2^63 - 1; beyond it the unique index on positions rejects the event.
-            let position = i64::try_from(position.0).unwrap_or(i64::MAX);
+            // Beyond the range of integers, the unique index on positions rejects the event.
+            let position = integer(*position);
             insert.execute(params![sort, namespace, id, position, event_id, recorded, event, once, asked])?;
         }
     }
@@ -235,7 +234,6 @@ pub(super) fn with_part(
     (from, before): (Position, Position),
     limit: usize,
 ) -> rusqlite::Result<Vec<(StoredEntity, StoredEvent)>> {
-    let number = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
     // Without the sign, the query would walk the primary key, which begins with the kind of entity.
     let mut query = reader.prepare(
         "SELECT sort, namespace, id, position, event_id, recorded, event FROM events
@@ -244,5 +242,5 @@ pub(super) fn with_part(
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found = |row: &Row<'_>| Ok((same_or_next(None, row)?, stored_event(row, 3)?));
-    query.query_map(params![number(from), number(before), part, limit], found)?.collect()
+    query.query_map(params![integer(from), integer(before), part, limit], found)?.collect()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
-use super::rows::event_id;
+use super::rows::parsed;
 use crate::ledger::store::{DueRows, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, first_id};
 
 pub(super) const TABLE: &str = "
@@ -31,8 +31,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<NoticeRow> {
     let out_of_range = |column| rusqlite::Error::IntegralValueOutOfRange(column, 0);
     let recipient = row.get_ref(2)?.as_str()?;
     Ok(NoticeRow {
-        id: event_id(row, 0)?,
-        inquiry: event_id(row, 1)?,
+        id: parsed(row, 0)?,
+        inquiry: parsed(row, 1)?,
         recipient: (!recipient.is_empty()).then(|| Arc::from(recipient)),
         due: Timestamp::from_millisecond(row.get(3)?).map_err(|_| out_of_range(3))?,
         open: row.get(4)?,

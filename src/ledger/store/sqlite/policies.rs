@@ -1,7 +1,8 @@
 //! The record of policies in a SQLite file.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
+use super::rows::parsed;
 use crate::ledger::policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
 
 pub(super) const TABLES: &str = "
@@ -43,15 +44,6 @@ pub(super) fn read(reader: &Connection) -> rusqlite::Result<PolicyMemory> {
         place.versions.push((row.get(1)?, parsed(row, 2)?));
     }
     Ok(memory)
-}
-
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
-    })
 }
 
 /// Merges `memory` into the record: times of first sight on record stay, the places that `memory` lists get its

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rusqlite::Row;
 use smol_str::SmolStr;
-use ulid::Ulid;
 
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{Position, StoredEntity, StoredEvent};
@@ -43,29 +41,33 @@ pub(super) fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusql
     Ok(StoredEntity { kind, namespace, id: SmolStr::new(id) })
 }
 
+/// Returns a position as a column holds it. Beyond the type's range it is the largest value, which no event can have.
+pub(super) fn integer(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
 /// Reads a position.
 pub(super) fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
     let found: i64 = row.get(column)?;
     u64::try_from(found).map(Position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, found))
 }
 
-/// Reads the id of an event or a notice.
-pub(super) fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
-    Ulid::from_string(row.get_ref(column)?.as_str()?).map_err(|error| {
+/// Reads a value that the column holds as text: an id, a time, a date.
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
     })
 }
 
 /// Reads the columns position, event_id, recorded and event, which begin at column `first`.
 pub(super) fn stored_event(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
-    let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
-    };
-    let recorded = row.get_ref(first + 2)?.as_str()?;
     Ok(StoredEvent {
         position: position(row, first)?,
-        id: event_id(row, first + 1)?,
-        recorded: recorded.parse::<Timestamp>().map_err(|error| unreadable(first + 2, error.into()))?,
+        id: parsed(row, first + 1)?,
+        recorded: parsed(row, first + 2)?,
         event: row.get(first + 3)?,
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::rows::{key, position};
+use super::rows::{integer, key, position};
 use crate::keys::LogSecret;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{SecretChanges, StoredEntity, StoredSecret};
@@ -88,8 +88,7 @@ pub(super) fn write(transaction: &Connection, changes: &SecretChanges<'_>) -> ru
     )?;
     for (entity, StoredSecret { secret, since }) in &changes.made {
         let (_, namespace, id) = key(entity);
-        let since = i64::try_from(since.0).unwrap_or(i64::MAX);
-        make.execute(params![namespace, id, secret.bytes(), since, ERASED])?;
+        make.execute(params![namespace, id, secret.bytes(), integer(*since), ERASED])?;
     }
     Ok(())
 }
