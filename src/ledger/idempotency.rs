@@ -6,7 +6,6 @@
 
 use jiff::Timestamp;
 
-use super::entity::EntityKind;
 use super::entity_state::EntityState;
 use super::event::{Event, EventDraft};
 use super::event_json;
@@ -61,15 +60,9 @@ impl Idempotency {
     }
 
     fn digest(entity: &StoredEntity, key: &str) -> IdempotencyDigest {
-        let sort = match entity.kind {
-            EntityKind::Subject => 0,
-            EntityKind::Controller => 1,
-            EntityKind::Recipient => 2,
-            EntityKind::Case => 3,
-        };
         let (namespace, id) = (entity.namespace.as_deref(), entity.id.as_str());
         let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
-        hasher.update(&[sort, u8::from(namespace.is_some())]);
+        hasher.update(&[entity.kind.code(), u8::from(namespace.is_some())]);
         for part in [namespace.unwrap_or_default(), id, key] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }

@@ -384,10 +384,10 @@ pub(super) async fn with_part(
 ) -> Result<Vec<(StoredEntity, StoredEvent)>, PostgresFailure> {
     let query = "
         SELECT sort, namespace, id, position, event_id, recorded, event FROM purposegate.events
-        WHERE position >= $1 AND position < $2 AND sort = 0 AND strpos(event, $3) > 0
-        ORDER BY position DESC LIMIT $4";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let parameters: [&(dyn ToSql + Sync); 4] = [&bigint(from), &bigint(before), &part, &limit];
+        WHERE position >= $1 AND position < $2 AND sort = $3 AND strpos(event, $4) > 0
+        ORDER BY position DESC LIMIT $5";
+    let (people, limit) = (sort(EntityKind::Subject), i64::try_from(limit).unwrap_or(i64::MAX));
+    let parameters: [&(dyn ToSql + Sync); 5] = [&bigint(from), &bigint(before), &people, &part, &limit];
     let rows = client.query(&client.prepare_cached(query).await?, &parameters).await?;
     rows.iter().map(|row| Ok((stored_entity(row, 0)?, stored_event(row, 3)?))).collect()
 }

@@ -33,12 +33,7 @@ pub(super) fn from_column(text: &str) -> Cow<'_, str> {
 
 /// Returns the number of a kind of entity in the column `sort`.
 pub(super) fn sort(kind: EntityKind) -> i16 {
-    match kind {
-        EntityKind::Subject => 0,
-        EntityKind::Controller => 1,
-        EntityKind::Recipient => 2,
-        EntityKind::Case => 3,
-    }
+    i16::from(kind.code())
 }
 
 /// Returns a position as a column holds it. Beyond the type's range it is the largest value, which no event can have.
@@ -60,13 +55,8 @@ pub(super) fn position(row: &Row, column: usize) -> Result<Position, PostgresFai
 /// # Errors
 /// [`PostgresFailure`].
 pub(super) fn stored_entity(row: &Row, first: usize) -> Result<StoredEntity, PostgresFailure> {
-    let kind = match row.try_get::<_, i16>(first)? {
-        0 => EntityKind::Subject,
-        1 => EntityKind::Controller,
-        2 => EntityKind::Recipient,
-        3 => EntityKind::Case,
-        _ => return Err(PostgresFailure::Damaged("the kind of an entity is unknown")),
-    };
+    let kind = u8::try_from(row.try_get::<_, i16>(first)?).ok().and_then(EntityKind::from_code);
+    let kind = kind.ok_or(PostgresFailure::Damaged("the kind of an entity is unknown"))?;
     let namespace = from_column(row.try_get(first + 1)?);
     let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
     Ok(StoredEntity { kind, namespace, id: SmolStr::new(from_column(row.try_get(first + 2)?)) })

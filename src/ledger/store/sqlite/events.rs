@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::rows::{integer, key, number, parsed, position, same_or_next, stored_event};
+use super::rows::{integer, key, parsed, position, same_or_next, stored_event};
 use super::secrets;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{
@@ -185,13 +185,13 @@ pub(super) fn entity_ids(
     let mut query = reader
         .prepare_cached("SELECT DISTINCT id FROM events WHERE sort = ?1 AND namespace = ?2 ORDER BY id")?;
     let id = |row: &Row<'_>| Ok(SmolStr::new(row.get_ref(0)?.as_str()?));
-    query.query_map(params![number(kind), namespace.unwrap_or_default()], id)?.collect()
+    query.query_map(params![kind.code(), namespace.unwrap_or_default()], id)?.collect()
 }
 
 /// Returns the ids of all cases, ordered.
 pub(super) fn case_ids(reader: &Connection) -> rusqlite::Result<Vec<Arc<str>>> {
-    let mut query = reader.prepare_cached("SELECT DISTINCT id FROM events WHERE sort = 3 ORDER BY id")?;
-    query.query_map([], |row| row.get(0))?.collect()
+    let mut query = reader.prepare_cached("SELECT DISTINCT id FROM events WHERE sort = ?1 ORDER BY id")?;
+    query.query_map([EntityKind::Case.code()], |row| row.get(0))?.collect()
 }
 
 /// Returns the recipients that any event names or is about.
@@ -199,9 +199,9 @@ pub(super) fn recipients(reader: &Connection) -> rusqlite::Result<BTreeSet<Arc<s
     let mut query = reader.prepare(
         "SELECT DISTINCT json_extract(event, '$.recipient') FROM events
          WHERE json_extract(event, '$.recipient') IS NOT NULL
-         UNION SELECT id FROM events WHERE sort = 2",
+         UNION SELECT id FROM events WHERE sort = ?1",
     )?;
-    query.query_map([], |row| row.get(0))?.collect()
+    query.query_map([EntityKind::Recipient.code()], |row| row.get(0))?.collect()
 }
 
 /// Passes every event to `each` until it returns `false`, all events of one entity in a row and ordered by position.
@@ -237,10 +237,10 @@ pub(super) fn with_part(
     // Without the sign, the query would walk the primary key, which begins with the kind of entity.
     let mut query = reader.prepare(
         "SELECT sort, namespace, id, position, event_id, recorded, event FROM events
-         WHERE position >= ?1 AND position < ?2 AND +sort = 0 AND instr(event, ?3) > 0
-         ORDER BY position DESC LIMIT ?4",
+         WHERE position >= ?1 AND position < ?2 AND +sort = ?3 AND instr(event, ?4) > 0
+         ORDER BY position DESC LIMIT ?5",
     )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (people, limit) = (EntityKind::Subject.code(), i64::try_from(limit).unwrap_or(i64::MAX));
     let found = |row: &Row<'_>| Ok((same_or_next(None, row)?, stored_event(row, 3)?));
-    query.query_map(params![integer(from), integer(before), part, limit], found)?.collect()
+    query.query_map(params![integer(from), integer(before), people, part, limit], found)?.collect()
 }

@@ -8,35 +8,20 @@ use smol_str::SmolStr;
 use crate::ledger::entity::EntityKind;
 use crate::ledger::store::{Position, StoredEntity, StoredEvent};
 
-/// Returns the number of a kind of entity in the column `sort`.
-pub(super) fn number(kind: EntityKind) -> i64 {
-    match kind {
-        EntityKind::Subject => 0,
-        EntityKind::Controller => 1,
-        EntityKind::Recipient => 2,
-        EntityKind::Case => 3,
-    }
-}
-
 /// Returns the columns sort, namespace and id of an entity.
-pub(super) fn key(entity: &StoredEntity) -> (i64, &str, &str) {
-    (number(entity.kind), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
+pub(super) fn key(entity: &StoredEntity) -> (u8, &str, &str) {
+    (entity.kind.code(), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
 }
 
 /// Returns the entity of a row. Reuses the entity of the previous row if it is the same, to avoid allocations.
 pub(super) fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result<StoredEntity> {
-    let (sort, namespace, id): (i64, &str, &str) =
+    let (sort, namespace, id): (u8, &str, &str) =
         (row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
     if let Some(before) = before.filter(|before| key(before) == (sort, namespace, id)) {
         return Ok(before);
     }
-    let kind = match sort {
-        0 => EntityKind::Subject,
-        1 => EntityKind::Controller,
-        2 => EntityKind::Recipient,
-        3 => EntityKind::Case,
-        found => return Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
-    };
+    let unknown = rusqlite::Error::IntegralValueOutOfRange(0, i64::from(sort));
+    let kind = EntityKind::from_code(sort).ok_or(unknown)?;
     let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
     Ok(StoredEntity { kind, namespace, id: SmolStr::new(id) })
 }
