@@ -102,6 +102,15 @@ enum FollowerQuestion {
     Renew,
 }
 
+/// A wait before the next question.
+#[derive(Clone, Copy, Debug)]
+enum FollowerPause {
+    /// For events, at most for this time.
+    Wait(Duration),
+    /// For this time: the store has failed.
+    BackOff(Duration),
+}
+
 /// The state of the follower.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -118,8 +127,7 @@ pub(super) struct Follower {
     overtaken: u32,
     /// True if the present renewal keeps other writers out.
     keeps_out: bool,
-    /// A wait before the next question.
-    pause: Option<FollowerStep>,
+    pause: Option<FollowerPause>,
     /// The wait after the latest failure. Zero after a success.
     back_off: Duration,
     /// Last position that is known to be lost, while nobody has accepted it.
@@ -168,8 +176,10 @@ impl Follower {
 
     /// Returns the next step. `now` was read from the clock right before the call.
     pub(super) fn next(&mut self, now: Duration) -> FollowerStep {
-        if let Some(pause) = self.pause.take() {
-            return pause;
+        match self.pause.take() {
+            Some(FollowerPause::Wait(at_most)) => return FollowerStep::Wait(at_most),
+            Some(FollowerPause::BackOff(time)) => return FollowerStep::BackOff(time),
+            None => {}
         }
         if !self.registered {
             return FollowerStep::Register;
@@ -239,7 +249,7 @@ impl Follower {
         {
             self.question = FollowerQuestion::Renew;
         } else {
-            self.pause = Some(FollowerStep::Wait(POLL));
+            self.pause = Some(FollowerPause::Wait(POLL));
         }
     }
 
@@ -272,7 +282,7 @@ impl Follower {
                 self.lost = None;
                 // The writer's thread may have appended meanwhile. Others wait for the confirmation.
                 if self.known.position == applied {
-                    self.pause = Some(FollowerStep::Wait(POLL));
+                    self.pause = Some(FollowerPause::Wait(POLL));
                 }
             }
             Renewal::Behind => {
@@ -283,18 +293,14 @@ impl Follower {
                 self.lease.end();
                 self.confirmed = None;
                 self.lost = Some(until);
-                self.pause = Some(FollowerStep::Wait(POLL));
+                self.pause = Some(FollowerPause::Wait(POLL));
             }
         }
     }
 
     /// The store's history is not a continuation of the known one.
     pub(super) fn diverged(&mut self) {
-        self.lease.end();
-        self.generation = Generation(self.generation.0 + 1);
-        self.confirmed = None;
-        self.overtaken = 0;
-        self.question = FollowerQuestion::Follow;
+        self.leave_history();
         let until = match self.recovery {
             Some(Recovery::Verify { until, .. }) => until.max(self.known.position),
             _ => self.known.position,
@@ -309,12 +315,17 @@ impl Follower {
         if self.recovery.is_some() {
             return;
         }
+        self.leave_history();
+        self.recovery = Some(Recovery::Reload { until: self.known.position, report: self.known });
+    }
+
+    /// Ends the lease and makes answers void that belong to the known history: it may not be the store's.
+    fn leave_history(&mut self) {
         self.lease.end();
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed = None;
         self.overtaken = 0;
         self.question = FollowerQuestion::Follow;
-        self.recovery = Some(Recovery::Reload { until: self.known.position, report: self.known });
     }
 
     /// The store has the loss on record, at the end of this history: no gateway gets a lease until somebody accepts it.
@@ -345,7 +356,7 @@ impl Follower {
         self.question = FollowerQuestion::Follow;
         self.overtaken = 0;
         self.back_off = (self.back_off * 2).clamp(MIN_BACK_OFF, MAX_BACK_OFF);
-        self.pause = Some(FollowerStep::BackOff(self.back_off));
+        self.pause = Some(FollowerPause::BackOff(self.back_off));
     }
 }
 
