@@ -195,12 +195,9 @@ fn run(core: &Arc<LedgerCore>) {
             core.counted.set_history_lost(sequencer.follower.lost().is_some());
             sequencer.follower.next(boot_time())
         };
-        match thread.take(step) {
-            Ok(()) => {}
-            Err(error) => {
-                thread.note_failure(&error);
-                core.sequencer().follower.failed();
-            }
+        if let Err(error) = thread.perform(step) {
+            thread.note_failure(&error);
+            core.sequencer().follower.failed();
         }
     }
     if let Err(error) = shared.leave(membership.instance()) {
@@ -225,63 +222,13 @@ struct FollowerThread<'c> {
 
 impl FollowerThread<'_> {
     /// Does one step and reports its outcome to the follower.
-    fn take(&mut self, step: FollowerStep) -> Result<(), StoreError> {
+    fn perform(&mut self, step: FollowerStep) -> Result<(), StoreError> {
         let FollowerThread { core, shared, .. } = *self;
         match step {
-            FollowerStep::Register => {
-                shared.register(&self.membership.description())?;
-                let server = Some(shared.identity()?);
-                let is_another = self.server.is_some() && self.server != server;
-                let mut sequencer = core.sequencer();
-                if is_another {
-                    tracing::warn!(
-                        "the ledger's server is another one, or failed over: the ledger is loaded anew"
-                    );
-                    sequencer.follower.server_changed();
-                }
-                sequencer.follower.registered();
-                drop(sequencer);
-                self.server = server;
-                core.note_answer();
-            }
-            FollowerStep::Follow(known) => match core.archive.store().follow(&known, PAGE)? {
-                Continuation::Continues { head, events } => {
-                    let mut sequencer = core.sequencer();
-                    if core.apply(&mut sequencer, &known, head, &events)? {
-                        let last_event = events.last().map(|row| (row.stored.position, row.stored.id));
-                        sequencer.follower.followed(head, last_event, events.len() < PAGE);
-                        core.publish(&sequencer);
-                    }
-                }
-                Continuation::Diverges { head } => {
-                    core.sequencer().follower.diverged();
-                    tracing::error!(
-                        known = known.position.0,
-                        head = head.0,
-                        "the ledger's history went back: events that were acknowledged are missing. Nothing that rests \
-                         on the ledger is released until `purposegate ledger accept-history`"
-                    );
-                }
-            },
-            FollowerStep::Renew { applied } => {
-                self.load_after_loss()?;
-                core.changes.wait_for_hand_outs();
-                let renewal = shared.renew(self.membership.instance(), applied)?;
-                self.renewed(applied, renewal)?;
-            }
-            FollowerStep::CatchUp(known) => {
-                self.load_after_loss()?;
-                let generation = core.sequencer().follower.generation();
-                let mut applied = known.position;
-                let renewal =
-                    shared.renew_excluding_writers(self.membership.instance(), &known, &mut |tail| {
-                        applied = tail.last;
-                        core.apply_tail(&mut core.sequencer(), &known, generation, &tail)?;
-                        core.changes.wait_for_hand_outs();
-                        Ok(())
-                    })?;
-                self.renewed(applied, renewal)?;
-            }
+            FollowerStep::Register => self.register()?,
+            FollowerStep::Follow(known) => self.follow(&known)?,
+            FollowerStep::Renew { applied } => self.renew(applied)?,
+            FollowerStep::CatchUp(known) => self.catch_up(&known)?,
             FollowerStep::ReportLoss { until } => {
                 let report = shared.report_loss(until, Timestamp::now())?;
                 core.sequencer().follower.loss_reported(report);
@@ -297,7 +244,74 @@ impl FollowerThread<'_> {
         Ok(())
     }
 
-    fn renewed(&mut self, applied: Position, renewal: Renewal) -> Result<(), StoreError> {
+    fn register(&mut self) -> Result<(), StoreError> {
+        let FollowerThread { core, shared, .. } = *self;
+        shared.register(&self.membership.description())?;
+        let server = Some(shared.identity()?);
+        let is_another = self.server.is_some() && self.server != server;
+        let mut sequencer = core.sequencer();
+        if is_another {
+            tracing::warn!("the ledger's server is another one, or failed over: the ledger is loaded anew");
+            sequencer.follower.server_changed();
+        }
+        sequencer.follower.registered();
+        drop(sequencer);
+        self.server = server;
+        core.note_answer();
+        Ok(())
+    }
+
+    /// Applies the events after `known`.
+    fn follow(&self, known: &KnownHistory) -> Result<(), StoreError> {
+        let core = self.core;
+        match core.archive.store().follow(known, PAGE)? {
+            Continuation::Continues { head, events } => {
+                let mut sequencer = core.sequencer();
+                if core.apply(&mut sequencer, known, head, &events)? {
+                    let last_event = events.last().map(|row| (row.stored.position, row.stored.id));
+                    sequencer.follower.followed(head, last_event, events.len() < PAGE);
+                    core.publish(&sequencer);
+                }
+            }
+            Continuation::Diverges { head } => {
+                core.sequencer().follower.diverged();
+                tracing::error!(
+                    known = known.position.0,
+                    head = head.0,
+                    "the ledger's history went back: events that were acknowledged are missing. Nothing that rests \
+                     on the ledger is released until `purposegate ledger accept-history`"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self, applied: Position) -> Result<(), StoreError> {
+        self.load_after_loss()?;
+        self.core.changes.wait_for_hand_outs();
+        let renewal = self.shared.renew(self.membership.instance(), applied)?;
+        self.note_renewal(applied, renewal);
+        Ok(())
+    }
+
+    /// Applies the events after `known` and renews the lease while other writers are kept out.
+    fn catch_up(&mut self, known: &KnownHistory) -> Result<(), StoreError> {
+        self.load_after_loss()?;
+        let core = self.core;
+        let generation = core.sequencer().follower.generation();
+        let mut applied = known.position;
+        let renewal =
+            self.shared.renew_excluding_writers(self.membership.instance(), known, &mut |tail| {
+                applied = tail.last;
+                core.apply_tail(&mut core.sequencer(), known, generation, &tail)?;
+                core.changes.wait_for_hand_outs();
+                Ok(())
+            })?;
+        self.note_renewal(applied, renewal);
+        Ok(())
+    }
+
+    fn note_renewal(&mut self, applied: Position, renewal: Renewal) {
         let was_lost = {
             let mut sequencer = self.core.sequencer();
             let was_lost = sequencer.follower.lost();
@@ -321,7 +335,6 @@ impl FollowerThread<'_> {
         if !std::mem::replace(&mut self.reached, true) {
             tracing::info!("the ledger's store answers again");
         }
-        Ok(())
     }
 
     fn note_failure(&mut self, error: &StoreError) {
