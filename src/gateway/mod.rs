@@ -16,30 +16,20 @@ mod connection_life;
 mod connection_limit;
 mod console;
 mod delivery_rate;
-#[cfg(test)]
-mod differential;
-#[cfg(test)]
-mod exchange_records;
 mod gateway_end;
 pub(crate) mod http_client;
 mod inherited_sockets;
 mod issuer_keys;
 mod listener;
 mod notices;
-#[cfg(test)]
-mod observed_exchanges;
 mod plaintext;
 mod probes;
 mod proxy_protocol;
 mod rated_stream;
-#[cfg(test)]
-mod recipient_lookups;
 mod record_push;
 mod reload;
 mod service_manager;
 mod stage;
-#[cfg(test)]
-mod stale_exchanges;
 mod status;
 mod trace_export;
 mod transport;
@@ -578,3 +568,6 @@ pub fn log_finding(finding: &Finding) {
         Severity::Acknowledged => tracing::debug!(code, place, hint, "{message}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

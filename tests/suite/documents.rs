@@ -330,7 +330,7 @@ fn product_code() -> Vec<(PathBuf, String)> {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                if ["differential", "rig", "tests"].iter().any(|name| path.file_stem().unwrap() == *name) {
+                if ["rig", "tests"].iter().any(|name| path.file_stem().unwrap() == *name) {
                     continue; // A file of unit tests.
                 }
                 let text = std::fs::read_to_string(&path).unwrap();

@@ -3,12 +3,12 @@
 use http::{Request, StatusCode};
 use ulid::Ulid;
 
-use super::stale_exchanges::StaleState;
+use super::fixture::GatewayFixture;
 use crate::exchange::ExchangeStart;
 
 const PAGES: &str = "/.well-known/data-purposes";
 
-async fn status(state: &StaleState, path: &str) -> StatusCode {
+async fn status(state: &GatewayFixture, path: &str) -> StatusCode {
     let request = Request::get(format!("{PAGES}{path}"));
     match state.begin(request, "order-fulfilment").await {
         ExchangeStart::Answered(response) => response.status(),
@@ -18,7 +18,7 @@ async fn status(state: &StaleState, path: &str) -> StatusCode {
 
 #[tokio::test]
 async fn look_ups_of_some_recipients_do_not_keep_others_waiting() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let unknown = format!("/decisions/{}", Ulid::generate());
     let receipt = format!("{unknown}/receipt");
     let shared = &state.shared;

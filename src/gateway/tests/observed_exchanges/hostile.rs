@@ -1,7 +1,7 @@
 //! Bodies that nobody should have to read.
 
 use super::UNKNOWN;
-use crate::gateway::stale_exchanges::BODY;
+use crate::gateway::tests::fixture::BODY;
 
 /// Bodies that a scrubber changes, refuses or finds hard to read.
 pub(super) fn hostile_bodies() -> Vec<Vec<u8>> {

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ASK, Ask, Chunks, ROUTES, StaleState, UNKNOWN, partner};
+use super::{ASK, Ask, Chunks, GatewayFixture, ROUTES, UNKNOWN, partner};
 use super::{applied, exchange, json_answer, read, record_of, records, streamed, whole};
 use crate::exchange::{ExchangeClock, Refusal};
-use crate::gateway::stale_exchanges::BODY;
+use crate::gateway::tests::fixture::BODY;
 use crate::layer::upstream::CallConfirmation;
 
 /// A request to a route that is observed until the end of January.
@@ -34,8 +34,8 @@ fn set_time(time: &str) {
 }
 
 /// Returns a state in which it is the last second of the observation.
-async fn until_2027(sections: &str) -> StaleState {
-    let mut state = StaleState::with(&format!("{}{ROUTES}{sections}", partner())).await;
+async fn until_2027(sections: &str) -> GatewayFixture {
+    let mut state = GatewayFixture::with(&format!("{}{ROUTES}{sections}", partner())).await;
     let clock = ExchangeClock::new(|| NOW.get());
     Arc::get_mut(&mut state.shared).expect("nobody else has it").clock = clock;
     set_time(BEFORE);
@@ -63,7 +63,7 @@ impl ObservationEnd {
         ObservationEnd::Replacement,
     ];
 
-    async fn occur(self, state: &StaleState) {
+    async fn occur(self, state: &GatewayFixture) {
         let mode = "mode = \"observe\"\nobserve-until = 2027-01-31\n";
         match self {
             ObservationEnd::Midnight => set_time(AFTER),

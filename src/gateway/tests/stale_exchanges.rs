@@ -9,328 +9,19 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt};
 
-use crate::assembly::{self, assemble};
-use crate::config;
-use crate::disclosure::{self, Disk, Durability, Log, LogSettings};
+use super::fixture::{BODY, GatewayFixture, KEY, STALE, flow, handed_out, push};
 use crate::exchange::concurrency::ConcurrencyLimit;
-use crate::exchange::flow::BodyFlow;
 use crate::exchange::position::LEDGER_POSITION;
-use crate::exchange::upstream_fault::ResponseError;
-use crate::exchange::{
-    BodyTreatment, ExchangeStart, GrantedExchange, ListenerContext, Refusal, Rejection, SharedState, begin,
-};
+use crate::exchange::{BodyTreatment, ExchangeStart, GrantedExchange, ListenerContext, Refusal};
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
 use crate::layer::response_body::ResponseBody;
-use crate::ledger::{Batch, Freshness, LineResult, Position};
-
-pub(super) const KEY: &str = "pgk_test_stale";
-
-/// One person, whose fields rest on different bases for `order-fulfilment`: `name` on a contract, `email` on consent,
-/// `phone` on a legitimate interest, and `card` on the first and the last of these.
-pub(super) const BODY: &str =
-    r#"{"id":"p-1","name":"Ada","email":"ada@example.org","phone":"030","card":"Ada 030","status":"new"}"#;
-
-const PACK: &str = r#"
-title = "A pack"
-version = "1"
-announced = 2026-01-05
-effective = 2026-01-05
-contact = "Data Protection Officer"
-[bases]
-contract = "Needed for what the person ordered"
-consent = "The person agreed"
-legitimate-interest = "Needed, and not outweighed"
-legal-obligation = "Required by law"
-not-personal = "About nobody"
-[[clauses]]
-id = "A-1"
-title = "Everything"
-kept = "by-rules"
-"#;
-
-/// Each rule of the pack: id, basis, purpose, category.
-const RULES: [(&str, &str, &str, &str); 10] = [
-    ("order-name", "contract", "order-fulfilment", "name"),
-    ("order-email", "consent", "order-fulfilment", "email"),
-    ("order-phone", "legitimate-interest", "order-fulfilment", "phone"),
-    ("news", "consent", "direct-marketing", "email"),
-    ("message", "contract", "service-communication", "name"),
-    ("fraud-name", "legitimate-interest", "security", "name"),
-    ("fraud-email", "consent", "security", "email"),
-    ("law-name", "legal-obligation", "legal", "name"),
-    ("law-email", "consent", "legal", "email"),
-    ("anonymous", "not-personal", "", "non-personal"),
-];
-
-const ROUTES: &str = r#"
-[[schema]]
-name = "person"
-subject = "@.id"
-[schema.fields]
-"@.id" = "non-personal"
-"@.name" = "name"
-"@.email" = "email"
-"@.phone" = "phone"
-"@.card" = ["name", "phone"]
-"@.status" = "non-personal"
-
-[[route]]
-name = "stops"
-upstream = "crm"
-methods = ["GET", "POST"]
-path = "/stops"
-schema = "person"
-
-[[route]]
-name = "goes-on"
-upstream = "crm"
-methods = ["GET", "POST"]
-path = "/goes-on"
-schema = "person"
-stale = "contract"
-stale-for = "1m"
-query = { name = "name", email = "email" }
-
-[[route]]
-name = "denies"
-upstream = "crm"
-path = "/denies"
-schema = "person"
-stale = "contract"
-withheld = "deny"
-
-[[route]]
-name = "hides"
-upstream = "crm"
-path = "/hides"
-schema = "person"
-stale = "contract"
-withheld = "deny"
-hide-existence = true
-
-[[route]]
-name = "lists"
-upstream = "crm"
-path = "/lists"
-record = "$[*]"
-schema = "person"
-
-[[route]]
-name = "unread"
-upstream = "crm"
-path = "/unread"
-personal = false
-stale = "contract"
-"#;
-
-pub(super) const STALE: Freshness = Freshness::Stale { age: Duration::from_secs(10) };
+use crate::ledger::{Freshness, Position};
 const TOO_OLD: Freshness = Freshness::Stale { age: Duration::from_secs(61) };
-
-/// The state of a gateway with [`PACK`] and [`ROUTES`]. `p-1` consents to everything.
-pub(super) struct StaleState {
-    folder: TempDir,
-    pub(super) shared: Arc<SharedState>,
-}
-
-/// The response to a request.
-#[derive(Debug)]
-pub(super) struct ExchangeOutcome {
-    status: StatusCode,
-    body: Value,
-    /// The exchange in the disclosure log.
-    record: Value,
-}
-
-impl StaleState {
-    pub(super) async fn new() -> StaleState {
-        StaleState::with("").await
-    }
-
-    /// Returns a state whose configuration has these further sections.
-    pub(super) async fn with(sections: &str) -> StaleState {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        std::fs::create_dir(folder.path().join("pack")).unwrap();
-        write("pack/pack.toml", PACK);
-        write("pack/rules.cedar", &RULES.map(rule).concat());
-        let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-        let purposes =
-            r#"["order-fulfilment", "direct-marketing", "service-communication", "security", "legal"]"#;
-        let config = format!(
-            "policy = \"pack\"\n[listener]\naddress = \"127.0.0.1:0\"\n\
-             [ledger]\nmax-staleness = \"500ms\"\n\
-             [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
-             [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
-             purposes = {purposes}\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n{ROUTES}{sections}"
-        );
-        write("purposegate.toml", &config);
-        let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
-        let shared = assemble(config.unwrap_or_else(|| panic!("{findings:#?}"))).unwrap();
-        let state = StaleState { folder, shared };
-        for purpose in ["order-fulfilment", "direct-marketing", "security", "legal"] {
-            state
-                .tell(&format!(r#"{{"kind": "consent-given", "purpose": "{purpose}", "subject": "p-1"}}"#))
-                .await;
-        }
-        state
-    }
-
-    /// Returns a state whose disclosure log is on this disk.
-    pub(super) async fn on(disk: &Arc<Disk>, durability: Durability) -> StaleState {
-        StaleState::on_with(disk, durability, "").await
-    }
-
-    /// Does the same with further sections of the configuration.
-    pub(super) async fn on_with(disk: &Arc<Disk>, durability: Durability, sections: &str) -> StaleState {
-        let mut state = StaleState::with(sections).await;
-        let data = state.folder.path().join("data");
-        let settings = LogSettings {
-            folder: data.join("audit-on-disk"),
-            gateway: "gateway-1".to_owned(),
-            durability,
-            retention: Duration::from_secs(1 << 30),
-            origin: None,
-            ledger: None,
-            known_checkpoints: Vec::new(),
-        };
-        let log = Log::open_on(disk, settings, &Keys::open(&data.join("keys")).unwrap());
-        Arc::get_mut(&mut state.shared).expect("nobody else has it").log = Arc::new(log);
-        state
-    }
-
-    /// Changes the configuration, and reloads it.
-    pub(super) fn reload(&self, change: impl FnOnce(String) -> String) {
-        let file = self.folder.path().join("purposegate.toml");
-        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
-        let (config, findings) = config::load(&file);
-        assembly::apply(&self.shared, config.unwrap_or_else(|| panic!("{findings:#?}")));
-    }
-
-    pub(super) async fn tell(&self, line: &str) -> Position {
-        let batch = Batch::default();
-        let mut position = Position(0);
-        let accepted = |line: LineResult| position = line.outcome.unwrap().position;
-        self.shared.ledger.import(line.as_bytes(), batch, jiff::Timestamp::now(), accepted).await;
-        position
-    }
-
-    pub(super) fn assume(&self, freshness: Freshness) {
-        self.shared.ledger.assume_freshness(freshness);
-    }
-
-    pub(super) async fn begin(&self, request: http::request::Builder, purpose: &str) -> ExchangeStart {
-        let request = request.header("host", "x").header("data-purpose", purpose);
-        let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
-        begin(&self.shared, &request.into_parts().0, false).await
-    }
-
-    /// Begins an exchange and goes on until the upstream may be called, or returns the refusal.
-    pub(super) async fn granted(
-        &self,
-        request: http::request::Builder,
-        purpose: &str,
-    ) -> Result<GrantedExchange, ExchangeOutcome> {
-        match self.begin(request, purpose).await {
-            ExchangeStart::Forward(granted, _) => {
-                granted.record_intent().await.unwrap();
-                granted.authorize_call().unwrap();
-                Ok(granted)
-            }
-            ExchangeStart::Answered(response) => Err(self.outcome(response).await),
-        }
-    }
-
-    async fn outcome(&self, response: Response<Bytes>) -> ExchangeOutcome {
-        let body: Value = serde_json::from_slice(response.body()).unwrap();
-        let record = match body["decision"].as_str() {
-            Some(decision) => self.record(decision).await,
-            None => Value::Null,
-        };
-        if body["code"] == "ledger-stale" {
-            assert!(response.headers().contains_key("retry-after") && response.status() == 503);
-        }
-        ExchangeOutcome { status: response.status(), body, record }
-    }
-
-    async fn record(&self, decision: &str) -> Value {
-        self.shared.log.flush().await.unwrap();
-        disclosure::decision(self.shared.log.source().place(), decision, true).unwrap().unwrap_or(Value::Null)
-    }
-
-    /// Sends a request; the upstream answers with [`BODY`].
-    async fn get(&self, path: &str, purpose: &str) -> ExchangeOutcome {
-        let recorded = match self.granted(Request::get(path), purpose).await {
-            Ok(recorded) => recorded,
-            Err(refused) => return refused,
-        };
-        let (mut flow, decision) = match flow(&recorded).await {
-            Ok(flow) => flow,
-            Err(rejection) => return self.outcome(recorded.refuse(rejection).await).await,
-        };
-        match scrubbed(&mut flow).await {
-            Ok(left) => {
-                flow.transfer().close();
-                let body = serde_json::from_slice(&left).unwrap();
-                ExchangeOutcome { status: StatusCode::OK, body, record: self.record(&decision).await }
-            }
-            Err(error) => {
-                flow.refuse(error);
-                self.outcome(recorded.refuse(error.into()).await).await
-            }
-        }
-    }
-}
-
-fn rule((id, basis, purpose, category): (&str, &str, &str, &str)) -> String {
-    let action = match purpose {
-        "" => String::new(),
-        purpose => format!(" in Action::\"{purpose}\""),
-    };
-    format!(
-        "@id(\"{id}\") @clause(\"A-1\") @basis(\"{basis}\")\n\
-         permit (principal, action{action}, resource in Category::\"{category}\")\n\
-         when {{ [\"disclose\", \"collect\"].contains(context.operation) }};\n"
-    )
-}
-
-/// Returns the flow of a JSON response, and the id of the decision.
-async fn flow(granted: &GrantedExchange) -> Result<(Box<BodyFlow>, String), Rejection> {
-    let upstream = Response::builder().header("content-type", "application/json").body(()).unwrap();
-    let responded = granted.respond(&upstream.into_parts().0, None).await?;
-    let applied = responded.head.headers()["data-purpose-applied"].to_str().unwrap().to_owned();
-    let decision = applied.split('"').nth(1).unwrap().to_owned();
-    match responded.body {
-        BodyTreatment::Scrub(flow) => Ok((flow, decision)),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Pushes [`BODY`] and records its window.
-async fn push(flow: &mut BodyFlow) -> Result<(), ResponseError> {
-    flow.push(Bytes::from_static(BODY.as_bytes()), true)?;
-    flow.record().await
-}
-
-/// Returns what leaves of [`BODY`].
-async fn scrubbed(flow: &mut BodyFlow) -> Result<Vec<u8>, ResponseError> {
-    push(flow).await?;
-    handed_out(flow).await
-}
-
-async fn handed_out(flow: &mut BodyFlow) -> Result<Vec<u8>, ResponseError> {
-    let mut left = Vec::new();
-    while let Some(bytes) = flow.hand_out().await? {
-        left.extend_from_slice(&bytes);
-    }
-    Ok(left)
-}
 
 /// The fields of a person without those whose release rests on consent, or on anything but a contract.
 fn on_contract() -> Value {
@@ -339,7 +30,7 @@ fn on_contract() -> Value {
 
 #[tokio::test]
 async fn while_the_ledger_is_current_everything_leaves() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     for path in ["/stops", "/goes-on", "/denies"] {
         let outcome = state.get(path, "order-fulfilment").await;
         assert_eq!(outcome.body, serde_json::from_str::<Value>(BODY).unwrap(), "{path}");
@@ -349,7 +40,7 @@ async fn while_the_ledger_is_current_everything_leaves() {
 
 #[tokio::test]
 async fn a_stale_ledger_stops_every_release_but_legal_ones() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(STALE);
     for purpose in ["order-fulfilment", "direct-marketing", "service-communication", "security"] {
         let outcome = state.get("/stops", purpose).await;
@@ -374,7 +65,7 @@ async fn a_stale_ledger_stops_every_release_but_legal_ones() {
 
 #[tokio::test]
 async fn a_legal_release_rests_on_what_was_last_known() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.tell(r#"{"kind": "relation", "relation": "domain-registrant", "subject": "p-2"}"#).await;
     state.assume(STALE);
     let recorded = state.granted(Request::get("/stops"), "legal").await.unwrap();
@@ -387,7 +78,7 @@ async fn a_legal_release_rests_on_what_was_last_known() {
 
 #[tokio::test]
 async fn a_gateway_that_has_known_nothing_releases_nothing() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(Freshness::Unknown);
     for path in ["/stops", "/goes-on", "/unread"] {
         for purpose in ["order-fulfilment", "security", "legal"] {
@@ -399,7 +90,7 @@ async fn a_gateway_that_has_known_nothing_releases_nothing() {
 
 #[tokio::test]
 async fn a_route_goes_on_with_contracts_and_security_for_its_time() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(STALE);
     let outcome = state.get("/goes-on", "order-fulfilment").await;
     assert_eq!(outcome.body, on_contract());
@@ -419,7 +110,7 @@ async fn a_route_goes_on_with_contracts_and_security_for_its_time() {
 
 #[tokio::test]
 async fn while_the_ledger_is_stale_only_legal_operations_are_carried_out() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let post = || Request::post("/goes-on").header("content-type", "application/json");
     let begun = state.begin(post(), "order-fulfilment").await;
     let ExchangeStart::Forward(admitted, _) = begun else { panic!("{begun:?}") };
@@ -435,7 +126,7 @@ async fn while_the_ledger_is_stale_only_legal_operations_are_carried_out() {
 
 #[tokio::test]
 async fn a_window_that_becomes_stale_is_judged_again_or_cut() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     for (path, purpose, expected) in [
         ("/stops", "order-fulfilment", None),
         ("/goes-on", "direct-marketing", Some(json!({ "id": "p-1", "status": "new" }))),
@@ -460,7 +151,7 @@ async fn a_window_that_becomes_stale_is_judged_again_or_cut() {
 
 /// Sends a request through the layer. The upstream answers with one line of NDJSON for each that the sender gets.
 async fn begin_stream(
-    state: &StaleState,
+    state: &GatewayFixture,
     path: &str,
     purpose: &str,
 ) -> (Response<ResponseBody>, mpsc::UnboundedSender<String>) {
@@ -484,7 +175,7 @@ async fn begin_stream(
 
 #[tokio::test]
 async fn a_stream_goes_on_with_what_may_leave_once_the_ledger_is_stale() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     for (path, purpose, expected) in [
         ("/stops", "order-fulfilment", None),
         ("/goes-on", "order-fulfilment", Some(on_contract())),
@@ -511,7 +202,7 @@ async fn a_stream_goes_on_with_what_may_leave_once_the_ledger_is_stale() {
 
 #[tokio::test]
 async fn the_first_byte_is_refused_with_a_time_to_retry() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(STALE);
     let (response, _lines) = begin_stream(&state, "/stops", "order-fulfilment").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -522,7 +213,7 @@ async fn the_first_byte_is_refused_with_a_time_to_retry() {
 
 #[tokio::test]
 async fn a_window_judged_while_stale_leaves_up_to_the_time_of_its_route() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(STALE);
     for (later, leaves) in
         [(STALE, true), (Freshness::Current, true), (TOO_OLD, false), (Freshness::Unknown, false)]
@@ -542,7 +233,7 @@ async fn a_window_judged_while_stale_leaves_up_to_the_time_of_its_route() {
 
 #[tokio::test]
 async fn a_part_judged_before_and_after_the_ledger_became_stale_is_judged_again() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let recorded = state.granted(Request::get("/goes-on"), "order-fulfilment").await.unwrap();
     let (mut flow, _) = flow(&recorded).await.unwrap();
     flow.push(Bytes::from_static(&BODY.as_bytes()[..BODY.len()]), false).unwrap();
@@ -555,7 +246,7 @@ async fn a_part_judged_before_and_after_the_ledger_became_stale_is_judged_again(
 
 #[tokio::test]
 async fn a_response_head_does_not_leave_while_the_ledger_is_stale() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     for path in ["/stops", "/unread"] {
         state.assume(Freshness::Current);
         let recorded = state.granted(Request::get(path), "order-fulfilment").await.unwrap();
@@ -571,7 +262,7 @@ async fn a_response_head_does_not_leave_while_the_ledger_is_stale() {
 
 #[tokio::test]
 async fn all_or_nothing_is_refused_as_stale_unless_that_would_show_the_record() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     state.assume(STALE);
     assert_eq!(state.get("/denies", "order-fulfilment").await.body["code"], "ledger-stale");
     assert_eq!(state.get("/hides", "order-fulfilment").await.body["code"], "not-found");
@@ -579,7 +270,7 @@ async fn all_or_nothing_is_refused_as_stale_unless_that_would_show_the_record() 
 
 #[tokio::test]
 async fn a_query_on_what_rests_on_consent_stops_while_the_ledger_is_stale() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let by_email = || Request::get("/goes-on?email=ada@example.org");
     let admitted = state.granted(by_email(), "order-fulfilment").await.unwrap();
     state.assume(STALE);
@@ -592,7 +283,7 @@ async fn a_query_on_what_rests_on_consent_stops_while_the_ledger_is_stale() {
 
 #[tokio::test]
 async fn a_body_that_passes_unread_stops_but_for_the_same_purposes() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let transfer = async |recorded: &GrantedExchange| {
         let upstream = Response::builder().header("content-type", "text/plain").body(()).unwrap();
         match recorded.respond(&upstream.into_parts().0, None).await.unwrap().body {
@@ -616,7 +307,7 @@ async fn a_body_that_passes_unread_stops_but_for_the_same_purposes() {
 
 #[tokio::test]
 async fn a_body_that_passes_unread_is_on_record_as_stale_before_it_leaves() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     for becomes_stale_at in [0, 1] {
         state.assume(if becomes_stale_at == 0 { STALE } else { Freshness::Current });
         let recorded = state.granted(Request::get("/unread"), "security").await.unwrap();
@@ -633,7 +324,7 @@ async fn a_body_that_passes_unread_is_on_record_as_stale_before_it_leaves() {
 
 #[tokio::test]
 async fn a_request_waits_for_the_event_that_it_names() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let ledger = &state.shared.ledger;
     let at =
         |position: Position| Request::get("/stops").header(LEDGER_POSITION, ledger.position_token(position));
@@ -654,7 +345,7 @@ async fn a_request_waits_for_the_event_that_it_names() {
 
 #[tokio::test]
 async fn a_position_that_no_acknowledgement_gave_is_malformed() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let ledger = &state.shared.ledger;
     let token = ledger.position_token(ledger.position());
     let forged = Keys::random().unwrap().position_tokens().token(1);
@@ -674,7 +365,7 @@ async fn a_position_that_no_acknowledgement_gave_is_malformed() {
 
 #[tokio::test]
 async fn a_waiting_request_is_one_of_the_concurrent_exchanges() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let context = ListenerContext { exchanges: ConcurrencyLimit::new(1, 1), ..ListenerContext::default() };
     let context = Arc::new(context);
     let later = Position(state.shared.ledger.position().0 + 1);
@@ -689,7 +380,7 @@ async fn a_waiting_request_is_one_of_the_concurrent_exchanges() {
 
 #[tokio::test]
 async fn the_upstream_receives_no_position() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let token = state.shared.ledger.position_token(state.shared.ledger.position());
     let begun = state.begin(Request::get("/stops").header(LEDGER_POSITION, token), "order-fulfilment").await;
     let ExchangeStart::Forward(_, head) = begun else { panic!("{begun:?}") };

@@ -8,45 +8,21 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 
-use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
+use super::fixture::{
+    BODY, Chunks, GatewayFixture, KEY, STALE, json_answer, read, records, resume, streamed, whole,
+};
 use crate::disclosure::questions::{AnswerCursor, LogQuestion};
 use crate::disclosure::record::{Outcome, Record};
-use crate::disclosure::{self, Disk, Durability, ReadError, SearchEffort};
+use crate::disclosure::{Disk, Durability, ReadError, SearchEffort};
 use crate::exchange::{ExchangeStart, GrantedExchange, Refusal, SharedState};
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
 use crate::layer::response_body::ResponseBody;
 use crate::ledger::Freshness;
-
-/// The body of an answer of an upstream: chunks, and a failure at its end if it breaks.
-pub(super) type Chunks = UnsyncBoxBody<Bytes, std::io::Error>;
-
-pub(super) fn whole(body: impl Into<Bytes>) -> Chunks {
-    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A body of these chunks, each of which waits until the one before it was taken. It has no length. It breaks at the end if
-/// `breaks`.
-pub(super) fn streamed(chunks: Vec<impl Into<Bytes> + Send + 'static>, breaks: bool) -> Chunks {
-    let broken = breaks.then(|| Err(std::io::Error::other("broken")));
-    let chunks = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk.into()))).chain(broken);
-    let stream = futures_util::stream::unfold(chunks, |mut chunks| async move {
-        tokio::task::yield_now().await;
-        Some((chunks.next()?, chunks))
-    });
-    StreamBody::new(Box::pin(stream)).boxed_unsync()
-}
-
-/// An answer of an upstream in JSON.
-pub(super) fn json_answer(body: Chunks) -> Response<Chunks> {
-    Response::builder().header("content-type", "application/json").body(body).unwrap()
-}
 
 /// An answer of an upstream in NDJSON, which ends with the connection.
 fn lines_answer(lines: usize, breaks: bool) -> Response<Chunks> {
@@ -101,21 +77,6 @@ where
     service.oneshot(request.unwrap()).await.unwrap()
 }
 
-/// Returns the records of all exchanges, in the order of the log.
-pub(super) async fn records(shared: &SharedState) -> Vec<Value> {
-    shared.log.flush().await.unwrap();
-    let mut records = Vec::new();
-    disclosure::export(shared.log.source().place(), None, |line| {
-        let record: Value = serde_json::from_slice(line).unwrap();
-        if record.get("decision").is_some() {
-            records.push(record);
-        }
-        Ok(())
-    })
-    .unwrap();
-    records
-}
-
 /// Returns kind and outcome of each record, for example `close released`.
 async fn kinds(shared: &SharedState) -> Vec<String> {
     kinds_of(&records(shared).await)
@@ -129,14 +90,9 @@ fn kinds_of(records: &[Value]) -> Vec<String> {
     records.iter().map(kind).collect()
 }
 
-pub(super) async fn read(response: Response<ResponseBody>) -> Result<Bytes, Refusal> {
-    let collected = response.into_body().collect().await;
-    collected.map(http_body_util::Collected::to_bytes).map_err(|error| error.refusal)
-}
-
 #[tokio::test]
 async fn a_whole_answer_has_one_record_that_says_all_of_it() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
     assert_eq!(response.status(), StatusCode::OK);
     let one = records(&state.shared).await;
@@ -168,7 +124,7 @@ async fn answers_without_content_that_is_read_have_one_record() {
         (Method::GET, "/unread", empty()),
     ];
     for (method, path, answer) in answers {
-        let state = StaleState::new().await;
+        let state = GatewayFixture::new().await;
         let response = send(&state.shared, method.clone(), path, answer).await;
         assert!(response.status().is_success(), "{method} {path}: {}", response.status());
         read(response).await.unwrap();
@@ -193,7 +149,7 @@ async fn a_refusal_has_one_record() {
         ("/hides", status(404), "refusal refused:not-found"),
     ];
     for (path, answer, expected) in answers {
-        let state = StaleState::new().await;
+        let state = GatewayFixture::new().await;
         let response = send(&state.shared, Method::GET, path, answer).await;
         assert!(!response.status().is_success(), "{path}");
         assert_eq!(kinds(&state.shared).await, [expected], "{path}");
@@ -202,7 +158,7 @@ async fn a_refusal_has_one_record() {
 
 #[tokio::test]
 async fn a_streamed_answer_has_its_head_in_the_first_window_and_a_closing_record() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, false)).await;
     read(response).await.unwrap();
     let records = records(&state.shared).await;
@@ -222,7 +178,7 @@ async fn a_streamed_answer_has_its_head_in_the_first_window_and_a_closing_record
 async fn an_answer_that_ends_otherwise_is_corrected_or_closed_as_aborted() {
     // The recipient goes away before the first byte, and after it.
     for frames in [0, 1] {
-        let state = StaleState::new().await;
+        let state = GatewayFixture::new().await;
         let body = format!("[{}]", vec![BODY; 4000].join(","));
         let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(body))).await;
         assert_eq!(kinds(&state.shared).await, ["exchange released"]);
@@ -233,13 +189,13 @@ async fn an_answer_that_ends_otherwise_is_corrected_or_closed_as_aborted() {
         drop(body);
         assert_eq!(kinds(&state.shared).await, ["exchange released", "correction aborted"], "{frames}");
     }
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, true)).await;
     assert_eq!(read(response).await, Err(Refusal::UpstreamUnreadable));
     let kinds_of_stream = kinds(&state.shared).await;
     assert_eq!(kinds_of_stream.last().unwrap(), "close aborted", "{kinds_of_stream:?}");
 
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let answer = Response::builder().header("content-type", "text/plain");
     let answer = answer.body(streamed(vec!["a".to_owned(), "b".to_owned()], true)).unwrap();
     let response = send(&state.shared, Method::GET, "/unread", answer).await;
@@ -249,7 +205,7 @@ async fn an_answer_that_ends_otherwise_is_corrected_or_closed_as_aborted() {
 
 #[tokio::test]
 async fn an_operation_has_an_intent_before_the_upstream_sees_the_request() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let shared = Arc::clone(&state.shared);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let at_upstream = Arc::clone(&seen);
@@ -265,12 +221,12 @@ async fn an_operation_has_an_intent_before_the_upstream_sees_the_request() {
     assert_eq!((&all[0]["operation"], &all[0]["recipient"]), (&json!("collect"), &json!("support")));
     assert_eq!((&all[1]["records"], all[1].get("recipient")), (&json!(1), None));
 
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let answer = Response::builder().status(204).body(whole("")).unwrap();
     send(&state.shared, Method::POST, "/goes-on", answer).await;
     assert_eq!(kinds(&state.shared).await, ["intent", "close released"]);
 
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let answer = Response::builder().status(409).body(whole("")).unwrap();
     send(&state.shared, Method::POST, "/goes-on", answer).await;
     assert_eq!(kinds(&state.shared).await, ["intent", "close refused:upstream-refused"]);
@@ -279,20 +235,20 @@ async fn an_operation_has_an_intent_before_the_upstream_sees_the_request() {
 #[tokio::test]
 async fn an_operation_that_is_not_permitted_has_a_refusal_and_no_intent() {
     let post = || Request::post("/goes-on").header("content-type", "application/json");
-    let granted = async |state: &StaleState| -> GrantedExchange {
+    let granted = async |state: &GatewayFixture| -> GrantedExchange {
         match state.begin(post(), "order-fulfilment").await {
             ExchangeStart::Forward(granted, _) => granted,
             other @ ExchangeStart::Answered(_) => panic!("{other:?}"),
         }
     };
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let early = granted(&state).await;
     state.assume(STALE);
     let rejection = early.record_intent().await.unwrap_err();
     early.refuse(rejection).await;
     assert_eq!(kinds(&state.shared).await, ["refusal refused:ledger-stale"]);
 
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let late = granted(&state).await;
     late.record_intent().await.unwrap();
     state.assume(STALE);
@@ -303,7 +259,7 @@ async fn an_operation_that_is_not_permitted_has_a_refusal_and_no_intent() {
 
 #[tokio::test]
 async fn every_exchange_has_an_intent_where_the_configuration_says_so() {
-    let state = StaleState::with("[audit]\nintents = \"always\"\n").await;
+    let state = GatewayFixture::with("[audit]\nintents = \"always\"\n").await;
     let response = send(&state.shared, Method::GET, "/stops", json_answer(whole(BODY))).await;
     read(response).await.unwrap();
     assert_eq!(kinds(&state.shared).await, ["intent", "window", "close released"]);
@@ -313,7 +269,7 @@ async fn every_exchange_has_an_intent_where_the_configuration_says_so() {
 async fn an_answer_that_is_judged_again_is_corrected() {
     let list = || format!("[{}]", vec![BODY; 4000].join(","));
     // Less leaves: the consent is withdrawn after the answer is on record.
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(list()))).await;
     let withdrawn = r#"{"kind": "consent-withdrawn", "purpose": "order-fulfilment", "subject": "p-1"}"#;
     state.tell(withdrawn).await;
@@ -324,7 +280,7 @@ async fn an_answer_that_is_judged_again_is_corrected() {
     assert_eq!((&all[1]["records"], &all[1]["categories"]), (&json!(0), &json!([])), "nothing is taken back");
 
     // More leaves about somebody else, who was unknown. It is on record before it leaves.
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(two_people()))).await;
     state.tell(GIVEN_BY_THE_OTHER).await;
     state.tell(withdrawn).await;
@@ -338,7 +294,7 @@ async fn an_answer_that_is_judged_again_is_corrected() {
     assert!(categories.contains("consent") && categories.contains("email"), "{categories}");
 
     // Nothing leaves after all.
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let answer = json_answer(whole(BODY));
     let ExchangeStart::Forward(granted, _) = state.begin(Request::get("/denies"), "order-fulfilment").await
     else {
@@ -377,7 +333,7 @@ async fn cancelled_after<T>(polls: usize, future: impl Future<Output = T>) -> Op
 async fn an_exchange_that_is_cancelled_anywhere_says_no_more_than_happened() {
     for (method, path) in [(Method::GET, "/stops"), (Method::GET, "/unread"), (Method::POST, "/goes-on")] {
         let is_operation = method == Method::POST;
-        let state = StaleState::new().await;
+        let state = GatewayFixture::new().await;
         let mut before = 0;
         let mut recorded = std::collections::BTreeSet::new();
         for polls in 0..200 {
@@ -414,7 +370,7 @@ async fn an_exchange_that_is_cancelled_anywhere_says_no_more_than_happened() {
 
 #[tokio::test]
 async fn what_leaves_while_the_ledger_is_stale_is_on_record_as_stale() {
-    let state = StaleState::new().await;
+    let state = GatewayFixture::new().await;
     let answer = Response::builder().header("content-type", "text/plain");
     let answer = answer.body(streamed(vec!["a".to_owned(), "b".to_owned()], false)).unwrap();
     let request = Request::get("/unread").header("host", "x").header("data-purpose", "security");
@@ -439,18 +395,10 @@ async fn what_leaves_while_the_ledger_is_stale_is_on_record_as_stale() {
     );
 }
 
-/// Waits until the log can be written again.
-pub(super) async fn resume(state: &StaleState, disk: &Disk) {
-    disk.set_full(false);
-    while !state.shared.log.healthy() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_disk_that_is_full_lets_nothing_leave_that_is_not_on_record() {
     let disk = Arc::new(Disk::default());
-    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    let state = GatewayFixture::on(&disk, Durability::BeforeRelease).await;
     for path in ["/stops", "/unread", "/denies"] {
         disk.set_full(true);
         let refused = send(&state.shared, Method::GET, path, json_answer(whole(BODY))).await;
@@ -478,7 +426,7 @@ async fn a_disk_that_is_full_lets_nothing_leave_that_is_not_on_record() {
 #[tokio::test]
 async fn answers_from_a_log_that_cannot_be_written_do_not_count_as_complete() {
     let disk = Arc::new(Disk::default());
-    let state = StaleState::on(&disk, Durability::Batched).await;
+    let state = GatewayFixture::on(&disk, Durability::Batched).await;
     let (shared, unknown) = (&state.shared, ulid::Ulid::generate());
     let fault = async || {
         let (question, cursor) = (LogQuestion::default(), AnswerCursor::default());
@@ -502,7 +450,7 @@ async fn answers_from_a_log_that_cannot_be_written_do_not_count_as_complete() {
 #[tokio::test]
 async fn a_disk_that_fills_up_cuts_what_is_not_on_record_yet() {
     let disk = Arc::new(Disk::default());
-    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    let state = GatewayFixture::on(&disk, Durability::BeforeRelease).await;
     let response = send(&state.shared, Method::GET, "/stops", lines_answer(6, false)).await;
     let mut body = response.into_body();
     body.frame().await.unwrap().unwrap();
@@ -523,7 +471,7 @@ async fn a_disk_that_fills_up_cuts_what_is_not_on_record_yet() {
     );
 
     // More would leave than is on record, and cannot be recorded.
-    let state = StaleState::on(&disk, Durability::BeforeRelease).await;
+    let state = GatewayFixture::on(&disk, Durability::BeforeRelease).await;
     let response = send(&state.shared, Method::GET, "/lists", json_answer(whole(two_people()))).await;
     state.tell(GIVEN_BY_THE_OTHER).await;
     state.tell(r#"{"kind": "consent-withdrawn", "purpose": "order-fulfilment", "subject": "p-1"}"#).await;

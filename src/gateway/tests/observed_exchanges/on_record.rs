@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{ASK, Ask, STALE, applied, counted, exchange, json_answer, observed, read, record_of, whole};
 use crate::disclosure;
-use crate::gateway::stale_exchanges::BODY;
+use crate::gateway::tests::fixture::BODY;
 use crate::ledger::Freshness;
 use crate::vocabulary::IdReader;
 

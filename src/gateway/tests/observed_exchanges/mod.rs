@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower::{Layer, ServiceExt};
 
-use super::exchange_records::{Chunks, json_answer, read, records, resume, streamed, whole};
-use super::stale_exchanges::{BODY, KEY, STALE, StaleState};
+use super::fixture::{
+    BODY, Chunks, GatewayFixture, KEY, STALE, json_answer, read, records, resume, streamed, whole,
+};
 use crate::disclosure::{self, Disk, Durability, ExchangeFilter, LogPlace};
 use crate::exchange::{BodyTreatment, ExchangeStart, GrantedExchange, Refusal};
 use crate::layer::PurposeLayer;
@@ -98,8 +99,8 @@ observe-until = 2027-01-31
 /// A person of whom the ledger knows nothing, with a field that nothing classifies.
 const UNKNOWN: &str = r#"{"id":"p-2","name":"Bea","email":"bea@example.org","note":"x"}"#;
 
-async fn observed() -> StaleState {
-    StaleState::with(&format!("{}{ROUTES}", partner())).await
+async fn observed() -> GatewayFixture {
+    GatewayFixture::with(&format!("{}{ROUTES}", partner())).await
 }
 
 /// A partner, which is registered for a purpose that the observed routes do not serve.
@@ -124,13 +125,13 @@ const ASK: Ask<'_> = Ask { method: "GET", path: "/watched", purpose: Some("order
 
 impl Ask<'_> {
     /// Sends the request to an upstream that answers so.
-    async fn send(self, state: &StaleState, answer: Response<Chunks>) -> Response<ResponseBody> {
+    async fn send(self, state: &GatewayFixture, answer: Response<Chunks>) -> Response<ResponseBody> {
         self.send_to(state, move |_| answer).await
     }
 
     async fn send_to(
         self,
-        state: &StaleState,
+        state: &GatewayFixture,
         answer: impl FnOnce(&Request<()>) -> Response<Chunks> + Send + 'static,
     ) -> Response<ResponseBody> {
         self.send_while(state, move |request| std::future::ready(answer(&request))).await
@@ -139,7 +140,7 @@ impl Ask<'_> {
     /// Sends the request to an upstream that takes its time.
     async fn send_while<F: Future<Output = Response<Chunks>> + Send + 'static>(
         self,
-        state: &StaleState,
+        state: &GatewayFixture,
         answer: impl FnOnce(Request<()>) -> F + Send + 'static,
     ) -> Response<ResponseBody> {
         let answer = Arc::new(Mutex::new(Some(answer)));
@@ -168,7 +169,7 @@ fn applied(response: &Response<ResponseBody>) -> String {
 }
 
 /// Returns the folded record of the exchange whose answer has this header.
-async fn record_of(state: &StaleState, applied: &str) -> Value {
+async fn record_of(state: &GatewayFixture, applied: &str) -> Value {
     state.shared.log.flush().await.unwrap();
     let id = applied.split('"').nth(1).unwrap();
     let mut found = None;
@@ -182,14 +183,14 @@ async fn record_of(state: &StaleState, applied: &str) -> Value {
 }
 
 /// Sends the request and returns status, body and record of the exchange.
-async fn exchange(state: &StaleState, ask: Ask<'_>, answer: Response<Chunks>) -> (u16, Bytes, Value) {
+async fn exchange(state: &GatewayFixture, ask: Ask<'_>, answer: Response<Chunks>) -> (u16, Bytes, Value) {
     let response = ask.send(state, answer).await;
     let (status, applied) = (response.status().as_u16(), applied(&response));
     let body = read(response).await.unwrap();
     (status, body, record_of(state, &applied).await)
 }
 
-fn counted(state: &StaleState, route: &str, category: &str, reason: &str) -> u64 {
+fn counted(state: &GatewayFixture, route: &str, category: &str, reason: &str) -> u64 {
     state.shared.metrics.would_withhold.with_label_values(&[route, category, reason]).get()
 }
 
@@ -540,7 +541,7 @@ async fn a_suspension_cuts_an_observed_answer_that_is_under_way() {
 async fn a_log_that_cannot_be_written_refuses() {
     let disk = Arc::new(Disk::default());
     let state =
-        StaleState::on_with(&disk, Durability::BeforeRelease, &format!("{}{ROUTES}", partner())).await;
+        GatewayFixture::on_with(&disk, Durability::BeforeRelease, &format!("{}{ROUTES}", partner())).await;
     for ask in [ASK, Ask { path: "/people/p-1", ..ASK }, Ask { purpose: None, ..ASK }] {
         disk.set_full(true);
         let refused = ask.send(&state, json_answer(whole(BODY))).await;
@@ -583,7 +584,7 @@ async fn a_stale_ledger_is_noted_and_one_that_was_never_known_refuses() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
-async fn granted(state: &StaleState) -> GrantedExchange {
+async fn granted(state: &GatewayFixture) -> GrantedExchange {
     match state.begin(Request::get("/watched"), "order-fulfilment").await {
         ExchangeStart::Forward(granted, _) => granted,
         other @ ExchangeStart::Answered(_) => panic!("{other:?}"),

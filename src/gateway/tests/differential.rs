@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
 
-use super::authzen;
 use crate::access_log::AccessLog;
 use crate::assembly::snapshot;
 use crate::config;
@@ -27,6 +26,7 @@ use crate::disclosure::{self, Durability, ExchangeFilter, Log, LogSettings};
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::upstream_fault::UpstreamFault;
+use crate::gateway::authzen;
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;

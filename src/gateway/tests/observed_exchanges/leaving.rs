@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::{ASK, Ask, UNKNOWN, applied, granted, json_answer, observed, read, record_of, records, whole};
-use super::{STALE, StaleState};
+use super::{GatewayFixture, STALE};
 use crate::exchange::BodyTreatment;
 use crate::exchange::flow::BodyFlow;
 use crate::exchange::flow::decode::{ContentCoding, Decoder};
@@ -17,7 +17,7 @@ use crate::layer::upstream::CallConfirmation;
 use crate::ledger::Freshness;
 
 /// Begins an observed answer of lines in this coding.
-async fn flow(state: &StaleState, coding: &str) -> Box<BodyFlow> {
+async fn flow(state: &GatewayFixture, coding: &str) -> Box<BodyFlow> {
     let response = Response::builder().header("content-type", "application/x-ndjson");
     let response = response.header("content-encoding", coding).body(()).unwrap();
     let responded = granted(state).await.respond(&response.into_parts().0, None).await.unwrap();
@@ -39,7 +39,7 @@ async fn leave(flow: &mut BodyFlow, left: &mut Vec<u8>) {
 }
 
 /// Returns the number of records on the log.
-async fn recorded(state: &StaleState) -> u64 {
+async fn recorded(state: &GatewayFixture) -> u64 {
     records(&state.shared).await.iter().filter_map(|record| record["records"].as_u64()).sum()
 }
 
