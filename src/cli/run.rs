@@ -40,7 +40,7 @@ use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
 use crate::report::ReportedRecipient;
-use crate::report::processing::ObservedPeriod;
+use crate::report::processing_comparison::ObservedPeriod;
 
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {

@@ -22,7 +22,7 @@ use crate::disclosure::{EndOfLog, ReadError};
 use crate::keys::Keys;
 use crate::ledger::{Archive, KnownLogs};
 use crate::policy::{Activity, Pack, versioning};
-use crate::report::processing::{
+use crate::report::processing_comparison::{
     self, DeclaredProcessing, EnumeratedPeople, GrownExchanges, ObservedDays, ObservedPeriod,
     ProcessingComparison, RefusedRequests, UntakenCategories,
 };
@@ -87,7 +87,7 @@ pub(in crate::cli) fn compare(
     for read in read_logs(folders.map(PathBuf::as_path), period, known.as_ref().ok()) {
         match read {
             Ok((observed, extent)) => {
-                processing::add_days(&mut days, observed);
+                processing_comparison::add_days(&mut days, observed);
                 logs.push(extent);
             }
             Err(error) => {
@@ -108,7 +108,7 @@ pub(in crate::cli) fn compare(
     }
     let exporter_region = &config.exporter_region;
     let declared = DeclaredProcessing { packs: &packs, recipients: &recipients, exporter_region };
-    let comparison = processing::compare(&declared, &days, period, logs);
+    let comparison = processing_comparison::compare(&declared, &days, period, logs);
     match format {
         Format::Json => writeln!(out, "{}", json!(comparison))?,
         Format::Text => print_comparison(&comparison, out)?,
