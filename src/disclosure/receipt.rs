@@ -17,9 +17,9 @@ use ulid::Ulid;
 use super::entry::{DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head};
 use super::questions::{QuestionedLog, entries_of};
 use super::read::fold::SearchEffort;
-use super::record::time_of;
 use super::storage::{LogReader, ReadError};
 use super::terms::TermCache;
+use crate::vocabulary::time_of;
 
 /// Proof that a decision is on record.
 #[derive(Clone, Debug, Serialize)]

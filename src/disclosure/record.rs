@@ -7,7 +7,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use smallvec::SmallVec;
 use ulid::Ulid;
 
@@ -277,13 +276,6 @@ pub struct NoticeRecord {
     pub channel: &'static str,
     /// The outcome: `delivered`, `acknowledged`, `manual` or `expired`.
     pub outcome: &'static str,
-}
-
-/// Returns the time that an id contains.
-#[allow(dead_code, reason = "used once the log is written from records")]
-pub(crate) fn time_of(id: Ulid) -> Timestamp {
-    let millisecond = i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ulid::Ulid;
 
 /// Time for which a gateway has what it claimed to itself. It covers the search of the logs and the answer of a recipient.
 pub(super) const CLAIM: Duration = Duration::from_secs(300);
@@ -69,12 +68,6 @@ pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {
 pub(super) fn day_of(time: Timestamp) -> Timestamp {
     let second = time.as_second();
     Timestamp::from_second(second - second.rem_euclid(24 * 3600)).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// Returns the time that an id contains.
-pub(super) fn time_of(id: Ulid) -> Timestamp {
-    let millisecond = i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Returns the time from `since` to `now`; zero if the clock was set back.

@@ -20,6 +20,7 @@ use ulid::Ulid;
 use super::clock::{self, after};
 use super::{InquiryState, Notices, WRITE_ATTEMPTS, state};
 use crate::ledger::{MAX_NOTICE_ROWS, NoticeRow, NoticeStore, StoreError, boot_time};
+use crate::vocabulary::time_of;
 
 /// The row with the time.
 const COUNTED_TIME: Ulid = Ulid(2);
@@ -131,7 +132,7 @@ impl Notices {
 
     /// Returns the time with which the time of notices begins, by a clock that may be wrong.
     pub(super) fn first_time(&self, clock: Timestamp) -> Result<Timestamp, StoreError> {
-        let event = self.ledger.history_end()?.last_event.map(|(_, event)| clock::time_of(event));
+        let event = self.ledger.history_end()?.last_event.map(|(_, event)| time_of(event));
         let newest = event.max(self.newest_begin()?);
         let is_credible = |end: &Timestamp| (*end..=after(*end, CREDIBLE)).contains(&clock);
         Ok(newest.filter(|end| !is_credible(end)).unwrap_or(clock))

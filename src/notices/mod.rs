@@ -37,7 +37,7 @@ pub use state::{Channel, InquiryState, NoticeEvent, NoticeState, NoticeStatus, P
 
 use self::counted_time::CountedTime;
 use crate::ledger::{Ledger, MAX_NOTICE_ROWS, NoticeCounts, NoticeRow, StoreError};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{SubjectId, time_of};
 
 /// Number of attempts to write a row that another gateway writes at the same time.
 const WRITE_ATTEMPTS: usize = 3;
@@ -113,7 +113,7 @@ impl Notice {
 
     /// Returns the time since which the recipient has to be told.
     pub fn since(&self) -> Timestamp {
-        self.state.begun.unwrap_or_else(|| clock::time_of(self.row.id))
+        self.state.begun.unwrap_or_else(|| time_of(self.row.id))
     }
 
     /// True while the recipient has not been told.

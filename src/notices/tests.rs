@@ -204,7 +204,7 @@ async fn the_log_secret_is_deleted_when_every_recipient_was_told() {
             row.due == clock::NEVER || row.due == clock::after(midnight, clock::KEPT_AFTER_END),
             "{row:?}"
         );
-        let made = clock::time_of(row.id);
+        let made = time_of(row.id);
         assert!(made == midnight || made == Timestamp::from_millisecond(2).unwrap(), "{made}");
         assert!(!row.state.contains("T12:"), "{}", row.state);
     }

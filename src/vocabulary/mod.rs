@@ -6,6 +6,7 @@
 mod alias;
 pub mod date;
 mod export;
+mod id_time;
 mod namespace;
 pub mod region;
 mod subject_id;
@@ -17,6 +18,7 @@ mod well_known;
 use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, dpv_iri};
+pub(crate) use id_time::time_of;
 pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
 pub use region::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};

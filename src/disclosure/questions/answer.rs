@@ -13,8 +13,8 @@ use crate::disclosure::index::LogIndex;
 use crate::disclosure::read::decoded_log::DecodedLog;
 use crate::disclosure::read::deleted_details::{DeletedDetails, Deletions};
 use crate::disclosure::read::fold::{FoldedExchange, SearchEffort};
-use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
+use crate::vocabulary::time_of;
 
 /// Maximum number of exchanges of an answer.
 pub const MAX_ANSWER: usize = 500;

@@ -14,9 +14,9 @@ use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::source::{LogPlace, pseudonyms_in};
 use crate::disclosure::entry::EntryKind;
-use crate::disclosure::record::time_of;
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, SubjectPseudonyms};
+use crate::vocabulary::time_of;
 
 /// An act as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

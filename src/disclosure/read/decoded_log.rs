@@ -10,11 +10,11 @@ use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedFactors, Logged
 use crate::disclosure::entry::{
     DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head,
 };
-use crate::disclosure::record::time_of;
 use crate::disclosure::storage::{LogReader, ReadError};
 use crate::disclosure::terms::{EntryPlace, TermCache};
 use crate::keys::Pseudonym;
 use crate::traces::TraceId;
+use crate::vocabulary::time_of;
 
 /// Maximum number of entries that one record can consist of.
 const MAX_PARTS: u64 = 1 << 20;

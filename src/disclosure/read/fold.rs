@@ -21,11 +21,11 @@ use crate::disclosure::entry::EntryKind;
 use crate::disclosure::former::TagKey;
 #[cfg(feature = "sqlite")]
 use crate::disclosure::index::LogIndex;
-use crate::disclosure::record::{CategoryDisclosure, ExchangeMode, time_of};
+use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
 use crate::disclosure::storage::ReadError;
 use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::traces::TraceId;
-use crate::vocabulary::Form;
+use crate::vocabulary::{Form, time_of};
 
 /// Time after its beginning in which the first record of an exchange is sought.
 const FIRST_RECORD: Duration = Duration::from_secs(24 * 60 * 60);

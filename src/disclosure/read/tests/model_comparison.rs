@@ -13,7 +13,7 @@ use crate::disclosure::entry::tests::samples::*;
 use crate::disclosure::read::{ExchangeFilter, LogPlace, accounting, decision};
 use crate::disclosure::record::*;
 use crate::keys::{EpochPseudonyms, Keys, LoggedPerson};
-use crate::vocabulary::{Basis, Form};
+use crate::vocabulary::{Basis, Form, time_of};
 
 /// One step of a history.
 #[allow(clippy::large_enum_variant, reason = "a few steps live at a time")]
