@@ -98,9 +98,9 @@ pub use refusal::{Problem, Refusal};
 pub use refuse::RefusedExchange;
 pub use rejection::Rejection;
 pub use respond::{BodyTreatment, GrantedExchange, ResponseHead};
-pub use shared::{
-    ExchangeClock, IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient,
-};
+#[cfg(test)]
+pub(crate) use shared::ExchangeClock;
+pub use shared::{IntentPolicy, ListenerContext, MAX_EXCHANGES, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
 pub use transfer::{DrainEnd, Transfer};
 

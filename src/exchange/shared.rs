@@ -75,11 +75,12 @@ impl Default for ListenerContext {
 
 /// The clock of exchanges: each takes the time at which it begins from here. Tests set it.
 #[derive(Clone, Copy, Debug)]
-pub struct ExchangeClock(fn() -> Timestamp);
+pub(crate) struct ExchangeClock(fn() -> Timestamp);
 
 impl ExchangeClock {
     /// Creates a clock that returns the result of a function.
-    pub fn new(now: fn() -> Timestamp) -> ExchangeClock {
+    #[cfg(test)]
+    pub(crate) fn new(now: fn() -> Timestamp) -> ExchangeClock {
         ExchangeClock(now)
     }
 
@@ -231,12 +232,6 @@ impl SharedState {
     #[must_use]
     pub fn with_webhook_secrets(self, secrets: WebhookSecrets) -> SharedState {
         SharedState { webhook_secrets: Some(secrets), ..self }
-    }
-
-    /// Sets the clock of exchanges.
-    #[must_use]
-    pub fn with_clock(self, clock: ExchangeClock) -> SharedState {
-        SharedState { clock, ..self }
     }
 
     /// Sets the memory that exchanges may hold, in total and of each recipient.

@@ -83,7 +83,8 @@ impl Ledger {
     }
 
     /// Returns the position up to which the loss of events waits for acceptance, as far as this gateway knows.
-    pub fn lost_history(&self) -> Option<Position> {
+    #[cfg(test)]
+    pub(crate) fn lost_history(&self) -> Option<Position> {
         self.core.sequencer().follower.lost()
     }
 

@@ -284,16 +284,6 @@ impl LogIndex {
         }
         Ok((found, complete * BUNDLE))
     }
-
-    /// Returns the size of the database in bytes.
-    ///
-    /// # Errors
-    /// [`IndexError`].
-    pub fn size_in_bytes(&self) -> Result<u64, IndexError> {
-        let pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-        let size = self.connection.query_row(pages, [], |row| row.get(0)).map(from_sql);
-        size.map_err(|error| self.failed(error))
-    }
 }
 
 /// Opens a database that exists.

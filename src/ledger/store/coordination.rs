@@ -118,7 +118,6 @@ impl Coordination {
 
     /// Renews as the first design did: whatever the gateway has applied. The simulation finds the hole in it.
     #[cfg(test)]
-    #[allow(dead_code, reason = "the simulation uses it")]
     pub(in crate::ledger) fn renew_without_comparison(
         &mut self,
         instance: Ulid,

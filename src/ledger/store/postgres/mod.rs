@@ -385,7 +385,7 @@ impl SharedStore for PostgresStore {
 }
 
 #[cfg(test)]
-#[allow(dead_code, reason = "the tests of `tests/suite` use the rest")]
+#[allow(dead_code, reason = "`tests/suite` and the benchmark of the ledger use the rest")]
 pub(super) mod rig;
 #[cfg(test)]
 pub(super) mod tests;

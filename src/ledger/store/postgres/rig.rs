@@ -128,7 +128,6 @@ impl PostgresServer {
     }
 
     /// Starts a server with its data in a new folder below `parent`.
-    #[allow(dead_code, reason = "the benchmark of the ledger uses it")]
     pub(crate) fn start_on(parent: &Path, settings: &[&str]) -> Option<PostgresServer> {
         let server = PostgresServer::allocate(parent, settings)?;
         server.initialize(&[]);
