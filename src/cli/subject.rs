@@ -106,7 +106,7 @@ fn base(url: &str) -> Result<String, String> {
 }
 
 fn right(name: &str) -> Result<Right, String> {
-    let known = || Right::ALL.map(Right::name).join(", ");
+    let known = || Right::ALL.iter().map(|right| right.name()).collect::<Vec<_>>().join(", ");
     Right::parse(name).ok_or_else(|| format!("expected one of {}", known()))
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::policy::Pack;
-use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Regions, Safeguard, Vocabulary};
+use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Regions, Safeguard, Vocabulary, terms};
 
 /// Facts about a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,47 +108,22 @@ impl LegalReference {
     }
 }
 
-/// The reason why a request is refused before the upstream is called, in the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Denial {
-    /// The recipient is not registered for the purpose.
-    PurposeNotPermitted,
-    /// The recipient is suspended.
-    RecipientSuspended,
-    /// The recipient's kind needs an agreement, and none is in force.
-    AgreementNotInForce,
-    /// The kind needs a registered case for this purpose, and none is cited.
-    LegalReferenceMissing,
-    /// No rule could release anything for this kind, purpose and operation.
-    NoRulePermits,
-}
-
-impl Denial {
-    /// Every denial, in the order of the checks.
-    pub const ALL: [Denial; 5] = [
-        Denial::PurposeNotPermitted,
-        Denial::RecipientSuspended,
-        Denial::AgreementNotInForce,
-        Denial::LegalReferenceMissing,
-        Denial::NoRulePermits,
-    ];
-
-    /// Returns the problem code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Denial::PurposeNotPermitted => "purpose-not-permitted",
-            Denial::RecipientSuspended => "recipient-suspended",
-            Denial::AgreementNotInForce => "agreement-not-in-force",
-            Denial::LegalReferenceMissing => "legal-reference-missing",
-            Denial::NoRulePermits => "no-rule-permits",
-        }
+terms!(
+    /// The reason why a request is refused before the upstream is called, in the order of the checks. Its name is the
+    /// problem code.
+    Denial {
+        /// The recipient is not registered for the purpose.
+        PurposeNotPermitted = "purpose-not-permitted",
+        /// The recipient is suspended.
+        RecipientSuspended = "recipient-suspended",
+        /// The recipient's kind needs an agreement, and none is in force.
+        AgreementNotInForce = "agreement-not-in-force",
+        /// The kind needs a registered case for this purpose, and none is cited.
+        LegalReferenceMissing = "legal-reference-missing",
+        /// No rule could release anything for this kind, purpose and operation.
+        NoRulePermits = "no-rule-permits",
     }
-
-    /// Returns the denial with this problem code.
-    pub fn parse(code: &str) -> Option<Denial> {
-        Denial::ALL.into_iter().find(|denial| denial.code() == code)
-    }
-}
+);
 
 /// Performs the checks in order.
 pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denial> {

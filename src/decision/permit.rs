@@ -2,65 +2,35 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::classes::Classes;
-use crate::vocabulary::{Basis, BasisSet, CategoryId, Form};
+use crate::vocabulary::{Basis, BasisSet, CategoryId, Form, terms};
 
 /// Index of one of a route's distinct sets of data categories, assigned when the route is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub u16);
 
-/// The reason why a class of fields is withheld.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// Nothing classifies the field, and the route does not release such fields.
-    Unclassified,
-    /// The record has no usable subject, or the field is outside every record.
-    NoSubject,
-    /// The ledger does not know the person, or knows only refusals.
-    UnknownSubject,
-    /// A mapped fact of the record is present but unreadable. If the fact were absent, a rule would release the
-    /// class.
-    Unreadable,
-    /// The person refused, withdrew, objected or opted out, and nothing else prevents the release.
-    Refused,
-    /// A prohibition applies.
-    Prohibited,
-    /// No rule permits the release.
-    NoRule,
-    /// The ledger is stale, and the release rests on another basis than those that do not need its latest events.
-    Stale,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Reason; 8] = [
-        Reason::Unclassified,
-        Reason::NoSubject,
-        Reason::UnknownSubject,
-        Reason::Unreadable,
-        Reason::Refused,
-        Reason::Prohibited,
-        Reason::NoRule,
-        Reason::Stale,
-    ];
-
-    /// Returns the name in logs and answers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Reason::Unclassified => "unclassified",
-            Reason::NoSubject => "no-subject",
-            Reason::UnknownSubject => "unknown-subject",
-            Reason::Unreadable => "unreadable",
-            Reason::Refused => "refused",
-            Reason::Prohibited => "prohibited",
-            Reason::NoRule => "no-rule",
-            Reason::Stale => "stale",
-        }
+terms!(
+    /// The reason why a class of fields is withheld.
+    Reason {
+        /// Nothing classifies the field, and the route does not release such fields.
+        Unclassified = "unclassified",
+        /// The record has no usable subject, or the field is outside every record.
+        NoSubject = "no-subject",
+        /// The ledger does not know the person, or knows only refusals.
+        UnknownSubject = "unknown-subject",
+        /// A mapped fact of the record is present but unreadable. If the fact were absent, a rule would release the
+        /// class.
+        Unreadable = "unreadable",
+        /// The person refused, withdrew, objected or opted out, and nothing else prevents the release.
+        Refused = "refused",
+        /// A prohibition applies.
+        Prohibited = "prohibited",
+        /// No rule permits the release.
+        NoRule = "no-rule",
+        /// The ledger is stale, and the release rests on another basis than those that do not need its latest events.
+        Stale = "stale",
     }
-}
+);
 
 /// The form in which one class of fields leaves, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

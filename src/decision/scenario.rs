@@ -151,7 +151,7 @@ impl Scenario {
         });
         let got = match admitted {
             Ok(_) => carried_out.to_string(),
-            Err(denial) => format!("false (refused: {})", denial.code()),
+            Err(denial) => format!("false (refused: {})", denial.name()),
         };
         let differs = carried_out != expected;
         differs.then(|| difference("carried-out", &expected.to_string(), &got))
@@ -163,8 +163,8 @@ impl Scenario {
         let forms = match (&self.expected, admitted.as_ref()) {
             (ExpectedResult::Refused(expected), Err(got)) if expected == got => return Vec::new(),
             (ExpectedResult::Refused(expected), got) => {
-                let got = got.map_or_else(|denial| denial.code(), |_| "admitted");
-                return vec![difference("refused", expected.code(), got)];
+                let got = got.map_or_else(|denial| denial.name(), |_| "admitted");
+                return vec![difference("refused", expected.name(), got)];
             }
             (ExpectedResult::Forms(forms), _) => forms,
         };
@@ -181,7 +181,7 @@ impl Scenario {
                 let accepted: Vec<&str> = accepted.iter().map(|form| form.name()).collect();
                 let got = match &admitted {
                     Ok(_) => form.name().to_owned(),
-                    Err(denial) => format!("{} (refused: {})", form.name(), denial.code()),
+                    Err(denial) => format!("{} (refused: {})", form.name(), denial.name()),
                 };
                 differences.push(difference(&names.join("+"), &accepted.join(" or "), &got));
             }

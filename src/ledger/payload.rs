@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::vocabulary::{CategoryId, Origin, PurposeId, SubjectId};
+use crate::vocabulary::{CategoryId, Origin, PurposeId, SubjectId, terms};
 
 /// The configured name of a recipient.
 pub type RecipientName = Arc<str>;
@@ -91,51 +91,23 @@ impl FactPatch {
     }
 }
 
-/// A right that a data subject can exercise by a request (GDPR Art. 15 to 18, 20, 21).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Right {
-    /// Access (Art. 15).
-    Access,
-    /// Rectification (Art. 16).
-    Rectification,
-    /// Erasure (Art. 17).
-    Erasure,
-    /// Restriction of processing (Art. 18).
-    Restriction,
-    /// Data portability (Art. 20).
-    Portability,
-    /// Objection (Art. 21).
-    Objection,
-}
-
-impl Right {
-    /// All rights.
-    pub const ALL: [Right; 6] = [
-        Right::Access,
-        Right::Rectification,
-        Right::Erasure,
-        Right::Restriction,
-        Right::Portability,
-        Right::Objection,
-    ];
-
-    /// Returns the name of the right, as events spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Right::Access => "access",
-            Right::Rectification => "rectification",
-            Right::Erasure => "erasure",
-            Right::Restriction => "restriction",
-            Right::Portability => "portability",
-            Right::Objection => "objection",
-        }
+terms!(
+    /// A right that a data subject can exercise by a request (GDPR Art. 15 to 18, 20, 21).
+    Right {
+        /// Access (Art. 15).
+        Access = "access",
+        /// Rectification (Art. 16).
+        Rectification = "rectification",
+        /// Erasure (Art. 17).
+        Erasure = "erasure",
+        /// Restriction of processing (Art. 18).
+        Restriction = "restriction",
+        /// Data portability (Art. 20).
+        Portability = "portability",
+        /// Objection (Art. 21).
+        Objection = "objection",
     }
-
-    /// Returns the right of this name.
-    pub fn parse(name: &str) -> Option<Right> {
-        Right::ALL.into_iter().find(|right| right.name() == name)
-    }
-}
+);
 
 /// The registration of a disclosure case.
 #[derive(Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub(crate) use id_time::time_of;
 pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
 pub use region::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
+pub(crate) use terms::terms;
 pub use terms::{Basis, BasisSet, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 pub use well_known::WellKnown;

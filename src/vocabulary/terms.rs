@@ -1,11 +1,10 @@
 //! The closed lists: terms that no pack can extend.
 
-use serde::{Deserialize, Serialize};
-
+/// Defines a closed list: an enum, all its values and their names. A value cannot be missing from [`ALL`](Form::ALL).
 macro_rules! terms {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
 
@@ -25,6 +24,7 @@ macro_rules! terms {
         }
     };
 }
+pub(crate) use terms;
 
 terms!(
     /// The form in which a field is disclosed, most revealing first: a greater form reveals less.

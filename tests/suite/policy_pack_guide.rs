@@ -96,7 +96,7 @@ fn every_key_of_a_scenario_is_explained() {
             "{GUIDE} does not name `{key}`"
         );
     }
-    for code in Denial::ALL.map(Denial::code) {
+    for code in Denial::ALL.iter().map(|denial| denial.name()) {
         assert!(section.contains(&format!("`{code}`")), "{GUIDE} does not name `{code}`");
     }
 }

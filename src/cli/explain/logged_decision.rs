@@ -289,7 +289,7 @@ impl<'c> DecisionContext<'c> {
         };
         let form = Form::parse(text(entry, "form")).unwrap_or(Form::Removed);
         let basis = Basis::ALL.iter().find(|basis| basis.name() == text(entry, "basis"));
-        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == text(entry, "reason"));
+        let reason = Reason::parse(text(entry, "reason"));
         let rules = names("rules");
         let changes = match form {
             Form::Removed => self.changes(name, reason, &rules),

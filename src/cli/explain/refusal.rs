@@ -63,7 +63,7 @@ impl ExplainedRequest<'_> {
         let why = format!("the route `{route}` is for {served}");
         let changes =
             RequiredChanges::one("route", format!("`purposes` of the route `{route}`: with `{purpose}`"));
-        Some(RefusalExplanation::new(Denial::PurposeNotPermitted.code(), why, changes))
+        Some(RefusalExplanation::new(Denial::PurposeNotPermitted.name(), why, changes))
     }
 
     /// Returns the refusal of an admission.
@@ -117,7 +117,7 @@ impl ExplainedRequest<'_> {
                 no_rule_permits(self.pack, self.recipient.in_agreement.kind, self.purpose, self.operation)
             }
         };
-        RefusalExplanation::new(denial.code(), why, changes)
+        RefusalExplanation::new(denial.name(), why, changes)
     }
 }
 

@@ -349,7 +349,7 @@ impl RequestExplainer<'_> {
         explanation: &mut RequestExplanation,
     ) -> Result<(), CliError> {
         let case_is_assumed =
-            explanation.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.code());
+            explanation.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.name());
         let mut recorder = DecisionRecorder {
             admitted,
             knowledge: self.knowledge,

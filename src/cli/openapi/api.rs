@@ -167,7 +167,7 @@ impl<'c> Viewer<'c> {
             purpose: self.request.purpose,
         };
         let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
-        let denied = |denial: Denial| Some(denial.code());
+        let denied = |denial: Denial| Some(denial.name());
         let mut forecast = OperationForecast::new(pack);
         if !forecast.carries_out(&request, classes, route.path_names()).map_err(denied)? {
             return Err(Some(Refusal::SubjectWithheld.code()));

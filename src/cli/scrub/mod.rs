@@ -66,7 +66,7 @@ pub(super) enum ScrubError {
     #[error("{0}")]
     Unknown(String),
     /// The request would be refused.
-    #[error("refused: {}", .0.code())]
+    #[error("refused: {}", .0.name())]
     Denied(Denial),
     #[error("the input has more than {0} bytes, the route's `max-deny-body`")]
     TooLong(usize),

@@ -168,7 +168,7 @@ proptest! {
         prop_assert!(!text.contains("FR") && !text.contains("1970"), "{text}");
         prop_assert_eq!(&serde_json::from_str::<SeenCircumstance>(&text).unwrap(), &described);
         let read = ReadCircumstance::read(&one_partner(), &described).map_err(TestCaseError::fail)?;
-        let again = decisions().admit(&read.request, &classes()).map_err(|denial| TestCaseError::fail(denial.code()))?;
+        let again = decisions().admit(&read.request, &classes()).map_err(|denial| TestCaseError::fail(denial.name()))?;
         prop_assert_eq!(outcome(&read.judge(&again)), outcome(&permit), "{}", text);
     }
 }

@@ -181,7 +181,7 @@ impl<'a> Question<'a> {
     fn explain_without_changes(&self, categories: &[CategoryId]) -> Explanation {
         let Question { pack, request, facts: known, record, .. } = *self;
         let vocabulary = pack.vocabulary();
-        let refused = check(pack, request).err().map(super::admission::Denial::code);
+        let refused = check(pack, request).err().map(super::admission::Denial::name);
         let request_facts = RequestFacts::new(pack, request);
         let about = self.about();
         let every: FactSet = Fact::all(vocabulary.relations().len()).collect();

@@ -110,7 +110,7 @@ impl PolicyReplay {
                 RecordOutcome { fields: releases.map(outcome).collect(), compared: admitted.compared_facts() }
             }
             Err(denial) => RecordOutcome {
-                fields: vec![FieldOutcome::refused(denial.code()); fields.len()],
+                fields: vec![FieldOutcome::refused(denial.name()); fields.len()],
                 compared: BTreeSet::new(),
             },
         })

@@ -328,7 +328,7 @@ impl<'a> ScenarioReader<'a> {
     ) -> Option<ExpectedResult> {
         match (refused, forms) {
             (Some(code), forms) if forms.is_empty() => {
-                let codes = Denial::ALL.into_iter().map(Denial::code);
+                let codes = Denial::ALL.iter().map(|denial| denial.name());
                 self.word(&code, Denial::parse, codes).map(ExpectedResult::Refused)
             }
             (None, forms) if !forms.is_empty() || or_carried_out => {

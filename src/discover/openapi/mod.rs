@@ -63,7 +63,7 @@ pub enum OpenApiError {
 }
 
 /// One operation with the schemas of its answers.
-struct Operation {
+struct DescribedOperation {
     hints: RouteHints,
     schemas: Vec<Place>,
 }
@@ -108,7 +108,7 @@ struct WalkedBodies {
 /// An OpenAPI document with its operations.
 pub struct OpenApiDocument {
     documents: DocumentSet,
-    operations: Vec<Operation>,
+    operations: Vec<DescribedOperation>,
 }
 
 impl std::fmt::Debug for OpenApiDocument {
@@ -137,7 +137,7 @@ impl OpenApiDocument {
                 let Some(operation) = documents.member(item, method) else { continue };
                 let schemas = answer_schemas(&documents, operation);
                 if !schemas.is_empty() {
-                    operations.push(Operation { hints: hints(path, method), schemas });
+                    operations.push(DescribedOperation { hints: hints(path, method), schemas });
                 }
             }
         }
@@ -164,7 +164,7 @@ impl OpenApiDocument {
     }
 
     /// Returns the structure of the answers of an operation with its classified leaves. Numbers in a title say nothing.
-    fn body(&self, operation: &Operation, bodies: &mut WalkedBodies) -> Rc<WalkedBody> {
+    fn body(&self, operation: &DescribedOperation, bodies: &mut WalkedBodies) -> Rc<WalkedBody> {
         // Words that the dictionary does not know say nothing.
         let title = operation.hints.title.as_deref().filter(|title| is_known(title));
         let title = title.map(|title| NameReading::new(title).without_numbers()).unwrap_or_default();
@@ -191,7 +191,7 @@ impl OpenApiDocument {
     }
 
     /// Returns the structure of the answers of an operation.
-    fn expand(&self, operation: &Operation) -> (SampleNode, SchemaOrigins) {
+    fn expand(&self, operation: &DescribedOperation) -> (SampleNode, SchemaOrigins) {
         let limit = (SHARED_NODES / self.operations.len().max(1)).clamp(MIN_BODY_NODES, MAX_BODY_NODES);
         let mut body = SampleNode::default();
         let mut origins = SchemaOrigins::new();

@@ -154,7 +154,7 @@ impl<'q> AccessEvaluation<'q> {
         let decided = decided.map(|(release, _)| release);
         let reason = match &decided {
             Ok(release) => release.reason.map(Reason::name),
-            Err(denial) => Some(denial.code()),
+            Err(denial) => Some(denial.name()),
         };
         add("reason", json!(reason));
         let why = self.denial_text(decided.as_ref(), &mut add);
@@ -177,7 +177,7 @@ impl<'q> AccessEvaluation<'q> {
             Operation::Disclose => self.explain(decided.err(), add),
             Operation::Collect | Operation::Alter | Operation::Destroy => match decided {
                 Ok(_) => "no rule permits the operation on this person's data".to_owned(),
-                Err(denial) => denial.code().to_owned(),
+                Err(denial) => denial.name().to_owned(),
             },
         }
     }
@@ -193,7 +193,7 @@ impl<'q> AccessEvaluation<'q> {
         add("rules", json!(line.rules));
         add("nearest", json!(line.nearest));
         match (denial, line.nearest.first()) {
-            (Some(denial), _) => denial.code().to_owned(),
+            (Some(denial), _) => denial.name().to_owned(),
             (None, Some(near)) if !near.lacks.is_empty() => near.lacks.join("; "),
             (None, _) if !line.rules.is_empty() => format!("forbidden by {}", line.rules.join(", ")),
             (None, _) => "no rule permits this".to_owned(),

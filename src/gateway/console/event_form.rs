@@ -295,8 +295,8 @@ fn facts_and_ends(terms: &FormTerms) -> Result<Vec<EventGroup>, getrandom::Error
 
 /// Returns the forms for requests of the person.
 fn requests() -> Result<Vec<EventGroup>, getrandom::Error> {
-    let right =
-        || choice("right", "Right", Right::ALL.map(|right| right.name().to_owned()).into()).required();
+    let names = || Right::ALL.iter().map(|right| right.name().to_owned()).collect();
+    let right = || choice("right", "Right", names()).required();
     Ok(vec![
         EventGroup {
             action: "requests",

@@ -189,7 +189,7 @@ impl TriedDecision<'_> {
             Err(denial) => {
                 let refusal = self.question().explain(&[]).refusal;
                 let refusal = refusal.map(|refusal| (refusal.why, refusal.changes.to_text()));
-                let refusal = refusal.unwrap_or_else(|| (denial.code().to_owned(), None));
+                let refusal = refusal.unwrap_or_else(|| (denial.name().to_owned(), None));
                 return TrialResult { refusal: Some(refusal), ..result };
             }
         };

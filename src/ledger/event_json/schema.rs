@@ -179,7 +179,7 @@ pub fn term_components(terms: &dyn TermLookup) -> Vec<(&'static str, Value)> {
     let refusable = |name: &&str| terms.category(name).is_some_and(|category| terms.refusable(category));
     let refusable: Vec<&str> = categories.filter(refusable).collect();
     let origins: Vec<&str> = Origin::ALL.iter().map(|origin| origin.name()).collect();
-    let rights = Right::ALL.map(Right::name);
+    let rights: Vec<&str> = Right::ALL.iter().map(|right| right.name()).collect();
     let bound = MAX_ID_BYTES;
     vec![
         (

@@ -155,7 +155,7 @@ fn would_release() -> impl Strategy<Value = WouldRelease> {
     let parts = (
         prop::sample::select(Form::ALL),
         prop::option::of(prop::sample::select(Basis::ALL)),
-        prop::option::of(prop::sample::select(&Reason::ALL[..])),
+        prop::option::of(prop::sample::select(Reason::ALL)),
         prop::collection::vec("[a-z]{0,6}", 0..3),
     );
     parts.prop_map(|(form, basis, reason, rules)| WouldRelease {
@@ -177,7 +177,7 @@ fn categories() -> impl Strategy<Value = Vec<CategoryDisclosure>> {
         prop::option::of(prop::sample::select(vec!["email", "name", "address", "billing"])),
         prop::sample::select(Form::ALL),
         prop::option::of(prop::sample::select(Basis::ALL)),
-        prop::option::of(prop::sample::select(&Reason::ALL[..])),
+        prop::option::of(prop::sample::select(Reason::ALL)),
         prop::collection::vec("[a-z]{0,6}", 0..3),
         any::<u16>(),
         prop::option::of(would_release()),

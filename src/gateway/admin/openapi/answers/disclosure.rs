@@ -10,7 +10,7 @@ use crate::vocabulary::{Basis, Form, Operation};
 pub(super) fn disclosure_log() -> Vec<(&'static str, Value)> {
     let forms: Vec<&str> = Form::ALL.iter().map(|form| form.name()).collect();
     let bases: Vec<&str> = Basis::ALL.iter().map(|basis| basis.name()).collect();
-    let reasons = Reason::ALL.map(Reason::name);
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     let basis = json!({ "description": "Legal basis; null if there is none.", "anyOf": [reference("Basis"), { "type": "null" }] });
     let released = object(
         "Fields of a category that left in one form, or were withheld for one reason.",
