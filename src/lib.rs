@@ -56,13 +56,16 @@
 //!
 //! # Strata
 //!
-//! A module uses only modules to its right or below it; `tests/suite/strata.rs` checks this.
+//! A module uses only modules of its own line and of the lines below it; `tests/suite/strata.rs` has the exact list, and
+//! checks it.
 //!
 //! ```text
 //! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
-//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit   circumstances   traces
+//! state     ledger   disclosure   report   notices   keys   credentials
+//!           metrics   access_log   log_limit   circumstances   traces
 //! pure      scrub -> decision -> policy -> vocabulary   discover   texts
+//! shared    finding   document   retention
 //! ```
 
 pub mod document;

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::documents::{fenced, read as read_file};
 use crate::source;
 
-/// Each module and the modules it may use, besides itself. `finding`, `document` and `retention` belong to no
-/// stratum.
-/// `lib.rs` and `main.rs` only declare and start.
+/// Each module and the modules it may use, besides itself. `lib.rs` and `main.rs` only declare and start.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("finding", &[]),
     ("document", &["finding"]),
@@ -142,9 +141,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The strata that take values and return values.
+/// The modules that take values and return values.
 const PURE: &[&str] =
-    &["finding", "document", "vocabulary", "texts", "policy", "decision", "scrub", "discover"];
+    &["finding", "document", "retention", "vocabulary", "texts", "policy", "decision", "scrub", "discover"];
 
 /// Paths that a pure module never names, with everything below them.
 const IMPURE: &[&str] = &[
@@ -199,6 +198,57 @@ fn every_module_has_a_stratum() {
         if rust && !["lib", "main"].contains(&module.as_str()) {
             assert!(listed.contains(module.as_str()), "{module} stands in no stratum");
         }
+    }
+}
+
+/// Returns the lines of the drawing of the strata, each with the words after its title. `section` has it.
+fn drawing(section: &str) -> Vec<Vec<String>> {
+    let block = fenced(section).into_iter().find(|block| block.language == "text").expect("a drawing");
+    let mut strata: Vec<Vec<String>> = Vec::new();
+    for line in block.text.lines() {
+        let is_first = !line.starts_with(' ');
+        let words = line.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        let words = words.filter(|word| !word.is_empty()).map(str::to_owned);
+        match strata.last_mut().filter(|_| !is_first) {
+            Some(stratum) => stratum.extend(words),
+            None => strata.push(words.skip(usize::from(is_first)).collect()),
+        }
+    }
+    strata
+}
+
+/// Returns the section about the strata.
+fn section_of_strata(document: &str) -> &str {
+    let section = document.split("# Strata\n").nth(1).expect("a section on the strata");
+    section.split("\n## ").next().unwrap()
+}
+
+#[test]
+fn the_drawings_have_every_module_below_those_that_use_it() {
+    let library = read_file("src/lib.rs").replace("//! ", "").replace("//!\n", "\n");
+    let (of_library, architecture) = (drawing(section_of_strata(&library)), read_file("ARCHITECTURE.md"));
+    let section = section_of_strata(&architecture);
+    let stratum = |module: &str| {
+        let found = of_library.iter().position(|stratum| stratum.iter().any(|word| word == module));
+        found.unwrap_or_else(|| panic!("the drawing in src/lib.rs lacks {module}"))
+    };
+    let in_architecture = drawing(section).concat();
+    let bullets = section.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
+    let described: Vec<&str> = bullets.flat_map(|(names, _)| names.split("**").skip(1).step_by(2)).collect();
+    for (module, uses) in MAY_USE {
+        assert!(
+            in_architecture.iter().any(|word| word == module),
+            "the drawing in ARCHITECTURE.md lacks {module}"
+        );
+        assert!(described.contains(module), "ARCHITECTURE.md does not describe {module}");
+        for used in *uses {
+            assert!(stratum(used) >= stratum(module), "{module} uses {used}, which is drawn above it");
+        }
+        stratum(module);
+    }
+    let known = |word: &str| word == "main" || MAY_USE.iter().any(|(module, _)| *module == word);
+    for word in of_library.iter().flatten().map(String::as_str).chain(described) {
+        assert!(known(word), "{word} is no module");
     }
 }
 
