@@ -150,12 +150,30 @@ pub enum Outcome {
     Aborted,
 }
 
+impl Outcome {
+    /// Returns the class: `released`, `refused` or `aborted`.
+    pub const fn class(self) -> &'static str {
+        match self {
+            Outcome::Released => "released",
+            Outcome::Refused(_) => "refused",
+            Outcome::Aborted => "aborted",
+        }
+    }
+
+    /// Returns the problem code of a refusal, and the class of another outcome.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Refused(code) => code,
+            Outcome::Released | Outcome::Aborted => self.class(),
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Released => f.write_str("released"),
-            Outcome::Refused(code) => write!(f, "refused:{code}"),
-            Outcome::Aborted => f.write_str("aborted"),
+            Outcome::Refused(code) => write!(f, "{}:{code}", self.class()),
+            Outcome::Released | Outcome::Aborted => f.write_str(self.class()),
         }
     }
 }
@@ -281,6 +299,17 @@ pub struct NoticeRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_has_a_name_and_a_class() {
+        for (outcome, name, class, text) in [
+            (Outcome::Released, "released", "released", "released"),
+            (Outcome::Aborted, "aborted", "aborted", "aborted"),
+            (Outcome::Refused("ledger-stale"), "ledger-stale", "refused", "refused:ledger-stale"),
+        ] {
+            assert_eq!((outcome.name(), outcome.class(), &*outcome.to_string()), (name, class, text));
+        }
+    }
 
     #[test]
     fn a_reason_is_a_line_of_text() {

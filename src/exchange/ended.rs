@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::ExchangeContext;
 use super::route::Route;
 use crate::access_log::AccessLogLine;
-use crate::disclosure::record::ExchangeMode;
+use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::traces::ExchangeNames;
 
 /// An exchange that has ended. A name that is not known is `None`.
@@ -21,10 +21,7 @@ pub(super) struct EndedExchange<'e> {
     pub(super) mode: ExchangeMode,
     /// The status of the response.
     pub(super) status: StatusCode,
-    /// `released`, `aborted`, or the code of a refusal.
-    pub(super) outcome: &'static str,
-    /// The outcome in `requests_total`: `released`, `aborted` or `refused`.
-    pub(super) counted_as: &'static str,
+    pub(super) outcome: Outcome,
     /// Bytes of the upstream's body that have left.
     pub(super) bytes: u64,
 }
@@ -32,8 +29,7 @@ pub(super) struct EndedExchange<'e> {
 impl EndedExchange<'_> {
     /// Reports the end. Returns the duration of the exchange.
     pub(super) fn report(&self) -> Duration {
-        let EndedExchange { context, recipient, purpose, route, mode, status, outcome, counted_as, bytes } =
-            *self;
+        let EndedExchange { context, recipient, purpose, route, mode, status, outcome, bytes } = *self;
         let total = context.began.elapsed();
         let (recipient, purpose) = (label(recipient), label(purpose));
         let route = route.map_or("", |route| &*route.name);
@@ -47,13 +43,13 @@ impl EndedExchange<'_> {
             mode: mode.name(),
             method: method_name(&context.method),
             status: status.as_u16(),
-            outcome,
+            outcome: outcome.name(),
             milliseconds: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
             microseconds: u64::try_from(total.as_micros()).unwrap_or(u64::MAX),
             bytes,
         });
         let metrics = &context.shared.metrics;
-        metrics.requests.with_label_values(&[route, recipient, purpose, counted_as]).inc();
+        metrics.requests.with_label_values(&[route, recipient, purpose, outcome.class()]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
         // The level is debug, because anybody can cause a refusal. Metrics and the access log count them for operators.
         tracing::debug!(
@@ -62,12 +58,12 @@ impl EndedExchange<'_> {
             route,
             recipient,
             purpose,
-            outcome,
+            outcome = outcome.name(),
             "exchange"
         );
         if let Some(trace) = &context.trace {
             trace.name(|| names(self.recipient, self.purpose, self.route, mode));
-            trace.end(Some(status.as_u16()), outcome);
+            trace.end(Some(status.as_u16()), outcome.name());
         }
         total
     }

@@ -9,7 +9,7 @@ use super::purpose::Declaration;
 use super::route::Route;
 use super::{ExchangeContext, Refusal, Rejection, Requester, observe};
 use crate::decision::Decisions;
-use crate::disclosure::record::ExchangeMode;
+use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::finding::suggestion;
 use crate::vocabulary::PurposeId;
 use bytes::Bytes;
@@ -183,8 +183,7 @@ impl RefusedExchange {
             route: self.route.as_deref(),
             mode: self.mode(),
             status: refusal.status(),
-            outcome: refusal.code(),
-            counted_as: "refused",
+            outcome: Outcome::Refused(refusal.code()),
             bytes: 0,
         };
         ended.report();

@@ -193,7 +193,7 @@ impl Transfer {
 
     /// Ends the exchange: everything has left.
     pub fn close(&mut self) {
-        self.finish("released", Outcome::Released);
+        self.finish(Outcome::Released);
     }
 
     /// Ends the exchange: the response was cut while it was leaving.
@@ -217,13 +217,13 @@ impl Transfer {
                 }
             }
         }
-        self.finish("aborted", Outcome::Aborted);
+        self.finish(Outcome::Aborted);
     }
 
     /// Ends the exchange. False if it has ended.
-    fn finish(&mut self, outcome: &'static str, closing: Outcome) -> bool {
+    fn finish(&mut self, outcome: Outcome) -> bool {
         let grant = &self.grant;
-        if !grant.end(closing) {
+        if !grant.end(outcome) {
             return false;
         }
         let ended = EndedExchange {
@@ -234,7 +234,6 @@ impl Transfer {
             mode: grant.mode(),
             status: grant.status(),
             outcome,
-            counted_as: outcome,
             bytes: self.sent,
         };
         let overhead = ended.report().saturating_sub(self.waited);
@@ -246,7 +245,7 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        if self.finish("aborted", Outcome::Aborted) {
+        if self.finish(Outcome::Aborted) {
             self.grant.count_cancellation();
         }
     }
