@@ -17,11 +17,9 @@ use super::mapping::LocatedMapping;
 use super::stale;
 use super::terms::PackTerms;
 use super::{ClientAuthority, Config, ListenerSection, ListenerTls, TlsServer, UpstreamSection};
-use crate::decision::{
-    AdmissionRequest, Classes, LegalReference, OperationForecast, PathNames, RecipientFacts,
-};
+use crate::decision::{LegalReference, OperationForecast, PathNames, RecipientFacts};
 use crate::document::{At, Document, Fields};
-use crate::exchange::route::{Recipient, Route};
+use crate::exchange::route::{Recipient, Route, RouteRequest};
 use crate::finding::Finding;
 use crate::policy::{Pack, RuleIndex};
 use crate::scrub::{self, FactKey, FieldMapping, RecordMapping};
@@ -135,8 +133,7 @@ impl<'c> OperationLints<'c> {
     fn check(&mut self, fields: &mut Fields<'_>, route: &Route) {
         let mut refused: Vec<String> = Vec::new();
         for recipient in &self.config.recipients {
-            let mut needs =
-                |method: &&Method| self.needs_other_names(route, recipient, route.operation(method));
+            let mut needs = |method: &&Method| self.needs_other_names(route, recipient, method);
             let methods: Vec<&str> = route.methods.iter().filter(&mut needs).map(Method::as_str).collect();
             if !methods.is_empty() {
                 refused.push(format!("`{}` {}", recipient.name, methods.join(", ")));
@@ -161,29 +158,26 @@ impl<'c> OperationLints<'c> {
 
     /// True if, for some purpose of the recipient, the operation is refused only because the path does not name the person
     /// and the account.
-    fn needs_other_names(&mut self, route: &Route, recipient: &Recipient, operation: Operation) -> bool {
-        if operation == Operation::Disclose {
+    fn needs_other_names(&mut self, route: &Route, recipient: &Recipient, method: &Method) -> bool {
+        if route.operation(method) == Operation::Disclose {
             return false;
         }
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let facts = &recipient.in_agreement;
         let versions = self.config.packs.get(route.pack).into_iter().flatten();
         let foresights = self.foresights.get_mut(route.pack).into_iter().flatten();
         versions.zip(foresights).any(|(pack, foresight)| {
             let words = pack.vocabulary();
-            let served = |purpose: &PurposeId| {
-                facts.is_registered_for(words, *purpose) && route.serves_purpose(words, *purpose)
-            };
-            words.purposes().ids().filter(served).any(|purpose| {
-                let asking = AdmissionRequest {
+            let registered = |purpose: &PurposeId| facts.is_registered_for(words, *purpose);
+            words.purposes().ids().filter(registered).any(|purpose| {
+                let request = RouteRequest {
                     recipient: Arc::clone(facts),
                     purpose,
-                    operation,
-                    exporter_region: Arc::clone(&self.config.exporter_region),
-                    upstream_backup: route.upstream_is_backup,
+                    method,
+                    exporter_region: &self.config.exporter_region,
                     legal_reference: LegalReference::None,
                 };
-                let mut foreseen = |names| foresight.carries_out(&asking, classes, names) == Ok(true);
+                let Ok(asking) = route.admission_request(words, request) else { return false };
+                let mut foreseen = |names| foresight.carries_out(&asking, route.classes(), names) == Ok(true);
                 !foreseen(route.path_names()) && foreseen(PathNames { subject: true, controller: true })
             })
         })

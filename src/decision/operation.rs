@@ -14,7 +14,7 @@ use super::admitted::{Admitted, MAX_CACHED_DECISIONS};
 use super::classes::{Classes, operation_classes, with_service_data};
 use super::facts::{RecordContext, Relationship, RequestFacts};
 use super::permit::Permit;
-use super::subject::{Controller, RecordFacts, Subject};
+use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
 use crate::policy::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};
 use crate::policy::{Fact, FactSet, MAX_RELATIONS, Pack};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
@@ -42,6 +42,29 @@ impl Admitted {
     /// out, given the permit for the person in the path.
     pub fn carries_out(&self, permit: &Permit) -> bool {
         permit.releases().iter().any(|release| release.form != Form::Removed)
+    }
+
+    /// True if the operation is carried out on the person and the account that the path names, of whom this is known. The
+    /// known account counts only if the path names one.
+    pub fn carries_out_on(
+        &self,
+        names: PathNames,
+        known: Option<&Subject>,
+        unknown: UnknownSubject,
+        controller: &Controller,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> bool {
+        let nobody = Controller::default();
+        let controller = if names.controller { controller } else { &nobody };
+        let is_recipient = names.controller && relationship.controller_is_recipient;
+        if !names.subject {
+            let account = names.controller.then_some(NamedAccount { controller, is_recipient });
+            return self.carries_out_on_unnamed(account, now);
+        }
+        let relationship = Relationship { controller_is_recipient: is_recipient, ..relationship };
+        let facts = RecordFacts::default();
+        self.carries_out(&self.judge_person(known, unknown, controller, &facts, relationship, now))
     }
 
     /// True if the operation is carried out although the path names no person.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::grant::CitedCase;
-use super::route::{QueryParameter, Route};
+use super::route::{QueryParameter, Route, RouteRequest};
 use super::stale::{Knowledge, WhileStale};
 use super::{
     DeclaredExchange, DeclaredPurpose, Refusal, Rejection, SharedState, ledger_policy, observe, path,
 };
-use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
+use crate::decision::{Admitted, Denial};
 use crate::disclosure::record::ExchangeMode;
 use crate::ledger::{Case, Freshness};
 use crate::vocabulary::{BasisSet, CategoryId, Form, Operation, PurposeId};
@@ -111,18 +111,17 @@ impl DeclaredExchange {
         let (case, cited) = self.cited_case(purpose).unzip();
         let (context, decisions, factors) =
             (&self.context, &self.routing.decisions, &mut self.purpose.factors);
-        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
-        factors.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         let ledger = &context.shared.ledger;
-        let asking = AdmissionRequest {
+        let request = RouteRequest {
             recipient: ledger_policy::recipient_facts(ledger, &self.requester.recipient, context.now),
             purpose,
-            operation: route.operation(&context.method),
-            exporter_region: Arc::clone(&context.snapshot.exporter_region),
-            upstream_backup: route.upstream_is_backup,
+            method: &context.method,
+            exporter_region: &context.snapshot.exporter_region,
             legal_reference: ledger_policy::legal_reference(case.as_deref()),
         };
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let asking = route.admission_request(decisions.pack().vocabulary(), request);
+        let asking = factors.weigh("route", asking.map_err(denied))?;
+        let classes = route.classes();
         let admitted = decisions.admit(&asking, classes);
         // The pack checks one factor after the other: the factors before the refusing one permitted the exchange.
         for (factor, denials) in FACTORS_OF_ADMISSION {

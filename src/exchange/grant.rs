@@ -26,7 +26,7 @@ use super::{
     observe,
 };
 use crate::circumstances::CountedExchange;
-use crate::decision::{Admitted, ClassId, Classes, Permit, Reason};
+use crate::decision::{Admitted, ClassId, Permit, Reason};
 use crate::disclosure::LogError;
 use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::keys::Fingerprint;
@@ -104,7 +104,7 @@ impl Grant {
             exchange_head(&context, &requester, route, decisions, purpose.id, declaration, factors);
         head.stale = admission.knowledge != Knowledge::Current;
         head.would_refuse = purpose.noted.map(|refusal| logged_refusal(route, refusal).code());
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let classes = route.classes();
         let reason = purpose.noted.map_or(Reason::NoRule, observe::reason_of_fields);
         let withholding = || GrantedPermits::Refused(Permit::withholding(classes, reason));
         let noted = purpose.noted;

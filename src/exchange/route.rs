@@ -19,7 +19,9 @@ use super::cancellation::CancellationLimit;
 use super::error_mapping::ErrorMapping;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
-use crate::decision::{ClassId, Classes, PathNames, RecipientFacts};
+use crate::decision::{
+    AdmissionRequest, ClassId, Classes, Denial, LegalReference, PathNames, RecipientFacts,
+};
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
 use crate::exchange::unclassified::UnclassifiedPaths;
@@ -145,6 +147,21 @@ pub enum QueryParameter {
     Listed(HashMap<String, Vec<CategoryId>>),
 }
 
+/// A request to a route, as far as the route does not determine it.
+#[derive(Clone, Debug)]
+pub struct RouteRequest<'a> {
+    /// The recipient.
+    pub recipient: Arc<RecipientFacts>,
+    /// The declared purpose.
+    pub purpose: PurposeId,
+    /// The method.
+    pub method: &'a Method,
+    /// The region from which this gateway exports (`deployment.exporter-region`).
+    pub exporter_region: &'a Arc<str>,
+    /// The scope of the cited case, if it is in force for this recipient and purpose.
+    pub legal_reference: LegalReference,
+}
+
 /// One route.
 #[derive(Debug)]
 pub struct Route {
@@ -239,6 +256,46 @@ impl Route {
     /// Returns the operation of a method on this route.
     pub fn operation(&self, method: &Method) -> Operation {
         self.operation.unwrap_or_else(|| operation_of(method))
+    }
+
+    /// Returns the method of a request for which none is given: GET, or else the first that the route serves.
+    pub fn default_method(&self) -> Method {
+        let get = self.methods.iter().find(|method| **method == Method::GET);
+        get.or(self.methods.first()).cloned().unwrap_or(Method::GET)
+    }
+
+    /// Returns the classes of the fields of its responses, as the policy decides on them.
+    pub fn classes(&self) -> &Classes {
+        self.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes)
+    }
+
+    /// Returns the question to the policy that a request to this route asks. The route is asked first: the policy does not know
+    /// the purposes that a route serves.
+    ///
+    /// # Errors
+    /// [`Denial::PurposeNotPermitted`] if the route does not serve the purpose.
+    pub fn admission_request(
+        &self,
+        words: &Vocabulary,
+        request: RouteRequest<'_>,
+    ) -> Result<AdmissionRequest, Denial> {
+        match self.serves_purpose(words, request.purpose) {
+            true => Ok(self.assumed_admission_request(request)),
+            false => Err(Denial::PurposeNotPermitted),
+        }
+    }
+
+    /// As [`Route::admission_request`], as if the route served the purpose: an explanation goes on after a refusal.
+    pub fn assumed_admission_request(&self, request: RouteRequest<'_>) -> AdmissionRequest {
+        let RouteRequest { recipient, purpose, method, exporter_region, legal_reference } = request;
+        AdmissionRequest {
+            recipient,
+            purpose,
+            operation: self.operation(method),
+            exporter_region: Arc::clone(exporter_region),
+            upstream_backup: self.upstream_is_backup,
+            legal_reference,
+        }
     }
 
     /// Returns the mapping of a personal route, or the path mapping of another route.

@@ -22,13 +22,13 @@ use crate::cli::error::CliError;
 use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
-    AdmissionRequest, Admitted, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
-    RecordFacts, Relationship, RequiredChange, RequiredChanges, UnknownSubject, scenario,
+    AdmissionRequest, Admitted, Classes, Decisions, Denial, PathNames, Question, RecipientFacts, RecordFacts,
+    Relationship, RequiredChange, RequiredChanges, UnknownSubject, scenario,
 };
 use crate::disclosure;
 use crate::exchange::caller::Identity;
-use crate::exchange::ledger_policy::legal_reference;
-use crate::exchange::route::{Recipient, Route, Scrubbing};
+use crate::exchange::ledger_policy::{legal_reference, unknown_subject_for};
+use crate::exchange::route::{Recipient, Route, RouteRequest, Scrubbing};
 use crate::finding::suggestion;
 use crate::ledger::{self, Case};
 use crate::policy::{Pack, versioning};
@@ -57,14 +57,14 @@ pub(super) fn explain(
     let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*location.names, now);
     let mut facts = RecipientFacts::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date()));
     facts.suspended |= knowledge.is_suspended(&recipient.name)?;
-    let asking = AdmissionRequest {
+    // The route is asked below, so that this refusal is one of several.
+    let asking = route.assumed_admission_request(RouteRequest {
         recipient: Arc::new(facts),
         purpose,
-        operation: route.operation(&method),
-        exporter_region: Arc::clone(&config.exporter_region),
-        upstream_backup: route.upstream_is_backup,
+        method: &method,
+        exporter_region: &config.exporter_region,
         legal_reference: legal_reference(case.as_ref().filter(serves)),
-    };
+    });
     let cited = asked.case.as_ref().map(|_| case_status(case.as_ref(), &recipient.name, now));
     let request = ExplainedRequest {
         pack,
@@ -162,12 +162,9 @@ fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, C
     })
 }
 
-/// Returns the method of the request: the one in the arguments, or else GET, or else the first that the route serves.
+/// Returns the method of the request: the one in the arguments, or else that of a request for which none is given.
 fn method(asked: &QuestionArgs, route: &Route) -> Result<Method, CliError> {
-    let Some(given) = asked.method.as_deref() else {
-        let get = route.methods.iter().find(|method| **method == Method::GET);
-        return Ok(get.or(route.methods.first()).cloned().unwrap_or(Method::GET));
-    };
+    let Some(given) = asked.method.as_deref() else { return Ok(route.default_method()) };
     let served = route.methods.iter().find(|method| method.as_str().eq_ignore_ascii_case(given));
     served.cloned().ok_or_else(|| {
         let names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
@@ -300,8 +297,7 @@ impl RequestExplainer<'_> {
             notes: Vec::new(),
         };
         let decisions = Decisions::new(Arc::clone(self.pack));
-        let scrubbing = route.scrubbing.as_ref();
-        let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let (scrubbing, classes) = (route.scrubbing.as_ref(), route.classes());
         explanation.refused.extend(self.request.route_refusal());
         let (asking, admitted) = self.admit(&decisions, asking, classes, &mut explanation.refused);
         self.add_assumption_notes(&mut explanation.notes);
@@ -415,32 +411,16 @@ impl RequestExplainer<'_> {
         classes: &Classes,
     ) -> Result<Option<RefusalExplanation>, CliError> {
         let route = self.request.route;
-        let is_in_path = |source: &SubjectSource| path_parameter(&source.path).is_some();
-        let (by_subject, by_controller) =
-            (subject_sources(route).any(is_in_path), controller_sources(route).any(is_in_path));
+        let named = route.path_names();
         let Parties { subject, controller, asker, .. } = &self.parties;
-        let account = controller.as_ref().filter(|_| by_controller);
+        let account = controller.as_ref().filter(|_| named.controller);
         let known_account = account.map(|id| self.knowledge.controller(id)).transpose()?.flatten();
         let own_account = account.is_some() && asker.controller.as_ref() == account;
         let known_account = known_account.unwrap_or_default();
-        let why =
-            format!("`{}` is not carried out on the person or account in the path", asking.operation.name());
-        let hides = route.hide_existence;
-        if !by_subject {
-            let named =
-                account.map(|_| NamedAccount { controller: &known_account, is_recipient: own_account });
-            if admitted.carries_out_on_unnamed(named, self.now) {
-                return Ok(None);
-            }
-            let changes = RequiredChanges::one("route", "a path that names the person or the account");
-            return Ok(Some(refusal::whole_answer(hides, &why, changes)));
-        }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
         let is_unknown = subject.is_some() && known.as_ref().is_none_or(|known| known.only_refusals);
-        let unknown = match (asking.operation, route.mapping()) {
-            (Operation::Collect, Some(mapped)) => mapped.unknown_subject,
-            _ => UnknownSubject::Withhold,
-        };
+        let of_route = route.mapping().map_or(UnknownSubject::Withhold, |mapped| mapped.unknown_subject);
+        let unknown = unknown_subject_for(asking.operation, of_route);
         let about = scenario::ScenarioFacts {
             subject: known.clone().unwrap_or_default(),
             controller: known_account,
@@ -456,9 +436,17 @@ impl RequestExplainer<'_> {
             Some(_) => known.as_ref(),
             None => Some(state),
         };
-        let permit = admitted.judge_person(state, unknown, controller, record, *relationship, self.now);
-        if admitted.carries_out(&permit) {
+        // An account that the arguments do not name counts as none.
+        let names = PathNames { controller: account.is_some(), ..named };
+        if admitted.carries_out_on(names, state, unknown, controller, *relationship, self.now) {
             return Ok(None);
+        }
+        let why =
+            format!("`{}` is not carried out on the person or account in the path", asking.operation.name());
+        let hides = route.hide_existence;
+        if !named.subject {
+            let changes = RequiredChanges::one("route", "a path that names the person or the account");
+            return Ok(Some(refusal::whole_answer(hides, &why, changes)));
         }
         let question = Question { pack: self.pack, request: asking, facts: &about, record, now: self.now };
         let changes = question.explain_operation(classes.sets());

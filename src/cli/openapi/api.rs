@@ -12,12 +12,12 @@ use super::spec_files::SpecFiles;
 use crate::cli::error::CliError;
 use crate::config::Config;
 use crate::decision::{
-    AdmissionRequest, Admitted, Classes, Decisions, Denial, LegalReference, OperationForecast,
+    AdmissionRequest, Admitted, Decisions, Denial, LegalReference, OperationForecast, RecipientFacts,
 };
 use crate::exchange::Refusal;
-use crate::exchange::route::{MatchedRoute, QueryParameter, Recipient, Route};
+use crate::exchange::route::{MatchedRoute, QueryParameter, Recipient, Route, RouteRequest};
 use crate::policy::Pack;
-use crate::vocabulary::{CategoryId, Form, Operation};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId};
 
 /// Methods of operations in a document.
 pub(super) const METHODS: [(&str, Method); 6] = [
@@ -44,7 +44,9 @@ pub(super) struct Viewer<'c> {
     pub(super) recipient: &'c Recipient,
     /// The name of the purpose, as the recipient declares it.
     pub(super) purpose: &'c str,
-    pub(super) request: AdmissionRequest,
+    pub(super) purpose_id: PurposeId,
+    /// The facts about the recipient today.
+    pub(super) facts: Arc<RecipientFacts>,
     /// Returns the pack in force for a route.
     pub(super) pack: &'c dyn Fn(&Route) -> Option<&'c Arc<Pack>>,
 }
@@ -155,19 +157,16 @@ impl<'c> Viewer<'c> {
         };
         let (path, MatchedRoute { route, .. }) = candidates.find_map(routed).ok_or(None)?;
         let pack = (self.pack)(&route).ok_or(None)?;
-        if !route.serves_purpose(pack.vocabulary(), self.request.purpose) {
-            return Err(Some(Refusal::PurposeNotPermitted.code()));
-        }
-        let request = AdmissionRequest {
-            operation: route.operation(method),
-            upstream_backup: route.upstream_is_backup,
+        let request = RouteRequest {
+            recipient: Arc::clone(&self.facts),
+            purpose: self.purpose_id,
+            method,
+            exporter_region: &self.config.exporter_region,
             legal_reference: LegalReference::None,
-            recipient: Arc::clone(&self.request.recipient),
-            exporter_region: Arc::clone(&self.request.exporter_region),
-            purpose: self.request.purpose,
         };
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let denied = |denial: Denial| Some(denial.name());
+        let request = route.admission_request(pack.vocabulary(), request).map_err(denied)?;
+        let classes = route.classes();
         let mut forecast = OperationForecast::new(pack);
         if !forecast.carries_out(&request, classes, route.path_names()).map_err(denied)? {
             return Err(Some(Refusal::SubjectWithheld.code()));
@@ -288,7 +287,7 @@ impl<'c> Viewer<'c> {
             let schema = match &route.scrubbing {
                 None => Some(components.copy(&schema)?),
                 Some(scrubbing) if scrubbing.whole_body.is_some() => {
-                    let point = (self.request.recipient.kind, self.request.purpose);
+                    let point = (self.facts.kind, self.purpose_id);
                     let view = RouteFieldView::new(scrubbing, &served.admitted, point);
                     // The body leaves as it is, or the request is refused.
                     if view.at(&scrubbing.plan.document_path()).best() != Form::Clear {
@@ -298,7 +297,7 @@ impl<'c> Viewer<'c> {
                 }
                 Some(_) if !is_json(media_type) => continue,
                 Some(scrubbing) => {
-                    let point = (self.request.recipient.kind, self.request.purpose);
+                    let point = (self.facts.kind, self.purpose_id);
                     let view = RouteFieldView::new(scrubbing, &served.admitted, point);
                     SchemaRewriter { components, view: &view, route: &route.name }
                         .rewrite_document(&schema)?

@@ -26,11 +26,9 @@ use super::discover::openapi::read_json_files;
 use super::error::{CliError, VerbError, exit_status};
 use super::findings;
 use crate::config::Config;
-use crate::decision::{AdmissionRequest, LegalReference};
 use crate::exchange::route::Route;
 use crate::finding::suggestion;
 use crate::policy::{Pack, versioning};
-use crate::vocabulary::Operation;
 
 /// Arguments of `openapi`.
 #[derive(Debug, clap::Args)]
@@ -114,16 +112,14 @@ fn view(
     let pack = |route: &Route| -> Option<&Arc<Pack>> {
         versioning::in_force(config.packs.get(route.pack)?, |pack| pack, now)
     };
-    let request = AdmissionRequest {
-        recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
-        purpose: purpose_id,
-        operation: Operation::Disclose,
-        exporter_region: Arc::clone(&config.exporter_region),
-        upstream_backup: false,
-        legal_reference: LegalReference::None,
+    let viewer = Viewer {
+        config,
+        recipient,
+        purpose: words.purposes().name(purpose_id),
+        purpose_id,
+        facts: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
+        pack: &pack,
     };
-    let viewer =
-        Viewer { config, recipient, purpose: words.purposes().name(purpose_id), request, pack: &pack };
     match viewer.view(document)? {
         ApiView::Document(view) => Ok(view),
         ApiView::Nothing(Some(code)) => Err(CliError::Refused(format!(

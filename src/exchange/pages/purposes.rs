@@ -13,14 +13,12 @@ use ulid::Ulid;
 
 use super::cache::PageKey;
 use super::notices::FeedRequest;
-use crate::decision::{
-    AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
-};
+use crate::decision::{AdmissionRequest, Decisions, LegalReference, OperationForecast, RecipientFacts};
 use crate::disclosure::SearchEffort;
 use crate::disclosure::receipt::ReceiptState;
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
 use crate::exchange::observe;
-use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
+use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
@@ -152,24 +150,26 @@ impl<'p> UsablePurposes<'p> {
         let mut foresight = OperationForecast::new(decisions.pack());
         let (mut purposes, mut methods) = (Vec::new(), Vec::new());
         for purpose in tree.preorder() {
-            if locked.is_some_and(|locked| locked != purpose) || !route.serves_purpose(words, purpose) {
+            if locked.is_some_and(|locked| locked != purpose) {
                 continue;
             }
-            let asking = |operation| AdmissionRequest {
-                recipient: Arc::clone(facts),
-                purpose,
-                operation,
-                exporter_region: Arc::clone(&snapshot.exporter_region),
-                upstream_backup: route.upstream_is_backup,
-                // A case could permit more, but the page cites no case.
-                legal_reference: LegalReference::None,
+            let asking = |method: &Method| {
+                let request = RouteRequest {
+                    recipient: Arc::clone(facts),
+                    purpose,
+                    method,
+                    exporter_region: &snapshot.exporter_region,
+                    // A case could permit more, but the page cites no case.
+                    legal_reference: LegalReference::None,
+                };
+                route.admission_request(words, request)
             };
             // Methods that would be refused are not listed.
-            let mut works =
-                |method: &&Method| can_be_done(&mut foresight, &asking(route.operation(method)), route);
+            let mut works = |method: &&Method| {
+                asking(method).is_ok_and(|asked| can_be_done(&mut foresight, &asked, route))
+            };
             let working: Vec<&Method> = route.methods.iter().filter(&mut works).collect();
-            let Some(first) = working.first() else { continue };
-            let asked = asking(route.operation(first));
+            let Some(Ok(asked)) = working.first().map(|first| asking(first)) else { continue };
             let Ok(best) = decisions.best_forms(&asked) else { continue };
             let fields = fields_of(route, words, best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
@@ -189,9 +189,7 @@ impl<'p> UsablePurposes<'p> {
 
 /// True if the operation may be permitted for some data subject.
 fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest, route: &Route) -> bool {
-    let scrubbing = route.scrubbing.as_ref();
-    let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
-    foresight.carries_out(asking, classes, route.path_names()) == Ok(true)
+    foresight.carries_out(asking, route.classes(), route.path_names()) == Ok(true)
 }
 
 /// Returns the fields of a route that can leave, each in its most revealing form; `None` if its responses pass unread.

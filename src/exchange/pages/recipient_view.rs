@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::example_record::example;
 use crate::decision::{
-    AdmissionRequest, Admitted, Classes, Decisions, LegalReference, OperationForecast, Permit, RecipientFacts,
+    AdmissionRequest, Admitted, Decisions, LegalReference, OperationForecast, Permit, RecipientFacts,
 };
 use crate::disclosure::record::ExchangeMode;
-use crate::exchange::route::{MappedField, QueryParameter, Recipient, Route, Scrubbing};
+use crate::exchange::route::{MappedField, QueryParameter, Recipient, Route, RouteRequest, Scrubbing};
 use crate::exchange::{Snapshot, observe};
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordMapping, RecordPolicy, Scrubber};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, SubjectId};
@@ -127,21 +127,19 @@ impl<'s> RouteQuestion<'s, '_> {
     fn answer(&self, purpose: PurposeId) -> Option<(Vec<&'s Method>, RouteResult)> {
         let RouteQuestion { route, decisions, .. } = *self;
         let pack = decisions.pack();
-        if !route.serves_purpose(pack.vocabulary(), purpose) {
-            return None;
-        }
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let classes = route.classes();
         let mut foresight = OperationForecast::new(pack);
         let mut works = |method: &&Method| {
-            let request = self.request(purpose, route.operation(method));
-            foresight.carries_out(&request, classes, route.path_names()) == Ok(true)
+            let request = self.request(purpose, method);
+            request.is_some_and(|request| {
+                foresight.carries_out(&request, classes, route.path_names()) == Ok(true)
+            })
         };
         let methods: Vec<&Method> = route.methods.iter().filter(|method| works(method)).collect();
-        if methods.is_empty() {
-            return None;
-        }
+        let request = self.request(purpose, methods.first()?)?;
         // The answer of every method is judged as a disclosure.
-        let admitted = decisions.admit_once(&self.request(purpose, Operation::Disclose), classes).ok()?;
+        let answer = AdmissionRequest { operation: Operation::Disclose, ..request };
+        let admitted = decisions.admit_once(&answer, classes).ok()?;
         let scrubbing = route.scrubbing.as_ref();
         let result = RouteResult {
             fields: scrubbing.map(|scrubbing| fields(scrubbing, &admitted)),
@@ -157,16 +155,17 @@ impl<'s> RouteQuestion<'s, '_> {
         Some((methods, result))
     }
 
-    fn request(&self, purpose: PurposeId, operation: Operation) -> AdmissionRequest {
-        AdmissionRequest {
+    /// Returns the question to the policy; `None` if the route does not serve the purpose.
+    fn request(&self, purpose: PurposeId, method: &Method) -> Option<AdmissionRequest> {
+        let request = RouteRequest {
             recipient: Arc::clone(self.facts),
             purpose,
-            operation,
-            exporter_region: Arc::clone(&self.snapshot.exporter_region),
-            upstream_backup: self.route.upstream_is_backup,
+            method,
+            exporter_region: &self.snapshot.exporter_region,
             // A case could permit more, but a page cites none.
             legal_reference: LegalReference::None,
-        }
+        };
+        self.route.admission_request(self.decisions.pack().vocabulary(), request).ok()
     }
 }
 

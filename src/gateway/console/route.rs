@@ -16,14 +16,14 @@ use super::problem_page::PageProblem;
 use super::routes::{methods, mode};
 use super::unclassified::UnclassifiedView;
 use super::visitor::Visitor;
-use crate::decision::{AdmissionRequest, LegalReference, UnknownSubject};
+use crate::decision::{LegalReference, UnknownSubject};
 use crate::exchange::ledger_policy::recipient_facts;
-use crate::exchange::route::{MappedField, OnWithheld, Recipient, Route, Scrubbing};
+use crate::exchange::route::{MappedField, OnWithheld, Recipient, Route, RouteRequest, Scrubbing};
 use crate::exchange::{SharedState, Snapshot};
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::scrub::SubjectSource;
-use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 /// Maximum number of recipients and purposes that are evaluated for a page.
 const MAX_EVALUATED: usize = 400;
@@ -191,6 +191,7 @@ fn possible_forms(
         return (Vec::new(), false);
     };
     let words = decisions.pack().vocabulary();
+    let method = route.default_method();
     let served = |recipient: &Arc<Recipient>| {
         let usable = recipient.usable_purposes(None, words);
         let usable = usable.into_iter().filter(|purpose| route.serves_purpose(words, *purpose));
@@ -199,14 +200,14 @@ fn possible_forms(
     let mut asked = snapshot.recipients.iter().flat_map(served);
     let mut forms = Vec::new();
     for (recipient, purpose) in asked.by_ref().take(MAX_EVALUATED) {
-        let request = AdmissionRequest {
+        let request = RouteRequest {
             recipient: recipient_facts(&shared.ledger, &recipient, now),
             purpose,
-            operation: Operation::Disclose,
-            exporter_region: Arc::clone(&snapshot.exporter_region),
-            upstream_backup: route.upstream_is_backup,
+            method: &method,
+            exporter_region: &snapshot.exporter_region,
             legal_reference: LegalReference::None,
         };
+        let Ok(request) = route.admission_request(words, request) else { continue };
         let Ok(best) = decisions.best_forms(&request) else { continue };
         let known: Vec<(CategoryId, Form)> =
             words.categories().ids().map(|category| (category, best(category))).collect();
