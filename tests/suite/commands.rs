@@ -71,6 +71,59 @@ fn scrub_refuses_as_a_withheld_deny_route_does() {
     assert!(words.contains("more than 40 bytes"), "{words}");
 }
 
+const ASKED_FIRST: &str = r#"
+[[route]]
+name = "marketing-only"
+upstream = "crm"
+path = "/marketing/{id}"
+purposes = ["direct-marketing"]
+subject = "{id}"
+fields = { "@.name" = "name" }
+[[route]]
+name = "changes"
+upstream = "crm"
+methods = ["PUT", "DELETE"]
+path = "/changes/{id}"
+subject = "{id}"
+fields = { "@.name" = "name" }
+"#;
+
+#[test]
+fn scrub_refuses_what_the_gateway_refuses_before_it_calls_the_upstream() {
+    let (_folder, file) = config_with(ASKED_FIRST);
+    let body = r#"{"name":"Jane"}"#;
+    let (support, consents) = ("customer-support", r#"{"consents":{"direct-marketing":"given"}}"#);
+    let request = |verb, (route, recipient, purpose)| {
+        let names = ["--route", route, "--recipient", recipient, "--purpose", purpose];
+        [&[verb, "--config", &file][..], &names].concat()
+    };
+    let scrub = |names, person: &[&str]| {
+        let (status, out, words) = run_with_input([&request("scrub", names)[..], person].concat(), body);
+        (status, out + &words)
+    };
+    let refused = |code: &str| (1, format!("purposegate: refused: {code}\n"));
+    for (names, code) in [
+        (("marketing-only", "support", support), "purpose-not-permitted"),
+        (("by-id", "reseller", support), "purpose-not-permitted"),
+        (("by-id", "lapsed", "reseller-follow-up"), "agreement-not-in-force"),
+        (("by-id", "police", "law-enforcement"), "legal-reference-missing"),
+        (("changes", "support", "direct-marketing"), "no-rule-permits"),
+    ] {
+        assert_eq!(scrub(names, &["--subject-json", consents]), refused(code), "{names:?}");
+        let (status, explained, words) =
+            run([&request("explain", names)[..], &["--format", "json"]].concat());
+        let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+        assert_eq!((status, &explained["refused"][0]["code"]), (1, &code.into()), "{names:?} {words}");
+    }
+    for names in [("marketing-only", "support", "direct-marketing"), ("changes", "support", support)] {
+        assert_eq!(scrub(names, &["--subject-json", consents]), (0, body.to_owned()), "{names:?}");
+    }
+    // The operation is judged by what is known about the person in the path.
+    let changes = ("changes", "support", support);
+    assert_eq!(scrub(changes, &["--subject-json", r#"{"erased":true}"#]), refused("subject-withheld"));
+    assert_eq!(scrub(changes, &[]), refused("subject-withheld"), "the ledger does not know the person");
+}
+
 /// Runs a command on the configuration with this route added.
 fn command_on(route: &str, arguments: &[&str]) -> Run {
     let (_folder, file) = config_with(route);

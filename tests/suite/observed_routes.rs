@@ -127,6 +127,12 @@ fn the_commands_say_what_enforcing_would_have_done() {
     let (status, out, words) = run_with_input(scrub, BODY);
     assert_eq!(status, 0, "{words}");
     assert!(!out.contains("4111") && words.contains("observed until 2999-01-31"), "{out} {words}");
+    // Exchanges with others are enforced.
+    let question = ["--route", "customers", "--recipient", "reseller", "--purpose", "reseller-follow-up"];
+    let scrub = [&["scrub", "--config", &file], &question[..]].concat();
+    let (status, out, words) = run_with_input(scrub, BODY);
+    let refused = "purposegate: refused: purpose-not-permitted\n";
+    assert_eq!((status, out.as_str(), words.as_str()), (1, "", refused), "the route has another purpose");
 }
 
 #[test]

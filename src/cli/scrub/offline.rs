@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Method;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -13,14 +12,15 @@ use crate::cli::findings;
 use crate::cli::policy::facts_from_json;
 use crate::config::Config;
 use crate::decision::{
-    AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, RecordFacts, scenario,
+    Admitted, ClassId, Decisions, LegalReference, PathNames, Permit, RecordFacts, scenario,
 };
 use crate::document::Document;
-use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
+use crate::exchange::ledger_policy::unknown_subject_for;
+use crate::exchange::route::{OnWithheld, Route, RouteRequest, UnknownSubject};
 use crate::finding::{Finding, suggestion};
 use crate::policy::{Pack, versioning};
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
-use crate::vocabulary::{Form, PurposeId};
+use crate::vocabulary::{Form, Operation};
 
 /// The request whose answer is scrubbed.
 pub(in crate::cli) struct OfflineRequest<'a> {
@@ -58,25 +58,43 @@ pub(in crate::cli) fn scrub_with(
     let route = find(config.routes.iter(), |route| &route.name, trial.route, "route")?;
     let scrubbing = route.scrubbing.as_ref();
     let scrubbing = scrubbing.ok_or_else(|| unknown("personal route", trial.route, None))?;
+    let recipient =
+        find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
     let now = Timestamp::now();
-    if let Some(until) = route.observe_until.filter(|_| route.observes(now)) {
+    let pack = pack_in_force(config, route, now)
+        .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
+    let vocabulary = pack.vocabulary();
+    // Exchanges with others are enforced on every route.
+    let is_own = vocabulary.is_own_organisation(recipient.in_agreement.kind);
+    if let Some(until) = route.observe_until.filter(|_| is_own && route.observes(now)) {
         note(&format!(
             "the route `{}` is observed until {until}: the gateway lets answers leave as they come; this is what enforcing \
              would release",
             route.name
         ));
     }
-    let pack = pack_in_force(config, route, now)
-        .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
-    let vocabulary = pack.vocabulary();
     let purpose = vocabulary.declared_purpose(trial.purpose);
     let purpose = purpose
         .map_err(|_| unknown("purpose", trial.purpose, vocabulary.purposes().suggestion(trial.purpose)))?;
     let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
-    let admitted = admit(config, route, scrubbing, purpose, trial, now)?;
-
+    let request = RouteRequest {
+        recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
+        purpose,
+        method: &route.default_method(),
+        exporter_region: &config.exporter_region,
+        legal_reference: LegalReference::None,
+    };
+    let asking = route.admission_request(vocabulary, request).map_err(ScrubError::Denied)?;
+    let decisions = Decisions::new(Arc::clone(pack));
+    let admitted = decisions.admit(&asking, &scrubbing.classes).map_err(ScrubError::Denied)?;
     let mut judge =
         OfflineJudge { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
+    if asking.operation != Operation::Disclose {
+        let operation = decisions.admit_operation(&asking, &scrubbing.classes).map_err(ScrubError::Denied)?;
+        if !judge.carries_out(&operation, asking.operation, route.path_names()) {
+            return Err(ScrubError::Withheld);
+        }
+    }
     // The key of the pseudonyms is fixed, so they do not match those of a gateway.
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
     // A person in the path of a request counts as every person in the input.
@@ -107,29 +125,6 @@ pub(in crate::cli) fn scrub_with(
         return Err(ScrubError::Withheld);
     }
     output.write_all(&whole).map_err(ScrubError::Write)
-}
-
-fn admit(
-    config: &Config,
-    route: &Route,
-    scrubbing: &Scrubbing,
-    purpose: PurposeId,
-    trial: &OfflineRequest<'_>,
-    now: Timestamp,
-) -> Result<Admitted, ScrubError> {
-    let recipient =
-        find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
-    let pack = pack_in_force(config, route, now)
-        .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
-    let asking = AdmissionRequest {
-        recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
-        purpose,
-        operation: route.operation(&Method::GET),
-        exporter_region: Arc::clone(&config.exporter_region),
-        upstream_backup: route.upstream_is_backup,
-        legal_reference: LegalReference::None,
-    };
-    Decisions::new(Arc::clone(pack)).admit(&asking, &scrubbing.classes).map_err(ScrubError::Denied)
 }
 
 fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Option<&'c Arc<Pack>> {
@@ -176,6 +171,15 @@ struct OfflineJudge {
 }
 
 impl OfflineJudge {
+    /// True if the gateway calls the upstream for an operation other than `disclose`.
+    fn carries_out(&self, admitted: &Admitted, operation: Operation, names: PathNames) -> bool {
+        let nothing = scenario::ScenarioFacts::default();
+        let about = self.known.as_ref().unwrap_or(&nothing);
+        let known = self.known.as_ref().map(|known| &known.subject);
+        let unknown = unknown_subject_for(operation, self.unknown_subject);
+        admitted.carries_out_on(names, known, unknown, &about.controller, about.relationship, self.now)
+    }
+
     /// Decides about a body that is one field of the person whom the path names.
     ///
     /// # Errors
