@@ -11,11 +11,11 @@ use super::clause_words::ClauseWords;
 use super::withheld_step::withheld_step;
 use crate::decision::scenario::ScenarioFacts;
 use crate::decision::{
-    AdmissionRequest, Admitted, ClassId, ClassRelease, Controller, Decisions, LegalReference, Permit,
-    Question, Reason, RecordFacts, Subject, UnknownSubject,
+    AdmissionRequest, Admitted, ClassId, ClassRelease, Controller, Decisions, Denial, LegalReference,
+    PathNames, Permit, Question, Reason, RecordFacts, Subject, UnknownSubject,
 };
-use crate::exchange::ledger_policy::recipient_facts;
-use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing};
+use crate::exchange::ledger_policy::{recipient_facts, unknown_subject_for};
+use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing};
 use crate::exchange::{SharedState, Snapshot};
 use crate::gateway::admin::problem::{AdminCode, AdminProblem};
 use crate::ledger::{AppendError, Freshness, Ledger};
@@ -123,16 +123,29 @@ impl TriedRequest {
                 ..TrialResult::default()
             };
         };
-        let asking = AdmissionRequest {
+        let request = RouteRequest {
             recipient: recipient_facts(&shared.ledger, &self.recipient, now),
             purpose: self.purpose,
-            operation: Operation::Disclose,
-            exporter_region: Arc::clone(&snapshot.exporter_region),
-            upstream_backup: self.route.upstream_is_backup,
+            method: &self.route.default_method(),
+            exporter_region: &snapshot.exporter_region,
             legal_reference: LegalReference::None,
         };
-        let person = self.judged_person(&shared.ledger);
-        let trial = TriedDecision { ledger: &shared.ledger, decisions, scrubbing, asking, person, now };
+        let asking = match self.route.admission_request(decisions.pack().vocabulary(), request) {
+            Ok(asking) => asking,
+            Err(denial) => {
+                let refusal = Some((format!("`{}`", denial.name()), None));
+                return TrialResult { refusal, ..TrialResult::default() };
+            }
+        };
+        let trial = TriedDecision {
+            ledger: &shared.ledger,
+            decisions,
+            scrubbing,
+            names: self.route.path_names(),
+            asking,
+            person: self.judged_person(&shared.ledger),
+            now,
+        };
         let observed_until = self.route.observe_until.filter(|_| self.route.observes(now));
         TrialResult {
             observed_until: observed_until.map(|until| until.to_string()),
@@ -166,6 +179,7 @@ struct TriedDecision<'t> {
     ledger: &'t Ledger,
     decisions: &'t Decisions,
     scrubbing: &'t Scrubbing,
+    names: PathNames,
     asking: AdmissionRequest,
     person: JudgedPerson,
     now: Timestamp,
@@ -184,14 +198,9 @@ impl TriedDecision<'_> {
             notes: self.question().explain(&[]).unknown,
             ..TrialResult::default()
         };
-        let admitted = match self.decisions.admit_once(&self.asking, &self.scrubbing.classes) {
+        let admitted = match self.admit() {
             Ok(admitted) => admitted,
-            Err(denial) => {
-                let refusal = self.question().explain(&[]).refusal;
-                let refusal = refusal.map(|refusal| (refusal.why, refusal.changes.to_text()));
-                let refusal = refusal.unwrap_or_else(|| (denial.name().to_owned(), None));
-                return TrialResult { refusal: Some(refusal), ..result };
-            }
+            Err(refusal) => return TrialResult { refusal: Some(refusal), ..result },
         };
         let (left, judged) = self.scrubbed(&admitted, record);
         // The fields are explained as those of the first record: its age and its account can decide.
@@ -202,6 +211,41 @@ impl TriedDecision<'_> {
         let fields = self.fields(&self.permit(&admitted, &facts.controller, &facts.record));
         let is_refused = self.scrubbing.is_all_or_nothing() && judged.withholds;
         TrialResult { fields, left, is_refused_whole: is_refused, ..result }
+    }
+
+    /// Admits the request. The operation is decided first, and the answer then as a disclosure.
+    ///
+    /// # Errors
+    /// The reason of the refusal, and what would have to change.
+    fn admit(&mut self) -> Result<Admitted, (String, Option<String>)> {
+        let classes = &self.scrubbing.classes;
+        let admitted =
+            self.decisions.admit_once(&self.asking, classes).map_err(|denial| self.refusal(denial))?;
+        if self.asking.operation == Operation::Disclose {
+            return Ok(admitted);
+        }
+        if !self.carries_out(&admitted) {
+            let operation = self.asking.operation.name();
+            let why =
+                format!("`{operation}` is not carried out on this person or account: `subject-withheld`.");
+            return Err((why, self.question().explain_operation(classes.sets()).to_text()));
+        }
+        self.asking.operation = Operation::Disclose;
+        self.decisions.admit_once(&self.asking, classes).map_err(|denial| self.refusal(denial))
+    }
+
+    fn refusal(&self, denial: Denial) -> (String, Option<String>) {
+        let refusal = self.question().explain(&[]).refusal;
+        let refusal = refusal.map(|refusal| (refusal.why, refusal.changes.to_text()));
+        refusal.unwrap_or_else(|| (denial.name().to_owned(), None))
+    }
+
+    /// True if the operation is carried out on the person.
+    fn carries_out(&self, admitted: &Admitted) -> bool {
+        let JudgedPerson { known, facts } = &self.person;
+        let unknown = unknown_subject_for(self.asking.operation, self.scrubbing.unknown_subject);
+        let ScenarioFacts { controller, relationship, .. } = facts;
+        admitted.carries_out_on(self.names, known.as_ref(), unknown, controller, *relationship, self.now)
     }
 
     fn question(&self) -> Question<'_> {

@@ -276,6 +276,49 @@ async fn the_account_that_a_record_names_decides() {
     assert_has(&closed, &["prohibited"]);
 }
 
+/// Routes that do not serve GET, for a recipient that may change what is about a person.
+const OF_CHANGES: &str = r#"methods = ["PUT"]
+subject = "@.id"
+[route.fields]
+"@.name" = "name"
+[[recipient]]
+name = "helpdesk"
+kind = "employee"
+country = "DE"
+purposes = ["customer-support"]
+credentials = [{ certificate = "helpdesk" }]
+[[route]]
+name = "changes"
+upstream = "crm"
+methods = ["PUT"]
+path = "/changes/{id}"
+subject = "{id}"
+fields = { "@.name" = "name" }
+[[route]]
+name = "others"
+upstream = "crm"
+path = "/others"
+"#;
+
+#[tokio::test]
+async fn the_operation_is_tried_before_the_answer() {
+    let console = TestConsole::on(&AdminSection::default(), OF_CHANGES).await;
+    let refused = "The request would be refused";
+    // The rules of marketing permit reading alone.
+    let marketing = console.try_decision("consents=direct-marketing").await.body;
+    assert_has(&marketing, &[refused]);
+    assert!(!marketing.contains("What support would receive"), "{marketing}");
+    let ask = async |fields: &str| {
+        let token = console.get("/console/try").await.form_token();
+        let form = format!("form-token={token}&recipient=helpdesk&purpose=customer-support&route=changes");
+        console.post("/console/try", &format!("{form}&{fields}")).await.body
+    };
+    let permitted = ask("").await;
+    assert!(!permitted.contains(refused), "{permitted}");
+    assert_has(&permitted, &["What helpdesk would receive", "<span class=\"form clear\">clear</span>"]);
+    assert_has(&ask("erased=yes").await, &[refused, "alter", "subject-withheld"]);
+}
+
 #[tokio::test]
 async fn a_real_person_is_tried_after_a_recorded_reason() {
     let actors: [(&str, &[AdminRole]); 2] =
