@@ -1,5 +1,8 @@
 //! The `purposegate` command.
 
 fn main() -> std::process::ExitCode {
-    purposegate::cli::run(purposegate::cli::parse())
+    match purposegate::cli::parse() {
+        Ok(arguments) => purposegate::cli::run(arguments),
+        Err(status) => status,
+    }
 }

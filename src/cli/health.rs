@@ -1,6 +1,6 @@
 //! `health`: asks a gateway if it is ready, for container engines and scripts.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,13 +38,13 @@ pub(super) struct HealthArgs {
     ca: Option<PathBuf>,
 }
 
-/// Asks the gateway and prints its answer. The status is 0 if it is ready, and 1 if it is not, does not answer, or cannot be
-/// asked: container engines reserve 2.
-///
-/// # Errors
-/// If writing fails.
-pub(super) fn run(arguments: &HealthArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    Ok(exit_status(try_run(arguments, out), err)?.min(EXIT_FINDINGS))
+/// Name of the verb on the command line.
+pub(super) const VERB: &str = "health";
+
+/// Asks the gateway and prints its answer. The status is 0 if it is ready, and 1 if it is not, does not answer, cannot be
+/// asked, or its answer cannot be printed: container engines reserve 2.
+pub(super) fn run(arguments: &HealthArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    exit_status(try_run(arguments, out), err).map_or(EXIT_FINDINGS, |status| status.min(EXIT_FINDINGS))
 }
 
 fn try_run(arguments: &HealthArgs, out: &mut dyn Write) -> Result<u8, VerbError> {
@@ -87,4 +87,30 @@ fn client(arguments: &HealthArgs) -> Result<HttpClient, CliError> {
     let tls = tls.map_err(|error| unusable_error(&error))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     Ok(HttpClient::with_tls(parse(&format!("{scheme}://{address}"))?, tls, limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// An output that is on a full disk.
+    struct FullDisk;
+
+    impl Write for FullDisk {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_printed_has_status_1() {
+        let arguments = HealthArgs { config: None, url: Some("nowhere".to_owned()), ca: None };
+        assert_eq!(run(&arguments, &mut Vec::new(), &mut FullDisk), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! The command line: verbs and their arguments. Results go to stdout, messages to stderr.
 //!
-//! The exit status is 0 for success, 1 for a finding or a refusal, and 2 for unusable input.
+//! The exit status is 0 for success, 1 for a finding or a refusal, and 2 for unusable input; that of `health` is 0 or 1.
 
 mod admin_client;
 mod arguments;
@@ -33,12 +33,14 @@ mod serve;
 mod subject;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use run::run;
 
 use self::arguments::GatewayArgs;
+use self::error::{EXIT_FINDINGS, EXIT_UNUSABLE};
 use crate::credentials::development::LOCAL_NAMES;
 
 /// Personal data leaves only to a known recipient, for a declared purpose, on a legal basis.
@@ -54,10 +56,22 @@ pub fn command() -> clap::Command {
     examples::add_examples(Arguments::command())
 }
 
-/// Parses the arguments of the process. Prints the help or an error and ends the process if they ask for it or are wrong.
-pub fn parse() -> Arguments {
-    let matches = command().get_matches();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+/// Parses the arguments of the process.
+///
+/// # Errors
+/// The exit status, after the help or the error is printed, if they ask for help or are wrong.
+pub fn parse() -> Result<Arguments, ExitCode> {
+    let parsed = command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // If this cannot be written, the exit status still reports the error.
+        let _ = error.print();
+        let is_health = std::env::args_os().nth(1).is_some_and(|verb| verb == health::VERB);
+        match error.use_stderr() {
+            false => ExitCode::SUCCESS,
+            true if is_health => ExitCode::from(EXIT_FINDINGS),
+            true => ExitCode::from(EXIT_UNUSABLE),
+        }
+    })
 }
 
 /// The verbs of the program.

@@ -51,7 +51,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Check { file, format } => check(&file, format),
         Verb::Schema => print_schema(),
         Verb::Health(arguments) => {
-            finish(health::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+            let status =
+                health::run(&arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+            ExitCode::from(status)
         }
         Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),

@@ -125,6 +125,31 @@ fn health_exits_with_the_readiness() {
     assert_eq!(run(["health", "--url", "nowhere"]).0, 1);
 }
 
+/// Container engines reserve 2, and what they call can be misspelt.
+#[test]
+fn health_with_wrong_arguments_exits_with_1() {
+    for wrong in [&["--conf", "x"][..], &["--config"], &["--config", "x", "--url", "y"], &["now"]] {
+        let (status, out, words) = run([&["health"], wrong].concat());
+        assert_eq!((status, out.as_str()), (1, ""), "{wrong:?}: {words}");
+        assert!(words.starts_with("error:"), "{wrong:?}: {words}");
+    }
+    let (status, out, _) = run(["health", "--help"]);
+    assert!(status == 0 && out.contains("--url"), "{out}");
+    for others in [&["check", "--conf", "x"][..], &["--no-such-option"], &["healthy"], &[]] {
+        assert_eq!(run(others).0, 2, "{others:?}");
+    }
+}
+
+/// Standard output is on a full disk.
+#[test]
+fn health_whose_answer_cannot_be_printed_exits_with_1() {
+    let (_gateway, probes) = start_gateway();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    command.args(["health", "--url", &format!("http://{probes}")]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(command.stdout(full).status().unwrap().code(), Some(1));
+}
+
 #[test]
 fn health_finds_its_configuration_in_the_environment() {
     let (_gateway, probes) = start_gateway();
