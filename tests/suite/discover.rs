@@ -348,6 +348,23 @@ fn a_mapping_with_its_path_and_upstream_loads_as_it_is() {
 }
 
 #[test]
+fn a_configuration_that_would_not_be_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openapi.yaml");
+    std::fs::write(&file, SHOP).unwrap();
+    let document = ["--openapi", file.to_str().unwrap()];
+    for source in [&document[..], &["--sample", "-"], &["--sample", "-", "--path", "/people"]] {
+        for config in
+            [&["--config", "/nowhere.toml"][..], &["--config", "/nowhere.toml", "--route", "people"]]
+        {
+            let (status, out, words) = run_with_input([&["discover"], source, config].concat(), PEOPLE);
+            assert_eq!((status, out.as_str()), (2, ""), "{source:?} {config:?}");
+            assert!(words.contains("--config") || words.contains("/nowhere.toml"), "{words}");
+        }
+    }
+}
+
+#[test]
 fn a_mapping_of_a_document_has_the_upstream() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("openapi.yaml");

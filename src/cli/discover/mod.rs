@@ -29,13 +29,13 @@ pub(super) struct DiscoverArgs {
     #[arg(long, requires = "sample")]
     csv: bool,
     /// The path of the samples' route, such as `/customers/{id}`
-    #[arg(long, value_name = "PATTERN", requires = "sample", conflicts_with_all = ["route", "openapi", "traffic"])]
+    #[arg(long, value_name = "PATTERN", requires = "sample", conflicts_with_all = ["config", "route", "openapi", "traffic"])]
     path: Option<String>,
     /// The name of the upstream that the routes get in TOML
     #[arg(long, value_name = "NAME", conflicts_with = "annotate")]
     upstream: Option<String>,
     /// An OpenAPI document (3.0 or 3.1, JSON or YAML): one route for each operation
-    #[arg(long, value_name = "SPEC", conflicts_with_all = ["sample", "route"])]
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["sample", "config", "route"])]
     openapi: Option<PathBuf>,
     /// Print the OpenAPI document with the proposed categories in it, as `x-data-category`
     #[arg(long, requires = "openapi", conflicts_with = "format")]
