@@ -240,9 +240,14 @@ mod tests {
         assert_eq!(files(folder.path())[0], "access-2026-11-01.ndjson");
     }
 
+    /// A path that is not absolute would be below the working folder.
     #[test]
     fn without_a_folder_nothing_is_written() {
-        AccessLog::default().write(&line("2026-11-01T00:00:00Z"));
-        AccessLog::default().prune(Timestamp::UNIX_EPOCH);
+        let log = AccessLog::default();
+        log.write(&line("2026-11-01T00:00:00Z"));
+        log.prune(Timestamp::UNIX_EPOCH);
+        assert!(log.to.is_none());
+        let here = files(Path::new("."));
+        assert!(!here.iter().any(|name| name.starts_with("access-")), "{here:?}");
     }
 }
