@@ -46,6 +46,7 @@ pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "recipient-without-credentials",
     "recipient-without-purposes",
     "recipient-without-region",
+    "record-set-without-fields",
     "retention-without-created",
     "route-without-fields",
     "route-without-methods",

@@ -31,8 +31,8 @@ use crate::exchange::route::{
 use crate::exchange::unclassified::UnclassifiedPaths;
 use crate::finding::Finding;
 use crate::scrub::{
-    DuplicateKeys, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction, RemovedAs,
-    SubjectSource, Unclassified, selects_by_position, selects_in_row,
+    DuplicateKeys, FieldMapping, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction,
+    RemovedAs, SubjectSource, Unclassified, selects_by_position, selects_in_row,
 };
 use crate::vocabulary::{Operation, PurposeId};
 
@@ -50,6 +50,10 @@ const METHODS: [(&str, Method); 6] = [
     ("PATCH", Method::PATCH),
     ("DELETE", Method::DELETE),
 ];
+
+/// Keys that describe a record set. A route with one of them has a record set of its own beside its `[[route.records]]`.
+const KEYS_OF_A_RECORD_SET: [&str; 7] =
+    ["columns", "controller", "facts", "fields", "record", "schema", "subject"];
 
 /// Schemas by name.
 type Schemas<'d> = HashMap<&'d str, LocatedMapping<'d>>;
@@ -411,7 +415,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
         let redaction = self.fields.choice("redaction", &redaction).unwrap_or_default();
         let removed_as = self.removed_as(redaction);
-        let sets = body.map_or_else(|| self.record_sets(), |body| vec![body]);
+        let sets = body.map_or_else(|| self.record_sets(personal), |body| vec![body]);
         let mapping = Mapping {
             records: sets.iter().map(|set| set.mapping.clone()).collect(),
             unclassified,
@@ -528,12 +532,12 @@ impl<'r, 'd> RouteReader<'r, 'd> {
     }
 
     /// Reads the record set that the route itself describes, and those of its `[[route.records]]`.
-    fn record_sets(&mut self) -> Vec<LocatedMapping<'d>> {
+    fn record_sets(&mut self, personal: bool) -> Vec<LocatedMapping<'d>> {
         let base = schema(&mut self.fields, self.schemas);
         let mut flat = base.read(&mut self.fields, &self.words);
         let record = self.fields.text("record");
         flat.mapping.path = record.map_or_else(|| "$".to_owned(), |path| flat.path(self.document, path));
-        let mut sets = vec![flat];
+        let mut sets = Vec::new();
         for mut fields in self.fields.tables("records", "a record set") {
             let path = fields.needed_text("path");
             let base = schema(&mut fields, self.schemas);
@@ -543,13 +547,36 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             set.mapping.path = set.path(self.document, path);
             sets.push(set);
         }
-        let flat_is_empty =
-            |flat: &LocatedMapping<'_>| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty();
-        if sets.len() > 1 && sets.first().is_some_and(flat_is_empty) {
-            // The route has `[[route.records]]` only, and no record set of its own.
-            sets.remove(0);
+        // Even a record set without fields and subject has an effect: the innermost record decides what of it leaves.
+        if sets.is_empty() || KEYS_OF_A_RECORD_SET.into_iter().any(|key| self.fields.item(key).is_some()) {
+            if personal && !sets.is_empty() {
+                self.warn_without_fields(&flat.mapping, &sets);
+            }
+            sets.insert(0, flat);
         }
         sets
+    }
+
+    /// Warns about a controller, columns or facts of the route itself that are those of no field, because each of its
+    /// `[[route.records]]` has its own.
+    fn warn_without_fields(&mut self, flat: &RecordMapping, others: &[LocatedMapping<'d>]) {
+        let states_any = flat.controller.is_some() || flat.columns.is_some() || !flat.facts.is_empty();
+        // A field that is selected from the root can stand outside of the other records.
+        let from_root = |field: &FieldMapping| field.path.starts_with('$');
+        let any_from_root = || others.iter().flat_map(|set| &set.mapping.fields).any(from_root);
+        let may_release = !flat.fields.is_empty() || (!flat.subjects.is_empty() && any_from_root());
+        if flat.path != "$" || may_release || !states_any {
+            return;
+        }
+        let mut written = ["columns", "controller", "facts", "schema"].into_iter();
+        let Some((key, item)) = written.find_map(|key| Some((key, self.fields.item(key)?))) else { return };
+        let finding = Finding::warning(
+            "record-set-without-fields",
+            format!("`{key}` of the route itself is for none of its `[[route.records]]`"),
+        );
+        let hint = "each record set has its own `subject`, `controller`, `columns` and `facts`: write them in every \
+                    `[[route.records]]` that they are about, or in a `[[schema]]` that these name";
+        self.document.find(finding.label("is for a record without a field").hint(hint), item.at());
     }
 
     fn compile(&self, mapping: &Mapping, places: &[PathPlace<'d>]) -> Option<Arc<Plan>> {

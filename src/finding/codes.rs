@@ -211,6 +211,7 @@ pub const WARNINGS: &[&str] = &[
     "recipient-without-credentials",
     "recipient-without-purposes",
     "recipient-without-region",
+    "record-set-without-fields",
     "retention-without-created",
     "route-not-personal",
     "route-without-fields",

@@ -137,17 +137,18 @@ pub struct RecordMapping {
 }
 
 impl RecordMapping {
-    /// True if a field of this record set belongs to no data subject: it is in a record without subjects, or outside of
-    /// all records of `sets`, which contain this one. False for a path with `..`, for which this is unknown.
+    /// True if a field of this record set belongs to no data subject: its innermost record has no subjects, or it is outside
+    /// of all records of `sets`, which contain this one. False for a path with `..`, for which this is unknown.
     pub fn is_without_subject(&self, field: &str, sets: &[RecordMapping]) -> bool {
         if field.starts_with('@') || self.path == "$" {
             return self.subjects.is_empty();
         }
-        let is_below = |record: &RecordMapping| {
+        let is_below = |record: &&RecordMapping| {
             let rest = field.strip_prefix(&*record.path);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        !field.contains("..") && !sets.iter().any(is_below)
+        let innermost = sets.iter().filter(is_below).max_by_key(|set| set.path.len());
+        !field.contains("..") && innermost.is_none_or(|record| record.subjects.is_empty())
     }
 }
 

@@ -699,6 +699,23 @@ fn a_record_set_adds_its_fields_to_those_of_its_schema() {
 }
 
 #[test]
+fn paths_of_the_route_itself_are_checked_beside_its_records() {
+    let records =
+        "[[route.records]]\npath = \"$.people[*]\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n";
+    for (own, code) in [
+        ("record = \"$.people[*\"", "bad-path"),
+        ("controller = \"@.[\"", "bad-path"),
+        ("facts = { country = \"@.[\" }", "bad-path"),
+        ("columns = { path = \"$.columns\", names = [\"a\"] }", "columns-need-null"),
+    ] {
+        let route = format!("[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\n{own}\n{records}");
+        let (loads, findings, folder) = check_with(&route);
+        let text = rendered(&findings, folder.path());
+        assert!(!loads && codes(&findings) == [code], "{text}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_schema_is_reported_once() {
     let schema = "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.[\" = \"name\"\n";
     let route = |name: &str| {

@@ -48,7 +48,9 @@ impl RouteMapping {
                 fields: fields(set),
             }
         });
-        let sets = std::iter::once(flat).filter(|flat| !flat.fields.is_empty()).chain(nested).collect();
+        let own = ["columns", "controller", "facts", "fields", "record", "schema", "subject"];
+        let is_written = own.iter().any(|key| route.contains_key(*key));
+        let sets = std::iter::once(flat).filter(|_| is_written).chain(nested).collect();
         RouteMapping { sets }
     }
 

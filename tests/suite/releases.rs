@@ -54,6 +54,34 @@ fn each_record_of_a_list_is_judged_by_its_own_subject() {
     );
 }
 
+/// The gift is a record of its own, and nothing says whose: the consent of the customer does not release it.
+#[test]
+fn a_record_of_the_route_itself_is_nobodys_without_a_subject() {
+    let of_orders = r#"
+[[route]]
+name = "orders"
+upstream = "crm"
+path = "/orders"
+RECORD
+[[route.records]]
+path = "$.orders[*]"
+subject = "@.customer.id"
+fields = { "@.gift" = "name", "@.note" = "name" }
+"#;
+    let upstream = Upstream::start();
+    upstream
+        .json("/orders", r#"{"orders": [{"customer": {"id": "c-1"}, "note": "N", "gift": {"to": "Bob"}}]}"#);
+    for (record, released) in [
+        ("record = \"$.orders[*].gift\"", json!({"orders": [{"note": "N", "gift": {}}]})),
+        ("", json!({"orders": [{"note": "N", "gift": {"to": "Bob"}}]})),
+    ] {
+        let config = format!("{}{}", base(upstream.address), of_orders.replace("RECORD", record));
+        let gateway = TestGateway::start(&config);
+        gateway.record_event("c-1", NOTICE);
+        assert_eq!(gateway.get("/orders", "support", "customer-support").json(), released, "{record}");
+    }
+}
+
 #[test]
 fn a_withdrawal_is_in_force_with_its_acknowledgement() {
     let (upstream, gateway) = start_customer_gateway();

@@ -338,6 +338,27 @@ const SURPRISING_SETTINGS: &[(&str, &str)] = &[
          [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nframing = \"csv\"\nschema = \"s\"",
     ),
     (
+        "record-set-without-fields",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfacts = { country = \"@.country\" }\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.id\" = \"subject-identifier\", \"$.total\" = \"aggregate\" } }]",
+    ),
+    (
+        "record-set-without-fields",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\ncontroller = \"@.account\"\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.id\" = \"subject-identifier\" } }]",
+    ),
+    (
+        "record-set-without-fields",
+        "[[schema]]\nname = \"s\"\nsubject = \"@.id\"\nfacts = { country = \"@.country\" }\n\
+         [[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.id\" = \"subject-identifier\" } }]",
+    ),
+    (
+        "personal-without-subject",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfields = { \"@.total\" = \"aggregate\" }\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.id\" = \"subject-identifier\", \"$.owner\" = \"name\" } }]",
+    ),
+    (
         "operation-names-nobody",
         "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nmethods = [\"GET\", \"PATCH\"]\nsubject = \"@.id\"\nFIELDS",
     ),
@@ -398,6 +419,12 @@ fn sound_settings_cause_no_warning() {
         // Filters that compare array elements, or whose existence tests can only withhold.
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$[*]\"\nsubject = \"@.id\"\nfields = { \"@.a[?@.roles[?@ == 'owner']].b\" = \"non-personal\", \"@.c[?@.email]\" = \"email\", \"@.d[?@.public == true]\" = \"published\" }",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfields = { \"@.total\" = \"aggregate\", \"@.kind\" = \"non-personal\" }",
+        // Facts about the record around the others, whose fields another record set names.
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfacts = { country = \"@.country\" }\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.id\" = \"subject-identifier\", \"$.name\" = \"name\" } }]",
+        // A record within the others that withholds.
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.items[*].gift\"\n\
+         records = [{ path = \"$.items[*]\", subject = \"@.id\", fields = { \"@.gift\" = \"name\" } }]",
     ] {
         let added = added.replace("FIELDS", FIELDS);
         let (loads, findings, folder) = check_with(&format!("{ROUTE}{FIELDS}{added}\n"));
