@@ -1,13 +1,16 @@
 //! `serve`: runs the gateway, and reloads or stops it on signals and file changes.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::config::Config;
+use crate::config::{Config, WatchList};
 use crate::gateway::{Gateway, InheritedSockets, ServiceManager, StartError};
 
 /// Time for threads that still work when everything else has ended.
@@ -20,19 +23,22 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`StartError`].
 pub(super) async fn serve(config: Config, inherited: InheritedSockets) -> Result<(), StartError> {
-    let (folders, files) = (config.folders.clone(), config.files.clone());
     // Before the start, which can wait for a predecessor: a change meanwhile is reloaded afterwards.
     let (reload, reloads) = mpsc::channel(1);
-    let _watching = watch_folders(&folders, files, reload.clone());
+    let watcher = FolderWatcher::start(config.watch_list.clone(), reload.clone());
+    let hangups = reload.clone();
     tokio::spawn(async move {
         if let Ok(mut hangup) = signal(SignalKind::hangup()) {
             while hangup.recv().await.is_some() {
                 // If a reload is queued already, it covers this signal, too.
-                let _ = reload.try_send(());
+                let _ = hangups.try_send(());
             }
         }
     });
     let gateway = Gateway::bind_as_service(config, ServiceManager::from_env(), inherited).await?;
+    if let Some(watcher) = watcher {
+        tokio::spawn(watcher.follow(gateway.watch_list(), reload));
+    }
     let stop = gateway.stop();
     tokio::spawn(async move {
         let mut signals = EndSignals::new();
@@ -66,33 +72,67 @@ impl EndSignals {
     }
 }
 
-/// Watches folders rather than files, because editors and Kubernetes replace files by renaming.
-fn watch_folders(
-    folders: &[PathBuf],
-    files: Vec<PathBuf>,
-    reload: mpsc::Sender<()>,
-) -> Option<RecommendedWatcher> {
-    let (changed, mut changes) = mpsc::channel::<()>(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| is_change(&event, &files)) {
-            let _ = changed.try_send(());
+/// Watches the folders of the configuration. Folders rather than files, because editors and Kubernetes replace files by
+/// renaming.
+struct FolderWatcher {
+    watcher: RecommendedWatcher,
+    /// The folders that are watched. None is given up before the end: one folder has one watch, however many names it has.
+    folders: BTreeSet<PathBuf>,
+    list: Arc<ArcSwap<WatchList>>,
+}
+
+impl FolderWatcher {
+    /// Begins to watch these files, and asks for a reload after each change.
+    fn start(list: WatchList, reload: mpsc::Sender<()>) -> Option<FolderWatcher> {
+        let (changed, mut changes) = mpsc::channel::<()>(1);
+        let current = Arc::new(ArcSwap::from_pointee(WatchList::default()));
+        let list_of_events = Arc::clone(&current);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| is_change(&event, &list_of_events.load())) {
+                let _ = changed.try_send(());
+            }
+        })
+        .inspect_err(|error| tracing::warn!(%error, "cannot watch files; send SIGHUP to reload"))
+        .ok()?;
+        tokio::spawn(async move {
+            while changes.recv().await.is_some() {
+                tokio::time::sleep(DEBOUNCE).await;
+                while changes.try_recv().is_ok() {}
+                let _ = reload.try_send(());
+            }
+        });
+        let mut started = FolderWatcher { watcher, folders: BTreeSet::new(), list: current };
+        started.watch(list);
+        Some(started)
+    }
+
+    /// Watches these files from now on. Returns true if one of their folders was not watched before.
+    fn watch(&mut self, list: WatchList) -> bool {
+        let list = Arc::new(list);
+        self.list.store(Arc::clone(&list));
+        let mut any_new = false;
+        for folder in &list.folders {
+            // A folder that is watched already may have been removed and made again.
+            match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => any_new |= self.folders.insert(folder.clone()),
+                Err(error) => tracing::warn!(%error, "cannot watch a folder; send SIGHUP to reload"),
+            }
         }
-    })
-    .inspect_err(|error| tracing::warn!(%error, "cannot watch files; send SIGHUP to reload"))
-    .ok()?;
-    for folder in folders {
-        if let Err(error) = watcher.watch(Path::new(folder), RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, "cannot watch a folder; send SIGHUP to reload");
+        any_new
+    }
+
+    /// Watches the files of each list, until there is no gateway that reloads.
+    async fn follow(mut self, mut lists: watch::Receiver<WatchList>, reload: mpsc::Sender<()>) {
+        // The gateway reads the configuration again before it takes over from a predecessor.
+        lists.mark_changed();
+        while lists.changed().await.is_ok() {
+            let list = lists.borrow_and_update().clone();
+            if self.watch(list) {
+                // A file in a new folder can have changed after it was read and before the folder was watched.
+                let _ = reload.try_send(());
+            }
         }
     }
-    tokio::spawn(async move {
-        while changes.recv().await.is_some() {
-            tokio::time::sleep(DEBOUNCE).await;
-            while changes.try_recv().is_ok() {}
-            let _ = reload.try_send(());
-        }
-    });
-    Some(watcher)
 }
 
 /// Runs a future to its end on a runtime of its own.
@@ -113,18 +153,10 @@ pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
     Ok(output)
 }
 
-/// True if an event in a watched directory can change the configuration: it concerns a file of the configuration, a file
-/// that a pattern or a pack may include, or the link `..data`, by which Kubernetes replaces all files at once.
-fn is_change(event: &notify::Event, own: &[PathBuf]) -> bool {
+/// True if an event in a watched folder can change the configuration.
+fn is_change(event: &notify::Event, list: &WatchList) -> bool {
     let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
-    let ours = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let name = path.file_name();
-        matches!(extension, Some("toml" | "cedar"))
-            || name.is_some_and(|name| name == "..data")
-            || own.iter().any(|own| own.file_name() == name)
-    };
-    written && event.paths.iter().any(ours)
+    written && event.paths.iter().any(|path| list.concerns(path))
 }
 
 #[cfg(test)]
@@ -135,9 +167,10 @@ mod tests {
 
     #[test]
     fn changes_are_those_of_its_files() {
-        let own = [PathBuf::from("/etc/gate/gate.conf"), PathBuf::from("/etc/tls/server.crt")];
+        let files = ["/etc/gate/gate.conf", "/etc/tls/server.crt"].map(PathBuf::from).into();
+        let list = WatchList { files, ..WatchList::default() };
         let event =
-            |kind, path: &str| is_change(&notify::Event::new(kind).add_path(PathBuf::from(path)), &own);
+            |kind, path: &str| is_change(&notify::Event::new(kind).add_path(PathBuf::from(path)), &list);
         let written = EventKind::Create(CreateKind::File);
         for path in [
             "/etc/gate/gate.conf",

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::Timestamp;
 
+pub use files::{IncludePattern, WatchList};
 pub use issuer::IssuerSection;
 pub use ledger::{LedgerSection, LedgerUrl};
 #[cfg(feature = "cli")]
@@ -77,10 +78,8 @@ const PURPOSE_HEADER: HeaderName = HeaderName::from_static("data-purpose");
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
-    /// Folders to watch for changes.
-    pub folders: Vec<PathBuf>,
-    /// Files to watch: the configuration files, and the files of TLS, of upstreams' headers, of token issuers and of webhooks.
-    pub files: Vec<PathBuf>,
+    /// The files whose changes can change it.
+    pub watch_list: WatchList,
     /// Digest of the configuration files, without the files of packs, TLS and token issuers. 64 hexadecimal digits.
     pub revision: Arc<str>,
     /// Vocabulary of the ledger's events.
@@ -149,25 +148,36 @@ enum Host {
 
 /// Loads the configuration of a gateway. `None` if a finding is an error.
 pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
-    load_for(file, Host::Gateway)
+    let (loaded, findings) = load_for(file, Host::Gateway);
+    (loaded.ok(), findings)
 }
 
 /// Loads the configuration of an application that uses [`crate::layer`] without the gateway: as [`load`], but
 /// `[listener]` may be missing. `None` if a finding is an error.
 pub fn load_for_layer(file: &Path) -> (Option<Config>, Vec<Finding>) {
-    load_for(file, Host::Application)
+    let (loaded, findings) = load_for(file, Host::Application);
+    (loaded.ok(), findings)
 }
 
-fn load_for(file: &Path, host: Host) -> (Option<Config>, Vec<Finding>) {
+/// Loads the configuration of a gateway, as [`load`]. If a finding is an error, returns the files that were read or looked for,
+/// because a change of one of them can mend it.
+pub fn load_or_watch(file: &Path) -> (Result<Config, WatchList>, Vec<Finding>) {
+    load_for(file, Host::Gateway)
+}
+
+fn load_for(file: &Path, host: Host) -> (Result<Config, WatchList>, Vec<Finding>) {
     let main = match FileText::read(file) {
         Ok(main) => main,
-        Err(finding) => return (None, vec![finding]),
+        Err(finding) => {
+            let watch_list = WatchList::new(vec![file.to_owned()], BTreeSet::new(), Vec::new());
+            return (Err(watch_list), vec![finding]);
+        }
     };
     let main_document = Document::parse(&main.source);
     let mut root = main_document.root("the configuration");
-    let included = files::included(&mut root, main.folder());
+    let (included, includes) = files::included(&mut root, main.folder());
     let documents: Vec<Document<'_>> = included.iter().map(|file| Document::parse(&file.source)).collect();
-    let read = ConfigFiles::of(included.iter().chain([&main]));
+    let read = ConfigFiles::new(included.iter().chain([&main]), includes);
     let parts = included
         .iter()
         .zip(&documents)
@@ -184,17 +194,18 @@ fn load_for(file: &Path, host: Host) -> (Option<Config>, Vec<Finding>) {
     findings.extend(documents.into_iter().flat_map(Document::into_findings).chain(of_packs));
     let failed = findings.iter().any(Finding::is_error);
     findings.retain(|finding| !failed || !lints::CODES_AFTER_LOADING.contains(&finding.code()));
-    (Some(config).filter(|_| !failed), findings)
+    (if failed { Err(config.watch_list) } else { Ok(config) }, findings)
 }
 
-/// Paths and digest of the configuration files.
+/// Paths and digest of the configuration files, and the patterns of `include`.
 struct ConfigFiles {
     files: Vec<PathBuf>,
+    includes: BTreeSet<IncludePattern>,
     revision: Arc<str>,
 }
 
 impl ConfigFiles {
-    fn of<'f>(texts: impl Iterator<Item = &'f FileText>) -> ConfigFiles {
+    fn new<'f>(texts: impl Iterator<Item = &'f FileText>, includes: BTreeSet<IncludePattern>) -> ConfigFiles {
         let mut hasher = blake3::Hasher::new();
         let files = texts.map(|file| {
             let text = file.source.text();
@@ -202,7 +213,7 @@ impl ConfigFiles {
             file.path.clone()
         });
         let files = files.collect();
-        ConfigFiles { files, revision: Arc::from(hasher.finalize().to_hex().as_str()) }
+        ConfigFiles { files, includes, revision: Arc::from(hasher.finalize().to_hex().as_str()) }
     }
 }
 
@@ -265,20 +276,15 @@ fn assemble<'d>(
         part.fields.end();
     }
     let (of_packs, packs, findings) = packs.into_parts();
-    let ConfigFiles { mut files, revision } = read;
+    let ConfigFiles { mut files, includes, revision } = read;
     let tls = listeners.iter().map(|listener| &listener.tls).chain([&admin.tls]);
     files.extend(tls.flatten().flat_map(tls_files));
     files.extend(upstreams.all.iter().flat_map(UpstreamSection::files).cloned());
     files.extend(issuers.files.into_iter().chain(of_recipients));
-    let mut folders: Vec<PathBuf> =
-        files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();
-    folders.sort();
-    folders.dedup();
     let vocabulary = vocabulary_of(&packs);
     let config = Config {
         file: file.to_owned(),
-        folders,
-        files,
+        watch_list: WatchList::new(files, includes, of_packs),
         revision,
         vocabulary,
         namespaces,

@@ -69,7 +69,7 @@ use self::upstream::Upstreams;
 use crate::assembly::{self, AssemblyError, predecessor};
 use crate::config::descriptors::{self, DescriptorBudget, MAX_PROBE_CONNECTIONS, connections_per_address};
 use crate::config::memory::ProcessMemory;
-use crate::config::{self, AuditSection, Config, DrainSection, ListenerSection, TlsError};
+use crate::config::{self, AuditSection, Config, DrainSection, ListenerSection, TlsError, WatchList};
 use crate::disclosure::index::IndexFollower;
 use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::{ListenerContext, SharedState};
@@ -182,6 +182,7 @@ impl Gateway {
         let (upstream_sections, admin_section) = (config.upstreams.clone(), config.admin.clone());
         let issuers = config.issuers.clone();
         let audit = config.audit.clone();
+        let watch_list = watch::Sender::new(config.watch_list.clone());
         let traces = TraceSettings::read(|name| std::env::var(name).ok(), &config.name)?;
         manager.status("opening ledger and log");
         let assembled = tokio::task::spawn_blocking(move || assembly::assemble(config));
@@ -218,6 +219,7 @@ impl Gateway {
             certificates,
             admin: admin.clone(),
             issuer_keys,
+            watch_list,
         };
         Ok(Gateway {
             reloader,
@@ -250,6 +252,11 @@ impl Gateway {
     /// Returns the address of the probes listener. `None` if the configuration has none.
     pub fn probes_address(&self) -> Option<SocketAddr> {
         self.probes.as_ref().and_then(|probes| probes.address().ok())
+    }
+
+    /// Returns the files whose changes can change the configuration, now and after each reload.
+    pub fn watch_list(&self) -> watch::Receiver<WatchList> {
+        self.reloader.watch_list.subscribe()
     }
 
     /// Returns the state that exchanges share: ledger, logs, metrics.

@@ -16,7 +16,7 @@ use super::{error_lines, log_finding};
 use crate::assembly;
 use crate::config::{
     self, AccessLogSection, AuditSection, Config, DrainSection, LedgerSection, LimitsSection,
-    ListenerSection, ProbesSection, TlsError, TlsServer,
+    ListenerSection, ProbesSection, TlsError, TlsServer, WatchList,
 };
 use crate::exchange::SharedState;
 use crate::metrics::Metrics;
@@ -37,6 +37,8 @@ pub(super) struct Reloader {
     pub(super) certificates: ListenerCertificates,
     pub(super) issuer_keys: IssuerKeyFetchers,
     pub(super) admin: AdminApi,
+    /// The files to watch, as the last reading of the configuration found them.
+    pub(super) watch_list: watch::Sender<WatchList>,
 }
 
 impl Reloader {
@@ -56,9 +58,13 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Reloader { file, restart_only, shared, upstreams, certificates, admin, issuer_keys } = self;
-        let (config, findings) = config::load(file);
-        let config = config.ok_or_else(|| error_lines(&findings))?;
+        let Reloader { file, restart_only, shared, upstreams, certificates, admin, issuer_keys, watch_list } =
+            self;
+        let (loaded, findings) = config::load_or_watch(file);
+        // Before anything fails: a change of what was read now can mend it.
+        watch_list
+            .send_replace(loaded.as_ref().map_or_else(Clone::clone, |config| config.watch_list.clone()));
+        let config = loaded.map_err(|_| error_lines(&findings))?;
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;

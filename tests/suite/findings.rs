@@ -792,6 +792,44 @@ fn findings_in_an_included_file_name_it() {
     assert!(text.contains("[folder]/more/a.toml:3:8"), "{text}");
 }
 
+/// The route in `c.toml` is sound: the upstream that it names is in another file of the same pattern.
+#[test]
+fn each_included_file_that_cannot_be_read_is_one_finding_and_the_others_are_read() {
+    let policy = pack("one-partner-360").display().to_string();
+    let text = format!("policy = {policy:?}\ninclude = [\"more/*.toml\"]\n{SOUND}");
+    let upstream = "[[upstream]]\nname = \"shop\"\nurl = \"http://127.0.0.1:1\"\n";
+    let route = format!("{}{FIELDS}", ROUTE.replace("\"crm\"", "\"shop\""));
+    let files = [("purposegate.toml", &*text), ("more/b.toml", upstream), ("more/c.toml", &*route)];
+    let sound = folder(&files);
+    let (config, findings) = config::load(&sound.path().join("purposegate.toml"));
+    assert!(config.is_some() && findings.is_empty(), "{}", rendered(&findings, sound.path()));
+
+    let broken = folder(&files);
+    let more = broken.path().join("more");
+    std::fs::write(more.join("a.toml"), b"# \xff").unwrap();
+    std::fs::create_dir(more.join("d.toml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", more.join("e.toml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", more.join(".#c.toml")).unwrap();
+    let (config, findings) = config::load(&broken.path().join("purposegate.toml"));
+    let text = rendered(&findings, broken.path());
+    assert!(config.is_none() && codes(&findings) == ["unreadable-file"; 3], "{text}");
+    for words in ["more/a.toml cannot be read", "more/d.toml is not a file", "more/e.toml cannot be read"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_pattern_of_include_has_one_star_in_the_name_of_the_file() {
+    let policy = pack("one-partner-360").display().to_string();
+    for pattern in ["more/*a*.toml", "*/a.toml", "more/**.toml", "nowhere/*.toml"] {
+        let text = format!("policy = {policy:?}\ninclude = [\"{pattern}\"]\n{SOUND}{ROUTE}{FIELDS}");
+        let folder = folder(&[("purposegate.toml", &text), ("more/a.toml", "")]);
+        let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+        let text = rendered(&findings, folder.path());
+        assert!(config.is_none() && codes(&findings) == ["unreadable-include"], "{text}");
+    }
+}
+
 #[test]
 fn a_log_of_another_origin_is_a_finding() {
     let policy = pack("one-partner-360").display().to_string();

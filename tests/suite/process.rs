@@ -190,6 +190,48 @@ fn a_renewed_certificate_is_reloaded() {
     wait_until(|| process.metric(loaded) > before);
 }
 
+/// The configuration names each folder before it has a file that is included. A reload names the second one, and a reload that
+/// fails the third one.
+#[test]
+fn folders_of_includes_are_watched_at_the_start_and_after_each_reload() {
+    let upstream = Upstream::start();
+    let folders = tempfile::tempdir().unwrap();
+    let pattern = |name: &str| {
+        let folder = folders.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join("*.inc").display().to_string()
+    };
+    let patterns = ["one", "two", "three"].map(pattern);
+    let config = |count: usize| {
+        format!("include = {:?}\n{}{CUSTOMER_ROUTES}", &patterns[..count], base(upstream.address))
+    };
+    let process = ServeProcess::start(&config(1), "");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folders.path().join(name).join("routes.inc"), text).unwrap();
+    };
+    let write_route = |name: &str| {
+        upstream.json(&format!("/{name}"), "{}");
+        let allow = "allow = [\"route-not-personal\"]";
+        let route = format!("[[route]]\nname = \"{name}\"\nupstream = \"crm\"\npath = \"/{name}\"\n");
+        write(name, &format!("{route}personal = false\n{allow}\n"));
+        wait_until(|| process.get(&format!("/{name}"), "customer-support").status == 200);
+    };
+    let count =
+        |outcome: &str| process.metric(&format!("purposegate_policy_reload_total{{outcome=\"{outcome}\"}}"));
+    write_route("one");
+
+    let loaded = count("loaded");
+    process.rewrite(&config(2));
+    wait_until(|| count("loaded") > loaded);
+    write_route("two");
+
+    write("three", "[[ruote]]\n");
+    let failed = count("failed");
+    process.rewrite(&config(3));
+    wait_until(|| count("failed") > failed);
+    write_route("three");
+}
+
 #[test]
 fn a_pack_edited_in_place_needs_notice() {
     let upstream = Upstream::start();

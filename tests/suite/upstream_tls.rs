@@ -139,7 +139,7 @@ fn no_output_has_a_configured_header() {
     let (loaded, findings) = config::load(&file);
     let loaded = loaded.unwrap_or_else(|| panic!("{findings:?}"));
     assert!(!format!("{loaded:?}").contains("canary"));
-    assert!(loaded.files.iter().any(|file| file.ends_with("secret")), "the file is watched");
+    assert!(loaded.watch_list.files.iter().any(|file| file.ends_with("secret")), "the file is watched");
     // Neither has the log, at any level.
     let upstream = Upstream::start();
     let text = std::fs::read_to_string(&file).unwrap().replace("file = \"secret\"", "env = \"CANARY\"");
