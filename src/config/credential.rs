@@ -12,7 +12,7 @@ use super::terms::PackTerms;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
 use crate::exchange::caller::token::{IdentityClaim, TokenPattern};
-use crate::exchange::caller::{Caller, CertificateName, Credentials};
+use crate::exchange::caller::{Caller, CertificateName, Credentials, HolderKind};
 use crate::finding::Finding;
 
 /// Registers the credentials of the recipient at `position`.
@@ -73,17 +73,6 @@ pub(super) fn read_all(
             document.find(finding.hint(hint), at);
         }
     }
-}
-
-/// Kinds of recipients whose credentials have to identify a person or an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HolderKind {
-    /// The data subject itself.
-    DataSubject,
-    /// The administrator of a controller's account.
-    CustomerAdministrator,
-    /// A recipient that is not identified further.
-    Other,
 }
 
 /// Reports a key or a certificate where a token is needed, as only a token identifies a person or an account.

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::http_url::HttpUrl;
 use super::tls::roots;
 use crate::document::{At, Fields};
+use crate::exchange::caller::HolderKind;
 use crate::exchange::route::{NoticeWebhook, Notify};
 use crate::finding::Finding;
 
@@ -25,7 +26,12 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const MAX_FILE_BYTES: u64 = 1024;
 
 /// Reads `notify`, and adds the files that it names to `files`. `folder` is that of the configuration file.
-pub(super) fn read(mut fields: Fields<'_>, folder: &Path, files: &mut Vec<PathBuf>) -> Notify {
+pub(super) fn read(
+    mut fields: Fields<'_>,
+    holder: Option<HolderKind>,
+    folder: &Path,
+    files: &mut Vec<PathBuf>,
+) -> Notify {
     let document = fields.document();
     let at = fields.at();
     let (webhook, ca) = (fields.text("webhook"), fields.text("ca"));
@@ -36,6 +42,14 @@ pub(super) fn read(mut fields: Fields<'_>, folder: &Path, files: &mut Vec<PathBu
         document.find(Finding::error("bad-notify", words).label("of this recipient").hint(hint), at);
         Notify::Manual
     };
+    match holder {
+        Some(HolderKind::DataSubject | HolderKind::CustomerAdministrator) => {
+            let words = "each caller of this recipient is another person or account, and a notice would tell all of them";
+            let hint = "leave `notify` out: a person learns from the access report who received what, and a person tells an account";
+            return find(words.to_owned(), at, hint);
+        }
+        Some(HolderKind::Other) | None => {}
+    }
     let authorities = ca.as_ref().map(|ca| folder.join(ca.value));
     let of_secret = secret.as_ref().and_then(|secret| secret.file.as_ref()).map(|file| folder.join(file));
     files.extend(authorities.iter().cloned().chain(of_secret));

@@ -14,8 +14,8 @@ use super::terms::PackTerms;
 use super::{Host, Part};
 use crate::decision::RecipientFacts;
 use crate::document::Fields;
-use crate::exchange::caller::Credentials;
 use crate::exchange::caller::token::Tokens;
+use crate::exchange::caller::{Credentials, HolderKind};
 use crate::exchange::cancellation::CancellationLimit;
 use crate::exchange::route::{Agreement, Notify, Recipient, RecipientContact, WithheldReport};
 use crate::finding::Finding;
@@ -44,11 +44,12 @@ pub(super) fn read_all(parts: &mut [Part<'_>], words: &PackTerms<'_>, host: Host
     });
     for (position, (folder, mut fields)) in tables.enumerate() {
         fields.allow();
+        let recipient = read(&mut fields, words, &mut names);
+        let holder = recipient.as_ref().map(|recipient| recipient.holder);
         let notify = fields.fields("notify", "`notify`");
-        let notify = notify.map(|fields| notify::read(fields, &folder, &mut files)).unwrap_or_default();
-        let recipient = read(&mut fields, notify, words, &mut names);
-        let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
-        credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
+        let notify = notify.map(|fields| notify::read(fields, holder, &folder, &mut files));
+        let recipient = recipient.map(|read| Recipient { notify: notify.unwrap_or_default(), ..read });
+        credential::read_all(&mut fields, words, position, holder, &issuers, &mut credentials);
         fields.end();
         // A recipient with errors is left out. Positions are wrong then, but the configuration is not used.
         recipients.extend(recipient.map(Arc::new));
@@ -56,22 +57,8 @@ pub(super) fn read_all(parts: &mut [Part<'_>], words: &PackTerms<'_>, host: Host
     RegisteredRecipients { recipients, credentials, issuers, files }
 }
 
-fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::HolderKind {
-    let kinds = words.vocabulary.kinds();
-    let is = |name| kinds.find(name).is_some_and(|kind| kinds.within(recipient.in_agreement.kind, kind));
-    match () {
-        () if is("data-subject") => credential::HolderKind::DataSubject,
-        () if is("customer-administrator") => credential::HolderKind::CustomerAdministrator,
-        () => credential::HolderKind::Other,
-    }
-}
-
-fn read(
-    fields: &mut Fields<'_>,
-    notify: Notify,
-    words: &PackTerms<'_>,
-    names: &mut UniqueNames,
-) -> Option<Recipient> {
+/// Reads a recipient without `notify` and its credentials.
+fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames) -> Option<Recipient> {
     let document = fields.document();
     let name = fields.needed_text("name");
     let kind = fields.needed_text("kind").and_then(|kind| words.kind(document, &kind));
@@ -108,13 +95,14 @@ fn read(
     let cancellations = CancellationLimit::default();
     Some(Recipient {
         name,
+        holder: HolderKind::of(kind, words.vocabulary.kinds()),
         in_agreement,
         without_agreement,
         agreement,
         report,
         rate,
         cancellations,
-        notify,
+        notify: Notify::default(),
         contact,
     })
 }

@@ -15,6 +15,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use ulid::Ulid;
 
+use super::caller::HolderKind;
 use super::cancellation::CancellationLimit;
 use super::error_mapping::ErrorMapping;
 use super::{Refusal, path};
@@ -440,6 +441,8 @@ pub struct RecipientContact {
 pub struct Recipient {
     /// The configured name.
     pub name: Arc<str>,
+    /// The kind of holder that its credentials have to name.
+    pub holder: HolderKind,
     /// The facts for the policy while its agreement is in force.
     pub in_agreement: Arc<RecipientFacts>,
     /// The facts for the policy without an agreement in force.

@@ -542,6 +542,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "write `retention = \"15d\"`",
     ),
     (
+        "[[recipient]]\nname = \"x\"\nkind = \"data-subject\"\nnotify = { feed = true }",
+        "each caller of this recipient is another person or account",
+        "access report",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"customer-administrator\"\nnotify = { webhook = \"https://x.example/\" }",
+        "each caller of this recipient is another person or account",
+        "leave `notify` out",
+    ),
+    (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nrate = { requests = 0 }",
         "this is not a rate",
         "requests = 100",

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use self::token::{TokenPattern, Tokens};
 use crate::credentials::{KeyHash, hash};
 use crate::exchange::Refusal;
-use crate::vocabulary::{ActorId, PurposeId, SubjectId};
+use crate::vocabulary::{ActorId, KindId, PurposeId, SubjectId, Tree};
 
 /// Headers that carry a credential. They are forwarded only where a route says so, and `Proxy-Authorization` never.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
@@ -36,6 +36,30 @@ pub struct Caller {
     pub identity: Identity,
     /// The end of the credential's validity, if it has one.
     pub valid_until: Option<Timestamp>,
+}
+
+/// The kind of holder that the credentials of a recipient have to name. If they name one, each caller of the recipient is
+/// another person or acts for another account, and what one received is not for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderKind {
+    /// The data subject itself.
+    DataSubject,
+    /// The account whose administrator the caller is.
+    CustomerAdministrator,
+    /// None: the callers are one recipient.
+    Other,
+}
+
+impl HolderKind {
+    /// Returns the kind of holder that recipients of a kind have.
+    pub fn of(kind: KindId, kinds: &Tree<KindId>) -> HolderKind {
+        let is = |name| kinds.find(name).is_some_and(|ancestor| kinds.within(kind, ancestor));
+        match () {
+            () if is("data-subject") => HolderKind::DataSubject,
+            () if is("customer-administrator") => HolderKind::CustomerAdministrator,
+            () => HolderKind::Other,
+        }
+    }
 }
 
 /// The persons and the controller that the claims of a token name.
