@@ -178,6 +178,7 @@ impl Template {
             decision: Ulid::nil(),
             recipient: "acme-domains".into(),
             actor: None,
+            holder: None,
             purpose: "domain-registration".into(),
             declared: Some("domain-registration".into()),
             case: None,

@@ -32,9 +32,9 @@ pub use log::{Durability, Log, LogError, LogSettings, PreparedRecord};
 pub use origin::{is_origin, is_verifier_key};
 pub use read::{
     Account, AccountedCategory, AccountedExchange, ActFilter, DeletedDetails, EndOfLog, ExchangeFilter,
-    LogPlace, LogSelection, LogSource, RecordedAct, RepeatedDecision, SearchEffort, account, accounting,
-    acts, decision, export, find_decision, fold, has_former, in_use, is_running, last_position, merge,
-    overlapping, repeated_decisions, resolved,
+    FoundDecision, LogPlace, LogSelection, LogSource, RecordedAct, RepeatedDecision, SearchEffort, account,
+    accounting, acts, decision, export, find_decision, fold, has_former, in_use, is_running, last_position,
+    merge, overlapping, repeated_decisions, resolved,
 };
 pub use storage::{OpenLogError, ReadError};
 pub use witness::{WitnessKey, add_checkpoint_body, known_size};

@@ -104,6 +104,8 @@ pub struct ExchangeHead {
     pub recipient: Arc<str>,
     /// The individual who acts for the recipient, if the credential names one.
     pub actor: Option<LoggedPerson>,
+    /// The person or the account that the caller is, if each caller of the recipient is another one.
+    pub holder: Option<LoggedPerson>,
     /// The accepted purpose; empty if none was accepted.
     pub purpose: Arc<str>,
     /// The purpose as the request declared it.

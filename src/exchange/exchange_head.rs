@@ -45,6 +45,7 @@ pub(super) fn exchange_head(
         decision: context.decision,
         recipient: Arc::clone(&requester.recipient.name),
         actor: actor.map(|actor| LoggedPerson::unknown(ledger.fingerprints().actor(actor))),
+        holder: requester.holder().map(|holder| holder.logged(ledger)),
         purpose: purpose.map_or_else(|| Arc::from(""), |purpose| purposes.shared_name(purpose)),
         declared: declaration.map(|declaration| Arc::clone(&declaration.purpose)),
         case: declaration.and_then(|declaration| declaration.case.clone()),

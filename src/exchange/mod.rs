@@ -75,7 +75,7 @@ use jiff::tz::TimeZone;
 use ulid::Ulid;
 
 use self::admission::Admission;
-use self::caller::{Caller, PeerCertificate};
+use self::caller::{Caller, HolderKind, Identity, PeerCertificate};
 use self::concurrency::{ConcurrencyPermit, LimitReached};
 use self::cross_origin::CrossOrigin;
 use self::exchange_head::Factors;
@@ -86,9 +86,10 @@ use self::purpose::Declaration;
 use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
 use crate::decision::Decisions;
 use crate::disclosure::record::ExchangeMode;
-use crate::keys::random;
+use crate::keys::{LoggedPerson, random};
+use crate::ledger::Ledger;
 use crate::traces::{ExchangeTrace, TraceId, TracedRequest};
-use crate::vocabulary::PurposeId;
+use crate::vocabulary::{PurposeId, SubjectId};
 
 pub use error_body::ErrorBody;
 pub use forward::RequestBodyLimits;
@@ -222,6 +223,49 @@ impl ExchangeContext {
 pub(crate) struct Requester {
     pub(crate) recipient: Arc<Recipient>,
     pub(crate) caller: Caller,
+}
+
+impl Requester {
+    /// Returns the person or the account that the caller is; `None` if the recipient's callers are one recipient.
+    fn holder(&self) -> Option<Holder<'_>> {
+        let Identity { subject, controller, actor: _ } = &self.caller.identity;
+        match self.recipient.holder {
+            HolderKind::DataSubject => subject.as_ref().map(Holder::Person),
+            HolderKind::CustomerAdministrator => controller.as_ref().map(Holder::Account),
+            HolderKind::Other => None,
+        }
+    }
+
+    /// True if something that belongs to a recipient is the caller's own. If each caller of the recipient is another person or
+    /// account, `is_holders` says if it is that of this one. What does not say whose it is is nobody's.
+    fn is_own(&self, recipient: &str, is_holders: impl FnOnce(Holder<'_>) -> bool) -> bool {
+        *self.recipient.name == *recipient
+            && match self.recipient.holder {
+                HolderKind::DataSubject | HolderKind::CustomerAdministrator => {
+                    self.holder().is_some_and(is_holders)
+                }
+                HolderKind::Other => true,
+            }
+    }
+}
+
+/// The person or the account that a caller is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holder<'i> {
+    /// A data subject.
+    Person(&'i SubjectId),
+    /// The account of a controller.
+    Account(&'i SubjectId),
+}
+
+impl Holder<'_> {
+    /// Returns the holder as the disclosure log names it now.
+    fn logged(self, ledger: &Ledger) -> LoggedPerson {
+        match self {
+            Holder::Person(id) => ledger.person(id).0,
+            Holder::Account(id) => LoggedPerson::unknown(ledger.fingerprints().controller(id)),
+        }
+    }
 }
 
 /// The destination of a request: its route, and the version of the policy that decides on it.
@@ -441,7 +485,8 @@ impl IdentifiedExchange {
     }
 
     async fn page_content(&self, page: Page, headers: &HeaderMap) -> Result<Bytes, Rejection> {
-        let IdentifiedExchange { context, requester: Requester { recipient, caller } } = self;
+        let IdentifiedExchange { context, requester } = self;
+        let Requester { recipient, caller } = requester;
         let acknowledges = matches!(page, Page::Notices(FeedRequest::Acknowledge(_)));
         let is_permitted = match context.method {
             Method::GET | Method::HEAD => !acknowledges,
@@ -462,12 +507,12 @@ impl IdentifiedExchange {
                 let locked = caller.locked_purpose;
                 Ok(purposes::purposes_page(&context.snapshot, recipient, facts, locked, context.now))
             }
-            Page::Notices(request) => Ok(notices::answer(&context.shared, recipient, request).await?),
+            Page::Notices(request) => Ok(notices::answer(&context.shared, requester, request).await?),
             Page::Decision(id) => {
-                let page = purposes::decision_page(&context.shared, &context.snapshot, recipient, id).await?;
+                let page = purposes::decision_page(&context.shared, &context.snapshot, requester, id).await?;
                 Ok(Bytes::from(page.to_string()))
             }
-            Page::Receipt(id) => Ok(purposes::receipt_page(&context.shared, recipient, id).await?),
+            Page::Receipt(id) => Ok(purposes::receipt_page(&context.shared, requester, id).await?),
         }
     }
 
@@ -587,4 +632,58 @@ impl AdmittedExchange {
 fn decision_id(now: Timestamp) -> Ulid {
     let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Ulid::from_parts(millisecond, random::bits().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::RecipientFacts;
+    use crate::exchange::route::{Notify, RecipientContact};
+    use crate::vocabulary::{KindId, Namespaces, Safeguard};
+
+    fn requester(holder: HolderKind, identity: Identity) -> Requester {
+        let facts = Arc::new(RecipientFacts {
+            name: "portal".into(),
+            kind: KindId(0),
+            country: None,
+            region: None,
+            purposes: Vec::new(),
+            agreement: true,
+            safeguard: Safeguard::None,
+            suspended: false,
+        });
+        let recipient = Recipient {
+            name: "portal".into(),
+            holder,
+            in_agreement: Arc::clone(&facts),
+            without_agreement: facts,
+            agreement: None,
+            report: WithheldReport::None,
+            rate: None,
+            cancellations: cancellation::CancellationLimit::default(),
+            notify: Notify::Manual,
+            contact: RecipientContact { legal_name: None, address: None, contact: None },
+        };
+        Requester { recipient: Arc::new(recipient), caller: Caller { identity, ..Caller::default() } }
+    }
+
+    #[test]
+    fn what_does_not_say_whose_it_is_is_the_own_of_no_person_and_no_account() {
+        let id = |text: &str| Namespaces::default().reader(None).read(text).unwrap();
+        let identity = Identity { subject: Some(id("p-1")), controller: Some(id("a-1")), actor: None };
+        let person = requester(HolderKind::DataSubject, identity.clone());
+        let account = requester(HolderKind::CustomerAdministrator, identity.clone());
+        let nobody = requester(HolderKind::CustomerAdministrator, Identity::default());
+        let whole = requester(HolderKind::Other, identity);
+        assert!(matches!(person.holder(), Some(Holder::Person(id)) if id.id() == "p-1"));
+        assert!(matches!(account.holder(), Some(Holder::Account(id)) if id.id() == "a-1"));
+        assert!(nobody.holder().is_none() && whole.holder().is_none());
+        for (requester, of_holder, of_nobody) in
+            [(&person, true, false), (&account, true, false), (&nobody, false, false), (&whole, true, true)]
+        {
+            assert_eq!(requester.is_own("portal", |_| true), of_holder);
+            assert_eq!(requester.is_own("portal", |_| false), of_nobody);
+            assert!(!requester.is_own("another", |_| true));
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl ExchangeRecord {
             Operation::Collect | Operation::Alter | Operation::Destroy => Durability::BeforeRelease,
         };
         let before = *self.recorded();
-        let mut head = Arc::clone(&self.head);
+        let mut head = self.head_now();
         if would_refuse != head.would_refuse {
             Arc::make_mut(&mut head).would_refuse = would_refuse;
         }
@@ -99,15 +99,15 @@ impl ExchangeRecord {
     /// # Errors
     /// [`LogError`]: it may not leave.
     pub(super) async fn disclose(&self, disclosure: Disclosure, extent: Extent) -> Result<(), LogError> {
-        let (head, decision) = (&self.head, self.head.decision);
+        let decision = self.head.decision;
         let before = *self.recorded();
         let (record, recorded) = match (before, extent) {
             (Recorded::Nothing, Extent::Whole) => {
-                let record = Record::Exchange(Arc::clone(head), disclosure);
+                let record = Record::Exchange(self.head_now(), disclosure);
                 (record, Recorded::Whole { is_corrected: false })
             }
             (Recorded::Nothing, Extent::Part) => {
-                let exchange = ExchangeReference::First(Arc::clone(head));
+                let exchange = ExchangeReference::First(self.head_now());
                 (Record::Window { exchange, disclosure }, Recorded::Begun)
             }
             (Recorded::Begun, _) => {
@@ -175,7 +175,7 @@ impl ExchangeRecord {
         let log = &self.shared.log;
         match (recorded, outcome) {
             (Recorded::Ended, _) => return false,
-            (Recorded::Nothing, Outcome::Refused(code)) => log.refuse(Arc::clone(&self.head), code),
+            (Recorded::Nothing, Outcome::Refused(code)) => log.refuse(self.head_now(), code),
             // Nothing has left, since a disclosure is recorded before it leaves.
             (Recorded::Nothing, Outcome::Released | Outcome::Aborted) => {}
             (Recorded::Begun, outcome) => {
@@ -190,6 +190,17 @@ impl ExchangeRecord {
     fn correct(&self, outcome: Outcome) {
         let decision = self.head.decision;
         self.shared.log.append_detached(Record::Correction { decision, outcome, disclosure: None });
+    }
+
+    /// Returns the head with the holder as the disclosure log names it now: its log secret may have been made or deleted since
+    /// the exchange began.
+    fn head_now(&self) -> Arc<ExchangeHead> {
+        let mut head = Arc::clone(&self.head);
+        let holder = head.holder.map(|holder| self.shared.ledger.logged_person(holder));
+        if holder != head.holder {
+            Arc::make_mut(&mut head).holder = holder;
+        }
+        head
     }
 
     fn recorded(&self) -> MutexGuard<'_, Recorded> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::watch;
 use ulid::Ulid;
 
@@ -19,7 +18,7 @@ use crate::access_log::AccessLog;
 use crate::circumstances::CircumstanceCounter;
 use crate::disclosure::questions::{self, Answer, AnswerCursor, LogExtent, LogQuestion, QuestionedLog};
 use crate::disclosure::receipt::{self, ReceiptState};
-use crate::disclosure::{self, Log, LogSource, ReadError, SearchEffort};
+use crate::disclosure::{self, FoundDecision, Log, LogSource, ReadError, SearchEffort};
 use crate::keys::WebhookSecrets;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -260,7 +259,7 @@ impl SharedState {
         &self,
         id: String,
         effort: SearchEffort,
-    ) -> Result<Option<Value>, ReadError> {
+    ) -> Result<Option<FoundDecision>, ReadError> {
         // An exchange ends before its closing record is written. A caller who has seen the end expects the record.
         let flushed = self.flush_log().await;
         let folder = self.log.folder().to_owned();

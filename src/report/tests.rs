@@ -23,6 +23,7 @@ fn exchange(person: LoggedPerson) -> Record {
         decision: Ulid::generate(),
         recipient: "acme".into(),
         actor: None,
+        holder: None,
         purpose: "support".into(),
         declared: None,
         case: None,

@@ -1,9 +1,11 @@
 //! Recipients identified by a token: the person themselves, the administrator of an account, a member of staff.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::fixtures::KNOWN;
-use crate::gateway::{TestGateway, base, bearer, credential};
+use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
 use crate::http::{self, Answer};
 use crate::token_issuer::Issuer;
 use crate::upstream::Upstream;
@@ -275,4 +277,72 @@ fn refusals_do_not_make_a_person_known() {
     assert!(!has_name(), "they have only said no");
     gateway.record_event("c-9", KNOWN);
     assert!(has_name());
+}
+
+#[test]
+fn a_person_sees_only_their_own_decisions() {
+    let (_upstream, gateway, issuer) = start_gateway();
+    let person = |sub: &str| issuer.bearer(json!({ "azp": "portal", "sub": sub }));
+    let of_account = |account: u64| issuer.bearer(json!({ "role": "administrator", "account": account }));
+    let page = |id: &str, token: &str, more: &str| {
+        let path = format!("/.well-known/data-purposes/decisions/{id}{more}");
+        http::get(gateway.address, &path, &[token])
+    };
+    let receipt = |id: &str, token: &str| {
+        let began = Instant::now();
+        loop {
+            let answer = page(id, token, "/receipt");
+            if answer.json()["code"] != "receipt-pending" {
+                return answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "a checkpoint is published every second");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    for (own, other, purpose) in [
+        (person("c-1"), person("c-2"), "access"),
+        // The ledger knows this person only from the next event on.
+        (person("c-404"), person("c-1"), "access"),
+        (of_account(7), of_account(8), "service-provision"),
+        (of_account(7), person("7"), "service-provision"),
+    ] {
+        let made = [
+            ask(&gateway, &own, purpose, &[]).decision(),
+            ask(&gateway, &own, "direct-marketing", &[]).json()["decision"].as_str().unwrap().to_owned(),
+        ];
+        for id in made {
+            assert_eq!(page(&id, &own, "").json()["decision"], json!(id));
+            assert_eq!(receipt(&id, &own).json()["decision"], json!(id));
+            let (unknown, strangers) =
+                (page("01ARZ3NDEKTSV4RRFFQ69G5FAV", &other, ""), page(&id, &other, ""));
+            assert_eq!((unknown.status, strangers.status), (404, 404), "{}", strangers.text());
+            assert_eq!(unknown.json()["code"], strangers.json()["code"]);
+            assert_eq!(receipt(&id, &other).status, 404);
+        }
+    }
+    let before = ask(&gateway, &person("c-404"), "access", &[]).decision();
+    gateway.record_event("c-404", KNOWN);
+    assert_eq!(page(&before, &person("c-404"), "").status, 200, "on record from before the ledger knew them");
+    // The one recipient desk has several people.
+    let decision =
+        ask(&gateway, &issuer.bearer(json!({ "role": "desk", "sub": "kim" })), "account-management", &[]);
+    let colleague = issuer.bearer(json!({ "role": "desk", "sub": "lee" }));
+    assert_eq!(page(&decision.decision(), &colleague, "").status, 200);
+}
+
+/// A configuration with such a feed does not load any more; notices of an earlier one may be there.
+#[test]
+fn people_of_one_recipient_have_no_feed() {
+    let (_upstream, gateway, issuer) = start_gateway();
+    let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
+    assert_eq!(ask(&gateway, &person, "access", &[]).status, 200);
+    gateway.record_event("c-1", r#"{"kind": "restriction"}"#);
+    let open = || gateway.get_admin("/v1/notices").json()["notices"].clone();
+    wait_until(|| open().as_array().unwrap().len() == 1);
+    let notice = open()[0].clone();
+    assert_eq!((&notice["recipient"], &notice["channel"]), (&json!("portal"), &json!("manual")));
+    let feed = "/.well-known/data-purposes/notices";
+    assert_eq!(http::get(gateway.address, feed, &[&person]).json()["notices"], json!([]));
+    let acknowledge = format!("{feed}/{}/acknowledge", notice["id"].as_str().unwrap());
+    assert_eq!(http::send(gateway.address, "POST", &acknowledge, &[&person], b"").status, 404);
 }

@@ -52,6 +52,7 @@ async fn log_of(folder: &Path, keys: &Keys, gateway: &str, decision: &str) {
         decision: decision.parse().unwrap(),
         recipient: "acme".into(),
         actor: None,
+        holder: None,
         purpose: "direct-marketing".into(),
         declared: None,
         case: Some("2026-017".into()),

@@ -142,6 +142,7 @@ fn read_record(
         folders.enumerate().map(|(number, folder)| LogPlace { folder, index, tags: tags(number) });
     let Some(own) = places.next() else { return Ok(None) };
     disclosure::find_decision(own, running, places, id, SearchEffort::Exhaustive)
+        .map(|found| found.map(|found| found.record))
         .map_err(|error| unusable_error(&error))
 }
 

@@ -321,6 +321,8 @@ pub struct DecodedDetail<'e> {
     pub factors: Option<u64>,
     /// The individual who acts for the recipient.
     pub actor: Option<Pseudonym>,
+    /// The person or the account that the caller is.
+    pub holder: Option<Pseudonym>,
     /// The purpose as declared.
     pub declared: Option<&'e str>,
     /// The case that the request cites.
@@ -494,6 +496,7 @@ impl<'e> DecodedDetail<'e> {
             DetailKey::WouldReason => self.would_reason = Some(reader.text()?),
             DetailKey::WouldRules => self.would_rules = texts(reader)?,
             DetailKey::WouldClauses => self.would_clauses = texts(reader)?,
+            DetailKey::Holder => self.holder = Some(Pseudonym::from_bytes(reader.chunk()?)),
         }
         Ok(())
     }

@@ -479,6 +479,10 @@ impl RecordEncoder<'_> {
                 detail.detail_count(DetailKey::Part, at as u64 + 1);
                 detail.detail_count(DetailKey::Parts, of as u64);
             }
+            // Not again on a later day: the log secret may have been made or deleted since.
+            if let Some((_, head)) = head.filter(|_| first && leaf.continues.is_none()) {
+                detail.person(DetailKey::Holder, head.holder.as_ref(), self.epoch);
+            }
             let base = self.base;
             self.push(leaf.kind, detail, |members| {
                 members.head_count(HeadKey::Base, base);

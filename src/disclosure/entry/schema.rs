@@ -224,6 +224,8 @@ numbered!(
         WouldRules = 35 "would-rules",
         /// The clauses of those rules.
         WouldClauses = 36 "would-clauses",
+        /// The pseudonym of the person or the account that the caller is, if each caller of the recipient is another one.
+        Holder = 37 "holder",
     }
 );
 
@@ -291,6 +293,7 @@ const REQUEST: u64 = details(&[
     DetailKey::Mode,
     DetailKey::Would,
     DetailKey::Trace,
+    DetailKey::Holder,
 ]);
 /// Details of a ruling that was observed.
 pub(super) const OBSERVED: u64 =

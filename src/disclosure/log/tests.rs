@@ -64,6 +64,7 @@ fn head(n: u64) -> Arc<ExchangeHead> {
         decision: id(n),
         recipient: "acme".into(),
         actor: None,
+        holder: None,
         purpose: "support".into(),
         declared: None,
         case: None,

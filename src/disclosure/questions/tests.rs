@@ -192,6 +192,7 @@ impl WrittenLog {
             decision: Ulid::from_parts(u64::try_from(self.now.as_millisecond()).unwrap(), random),
             recipient: recipient.into(),
             actor: None,
+            holder: None,
             purpose: "support".into(),
             declared: None,
             case: None,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::model::{LoggedDisclosure, LoggedExchangeRecord, LoggedFactors, LoggedHead, LoggedRuling};
+use super::model::{
+    LoggedDisclosure, LoggedExchangeRecord, LoggedFactors, LoggedHead, LoggedHolder, LoggedRuling,
+};
 use crate::disclosure::entry::{
     DecodedDetail, DecodedHead, Entry, EntryKind, NameTable, decode_detail, decode_head,
 };
@@ -270,6 +272,9 @@ impl DecodedLog {
             policy: name(NameTable::Policy, policy)?,
             operation: operation.name().into(),
             actor: detail.actor,
+            holder: detail
+                .holder
+                .map(|pseudonym| LoggedHolder { pseudonym, day: Arc::clone(&place.day.name) }),
             declared: detail.declared.map(str::to_owned),
             case: detail.case.map(str::to_owned),
             factors: match detail.factors {

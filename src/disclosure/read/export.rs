@@ -194,6 +194,7 @@ fn add_detail(
 /// Adds the members that need no other entry.
 fn add_texts(kind: EntryKind, detail: &DecodedDetail<'_>, members: &mut Map<String, Value>) {
     put_some(members, "actor", detail.actor.map(|actor| actor.to_string()));
+    put_some(members, "holder", detail.holder.map(|holder| holder.to_string()));
     put_some(members, "declared", detail.declared);
     put_some(members, "case", detail.case);
     put_some(members, "mode", (detail.mode != ExchangeMode::Enforce).then(|| detail.mode.name()));

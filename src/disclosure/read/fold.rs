@@ -13,7 +13,8 @@ use super::decoded_log::{self, DecodedLog};
 use super::exchange_records::earliest_record;
 use super::former_records::{self, FormerRecords};
 use super::model::{
-    LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedRecord, LoggedRuling, LoggedWouldRelease,
+    LoggedDisclosure, LoggedExchangeRecord, LoggedHead, LoggedHolder, LoggedRecord, LoggedRuling,
+    LoggedWouldRelease,
 };
 use super::source::{LogPlace, pseudonyms_on};
 use crate::decision::Reason;
@@ -63,13 +64,23 @@ pub struct ExchangeFilter {
     pub since: Option<Timestamp>,
 }
 
+/// An exchange by its decision's id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundDecision {
+    /// The exchange, as operators read it.
+    pub record: Value,
+    /// The person or the account that the caller was. `None` if the log does not say it.
+    pub holder: Option<LoggedHolder>,
+}
+
 /// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more). With an index that fits the
 /// log, only the exchange's entries and those after the index are read; otherwise those since the time that the id contains.
 ///
 /// # Errors
 /// [`ReadError`].
 pub fn decision(place: LogPlace<'_>, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
-    sought_decision(place, id, running, SearchEffort::Exhaustive)
+    let found = sought_decision(place, id, running, SearchEffort::Exhaustive)?;
+    Ok(found.map(|found| found.record))
 }
 
 /// Does the same as [`decision`] with some effort.
@@ -81,7 +92,7 @@ pub(super) fn sought_decision(
     id: &str,
     running: bool,
     effort: SearchEffort,
-) -> Result<Option<Value>, ReadError> {
+) -> Result<Option<FoundDecision>, ReadError> {
     let LogPlace { folder, index, tags } = place;
     let Ok(id) = Ulid::from_string(id) else { return Ok(None) };
     let (mut found, mut began) = (None, None);
@@ -97,7 +108,10 @@ pub(super) fn sought_decision(
     if !running && let Some(exchange) = &mut found {
         exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
     }
-    Ok(found.map(FoldedExchange::into_json))
+    Ok(found.map(|mut exchange| {
+        let holder = exchange.head.holder.take();
+        FoundDecision { record: exchange.into_json(), holder }
+    }))
 }
 
 /// Collects the records of one exchange in a new log: those that the index has, and those since. Without an index: from
@@ -369,6 +383,7 @@ impl FoldedExchange {
             time,
             recipient,
             actor,
+            holder: _,
             purpose,
             declared,
             case,
@@ -383,11 +398,7 @@ impl FoldedExchange {
         } = head;
         let mut verdicts: Map<String, Value> =
             factors.iter().map(|(name, verdict)| (name.to_string(), (**verdict).into())).collect();
-        let of_subjects = match &outcome {
-            Some(outcome) if outcome == "refused:subject-withheld" => Some("refuses"),
-            _ if subjects.is_empty() => None,
-            _ => Some(subject_verdict(records, withheld_records)),
-        };
+        let of_subjects = subject_verdict(outcome.as_deref(), subjects.is_empty(), records, withheld_records);
         verdicts.extend(of_subjects.map(|verdict| ("subjects".to_owned(), verdict.into())));
         // Enforcing withholds the whole answer for these, also if it was found out late.
         let refuses_all = matches!(would_refuse.as_deref(), Some("subject-withheld" | "not-found"));
@@ -424,12 +435,19 @@ impl FoldedExchange {
 }
 
 /// The factor `subjects`: something personal left of all records, of some, or of none. The members of `categories` state the
-/// same by category.
-fn subject_verdict(records: u64, withheld: u64) -> &'static str {
+/// same by category. `None` if the exchange concerned nobody.
+fn subject_verdict(
+    outcome: Option<&str>,
+    is_about_nobody: bool,
+    records: u64,
+    withheld: u64,
+) -> Option<&'static str> {
     match withheld {
-        0 => "permits",
-        _ if withheld == records => "refuses",
-        _ => "in-part",
+        _ if outcome == Some("refused:subject-withheld") => Some("refuses"),
+        _ if is_about_nobody => None,
+        0 => Some("permits"),
+        _ if withheld == records => Some("refuses"),
+        _ => Some("in-part"),
     }
 }
 

@@ -139,6 +139,7 @@ fn begun(intent: IntentRecord, end: Option<String>) -> Option<LoggedExchangeReco
         time,
         recipient: recipient.into(),
         actor,
+        holder: None,
         purpose: purpose.into(),
         declared,
         case,

@@ -14,7 +14,9 @@ use ulid::Ulid;
 
 use super::decoded_log;
 use super::exchange_records::ExchangeRecords;
-use super::fold::{ExchangeFilter, FilterState, FoldedExchange, SearchEffort, sought_decision};
+use super::fold::{
+    ExchangeFilter, FilterState, FoldedExchange, FoundDecision, SearchEffort, sought_decision,
+};
 use super::former_records;
 use super::model::{LoggedExchangeRecord, LoggedRecord};
 use super::source::LogPlace;
@@ -120,7 +122,7 @@ pub fn find_decision<'p>(
     others: impl IntoIterator<Item = LogPlace<'p>>,
     id: &str,
     effort: SearchEffort,
-) -> Result<Option<Value>, ReadError> {
+) -> Result<Option<FoundDecision>, ReadError> {
     let sought = |place: LogPlace<'_>, running| match sought_decision(place, id, running, effort) {
         Ok(None) if is_empty(place.folder)? => Err(ReadError::Empty(place.folder.to_owned())),
         found => found,

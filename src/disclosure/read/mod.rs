@@ -28,7 +28,7 @@ pub use accounting::{Account, AccountedCategory, AccountedExchange, account, acc
 pub use act::{ActFilter, RecordedAct, acts};
 pub use deleted_details::DeletedDetails;
 pub use export::export;
-pub use fold::{ExchangeFilter, SearchEffort, decision};
+pub use fold::{ExchangeFilter, FoundDecision, SearchEffort, decision};
 pub use former_records::has_former;
 pub use last_position::last_position;
 pub use log_end::EndOfLog;

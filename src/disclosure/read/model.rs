@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use crate::disclosure::entry::DecodedDetail;
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
-use crate::keys::Pseudonym;
+use crate::keys::{LoggedPerson, Pseudonym, SubjectPseudonyms};
 use crate::traces::TraceId;
 use crate::vocabulary::Basis;
 
@@ -48,6 +48,8 @@ pub(in crate::disclosure) struct LoggedHead {
     pub(in crate::disclosure) time: Timestamp,
     pub(in crate::disclosure) recipient: Arc<str>,
     pub(in crate::disclosure) actor: Option<Pseudonym>,
+    /// Absent in old logs.
+    pub(in crate::disclosure) holder: Option<LoggedHolder>,
     pub(in crate::disclosure) purpose: Arc<str>,
     pub(in crate::disclosure) declared: Option<String>,
     pub(in crate::disclosure) case: Option<String>,
@@ -62,6 +64,22 @@ pub(in crate::disclosure) struct LoggedHead {
     pub(in crate::disclosure) has_unchecked_tags: bool,
     /// The id of the trace, if exchanges were traced.
     pub(in crate::disclosure) trace: Option<TraceId>,
+}
+
+/// The person or the account that the caller of an exchange was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedHolder {
+    pub(in crate::disclosure) pseudonym: Pseudonym,
+    /// The day that determines the pseudonym.
+    pub(in crate::disclosure) day: Arc<str>,
+}
+
+impl LoggedHolder {
+    /// True if it is this person or account. A person may be on record from before the ledger knew them.
+    pub fn is(&self, holder: &LoggedPerson, pseudonyms: &SubjectPseudonyms) -> bool {
+        let (unknown, day) = (LoggedPerson::unknown(holder.fingerprint), pseudonyms.epoch(&self.day));
+        [*holder, unknown].iter().any(|name| name.pseudonym(&day) == self.pseudonym)
+    }
 }
 
 /// The factors of a decision with the names of their verdicts.

@@ -86,6 +86,7 @@ impl Writer {
             decision: Ulid::from_parts(1_795_000_000_000 + self.exchanges, 7),
             recipient: "acme".into(),
             actor: None,
+            holder: None,
             purpose: "direct-marketing".into(),
             declared: None,
             case: Some("2026-017".into()),

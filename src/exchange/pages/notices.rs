@@ -1,6 +1,7 @@
 //! The feed of notices to a recipient about data that were erased, corrected or restricted (GDPR Art. 19).
 //!
-//! A recipient reads only its own notices. It acknowledges each; until then the notice stays in the feed.
+//! A recipient reads only its own notices. It acknowledges each; until then the notice stays in the feed. A recipient whose
+//! callers are many people or accounts has no feed.
 
 use std::sync::Arc;
 
@@ -10,8 +11,7 @@ use ulid::Ulid;
 
 use crate::disclosure::LogError;
 use crate::disclosure::record::{NoticeRecord, Record};
-use crate::exchange::route::Recipient;
-use crate::exchange::{Refusal, SharedState};
+use crate::exchange::{Refusal, Requester, SharedState};
 use crate::ledger::StoreError;
 use crate::log_limit::LogLimit;
 use crate::notices::{Notice, Notices, ToldNotice};
@@ -47,27 +47,31 @@ impl FeedRequest {
 /// Answers a request of the feed.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for a notice that is not the recipient's; [`Refusal::LedgerUnavailable`] if the ledger's store does not
+/// [`Refusal::NotFound`] for a notice that is not the caller's; [`Refusal::LedgerUnavailable`] if the ledger's store does not
 /// answer; [`Refusal::AuditUnavailable`] if an acknowledgement cannot be recorded: then it is repeated.
 pub(crate) async fn answer(
     shared: &Arc<SharedState>,
-    recipient: &Recipient,
+    requester: &Requester,
     request: FeedRequest,
 ) -> Result<Bytes, Refusal> {
-    let (identity, recipient) = (recipient.identity(), &recipient.name);
+    let (identity, recipient) = (requester.recipient.identity(), &requester.recipient.name);
     let name = Arc::clone(recipient);
+    // A notice does not say which of a recipient's callers received the data.
+    let is_own = |recipient: &str| requester.is_own(recipient, |_| false);
     match request {
         FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
         FeedRequest::Read(after) => {
             let read = move |notices: &Notices| notices.feed(&name, after.flatten(), PAGE);
             let (notices, next) = blocking(shared, recipient, read).await?;
             // Those of an earlier recipient with this name are about to be left to a person.
-            let own = notices.iter().filter(|notice| notice.state.is_for(&identity));
+            let own =
+                notices.iter().filter(|notice| is_own(&notice.recipient()) && notice.state.is_for(&identity));
             let listed: Vec<Value> = own.map(shown).collect();
             Ok(Bytes::from(json!({ "notices": listed, "next": next.map(|id| id.to_string()) }).to_string()))
         }
         FeedRequest::Acknowledge(id) => {
             let id = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
+            is_own(recipient).then_some(()).ok_or(Refusal::NotFound)?;
             let acknowledge = move |notices: &Notices| notices.acknowledge(&name, id, notices.now()?);
             match blocking(shared, recipient, acknowledge).await?.ok_or(Refusal::NotFound)? {
                 ToldNotice::Recorded => {}

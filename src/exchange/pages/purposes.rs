@@ -14,12 +14,12 @@ use ulid::Ulid;
 use super::cache::PageKey;
 use super::notices::FeedRequest;
 use crate::decision::{AdmissionRequest, Decisions, LegalReference, OperationForecast, RecipientFacts};
-use crate::disclosure::SearchEffort;
 use crate::disclosure::receipt::ReceiptState;
 use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
+use crate::disclosure::{FoundDecision, SearchEffort};
 use crate::exchange::observe;
 use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing, WithheldReport};
-use crate::exchange::{Refusal, SharedState, Snapshot};
+use crate::exchange::{Holder, Refusal, Requester, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
@@ -206,35 +206,40 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
     Some(fields.collect())
 }
 
-/// Returns one of the recipient's own decisions, in the detail that its registration permits.
+/// Returns one of the caller's own decisions, in the detail that the recipient's registration permits.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for a decision that does not exist or is another recipient's; [`Refusal::Overloaded`] if too
+/// [`Refusal::NotFound`] for a decision that does not exist or is not the caller's; [`Refusal::Overloaded`] if too
 /// many are looked up at a time; [`Refusal::AuditUnavailable`] if the log cannot be read.
 pub(crate) async fn decision_page(
     shared: &SharedState,
     snapshot: &Snapshot,
-    recipient: &Recipient,
+    requester: &Requester,
     id: String,
 ) -> Result<Value, Refusal> {
+    let recipient = &requester.recipient;
     let _permit = shared.lookups.acquire(&recipient.name).map_err(|_| Refusal::Overloaded)?;
-    let record = own_decision(shared, recipient, id).await?.ok_or(Refusal::NotFound)?;
+    let record = own_decision(shared, requester, id).await?.ok_or(Refusal::NotFound)?;
     let route = record.get("route").and_then(Value::as_str);
     let route = route.and_then(|name| snapshot.routes.iter().find(|route| *route.name == *name));
     Ok(decision_json(&record, recipient.report, route, &snapshot.words()))
 }
 
-/// Returns the record of one of the recipient's own decisions; `None` if no log has the decision.
+/// Returns the record of one of the caller's own decisions; `None` if no log has the decision.
 async fn own_decision(
     shared: &SharedState,
-    recipient: &Recipient,
+    requester: &Requester,
     id: String,
 ) -> Result<Option<Value>, Refusal> {
     let found = shared.logged_decision(id, LOOKUP_EFFORT).await.map_err(|error| log_unreadable(&error))?;
-    match found {
-        Some(record) if record.get("recipient") != Some(&json!(&*recipient.name)) => Err(Refusal::NotFound),
-        found => Ok(found),
-    }
+    let Some(FoundDecision { record, holder }) = found else { return Ok(None) };
+    let recipient = record.get("recipient").and_then(Value::as_str).unwrap_or_default();
+    // The log of a gateway with other keys names people differently, so its decisions are not found to be theirs.
+    let pseudonyms = shared.log.source().pseudonyms();
+    let is_holders = |caller: Holder<'_>| {
+        holder.is_some_and(|holder| holder.is(&caller.logged(&shared.ledger), pseudonyms))
+    };
+    if requester.is_own(recipient, is_holders) { Ok(Some(record)) } else { Err(Refusal::NotFound) }
 }
 
 fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> Refusal {
@@ -245,19 +250,19 @@ fn log_unreadable(error: &(dyn std::error::Error + 'static)) -> Refusal {
     Refusal::AuditUnavailable
 }
 
-/// Returns the proof that one of the recipient's own decisions is on record.
+/// Returns the proof that one of the caller's own decisions is on record.
 ///
 /// # Errors
 /// As [`decision_page`]; [`Refusal::ReceiptPending`] before the next checkpoint; [`Refusal::DecisionPruned`] if the log no
 /// longer holds the day of the decision, whoever's it was.
 pub(crate) async fn receipt_page(
     shared: &SharedState,
-    recipient: &Recipient,
+    requester: &Requester,
     id: String,
 ) -> Result<Bytes, Refusal> {
-    let _permit = shared.lookups.acquire(&recipient.name).map_err(|_| Refusal::Overloaded)?;
+    let _permit = shared.lookups.acquire(&requester.recipient.name).map_err(|_| Refusal::Overloaded)?;
     let decision = Ulid::from_string(&id).map_err(|_| Refusal::NotFound)?;
-    if own_decision(shared, recipient, id).await?.is_none() {
+    if own_decision(shared, requester, id).await?.is_none() {
         // Nothing is sought for an id that may be invented.
         let is_pruned = shared.is_pruned(decision).await.map_err(|error| log_unreadable(&error))?;
         return Err(if is_pruned { Refusal::DecisionPruned } else { Refusal::NotFound });

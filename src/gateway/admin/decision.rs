@@ -166,7 +166,7 @@ impl AdminApi {
     ) -> Result<Value, AdminProblem> {
         self.record_act(act, ActObject::Decision(&id), reason).await?;
         match self.shared.logged_decision(id, SearchEffort::Exhaustive).await {
-            Ok(Some(record)) => Ok(record),
+            Ok(Some(found)) => Ok(found.record),
             Ok(None) => Err(AdminProblem::not_found()),
             Err(error) => Err(AdminProblem::log_unreadable(&error)),
         }

@@ -29,8 +29,9 @@ proptest! {
         other in any_head(&Keys::random().unwrap()),
         disclosures in [any_disclosure(&Keys::random().unwrap()), any_disclosure(&Keys::random().unwrap())],
     ) {
-        let ExchangeHead { actor, declared, case, position, stale, factors, trace, .. } = other;
-        let other = ExchangeHead { actor, declared, case, position, stale, factors, trace, ..one.clone() };
+        let ExchangeHead { actor, holder, declared, case, position, stale, factors, trace, .. } = other;
+        let other = ExchangeHead { actor, holder, declared, case, ..one.clone() };
+        let other = ExchangeHead { position, stale, factors, trace, ..other };
         let [of_one, of_other] = disclosures;
         let mut log = MemoryLog::new(&Keys::random().unwrap());
         for (head, disclosure) in [(&one, &of_one), (&other, &of_other)] {

@@ -46,6 +46,7 @@ impl Expectation<'_> {
         assert_eq!(detail.mode, given.mode);
         assert_eq!(detail.trace, given.trace.map(|trace| trace.bytes()));
         assert_eq!(detail.actor, given.actor.map(|actor| actor.pseudonym(&self.epoch)));
+        assert_eq!(detail.holder, given.holder.map(|holder| holder.pseudonym(&self.epoch)));
         let (_, factors) = decode(&self.log.entries[(head.base + detail.factors.unwrap()) as usize]);
         let expected: Vec<_> =
             given.factors.iter().map(|(name, verdict)| (*name, *verdict == Verdict::Permits)).collect();
@@ -265,8 +266,8 @@ fn the_largest_terms_fit_into_an_entry() {
     for text in [&mut odd.recipient, &mut odd.purpose, &mut odd.route, &mut odd.policy] {
         *text = Arc::clone(&long);
     }
-    (odd.declared, odd.case, odd.actor) =
-        (Some(Arc::clone(&long)), Some(Arc::clone(&long)), Some(person(&keys, 1)));
+    (odd.declared, odd.case) = (Some(Arc::clone(&long)), Some(Arc::clone(&long)));
+    (odd.actor, odd.holder) = (Some(person(&keys, 1)), Some(person(&keys, 2)));
     odd.position = crate::ledger::Position(u64::MAX);
     let mut log = MemoryLog::new(&keys);
     let first = log.push(&Record::Exchange(odd.into(), given), at(5));
@@ -393,10 +394,11 @@ fn a_correction_of_a_later_day_has_the_circumstances_of_its_exchange() {
 #[test]
 fn the_first_window_of_a_later_day_has_the_circumstances_of_its_exchange() {
     let mut log = MemoryLog::new(&keys());
-    let given = head(Ulid::generate());
+    let given = ExchangeHead { holder: Some(person(&keys(), 1)), ..head(Ulid::generate()) };
     let decision = given.decision;
     let window = |exchange| Record::Window { exchange, disclosure: Disclosure::default() };
     let first = log.push(&window(ExchangeReference::First(given.into())), at(1));
+    assert!(decode(&log.entries[first]).1.holder.is_some());
     log.encoder.written();
     let members = DayStart { first: 512, gateway: "g", checkpoints: 1, pseudonym_key: [1; 16], ledger: None };
     log.encoder.begin_day(day().tomorrow().unwrap(), &members, &mut Vec::new());
@@ -405,7 +407,8 @@ fn the_first_window_of_a_later_day_has_the_circumstances_of_its_exchange() {
     let encode = |log: &mut MemoryLog, record: &Record, offset| {
         let mut out = Vec::new();
         log.encoder.encode(record, now, offset, &mut out);
-        let last = decode(out.last().unwrap()).0;
+        let (last, detail) = decode(out.last().unwrap());
+        assert!(detail.holder.is_none(), "the log secret may have been made or deleted since");
         (last.has_circumstances(), last.continues, out.len() as u64)
     };
     for size in [513, 514] {

@@ -38,6 +38,7 @@ pub(in crate::disclosure) fn head(decision: Ulid) -> ExchangeHead {
         decision,
         recipient: "acme".into(),
         actor: None,
+        holder: None,
         purpose: "customer-support".into(),
         declared: Some("customer-support".into()),
         case: None,
@@ -237,27 +238,30 @@ pub(in crate::disclosure) fn any_head(keys: &Keys) -> impl Strategy<Value = Exch
     );
     let mode = prop::sample::select(vec![ExchangeMode::Enforce, ExchangeMode::Observe]);
     let decided = (mode, would_refuse(), prop::option::of(any::<u128>()));
-    let who = (prop::option::of(0..9_u64), any::<u64>());
+    let who = (prop::option::of(0..9_u64), prop::option::of(0..9_u64), any::<u64>());
     (any_ulid(), names, texts, operation, factors, any::<bool>(), who, decided).prop_map(
-        move |(decision, names, texts, operation, factors, stale, (actor, position), decided)| ExchangeHead {
-            decision,
-            recipient: names.0.into(),
-            actor: actor.map(|number| person(&keys, number)),
-            purpose: names.1.into(),
-            declared: texts.0.map(Into::into),
-            case: texts.1.map(Into::into),
-            route: names.2.into(),
-            operation,
-            policy: names.3.into(),
-            position: Position(position),
-            stale,
-            factors: factors
-                .into_iter()
-                .map(|(name, permits)| (name, if permits { Verdict::Permits } else { Verdict::Refuses }))
-                .collect(),
-            mode: decided.0,
-            would_refuse: decided.1,
-            trace: decided.2.map(TraceId::of_bits),
+        move |(decision, names, texts, operation, factors, stale, (actor, holder, position), decided)| {
+            ExchangeHead {
+                decision,
+                recipient: names.0.into(),
+                actor: actor.map(|number| person(&keys, number)),
+                holder: holder.map(|number| person(&keys, number)),
+                purpose: names.1.into(),
+                declared: texts.0.map(Into::into),
+                case: texts.1.map(Into::into),
+                route: names.2.into(),
+                operation,
+                policy: names.3.into(),
+                position: Position(position),
+                stale,
+                factors: factors
+                    .into_iter()
+                    .map(|(name, permits)| (name, if permits { Verdict::Permits } else { Verdict::Refuses }))
+                    .collect(),
+                mode: decided.0,
+                would_refuse: decided.1,
+                trace: decided.2.map(TraceId::of_bits),
+            }
         },
     )
 }

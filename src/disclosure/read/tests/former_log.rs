@@ -147,7 +147,7 @@ fn a_bounded_search_reads_the_old_log_for_old_decisions_only() {
     log.start();
     let find = |id: &str, effort| find_decision(LogPlace::unindexed(log.path()), true, [], id, effort);
     let bounded = SearchEffort::Bounded(1000);
-    assert_eq!(find(CLOSED, bounded).unwrap().unwrap()["outcome"], "released");
+    assert_eq!(find(CLOSED, bounded).unwrap().unwrap().record["outcome"], "released");
     let later = ulid::Ulid::from_parts(log.id().timestamp_ms() + 60_000, 7).to_string();
     assert_eq!(find(&later, SearchEffort::Exhaustive).unwrap(), None);
     for segment in std::fs::read_dir(log.path().join("former")).unwrap() {

@@ -77,6 +77,7 @@ fn a_late_correction_is_found() {
         for index in [None, Some(index.path())] {
             let place = LogPlace { folder: log.path(), index, tags: None };
             let found = find_decision(place, true, [], &decision.to_string(), EXHAUSTIVE).unwrap().unwrap();
+            let found = found.record;
             let subjects = found["subjects"].as_array().unwrap().len();
             assert_eq!((&found["outcome"], subjects), (&Value::from(expected), people));
         }
@@ -260,14 +261,14 @@ fn several_logs_are_read_in_the_order_of_time() {
     let place = LogPlace::unindexed;
     let found =
         find_decision(place(one.path()), true, [place(other.path())], &written[1], EXHAUSTIVE).unwrap();
-    assert_eq!(found.unwrap()["decision"], written[1]);
+    assert_eq!(found.unwrap().record["decision"], written[1]);
     let empty = tempfile::tempdir().unwrap();
     let unknown = Ulid::generate().to_string();
     for (own, other) in [(one.path(), empty.path()), (empty.path(), one.path())] {
         let missing = find_decision(place(own), true, [place(other)], &unknown, EXHAUSTIVE);
         assert!(matches!(missing, Err(ReadError::Empty(_))));
         let found = find_decision(place(own), true, [place(other)], &written[0], EXHAUSTIVE).unwrap();
-        assert_eq!(found.unwrap()["decision"], written[0]);
+        assert_eq!(found.unwrap().record["decision"], written[0]);
     }
 }
 
