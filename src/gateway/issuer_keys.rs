@@ -9,18 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode};
-use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::http_client::{HttpClient, HttpError, HttpLimits};
 use crate::config::IssuerSection;
 use crate::exchange::caller::key_set::{KeySet, KeySetError};
 use crate::exchange::caller::published_keys::{KeyChange, PublishedKeys};
+use crate::ledger::boot_time;
 use crate::metrics::Metrics;
 
 /// Bounds of one answer of an issuer.
 const ANSWER_LIMITS: HttpLimits = HttpLimits { time: Duration::from_secs(10), max_body: 256 << 10 };
-/// Time between two fetches that tokens with an unknown key cause.
+/// Time between two fetches that tokens cause whose key is not in force.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// Time to the next fetch after the first failure; it doubles with each further one, up to the refresh time.
 const RETRY_TIME: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ impl KeyFetcher {
 
     /// Fetches again and again. Keys that a reload passed on are not fetched before their time.
     async fn run(mut self) {
-        let known = self.keys.age(Timestamp::now());
+        let known = self.keys.age(boot_time());
         let mut wait = known.map_or(Duration::ZERO, |age| self.refresh.saturating_sub(age));
         loop {
             self.wait(wait).await;
@@ -131,7 +131,8 @@ impl KeyFetcher {
         }
     }
 
-    /// Waits for this time, or less if a token names an unknown key.
+    /// Waits for this time, or less if the key of a token is not in force. The time of a suspension does not count here; after
+    /// it, a token asks for the keys whose lifetime it has ended.
     async fn wait(&self, time: Duration) {
         let quiet = self.min_interval.min(time);
         tokio::time::sleep(quiet).await;
@@ -154,13 +155,13 @@ impl KeyFetcher {
             return Err(FetchKeysError::Status(answer.status()));
         }
         let text = std::str::from_utf8(answer.body()).map_err(|_| KeySetError::Unreadable)?;
-        Ok(self.keys.replace(KeySet::parse(text)?, Timestamp::now()))
+        Ok(self.keys.replace(KeySet::parse(text)?, boot_time()))
     }
 
     /// Counts and logs the outcome.
     fn report(&mut self, fetched: &Result<KeyChange, FetchKeysError>) {
         let issuer = &*self.issuer;
-        let known = self.keys.in_force(Timestamp::now()).map(|keys| keys.count());
+        let known = self.keys.in_force(boot_time()).map(|keys| keys.count());
         let outcome = match fetched {
             Ok(KeyChange::Changed) => {
                 tracing::info!(issuer, keys = known, "the keys of a token issuer have changed");
@@ -274,7 +275,7 @@ mod tests {
             let failed = fetcher.fetch().await;
             assert!(failed.is_err(), "{at}");
             fetcher.report(&failed);
-            assert_eq!(section.keys.in_force(Timestamp::now()).unwrap().count(), 1, "{at}");
+            assert_eq!(section.keys.in_force(boot_time()).unwrap().count(), 1, "{at}");
         }
         assert_eq!(fetcher.fetch().await.unwrap(), KeyChange::Confirmed);
         let failures =
@@ -303,14 +304,14 @@ mod tests {
         let first = section(address, Duration::from_secs(600));
         let keys = Arc::clone(&first.keys);
         let fetchers = IssuerKeyFetchers::start(vec![first], Metrics::new().unwrap());
-        while keys.age(Timestamp::now()).is_none() {
+        while keys.age(boot_time()).is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let again = section(address, Duration::from_secs(600));
         let elsewhere = section(([127, 0, 0, 1], 9).into(), Duration::from_secs(600));
         fetchers.pass_on_keys(&[again.clone(), elsewhere.clone()]);
-        assert!(again.keys.in_force(Timestamp::now()).is_some());
-        assert!(elsewhere.keys.in_force(Timestamp::now()).is_none());
+        assert!(again.keys.in_force(boot_time()).is_some());
+        assert!(elsewhere.keys.in_force(boot_time()).is_none());
         fetchers.replace(vec![again]);
         assert_eq!(fetchers.running.lock().unwrap().sections.len(), 1);
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::stage::Stage;
 use crate::exchange::{SharedState, Versions};
-use crate::ledger::{Freshness, LedgerFigures};
+use crate::ledger::{Freshness, LedgerFigures, boot_time};
 
 /// Time for the ledger's store to be checked. A prober gives up after a few seconds and learns nothing then.
 const STORE_CHECK_TIME: Duration = Duration::from_secs(4);
@@ -76,7 +76,7 @@ impl ProcessStatus {
         metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
         metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
         self.set_policy_figures(now);
-        self.set_issuer_figures(now);
+        self.set_issuer_figures();
         self.set_ledger_figures();
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
@@ -99,10 +99,10 @@ impl ProcessStatus {
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
     }
 
-    fn set_issuer_figures(&self, now: Timestamp) {
+    fn set_issuer_figures(&self) {
         let keys_age = &self.shared.metrics.issuer_keys_age;
         keys_age.reset();
-        for (issuer, age) in self.shared.snapshot().credentials.issuer_key_ages(now) {
+        for (issuer, age) in self.shared.snapshot().credentials.issuer_key_ages(boot_time()) {
             keys_age.with_label_values(&[issuer]).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         }
     }

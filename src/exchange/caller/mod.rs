@@ -145,10 +145,10 @@ impl Credentials {
         self.tokens.register(pattern)
     }
 
-    /// Returns the URL of each token issuer whose keys are fetched, with the time since they were. `None` if there are none
-    /// yet.
-    pub fn issuer_key_ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<Duration>)> {
-        self.tokens.key_ages(now)
+    /// Returns the URL of each token issuer whose keys are fetched, with the time since they were, at this time of the machine.
+    /// `None` if there are none yet.
+    pub fn issuer_key_ages(&self, machine: Duration) -> impl Iterator<Item = (&str, Option<Duration>)> {
+        self.tokens.key_ages(machine)
     }
 
     /// Registers the hash of a key. Returns the caller of an earlier registration, if there is one.

@@ -1,44 +1,36 @@
 //! The keys that a token issuer publishes, replaced while exchanges go on.
 //!
-//! The module fetches nothing: the gateway does, and puts the keys here. Invariants: without keys no token of the issuer is
-//! valid; keys that were not confirmed for their lifetime are no longer used.
+//! The module fetches nothing: the gateway does, and puts the keys here. Ages are measured by the time of the machine
+//! since its start (`ledger::boot_time`), which nobody can set and which counts a suspension. Invariants: without keys no token
+//! of the issuer is valid; keys that were not confirmed for their lifetime are no longer used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::key_set::KeySet;
-
-/// Time by which the clock may be put back without a doubt about the age of keys.
-const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// The keys of one issuer, as they were fetched last.
 #[derive(Debug)]
 pub struct PublishedKeys {
     lifetime: Duration,
     current: ArcSwapOption<FetchedKeySet>,
-    /// Wakes the fetcher when a token names a key that is not known.
+    /// Wakes the fetcher when the key of a token is not among the keys in force.
     unknown_key: Notify,
 }
 
 #[derive(Debug)]
 struct FetchedKeySet {
     keys: Arc<KeySet>,
-    confirmed: Timestamp,
+    /// The time of the machine at which the keys were fetched last.
+    confirmed: Duration,
 }
 
 impl FetchedKeySet {
-    /// Returns the time since the keys were confirmed. After a step of the clock back it is not known, and the maximum.
-    fn age(&self, now: Timestamp) -> Duration {
-        let age = now.duration_since(self.confirmed);
-        match Duration::try_from(age) {
-            Ok(age) => age,
-            Err(_) if age.unsigned_abs() <= CLOCK_STEP => Duration::ZERO,
-            Err(_) => Duration::MAX,
-        }
+    fn age(&self, machine: Duration) -> Duration {
+        machine.saturating_sub(self.confirmed)
     }
 }
 
@@ -57,14 +49,14 @@ impl PublishedKeys {
         PublishedKeys { lifetime, current: ArcSwapOption::empty(), unknown_key: Notify::new() }
     }
 
-    /// Puts the keys in force that were fetched at `now`. Keys that are not among them are no longer valid.
-    pub fn replace(&self, keys: KeySet, now: Timestamp) -> KeyChange {
+    /// Puts the keys in force that were fetched at this time of the machine. Keys that are not among them are no longer valid.
+    pub fn replace(&self, keys: KeySet, machine: Duration) -> KeyChange {
         let before = self.current.load_full();
         let change = match &before {
             Some(before) if before.keys.is_same(&keys) => KeyChange::Confirmed,
             Some(_) | None => KeyChange::Changed,
         };
-        self.current.store(Some(Arc::new(FetchedKeySet { keys: Arc::new(keys), confirmed: now })));
+        self.current.store(Some(Arc::new(FetchedKeySet { keys: Arc::new(keys), confirmed: machine })));
         change
     }
 
@@ -74,24 +66,24 @@ impl PublishedKeys {
     }
 
     /// Returns the time since the keys were fetched. `None` if there are none.
-    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+    pub fn age(&self, machine: Duration) -> Option<Duration> {
         let current = self.current.load();
-        Some(current.as_ref()?.age(now))
+        Some(current.as_ref()?.age(machine))
     }
 
-    /// Returns the keys in force at `now`. `None` before the first, and after their lifetime.
-    pub fn in_force(&self, now: Timestamp) -> Option<Arc<KeySet>> {
+    /// Returns the keys in force at this time of the machine. `None` before the first, and after their lifetime.
+    pub fn in_force(&self, machine: Duration) -> Option<Arc<KeySet>> {
         let current = self.current.load();
         let fetched = &**current.as_ref()?;
-        (fetched.age(now) < self.lifetime).then(|| Arc::clone(&fetched.keys))
+        (fetched.age(machine) < self.lifetime).then(|| Arc::clone(&fetched.keys))
     }
 
-    /// Reports that a token names a key that is not known.
+    /// Reports that the key of a token is not among the keys in force, or that there are none.
     pub(super) fn report_unknown_key(&self) {
         self.unknown_key.notify_one();
     }
 
-    /// Returns once a token has named a key that is not known, since the last return. Cancel safety: a report is not lost.
+    /// Returns once the key of a token was not in force, since the last return. Cancel safety: a report is not lost.
     pub async fn unknown_key(&self) {
         self.unknown_key.notified().await;
     }

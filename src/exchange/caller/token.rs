@@ -16,6 +16,7 @@ use super::key_set::{KeySet, KeySetError};
 use super::published_keys::PublishedKeys;
 use super::{Caller, Identity, combine};
 use crate::exchange::Refusal;
+use crate::ledger::boot_time;
 use crate::vocabulary::{ActorId, IdReader, SubjectId};
 
 /// Seconds by which the issuer's clock may differ from this one.
@@ -70,10 +71,10 @@ impl Issuer {
     }
 
     /// Returns the keys that may verify a token now. `None` if they were never fetched, or not within their lifetime.
-    fn keys(&self, now: Timestamp) -> Option<Arc<KeySet>> {
+    fn keys(&self) -> Option<Arc<KeySet>> {
         match &self.keys {
             IssuerKeys::File(keys) => Some(Arc::clone(keys)),
-            IssuerKeys::Published(published) => published.in_force(now),
+            IssuerKeys::Published(published) => published.in_force(boot_time()),
         }
     }
 
@@ -92,11 +93,10 @@ impl Issuer {
         if header.crit.is_some() {
             return None;
         }
-        let keys = self.keys(now)?;
-        if keys.lacks_key_of(&header) {
+        let Some(keys) = self.keys().filter(|keys| !keys.lacks_key_of(&header)) else {
             self.report_unknown_key();
             return None;
-        }
+        };
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
         let claims = keys
@@ -205,11 +205,12 @@ impl Tokens {
         Tokens { issuers, patterns: Vec::new() }
     }
 
-    /// Returns the URL of each issuer whose keys are fetched, with the time since they were. `None` if there are none yet.
-    pub fn key_ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<Duration>)> {
+    /// Returns the URL of each issuer whose keys are fetched, with the time since they were, at this time of the machine.
+    /// `None` if there are none yet.
+    pub fn key_ages(&self, machine: Duration) -> impl Iterator<Item = (&str, Option<Duration>)> {
         self.issuers.iter().filter_map(move |issuer| match &issuer.keys {
             IssuerKeys::File(_) => None,
-            IssuerKeys::Published(published) => Some((issuer.url.as_str(), published.age(now))),
+            IssuerKeys::Published(published) => Some((issuer.url.as_str(), published.age(machine))),
         })
     }
 
@@ -430,13 +431,15 @@ pub(crate) mod tests {
         }
     }
 
-    fn published() -> (Arc<PublishedKeys>, Tokens) {
-        let keys = Arc::new(PublishedKeys::new(Duration::from_secs(100)));
+    fn published(lifetime: Duration) -> (Arc<PublishedKeys>, Tokens) {
+        let keys = Arc::new(PublishedKeys::new(lifetime));
         let issuer = Issuer::with_published_keys(URL, "purposegate", Arc::clone(&keys));
         let mut tokens = Tokens::new(vec![issuer]);
         tokens.register(pattern(3, &[("role", json!("support"))]));
         (keys, tokens)
     }
+
+    const LIFETIME: Duration = Duration::from_secs(100);
 
     fn key_set_of(seed: u8) -> KeySet {
         KeySet::parse(&Signer::new(seed).key_set()).unwrap()
@@ -444,35 +447,55 @@ pub(crate) mod tests {
 
     #[test]
     fn fetched_keys_count_until_they_are_replaced_or_their_lifetime_ends() {
-        let (keys, tokens) = published();
-        let at = |second: i64| Timestamp::from_second(NOW + second).unwrap();
-        let is_valid = |seed: u8, second: i64| {
-            let claims = claims(json!({ "exp": NOW + 1000 }));
-            tokens.identify(&Signer::new(seed).sign(&header(), &claims), at(second)).is_ok()
-        };
-        assert!(!is_valid(1, 0), "no keys yet");
-        assert_eq!(keys.replace(key_set_of(1), at(0)), KeyChange::Changed);
-        assert!(is_valid(1, 0) && !is_valid(2, 0));
-        assert!(is_valid(1, 99) && !is_valid(1, 100), "the lifetime has ended");
-        assert_eq!(keys.replace(key_set_of(1), at(50)), KeyChange::Confirmed);
-        assert!(is_valid(1, 149) && !is_valid(1, 150));
-        assert_eq!(keys.replace(key_set_of(2), at(50)), KeyChange::Changed);
-        assert!(is_valid(2, 50) && !is_valid(1, 50), "the old key is not in the set any more");
-        let ages: Vec<_> = tokens.key_ages(at(60)).collect();
-        assert_eq!(ages, [(URL, Some(Duration::from_secs(10)))]);
+        let (keys, tokens) = published(LIFETIME);
+        let at = Duration::from_secs;
+        let in_force = |second: u64| keys.in_force(at(second)).is_some();
+        assert!(!in_force(0), "no keys yet");
+        assert_eq!(keys.replace(key_set_of(1), at(10)), KeyChange::Changed);
+        assert!(in_force(10) && in_force(109) && !in_force(110), "the lifetime has ended");
+        assert_eq!(keys.replace(key_set_of(1), at(60)), KeyChange::Confirmed);
+        assert!(in_force(159) && !in_force(160));
+        assert_eq!(keys.replace(key_set_of(2), at(60)), KeyChange::Changed);
+        let ages: Vec<_> = tokens.key_ages(at(70)).collect();
+        assert_eq!(ages, [(URL, Some(at(10)))]);
 
-        let (later, _) = published();
+        let (later, _) = published(LIFETIME);
         later.adopt(&keys);
-        assert_eq!(later.age(at(60)), Some(Duration::from_secs(10)));
+        assert_eq!(later.age(at(70)), Some(at(10)));
+
+        let is_valid = |tokens: &Tokens, seed: u8| {
+            identify(tokens, &Signer::new(seed).sign(&header(), &claims(json!({})))).is_ok()
+        };
+        keys.replace(key_set_of(1), boot_time());
+        assert!(is_valid(&tokens, 1) && !is_valid(&tokens, 2));
+        keys.replace(key_set_of(2), boot_time());
+        assert!(is_valid(&tokens, 2) && !is_valid(&tokens, 1), "the old key is not in the set any more");
+        let (ended, tokens) = published(Duration::ZERO);
+        ended.replace(key_set_of(1), boot_time());
+        assert!(!is_valid(&tokens, 1), "the lifetime has ended");
+    }
+
+    #[test]
+    fn a_step_of_the_clock_leaves_fetched_keys_in_force() {
+        let (keys, tokens) = published(LIFETIME);
+        keys.replace(key_set_of(1), boot_time());
+        let token = Signer::new(1).sign(&header(), &claims(json!({ "exp": NOW + 1_000_000 })));
+        for step in [0, -7200, 7200, -100_000, 100_000] {
+            let now = Timestamp::from_second(NOW + step).unwrap();
+            assert!(tokens.identify(&token, now).is_ok(), "{step}");
+        }
     }
 
     #[tokio::test]
-    async fn a_token_with_an_unknown_key_asks_for_newer_keys() {
-        let (keys, tokens) = published();
-        keys.replace(key_set_of(1), Timestamp::from_second(NOW).unwrap());
+    async fn a_token_whose_key_is_not_at_hand_asks_for_newer_keys() {
+        let (keys, tokens) = published(LIFETIME);
         let asked =
             async || tokio::time::timeout(Duration::from_millis(20), keys.unknown_key()).await.is_ok();
-        identify(&tokens, &Signer::new(1).sign(&header(), &claims(json!({})))).unwrap();
+        let known = Signer::new(1).sign(&header(), &claims(json!({})));
+        identify(&tokens, &known).unwrap_err();
+        assert!(asked().await, "there are no keys");
+        keys.replace(key_set_of(1), boot_time());
+        identify(&tokens, &known).unwrap();
         identify(&tokens, &Signer::new(2).sign(&header(), &claims(json!({})))).unwrap_err();
         assert!(!asked().await, "the key is known");
         let unknown = Signer::new(2).sign(&json!({ "alg": "EdDSA", "kid": "k2" }), &claims(json!({})));
