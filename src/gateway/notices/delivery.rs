@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::{Id, JoinSet};
 
-use super::webhook::{Posting, WebhookClient};
+use super::webhook::{Posting, WebhookClient, WebhookClientError};
 use super::{DeliveryError, INTERVAL, blocking};
 use crate::exchange::pages::notices::record_outcome;
 use crate::exchange::route::{NoticeWebhook, Notify};
 use crate::exchange::{SharedState, Snapshot};
+use crate::log_limit::LogLimit;
 use crate::notices::{Channel, Notice, NoticeStatus, Notices};
 
 /// Maximum number of recipients to which requests are under way.
@@ -169,19 +170,26 @@ async fn post(
     webhook: &NoticeWebhook,
     notice: Notice,
 ) -> Result<RunEnd, DeliveryError> {
+    static UNUSABLE: LogLimit = LogLimit::new();
     let (webhook, secrets, recipient) = (webhook.clone(), shared.webhook_secrets.clone(), notice.recipient());
     let client = move || {
         let secret = match (&webhook.secret, secrets) {
             (Some(secret), _) => secret.to_vec(),
             (None, Some(secrets)) => secrets.of(&recipient).to_vec(),
-            (None, None) => return None,
+            (None, None) => return Err(WebhookClientError::NoSecret),
         };
         WebhookClient::new(&webhook, &secret)
     };
     let client = tokio::task::spawn_blocking(client).await?;
     let posting = match client {
-        Some(client) => client.post(&notice, Timestamp::now()).await,
-        None => Posting::Unreachable,
+        Ok(client) => client.post(&notice, Timestamp::now()).await,
+        Err(error) => {
+            if let Some(count) = UNUSABLE.admit() {
+                let recipient = notice.recipient();
+                tracing::warn!(count, %recipient, %error, "a notice cannot be sent: mend the webhook of the recipient; it is sent again");
+            }
+            Posting::Unreachable
+        }
     };
     if posting == Posting::Accepted {
         let delivered = blocking(shared, move |_, notices| notices.delivered(notice, notices.now()?)).await?;

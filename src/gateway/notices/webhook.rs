@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use ring::hmac;
 use serde_json::json;
 
+use crate::config::TlsError;
+use crate::config::http_url::HttpUrlError;
 use crate::config::tls_client::ClientTlsFiles;
 use crate::exchange::route::NoticeWebhook;
 use crate::gateway::http_client::{HttpClient, HttpLimits, PostError};
@@ -30,6 +32,17 @@ pub(super) enum Posting {
     Unreachable,
 }
 
+/// Reason for which no request can be sent to a recipient. What was checked at load can have changed since.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WebhookClientError {
+    #[error(transparent)]
+    Url(#[from] HttpUrlError),
+    #[error("the authorities of its server cannot be used: {0}")]
+    Tls(#[from] TlsError),
+    #[error("it has no secret")]
+    NoSecret,
+}
+
 /// Sends notices to one recipient.
 pub(super) struct WebhookClient {
     http: HttpClient,
@@ -37,12 +50,15 @@ pub(super) struct WebhookClient {
 }
 
 impl WebhookClient {
-    /// Makes a client that signs with this secret. `None` if TLS cannot be set up. Blocks while the authorities are read.
-    pub(super) fn new(webhook: &NoticeWebhook, secret: &[u8]) -> Option<WebhookClient> {
-        let url = webhook.url.parse().ok()?;
+    /// Makes a client that signs with this secret. Blocks while the authorities are read.
+    ///
+    /// # Errors
+    /// [`WebhookClientError`].
+    pub(super) fn new(webhook: &NoticeWebhook, secret: &[u8]) -> Result<WebhookClient, WebhookClientError> {
+        let url = webhook.url.parse()?;
         let files = ClientTlsFiles { ca: webhook.ca.clone(), identity: None };
-        let http = HttpClient::new(url, &files, LIMITS).ok()?;
-        Some(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, secret) })
+        let http = HttpClient::new(url, &files, LIMITS)?;
+        Ok(WebhookClient { http, key: hmac::Key::new(hmac::HMAC_SHA256, secret) })
     }
 
     /// Sends a notice. The id stays the same with each repetition, so that the recipient recognises one that it has.
@@ -95,5 +111,15 @@ mod tests {
         let signed =
             signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn authorities_that_are_gone_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("authorities.pem");
+        let webhook =
+            NoticeWebhook { url: "https://hooks.example/in".to_owned(), secret: None, ca: Some(ca.clone()) };
+        let error = WebhookClient::new(&webhook, b"secret").err().unwrap();
+        assert!(error.to_string().contains(ca.to_str().unwrap()), "{error}");
     }
 }
