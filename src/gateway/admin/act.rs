@@ -39,6 +39,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PendingAct {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) enum ActObject<'a> {
     Person(&'a SubjectId),
+    /// A person about whom an access evaluation tells facts. Programs ask, by a protocol that has no place for a reason.
+    EvaluatedPerson(&'a SubjectId),
     Decision(&'a str),
     /// A list of decisions. The records have pseudonyms only.
     Decisions,
@@ -70,11 +72,12 @@ impl AdminApi {
     pub(in crate::gateway) async fn record_looks(
         &self,
         act: &PendingAct,
-        people: &[SubjectId],
+        people: impl IntoIterator<Item = ActObject<'_>>,
         reason: Option<&str>,
     ) -> Result<(), AdminProblem> {
+        let people: Vec<ActObject<'_>> = people.into_iter().collect();
         for some in people.chunks(MAX_LOOKS_AT_ONCE) {
-            let records = some.iter().map(|person| self.act_record(act, ActObject::Person(person), reason));
+            let records = some.iter().map(|person| self.act_record(act, *person, reason));
             let records = records.collect::<Result<Vec<Record>, AdminProblem>>()?;
             let appended = records.into_iter().map(|record| self.shared.log.append(record));
             try_join_all(appended).await.map_err(unrecorded)?;
@@ -91,7 +94,9 @@ impl AdminApi {
         let PendingAct { actor, role, rule } = act;
         check_reason(actor, object, reason)?;
         let (subject, decision) = match object {
-            ActObject::Person(person) => (Some(self.shared.ledger.person(person).0), None),
+            ActObject::Person(person) | ActObject::EvaluatedPerson(person) => {
+                (Some(self.shared.ledger.person(person).0), None)
+            }
             // Another text is no decision, and nothing is shown.
             ActObject::Decision(id) => (None, Ulid::from_string(id).ok()),
             ActObject::Decisions | ActObject::People | ActObject::Worklist => (None, None),
@@ -123,8 +128,8 @@ pub(in crate::gateway) fn check_reason(
     reason: Option<&str>,
 ) -> Result<(), AdminProblem> {
     // A record of a decision has pseudonyms only.
-    let names_people = matches!(object, ActObject::Person(_) | ActObject::People);
-    let is_needed = actor.name().is_some() && names_people;
+    let needs_reason = matches!(object, ActObject::Person(_) | ActObject::People);
+    let is_needed = actor.name().is_some() && needs_reason;
     match reason {
         None if !is_needed => Ok(()),
         None => Err(AdminProblem::new(

@@ -154,7 +154,7 @@ impl AdminApi {
         let ids: Vec<SubjectId> = people.iter().map(|person| self.person_of_case(person)).collect();
         // A case without people names nobody, and its use is an act all the same.
         check_reason(&act.actor, ActObject::People, reason)?;
-        self.record_looks(act, &ids, reason).await?;
+        self.record_looks(act, ids.iter().map(ActObject::Person), reason).await?;
         Ok(people)
     }
 

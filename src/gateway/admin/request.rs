@@ -106,7 +106,7 @@ pub(super) struct PersonQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct ReasonQuery {
     /// Why the resource is used; recorded. Required where tokens or certificates are configured, but for decisions,
-    /// `/v1/cases` and `/v1/requests`.
+    /// access evaluations, `/v1/cases` and `/v1/requests`.
     #[param(
         min_length = 1,
         max_length = 500,

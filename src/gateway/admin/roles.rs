@@ -2,7 +2,7 @@
 //!
 //! The table follows data minimisation: a role reads about people only what its task needs. `operator` runs the process and
 //! reads nothing about people. `read` reads what is loaded, decisions (they have pseudonyms), and yes or no to single
-//! questions (AuthZEN). `ledger` writes what people chose and reads it back. `privacy` answers people, so it reads what was
+//! questions (AuthZEN); the reasons tell facts about the person, so they need a role that may read these. `ledger` writes what people chose and reads it back. `privacy` answers people, so it reads what was
 //! disclosed about them and cannot change what may be disclosed. `cases` reads and changes the cases, which name people.
 //! `docs/admin-api.md` shows the table; a test compares.
 

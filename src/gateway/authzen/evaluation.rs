@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::{MalformedRequest, RequestParts, Target, identity};
+use super::{EvaluationDetail, MalformedRequest, RequestParts, Target, identity};
 use crate::decision::{
     AdmissionRequest, ClassRelease, Classes, Controller, Decisions, Denial, Reason, RecordFacts,
     Relationship, Subject, UnknownSubject, explain_only, scenario,
@@ -124,8 +124,14 @@ impl<'q> AccessEvaluation<'q> {
         Ok((release, policy.valid_until()))
     }
 
+    /// Returns the person whom the request names.
+    pub(super) fn person(&self) -> Option<&SubjectId> {
+        self.person.as_ref()
+    }
+
     /// Returns the response of the API.
-    pub(super) fn response(&self) -> Value {
+    pub(super) fn response(&self, detail: EvaluationDetail) -> Value {
+        let tells_reasons = detail == EvaluationDetail::Reasons || self.person.is_none();
         let decided = self.decide();
         let valid_until = decided.as_ref().ok().and_then(|(_, valid_until)| *valid_until);
         let form = decided.as_ref().map_or(Form::Removed, |(release, _)| release.form);
@@ -141,10 +147,14 @@ impl<'q> AccessEvaluation<'q> {
         }
         if let Ok((release, _)) = &decided {
             let texts = |texts: &[Arc<str>]| texts.iter().map(|text| json!(**text)).collect::<Value>();
-            add("clauses", texts(&release.clauses));
-            add("rules", texts(&release.rules));
+            if tells_reasons {
+                add("clauses", texts(&release.clauses));
+                add("rules", texts(&release.rules));
+            }
             if form != Form::Removed {
-                add("basis", json!(release.basis.map(Basis::name)));
+                if tells_reasons {
+                    add("basis", json!(release.basis.map(Basis::name)));
+                }
                 if form != Form::Clear {
                     add("obligations", json!([{ "id": "redact", "form": form }]));
                 }
@@ -152,11 +162,15 @@ impl<'q> AccessEvaluation<'q> {
             }
         }
         let decided = decided.map(|(release, _)| release);
-        let reason = match &decided {
-            Ok(release) => release.reason.map(Reason::name),
-            Err(denial) => Some(denial.name()),
-        };
-        add("reason", json!(reason));
+        match &decided {
+            Ok(release) if tells_reasons => add("reason", json!(release.reason.map(Reason::name))),
+            Ok(_) => {}
+            // It is the same for everybody.
+            Err(denial) => add("reason", json!(denial.name())),
+        }
+        if !tells_reasons {
+            return json!({ "decision": false, "context": context });
+        }
         let why = self.denial_text(decided.as_ref(), &mut add);
         add("reason_admin", json!({ "en": why }));
         json!({ "decision": false, "context": context })

@@ -2,8 +2,8 @@
 //! operation on it.
 //!
 //! The subject of a request is a recipient by its configured name, the action a purpose, the resource a data category
-//! of the person in `resource.properties`. The caller is trusted like every caller of the admin listener. No personal
-//! data is read or disclosed, so nothing is logged.
+//! of the person in `resource.properties`. No personal data is disclosed. Why it is decided so tells facts about the person,
+//! as the ledger has them: the caller of this module says if they may be told, and records that they are.
 //!
 //! Invariants: [`evaluation`] calls the same policy as an exchange does for each record (for an operation: before the
 //! upstream is called), so the two decisions cannot differ; a name that is not configured is denied. While the ledger is
@@ -11,6 +11,8 @@
 
 mod evaluation;
 pub(super) mod schema;
+
+use std::collections::HashSet;
 
 use http::Method;
 use jiff::Timestamp;
@@ -81,6 +83,23 @@ enum BatchSemantics {
     PermitOnFirstPermit,
 }
 
+/// What an evaluation tells of a person whom the request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EvaluationDetail {
+    /// The decision: its form, its obligations and its end.
+    Decision,
+    /// Also why it was made, which tells facts about the person.
+    Reasons,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(super) struct Evaluated {
+    pub(super) answer: Value,
+    /// The people about whom it tells facts, each once.
+    pub(super) told: HashSet<SubjectId>,
+}
+
 /// The request does not follow the AuthZEN schema.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -106,11 +125,14 @@ impl From<MalformedRequest> for Unresolved {
 pub(super) fn evaluation(
     shared: &SharedState,
     body: &[u8],
+    detail: EvaluationDetail,
     now: Timestamp,
-) -> Result<Value, MalformedRequest> {
+) -> Result<Evaluated, MalformedRequest> {
     let request: EvaluationRequest =
         serde_json::from_slice(body).map_err(|error| MalformedRequest(error.to_string()))?;
-    evaluate(shared, &request, now)
+    let mut told = HashSet::new();
+    let answer = evaluate(shared, &request, detail, now, &mut told)?;
+    Ok(Evaluated { answer, told })
 }
 
 /// Answers an access evaluations request.
@@ -120,12 +142,15 @@ pub(super) fn evaluation(
 pub(super) fn evaluations(
     shared: &SharedState,
     body: &[u8],
+    detail: EvaluationDetail,
     now: Timestamp,
-) -> Result<Value, MalformedRequest> {
+) -> Result<Evaluated, MalformedRequest> {
     let batch: EvaluationsRequest =
         serde_json::from_slice(body).map_err(|error| MalformedRequest(error.to_string()))?;
+    let mut told = HashSet::new();
     if batch.evaluations.is_empty() {
-        return evaluate(shared, &batch.common, now);
+        let answer = evaluate(shared, &batch.common, detail, now, &mut told)?;
+        return Ok(Evaluated { answer, told });
     }
     if batch.evaluations.len() > MAX_EVALUATIONS {
         return Err(MalformedRequest(format!("more than {MAX_EVALUATIONS} evaluations")));
@@ -133,7 +158,7 @@ pub(super) fn evaluations(
     let mut responses = Vec::new();
     for request in batch.evaluations {
         let request = request.or(&batch.common);
-        let response = evaluate(shared, &request, now).unwrap_or_else(
+        let response = evaluate(shared, &request, detail, now, &mut told).unwrap_or_else(
             |MalformedRequest(message)| json!({ "decision": false, "context": { "error": { "status": 400, "message": message } } }),
         );
         let permits = response.get("decision") == Some(&Value::Bool(true));
@@ -146,7 +171,7 @@ pub(super) fn evaluations(
             | BatchSemantics::PermitOnFirstPermit => {}
         }
     }
-    Ok(json!({ "evaluations": responses }))
+    Ok(Evaluated { answer: json!({ "evaluations": responses }), told })
 }
 
 /// Returns the metadata document `/.well-known/authzen-configuration` for the base URL of the listener.
@@ -209,10 +234,13 @@ impl<'q> RequestParts<'q> {
     }
 }
 
+/// Evaluates one request. Adds the person about whom the answer tells facts to `told`.
 fn evaluate(
     shared: &SharedState,
     request: &EvaluationRequest,
+    detail: EvaluationDetail,
     now: Timestamp,
+    told: &mut HashSet<SubjectId>,
 ) -> Result<Value, MalformedRequest> {
     let parts = request.parts()?;
     parts.check(shared.ledger.terms())?;
@@ -224,9 +252,14 @@ fn evaluate(
     };
     // Releases while the ledger is stale must be on record as stale, and an evaluation is not on record.
     let failed_reads = shared.ledger.failed_reads();
-    let response = AccessEvaluation::new(shared, &snapshot, target, parts, now)?.response();
+    let evaluation = AccessEvaluation::new(shared, &snapshot, target, parts, now)?;
+    let response = evaluation.response(detail);
     let is_known = shared.ledger.failed_reads() == failed_reads;
-    Ok(if shared.ledger.freshness() == Freshness::Current && is_known { response } else { stale() })
+    if shared.ledger.freshness() != Freshness::Current || !is_known {
+        return Ok(stale());
+    }
+    told.extend(evaluation.person().filter(|_| detail == EvaluationDetail::Reasons).cloned());
+    Ok(response)
 }
 
 /// The configured things that a request names.

@@ -177,6 +177,7 @@ fn decision() -> Value {
     });
     let context = json!({
         "type": "object",
+        "description": "If the request names a person, `clauses`, `rules`, `basis`, `reason_admin`, `nearest` and a `reason` that depends on the person tell facts about them: they are there only for somebody who may use `GET /v1/subjects/{id}`.",
         "properties": {
             "form": reference("Form"),
             "policy": { "type": "string", "description": "Revision of the policy." },

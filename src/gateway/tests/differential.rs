@@ -26,7 +26,7 @@ use crate::disclosure::{self, Durability, ExchangeFilter, Log, LogSettings};
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out_state::OptOut;
 use crate::exchange::upstream_fault::UpstreamFault;
-use crate::gateway::authzen;
+use crate::gateway::authzen::{self, EvaluationDetail};
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
@@ -377,8 +377,9 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
                 },
             })).collect::<Vec<_>>(),
         });
+        let (body, detail) = (evaluations.to_string(), EvaluationDetail::Reasons);
         let answers =
-            authzen::evaluations(&shared, evaluations.to_string().as_bytes(), Timestamp::now()).unwrap();
+            authzen::evaluations(&shared, body.as_bytes(), detail, Timestamp::now()).unwrap().answer;
         let answers = answers["evaluations"].as_array().unwrap().clone();
         let evaluations = categories.into_iter().zip(answers).collect();
         asked.insert(decision, EvaluatedExchange { question, operation, evaluations, refusal });

@@ -73,7 +73,7 @@ problems! {
     /// Problems of an import. A line that is not recorded has its result.
     BatchProblems: BodyTooLarge, RequestTimeout, LedgerStale;
     /// Problems of access evaluations.
-    EvaluationProblems: BodyTooLarge, RequestTimeout, LedgerStale, LedgerUnavailable;
+    EvaluationProblems: BodyTooLarge, RequestTimeout, LedgerStale, LedgerUnavailable, AuditUnavailable;
 }
 
 /// Returns one response for each status.

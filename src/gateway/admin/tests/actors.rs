@@ -214,6 +214,66 @@ async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
 }
 
 #[tokio::test]
+async fn an_evaluation_tells_facts_of_a_person_only_to_who_may_read_them() {
+    let answers: &[AdminRole] = &[AdminRole::Read, AdminRole::Privacy];
+    let actors: [(&str, &[AdminRole]); 3] =
+        [("pep", &[AdminRole::Read]), ("kim", answers), ("sync", &[AdminRole::Ledger])];
+    let admin = TestAdmin::start_with(&section(&actors)).await;
+    let question = |purpose: &str, person: Option<&str>| {
+        json!({
+            "subject": { "type": "recipient", "id": "support" },
+            "action": { "name": purpose },
+            "resource": { "type": "data-category", "id": "name", "properties": { "subject": person } },
+        })
+    };
+    let ask = async |name: &str, question: &Value, query: &str| {
+        let headers = format!("content-type: application/json\r\n{}", bearer(name));
+        let (status, answer) =
+            admin.json(&format!("POST /access/v1/evaluation{query}"), &headers, &question.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let members =
+        |answer: &Value| -> Vec<String> { answer["context"].as_object().unwrap().keys().cloned().collect() };
+    let of_person = question("direct-marketing", Some("p-1"));
+    let permitted = ask("pep", &of_person, "").await;
+    assert_eq!((&permitted["decision"], &permitted["context"]["form"]), (&json!(true), &json!("clear")));
+    assert_eq!(members(&permitted), ["form", "policy", "position"]);
+    let erasure = r#"{"kind": "erasure"}"#;
+    assert_eq!(admin.json("POST /v1/subjects/p-1/events", &bearer("sync"), erasure).await.0, 200);
+    let denied = ask("pep", &of_person, "?reason=x").await;
+    assert_eq!(denied["decision"], false);
+    assert_eq!(members(&denied), ["form", "policy", "position"], "the same for every reason");
+    let of_everybody = ask("pep", &question("billing", Some("p-1")), "").await;
+    assert_eq!(of_everybody["context"]["reason"], "purpose-not-permitted");
+    assert!(of_everybody["context"].get("nearest").is_none(), "{of_everybody}");
+    assert!(ask("pep", &question("direct-marketing", None), "").await["context"].get("rules").is_some());
+    assert!(admin.acts().is_empty());
+
+    let told = ask("kim", &of_person, "").await;
+    assert!(told["context"]["reason_admin"]["en"].is_string(), "{told}");
+    ask("kim", &of_person, "?reason=audit").await;
+    ask("kim", &question("direct-marketing", None), "").await;
+    let batch = json!({ "evaluations": [of_person, of_person, question("direct-marketing", Some("p-2"))] });
+    let headers = format!("content-type: application/json\r\n{}", bearer("kim"));
+    assert_eq!(admin.json("POST /access/v1/evaluations", &headers, &batch.to_string()).await.0, 200);
+    let acts = admin.acts();
+    let recorded: Vec<_> = acts.iter().map(|act| (&*act.resource, act.reason.as_deref())).collect();
+    let (one, several) = ("/access/v1/evaluation", "/access/v1/evaluations");
+    assert_eq!(recorded, [(one, None), (one, Some("audit")), (several, None), (several, None)]);
+    for act in &acts {
+        let who = (act.actor.as_deref(), act.role.as_deref(), act.subject.is_some());
+        assert_eq!(who, (Some("kim"), Some("privacy"), true));
+    }
+
+    admin.state.shared.log.assume_failed();
+    let request = "POST /access/v1/evaluation";
+    let (status, problem) = admin.json(request, &headers, &of_person.to_string()).await;
+    assert_eq!((status, code(&problem)), (503, "audit-unavailable"));
+    ask("pep", &of_person, "").await;
+}
+
+#[tokio::test]
 async fn who_reads_cases_or_requests_is_on_record_first() {
     let roles: &[AdminRole] = &[AdminRole::Cases, AdminRole::Privacy];
     let admin = TestAdmin::start_with(&section(&[("kim", roles)])).await;
