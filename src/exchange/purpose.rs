@@ -42,7 +42,7 @@ pub fn declared(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Declara
     let item: Item = Parser::new(value.as_bytes()).parse().map_err(|_| Refusal::PurposeMalformed)?;
     let purpose = word(&item.bare_item)?;
     let case = match item.params.get("case") {
-        Some(case) => Some(word(case)?),
+        Some(case) => Some(case_number(case)?),
         None => None,
     };
     Ok(Some(Declaration { purpose, case }))
@@ -55,6 +55,14 @@ fn word(item: &BareItem) -> Result<Arc<str>, Refusal> {
         _ => return Err(Refusal::PurposeMalformed),
     };
     if text.is_empty() { Err(Refusal::PurposeMalformed) } else { Ok(text.into()) }
+}
+
+/// Returns the text of a case: a word, or an integer in decimal digits, because order and ticket numbers often are numbers.
+fn case_number(item: &BareItem) -> Result<Arc<str>, Refusal> {
+    match item {
+        BareItem::Integer(number) => Ok(number.to_string().into()),
+        _ => word(item),
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +88,8 @@ mod tests {
         assert_eq!(read(&[b"customer-support"]), Ok(Some(support(None))));
         assert_eq!(read(&[b"\"customer-support\""]), Ok(Some(support(None))));
         assert_eq!(read(&[b"customer-support;case=\"C-1042\""]), Ok(Some(support(Some("C-1042")))));
+        assert_eq!(read(&[b"customer-support;case=1042"]), Ok(Some(support(Some("1042")))));
+        assert_eq!(read(&[b"customer-support;case=-7"]), Ok(Some(support(Some("-7")))));
         assert_eq!(read(&[b" dpv:DirectMarketing "]).unwrap().unwrap().purpose, "dpv:DirectMarketing".into());
         assert_eq!(read(&[b"\"https://w3id.org/dpv#DirectMarketing\";v=1"]).unwrap().unwrap().case, None);
         assert_eq!(read(&[]), Ok(None));
@@ -98,7 +108,10 @@ mod tests {
             &[b"(a b)"],
             &[b"\"open"],
             &[b"caf\xc3\xa9"],
-            &[b"a;case=1"],
+            &[b"a;case=1.5"],
+            &[b"a;case"],
+            &[b"a;case=@1659578233"],
+            &[b"a;case=1234567890123456"],
             &[b"a b"],
             &[&long],
         ];
