@@ -110,9 +110,8 @@ impl RefusedExchange {
         if let Some(seconds) = retry_after {
             head.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        let allow = self.rejection.allow.as_deref().filter(|allow| !allow.is_empty());
-        if let Some(allow) = allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
-            head.insert(ALLOW, allow);
+        if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
+            head.insert(ALLOW, self.allowed_methods());
         }
         if refusal.status() == StatusCode::UNAUTHORIZED {
             head.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -128,6 +127,13 @@ impl RefusedExchange {
         if let Some(cross_origin) = &self.context.cross_origin {
             cross_origin.mark(head);
         }
+    }
+
+    /// Returns the value of `Allow`, which each 405 has (RFC 9110, 15.5.6). It is empty where no method may be named: to a caller
+    /// that is not identified, who could find routes by it, and where the upstream refused the method.
+    fn allowed_methods(&self) -> HeaderValue {
+        let methods = self.rejection.allow.as_deref().unwrap_or_default();
+        HeaderValue::try_from(methods).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// Returns the contact for a refused recipient; for data that a customer entrusted, the contact of the customers

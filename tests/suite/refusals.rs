@@ -366,8 +366,11 @@ fn unknown_paths_and_methods_are_refused() {
         )
     };
     refused(&ask("DELETE"), 405, "method-not-allowed");
-    refused(&ask("OPTIONS"), 405, "method-not-allowed");
-    refused(&ask("TRACE"), 405, "method-not-allowed");
+    for method in ["OPTIONS", "TRACE"] {
+        let refusal = ask(method);
+        refused(&refusal, 405, "method-not-allowed");
+        assert_eq!(refusal.header("allow"), Some(""), "refused before the credential is read");
+    }
     refused(&ask("BREW"), 501, "method-not-implemented");
     refused(&ask("get"), 501, "method-not-implemented");
 }
@@ -483,10 +486,14 @@ fn a_hidden_refusal_has_no_retry_after() {
 
 #[test]
 fn a_method_that_is_not_served_gets_the_allow_header() {
-    let (_upstream, gateway) = start_with_routes(&format!("{CUSTOMER_SCHEMA}{ROUTES}"));
+    let (upstream, gateway) = start_with_routes(&format!("{CUSTOMER_SCHEMA}{ROUTES}"));
     let refusal = gateway.send("PATCH", "/customers/c-1", ("support", "customer-support"), &[], b"{}");
     refused(&refusal, 405, "method-not-allowed");
     assert!(refusal.header("allow").unwrap().starts_with("GET, HEAD"), "{}", refusal.head);
+    upstream.raw("/customers/c-1", answer("405 Method Not Allowed", "allow: PURGE\r\n", b"{}"));
+    let refusal = gateway.get("/customers/c-1", "support", "customer-support");
+    refused(&refusal, 405, "upstream-refused");
+    assert_eq!(refusal.header("allow"), Some(""));
 }
 
 #[test]

@@ -368,11 +368,13 @@ fn a_preflight_is_answered_by_the_gateway() {
     ] {
         let response = preflight(&gateway, path, origin, method);
         assert_eq!(response.outcome(), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
+        assert_eq!(response.header("allow"), Some(""), "a caller without a credential learns no method");
         assert!(!response.head.to_lowercase().contains("access-control-"), "{}", response.head);
     }
     // Other OPTIONS requests are refused as before.
     let plain = wire::send(gateway.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
     assert_eq!(plain.outcome(), (405, "method-not-allowed".to_owned()));
+    assert_eq!(plain.header("allow"), Some(""));
     let headers = [format!("origin: {APP}"), "access-control-request-method: GET".to_owned()];
     let headers = headers.each_ref().map(String::as_str);
     assert_eq!(wire::send(gateway.address, "OPTIONS", "/page/%63-1", &headers, b"").outcome(), malformed());
