@@ -92,6 +92,7 @@ impl AdminApi {
         reason: Option<&str>,
     ) -> Result<Record, AdminProblem> {
         let PendingAct { actor, role, rule } = act;
+        let reason = given(reason);
         check_reason(actor, object, reason)?;
         let (subject, decision) = match object {
             ActObject::Person(person) | ActObject::EvaluatedPerson(person) => {
@@ -118,6 +119,11 @@ fn unrecorded(error: LogError) -> AdminProblem {
     AdminProblem::new(AdminCode::AuditUnavailable, format!("the act cannot be recorded: {error}"))
 }
 
+/// Returns the reason if there is one: a parameter without a value, or with blanks alone, gives none.
+fn given(reason: Option<&str>) -> Option<&str> {
+    reason.filter(|reason| !reason.trim().is_empty())
+}
+
 /// Checks what the `reason` of the API's description demands.
 ///
 /// # Errors
@@ -130,7 +136,7 @@ pub(in crate::gateway) fn check_reason(
     // A record of a decision has pseudonyms only.
     let needs_reason = matches!(object, ActObject::Person(_) | ActObject::People);
     let is_needed = actor.name().is_some() && needs_reason;
-    match reason {
+    match given(reason) {
         None if !is_needed => Ok(()),
         None => Err(AdminProblem::new(
             AdminCode::ReasonMissing,

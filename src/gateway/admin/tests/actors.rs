@@ -191,9 +191,18 @@ async fn who_looks_at_a_person_gives_a_reason_that_is_recorded_first() {
         let (status, problem) = admin.json(&format!("GET /v1/subjects/p-1{path}"), &kim, "").await;
         assert_eq!((status, code(&problem)), (400, "reason-missing"), "{path}");
     }
-    for reason in ["", "%20", "a%0Ab", &"x".repeat(501)] {
-        let (status, _) = admin.json(&format!("GET /v1/subjects/p-1?reason={reason}"), &kim, "").await;
-        assert_eq!(status, 400, "{reason}");
+    let (missing, malformed) = ("reason-missing", "request-malformed");
+    let long = "x".repeat(501);
+    for (reason, expected) in [
+        ("", missing),
+        ("%20", missing),
+        ("+%20", missing),
+        ("+x", malformed),
+        ("a%0Ab", malformed),
+        (&long, malformed),
+    ] {
+        let (status, problem) = admin.json(&format!("GET /v1/subjects/p-1?reason={reason}"), &kim, "").await;
+        assert_eq!((status, code(&problem)), (400, expected), "{reason}");
     }
     assert!(admin.acts().is_empty());
     let (status, _) = admin.json("GET /v1/subjects/p-1?reason=request+of+%C3%84nne", &kim, "").await;
@@ -381,6 +390,12 @@ async fn without_actors_a_look_is_recorded_without_a_name() {
     assert_eq!(status, 200);
     let acts = admin.acts();
     assert_eq!((acts.len(), &acts[0].actor, &acts[0].role, &acts[0].reason), (1, &None, &None, &None));
+    for blank in ["", "%20"] {
+        let (status, _) = admin.json(&format!("GET /v1/subjects/p-1?reason={blank}"), "", "").await;
+        assert_eq!(status, 200, "a reason is not needed");
+    }
+    let acts = admin.acts();
+    assert!(acts.len() == 3 && acts.iter().all(|act| act.reason.is_none()));
 }
 
 #[tokio::test]
