@@ -109,7 +109,15 @@ impl GrantedExchange {
         }
     }
 
-    /// Counts a call of the upstream by the status of its response; `None` if there was no response.
+    /// Notes that the call of the upstream has ended, with the status of its response if there was one.
+    pub fn call_ends(&self, status: Option<StatusCode>) {
+        if let Some(trace) = &self.grant.context.trace {
+            trace.call_ends(status.map(|status| status.as_u16()));
+        }
+    }
+
+    /// Counts a call of the upstream by the status of its response; `None` if there was no response, and that is a fault of the
+    /// upstream.
     pub fn count_call(&self, status: Option<StatusCode>) {
         let class = match status.map(|status| status.as_u16() / 100) {
             None => "error",
@@ -121,9 +129,6 @@ impl GrantedExchange {
         };
         let requests = &self.grant.context.shared.metrics.upstream_requests;
         requests.with_label_values(&[&**self.upstream(), class]).inc();
-        if let Some(trace) = &self.grant.context.trace {
-            trace.call_ends(status.map(|status| status.as_u16()));
-        }
     }
 }
 

@@ -153,12 +153,16 @@ where
         }
         Err(error) => Err(error),
     };
-    granted.count_call(responded.as_ref().ok().map(Response::status));
-    responded.map_err(|error| match failure.get() {
+    let status = responded.as_ref().ok().map(Response::status);
+    granted.call_ends(status);
+    match (responded, failure.get()) {
         // A failure of the recipient's own body is no fault of the upstream.
-        Some(refusal) => Rejection::from(*refusal),
-        None => Rejection::from(fault(&error)),
-    })
+        (Err(_), Some(refusal)) => Err(Rejection::from(*refusal)),
+        (responded, _) => {
+            granted.count_call(status);
+            responded.map_err(|error| Rejection::from(fault(&error)))
+        }
+    }
 }
 
 /// The fault that an inner service failed with.
@@ -182,6 +186,27 @@ mod tests {
         request.body(Full::default()).unwrap()
     }
 
+    /// Returns how many calls of the upstream without a response are counted after a request whose upstream fails once it has
+    /// read this body.
+    async fn counted_errors(body: &'static str) -> (u16, u64) {
+        let keys = "methods = [\"POST\"]\noperation = \"disclose\"\nmax-request-body = 4\n";
+        let state = TestState::new(keys).await;
+        let inner = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
+            let _ = request.into_body().collect().await;
+            Err::<Response<Full<Bytes>>, _>(io::Error::other("broken"))
+        });
+        let mut request = request().map(|_| Full::from(body));
+        *request.method_mut() = http::Method::POST;
+        let (status, _) = respond_to(&state, request, inner).await;
+        (status, state.shared.metrics.upstream_requests.with_label_values(&["crm", "error"]).get())
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_recipient_is_no_error_of_the_upstream() {
+        assert_eq!(counted_errors("{}").await, (502, 1));
+        assert_eq!(counted_errors("[1, 2, 3]").await, (413, 0), "the body is too large");
+    }
+
     /// Returns status and body of the response to [`request`], with this service behind the layer.
     async fn respond<S, U>(inner: S) -> (u16, String)
     where
@@ -190,9 +215,19 @@ mod tests {
         S::Future: Send,
         U: Body<Data = Bytes> + Send + 'static,
     {
-        let state = TestState::new("").await;
+        respond_to(&TestState::new("").await, request(), inner).await
+    }
+
+    /// Returns status and body of the response to a request, with this service behind the layer.
+    async fn respond_to<S, U>(state: &TestState, request: Request<Full<Bytes>>, inner: S) -> (u16, String)
+    where
+        S: Service<Request<RequestBody<Full<Bytes>>>, Response = Response<U>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        U: Body<Data = Bytes> + Send + 'static,
+    {
         let mut service = PurposeLayer::new(Arc::clone(&state.shared)).layer(inner);
-        let response = service.ready().await.unwrap().call(request()).await.unwrap();
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
