@@ -194,7 +194,7 @@ impl Metrics {
     /// increase. Counters are created for each code, each upstream, each route and each kind of event, never for all combinations.
     pub fn start_at_zero<'n>(
         &self,
-        codes: impl Iterator<Item = &'n str>,
+        codes: impl Iterator<Item = &'static str>,
         upstreams: impl Iterator<Item = (&'n str, &'n str)>,
         routes: impl Iterator<Item = &'n str>,
         kinds: &[&str],

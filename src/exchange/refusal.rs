@@ -153,6 +153,12 @@ impl Refusal {
     pub const OF_UPSTREAM: [Refusal; 3] =
         [Refusal::UpstreamUnreachable, Refusal::UpstreamTimeout, Refusal::UpstreamUnreadable];
 
+    /// Returns every code: those of [`Refusal::ALL`], and `upstream-refused`.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        let of_upstream = Refusal::UpstreamRefused(StatusCode::BAD_GATEWAY);
+        Refusal::ALL.iter().copied().chain([of_upstream]).map(Refusal::code)
+    }
+
     /// True if the problem document names the purposes that the recipient may use.
     pub(crate) fn is_about_purpose(self) -> bool {
         matches!(
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_an_error_status_and_a_unique_code() {
-        let mut codes: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        let mut codes: Vec<&str> = Refusal::codes().collect();
         assert!(
             Refusal::ALL
                 .iter()
@@ -238,6 +244,6 @@ mod tests {
         );
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), Refusal::ALL.len());
+        assert_eq!(codes.len(), Refusal::ALL.len() + 1);
     }
 }

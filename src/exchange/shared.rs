@@ -406,7 +406,6 @@ fn start_at_zero(metrics: &Metrics, snapshot: &Snapshot) {
         .routes
         .iter()
         .flat_map(|route| Refusal::OF_UPSTREAM.iter().map(move |refusal| (&*route.upstream, refusal.code())));
-    let codes = Refusal::ALL.iter().map(|refusal| refusal.code());
     let routes = snapshot.routes.iter().map(|route| &*route.name);
-    metrics.start_at_zero(codes, of_upstreams, routes, crate::ledger::KINDS);
+    metrics.start_at_zero(Refusal::codes(), of_upstreams, routes, crate::ledger::KINDS);
 }

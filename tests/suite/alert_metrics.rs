@@ -47,6 +47,7 @@ fn counters_used_by_alerts_start_at_zero() {
         "purposegate_policy_reload_total{outcome=\"loaded\"} 0",
         "purposegate_refusals_total{code=\"ledger-unavailable\",recipient=\"\"} 0",
         "purposegate_refusals_total{code=\"overloaded\",recipient=\"\"} 0",
+        "purposegate_refusals_total{code=\"upstream-refused\",recipient=\"\"} 0",
         "purposegate_upstream_failures_total{code=\"upstream-unreachable\",upstream=\"nowhere\"} 0",
         "purposegate_upstream_failures_total{code=\"upstream-timeout\",upstream=\"crm\"} 0",
         "purposegate_upstream_requests_total{status_class=\"error\",upstream=\"crm\"} 0",

@@ -114,7 +114,7 @@ pub(super) fn outcome_chip(outcome: &str) -> StateChip {
 
 /// Returns the outcomes to choose from, with their words.
 fn outcomes() -> Vec<(String, String)> {
-    let refused = Refusal::ALL.iter().map(|refusal| format!("refused:{}", refusal.code()));
+    let refused = Refusal::codes().map(|code| format!("refused:{code}"));
     let refused: BTreeSet<String> = refused.collect();
     let ended = ["released", "aborted"].map(str::to_owned).into_iter().chain(refused);
     let all = (String::new(), "all".to_owned());
