@@ -1,11 +1,14 @@
 //! Declares every metric. Labels come from configured names only, never from a request.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use prometheus::core::{Collector, Desc};
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -25,6 +28,8 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct MetricSet {
             registry: Registry,
+            /// Held while the metrics are read.
+            reading: Mutex<()>,
             $(#[doc = $help] pub $field: $kind,)+
         }
 
@@ -47,7 +52,7 @@ macro_rules! metrics {
                     let $field = <$kind as MetricKind>::declare(concat!("purposegate_", $name), $help, &[$($label),*])?;
                     registry.register(Box::new($field.clone()))?;
                 )+
-                Ok(Metrics(Arc::new(MetricSet { registry, $($field,)+ })))
+                Ok(Metrics(Arc::new(MetricSet { registry, reading: Mutex::default(), $($field,)+ })))
             }
         }
     };
@@ -126,7 +131,7 @@ metrics! {
         "Failed writes of counted circumstances; a stop loses the counts since the last one that succeeded.";
     audit_checkpoint_sink_failures: IntCounterVec = "audit_checkpoint_sink_failures_total" ["sink"]
         "Checkpoints of the disclosure log that a sink did not take, by kind: log, file, webhook, witness.";
-    push_lag: Gauge = "push_lag_seconds" []
+    push_lag: AgeGauge = "push_lag_seconds" []
         "Time since the end of the oldest exchange on record that was not pushed yet; 0 if all were.";
     push_records: IntCounter = "push_records_total" []
         "Exchanges on record that were pushed.";
@@ -235,12 +240,42 @@ impl Metrics {
         Ok(())
     }
 
-    /// Returns all metrics in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format. `set` sets those that are counted elsewhere; no other call of this function
+    /// reads them between their reset and their new value.
     ///
     /// # Errors
     /// If a metric cannot be encoded.
-    pub fn expose(&self) -> Result<String, prometheus::Error> {
+    pub fn expose(&self, set: impl FnOnce(&MetricSet)) -> Result<String, prometheus::Error> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        set(self);
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// A gauge with the time since an instant, in seconds, at the moment when the metrics are read; 0 without an instant.
+#[derive(Clone, Debug)]
+pub struct AgeGauge {
+    gauge: Gauge,
+    since: Arc<Mutex<Option<Timestamp>>>,
+}
+
+impl AgeGauge {
+    /// Sets the instant.
+    pub fn set_since(&self, since: Option<Timestamp>) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
+impl Collector for AgeGauge {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = since.map_or(0.0, |since| Timestamp::now().duration_since(since).as_secs_f64());
+        self.gauge.set(age.max(0.0));
+        self.gauge.collect()
     }
 }
 
@@ -301,6 +336,14 @@ impl MetricKind for Gauge {
     }
 }
 
+impl MetricKind for AgeGauge {
+    const TYPE: &'static str = "gauge";
+
+    fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Ok(AgeGauge { gauge: Gauge::new(name, help)?, since: Arc::default() })
+    }
+}
+
 impl MetricKind for HistogramVec {
     const TYPE: &'static str = "histogram";
 
@@ -325,8 +368,56 @@ mod tests {
     fn all_metrics_register_under_unique_names() {
         let metrics = Metrics::new().expect("names are unique");
         metrics.build_info.with_label_values(&["0"]).set(1);
-        let text = metrics.expose().expect("encodes");
+        let text = metrics.expose(|_| ()).expect("encodes");
         assert!(text.contains("purposegate_build_info{version=\"0\"} 1"), "{text}");
         assert!(text.contains("# TYPE purposegate_audit_append_seconds histogram"), "{text}");
+        assert!(text.contains("# TYPE purposegate_push_lag_seconds gauge"), "{text}");
+    }
+
+    #[test]
+    fn readers_at_the_same_time_see_neither_a_reset_nor_twice_the_total() {
+        let metrics = Metrics::new().unwrap();
+        let set = |set: &MetricSet, within: &dyn Fn()| {
+            set.audit_records.reset();
+            within();
+            set.audit_records.inc_by(5);
+        };
+        let (send, other) = std::sync::mpsc::channel();
+        let texts = std::thread::scope(|scope| {
+            let first = metrics.expose(|metric_set| {
+                set(metric_set, &|| {
+                    let (metrics, send) = (&metrics, send.clone());
+                    scope.spawn(move || {
+                        send.send(metrics.expose(|metric_set| set(metric_set, &|| ())).unwrap()).unwrap();
+                    });
+                    assert!(
+                        other.recv_timeout(Duration::from_millis(200)).is_err(),
+                        "it waits for the first"
+                    );
+                });
+            });
+            [first.unwrap(), other.recv().unwrap()]
+        });
+        for text in texts {
+            assert!(text.contains("\npurposegate_audit_records_total 5\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_age_grows_while_nothing_is_set() {
+        let metrics = Metrics::new().unwrap();
+        let lag = || -> f64 {
+            let text = metrics.expose(|_| ()).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("purposegate_push_lag_seconds "));
+            line.unwrap().parse().unwrap()
+        };
+        assert_eq!(lag(), 0.0);
+        metrics.push_lag.set_since(Some(Timestamp::now() - Duration::from_secs(100)));
+        let first = lag();
+        assert!(first >= 100.0 && lag() > first);
+        metrics.push_lag.set_since(Some(Timestamp::now() + Duration::from_secs(100)));
+        assert_eq!(lag(), 0.0, "an exchange that ends in the future is not late");
+        metrics.push_lag.set_since(None);
+        assert_eq!(lag(), 0.0);
     }
 }

@@ -160,7 +160,7 @@ impl Push {
                 }
                 Err(error) => {
                     self.metrics.push_failures.inc();
-                    self.set_lag(Some(self.last_read));
+                    self.metrics.push_lag.set_since(Some(self.last_read));
                     report(&error);
                 }
             }
@@ -188,7 +188,7 @@ impl Push {
     async fn deliver(&mut self, batch: EndedBatch) {
         let EndedBatch { lines, oldest, deleted, more, .. } = batch;
         if oldest.is_some() {
-            self.set_lag(oldest);
+            self.metrics.push_lag.set_since(oldest);
         }
         if deleted > 0 {
             self.metrics.push_deleted_entries.inc_by(deleted);
@@ -204,7 +204,6 @@ impl Push {
                 continue;
             };
             self.metrics.push_failures.inc();
-            self.set_lag(oldest);
             let asked = error.retry_after();
             let is_too_large = error.status() == Some(StatusCode::PAYLOAD_TOO_LARGE);
             report(&error.into());
@@ -225,7 +224,7 @@ impl Push {
             retry = (retry * 2).min(MAX_RETRY);
         }
         if !more {
-            self.set_lag(None);
+            self.metrics.push_lag.set_since(None);
         }
         // Without this, entries that hold nothing to push would count as not pushed when they are deleted.
         let is_due = self.last_stored.is_none_or(|stored| stored.elapsed() >= PLACE_PERIOD);
@@ -264,12 +263,6 @@ impl Push {
             let path = self.place.display();
             tracing::warn!(count, %path, %error, "the place up to which records were pushed cannot be stored: after a restart they are sent again");
         }
-    }
-
-    /// Exports the time since something that was not pushed yet; `None` if everything was.
-    fn set_lag(&self, oldest: Option<Timestamp>) {
-        let lag = oldest.map_or(0.0, |oldest| Timestamp::now().duration_since(oldest).as_secs_f64());
-        self.metrics.push_lag.set(lag.max(0.0));
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::stage::Stage;
 use crate::exchange::{SharedState, Versions};
 use crate::ledger::{Freshness, LedgerFigures, boot_time};
+use crate::metrics::MetricSet;
 
 /// Time for the ledger's store to be checked. A prober gives up after a few seconds and learns nothing then.
 const STORE_CHECK_TIME: Duration = Duration::from_secs(4);
@@ -65,30 +66,32 @@ impl ProcessStatus {
         )
     }
 
-    /// Returns all metrics as `/metrics` shows them. Gauges that no event sets are set here.
+    /// Returns all metrics as `/metrics` shows them.
     ///
     /// # Errors
     /// The metrics cannot be encoded.
     pub(super) fn exposition(&self) -> Result<String, prometheus::Error> {
-        let metrics = &self.shared.metrics;
+        self.shared.metrics.expose(|metrics| self.set_figures(metrics))
+    }
+
+    /// Sets the metrics that no event sets.
+    fn set_figures(&self, metrics: &MetricSet) {
         let (requests, now) = (self.shared.ledger.requests(), Timestamp::now());
         let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
         metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
         metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
-        self.set_policy_figures(now);
-        self.set_issuer_figures();
-        self.set_ledger_figures();
+        self.set_policy_figures(metrics, now);
+        self.set_issuer_figures(metrics);
+        self.set_ledger_figures(metrics);
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.shared.log.records_written());
         metrics.audit_refusals_dropped.reset();
         metrics.audit_refusals_dropped.inc_by(self.shared.log.refusals_dropped());
         metrics.audit_checkpoint_age.set(self.shared.log.uncovered_for().as_secs_f64());
         metrics.audit_day_ahead.set(self.shared.log.day_ahead(Timestamp::now()).as_secs_f64());
-        metrics.expose()
     }
 
-    fn set_policy_figures(&self, now: Timestamp) {
-        let metrics = &self.shared.metrics;
+    fn set_policy_figures(&self, metrics: &MetricSet, now: Timestamp) {
         metrics.policy_info.reset();
         let snapshot = self.shared.snapshot();
         for version in snapshot.packs.iter().filter_map(|pack| pack.in_force(now)) {
@@ -99,16 +102,16 @@ impl ProcessStatus {
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
     }
 
-    fn set_issuer_figures(&self) {
-        let keys_age = &self.shared.metrics.issuer_keys_age;
+    fn set_issuer_figures(&self, metrics: &MetricSet) {
+        let keys_age = &metrics.issuer_keys_age;
         keys_age.reset();
         for (issuer, age) in self.shared.snapshot().credentials.issuer_key_ages(boot_time()) {
             keys_age.with_label_values(&[issuer]).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         }
     }
 
-    fn set_ledger_figures(&self) {
-        let (metrics, ledger) = (&self.shared.metrics, &self.shared.ledger);
+    fn set_ledger_figures(&self, metrics: &MetricSet) {
+        let ledger = &self.shared.ledger;
         let LedgerFigures { position, lease_remaining, gateways, history_lost, store_failures } =
             ledger.figures();
         metrics.ledger_staleness.set(staleness(ledger.freshness()));
@@ -128,5 +131,45 @@ fn staleness(freshness: Freshness) -> f64 {
         Freshness::Current => 0.0,
         Freshness::Stale { age } => age.as_secs_f64(),
         Freshness::Unknown => f64::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::disclosure::record::{ActRecord, Record};
+    use crate::exchange::flow::tests::TestState;
+
+    #[tokio::test]
+    async fn scrapes_at_the_same_time_state_the_same() {
+        let state = TestState::new("").await;
+        let act = ActRecord {
+            act: Ulid::generate(),
+            actor: None,
+            role: None,
+            resource: "/v1/cases",
+            subject: None,
+            decision: None,
+            reason: None,
+        };
+        state.shared.log.append(Record::Act(act)).await.unwrap();
+        let stage = watch::Sender::new(Stage::Serving);
+        let scrape = || {
+            let text = ProcessStatus::new(Arc::clone(&state.shared), stage.subscribe()).exposition().unwrap();
+            let stated = |line: &&str| {
+                let names = ["purposegate_audit_records_total ", "purposegate_policy_info{"];
+                names.iter().any(|name| line.starts_with(name))
+            };
+            text.lines().filter(stated).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let alone = scrape();
+        assert!(alone.len() == 2 && !alone.iter().any(|line| line.ends_with(" 0")), "{alone:?}");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| assert_eq!(scrape(), alone)));
+            }
+        });
     }
 }

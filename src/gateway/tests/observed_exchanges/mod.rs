@@ -254,7 +254,7 @@ async fn the_record_says_what_left_and_what_enforcing_would_have_done() {
     assert_eq!(left, BODY);
     assert_eq!(record["categories"]["email"][0]["would"]["reason"], "refused");
     assert_eq!(counted(&state, "watched", "email", "refused"), 1);
-    let exposed = state.shared.metrics.expose().unwrap();
+    let exposed = state.shared.metrics.expose(|_| ()).unwrap();
     assert!(
         exposed.contains(r#"purposegate_fields_total{category="email",form="clear",purpose="order-fulfilment",route="watched"} 3"#),
         "what left is counted in clear: {exposed}"
