@@ -55,7 +55,8 @@ impl Grant {
     /// Counts a window in the metrics.
     pub(super) fn count(&self, window: &WindowSummary) {
         let metrics = &self.context.shared.metrics;
-        let (route, purpose) = (&*self.route().name, &*self.purpose_name);
+        let route = &*self.route().name;
+        let purpose = observe::named_purpose(&self.purpose_name, self.mode());
         let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
         let released = window.records.saturating_sub(window.withheld_records);
         if released > 0 {

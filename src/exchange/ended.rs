@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 
-use super::ExchangeContext;
 use super::route::Route;
+use super::{ExchangeContext, observe};
 use crate::access_log::AccessLogLine;
 use crate::disclosure::record::{ExchangeMode, Outcome};
 use crate::traces::ExchangeNames;
@@ -49,7 +49,8 @@ impl EndedExchange<'_> {
             bytes,
         });
         let metrics = &context.shared.metrics;
-        metrics.requests.with_label_values(&[route, recipient, purpose, outcome.class()]).inc();
+        let counted_purpose = observe::named_purpose(purpose, mode);
+        metrics.requests.with_label_values(&[route, recipient, counted_purpose, outcome.class()]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
         // The level is debug, because anybody can cause a refusal. Metrics and the access log count them for operators.
         tracing::debug!(

@@ -14,6 +14,17 @@ use crate::disclosure::record::ExchangeMode;
 /// Label in place of a category, for exchanges that enforcing would refuse as a whole.
 pub(crate) const WHOLE_EXCHANGE: &str = "";
 
+/// Name in place of the purpose of an observed exchange without one that is known.
+const NO_PURPOSE: &str = "none";
+
+/// Returns the purpose of an exchange as its answer and the metrics name it. The logs have the empty name as it is.
+pub(super) fn named_purpose(purpose: &str, mode: ExchangeMode) -> &str {
+    match mode {
+        ExchangeMode::Observe if purpose.is_empty() => NO_PURPOSE,
+        ExchangeMode::Observe | ExchangeMode::Enforce => purpose,
+    }
+}
+
 /// Returns the mode in which an exchange with a recipient that began at `now` is decided.
 pub(super) fn mode(
     route: &Route,

@@ -19,14 +19,11 @@ use super::response::{self, BodyShape, ResponseKind};
 use super::route::{Scrubbing, WithheldReport};
 use super::transfer::{Transfer, WITHHELD};
 use super::upstream_fault::{ResponseError, UpstreamFault};
-use super::{Refusal, Rejection, request_head};
+use super::{Refusal, Rejection, observe, request_head};
 use crate::scrub::Framing;
 
 /// The response header that names the purpose of the release and the decision.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
-
-/// The token in place of the purpose in [`PURPOSE_APPLIED`], if an observed exchange has none that is known.
-const NO_PURPOSE: &str = "none";
 
 /// A response that hides existence leaves at a multiple of this time after the request. The time is many times the
 /// difference in duration between a withheld record and one that does not exist.
@@ -266,7 +263,7 @@ impl GrantedExchange {
         // `customer-support;decision="01J…"`.
         let mut buffer = [0; ulid::ULID_LEN];
         let decision = &*context.decision.array_to_str(&mut buffer);
-        let purpose = if purpose_name.is_empty() { NO_PURPOSE } else { purpose_name };
+        let purpose = observe::named_purpose(purpose_name, self.grant.mode());
         let observed = if self.grant.is_observed() { ";observed" } else { "" };
         let applied = [purpose, ";decision=\"", decision, "\"", observed].concat();
         if let Ok(applied) = HeaderValue::try_from(applied) {

@@ -306,6 +306,16 @@ async fn a_purpose_that_is_missing_unknown_or_not_permitted_passes_and_is_noted(
     }
     assert_eq!(counted(&state, "watched", "", "refused"), 6);
     assert_eq!(counted(&state, "watched", "email", "no-rule"), 6);
+    // Four exchanges had no purpose. The metrics name that as the answers do.
+    let exposed = state.shared.metrics.expose(|_| ()).unwrap();
+    for series in [
+        r#"purposegate_requests_total{outcome="released",purpose="none",recipient="support",route="watched"} 4"#,
+        r#"purposegate_records_total{outcome="released",purpose="none",route="watched"} 4"#,
+        r#"purposegate_fields_total{category="email",form="clear",purpose="none",route="watched"} 4"#,
+    ] {
+        assert!(exposed.contains(series), "{series}: {exposed}");
+    }
+    assert!(!exposed.contains("purpose=\"\""), "{exposed}");
 }
 
 #[tokio::test]
