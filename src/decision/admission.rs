@@ -96,6 +96,15 @@ pub enum LegalReference {
 }
 
 impl LegalReference {
+    /// Returns the scope that lets the most leave: a case that covers everything if this kind needs a case for this purpose, and
+    /// else none. It is for pages that say what could leave at best.
+    pub fn widest(vocabulary: &Vocabulary, kind: KindId, purpose: PurposeId) -> LegalReference {
+        match needs_case(vocabulary, kind, purpose) {
+            true => LegalReference::Everything,
+            false => LegalReference::None,
+        }
+    }
+
     /// True if the case covers a category.
     pub(super) fn covers(&self, vocabulary: &Vocabulary, category: CategoryId) -> bool {
         match self {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::admission::{self, AdmissionRequest, Denial};
+use super::admission::{self, AdmissionRequest, Denial, LegalReference};
 use super::admitted::{Admitted, MAX_CACHED_DECISIONS};
 use super::classes::{Classes, operation_classes, with_service_data};
 use super::facts::{RecordContext, Relationship, RequestFacts};
@@ -137,7 +137,11 @@ impl<'a> OperationForecast<'a> {
         if request.operation == Operation::Disclose {
             return Ok(true);
         }
-        let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
+        let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup].into_iter().collect();
+        // A case can name the person.
+        if request.legal_reference == LegalReference::None {
+            fixed = fixed.union(FactSet::of(Fact::LegalReference));
+        }
         let facts = RequestFacts::new(pack, request).request_facts();
         if facts.get(Fact::LeavesEea) == 0 {
             fixed = fixed.union(FactSet::of(Fact::LeavesEea));

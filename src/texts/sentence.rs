@@ -281,8 +281,8 @@ sentences! {
         "For the purpose {purpose} nothing can leave: every request that declares it is refused.",
         "Für den Zweck {purpose} kann nichts herausgegeben werden: Jede Anfrage, die ihn angibt, wird abgelehnt.";
     PartnerCase = "partner-case",
-        "You receive data under a registered disclosure case only: name it as the parameter case of the purpose. What a case covers was told to you with it, and is not on this page.",
-        "Sie erhalten Daten nur unter einem registrierten Fall: Nennen Sie ihn als Parameter case des Zwecks. Was ein Fall umfasst, wurde Ihnen mit ihm mitgeteilt und steht nicht auf dieser Seite.";
+        "You receive data under a registered disclosure case only: name it as the parameter case of the purpose. Which people and which data a case covers was told to you with it, and is not on this page.",
+        "Sie erhalten Daten nur unter einem registrierten Fall: Nennen Sie ihn als Parameter case des Zwecks. Welche Personen und welche Daten ein Fall umfasst, wurde Ihnen mit ihm mitgeteilt und steht nicht auf dieser Seite.";
     PartnerName = "partner-name", "Name", "Name";
     PartnerMeaning = "partner-meaning", "Meaning", "Bedeutung";
     PartnerRoutes = "partner-routes", "What you receive", "Was Sie erhalten";
@@ -292,6 +292,7 @@ sentences! {
     PartnerOthersWithheld = "partner-others-withheld", "No other field leaves.", "Kein anderes Feld wird herausgegeben.";
     PartnerOthersLeave = "partner-others-leave", "Fields that are not listed leave too, unchanged.", "Felder, die hier nicht stehen, werden ebenfalls herausgegeben, unverändert.";
     PartnerFor = "partner-for", "For {purposes}", "Für {purposes}";
+    PartnerNeedsCase = "partner-needs-case", "Under a registered disclosure case only, and of this only what the case covers.", "Nur unter einem registrierten Fall, und davon nur, was der Fall umfasst.";
     PartnerField = "partner-field", "Field", "Feld";
     PartnerHolds = "partner-holds", "What it holds", "Was es enthält";
     PartnerForm = "partner-form", "How it arrives", "Wie es ankommt";

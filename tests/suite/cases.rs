@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::fixtures::{CUSTOMER_ROUTES, NOTICE, person};
-use crate::gateway::{TestGateway, base, credential, wait_until};
+use crate::gateway::{TestGateway, base, bearer, credential, wait_until};
 use crate::http;
 use crate::upstream::Upstream;
 
@@ -88,6 +88,23 @@ fn a_case_releases_its_categories_about_its_subjects() {
     assert_eq!(record["case"], "C-7");
     assert_eq!(record["categories"]["email"][0]["basis"], "legal-obligation");
     assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is not a data subject");
+}
+
+#[test]
+fn the_page_of_purposes_says_what_a_case_can_cover() {
+    let (_upstream, gateway) = start_gateway();
+    let page =
+        |recipient| http::get(gateway.address, "/.well-known/data-purposes", &[&bearer(recipient)]).json();
+    let police = page("police");
+    assert_eq!(police["purposes"], json!(["law-enforcement"]));
+    let routes = police["routes"].as_array().unwrap();
+    let list = routes.iter().find(|route| route["route"] == "customers").unwrap();
+    let entry = &list["purposes"][0];
+    assert_eq!((&entry["purpose"], &entry["case"]), (&json!("law-enforcement"), &json!("required")));
+    let fields = entry["fields"].as_array().unwrap();
+    assert!(fields.contains(&json!({ "path": "$.items[*].email", "form": "clear" })), "{entry}");
+    assert!(!entry.to_string().contains("password"), "no rule releases it: {entry}");
+    assert!(!page("support").to_string().contains("\"case\""), "staff need none");
 }
 
 #[test]

@@ -298,6 +298,16 @@ fn a_page_is_about_one_purpose_and_only_about_a_known_recipient() {
         police.contains("registered disclosure case") && police.contains("legal-reference-missing"),
         "{police}"
     );
+    for words in [
+        "<code>law-enforcement</code></th>",
+        "Under a registered disclosure case only, and of this only what the case covers.",
+        "<code>$.items[*].email</code></th><td data-label=\"What it holds\">E-mail address</td><td data-label=\"How it arrives\"><span class=\"form-clear\">in clear",
+        "No other field leaves.",
+    ] {
+        assert!(police.contains(words), "{words}: {police}");
+    }
+    let (_, support, _) = recipient_page(&config, &["support"]);
+    assert!(!support.contains("disclosure case"), "{support}");
 }
 
 #[test]

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::*;
 use crate::decision::testing::{one_partner, one_partner_and, one_partner_saying};
 use crate::decision::{
-    Addressee, Consent, ConsentStatus, Extracted, LegalReference, Objection, RecipientFacts,
+    Addressee, Consent, ConsentStatus, Extracted, LegalReference, Objection, OperationForecast, PathNames,
+    RecipientFacts,
 };
 use crate::vocabulary::{EEA, Operation, Safeguard};
 
@@ -403,6 +404,33 @@ fn a_case_releases_its_categories_about_the_people_it_names() {
     assert_eq!(best, [Clear, Removed, Clear], "nobody may be looked for by what the case does not cover");
     request.legal_reference = of(&["email", "special"]);
     assert_eq!(judged(&request, true), [Clear, Removed, Removed, Removed, Clear, Removed], "not its parent");
+}
+
+#[test]
+fn the_widest_case_counts_in_a_forecast_if_the_path_names_the_person() {
+    let rule = r#"@id("orders") @clause("G-4c") @basis("legal-obligation")
+        permit (principal in Kind::"public-authority", action in Action::"legal", resource in Category::"personal")
+        when { context.operation == "alter" && context.legal_reference };"#;
+    let pack = one_partner_and(rule);
+    let decisions = Decisions::new(Arc::clone(&pack));
+    let of_staff = admission_request(&decisions, "employee", "customer-support");
+    let uncited = AdmissionRequest {
+        operation: Operation::Alter,
+        ..admission_request(&decisions, "public-authority", "law-enforcement")
+    };
+    let widest = |request: &AdmissionRequest| {
+        LegalReference::widest(pack.vocabulary(), request.recipient.kind, request.purpose)
+    };
+    assert_eq!((widest(&of_staff), widest(&uncited)), (LegalReference::None, LegalReference::Everything));
+    let cited = AdmissionRequest { legal_reference: widest(&uncited), ..uncited.clone() };
+    let email = pack.vocabulary().categories().find("email").unwrap();
+    let classes = Classes::new(vec![vec![email]], false);
+    let mut forecast = OperationForecast::new(&pack);
+    let mut carries_out =
+        |request, subject| forecast.carries_out(request, &classes, PathNames { subject, controller: false });
+    assert_eq!(carries_out(&cited, true), Ok(true));
+    assert_eq!(carries_out(&cited, false), Ok(false), "a case names people");
+    assert_eq!(carries_out(&uncited, true), Err(Denial::LegalReferenceMissing));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::exchange::observe;
 use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing, WithheldReport};
 use crate::exchange::{Holder, Refusal, Requester, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
-use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
 pub(super) const PURPOSES: &str = "/.well-known/data-purposes";
 pub(super) const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
@@ -86,8 +86,8 @@ pub(crate) fn purposes_page(
 }
 
 /// Returns the recipient's purposes and, by route and purpose, the fields that it would receive, each in the most
-/// revealing form: the state of a person can only reduce it. A locked credential receives its one purpose only. A route that
-/// is observed for the recipient says so.
+/// revealing form: the state of a person can only reduce it, and so can the case that a purpose needs. A locked
+/// credential receives its one purpose only. A route that is observed for the recipient says so.
 fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
@@ -153,23 +153,13 @@ impl<'p> UsablePurposes<'p> {
             if locked.is_some_and(|locked| locked != purpose) {
                 continue;
             }
-            let asking = |method: &Method| {
-                let request = RouteRequest {
-                    recipient: Arc::clone(facts),
-                    purpose,
-                    method,
-                    exporter_region: &snapshot.exporter_region,
-                    // A case could permit more, but the page cites no case.
-                    legal_reference: LegalReference::None,
-                };
-                route.admission_request(words, request)
-            };
+            let asking = |method: &Method| request_at_best(snapshot, facts, route, words, (purpose, method));
             // Methods that would be refused are not listed.
             let mut works = |method: &&Method| {
-                asking(method).is_ok_and(|asked| can_be_done(&mut foresight, &asked, route))
+                asking(method).is_some_and(|asked| can_be_done(&mut foresight, &asked, route))
             };
             let working: Vec<&Method> = route.methods.iter().filter(&mut works).collect();
-            let Some(Ok(asked)) = working.first().map(|first| asking(first)) else { continue };
+            let Some(asked) = working.first().and_then(|first| asking(first)) else { continue };
             let Ok(best) = decisions.best_forms(&asked) else { continue };
             let fields = fields_of(route, words, best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
@@ -179,12 +169,36 @@ impl<'p> UsablePurposes<'p> {
                 (None, Some(entry)) => entry.insert("personal".to_owned(), json!(false)),
                 (_, None) => None,
             };
+            if asked.legal_reference != LegalReference::None
+                && let Some(entry) = entry.as_object_mut()
+            {
+                entry.insert("case".to_owned(), json!("required"));
+            }
             methods.extend(working);
             served.push(purpose);
             purposes.push(entry);
         }
         (purposes, methods)
     }
+}
+
+/// Returns the request about which a page asks; `None` if the route does not serve the purpose. Where the recipient needs a case,
+/// the request cites one that covers everything.
+pub(super) fn request_at_best(
+    snapshot: &Snapshot,
+    facts: &Arc<RecipientFacts>,
+    route: &Route,
+    words: &Vocabulary,
+    (purpose, method): (PurposeId, &Method),
+) -> Option<AdmissionRequest> {
+    let request = RouteRequest {
+        recipient: Arc::clone(facts),
+        purpose,
+        method,
+        exporter_region: &snapshot.exporter_region,
+        legal_reference: LegalReference::widest(words, facts.kind, purpose),
+    };
+    route.admission_request(words, request).ok()
 }
 
 /// True if the operation may be permitted for some data subject.

@@ -285,7 +285,7 @@ impl PageWriter<'_> {
         let is_served = |purpose: &PurposeId| self.routes.iter().any(|view| view.purposes.contains(purpose));
         let served: Vec<PurposeId> = tree.preorder().into_iter().filter(is_served).collect();
         let _ = writeln!(out, "<h2>{}</h2>", self.say(Sentence::PartnerPurposes));
-        if self.words.legal_reference_for(self.recipient.in_agreement.kind).is_some() {
+        if self.routes.iter().any(|view| view.result.needs_case) {
             let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerCase));
         } else if served.is_empty()
             && let Some(purpose) = self.page.purpose
@@ -343,6 +343,9 @@ impl PageWriter<'_> {
             view.purposes.iter().map(|purpose| self.words.purposes().name(*purpose)).collect();
         let purposes = purposes.join(", ");
         let _ = writeln!(out, "<p>{}</p>", self.say_with(Sentence::PartnerFor, &[("purposes", &purposes)]));
+        if view.result.needs_case {
+            let _ = writeln!(out, "<p>{}</p>", self.say(Sentence::PartnerNeedsCase));
+        }
         if let Some(until) = view.route.observe_until.filter(|_| view.is_observed) {
             let date = self.page.language.date(until);
             let _ = writeln!(out, "<p>{}</p>", self.say_with(Sentence::PartnerObserved, &[("date", &date)]));

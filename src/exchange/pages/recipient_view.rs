@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::example_record::example;
+use super::purposes::request_at_best;
 use crate::decision::{
     AdmissionRequest, Admitted, Decisions, LegalReference, OperationForecast, Permit, RecipientFacts,
 };
 use crate::disclosure::record::ExchangeMode;
-use crate::exchange::route::{MappedField, QueryParameter, Recipient, Route, RouteRequest, Scrubbing};
+use crate::exchange::route::{MappedField, QueryParameter, Recipient, Route, Scrubbing};
 use crate::exchange::{Snapshot, observe};
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordMapping, RecordPolicy, Scrubber};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, SubjectId};
@@ -43,6 +44,8 @@ pub(super) struct RouteResult {
     pub(super) sample: Option<Sample>,
     /// True if an answer with a withheld field is refused.
     pub(super) is_whole: bool,
+    /// True if something leaves under a registered case only.
+    pub(super) needs_case: bool,
     /// True if fields that the mapping lacks leave; `None`: there are no such fields.
     pub(super) releases_unclassified: Option<bool>,
 }
@@ -140,6 +143,7 @@ impl<'s> RouteQuestion<'s, '_> {
         // The answer of every method is judged as a disclosure.
         let answer = AdmissionRequest { operation: Operation::Disclose, ..request };
         let admitted = decisions.admit_once(&answer, classes).ok()?;
+        let needs_case = answer.legal_reference != LegalReference::None;
         let scrubbing = route.scrubbing.as_ref();
         let result = RouteResult {
             fields: scrubbing.map(|scrubbing| fields(scrubbing, &admitted)),
@@ -148,24 +152,19 @@ impl<'s> RouteQuestion<'s, '_> {
                 .filter(|scrubbing| can_be_shown(route, scrubbing))
                 .and_then(|scrubbing| sample(scrubbing, &admitted)),
             is_whole: scrubbing.is_some_and(Scrubbing::is_all_or_nothing),
+            needs_case,
+            // A case names categories, so it covers no field that has none.
             releases_unclassified: scrubbing
                 .filter(|scrubbing| scrubbing.whole_body.is_none())
-                .map(|scrubbing| scrubbing.plan.releases_unclassified()),
+                .map(|scrubbing| scrubbing.plan.releases_unclassified() && !needs_case),
         };
         Some((methods, result))
     }
 
     /// Returns the question to the policy; `None` if the route does not serve the purpose.
     fn request(&self, purpose: PurposeId, method: &Method) -> Option<AdmissionRequest> {
-        let request = RouteRequest {
-            recipient: Arc::clone(self.facts),
-            purpose,
-            method,
-            exporter_region: &self.snapshot.exporter_region,
-            // A case could permit more, but a page cites none.
-            legal_reference: LegalReference::None,
-        };
-        self.route.admission_request(self.decisions.pack().vocabulary(), request).ok()
+        let RouteQuestion { snapshot, facts, route, decisions } = *self;
+        request_at_best(snapshot, facts, route, decisions.pack().vocabulary(), (purpose, method))
     }
 }
 
