@@ -145,7 +145,16 @@ fn a_recipient_reads_only_its_own_decisions() {
     assert_eq!((&counts["records"], &counts["withheld_records"]), (&json!(2), &json!(1)));
     let email: Vec<&Value> = counts["categories"]["email"].as_array().unwrap().iter().collect();
     assert!(email.contains(&&json!({ "form": "removed", "fields": 1 })), "{counts}");
+    let unclassified = &counts["categories"]["unclassified"];
+    assert_eq!(unclassified, &json!([{ "form": "removed", "fields": 2 }]), "{counts}");
+    let entries =
+        counts["categories"].as_object().unwrap().values().flat_map(|entries| entries.as_array().unwrap());
+    let removed = entries.filter(|entry| entry["form"] == "removed");
+    let sum: u64 = removed.map(|entry| entry["fields"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 6, "as the trailer says: {counts}");
     let paths = told("paths", &decision("paths")).json();
+    assert_eq!(&paths["categories"]["unclassified"], unclassified);
+    assert!(!paths.to_string().contains("extra"), "nobody has classified the path: {paths}");
     let withheld = paths["withheld_paths"].as_array().unwrap();
     assert!(
         withheld.contains(&json!("$.items[*].email")) && withheld.contains(&json!("$.items[*].password"))

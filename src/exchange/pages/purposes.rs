@@ -15,7 +15,7 @@ use super::cache::PageKey;
 use super::notices::FeedRequest;
 use crate::decision::{AdmissionRequest, Decisions, LegalReference, OperationForecast, RecipientFacts};
 use crate::disclosure::receipt::ReceiptState;
-use crate::disclosure::record::{CategoryDisclosure, ExchangeMode};
+use crate::disclosure::record::ExchangeMode;
 use crate::disclosure::{FoundDecision, SearchEffort};
 use crate::exchange::observe;
 use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing, WithheldReport};
@@ -324,9 +324,6 @@ fn decision_json(
         // Fields are counted by form alone, because counts by reason would disclose something about the people.
         let mut counted: Vec<(&Value, u64)> = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
-            if category == CategoryDisclosure::UNCLASSIFIED && is_removed(entry) {
-                continue;
-            }
             let form = entry.get("form").unwrap_or(&Value::Null);
             let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
             match counted.iter_mut().find(|(known, _)| *known == form) {
