@@ -22,7 +22,7 @@ pub enum Addressee {
     Recipient(Arc<str>),
 }
 
-/// The last statement of a data subject about a purpose.
+/// A statement of a data subject about a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsentStatus {
     /// The subject consented.
@@ -35,7 +35,8 @@ pub enum ConsentStatus {
     Expired,
 }
 
-/// A consent, refusal or withdrawal that is in force.
+/// A consent, refusal or withdrawal that is in force. Of a purpose and addressee there can be a refusal and a later
+/// consent: the refusal counts again once the consent has expired.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Consent {
     /// The purpose.

@@ -9,7 +9,7 @@ use super::fold;
 use super::request::{self, OpenRequest};
 use super::secret_history;
 use super::terms::TermLookup;
-use crate::decision::{Addressee, Consent, Controller, Subject};
+use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Subject};
 use crate::keys::Fingerprints;
 use crate::vocabulary::PurposeId;
 
@@ -66,9 +66,11 @@ impl EntityState {
         }
     }
 
-    /// Returns the consent on record for exactly this purpose and addressee.
-    pub(super) fn consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Consent> {
+    /// Returns the consent that is given for exactly this purpose and addressee.
+    pub(super) fn given_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Consent> {
         let EntityState::Subject { known: Some(subject), .. } = self else { return None };
-        subject.consents.iter().find(|consent| consent.purpose == purpose && consent.to == *to)
+        subject.consents.iter().find(|consent| {
+            consent.purpose == purpose && consent.to == *to && consent.status == ConsentStatus::Given
+        })
     }
 }

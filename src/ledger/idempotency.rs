@@ -13,7 +13,6 @@ use super::kinds::{EventEffect, EventKind};
 use super::payload::{FactPatch, Provenance};
 use super::store::{IdempotencyDigest, RequestDigest, StoredEntity};
 use super::terms::TermLookup;
-use crate::decision::ConsentStatus;
 
 /// The key by which repetitions of an event are recognised.
 #[derive(Clone, Debug)]
@@ -111,9 +110,8 @@ pub(super) fn must_record_again(
         }
         // A consent with an end: it counts if it ends before the one in force.
         (EventEffect::Mixed, EventKind::ConsentGiven { purpose, to, until: Some(until) }) => {
-            before.consent(*purpose, to).is_some_and(|known| {
-                known.status == ConsentStatus::Given && known.until.is_none_or(|known| known > *until)
-            })
+            let given = before.given_consent(*purpose, to);
+            given.is_some_and(|known| known.until.is_none_or(|known| known > *until))
         }
         (EventEffect::Mixed, _) => changes(event),
     }

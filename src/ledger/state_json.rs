@@ -26,7 +26,8 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
         refused_categories,
         only_refusals: _,
     } = subject;
-    let consents = consents.iter().map(|consent| consent_json(consent, now, terms));
+    let latest = consents.iter().filter(|consent| !gives_way(consent, consents, now));
+    let consents = latest.map(|consent| consent_json(consent, now, terms));
     let objections = objections
         .iter()
         .map(|objection| bound(terms.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
@@ -63,6 +64,21 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
     shown
 }
 
+/// True if something else is shown that the person said about the same purpose to the same addressee: a consent until it
+/// ends, and then the refusal before it.
+fn gives_way(consent: &Consent, all: &[Consent], now: Timestamp) -> bool {
+    let is_given = |consent: &Consent| consent.status == ConsentStatus::Given;
+    let mut others = all.iter().filter(|other| other.purpose == consent.purpose && other.to == consent.to);
+    match is_given(consent) {
+        true => has_ended(consent, now) && others.any(|other| !is_given(other)),
+        false => others.any(|other| is_given(other) && !has_ended(other, now)),
+    }
+}
+
+fn has_ended(consent: &Consent, now: Timestamp) -> bool {
+    consent.until.is_some_and(|until| until <= now)
+}
+
 /// Returns a consent as a member of the JSON object `consents`: the name is the purpose with the addressee, the value
 /// is the status.
 fn consent_json(consent: &Consent, now: Timestamp, terms: &dyn TermLookup) -> (String, Value) {
@@ -71,9 +87,8 @@ fn consent_json(consent: &Consent, now: Timestamp, terms: &dyn TermLookup) -> (S
         Addressee::Kind(kind) => Some(terms.kind_name(*kind)),
         Addressee::Recipient(name) => Some(&**name),
     };
-    let has_ended = consent.until.is_some_and(|until| until <= now);
     let status = match consent.status {
-        ConsentStatus::Given if has_ended => "expired",
+        ConsentStatus::Given if has_ended(consent, now) => "expired",
         ConsentStatus::Given => "given",
         ConsentStatus::Refused => "refused",
         ConsentStatus::Withdrawn => "withdrawn",
@@ -178,6 +193,22 @@ mod tests {
             "refused-categories": ["photo"],
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_refusal_is_shown_once_the_consent_after_it_has_ended() {
+        let events = events(
+            EntityKind::Subject,
+            &[
+                r#"{"kind":"consent-refused","purpose":"marketing","at":"2025-01-01T00:00:00Z"}"#,
+                r#"{"kind":"consent-given","purpose":"marketing","at":"2025-02-01T00:00:00Z","valid-until":"2026-01-01T00:00:00Z"}"#,
+            ],
+        );
+        let state = fold_subject(&events, &Fixture);
+        for (now, status) in [("2025-12-31T23:59:59Z", "given"), ("2026-01-01T00:00:00Z", "refused")] {
+            let shown = subject_json(&state, now.parse().unwrap(), &Fixture);
+            assert_eq!(shown["consents"], json!({"marketing": status}), "{now}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! restrictive event never discloses more.
 //!
 //! Consent follows the purpose tree: a refusal or withdrawal ends the earlier grants at its purpose and below it; a
-//! grant never ends a refusal at a more specific purpose.
+//! grant never ends a refusal at a more specific purpose. A refusal stays beside a later grant that
+//! has an end or an addressee: it counts again once the grant has expired, and it goes on to end the earlier grants to
+//! others for this addressee. The decision compares their order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,10 +109,18 @@ pub(in crate::ledger) fn has_overridden_signal<'a>(
     overridden
 }
 
-/// Sorts events by time. At equal times restrictive events come last, so that they prevail.
+/// Sorts events by time. At equal times restrictive events come last, so that they prevail, and a consent with an end
+/// comes before one without, which it shortens.
 pub(in crate::ledger) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
     let mut events: Vec<_> = events.into_iter().collect();
-    events.sort_by_key(|event| (event.at, event.kind.effect() == EventEffect::Restrictive));
+    events.sort_by_key(|event| {
+        let turn = match event.kind.effect() {
+            EventEffect::Mixed => 0,
+            EventEffect::Permissive | EventEffect::Neutral => 1,
+            EventEffect::Restrictive => 2,
+        };
+        (event.at, turn)
+    });
     events
 }
 
@@ -252,16 +262,21 @@ impl<'n> SubjectFold<'n> {
     }
 
     fn give(&mut self, purpose: PurposeId, to: &Addressee, until: Option<Timestamp>, at: Timestamp) {
+        let is_given = |known: &DatedConsent| known.status == ConsentStatus::Given;
         let mut until = until;
-        if let Some(known) = self.find_consent(purpose, to)
+        if let Some(known) = self.find_consent(purpose, to, is_given)
             && known.at == at
-            && known.status == ConsentStatus::Given
         {
             // Two consents at the same time: the shorter one counts.
             until = known.until.into_iter().chain(until).min();
         }
+        // A refusal towards everybody has removed the consents that it ended, so a consent without an end lifts it for
+        // good. After one with an end it counts again. A refusal towards one addressee has not removed the earlier
+        // consents to others, so it is kept to end them for this addressee.
+        let lifts_refusal = until.is_none() && *to == Addressee::Anyone;
         let (to, status) = (to.clone(), ConsentStatus::Given);
-        self.put_consent(DatedConsent { purpose, to, status, until, at, overridden: false });
+        let said = DatedConsent { purpose, to, status, until, at, overridden: false };
+        self.put_consent(said, |known| lifts_refusal || is_given(known));
     }
 
     fn refuse(&mut self, purpose: PurposeId, to: &Addressee, status: ConsentStatus, at: Timestamp) {
@@ -272,29 +287,31 @@ impl<'n> SubjectFold<'n> {
                 && covers(to, &known.to, terms);
             !ended
         });
+        let is_withdrawal = |known: &DatedConsent| known.status == ConsentStatus::Withdrawn;
         let mut status = status;
-        if let Some(known) = self.find_consent(purpose, to)
+        if let Some(known) = self.find_consent(purpose, to, is_withdrawal)
             && known.at == at
-            && known.status == ConsentStatus::Withdrawn
         {
             status = ConsentStatus::Withdrawn;
         }
-        self.put_consent(DatedConsent {
-            purpose,
-            to: to.clone(),
-            status,
-            until: None,
-            at,
-            overridden: false,
-        });
+        let said = DatedConsent { purpose, to: to.clone(), status, until: None, at, overridden: false };
+        self.put_consent(said, |_| true);
     }
 
-    fn find_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&DatedConsent> {
-        self.consents.iter().find(|known| known.purpose == purpose && known.to == *to)
+    fn find_consent(
+        &self,
+        purpose: PurposeId,
+        to: &Addressee,
+        is_sought: impl Fn(&DatedConsent) -> bool,
+    ) -> Option<&DatedConsent> {
+        let mut consents = self.consents.iter();
+        consents.find(|known| known.purpose == purpose && known.to == *to && is_sought(known))
     }
 
-    fn put_consent(&mut self, said: DatedConsent) {
-        self.consents.retain(|known| known.purpose != said.purpose || known.to != said.to);
+    /// Adds a statement in place of those about the same purpose and addressee that it replaces.
+    fn put_consent(&mut self, said: DatedConsent, replaces: impl Fn(&DatedConsent) -> bool) {
+        self.consents
+            .retain(|known| known.purpose != said.purpose || known.to != said.to || !replaces(known));
         self.consents.push(said);
     }
 

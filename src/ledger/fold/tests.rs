@@ -1,3 +1,5 @@
+mod expired_consents;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -36,6 +38,8 @@ fn statuses(subject: &Subject) -> Vec<(&str, ConsentStatus)> {
 
 const GIVE: &str = r#"{"kind":"consent-given","purpose":"direct-marketing"}"#;
 const GIVE_PARENT: &str = r#"{"kind":"consent-given","purpose":"marketing"}"#;
+const GIVE_PARENT_UNTIL: &str =
+    r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2030-01-01T00:00:00Z"}"#;
 const WITHDRAW: &str = r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#;
 const WITHDRAW_PARENT: &str = r#"{"kind":"consent-withdrawn","purpose":"marketing"}"#;
 const OBJECT: &str = r#"{"kind":"objection","purpose":"marketing"}"#;
@@ -54,10 +58,41 @@ fn a_withdrawal_ends_earlier_grants_at_its_purpose_and_below() {
 
 #[test]
 fn an_ended_grant_does_not_come_back_when_the_withdrawal_is_replaced() {
-    let until = r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2030-01-01T00:00:00Z"}"#;
-    let state = state(&[GIVE, WITHDRAW_PARENT, until]);
-    assert_eq!(statuses(&state), [("marketing", ConsentStatus::Given)]);
-    assert!(state.consents[0].until.is_some());
+    use ConsentStatus::{Given, Withdrawn};
+    let ended = state(&[GIVE, WITHDRAW_PARENT, GIVE_PARENT_UNTIL]);
+    assert_eq!(statuses(&ended), [("marketing", Withdrawn), ("marketing", Given)]);
+    assert!(ended.consents[1].until.is_some());
+    assert_eq!(statuses(&state(&[GIVE, WITHDRAW_PARENT, GIVE_PARENT])), [("marketing", Given)]);
+}
+
+#[test]
+fn a_refusal_stays_beside_a_consent_that_ends_until_one_without_an_end() {
+    use ConsentStatus::{Given, Withdrawn};
+    let both = [("marketing", Withdrawn), ("marketing", Given)];
+    let kept = state(&[WITHDRAW_PARENT, GIVE_PARENT_UNTIL]);
+    assert_eq!(statuses(&kept), both);
+    assert!(kept.consents[1].order > kept.consents[0].order);
+    assert_eq!(statuses(&state(&[WITHDRAW_PARENT, GIVE_PARENT_UNTIL, GIVE_PARENT_UNTIL])), both);
+    assert_eq!(statuses(&state(&[WITHDRAW_PARENT, GIVE_PARENT_UNTIL, WITHDRAW_PARENT])), both[..1]);
+    assert_eq!(statuses(&state(&[WITHDRAW_PARENT, GIVE_PARENT_UNTIL, GIVE_PARENT])), both[1..]);
+    // At equal times the consent with the end counts, and does not lift the refusal.
+    let mut at_once = events(EntityKind::Subject, &[WITHDRAW_PARENT, GIVE_PARENT, GIVE_PARENT_UNTIL]);
+    at_once[2].at = at_once[1].at;
+    assert_eq!(statuses(&subject(&at_once, &Fixture)), both);
+    // A refusal towards one addressee goes on to hold back what was given to everybody before.
+    let to_acme = |kind| format!(r#"{{"kind":"{kind}","purpose":"marketing","recipient":"acme"}}"#);
+    let (not_acme, acme) = (to_acme("consent-withdrawn"), to_acme("consent-given"));
+    let statuses_of = |texts: &[&str]| {
+        state(texts)
+            .consents
+            .iter()
+            .map(|said| (said.to != Addressee::Anyone, said.status))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        statuses_of(&[GIVE_PARENT, &not_acme, &acme]),
+        [(false, Given), (true, Withdrawn), (true, Given)]
+    );
 }
 
 #[test]

@@ -102,6 +102,9 @@ async fn a_repetition_is_recorded_again_if_it_withholds_what_is_no_longer_withhe
     assert!(send(&until("2027-06-01"), Some("u")).await.changed);
     send(WITHDRAW, None).await;
     assert!(send(&until("2027-06-01"), Some("u")).await.repeated);
+    send(&until("2028-01-01"), None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.changed, "the withdrawal is on record beside it");
+    send(WITHDRAW, None).await;
 
     // A fact is recorded again as far as it is certain to withhold.
     let child = r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#;
