@@ -138,6 +138,7 @@ impl PendingEntity {
                 idempotency.as_ref().map(|idempotency| (idempotency.key, idempotency.request))
             }
         };
+        let event = Event { at: self.beside_overrides(&event), ..event };
         conflict::check(&event, self.recorded())?;
         let changed = with(&event) != before;
         let json = serde_json::Value::Object(event_json::write(&event, live.terms)).to_string();
@@ -255,6 +256,26 @@ impl PendingEntity {
             | EventEffect::Permissive
             | EventEffect::Neutral => at,
         }
+    }
+
+    /// Returns the time from which an event counts beside the recorded overrides. An override states the reason why the
+    /// objections and refusals that were on record do not count. One that is recorded later, with an earlier time, was not
+    /// weighed: it counts from the time of the override, unless the person took it back in the meantime.
+    fn beside_overrides(&self, event: &Event) -> Timestamp {
+        let (purpose, can_be_lifted) = match &event.kind {
+            EventKind::Objection { purpose } | EventKind::ObjectionUpheld { purpose } => (*purpose, true),
+            EventKind::ConsentRefused { purpose, .. } | EventKind::ConsentWithdrawn { purpose, .. } => {
+                (*purpose, false)
+            }
+            _ => return event.at,
+        };
+        let later = || self.recorded().filter(|past| past.at > event.at);
+        let is_lifting = |past: &Event| past.kind == EventKind::ObjectionLifted { purpose };
+        if can_be_lifted && later().any(is_lifting) {
+            return event.at;
+        }
+        let overrides = later().filter(|past| past.kind == EventKind::ObjectionOverridden { purpose });
+        overrides.map(|past| past.at).max().unwrap_or(event.at)
     }
 
     /// True if a recorded fact counts from `time` or later.

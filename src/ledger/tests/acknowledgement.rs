@@ -116,6 +116,69 @@ async fn a_repetition_is_recorded_again_if_it_withholds_what_is_no_longer_withhe
     assert!(ledger.subject(&id("alice")).1.unwrap().minor);
 }
 
+const OVERRIDDEN: &str = r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo"}"#;
+
+#[tokio::test]
+async fn an_override_does_not_end_what_is_recorded_after_it() {
+    let analytics = |kind: &str| format!(r#"{{"kind":"{kind}","purpose":"analytics"}}"#);
+    let day = |day: i64| now() - SignedDuration::from_hours(24 * (30 - day));
+    let is_opposed = |ledger: &Ledger| {
+        let state = ledger.subject(&id("alice")).1.unwrap();
+        let refusals = state.consents.iter().filter(|said| said.status != ConsentStatus::Given);
+        !state.objections.is_empty() || refusals.filter(|said| !said.overridden).count() > 0
+    };
+    let told = async |events: &[(&str, i64)]| {
+        let ledger = over(&Arc::default());
+        let mut changed = Vec::new();
+        for (text, at) in events {
+            let dated = EventDraft { at: Some(day(*at)), ..draft(text) };
+            changed.push(ledger.append(&person("alice"), dated, None, now()).await.unwrap().changed);
+        }
+        (ledger, changed)
+    };
+    for kind in ["objection", "objection-upheld", "consent-refused", "consent-withdrawn"] {
+        let no = analytics(kind);
+        let (ledger, changed) = told(&[(&no, 2), (OVERRIDDEN, 10)]).await;
+        assert!(!is_opposed(&ledger) && changed == [true, true], "{kind}");
+        // A letter of the first day, which nobody had read when the override was recorded.
+        let late = EventDraft { at: Some(day(1)), ..draft(&no) };
+        assert!(ledger.append(&person("alice"), late, None, now()).await.unwrap().changed, "{kind}");
+        assert!(is_opposed(&ledger), "{kind}");
+        let history = ledger.archive().history(&person("alice")).unwrap();
+        assert_eq!(history[2].event.at, day(10), "{kind}: it counts from the time of the override");
+        let again = EventDraft { at: Some(day(11)), ..draft(OVERRIDDEN) };
+        ledger.append(&person("alice"), again, None, now()).await.unwrap();
+        assert!(!is_opposed(&ledger), "{kind}: weighed now");
+    }
+    // An override of something else, and one that the letter follows, leave its time alone.
+    let (objection, lifted) = (analytics("objection"), analytics("objection-lifted"));
+    for before in [OVERRIDDEN.replace("analytics", "security"), OVERRIDDEN.to_owned()] {
+        let at = if before == OVERRIDDEN { 3 } else { 10 };
+        let (ledger, _) = told(&[(&before, at), (&objection, 4)]).await;
+        assert!(is_opposed(&ledger), "{before}");
+        assert_eq!(ledger.archive().history(&person("alice")).unwrap()[1].event.at, day(4), "{before}");
+    }
+    // Lifting is the person's own act: it counts by its time.
+    for lifted_at in [5, 12] {
+        let (ledger, changed) = told(&[(&lifted, lifted_at), (OVERRIDDEN, 10), (&objection, 4)]).await;
+        assert!(!is_opposed(&ledger) && !changed[2], "{lifted_at}");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_of_an_overridden_objection_is_not_recorded_again() {
+    let ledger = over(&Arc::default());
+    let earlier = now() - SignedDuration::from_hours(48);
+    let objection =
+        EventDraft { at: Some(earlier), ..draft(r#"{"kind":"objection","purpose":"analytics"}"#) };
+    let send =
+        async |draft: EventDraft, key| ledger.append(&person("alice"), draft, key, now()).await.unwrap();
+    assert!(send(objection.clone(), Some("o")).await.changed);
+    assert!(send(draft(OVERRIDDEN), None).await.changed);
+    assert!(send(objection, Some("o")).await.repeated);
+    assert_eq!(ledger.subject(&id("alice")).1.unwrap().objections, []);
+}
+
 #[tokio::test]
 async fn events_that_only_withhold_make_nobody_known() {
     let known = async |texts: &[&str]| {
