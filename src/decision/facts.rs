@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::admission::{AdmissionRequest, LegalReference, RecipientFacts, needs_case};
 use super::consent::EffectiveConsent;
-use super::subject::{Controller, Extracted, RecordFacts, Subject};
+use super::subject::{Controller, Extracted, RecordFacts, Relation, Subject};
 use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, retention_period};
 use crate::vocabulary::region::{is_in_eea, may_overlap_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
@@ -161,7 +161,12 @@ impl RequestFacts {
         for bound in &subject.relations {
             let holds = match &bound.recipient {
                 Some(name) => *name == recipient.name,
-                None => !vocabulary.is_bound_only(bound.relation),
+                None => {
+                    let is_ended = |ended: &Relation| {
+                        ended.relation == bound.relation && ended.recipient.as_ref() == Some(&recipient.name)
+                    };
+                    !vocabulary.is_bound_only(bound.relation) && !subject.ended_relations.iter().any(is_ended)
+                }
             };
             if holds {
                 facts = facts.with_flag(Fact::Relation(RelationId(bound.relation.0)), true);

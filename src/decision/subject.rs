@@ -118,6 +118,8 @@ pub struct Subject {
     pub is_place_of_two_times: bool,
     /// Relations.
     pub relations: Vec<Relation>,
+    /// Recipients for which a relation ended that is bound to none.
+    pub ended_relations: Vec<Relation>,
     /// The origin or origins of the data.
     pub origins: Origins,
     /// True if there is explicit consent to transfers to third countries, with evidence.

@@ -376,9 +376,10 @@ impl Index {
     pub(super) fn recipients(&self) -> BTreeSet<Arc<str>> {
         let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
         for state in self.states.read().unwrap_or_else(PoisonError::into_inner).numbers.keys() {
-            let Subject { consents, opt_outs, relations, .. } = &**state;
+            let Subject { consents, opt_outs, relations, ended_relations, .. } = &**state;
             named.extend(opt_outs.iter().cloned());
-            named.extend(relations.iter().filter_map(|relation| relation.recipient.clone()));
+            let relations = relations.iter().chain(ended_relations);
+            named.extend(relations.filter_map(|relation| relation.recipient.clone()));
             named.extend(consents.iter().filter_map(|consent| match &consent.to {
                 Addressee::Recipient(name) => Some(Arc::clone(name)),
                 Addressee::Anyone | Addressee::Kind(_) => None,

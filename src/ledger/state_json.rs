@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::terms::TermLookup;
-use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Extracted, Origins, Subject};
+use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Extracted, Origins, Relation, Subject};
 
 /// Returns the state of a data subject as JSON, but for what follows from the history alone. A place that was stated twice for
 /// one instant is null. A consent that has ended by `now` is shown as `expired`.
@@ -21,6 +21,7 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
         region,
         is_place_of_two_times: _,
         relations,
+        ended_relations,
         origins,
         transfer_consent,
         refused_categories,
@@ -31,9 +32,8 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
     let objections = objections
         .iter()
         .map(|objection| bound(terms.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
-    let relations = relations
-        .iter()
-        .map(|relation| bound(terms.relation_name(relation.relation), relation.recipient.as_deref()));
+    let relation =
+        |one: &Relation| Value::from(bound(terms.relation_name(one.relation), one.recipient.as_deref()));
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("consents", Value::Object(consents.collect()));
@@ -54,7 +54,10 @@ pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -
         };
         put(name, place);
     }
-    put("relations", relations.collect());
+    put("relations", relations.iter().map(relation).collect());
+    if !ended_relations.is_empty() {
+        put("relations-ended", ended_relations.iter().map(relation).collect());
+    }
     put("origin", origins_json(origins, terms));
     put("transfer-consent", (*transfer_consent).into());
     put(
@@ -171,6 +174,7 @@ mod tests {
                 r#"{"kind":"opt-out","recipient":"acme"}"#,
                 r#"{"kind":"relation","relation":"integration-enabled","recipient":"acme"}"#,
                 r#"{"kind":"relation","relation":"domain-registrant"}"#,
+                r#"{"kind":"relation-ended","relation":"domain-registrant","recipient":"globex"}"#,
                 r#"{"kind":"category-refused","category":"photo"}"#,
                 r#"{"kind":"fact","facts":{"region":"EEA","country":"fr","origin":{"email":"social"}}}"#,
             ],
@@ -188,6 +192,7 @@ mod tests {
             "region": "EEA",
             "country": "FR",
             "relations": ["domain-registrant", "integration-enabled:acme"],
+            "relations-ended": ["domain-registrant:globex"],
             "origin": {"personal": "self", "email": "social"},
             "transfer-consent": false,
             "refused-categories": ["photo"],

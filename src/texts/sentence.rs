@@ -161,6 +161,7 @@ sentences! {
     StateRefusedCategories = "state-refused-categories", "Not to be used", "Nicht zu verwenden";
     StateSinceRestriction = "state-since-restriction", "Agreed to since the restriction", "Seit der Einschränkung erlaubt";
     StateRelations = "state-relations", "What you asked for or take part in", "Was Sie verlangt haben oder woran Sie teilnehmen";
+    StateRelationsEnded = "state-relations-ended", "Ended for one recipient", "Für einen Empfänger beendet";
     StateOnRecord = "state-on-record", "On record", "Aufgezeichnet";
     StateErased = "state-erased", "erased: your data are withheld except where the law requires them", "gelöscht: Ihre Daten werden zurückgehalten, außer wo das Gesetz sie verlangt";
     StateRestricted = "state-restricted", "restricted: your data are not used until this is lifted", "eingeschränkt: Ihre Daten werden nicht verwendet, bis dies aufgehoben ist";

@@ -25,7 +25,7 @@ fn an_invalid_scenario_is_unusable() {
     let file = folder.path().join("wrong.toml");
     let scenario = "[[scenario]]\nname = \"wrong\"\nclause = \"G-1\"\npurpose = \"data-sail\"\n\
         recipient = { kind = \"employe\", color = \"red\" }\n\
-        subject = { refused-categories = [\"email\"], consents = { marketing = \"yes\" }, objections = [\"survey:maybe\"] }\n\
+        subject = { refused-categories = [\"email\"], consents = { marketing = \"yes\" }, objections = [\"survey:maybe\"], relations-ended = [\"product-download\"] }\n\
         request = { operation = \"read\" }\nrefused = \"because\"\nexpect = { nmae = \"clear\" }\n";
     std::fs::write(&file, scenario).unwrap();
     let (outcome, out, words) =
@@ -38,6 +38,7 @@ fn an_invalid_scenario_is_unusable() {
         "`email` is not optional",
         "`yes` is not understood",
         "an objection is not `maybe`",
+        "`product-download` names no recipient for which the relation ended",
         "a scenario has `expect` or `refused`",
     ] {
         assert!(words.contains(mistake), "{mistake}\n{words}");

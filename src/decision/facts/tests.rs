@@ -139,6 +139,21 @@ fn a_creation_date_in_the_future_is_past_retention() {
 }
 
 #[test]
+fn a_relation_to_no_recipient_does_not_count_for_a_recipient_for_which_it_ended() {
+    let pack = one_partner();
+    let relation = pack.vocabulary().relations().find("product-download").unwrap();
+    let with = |recipient: Option<&str>| Relation { relation, recipient: recipient.map(Arc::from) };
+    let holds = |relations: Vec<Relation>, ended: Vec<Relation>| {
+        let subject = Subject { relations, ended_relations: ended, ..Subject::default() };
+        facts(None, "EEA", &subject, &RecordFacts::default()).get(Fact::Relation(relation)) == 1
+    };
+    assert!(holds(vec![with(None)], vec![]));
+    assert!(holds(vec![with(None)], vec![with(Some("other"))]));
+    assert!(!holds(vec![with(None)], vec![with(Some("acme"))]));
+    assert!(holds(vec![with(None), with(Some("acme"))], vec![with(Some("acme"))]));
+}
+
+#[test]
 fn the_stricter_of_ledger_and_record_counts() {
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
     let in_germany = record(|record| record.country = Extracted::Known("DE".into()));

@@ -211,6 +211,9 @@ impl<'a> ScenarioReader<'a> {
         for text in fields.texts("relations") {
             subject.relations.extend(self.relation(&text));
         }
+        for text in fields.texts("relations-ended") {
+            subject.ended_relations.extend(self.ended_relation(&text));
+        }
         if let Some(item) = fields.item("origin") {
             subject.origins = self.origins(&item);
         }
@@ -284,6 +287,19 @@ impl<'a> ScenarioReader<'a> {
         let relation =
             self.term(&At { value: name, at: text.at.clone() }, "relation", self.vocabulary.relations())?;
         Some(Relation { relation, recipient })
+    }
+
+    /// Reads an exception from a relation to no recipient.
+    fn ended_relation(&self, text: &At<&str>) -> Option<Relation> {
+        let relation = self.relation(text)?;
+        if relation.recipient.is_none() {
+            let message = format!("`{}` names no recipient for which the relation ended", text.value);
+            let hint =
+                "`relation:recipient`; a relation that ended for every recipient is not in `relations`";
+            self.document.find(Finding::error("unknown-value", message).hint(hint), text.at.clone());
+            return None;
+        }
+        Some(relation)
     }
 
     /// Reads `origin`: one name for all categories, or a table from category to name.

@@ -116,7 +116,13 @@ fn relations(state: &Value, history: &[Value]) -> Vec<StateLine> {
         let words = "Rules that need this relation can permit.";
         line(format!("relation: {name}"), StateChip::good("in force"), words, why)
     };
-    texts(state, "relations").into_iter().map(relation).collect()
+    let ended = |name: String| {
+        let why = because(history, "relation-ended", |event| bound(event, "relation") == name);
+        let words = "For this recipient rules that need this relation permit nothing.";
+        line(format!("relation: {name}"), StateChip::bad("ended"), words, why)
+    };
+    let relations = texts(state, "relations").into_iter().map(relation);
+    relations.chain(texts(state, "relations-ended").into_iter().map(ended)).collect()
 }
 
 fn facts(state: &Value, history: &[Value]) -> Vec<StateLine> {
@@ -182,7 +188,7 @@ mod tests {
             "consents": {"marketing:acme": "withdrawn", "survey": "given"}, "restricted": true, "minor": true,
             "consents-since-restriction": ["survey"], "objections": ["research:upheld", "profiling"],
             "opt-outs": ["acme"], "refused-categories": ["photo"], "relations": ["customer"],
-            "country": "DE", "origin": "self", "erased": false, "transfer-consent": false,
+            "relations-ended": ["customer:acme"], "country": "DE", "origin": "self", "erased": false, "transfer-consent": false,
         });
         let history = [
             json!({"kind": "consent-given", "purpose": "survey", "at": "2026-01-01T00:00:00Z"}),
@@ -190,6 +196,7 @@ mod tests {
             json!({"kind": "consent-given", "purpose": "survey", "at": "2026-03-01T00:00:00.5Z"}),
             json!({"kind": "objection-upheld", "purpose": "research", "at": "2026-03-02T00:00:00Z"}),
             json!({"kind": "correction", "facts": {"country": "DE"}, "at": "2026-03-03T00:00:00Z"}),
+            json!({"kind": "relation-ended", "relation": "customer", "recipient": "acme", "at": "2026-03-04T00:00:00Z"}),
         ];
         let lines = state_lines(state.as_object().unwrap(), &history);
         let why = |term: &str| &*lines.iter().find(|line| line.term == term).unwrap().why;
@@ -197,8 +204,9 @@ mod tests {
         assert_eq!(why("consent: survey"), "consent-given, 2026-03-01 00:00:00");
         assert_eq!(why("objection: research"), "objection-upheld, 2026-03-02 00:00:00");
         assert_eq!(why("country"), "correction, 2026-03-03 00:00:00");
+        assert_eq!(why("relation: customer:acme"), "relation-ended, 2026-03-04 00:00:00");
         assert_eq!(why("minor"), "", "no event says so");
-        assert_eq!(lines.len(), 11, "{lines:?}");
+        assert_eq!(lines.len(), 12, "{lines:?}");
     }
 
     #[test]

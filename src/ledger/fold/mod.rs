@@ -20,7 +20,7 @@ use crate::decision::{
 use crate::ledger::event::Event;
 use crate::ledger::kinds::{EventEffect, EventKind};
 use crate::ledger::payload::{FactPatch, Patch};
-use crate::ledger::terms::TermLookup;
+use crate::ledger::terms::{TermList, TermLookup};
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Folds the events of one data subject.
@@ -38,22 +38,48 @@ pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn Term
 /// Folds the events of one controller.
 pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn TermLookup) -> Controller {
     let mut instructions: Vec<PurposeId> = Vec::new();
+    let mut ended: Vec<PurposeId> = Vec::new();
     let mut closed_since = None;
     for event in in_order(events) {
         match &event.kind {
-            EventKind::Instruction { purpose } => instructions.push(*purpose),
-            // Ends the instructions for the purpose and those below it, as a withdrawal does with consents.
+            EventKind::Instruction { purpose } => {
+                ended.retain(|end| end != purpose);
+                instructions.push(*purpose);
+            }
+            // Ends the instructions for the purpose and those below it, as a withdrawal does with consents. An instruction
+            // for a purpose above it goes on without this one.
             EventKind::InstructionEnded { purpose } => {
                 instructions.retain(|instructed| !terms.purpose_within(*instructed, *purpose));
+                insert(&mut ended, *purpose);
             }
             // No event reopens an account, so the first closing counts.
             EventKind::AccountClosed => closed_since = closed_since.or(Some(event.at)),
             _ => {}
         }
     }
-    instructions.sort_unstable();
-    instructions.dedup();
-    Controller { instructions, closed_since }
+    let instructions = instructions.into_iter().flat_map(|purpose| without_ended(purpose, &ended, terms));
+    Controller { instructions: sorted(instructions.collect()), closed_since }
+}
+
+/// Returns the purposes that an instruction covers without those for which it ended. For a declared parent an end at any
+/// descendant counts, as a refusal does: the parent is not among them.
+fn without_ended(instructed: PurposeId, ended: &[PurposeId], terms: &dyn TermLookup) -> Vec<PurposeId> {
+    let within = |inner: PurposeId, outer: PurposeId| terms.purpose_within(inner, outer);
+    let below: Vec<PurposeId> = ended.iter().copied().filter(|end| within(*end, instructed)).collect();
+    if below.is_empty() {
+        return vec![instructed];
+    }
+    let names = terms.all_terms(TermList::Purposes);
+    let remains = |purpose: &PurposeId| {
+        within(*purpose, instructed)
+            && !below.iter().any(|end| within(*end, *purpose) || within(*purpose, *end))
+    };
+    let remaining: Vec<PurposeId> =
+        names.iter().filter_map(|name| terms.purpose(name)).filter(remains).collect();
+    // Each stands for all below it.
+    let is_top =
+        |purpose: &PurposeId| !remaining.iter().any(|above| above != purpose && within(*purpose, *above));
+    remaining.iter().copied().filter(is_top).collect()
 }
 
 /// True if a recipient is suspended after these events.
@@ -182,6 +208,8 @@ struct SubjectFold<'n> {
     erased: bool,
     refused_categories: Vec<CategoryId>,
     relations: Vec<Relation>,
+    /// Ends of relations to one recipient: exceptions from a relation to none.
+    ended_relations: Vec<Relation>,
     region: DatedFact<Extracted<Arc<str>>>,
     country: DatedFact<Extracted<Arc<str>>>,
     minor: DatedFact<bool>,
@@ -201,6 +229,7 @@ impl<'n> SubjectFold<'n> {
             erased: false,
             refused_categories: Vec::new(),
             relations: Vec::new(),
+            ended_relations: Vec::new(),
             region: DatedFact::new(Extracted::Unreadable),
             country: DatedFact::new(Extracted::Unreadable),
             minor: DatedFact::new(true),
@@ -240,11 +269,11 @@ impl<'n> SubjectFold<'n> {
                 self.refused_categories.retain(|refused| refused != category);
             }
             EventKind::Relation { relation, recipient } => {
-                insert(&mut self.relations, Relation { relation: *relation, recipient: recipient.clone() });
+                self.relate(Relation { relation: *relation, recipient: recipient.clone() });
             }
-            EventKind::RelationEnded { relation, recipient } => self.relations.retain(|known| {
-                known.relation != *relation || (recipient.is_some() && known.recipient != *recipient)
-            }),
+            EventKind::RelationEnded { relation, recipient } => {
+                self.end_relation(Relation { relation: *relation, recipient: recipient.clone() });
+            }
             EventKind::Fact { facts } | EventKind::Correction { facts } => self.apply_facts(facts, at),
             EventKind::Notice
             | EventKind::LogSecretErased
@@ -333,6 +362,22 @@ impl<'n> SubjectFold<'n> {
         refusals.filter(|said| said.purpose == purpose).for_each(|said| said.overridden = true);
     }
 
+    /// Adds a relation. Only one to the same recipient takes back the end of a relation to this recipient.
+    fn relate(&mut self, relation: Relation) {
+        self.ended_relations.retain(|ended| *ended != relation);
+        insert(&mut self.relations, relation);
+    }
+
+    fn end_relation(&mut self, ended: Relation) {
+        self.relations.retain(|known| {
+            known.relation != ended.relation
+                || (ended.recipient.is_some() && known.recipient != ended.recipient)
+        });
+        if ended.recipient.is_some() {
+            insert(&mut self.ended_relations, ended);
+        }
+    }
+
     fn apply_facts(&mut self, facts: &FactPatch, at: Timestamp) {
         let FactPatch { region, country, minor, transfer_consent, origin, origin_of } = facts;
         apply_place(&mut self.region, region, at);
@@ -380,8 +425,16 @@ impl<'n> SubjectFold<'n> {
             })
             .collect();
         objections.sort_by_key(|objection| objection.purpose);
+        let by_recipient =
+            |a: &Relation, b: &Relation| (a.relation, &a.recipient).cmp(&(b.relation, &b.recipient));
         let mut relations = self.relations;
-        relations.sort_by(|a, b| (a.relation, &a.recipient).cmp(&(b.relation, &b.recipient)));
+        relations.sort_by(by_recipient);
+        let mut ended_relations = self.ended_relations;
+        ended_relations.sort_by(by_recipient);
+        // Without a relation to no recipient there is nothing to except from.
+        ended_relations.retain(|ended| {
+            relations.iter().any(|known| known.relation == ended.relation && known.recipient.is_none())
+        });
         Subject {
             consents,
             consents_since_restriction,
@@ -398,6 +451,7 @@ impl<'n> SubjectFold<'n> {
             country: self.country.value().unwrap_or_default(),
             region: self.region.value().unwrap_or_default(),
             relations,
+            ended_relations,
             origins: origins(self.origin, self.origin_of),
             transfer_consent: self.transfer_consent.value().unwrap_or(false),
             refused_categories: sorted(self.refused_categories),

@@ -196,6 +196,15 @@ fn relations_opt_outs_and_refused_categories_can_be_taken_back() {
     assert_eq!(state(&[registrant, bound]).relations.len(), 2);
     assert_eq!(state(&[registrant, bound, bound_ended]).relations.len(), 1);
     assert_eq!(state(&[registrant, bound, ended]).relations, []);
+    // The end of a relation to one recipient is an exception from one to none, until there is one to it again.
+    let exceptions =
+        |texts: &[&str]| state(texts).ended_relations.into_iter().map(|r| r.recipient).collect::<Vec<_>>();
+    let acme = [Some("acme".into())];
+    assert_eq!(exceptions(&[registrant, bound_ended]), acme);
+    assert_eq!(exceptions(&[bound_ended, bound_ended, registrant, registrant]), acme);
+    assert_eq!(exceptions(&[registrant, bound_ended, bound]), []);
+    assert_eq!(exceptions(&[bound, bound_ended]), [], "there is nothing to except from");
+    assert_eq!(exceptions(&[registrant, bound_ended, ended]), []);
     let out = r#"{"kind":"opt-out","recipient":"acme"}"#;
     assert_eq!(state(&[out, out]).opt_outs, ["acme".into()]);
     assert_eq!(state(&[out, r#"{"kind":"opt-out-lifted","recipient":"acme"}"#]).opt_outs, []);
@@ -245,10 +254,36 @@ fn instructions_closings_and_suspensions_are_folded() {
     let ended = r#"{"kind":"instruction-ended","purpose":"service-provision"}"#;
     assert_eq!(folded(&[instruct, ended]).instructions, []);
     let closed = r#"{"kind":"account-closed"}"#;
+    let campaigns_ended = r#"{"kind":"instruction-ended","purpose":"campaign-delivery"}"#;
+    let services = r#"{"kind":"instruction","purpose":"service-provision"}"#;
+    let campaigns = r#"{"kind":"instruction","purpose":"campaign-delivery"}"#;
+    let of = |texts: &[&str]| folded(texts).instructions;
+    let (invoicing, all) = (purpose("invoicing"), purpose("service-provision"));
+    assert_eq!(of(&[services, campaigns_ended]), [invoicing], "an end below the instruction");
+    assert_eq!(of(&[services, campaigns_ended, services]), [invoicing], "instructed again as a whole");
+    assert_eq!(of(&[campaigns_ended, services]), [invoicing]);
+    assert_eq!(of(&[services, campaigns_ended, campaigns]), [all, purpose("campaign-delivery")]);
+    assert_eq!(of(&[services, campaigns_ended, ended]), []);
+    assert_eq!(of(&[services, ended, campaigns]), [purpose("campaign-delivery")], "a more specific one");
+    let invoices_ended = r#"{"kind":"instruction-ended","purpose":"invoicing"}"#;
+    assert_eq!(of(&[services, campaigns_ended, invoices_ended]), [], "nothing of it is left");
     assert_eq!(folded(&[closed, instruct, closed]).closed_since, Some(at(0)));
     let recipient = |texts: &[&str]| suspended(&events(EntityKind::Recipient, texts));
     assert!(recipient(&[r#"{"kind":"suspended"}"#]));
     assert!(!recipient(&[r#"{"kind":"suspended"}"#, r#"{"kind":"resumed"}"#]));
+}
+
+const REGISTRANT: crate::vocabulary::RelationId = crate::vocabulary::RelationId(0);
+
+fn acme_or_none() -> impl Strategy<Value = Option<Arc<str>>> {
+    prop::option::of(Just(Arc::from("acme")))
+}
+
+/// True if a person stands in the relation to this recipient.
+fn is_related(state: &Subject, recipient: &str) -> bool {
+    let to = |of: &[Relation], to: Option<&str>| of.iter().any(|known| known.recipient.as_deref() == to);
+    let is_ended = to(&state.ended_relations, Some(recipient));
+    to(&state.relations, Some(recipient)) || (to(&state.relations, None) && !is_ended)
 }
 
 fn any_kind() -> impl Strategy<Value = EventKind> {
@@ -285,11 +320,8 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
         Just(EventKind::Erasure),
         (0_u16..6).prop_map(|category| EventKind::CategoryRefused { category: CategoryId(category) }),
         (0_u16..6).prop_map(|category| EventKind::CategoryAllowed { category: CategoryId(category) }),
-        Just(EventKind::Relation { relation: crate::vocabulary::RelationId(0), recipient: None }),
-        Just(EventKind::RelationEnded {
-            relation: crate::vocabulary::RelationId(0),
-            recipient: Some("acme".into())
-        }),
+        acme_or_none().prop_map(|recipient| EventKind::Relation { relation: REGISTRANT, recipient }),
+        acme_or_none().prop_map(|recipient| EventKind::RelationEnded { relation: REGISTRANT, recipient }),
         (
             place.clone(),
             place,
@@ -383,10 +415,39 @@ proptest! {
         prop_assert!(after.restricted >= before.restricted);
         prop_assert!(after.transfer_consent <= before.transfer_consent);
         prop_assert!(after.relations.iter().all(|relation| before.relations.contains(relation)));
+        for recipient in ["acme", "other"] {
+            prop_assert!(is_related(&before, recipient) || !is_related(&after, recipient), "{recipient}");
+        }
         prop_assert!(before.opt_outs.iter().all(|out| after.opt_outs.contains(out)));
         prop_assert!(before.refused_categories.iter().all(|c| after.refused_categories.contains(c)));
         let opened = |purpose: &PurposeId| before.consents_since_restriction.contains(purpose);
         prop_assert!(!before.restricted || after.consents_since_restriction.iter().all(opened));
         prop_assert!(after.region == before.region || after.region == Extracted::Unreadable);
+    }
+
+    #[test]
+    fn one_more_end_of_an_instruction_never_instructs_more(
+        said in prop::collection::vec((0_u16..11, any::<bool>(), 0_i64..8), 0..10),
+        (end, second) in (0_u16..11, 0_i64..8),
+        seed in any::<prop::sample::Index>(),
+    ) {
+        let event = |(purpose, ends, second): (u16, bool, i64)| {
+            let purpose = PurposeId(purpose);
+            let kind = if ends { EventKind::InstructionEnded { purpose } } else { EventKind::Instruction { purpose } };
+            Event { kind, at: at(second), provenance: Provenance::default() }
+        };
+        let mut events: Vec<Event> = said.into_iter().map(event).collect();
+        let before = controller(&events, &Fixture);
+        events.push(event((end, true, second)));
+        let after = controller(&events, &Fixture);
+        let covers = |state: &Controller, asked: PurposeId| {
+            state.instructions.iter().any(|instructed| Fixture.purpose_within(asked, *instructed))
+        };
+        for asked in (0..11).map(PurposeId) {
+            prop_assert!(covers(&before, asked) || !covers(&after, asked), "purpose {asked:?}");
+        }
+        let at = seed.index(events.len());
+        events.rotate_left(at);
+        prop_assert!(controller(&events, &Fixture) == after, "the order of arrival does not matter");
     }
 }

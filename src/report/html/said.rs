@@ -67,6 +67,10 @@ impl ReportWriter<'_> {
                 Sentence::StateRelations,
                 names("relations").map(|name| self.bound(TermKind::Relation, name)).collect(),
             ),
+            (
+                Sentence::StateRelationsEnded,
+                names("relations-ended").map(|name| self.bound(TermKind::Relation, name)).collect(),
+            ),
             (Sentence::StateOnRecord, flags.map(|(_, sentence)| self.say(sentence)).collect()),
             (Sentence::StateCountry, place("country")),
             (Sentence::StateRegion, place("region")),

@@ -72,7 +72,7 @@ fn report() -> SubjectReport {
     let state = json!({
         "consents": { "marketing:acme-key": "given", "survey": "withdrawn", "analytics:employee": "refused" },
         "objections": ["prospecting", "security:upheld"], "opt-outs": ["acme-key"], "relations": ["service-signup:acme-key"],
-        "refused-categories": ["phone"], "restricted": true, "minor": false, "country": "DE",
+        "relations-ended": ["product-download:acme-key"], "refused-categories": ["phone"], "restricted": true, "minor": false, "country": "DE",
         "origin": { "personal": "self", "email": "reselling-partner" },
     });
     let events = json!([

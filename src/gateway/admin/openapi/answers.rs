@@ -324,6 +324,10 @@ fn subject_state() -> Value {
                 texts("Names of relations, with `:recipient` if the relation is to one recipient."),
             ),
             (
+                "relations-ended?",
+                texts("Relations in force that ended for one recipient: their names with `:recipient`."),
+            ),
+            (
                 "origin",
                 json!({
                     "description": "One origin for all data, or an origin for each category.",
