@@ -249,6 +249,16 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
     })
 }
 
+/// Maximum number of names that are listed for a word that resembles none.
+const MAX_LISTED: usize = 9;
+
+/// As [`suggestion`]. If no name is near and they are few, the hint lists them.
+pub fn suggestion_or_list<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let list = || (1..=MAX_LISTED).contains(&known.len()).then(|| format!("it has `{}`", known.join("`, `")));
+    suggestion(word, known.iter().copied()).or_else(list)
+}
+
 /// Returns the `known` name that is nearest to a misspelt word. If several are equally near, returns the first.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     near_matches(word, known).into_iter().next()
@@ -356,6 +366,16 @@ mod tests {
         assert_eq!(nearest("direct-marketting", known), Some("direct-marketing"));
         assert_eq!(nearest("billling", known), Some("billing"));
         assert_eq!(nearest("weather", known), None);
+    }
+
+    #[test]
+    fn a_few_names_are_listed_for_a_word_that_resembles_none() {
+        let listed = suggestion_or_list("nobody", ["support", "reseller"]);
+        assert_eq!(listed.as_deref(), Some("it has `support`, `reseller`"));
+        let near = suggestion_or_list("suport", ["support", "reseller"]);
+        assert_eq!(near.as_deref(), Some("did you mean `support`?"));
+        assert_eq!(suggestion_or_list("nobody", []), None);
+        assert_eq!(suggestion_or_list("nobody", ["support"; 10]), None);
     }
 
     #[test]

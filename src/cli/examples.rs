@@ -89,12 +89,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "consent give",
         &[
-            "purposegate consent give 42 newsletter --channel web --notice 2026-1",
-            "purposegate consent give 42 newsletter --admin https://gateway.internal:9901 --token-file token",
+            "purposegate consent give 42 product-news --channel web --notice 2026-1",
+            "purposegate consent give 42 product-news --admin https://gateway.internal:9901 --token-file token",
         ],
     ),
-    ("consent refuse", &["purposegate consent refuse 42 newsletter --recipient acme-domains"]),
-    ("consent withdraw", &["purposegate consent withdraw 42 newsletter --channel phone"]),
+    ("consent refuse", &["purposegate consent refuse 42 product-news --recipient acme-domains"]),
+    ("consent withdraw", &["purposegate consent withdraw 42 product-news --channel phone"]),
     ("consent object", &["purposegate consent object 42 marketing --channel letter"]),
     ("consent opt-out", &["purposegate consent opt-out 42 acme-domains"]),
     ("consent restrict", &["purposegate consent restrict 42 --evidence ticket-7"]),
@@ -205,8 +205,11 @@ fn add_to(command: Command, path: &str) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::ArgMatches;
+
     use super::*;
     use crate::cli;
+    use crate::vocabulary::Vocabulary;
 
     /// Splits a command line as a shell does. Quotes are single.
     fn words(line: &str) -> Vec<String> {
@@ -219,10 +222,14 @@ mod tests {
         words
     }
 
+    fn matches(line: &str) -> ArgMatches {
+        let matches = cli::command().try_get_matches_from(words(line));
+        matches.unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
     /// Returns the verb that a command line is about.
     fn verb(line: &str) -> String {
-        let matches = cli::command().try_get_matches_from(words(line));
-        let matches = matches.unwrap_or_else(|error| panic!("{line}: {error}"));
+        let matches = matches(line);
         let (mut path, mut at) = (Vec::new(), &matches);
         while let Some((name, below)) = at.subcommand() {
             path.push(name.to_owned());
@@ -253,6 +260,34 @@ mod tests {
         for verb in all {
             assert!(EXAMPLES.iter().any(|(name, _)| *name == verb), "`{verb}` has no example");
         }
+    }
+
+    #[test]
+    fn the_terms_of_the_examples_are_those_of_the_standard_vocabulary() {
+        let vocabulary = Vocabulary::standard();
+        let is_term = |argument: &str, name: &str| match argument {
+            "purpose" | "by_name" | "objection" => Some(vocabulary.declared_purpose(name).is_ok()),
+            "recipient_kind" => Some(vocabulary.kinds().find(name).is_some()),
+            "categories" => Some(vocabulary.categories().find(name).is_some()),
+            _ => None,
+        };
+        let mut terms = 0;
+        for line in EXAMPLES.iter().flat_map(|(_, lines)| *lines) {
+            let matches = matches(line);
+            let mut at = &matches;
+            while let Some((_, below)) = at.subcommand() {
+                at = below;
+            }
+            for argument in at.ids().map(clap::Id::as_str) {
+                let Ok(Some(values)) = at.try_get_raw(argument) else { continue };
+                for value in values.filter_map(|value| value.to_str()) {
+                    let Some(is_term) = is_term(argument, value) else { continue };
+                    assert!(is_term, "`{value}` in `{line}`");
+                    terms += 1;
+                }
+            }
+        }
+        assert!(terms >= 10, "{terms}");
     }
 
     #[test]

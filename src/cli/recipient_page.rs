@@ -11,7 +11,7 @@ use crate::assembly;
 use crate::document::join;
 use crate::exchange::pages::recipient_page::{PartnerPage, html};
 use crate::exchange::{Snapshot, route::Recipient};
-use crate::finding::suggestion;
+use crate::finding::suggestion_or_list;
 use crate::texts::PageTexts;
 use crate::vocabulary::PurposeId;
 
@@ -64,7 +64,7 @@ fn print(
     };
     let names = || snapshot.recipients.iter().map(|recipient| &*recipient.name);
     let position = names().position(|name| *name == *arguments.name);
-    let position = position.ok_or_else(|| unknown(suggestion(&arguments.name, names())))?;
+    let position = position.ok_or_else(|| unknown(suggestion_or_list(&arguments.name, names())))?;
     let recipient = snapshot.recipients.get(position).ok_or_else(|| unknown(None))?;
     let purpose = arguments.purpose.as_deref().map(|name| purpose(&snapshot, recipient, name)).transpose()?;
     let language = snapshot.texts.named(arguments.language.as_deref());
@@ -78,8 +78,8 @@ fn print(
 fn purpose(snapshot: &Snapshot, recipient: &Recipient, name: &str) -> Result<PurposeId, CliError> {
     let words = snapshot.words();
     let purpose = words.declared_purpose(name).map_err(|_| {
-        let hint = words.purposes().suggestion(name).map(|hint| format!("; {hint}")).unwrap_or_default();
-        CliError::Unusable(format!("there is no purpose `{name}` in the vocabulary{hint}"))
+        let hint = words.purposes().hint(name);
+        CliError::Unusable(format!("there is no purpose `{name}` in the vocabulary; {hint}"))
     })?;
     match recipient.in_agreement.is_registered_for(&words, purpose) {
         true => Ok(purpose),

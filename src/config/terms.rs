@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
 use crate::vocabulary::{
-    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, region,
+    CategoryId, Group, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, region,
 };
 
 /// The vocabulary of a pack, and the rules by which ids are read.
@@ -22,13 +22,14 @@ pub(super) struct PackTerms<'p> {
 
 impl PackTerms<'_> {
     pub(super) fn kind(&self, document: &Document<'_>, name: &At<&str>) -> Option<KindId> {
-        self.find(document, "recipient kind", name, self.vocabulary.kinds())
+        let words = self.vocabulary;
+        self.find(document, "recipient kind", name, (words.kinds(), words.kind_groups()))
     }
 
     /// Finds a purpose by its id or an alias.
     pub(super) fn purpose(&self, document: &Document<'_>, name: &At<&str>) -> Option<PurposeId> {
         let declared = self.vocabulary.declared_purpose(name.value).ok();
-        declared.or_else(|| self.find(document, "purpose", name, self.vocabulary.purposes()))
+        declared.or_else(|| self.find(document, "purpose", name, (self.vocabulary.purposes(), &[])))
     }
 
     pub(super) fn purposes(&self, document: &Document<'_>, names: &[At<&str>]) -> Vec<PurposeId> {
@@ -42,7 +43,8 @@ impl PackTerms<'_> {
             let hint = "name at least one data category, or `non-personal`";
             document.find(finding.hint(hint), item.at());
         }
-        let find = |name: &At<&str>| self.find(document, "data category", name, self.vocabulary.categories());
+        let known = (self.vocabulary.categories(), self.vocabulary.category_groups());
+        let find = |name: &At<&str>| self.find(document, "data category", name, known);
         item.texts().iter().filter_map(find).collect()
     }
 
@@ -74,13 +76,19 @@ impl PackTerms<'_> {
         document: &Document<'_>,
         what: &str,
         name: &At<&str>,
-        tree: &Tree<I>,
+        (tree, groups): (&Tree<I>, &[Group<I>]),
     ) -> Option<I> {
         let found = tree.find(name.value);
         if found.is_none() && self.complete {
-            let known = tree.terms().map(|(_, term)| &*term.id);
-            let otherwise = format!("the vocabulary and the pack have no word like it: {VOCABULARY_HINT}");
-            document.find_unknown(I::UNKNOWN, what, name, known, &otherwise);
+            match Group::hint(groups, tree, name.value, what) {
+                Some(hint) => document.find_unknown(I::UNKNOWN, what, name, [], &hint),
+                None => {
+                    let known = tree.terms().map(|(_, term)| &*term.id);
+                    let otherwise =
+                        format!("the vocabulary and the pack have no word like it: {VOCABULARY_HINT}");
+                    document.find_unknown(I::UNKNOWN, what, name, known, &otherwise);
+                }
+            }
         }
         found
     }

@@ -5,7 +5,7 @@ use super::terms::PackTerms;
 use crate::document::{At, Document, Item};
 use crate::finding::{Finding, suggestion};
 use crate::texts::{LanguageTexts, PageTexts, Sentence, TermKind, is_tag};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{VOCABULARY_HINT, Vocabulary};
 
 /// Maximum number of languages of a configuration.
 const MAX_LANGUAGES: usize = 64;
@@ -98,7 +98,7 @@ fn titles(
         let Some(title) = item.text() else { continue };
         if !known.contains(&id.value) {
             let hint = suggestion(id.value, known.iter().copied());
-            let hint = hint.unwrap_or_else(|| "`policy vocabulary` lists the terms".to_owned());
+            let hint = hint.unwrap_or_else(|| VOCABULARY_HINT.to_owned());
             let finding = Finding::error(
                 "unknown-text",
                 format!("there is no term `{}` in `{}`", id.value, kind.table()),

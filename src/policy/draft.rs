@@ -19,7 +19,7 @@ use super::reach::Reach;
 use super::rule::{Condition, ConditionInputs, Effect, Rule, RuleLocation};
 use crate::document::join;
 use crate::finding::{Finding, Source, suggestion};
-use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_HINT, Vocabulary};
+use crate::vocabulary::{Basis, TermId, Tree, Vocabulary};
 
 /// A rule that was parsed and is not yet validated.
 #[derive(Debug)]
@@ -333,8 +333,7 @@ impl RuleDraft {
 
 /// Returns code and hint for a name that is not in a tree.
 fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
-    let hint = tree.suggestion(id);
-    (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_HINT.to_owned()))
+    (I::UNKNOWN, tree.hint(id))
 }
 
 /// Adds the conditions that a permit's annotations and omissions imply:

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::base::Base;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
-use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_HINT, Vocabulary};
+use crate::vocabulary::{Basis, CategoryId, TermId, Tree, Vocabulary};
 
 /// The manifest of a pack.
 #[derive(Clone, Debug)]
@@ -446,7 +446,7 @@ pub(crate) fn resolve_terms<I: TermId>(
             Some(id) => ids.push(id),
             None => {
                 let finding = Finding::error(I::UNKNOWN, format!("unknown {what} `{}`", name.value));
-                let hint = tree.suggestion(name.value).unwrap_or_else(|| VOCABULARY_HINT.to_owned());
+                let hint = tree.hint(name.value);
                 document.find(finding.label("not in the vocabulary").hint(hint), name.at);
             }
         }

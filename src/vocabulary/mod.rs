@@ -28,7 +28,8 @@ pub use tree::{Term, TermId, Tree};
 pub use well_known::WellKnown;
 
 /// Hint for an unknown name that resembles no known one.
-pub const VOCABULARY_HINT: &str = "`purposegate policy vocabulary` lists what there is";
+pub const VOCABULARY_HINT: &str =
+    "`purposegate policy vocabulary --policy DIR --format text` lists what there is";
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $unknown:literal) => {
@@ -82,6 +83,16 @@ pub struct Group<I> {
     pub name: String,
     /// The terms, including those below a listed one.
     pub members: Vec<I>,
+}
+
+impl<I: TermId> Group<I> {
+    /// Returns a hint for a place that needs a term of the tree and names one of these groups.
+    pub fn hint(groups: &[Group<I>], tree: &Tree<I>, name: &str, what: &str) -> Option<String> {
+        let group = groups.iter().find(|group| group.name == name)?;
+        let members: Vec<&str> = group.members.iter().map(|member| tree.name(*member)).collect();
+        let members = members.join("`, `");
+        Some(format!("`{name}` is a group for rules; this needs one {what}: `{members}`"))
+    }
 }
 
 /// The vocabulary of one pack: the standard terms and those that the pack adds.

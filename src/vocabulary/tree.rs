@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::VOCABULARY_HINT;
 use crate::finding::suggestion;
 
 /// Id of a term: its position in its tree's list.
@@ -76,6 +77,11 @@ impl<I: TermId> Tree<I> {
     /// Returns a hint for a name that is not in the tree: the most similar name, if there is one.
     pub fn suggestion(&self, word: &str) -> Option<String> {
         suggestion(word, self.terms.iter().map(|term| &*term.id))
+    }
+
+    /// Returns a hint for a name that is not in the tree: the most similar name, or how to list them.
+    pub fn hint(&self, word: &str) -> String {
+        self.suggestion(word).unwrap_or_else(|| VOCABULARY_HINT.to_owned())
     }
 
     /// Returns the terms with their ids.

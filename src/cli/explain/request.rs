@@ -29,7 +29,7 @@ use crate::disclosure;
 use crate::exchange::caller::Identity;
 use crate::exchange::ledger_policy::{legal_reference, unknown_subject_for};
 use crate::exchange::route::{Recipient, Route, RouteRequest, Scrubbing};
-use crate::finding::suggestion;
+use crate::finding::{suggestion, suggestion_or_list};
 use crate::ledger::{self, Case};
 use crate::policy::{Pack, versioning};
 use crate::scrub::{RecordMapping, SubjectSource};
@@ -50,7 +50,7 @@ pub(super) fn explain(
     let declared = asked.purpose.as_deref().unwrap_or_default();
     let purpose = vocabulary
         .declared_purpose(declared)
-        .map_err(|_| unknown("purpose", declared, vocabulary.purposes().suggestion(declared)))?;
+        .map_err(|_| unknown("purpose", declared, Some(vocabulary.purposes().hint(declared))))?;
     let method = method(asked, &route)?;
     let knowledge = LedgerFacts::open(location)?;
     let case = asked.case.as_deref().map(|id| knowledge.case(id)).transpose()?.flatten();
@@ -158,7 +158,11 @@ fn route(asked: &QuestionArgs, config: &Config) -> Result<(Arc<Route>, Option<St
 fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, CliError> {
     let found = config.recipients.iter().find(|recipient| *recipient.name == *name);
     found.ok_or_else(|| {
-        unknown("recipient", name, suggestion(name, config.recipients.iter().map(|known| &*known.name)))
+        unknown(
+            "recipient",
+            name,
+            suggestion_or_list(name, config.recipients.iter().map(|known| &*known.name)),
+        )
     })
 }
 

@@ -27,7 +27,7 @@ use super::error::{CliError, VerbError, exit_status};
 use super::findings;
 use crate::config::Config;
 use crate::exchange::route::Route;
-use crate::finding::suggestion;
+use crate::finding::suggestion_or_list;
 use crate::policy::{Pack, versioning};
 
 /// Arguments of `openapi`.
@@ -104,11 +104,12 @@ fn view(
 ) -> Result<Value, CliError> {
     let known = config.recipients.iter().map(|recipient| &*recipient.name);
     let found = config.recipients.iter().find(|known| *known.name == *recipient);
-    let recipient = found.ok_or_else(|| unknown("recipient", recipient, suggestion(recipient, known)))?;
+    let recipient =
+        found.ok_or_else(|| unknown("recipient", recipient, suggestion_or_list(recipient, known)))?;
     let words = &config.vocabulary;
     let purpose_id = words
         .declared_purpose(purpose)
-        .map_err(|_| unknown("purpose", purpose, words.purposes().suggestion(purpose)))?;
+        .map_err(|_| unknown("purpose", purpose, Some(words.purposes().hint(purpose))))?;
     let pack = |route: &Route| -> Option<&Arc<Pack>> {
         versioning::in_force(config.packs.get(route.pack)?, |pack| pack, now)
     };

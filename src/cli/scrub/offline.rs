@@ -17,7 +17,7 @@ use crate::decision::{
 use crate::document::Document;
 use crate::exchange::ledger_policy::unknown_subject_for;
 use crate::exchange::route::{OnWithheld, Route, RouteRequest, UnknownSubject};
-use crate::finding::{Finding, suggestion};
+use crate::finding::{Finding, suggestion_or_list};
 use crate::policy::{Pack, versioning};
 use crate::scrub::{Framing, JudgedRecord, Pseudonyms, RecordPolicy, Scrubber};
 use crate::vocabulary::{Form, Operation};
@@ -75,7 +75,7 @@ pub(in crate::cli) fn scrub_with(
     }
     let purpose = vocabulary.declared_purpose(trial.purpose);
     let purpose = purpose
-        .map_err(|_| unknown("purpose", trial.purpose, vocabulary.purposes().suggestion(trial.purpose)))?;
+        .map_err(|_| unknown("purpose", trial.purpose, Some(vocabulary.purposes().hint(trial.purpose))))?;
     let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
     let request = RouteRequest {
         recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
@@ -152,7 +152,7 @@ fn find<'a, T>(
         }
         known.push(name(one));
     }
-    Err(unknown(what, wanted, suggestion(wanted, known)))
+    Err(unknown(what, wanted, suggestion_or_list(wanted, known)))
 }
 
 fn unknown(what: &str, name: &str, hint: Option<String>) -> ScrubError {

@@ -18,8 +18,8 @@ use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, suggestion};
 use crate::policy::Pack;
 use crate::vocabulary::{
-    CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_HINT,
-    Vocabulary, region,
+    CategoryId, EEA, Form, Group, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree,
+    VOCABULARY_HINT, Vocabulary, region,
 };
 
 /// Reads the terms of scenarios and of `policy explain`.
@@ -396,7 +396,7 @@ impl<'a> ScenarioReader<'a> {
             self.document.find(finding.hint(format!("one of its members: {members}")), name.at.clone());
             return None;
         }
-        self.term(name, "recipient kind", self.vocabulary.kinds())
+        self.term_or_group(name, "recipient kind", self.vocabulary.kinds(), self.vocabulary.kind_groups())
     }
 
     /// Reads a category.
@@ -417,9 +417,21 @@ impl<'a> ScenarioReader<'a> {
     }
 
     fn term<I: TermId>(&self, name: &At<&str>, what: &str, tree: &Tree<I>) -> Option<I> {
+        self.term_or_group(name, what, tree, &[])
+    }
+
+    /// As [`ScenarioReader::term`], with a hint for the name of a group.
+    fn term_or_group<I: TermId>(
+        &self,
+        name: &At<&str>,
+        what: &str,
+        tree: &Tree<I>,
+        groups: &[Group<I>],
+    ) -> Option<I> {
         let found = tree.find(name.value);
         if found.is_none() {
-            let hint = tree.suggestion(name.value).unwrap_or_else(|| {
+            let of_group = Group::hint(groups, tree, name.value, what);
+            let hint = of_group.or_else(|| tree.suggestion(name.value)).unwrap_or_else(|| {
                 let manifest = self.pack.manifest();
                 format!(
                     "`{}` version {} does not have it; {VOCABULARY_HINT}",

@@ -1,6 +1,7 @@
 //! Errors in the JSON of an event.
 
 use crate::ledger::entity::EntityKind;
+use crate::vocabulary::VOCABULARY_HINT;
 
 /// The maximum length of an event's JSON, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
@@ -31,7 +32,7 @@ pub enum EventError {
     #[error("`kind` is not a kind of event{hint}", hint = hint_or_list(*nearest, known))]
     UnknownKind { nearest: Option<&'static str>, known: &'static [&'static str] },
     /// A term that the vocabulary does not have.
-    #[error("`{member}` {problem}{hint}", hint = hint(nearest.as_deref()))]
+    #[error("`{member}` {problem}{hint}", hint = hint_or_vocabulary(nearest.as_deref()))]
     UnknownTerm { member: &'static str, problem: &'static str, nearest: Option<String> },
     /// A recipient that the configuration does not have.
     #[error("`recipient` is not a configured recipient{hint}", hint = hint(nearest.as_deref()))]
@@ -64,6 +65,13 @@ impl EventError {
 
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+}
+
+fn hint_or_vocabulary(nearest: Option<&str>) -> String {
+    match nearest {
+        None => format!("; {VOCABULARY_HINT}"),
+        nearest => hint(nearest),
+    }
 }
 
 fn hint_or_list(nearest: Option<&str>, known: &[&str]) -> String {

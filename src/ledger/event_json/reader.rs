@@ -392,11 +392,11 @@ fn read_origin(value: JsonValue, facts: &mut FactPatch, terms: &dyn TermLookup) 
     let read = |word: &str| {
         Origin::parse(word).ok_or_else(|| {
             let nearest = nearest_term(word, Origin::ALL.iter().map(|origin| origin.name()));
-            EventError::UnknownTerm {
+            nearest.map_or_else(unknown, |nearest| EventError::UnknownTerm {
                 member: "origin",
                 problem: PROBLEM,
-                nearest: nearest.map(str::to_owned),
-            }
+                nearest: Some(nearest.to_owned()),
+            })
         })
     };
     match value {

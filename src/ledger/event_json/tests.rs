@@ -278,6 +278,13 @@ fn an_unknown_term_is_an_error_with_the_nearest_term() {
     for (text, expected) in cases {
         assert_eq!(subject(text), Err(expected), "{text}");
     }
+    let words = |text: &str| subject(text).unwrap_err().to_string();
+    let listed = words(r#"{"kind":"consent-given","purpose":"alice"}"#);
+    assert!(
+        listed.ends_with("`purposegate policy vocabulary --policy DIR --format text` lists what there is")
+    );
+    let closed = words(r#"{"kind":"fact","facts":{"origin":"alice"}}"#);
+    assert!(!closed.contains("policy vocabulary"), "origins are no terms of the vocabulary: {closed}");
 }
 
 #[test]
