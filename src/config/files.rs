@@ -166,9 +166,12 @@ pub(super) fn included(fields: &mut Fields<'_>, base: &Path) -> (Vec<FileText>, 
         let (paths, failure) = pattern.paths();
         if let Some(error) = failure {
             let message = format!("the folder {} cannot be read: {error}", pattern.folder().display());
-            report(
-                Finding::error("unreadable-include", message).label("includes files that cannot be found"),
-            );
+            let finding =
+                Finding::error("unreadable-include", message).label("includes files that cannot be found");
+            report(finding.hint(
+                "make the folder, readable by this user, or take the entry out of `include`; paths are relative to the file \
+                 that names them",
+            ));
         }
         for path in paths {
             match read_included(&path) {

@@ -192,9 +192,21 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 /// Reads a private key.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        // An encrypted key has another label, or header lines that are not base64.
+        _ if is_encrypted(path) => {
+            let file = path.display();
+            let todo = format!("decrypt it (`openssl pkey -in {file} -out …`)");
+            TlsError::new(path, format!("the private key is encrypted; {todo}"))
+        }
         pem::Error::NoItemsFound => TlsError::new(path, "holds no private key"),
         error => TlsError::of_pem(path, &error),
     })
+}
+
+/// True if a file has an encrypted private key (PKCS #8, or the format of OpenSSL before it).
+fn is_encrypted(path: &Path) -> bool {
+    let marks = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
+    std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| marks.contains(&line.trim_end())))
 }
 
 fn digest(roots: &RootCertStore, lists: &[RevocationList]) -> [u8; 32] {
@@ -242,4 +254,28 @@ pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
         return Err(TlsError::new(path, "holds no certificate"));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encrypted_key_is_told_from_a_file_without_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.key");
+        let pem =
+            |label: &str, head: &str| format!("-----BEGIN {label}-----\n{head}AAAA\n-----END {label}-----\n");
+        let old = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n";
+        let encrypted = ["the private key is encrypted", "openssl pkey -in", "server.key -out"];
+        for (text, words) in [
+            (pem("ENCRYPTED PRIVATE KEY", ""), &encrypted[..]),
+            (pem("RSA PRIVATE KEY", old), &encrypted),
+            (pem("CERTIFICATE", ""), &["holds no private key"]),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let error = private_key(&path).unwrap_err().to_string();
+            assert!(words.iter().all(|words| error.contains(words)), "{text}{error}");
+        }
+    }
 }

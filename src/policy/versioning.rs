@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
 
 use super::diff::Difference;
 use super::manifest::Manifest;
@@ -31,7 +32,10 @@ pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) 
         let from = first.manifest().effective;
         let finding =
             Finding::error("pack-not-in-force", format!("no version of this pack is in force before {from}"));
-        let hint = "name the version that is in force too: `policy = [\"…\", \"…\"]`";
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let hint = format!(
+            "name the version that is in force too: `policy = [\"…\", \"…\"]`; today is {today} by the clock of this machine"
+        );
         found.push((finding.label("not in force yet").hint(hint), at.clone()));
     }
     for pair in versions.windows(2) {

@@ -472,6 +472,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "did you mean `marketing-partner`",
     ),
     (
+        "[[recipient]]\nname = \"x\"\nkind = \"staff\"",
+        "there is no recipient kind `staff`",
+        "`staff` is a group for rules; this needs one recipient kind: `employee`, `contractor`",
+    ),
+    (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\npurposes = [\"Customer-Support\"]",
         "there is no purpose `Customer-Support`",
         "did you mean `customer-support`?",
@@ -666,7 +671,16 @@ const ROUTE_MISTAKES: &[(&str, &str, &str)] = &[
         "`subject` stands below `fields`, where every key is a path",
         "move it above `[route.fields]`",
     ),
-    ("fields = { \"@.id\" = \"pii\" }", "there is no data category `pii`", "policy vocabulary"),
+    (
+        "fields = { \"@.id\" = \"pii\" }",
+        "there is no data category `pii`",
+        "`purposegate policy vocabulary --policy DIR --format text`",
+    ),
+    (
+        "fields = { \"@.id\" = \"anonymous\" }",
+        "there is no data category `anonymous`",
+        "this needs one data category: `de-identified`",
+    ),
 ];
 
 #[test]
@@ -838,6 +852,19 @@ fn a_pattern_of_include_has_one_star_in_the_name_of_the_file() {
         let text = rendered(&findings, folder.path());
         assert!(config.is_none() && codes(&findings) == ["unreadable-include"], "{text}");
     }
+}
+
+#[test]
+fn an_include_of_a_folder_that_is_not_there_says_what_to_do() {
+    let (loads, findings, folder) = check_with(ROUTE);
+    assert!(loads, "{}", rendered(&findings, folder.path()));
+    let file = folder.path().join("purposegate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("include = [\"nowhere/*.toml\"]\n{text}")).unwrap();
+    let (config, findings) = config::load(&file);
+    let text = rendered(&findings, folder.path());
+    assert!(config.is_none() && codes(&findings).contains(&"unreadable-include"), "{text}");
+    assert!(text.contains("help: make the folder"), "{text}");
 }
 
 #[test]
