@@ -114,3 +114,14 @@ pub fn open_keys(keys: &Path, ledger: &LedgerUrl, log: &Path) -> Result<Keys, Ke
         LedgerUrl::Postgres(_) => Keys::open(keys),
     }
 }
+
+/// Checks that [`open_keys`] would return keys. Creates nothing.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn check_keys(keys: &Path, ledger: &LedgerUrl, log: &Path) -> Result<(), KeysError> {
+    match ledger {
+        LedgerUrl::Sqlite(file) => Keys::open_unless_new(keys, &[file, log]).map(drop),
+        LedgerUrl::Postgres(_) => Keys::open(keys).map(drop),
+    }
+}

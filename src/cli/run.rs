@@ -35,7 +35,7 @@ use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::exchange::route::{NoticeWebhook, Notify};
-use crate::finding::{Finding, suggestion};
+use crate::finding::{Finding, suggestion_or_list};
 use crate::gateway::{InheritedSockets, log_finding};
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
@@ -130,7 +130,8 @@ fn stop_serving(message: &str) -> ExitCode {
 fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let (config, mut findings) = config::load(&file.config);
     if let Some(config) = &config {
-        let of_state = [ledger::findings(config, Timestamp::now()), audit::findings(config)];
+        let of_ledger = ledger::findings(config, Timestamp::now());
+        let of_state = [ledger::key_file_findings(config), of_ledger, audit::findings(config)];
         findings.extend(of_state.into_iter().flat_map(|found| found.acknowledged(&config.allow)));
     }
     let status = match &config {
@@ -399,7 +400,7 @@ fn print_webhook_secret(name: &str, file: &ConfigFile) -> ExitCode {
     let Some(config) = load(&file.config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let Some(recipient) = config.recipients.iter().find(|recipient| *recipient.name == *name) else {
         let known = config.recipients.iter().map(|recipient| &*recipient.name);
-        let hint = suggestion(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
+        let hint = suggestion_or_list(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
         return fail(&format!("there is no recipient `{name}` in the configuration{hint}"));
     };
     match &recipient.notify {

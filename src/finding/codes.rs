@@ -29,6 +29,7 @@ pub const ERRORS: &[&str] = &[
     "bad-issuer-keys",
     "bad-jwks-times",
     "bad-jwks-uri",
+    "bad-key-file",
     "bad-key-hash",
     "bad-language",
     "bad-ledger-url",

@@ -109,16 +109,27 @@ impl Keys {
     /// # Errors
     /// [`KeysError`].
     pub fn open_or_create(path: &Path, sealed: &[&Path]) -> Result<Keys, KeysError> {
-        match file::read(path) {
-            Err(KeysError::Missing(_)) => {}
-            read => return read,
-        }
-        if let Some(sealed) = sealed.iter().find(|sealed| holds_something(sealed)) {
-            return Err(KeysError::Lost { path: path.to_owned(), sealed: sealed.to_path_buf() });
+        if let Some(keys) = Keys::open_unless_new(path, sealed)? {
+            return Ok(keys);
         }
         file::create(path, &Keys::random()?)?;
         // Read back: another process may have created the file first.
         file::read(path)
+    }
+
+    /// As [`Keys::open_or_create`], but returns `None` where that would create the key file.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn open_unless_new(path: &Path, sealed: &[&Path]) -> Result<Option<Keys>, KeysError> {
+        match file::read(path) {
+            Err(KeysError::Missing(_)) => {}
+            read => return read.map(Some),
+        }
+        match sealed.iter().find(|sealed| holds_something(sealed)) {
+            Some(sealed) => Err(KeysError::Lost { path: path.to_owned(), sealed: sealed.to_path_buf() }),
+            None => Ok(None),
+        }
     }
 
     /// Returns new keys that are in no file, for data that are lost when the process ends.
@@ -235,6 +246,17 @@ mod tests {
         let error = Keys::open_or_create(&path, &[&folder.path().join("none"), &ledger]).unwrap_err();
         assert!(matches!(error, KeysError::Lost { .. }), "{error}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_look_at_the_key_file_creates_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, ledger) = (folder.path().join("deep/keys"), folder.path().join("ledger.db"));
+        assert!(Keys::open_unless_new(&path, &[&ledger]).unwrap().is_none());
+        std::fs::write(&ledger, "x").unwrap();
+        let error = Keys::open_unless_new(&path, &[&ledger]).unwrap_err();
+        assert!(matches!(error, KeysError::Lost { .. }), "{error}");
+        assert!(!folder.path().join("deep").exists());
     }
 
     #[test]

@@ -96,7 +96,11 @@ fn a_version_that_discloses_more_needs_thirty_business_days_of_notice() {
 fn exactly_one_version_is_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let waiting = version(folder.path(), "2", ("2026-01-06", "2099-01-01"), "");
-    assert!(findings(&[&waiting], &folder).contains("no version of this pack is in force before 2099-01-01"));
+    let found = findings(&[&waiting], &folder);
+    assert!(found.contains("no version of this pack is in force before 2099-01-01"), "{found}");
+    let file = folder.path().join("purposegate.toml");
+    let (_, out, _) = run(["check", "--format", "json", "--config", file.to_str().unwrap()]);
+    assert!(out.contains("; today is 2") && out.contains(" by the clock of this machine"), "{out}");
     let same_day = version(folder.path(), "3", ("2026-01-05", "2026-01-05"), "");
     let found = findings(&[&pack("perspectium"), &same_day], &folder);
     assert!(found.contains("come into force on the same day"), "{found}");
@@ -148,5 +152,9 @@ fn restarts_and_backdated_announcements_do_not_avoid_the_notice() {
     assert!(refusal(&folder, &[&first]).unwrap().contains("change-not-announced"));
     // `check` reports that it cannot compare with a ledger that it cannot read.
     std::fs::remove_file(folder.path().join("data/keys")).unwrap();
-    assert!(check(&folder).1.contains("notice-not-compared"), "{}", check(&folder).1);
+    let (status, said) = check(&folder);
+    assert!(said.contains("notice-not-compared"), "{said}");
+    // Nor does `serve` start then.
+    assert!(status == 1 && said.contains("bad-key-file") && said.contains("restore the key file"), "{said}");
+    assert!(!folder.path().join("data/keys").exists(), "`check` makes no keys");
 }

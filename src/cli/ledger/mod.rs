@@ -14,7 +14,7 @@ use crate::assembly::ledger_store::{self, OpenStoreError};
 use crate::assembly::{gateways, history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
-use crate::keys::Keys;
+use crate::keys::{Keys, KeysError};
 use crate::ledger::{Archive, FileError, LossOfEvents, SchemaChange, StoreError};
 
 /// Maximum number of recipients in the findings about recipients that only the ledger knows.
@@ -55,6 +55,31 @@ pub(super) fn run(
         LedgerVerb::AcceptHistory => accept_history(config, now, out),
     };
     exit_status(outcome, err)
+}
+
+/// Returns a finding if the key file is one with which `serve` does not start. A file that this user has no permission to read
+/// is none: the gateway can be another user.
+pub(super) fn key_file_findings(config: &Config) -> StateFindings {
+    let path = &config.keys.path;
+    let checked = ledger_store::check_keys(path, &config.ledger.url, &config.audit.directory);
+    let finding = checked.err().and_then(|error| {
+        let hint = match &error {
+            KeysError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => return None,
+            KeysError::Exposed { .. } => {
+                format!("`chmod 600 {}`; `serve` does not start before that", path.display())
+            }
+            KeysError::Missing(_)
+            | KeysError::Lost { .. }
+            | KeysError::Malformed { .. }
+            | KeysError::Io { .. }
+            | KeysError::Random(_) => {
+                "restore the key file from its backup; without it the ledger and the log cannot be used"
+                    .to_owned()
+            }
+        };
+        Some(Finding::error("bad-key-file", with_causes(&error)).hint(hint))
+    });
+    StateFindings { findings: finding.into_iter().collect(), checked: Vec::new() }
 }
 
 /// Returns the findings of `check` about an existing ledger: recipients that only the ledger knows, and policies that do not
