@@ -322,18 +322,24 @@ impl Route {
         self.observation_ends().is_some_and(|end| now < end)
     }
 
-    /// Logs the reason why a response of the upstream does not leave, within the route's limit of log lines.
+    /// Logs the reason why there is no response of the upstream, or why it does not leave, within the route's limit of log lines.
     pub(crate) fn warn(&self, fault: UpstreamFault, decision: Ulid, trace: Option<TraceId>) {
         let Some(count) = self.fault_log.admit() else { return };
+        let refusal = fault.refusal();
+        let message = match refusal {
+            Refusal::UpstreamUnreachable => "the upstream gives no answer",
+            Refusal::UpstreamTimeout => "the answer of the upstream does not come in time",
+            _ => "an answer of the upstream does not leave",
+        };
         tracing::warn!(
             route = %self.name,
             upstream = %self.upstream,
-            code = fault.refusal().code(),
+            code = refusal.code(),
             cause = %fault,
             %decision,
             trace = trace.map(tracing::field::display),
             unsaid = count - 1,
-            "an answer of the upstream does not leave"
+            "{message}"
         );
     }
 

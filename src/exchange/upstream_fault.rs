@@ -2,7 +2,7 @@
 //!
 //! Invariant: a fault holds a kind, a place or a name of a closed list, never a byte of a response or of a request.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::exchange::Refusal;
 use crate::exchange::flow::decode::ContentCoding;
@@ -21,14 +21,16 @@ pub enum UpstreamFault {
     ConnectionRefused,
     /// No connection within the upstream's `connect-timeout`.
     ConnectTimeout,
-    /// Connecting failed in another way.
-    Connect,
+    /// Connecting failed in another way, which the system named.
+    Connect(io::ErrorKind),
     /// TLS to the upstream failed.
     Tls(TlsFault),
     /// The upstream refused the request before it processed it (HTTP/2).
     RequestRefused,
     /// The connection ended before a response head.
     Closed,
+    /// A new connection without TLS ended before a response head: the upstream may want TLS.
+    ClosedPlaintext,
     /// The service behind the layer failed with an error of its own.
     ServiceFailed,
     /// No head came within the upstream's `timeout`.
@@ -83,10 +85,11 @@ impl UpstreamFault {
             | UpstreamFault::ForbiddenAddress
             | UpstreamFault::ConnectionRefused
             | UpstreamFault::ConnectTimeout
-            | UpstreamFault::Connect
+            | UpstreamFault::Connect(_)
             | UpstreamFault::Tls(_)
             | UpstreamFault::RequestRefused
             | UpstreamFault::Closed
+            | UpstreamFault::ClosedPlaintext
             | UpstreamFault::ServiceFailed => Refusal::UpstreamUnreachable,
             UpstreamFault::HeadTimeout | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout => {
                 Refusal::UpstreamTimeout
@@ -175,9 +178,11 @@ impl fmt::Display for UpstreamFault {
             }
             UpstreamFault::ConnectionRefused => "the connection was refused",
             UpstreamFault::ConnectTimeout => "no connection within connect-timeout",
-            UpstreamFault::Connect => "connecting failed",
             UpstreamFault::RequestRefused => "the upstream refused the request before processing it",
             UpstreamFault::Closed => "the connection was closed before an answer",
+            UpstreamFault::ClosedPlaintext => {
+                "the connection was closed before an answer; if the API speaks TLS, write `https://`"
+            }
             UpstreamFault::ServiceFailed => "the service failed",
             UpstreamFault::HeadTimeout => "no answer within timeout",
             UpstreamFault::IdleTimeout => "nothing more of the body within idle-timeout",
@@ -195,6 +200,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::ContentCoding => "an unknown content coding, or several",
             UpstreamFault::NoTransform => "no-transform",
             UpstreamFault::Broken => "the connection ended in the body",
+            UpstreamFault::Connect(kind) => return write!(f, "connecting failed: {kind}"),
             UpstreamFault::Tls(fault) => return write!(f, "TLS failed: {fault}"),
             UpstreamFault::Status(status) => return write!(f, "status {status}"),
             UpstreamFault::MediaType(Some(name)) => return write!(f, "media type {name}"),
@@ -235,5 +241,16 @@ impl From<UpstreamFault> for ResponseError {
 impl From<Unreadable> for ResponseError {
     fn from(unreadable: Unreadable) -> ResponseError {
         UpstreamFault::Body(unreadable).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_to_connect_names_its_kind() {
+        let fault = UpstreamFault::Connect(io::ErrorKind::HostUnreachable);
+        assert_eq!(fault.to_string(), "connecting failed: host unreachable");
     }
 }

@@ -120,8 +120,10 @@ pub enum StartError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// A socket cannot be bound, most likely because its port is in use or privileged.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}, the address of `{section}`: {cause}", cause = bind_cause(.source))]
     Bind {
+        /// The section of the configuration that has the address.
+        section: &'static str,
         /// The configured address.
         address: SocketAddr,
         /// The error of the system.
@@ -507,11 +509,11 @@ impl SocketAddresses {
         let mut inherited = inherited.into_iter();
         let mut public = Vec::new();
         for address in &self.public {
-            public.push(take_or_bind(inherited.next().flatten(), *address).await?);
+            public.push(take_or_bind(inherited.next().flatten(), "[listener]", *address).await?);
         }
-        let admin = take_or_bind(inherited.next().flatten(), self.admin).await?;
+        let admin = take_or_bind(inherited.next().flatten(), "[admin]", self.admin).await?;
         let probes = match self.probes {
-            Some(address) => Some(take_or_bind(inherited.next().flatten(), address).await?),
+            Some(address) => Some(take_or_bind(inherited.next().flatten(), "[probes]", address).await?),
             None => None,
         };
         Ok(Sockets { public, admin, probes })
@@ -555,13 +557,22 @@ fn error_lines(findings: &[Finding]) -> String {
 
 async fn take_or_bind(
     inherited: Option<std::net::TcpListener>,
+    section: &'static str,
     address: SocketAddr,
 ) -> Result<TcpListener, StartError> {
     let socket = match inherited {
         Some(socket) => TcpListener::from_std(socket),
         None => TcpListener::bind(address).await,
     };
-    socket.map_err(|source| StartError::Bind { address, source })
+    socket.map_err(|source| StartError::Bind { section, address, source })
+}
+
+/// Returns why a socket cannot be bound, in words where the system's are not enough.
+fn bind_cause(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another process has the port".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Writes a finding to the log. Once the gateway starts, standard error holds log lines only.

@@ -119,7 +119,11 @@ impl LedgerCore {
             return;
         }
         if !self.has_failed() {
-            tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the ledger stops: its store failed. Events are refused and nothing that rests on the ledger leaves. Mend the \
+                 cause and restart the gateway"
+            );
         }
         self.stop();
     }

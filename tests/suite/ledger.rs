@@ -255,6 +255,37 @@ fn the_disclosure_log_proves_the_ledger_position() {
 }
 
 #[test]
+fn check_finds_a_key_file_with_which_serve_does_not_start() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("purposegate.toml"), base("127.0.0.1:9".parse().unwrap())).unwrap();
+    assert_eq!(run_in(&folder, &["check"]).0, 0);
+    assert!(!folder.path().join("data").exists(), "`check` makes nothing");
+    assert_eq!(run_in(&folder, &["ledger", "migrate"]).0, 0);
+    assert_eq!(run_in(&folder, &["check"]).0, 0);
+    let keys = folder.path().join("data/keys");
+    std::fs::set_permissions(&keys, PermissionsExt::from_mode(0o644)).unwrap();
+    let (status, words) = run_in(&folder, &["check", "--format", "json"]);
+    assert!(status == 1 && words.contains("\"bad-key-file\"") && words.contains("\"errors\": 1"), "{words}");
+    assert!(words.contains("keys`; `serve` does not start before that"), "{words}");
+    assert_eq!(run_in(&folder, &["serve"]).0, 2);
+}
+
+#[test]
+fn a_start_names_the_section_whose_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{}[probes]\naddress = \"{address}\"\n", base("127.0.0.1:9".parse().unwrap()));
+    std::fs::write(folder.path().join("purposegate.toml"), config).unwrap();
+    let (status, words) = run_in(&folder, &["serve"]);
+    let expected =
+        format!("cannot listen on {address}, the address of `[probes]`: another process has the port");
+    assert!(status == 2 && words.contains(&expected), "{words}");
+}
+
+#[test]
 fn recipients_known_to_the_ledger_only_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));

@@ -64,6 +64,8 @@ async fn send_http1(
     let endpoint = in_flight.endpoint();
     request::for_http1(&mut request, &endpoint.host, endpoint.reuse);
     let copy = if is_new { None } else { RequestCopy::of_safe(&request) };
+    // A connection that has served a request speaks what the upstream speaks.
+    let is_plaintext = is_new && endpoint.connector.tls.is_none();
     let observations = Arc::clone(&connection.link.observations);
     let before = observations.received();
     let interim = InterimCounter::of(&mut request);
@@ -89,8 +91,11 @@ async fn send_http1(
         (None, Some(copy)) if observations.received() == before => Again::Once(copy.into_request()),
         _ => Again::Never,
     };
-    let fault = observations.fault();
-    let fault = fault.unwrap_or(if is_parse { UpstreamFault::Head } else { UpstreamFault::Closed });
+    let fault = observations.fault().unwrap_or(match (is_parse, is_plaintext) {
+        (true, _) => UpstreamFault::Head,
+        (false, true) => UpstreamFault::ClosedPlaintext,
+        (false, false) => UpstreamFault::Closed,
+    });
     Err(AttemptError { fault, again })
 }
 

@@ -120,7 +120,7 @@ fn connect_cause(error: &io::Error) -> UpstreamFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => UpstreamFault::ConnectionRefused,
         io::ErrorKind::TimedOut => UpstreamFault::ConnectTimeout,
-        _ => UpstreamFault::Connect,
+        kind => UpstreamFault::Connect(kind),
     }
 }
 
@@ -136,7 +136,7 @@ where
     let mut builder = http1::Builder::new();
     builder.max_buf_size(READ_BUFFER).max_header_size(MAX_HEAD as usize);
     let made = builder.handshake(TokioIo::new(stream)).await;
-    let failed = |_| observations.fault().unwrap_or(UpstreamFault::Connect);
+    let failed = |_| observations.fault().unwrap_or(UpstreamFault::Connect(io::ErrorKind::BrokenPipe));
     let (sender, driving) = made.map_err(failed)?;
     let (open, closed) = watch::channel(());
     tokio::spawn(drive(driving, closed));
@@ -161,7 +161,7 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let made = builder.handshake(TokioIo::new(stream)).await;
-    let failed = |_| observations.fault().unwrap_or(UpstreamFault::Connect);
+    let failed = |_| observations.fault().unwrap_or(UpstreamFault::Connect(io::ErrorKind::BrokenPipe));
     let (sender, driving) = made.map_err(failed)?;
     let limit = Arc::new(AtomicUsize::new(MAX_STREAMS));
     let announced = Arc::clone(&limit);

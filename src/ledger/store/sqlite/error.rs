@@ -10,7 +10,10 @@ use super::schema::VERSION;
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum FileError {
     /// Another process has the file open for writing.
-    #[error("the ledger {path} is open in another process; a running gateway changes it through its admin API", path = .0.display())]
+    #[error(
+        "the ledger {path} is in use by another gateway: end it first, or give this one a `[ledger] url` of its own",
+        path = .0.display()
+    )]
     InUse(PathBuf),
     /// The file does not exist.
     #[error("there is no ledger at {path}", path = .0.display())]

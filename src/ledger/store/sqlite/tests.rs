@@ -249,7 +249,9 @@ fn two_processes_cannot_open_a_file_for_writing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let first = SqliteStore::open(&path, &CHECK).unwrap();
-    assert!(matches!(SqliteStore::open(&path, &CHECK), Err(FileError::InUse(_))));
+    let error = SqliteStore::open(&path, &CHECK).unwrap_err();
+    assert!(matches!(error, FileError::InUse(_)), "{error}");
+    assert!(error.to_string().contains("end it first, or give this one a `[ledger] url`"), "{error}");
     drop(first);
     SqliteStore::open(&path, &CHECK).unwrap();
 }
