@@ -128,6 +128,10 @@ async fn run(mut sink: Sink, mut checkpoints: CheckpointReceiver, metrics: Metri
     let failures = metrics.audit_checkpoint_sink_failures.with_label_values(&[sink.kind()]);
     let limit = LogLimit::per_period(1, MAX_RETRY);
     let (mut delivered, mut retry, mut is_open) = (None, RETRY, true);
+    if let Sink::Log(interval) = sink {
+        // A log begins with what the operator looks for: the addresses. Entries wait no longer for it than later ones do.
+        is_open = tokio::time::timeout(interval, closed(&mut checkpoints)).await.is_err();
+    }
     loop {
         let latest = checkpoints.borrow_and_update().clone();
         let wait = match latest.filter(|latest| delivered != Some(latest.size)) {

@@ -619,6 +619,11 @@ fn the_log_names_the_cause_of_an_unreadable_answer() {
         ),
         ("/customers/5", answer("302 canary-9431", "location: /canary-9431\r\n", b""), "status 302"),
         ("/customers/6", b"canary-9431\r\n\r\n".to_vec(), "the head is not HTTP, or too large"),
+        (
+            "/customers/7",
+            Vec::new(),
+            "the connection was closed before an answer; if the API speaks TLS, write `https://`",
+        ),
         ("/dark", Vec::new(), "the connection was refused"),
     ] {
         upstream.raw(path, bytes);
@@ -632,7 +637,24 @@ fn the_log_names_the_cause_of_an_unreadable_answer() {
     let log = process.log.lock().unwrap();
     assert!(log.contains("\"upstream\":\"nowhere\"") && log.contains("\"route\":\"dark\""), "{log}");
     assert!(!log.contains("canary") && !log.contains("9431"), "{log}");
-    assert!(log.matches("does not leave").count() <= 11, "so many of a route, and one of the other: {log}");
+    assert!(log.matches("does not leave").count() <= 10, "so many of a route: {log}");
+    let of_dark = log.lines().find(|line| line.contains("the connection was refused")).unwrap();
+    assert!(of_dark.contains("the upstream gives no answer"), "{of_dark}");
+}
+
+#[test]
+fn a_log_begins_with_the_addresses_and_has_a_checkpoint_at_the_stop() {
+    let upstream = Upstream::start();
+    let mut process = ServeProcess::start(&format!("{}{CUSTOMER_ROUTES}", base(upstream.address)), "");
+    let signed = process.folder.path().join("data/audit/checkpoint");
+    wait_until(|| signed.exists());
+    process.signal("-TERM");
+    assert!(process.child.wait().unwrap().success());
+    let checkpoint = "checkpoint of the disclosure log";
+    wait_until(|| process.log().contains(checkpoint));
+    let log = process.log();
+    let place = |words: &str| log.lines().position(|line| line.contains(words));
+    assert!(place(checkpoint) > place("draining") && place("draining").is_some(), "{log}");
 }
 
 #[test]
