@@ -11,7 +11,8 @@ use super::schema::VERSION;
 pub enum FileError {
     /// Another process has the file open for writing.
     #[error(
-        "the ledger {path} is in use by another gateway: end it first, or give this one a `[ledger] url` of its own",
+        "the ledger {path} is in use by another process. A running gateway changes it through its admin API; a second gateway \
+         needs a `[ledger] url` of its own",
         path = .0.display()
     )]
     InUse(PathBuf),
