@@ -21,7 +21,7 @@ use crate::exchange::observe;
 use crate::exchange::route::{MappedField, Recipient, Route, RouteRequest, Scrubbing, WithheldReport};
 use crate::exchange::{Holder, Refusal, Requester, SharedState, Snapshot};
 use crate::log_limit::LogLimit;
-use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 pub(super) const PURPOSES: &str = "/.well-known/data-purposes";
 pub(super) const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
