@@ -251,7 +251,7 @@ fn two_processes_cannot_open_a_file_for_writing() {
     let first = SqliteStore::open(&path, &CHECK).unwrap();
     let error = SqliteStore::open(&path, &CHECK).unwrap_err();
     assert!(matches!(error, FileError::InUse(_)), "{error}");
-    assert!(error.to_string().contains("end it first, or give this one a `[ledger] url`"), "{error}");
+    assert!(error.to_string().contains("a second gateway needs a `[ledger] url` of its own"), "{error}");
     drop(first);
     SqliteStore::open(&path, &CHECK).unwrap();
 }
