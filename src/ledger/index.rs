@@ -121,7 +121,7 @@ impl Index {
             if let Some(secret) = self.requesters.get(&fingerprint) {
                 return Some(PersonInForce { state: None, log_secret: SecretInForce::Stored(*secret) });
             }
-            // Whoever is moved back and forth between the two looks is in neither map at either.
+            // Somebody who is moved back and forth between the two looks is in neither map at either.
             if self.moves.load(Ordering::Acquire) == moves {
                 return None;
             }
