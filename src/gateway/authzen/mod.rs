@@ -83,7 +83,7 @@ enum BatchSemantics {
     PermitOnFirstPermit,
 }
 
-/// What an evaluation tells of a person whom the request names.
+/// The extent to which an evaluation tells facts of a person whom the request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EvaluationDetail {
     /// The decision: its form, its obligations and its end.
