@@ -237,7 +237,7 @@ impl Requester {
     }
 
     /// True if something that belongs to a recipient is the caller's own. If each caller of the recipient is another person or
-    /// account, `is_holders` says if it is that of this one. What does not say whose it is is nobody's.
+    /// account, `is_holders` says if it is that of this one; without a holder it is nobody's.
     fn is_own(&self, recipient: &str, is_holders: impl FnOnce(Holder<'_>) -> bool) -> bool {
         *self.recipient.name == *recipient
             && match self.recipient.holder {

@@ -42,7 +42,7 @@ pub fn declared(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Declara
     let item: Item = Parser::new(value.as_bytes()).parse().map_err(|_| Refusal::PurposeMalformed)?;
     let purpose = word(&item.bare_item)?;
     let case = match item.params.get("case") {
-        Some(case) => Some(case_number(case)?),
+        Some(case) => Some(case_number(case, value.as_bytes())?),
         None => None,
     };
     Ok(Some(Declaration { purpose, case }))
@@ -57,9 +57,14 @@ fn word(item: &BareItem) -> Result<Arc<str>, Refusal> {
     if text.is_empty() { Err(Refusal::PurposeMalformed) } else { Ok(text.into()) }
 }
 
-/// Returns the text of a case: a word, or an integer in decimal digits, because order and ticket numbers often are numbers.
-fn case_number(item: &BareItem) -> Result<Arc<str>, Refusal> {
+/// Returns the text of a case: a word, or an integer in decimal digits, because order and ticket numbers often are numbers. The
+/// digits of an integer are lost where they begin with a zero; then it could be the number of another case.
+fn case_number(item: &BareItem, value: &[u8]) -> Result<Arc<str>, Refusal> {
+    let begins_with_zero = || {
+        value.windows(3).any(|text| matches!(text, [b'=', b'0', b'0'..=b'9'] | [b'=', b'-', b'0']))
+    };
     match item {
+        BareItem::Integer(_) if begins_with_zero() => Err(Refusal::PurposeMalformed),
         BareItem::Integer(number) => Ok(number.to_string().into()),
         _ => word(item),
     }
@@ -109,6 +114,9 @@ mod tests {
             &[b"\"open"],
             &[b"caf\xc3\xa9"],
             &[b"a;case=1.5"],
+            &[b"a;case=007"],
+            &[b"a;case=-0"],
+            &[b"a;case=7;case=-07"],
             &[b"a;case"],
             &[b"a;case=@1659578233"],
             &[b"a;case=1234567890123456"],

@@ -75,6 +75,12 @@ impl Plan {
         identities
     }
 
+    /// True if a record has no account and no facts of its own that take part in a decision about the people in the path.
+    pub fn is_decided_by_path(&self) -> bool {
+        let is_in_body = |source: &IdSource| matches!(source.origin, IdOrigin::Body(_));
+        self.sets.iter().all(|set| set.facts.is_empty() && !set.controller.as_ref().is_some_and(is_in_body))
+    }
+
     /// Returns two booleans: true if the mapping takes data subjects from the path, and true if it takes controllers
     /// from it.
     pub fn identifies_by_path(&self) -> (bool, bool) {

@@ -388,6 +388,10 @@ pub(super) fn judge_absence(grant: &Grant) -> Result<(), Refusal> {
     let route = grant.route();
     let hides = route.hide_existence && grant.is_all_or_nothing() && !grant.is_observed();
     let Some(scrubbing) = route.scrubbing.as_ref().filter(|_| hides) else { return Ok(()) };
+    // The account, the place and the origin that a record states are not known without one.
+    if !scrubbing.plan.is_decided_by_path() {
+        return Ok(());
+    }
     let named = scrubbing.plan.path_identities(&grant.routing.matched.parameters);
     let is_read = route.operation(&grant.context.method) == Operation::Disclose;
     if matches!(named.subjects, PathIds::None) || scrubbing.whole_body.is_some() || !is_read {

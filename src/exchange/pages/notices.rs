@@ -60,6 +60,10 @@ pub(crate) async fn answer(
     let is_own = |recipient: &str| requester.is_own(recipient, |_| false);
     match request {
         FeedRequest::Read(Some(None)) => Err(Refusal::RequestMalformed),
+        // The place of the next page would be that of a notice about somebody else.
+        FeedRequest::Read(_) if !is_own(recipient) => {
+            Ok(Bytes::from(json!({ "notices": [], "next": null }).to_string()))
+        }
         FeedRequest::Read(after) => {
             let read = move |notices: &Notices| notices.feed(&name, after.flatten(), PAGE);
             let (notices, next) = blocking(shared, recipient, read).await?;

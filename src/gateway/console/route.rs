@@ -16,14 +16,14 @@ use super::problem_page::PageProblem;
 use super::routes::{methods, mode};
 use super::unclassified::UnclassifiedView;
 use super::visitor::Visitor;
-use crate::decision::{LegalReference, UnknownSubject};
+use crate::decision::{AdmissionRequest, LegalReference, UnknownSubject};
 use crate::exchange::ledger_policy::recipient_facts;
 use crate::exchange::route::{MappedField, OnWithheld, Recipient, Route, RouteRequest, Scrubbing};
 use crate::exchange::{SharedState, Snapshot};
 use crate::gateway::admin::problem::AdminProblem;
 use crate::gateway::admin::request::{NoParameters, PathText, QueryOf};
 use crate::scrub::SubjectSource;
-use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
 /// Maximum number of recipients and purposes that are evaluated for a page.
 const MAX_EVALUATED: usize = 400;
@@ -205,9 +205,12 @@ fn possible_forms(
             purpose,
             method: &method,
             exporter_region: &snapshot.exporter_region,
-            legal_reference: LegalReference::None,
+            // Forms that can leave at best, under a case that covers everything where one is needed.
+            legal_reference: LegalReference::widest(words, recipient.in_agreement.kind, purpose),
         };
         let Ok(request) = route.admission_request(words, request) else { continue };
+        // The answer of every method is judged as a disclosure.
+        let request = AdmissionRequest { operation: Operation::Disclose, ..request };
         let Ok(best) = decisions.best_forms(&request) else { continue };
         let known: Vec<(CategoryId, Form)> =
             words.categories().ids().map(|category| (category, best(category))).collect();

@@ -32,7 +32,7 @@ pub(super) enum Posting {
     Unreachable,
 }
 
-/// Reason for which no request can be sent to a recipient. What was checked at load can have changed since.
+/// Reason for which no request can be sent to a recipient: the files that were checked at load can have changed since.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebhookClientError {
     #[error(transparent)]
