@@ -45,7 +45,15 @@ impl WatchList {
         matches!(extension, Some("toml" | "cedar"))
             || name.is_some_and(|name| name == "..data")
             || self.files.iter().any(|file| file.file_name() == name)
-            || self.includes.iter().any(|include| include.matches(path))
+            || self.includes.iter().any(|include| include.matches(path) && include.may_list(path))
+    }
+
+    /// Adds what another list has.
+    pub fn extend(&mut self, other: WatchList) {
+        let WatchList { folders, files, includes } = other;
+        self.folders.extend(folders);
+        self.files.extend(files);
+        self.includes.extend(includes);
     }
 }
 
@@ -87,6 +95,16 @@ impl IncludePattern {
             && name.len() >= before.len() + after.len()
             && name.starts_with(before.as_bytes())
             && name.ends_with(after.as_bytes())
+    }
+
+    /// True if a file is in the pattern's folder, or if that cannot be told. Elsewhere files that the gateway itself writes can
+    /// have a name like it.
+    fn may_list(&self, file: &Path) -> bool {
+        let real = |folder: PathBuf| folder.canonicalize();
+        match (real(self.folder()), real(folder_of(file))) {
+            (Ok(own), Ok(other)) => own == other,
+            (Err(_), _) | (_, Err(_)) => true,
+        }
     }
 
     /// Returns the paths that the pattern includes, sorted, whatever is there; and the error that ended the listing of the
@@ -254,5 +272,11 @@ mod tests {
             assert!(list.concerns(&Path::new("/anywhere").join(name)), "{name}");
         }
         assert!(!list.concerns(Path::new("/etc/gate/gateway.log")));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("routes")).unwrap();
+        let all = IncludePattern::read(folder.path(), "routes/*").unwrap();
+        let list = WatchList::new(Vec::new(), [all].into(), Vec::new());
+        assert!(list.concerns(&folder.path().join("routes/./new")));
+        assert!(!list.concerns(&folder.path().join("gateway.log")), "what the gateway writes beside it");
     }
 }

@@ -182,7 +182,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
         let decides_by_field =
             personal && scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.whole_body.is_none());
         let answer_headers = self.answer_headers(decides_by_field);
-        self.warn_of_shown_existence(hide_existence, scrubbing.as_ref(), operation, &methods);
+        self.warn_of_shown_existence(hide_existence && personal, scrubbing.as_ref(), operation, &methods);
         let cors = self.cors(&methods, &request_headers, &answer_headers);
         let media_types = self.media_types();
         let stale_for = stale::read(&mut self.fields);

@@ -289,6 +289,11 @@ impl SubjectLocation {
     }
 }
 
+/// True if a source states no place that can be relied on, or none states one.
+pub(super) fn is_place_unknown(subject: &Subject, record: &RecordFacts, regions: &Regions) -> bool {
+    SubjectLocation::of(subject, record, regions).0.iter().any(|place| place.region.is_none())
+}
+
 /// True unless a country and a region are known and the region is not the country's.
 fn agree(country: &Extracted<Arc<str>>, region: &Extracted<Arc<str>>, regions: &Regions) -> bool {
     match (country, region) {

@@ -113,8 +113,8 @@ pub struct Subject {
     pub country: Extracted<Arc<str>>,
     /// The subject's region. Unreadable: two were stated for the same instant.
     pub region: Extracted<Arc<str>>,
-    /// True if country and region were stated for different instants: a label that is older than the country, or a country
-    /// that is older than the label, holds only if the two agree.
+    /// True if country and region were stated for different instants and are not known to agree: the older one may no longer
+    /// hold.
     pub is_place_of_two_times: bool,
     /// Relations.
     pub relations: Vec<Relation>,

@@ -60,9 +60,8 @@ fn word(item: &BareItem) -> Result<Arc<str>, Refusal> {
 /// Returns the text of a case: a word, or an integer in decimal digits, because order and ticket numbers often are numbers. The
 /// digits of an integer are lost where they begin with a zero; then it could be the number of another case.
 fn case_number(item: &BareItem, value: &[u8]) -> Result<Arc<str>, Refusal> {
-    let begins_with_zero = || {
-        value.windows(3).any(|text| matches!(text, [b'=', b'0', b'0'..=b'9'] | [b'=', b'-', b'0']))
-    };
+    let begins_with_zero =
+        || value.windows(3).any(|text| matches!(text, [b'=', b'0', b'0'..=b'9'] | [b'=', b'-', b'0']));
     match item {
         BareItem::Integer(_) if begins_with_zero() => Err(Refusal::PurposeMalformed),
         BareItem::Integer(number) => Ok(number.to_string().into()),

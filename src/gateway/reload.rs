@@ -61,9 +61,11 @@ impl Reloader {
         let Reloader { file, restart_only, shared, upstreams, certificates, admin, issuer_keys, watch_list } =
             self;
         let (loaded, findings) = config::load_or_watch(file);
-        // Before anything fails: a change of what was read now can mend it.
-        watch_list
-            .send_replace(loaded.as_ref().map_or_else(Clone::clone, |config| config.watch_list.clone()));
+        // Before anything fails: a change of what was read now can mend it, and so can a file that was read before and is gone.
+        watch_list.send_modify(|list| match &loaded {
+            Ok(config) => list.clone_from(&config.watch_list),
+            Err(looked_for) => list.extend(looked_for.clone()),
+        });
         let config = loaded.map_err(|_| error_lines(&findings))?;
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         let reloaded =

@@ -140,15 +140,18 @@ impl RecordMapping {
     /// True if a field of this record set belongs to no data subject: its innermost record has no subjects, or it is outside
     /// of all records of `sets`, which contain this one. False for a path with `..`, for which this is unknown.
     pub fn is_without_subject(&self, field: &str, sets: &[RecordMapping]) -> bool {
+        // Of two record sets with one path neither says whose a record is.
+        let is_disputed = |path: &str| sets.iter().filter(|set| set.path == path).count() > 1;
         if field.starts_with('@') || self.path == "$" {
-            return self.subjects.is_empty();
+            return self.subjects.is_empty() || is_disputed(&self.path);
         }
         let is_below = |record: &&RecordMapping| {
             let rest = field.strip_prefix(&*record.path);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         let innermost = sets.iter().filter(is_below).max_by_key(|set| set.path.len());
-        !field.contains("..") && innermost.is_none_or(|record| record.subjects.is_empty())
+        !field.contains("..")
+            && innermost.is_none_or(|record| record.subjects.is_empty() || is_disputed(&record.path))
     }
 }
 

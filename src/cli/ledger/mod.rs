@@ -4,6 +4,8 @@ mod copy;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -65,6 +67,8 @@ pub(super) fn key_file_findings(config: &Config) -> StateFindings {
     let finding = checked.err().and_then(|error| {
         let hint = match &error {
             KeysError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => return None,
+            // The gateway's user may read by its group a file of root.
+            KeysError::Exposed { mode, .. } if mode & 0o037 == 0 && is_of_root_for_root(path) => return None,
             KeysError::Exposed { .. } => {
                 format!("`chmod 600 {}`; `serve` does not start before that", path.display())
             }
@@ -80,6 +84,11 @@ pub(super) fn key_file_findings(config: &Config) -> StateFindings {
         Some(Finding::error("bad-key-file", with_causes(&error)).hint(hint))
     });
     StateFindings { findings: finding.into_iter().collect(), checked: Vec::new() }
+}
+
+/// True if root looks at a file of root.
+fn is_of_root_for_root(path: &Path) -> bool {
+    rustix::process::geteuid().is_root() && path.metadata().is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// Returns the findings of `check` about an existing ledger: recipients that only the ledger knows, and policies that do not

@@ -161,7 +161,16 @@ pub(in crate::cli) fn facts_from_json(name: &str, json: &str) -> Result<Source, 
     let wrong = |error: String| {
         vec![Finding::error("bad-facts", format!("{name} is not a JSON object of facts: {error}"))]
     };
-    let table: toml::Table = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+    let mut members: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+    // A place that was stated twice. TOML has no null, and an empty text names no place.
+    for place in ["region", "country"] {
+        if let Some(value) = members.get_mut(place).filter(|value| value.is_null()) {
+            *value = "".into();
+        }
+    }
+    let table: toml::Table =
+        serde_json::from_value(members.into()).map_err(|error| wrong(error.to_string()))?;
     let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
     Ok(Source::new(name, text))
 }

@@ -16,7 +16,7 @@ pub use self::refusal::{DenialExplanation, no_rule_permits};
 use self::term_list::list_terms;
 use super::admission::{AdmissionRequest, check};
 use super::classes::{operation_classes, with_service_data};
-use super::facts::{RecordContext, RequestFacts};
+use super::facts::{RecordContext, RequestFacts, is_place_unknown};
 use super::scenario;
 use super::subject::{Extracted, RecordFacts, Subject};
 use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
@@ -427,10 +427,7 @@ fn unknown_facts(
     regions: &Regions,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let places = [&subject.region, &subject.country, &record.region, &record.country];
-    if places.iter().all(|place| **place == Extracted::Absent)
-        || places.iter().any(|place| **place == Extracted::Unreadable)
-    {
+    if is_place_unknown(subject, record, regions) {
         notes.push(
             "the person's region is unknown: it counts as the EEA for transfers and equals no region"
                 .to_owned(),

@@ -190,10 +190,6 @@ impl<T: PartialEq + Clone> DatedFact<T> {
         }
     }
 
-    fn since(&self) -> Option<Timestamp> {
-        self.known.as_ref().map(|(since, _)| *since)
-    }
-
     fn value(self) -> Option<T> {
         self.known.map(|(_, value)| value)
     }
@@ -401,6 +397,7 @@ impl<'n> SubjectFold<'n> {
 
     fn finish(self) -> Subject {
         let consents_since_restriction = self.since_restriction();
+        let is_place_of_two_times = self.is_place_of_two_times();
         let ranks = Ranks::of(&self.consents, &self.objections);
         let mut consents: Vec<_> = self
             .consents
@@ -443,11 +440,7 @@ impl<'n> SubjectFold<'n> {
             restricted: self.restricted.is_some(),
             erased: self.erased,
             minor: self.minor.value().unwrap_or(false),
-            is_place_of_two_times: self
-                .country
-                .since()
-                .zip(self.region.since())
-                .is_some_and(|(country, region)| country != region),
+            is_place_of_two_times,
             country: self.country.value().unwrap_or_default(),
             region: self.region.value().unwrap_or_default(),
             relations,
@@ -456,6 +449,16 @@ impl<'n> SubjectFold<'n> {
             transfer_consent: self.transfer_consent.value().unwrap_or(false),
             refused_categories: sorted(self.refused_categories),
             only_refusals: false,
+        }
+    }
+
+    /// See [`Subject::is_place_of_two_times`].
+    fn is_place_of_two_times(&self) -> bool {
+        match (&self.country.known, &self.region.known) {
+            (Some((of_country, Extracted::Known(country))), Some((of_region, Extracted::Known(region)))) => {
+                of_country != of_region && self.terms.region(country).as_ref() != Some(region)
+            }
+            _ => false,
         }
     }
 

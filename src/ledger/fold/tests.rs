@@ -242,6 +242,8 @@ fn the_latest_fact_counts_and_contradictions_become_the_most_restrictive_value()
     assert!(beside.origins.by_category.contains(&email));
     let apart = folded(&[fact(early, r#"{"region":"US"}"#), fact(late, r#"{"country":"CA"}"#)]);
     assert!(apart.is_place_of_two_times);
+    let agreed = folded(&[fact(early, r#"{"region":"EEA"}"#), fact(late, r#"{"country":"FR"}"#)]);
+    assert!(!agreed.is_place_of_two_times);
     let at_once = folded(&[fact(early, r#"{"region":"US","country":"US"}"#)]);
     assert!(!at_once.is_place_of_two_times && !folded(&[GIVE.to_owned()]).is_place_of_two_times);
 }
