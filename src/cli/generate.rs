@@ -51,6 +51,6 @@ mod tests {
         let page = |name: &str| std::fs::read_to_string(man.join(name)).unwrap();
         assert!(page("purposegate.1").contains("PURPOSEGATE_LOG"));
         let consent = page("purposegate-consent-withdraw.1");
-        assert!(consent.contains("purposegate consent withdraw 42 product-news"), "{consent}");
+        assert!(consent.contains(r"purposegate consent withdraw 42 product\-news"), "{consent}");
     }
 }
