@@ -297,7 +297,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\nsubject = \"@.id\"\nfields = { \"@.name\" = \"name\" }\n\
-         hide-existence = true\nerrors = { \"$.code\" = \"non-personal\" }",
+         hide-existence = true\nwithheld = \"deny\"\nerrors = { \"$.code\" = \"non-personal\" }",
         "members of errors can say what route `r` hides",
         "`already_exists` tells",
     ),
