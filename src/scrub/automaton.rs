@@ -368,7 +368,11 @@ impl AutomatonBuilder<'_> {
             }
             state.held |= thread.maybe;
         }
-        state.held |= state.start != RecordStart::None;
+        // A record stays as a container. What is in it is decided also if no query leads there: nobody's, it leaves without
+        // its content.
+        let is_record = state.start != RecordStart::None;
+        state.held |= is_record;
+        state.relevant_below |= is_record;
         state
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct State {
     /// True if the node is part of the document's skeleton: it is on the path to records, so it stays as an empty
     /// container even if no record is in it.
     pub(super) skeleton: bool,
-    /// True if a query continues below the node.
+    /// True if a query continues below the node, or if the node is a record, whose members have to be decided one by one.
     pub(super) relevant_below: bool,
 }
 

@@ -485,7 +485,8 @@ fn a_retention_period_without_a_time_of_creation_is_a_warning() {
         std::fs::write(folder.path().join("purposegate.toml"), text).unwrap();
         let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
         assert!(config.is_some());
-        findings.iter().map(|finding| finding.code().to_owned()).collect::<Vec<_>>()
+        let open = findings.iter().filter(|finding| finding.is_warning());
+        open.map(|finding| finding.code().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(check(""), ["retention-without-created"]);
     assert_eq!(check("allow = [\"retention-without-created\"]\n"), [""; 0]);

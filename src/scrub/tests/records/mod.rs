@@ -32,6 +32,37 @@ fn one(id: &str) -> Option<Vec<String>> {
 }
 
 #[test]
+fn a_record_set_that_maps_nothing_releases_nothing() {
+    let body = r#"{"orders": [{"customer": {"id": 1}, "note": "N", "gift": {"to": {"name": "B"}}}], "n": [1, {"a": 2}]}"#;
+    fn of_exactly_one(decided: Option<&DecidedRecord>, _: CategoryId) -> Form {
+        match decided.and_then(|decided| decided.subjects.as_deref()) {
+            Some([one]) if one == "1" => Form::Clear,
+            Some(_) | None => Form::Removed,
+        }
+    }
+    let released = |sets: Vec<RecordMapping>| {
+        let (out, _) = scrub(&mapping(sets), body, of_exactly_one);
+        serde_json::from_str::<serde_json::Value>(&out).unwrap().to_string()
+    };
+    for subjects in [&[][..], &["{id}"]] {
+        for (path, left) in [
+            ("$", "{}"),
+            ("$.orders", r#"{"orders":[]}"#),
+            ("$.orders[*]", r#"{"orders":[{}]}"#),
+            ("$.orders[*].gift", r#"{"orders":[{"gift":{}}]}"#),
+        ] {
+            assert_eq!(released(vec![record(path, subjects, &[])]), left, "{path} {subjects:?}");
+        }
+    }
+    // Inside of a field of another person, too.
+    let order = record("$.orders[*]", &["@.customer.id"], &[("@.gift", "name"), ("@.note", "name")]);
+    for (path, left) in [("$.orders[*].gift", "{}"), ("$.orders[*].gift.to", r#"{"to":{}}"#)] {
+        let expected = format!(r#"{{"orders":[{{"note":"N","gift":{left}}}]}}"#);
+        assert_eq!(released(vec![record(path, &[], &[]), order.clone()]), expected, "{path}");
+    }
+}
+
+#[test]
 fn each_list_element_is_decided_by_its_own_permit() {
     let mapping = mapping(vec![record(
         "$.items[*]",
