@@ -368,8 +368,7 @@ impl AutomatonBuilder<'_> {
             }
             state.held |= thread.maybe;
         }
-        // A record stays as a container. What is in it is decided also if no query leads there: nobody's, it leaves without
-        // its content.
+        // A record stays as a container. Its members are decided also if no query leads to them: nobody's record leaves empty.
         let is_record = state.start != RecordStart::None;
         state.held |= is_record;
         state.relevant_below |= is_record;
