@@ -29,9 +29,9 @@ use crate::gateway_process::{GATEWAY, GatewayProcess, exchange, start_upstream};
 
 const KEY: &str = "pgk_cost_0123456789abcdef";
 /// Connections of a round, each with a thread.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 8;
 /// Requests on each connection in a round.
-const REQUESTS: usize = 500;
+const REQUESTS: usize = 2000;
 /// Time after a round in which a gateway ends its work.
 const REST: Duration = Duration::from_secs(2);
 
